@@ -1,0 +1,159 @@
+"""The interpreter: the bit-exact meaning of a Graph, in NumPy.
+
+It defines what a Graph computes. Kernels, passes, circuits and netlists are tested equal to it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .errors import InvalidDataError, Problem
+from .formats import Fixed, Rational
+from .ir import Affine, ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Reshape, Threshold
+from .ir import clip_codes, ranges, requantize_codes
+
+_EXACT_IN_FLOAT = 1 << 53
+_EXACT_IN_INT64 = 1 << 62
+
+
+def run(graph: Graph, rows: np.ndarray) -> np.ndarray:
+    """Return the output of *graph* for every row.
+
+    ``rows``: codes (integers) where the Input is ``Fixed``, readings where it is float; rows × the Input's shape, or
+    rows × elements. Returns rows × the output's shape: int64 (object beyond 62 bits), float64, or object of fractions.
+    Raises :class:`InvalidDataError` for another number of features, for codes that the format lacks, and for NaN.
+    """
+    return run_all(graph, rows)[graph.output]
+
+
+def run_all(graph: Graph, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every value of *graph* but its Constants, by name, each rows × the value's shape."""
+    values: dict[str, np.ndarray] = {}
+    known = ranges(graph)
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Constant):
+            continue
+        if isinstance(op, Input):
+            values[node.name] = _checked(graph, node, np.asarray(rows))
+            continue
+        x = values[node.inputs[0]]
+        if node.is_float:
+            source = graph[node.inputs[0]]
+            values[node.name] = _float_node(graph, node, _real(source, x, node))
+        else:
+            values[node.name] = _integer_node(graph, node, x, known)
+    return values
+
+
+def _checked(graph: Graph, node: Node, rows: np.ndarray) -> np.ndarray:
+    """Return *rows* in the shape and dtype of the Input, or say everything that is wrong with them."""
+    problems = []
+    width = int(np.prod(rows.shape[1:], dtype=np.int64)) if rows.ndim > 1 else -1
+    if width != node.type.elements:
+        found = f"rows of {width} values" if rows.ndim > 1 else f"an array of shape {rows.shape}"
+        problems.append(Problem("rows", f"the model reads {node.type.elements} features, the data has {found}"))
+    fmt = node.type.format
+    if isinstance(fmt, Fixed):
+        if rows.dtype.kind not in "iub":
+            problems.append(Problem("rows", f"codes are integers, not {rows.dtype}", "encode the readings first"))
+        elif rows.size and (int(rows.min()) < fmt.low or int(rows.max()) > fmt.high):
+            problems.append(Problem("rows", f"codes of {fmt} lie in {fmt.low}…{fmt.high}, found {rows.min()}…{rows.max()}"))
+    elif rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        problems.append(Problem("rows", "NaN or infinite readings", "drop or fill those rows"))
+    if problems:
+        raise InvalidDataError(f"rows for {graph.name}", problems)
+    rows = rows.reshape(len(rows), *node.type.shape)
+    if isinstance(fmt, Fixed):
+        return rows.astype(np.int64)
+    return rows if isinstance(fmt, Rational) else rows.astype(np.float64)
+
+
+def _real(source: Node, x: np.ndarray, reader: Node) -> np.ndarray:
+    """Return the real values that codes x stand for, in the number type of *reader*."""
+    fmt = source.type.format
+    if not isinstance(fmt, Fixed):
+        return x
+    if isinstance(reader.type.format, Rational):
+        return (x.astype(object) - fmt.zero) * fmt.scale
+    return (x - fmt.zero).astype(np.float64) * float(fmt.scale)
+
+
+def _float_constant(graph: Graph, name: str, reader: Node) -> np.ndarray:
+    return _real(graph[name], graph.constant(name), reader)
+
+
+def _float_node(graph: Graph, node: Node, x: np.ndarray) -> np.ndarray:
+    op = node.op
+    if isinstance(op, Dense):
+        return x @ _float_constant(graph, node.inputs[1], node).T + _float_constant(graph, node.inputs[2], node)
+    if isinstance(op, Affine):
+        return _float_constant(graph, node.inputs[1], node) * x + _float_constant(graph, node.inputs[2], node)
+    return _shared_node(node, x)
+
+
+def _integer_node(graph: Graph, node: Node, x: np.ndarray, known: dict[str, Any]) -> np.ndarray:
+    """One integer Node. Where the exact range leaves int64, Python integers take over: nothing ever wraps."""
+    op = node.op
+    if isinstance(op, Dense):
+        return _dense(graph, node, x, known)
+    if isinstance(op, Requantize):
+        reach = max(map(abs, op.multiplier)) * _reach(known[node.inputs[0]]) + max(map(abs, op.offset))
+        wide = x if x.dtype == object or max(reach, abs(op.low), abs(op.high)) < _EXACT_IN_INT64 else x.astype(object)
+        flat = requantize_codes(op, wide.reshape(len(x), -1))
+        return _narrowed(flat.reshape(x.shape), _reach(known[node.name]))
+    if isinstance(op, Threshold):
+        threshold = op.threshold
+        wide = x if abs(threshold) < _EXACT_IN_INT64 else x.astype(object)
+        return (wide.reshape(len(x)) > threshold).astype(np.int64)
+    if isinstance(op, Clip):
+        bounds = [abs(bound) for bound in (op.low, op.high) if bound is not None]
+        wide = x if max(bounds, default=0) < _EXACT_IN_INT64 else x.astype(object)
+        return _narrowed(clip_codes(wide, op.low, op.high), _reach(known[node.name]))
+    return _shared_node(node, x)
+
+
+def _shared_node(node: Node, x: np.ndarray) -> np.ndarray:
+    """Kinds that mean the same on codes and on real values."""
+    op = node.op
+    if isinstance(op, Relu):
+        return np.maximum(x, 0)
+    if isinstance(op, Clip):
+        return clip_codes(x, op.low, op.high)
+    if isinstance(op, ArgMax):
+        return np.argmax(x, axis=1).astype(np.int64)
+    if isinstance(op, Threshold):
+        return (x.reshape(len(x)) > op.threshold).astype(np.int64)
+    if isinstance(op, Reshape):
+        return x.reshape(len(x), *node.type.shape)
+    raise TypeError(f"{node.name}: the interpreter does not know {node.kind}")
+
+
+def _dense(graph: Graph, node: Node, x: np.ndarray, known: dict[str, Any]) -> np.ndarray:
+    """Integer ``Dense``. Through float64 BLAS where every partial sum is exact there (a stated bound), else in integers."""
+    weights, bias = graph.constant(node.inputs[1]), graph.constant(node.inputs[2])
+    low, high = known[node.inputs[0]]
+    extreme = np.maximum(np.abs(low), np.abs(high))
+    reach = max((np.abs(weights.astype(object)) @ extreme + np.abs(bias.astype(object))).tolist())
+    if reach < _EXACT_IN_FLOAT and x.dtype != object:
+        return (x.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64) + bias
+    if reach < _EXACT_IN_INT64 and x.dtype != object:
+        return x @ weights.T + bias
+    return _narrowed(x.astype(object) @ weights.T.astype(object) + bias.astype(object), _reach(known[node.name]))
+
+
+def _narrowed(x: np.ndarray, reach: int) -> np.ndarray:
+    return x.astype(np.int64) if reach < _EXACT_IN_INT64 else x.astype(object)
+
+
+def _reach(interval: tuple[np.ndarray, np.ndarray]) -> int:
+    low, high = interval
+    return max(abs(min(low.tolist())), abs(max(high.tolist())))
+
+
+def as_fractions(x: np.ndarray) -> np.ndarray:
+    """Return *x* as exact fractions (object array), for ``rational`` Graphs."""
+    return np.vectorize(Fraction, otypes=[object])(x)

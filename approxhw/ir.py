@@ -1,0 +1,326 @@
+"""The intermediate representation: Graph, Node, Type, node kinds, exact ranges and names.
+
+``docs/ir.md`` says what each of them means; ``approxhw/verifier.py`` checks it; ``approxhw/text.py`` prints it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .arithmetic import Arithmetic
+from .formats import Encoding, Fixed, Float, Format, Rational
+
+VERILOG_WORDS = frozenset(
+    """always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
+    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
+    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
+    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
+    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
+    pulsestyle_onevent pulsestyle_ondetect rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
+    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
+    tranif1 tri tri0 tri1 triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
+    bit byte char checker class const context do enum export extends final foreach import inside int interface let
+    logic longint new null package packed priority program property pure rand ref return shortint static string struct
+    super tagged this type typedef union unique var virtual void with within""".split()
+)
+"""Reserved words of Verilog-2005, and those of SystemVerilog that tools stumble over."""
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+
+
+def identifier(text: str, taken: set[str] | frozenset[str] = frozenset(), default: str = "value") -> str:
+    """Return a legal, readable name for free *text* that is not in *taken* (``petal width (cm)`` → ``petal_width_cm``)."""
+    base = re.sub(r"[^a-z0-9]+", "_", text[:200].lower()).strip("_")[:48]
+    if not base or not base[0].isalpha():
+        base = f"{default}_{base}".strip("_")[:48]
+    name, count = base, 1
+    while name in taken or name in VERILOG_WORDS:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+@dataclass(frozen=True)
+class Type:
+    """Shape (without the batch axis) and number format of a value."""
+
+    shape: tuple[int, ...]
+    format: Format
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``u4[16]``."""
+        return f"{self.format}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Input:
+    """The row: one identifier and one title an element, and how a reading becomes a code (none in a float Graph)."""
+
+    features: tuple[str, ...]
+    titles: tuple[str, ...]
+    encoding: Encoding | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array of codes: int64 (or object, for integers beyond 63 bits), float64, or object of ``Fraction``. Read-only."""
+
+    data: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Freeze the array: Graphs share it."""
+        data = np.array(self.data)
+        if data.dtype.kind in "iub":
+            data = data.astype(np.int64)
+        data.flags.writeable = False
+        object.__setattr__(self, "data", data)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal arrays are equal constants."""
+        return isinstance(other, Constant) and np.array_equal(self.data, other.data)
+
+    def __hash__(self) -> int:
+        """Hash the shape: cheap, and consistent with equality."""
+        return hash(self.data.shape)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y[o] = b[o] + Σᵢ w[o,i] · x[i], every multiply-accumulate as ``arithmetic`` says."""
+
+    arithmetic: Arithmetic | None = None
+    """None in a float Graph."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = s · x + t, element by element."""
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """min(max(x, low), high); a bound may be None."""
+
+    low: Any = None
+    high: Any = None
+
+
+@dataclass(frozen=True)
+class Requantize:
+    """min(max(floor((multiplier · x + offset) / 2^shift), low), high); multiplier, offset: one, or one an element."""
+
+    multiplier: tuple[int, ...]
+    shift: int
+    offset: tuple[int, ...]
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class ArgMax:
+    """Index of the greatest element, the lowest index of equal ones."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """1 where x > threshold, else 0."""
+
+    threshold: Any = 0
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements in row-major order."""
+
+
+Op = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape
+
+KINDS: dict[str, type] = {
+    "input": Input,
+    "constant": Constant,
+    "dense": Dense,
+    "affine": Affine,
+    "relu": Relu,
+    "clip": Clip,
+    "requantize": Requantize,
+    "argmax": ArgMax,
+    "threshold": Threshold,
+    "reshape": Reshape,
+}
+"""Keyword of the text form → kind."""
+
+ARITY = {Input: 0, Constant: 0, Dense: 3, Affine: 3}
+"""Number of inputs, 1 where a kind is not listed."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value and how it is made."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    type: Type
+    origin: str = field(default="", compare=False)
+
+    @property
+    def kind(self) -> str:
+        """Keyword of the op."""
+        return type(self.op).__name__.lower()
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the value is real-valued (``Float`` or ``Rational``)."""
+        return isinstance(self.type.format, Float | Rational)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A pure function of one row: Nodes in order, the name of the value that leaves, and the user's class labels."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    output: str
+    labels: tuple[str | int, ...] = ()
+    source: str = field(default="", compare=False)
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the Node called *name*."""
+        return self.by_name[name]
+
+    @property
+    def by_name(self) -> dict[str, Node]:
+        """Every Node by name (made once a Graph)."""
+        cached = self.__dict__.get("_by_name")
+        if cached is None:
+            cached = {node.name: node for node in self.nodes}
+            object.__setattr__(self, "_by_name", cached)
+        return cached
+
+    @property
+    def input(self) -> Node:
+        """The one Input."""
+        return next(node for node in self.nodes if isinstance(node.op, Input))
+
+    def constant(self, name: str) -> np.ndarray:
+        """Return the data of the Constant called *name*."""
+        op = self[name].op
+        if not isinstance(op, Constant):
+            raise TypeError(f"{name} is no Constant")
+        return op.data
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """Return every Node that reads *name*, in order."""
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether every value is ``Fixed``: a Graph that hardware can carry out."""
+        return all(isinstance(node.type.format, Fixed) for node in self.nodes)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that the output can name."""
+        node = self[self.output]
+        if isinstance(node.op, ArgMax):
+            return self[node.inputs[0]].type.shape[0]
+        return 2 if isinstance(node.op, Threshold) else 0
+
+
+def rewrite(graph: Graph, change: Callable[[Node], list[Node] | None]) -> Graph:
+    """Return *graph* with every Node replaced by what *change* returns (None: kept), and unread Nodes dropped."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        changed = change(node)
+        nodes.extend([node] if changed is None else changed)
+    return without_unread(replace(graph, nodes=tuple(nodes)))
+
+
+def without_unread(graph: Graph) -> Graph:
+    """Return *graph* without Nodes that nothing reads; the Input and the output stay."""
+    wanted, kept = {graph.output}, []
+    for node in reversed(graph.nodes):
+        if node.name in wanted or isinstance(node.op, Input):
+            wanted.update(node.inputs)
+            kept.append(node)
+    return replace(graph, nodes=tuple(reversed(kept)))
+
+
+def renamed_inputs(node: Node, names: dict[str, str]) -> Node:
+    """Return *node* reading ``names[x]`` wherever it read x."""
+    return replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+
+
+Range = tuple[np.ndarray, np.ndarray]
+"""Lowest and highest code of each element: two flat object arrays of Python integers."""
+
+
+def ranges(graph: Graph) -> dict[str, Range]:
+    """Return the exact range of every ``Fixed`` value, element by element (``docs/ir.md``, *Ranges*)."""
+    result: dict[str, Range] = {}
+    for node in graph.nodes:
+        if isinstance(node.type.format, Fixed):
+            result[node.name] = _range(graph, node, result)
+    return result
+
+
+def _range(graph: Graph, node: Node, known: dict[str, Range]) -> Range:
+    op, count = node.op, node.type.elements
+    if isinstance(op, Input):
+        fmt = node.type.format
+        assert isinstance(fmt, Fixed)
+        return _full(count, fmt.low), _full(count, fmt.high)
+    if isinstance(op, Constant):
+        data = op.data.astype(object).reshape(-1)
+        return data, data
+    low, high = known[node.inputs[0]]
+    if isinstance(op, Dense):
+        weights = graph.constant(node.inputs[1]).astype(object)
+        bias = graph.constant(node.inputs[2]).astype(object)
+        positive, negative = np.where(weights > 0, weights, 0), np.where(weights < 0, weights, 0)
+        return bias + positive @ low + negative @ high, bias + positive @ high + negative @ low
+    if isinstance(op, Relu):
+        return np.maximum(low, 0), np.maximum(high, 0)
+    if isinstance(op, Clip):
+        return clip_codes(low, op.low, op.high), clip_codes(high, op.low, op.high)
+    if isinstance(op, Requantize):
+        a, b = requantize_codes(op, low), requantize_codes(op, high)
+        return np.minimum(a, b), np.maximum(a, b)
+    if isinstance(op, ArgMax):
+        return _full(1, 0), _full(1, len(low) - 1)
+    if isinstance(op, Threshold):
+        return np.array([int(low[0] > op.threshold)], dtype=object), np.array([int(high[0] > op.threshold)], dtype=object)
+    return low, high
+
+
+def _full(count: int, value: int) -> np.ndarray:
+    return np.full(count, value, dtype=object)
+
+
+def clip_codes(x: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """Return min(max(x, low), high); a bound of None does not bind."""
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+def requantize_codes(op: Requantize, x: np.ndarray) -> np.ndarray:
+    """Return ``Requantize`` of integer codes x (… × elements); shifts of negative numbers round towards −∞."""
+    multiplier = np.array(op.multiplier, dtype=x.dtype)
+    offset = np.array(op.offset, dtype=x.dtype)
+    return np.minimum(np.maximum((multiplier * x + offset) >> op.shift, op.low), op.high)

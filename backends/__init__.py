@@ -1,0 +1,1 @@
+"""Backends: Graph → Verilog."""

@@ -1,0 +1,1 @@
+"""Area, delay and power of any Verilog: cell libraries, synthesis, netlist simulation."""

@@ -1,0 +1,1 @@
+"""Passes: Graph → Graph, one file for one pass."""

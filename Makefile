@@ -1,0 +1,93 @@
+# Sets approxhw up in this checkout and runs what a developer runs; `make help` lists it all.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup tools demo test lint format bench fuzz clean distclean layout
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+WORKERS ?= 2
+COUNT   ?= 1000
+SEED    ?= 1
+DEMO    := build/demo
+PACKAGES := iverilog g++ make
+# what the type checker is strict about: the core (docs/architecture.md)
+CORE    := errors formats arithmetic ir interpreter cost pipeline dataset design tools verifier text random_graphs report
+
+# The first interpreter that is new enough; `make setup PYTHON=/path/to/python3.12` chooses another one.
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && command -v "$$p" && break; done)
+
+help:  ## list what can be made
+	@echo 'make <target>'
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo 'variables: WORKERS=$(WORKERS) (test processes), COUNT=$(COUNT) SEED=$(SEED) (fuzz), PYTHON=$(PYTHON)'
+
+setup: $(STAMP) tools  ## make .venv with approxhw, its tests and linters; install the Icarus simulator where that is allowed
+
+$(STAMP): pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo 'make: no Python 3.11 or newer on PATH; name one: make setup PYTHON=/path/to/python3' >&2; exit 1; fi
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+		{ echo 'make: $(PYTHON) cannot make an environment; on Debian run: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@touch $@
+
+tools:
+	@if command -v iverilog >/dev/null && command -v vvp >/dev/null && command -v g++ >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then may=no; \
+	elif [ "$$(id -u)" = 0 ]; then may='env'; \
+	elif sudo -n true 2>/dev/null; then may='sudo -n env'; else may=no; fi; \
+	if [ "$$may" != no ]; then \
+		echo 'installing $(PACKAGES) with apt-get'; \
+		{ $$may DEBIAN_FRONTEND=noninteractive apt-get update -qq && \
+		  $$may DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) ccache; } </dev/null >/dev/null || true; \
+	fi; \
+	if ! command -v iverilog >/dev/null || ! command -v g++ >/dev/null; then \
+		echo 'make: Icarus Verilog (iverilog) or g++ is missing, and may not be installed from here. Run this, then make again:' >&2; \
+		echo '    sudo apt-get install $(PACKAGES)' >&2; exit 1; \
+	fi
+
+demo: setup  ## compile examples/breast_cancer.onnx, simulate it on both simulators, measure it, write its report
+	$(BIN)/approxhw compile examples/breast_cancer.onnx --data sklearn:breast_cancer --target printed -o $(DEMO)
+	$(BIN)/approxhw simulate $(DEMO) --simulator icarus
+	$(BIN)/approxhw simulate $(DEMO) --simulator verilator
+	$(BIN)/approxhw estimate $(DEMO) --library egfet
+	$(BIN)/approxhw report $(DEMO)
+	@echo; echo "the report: file://$(CURDIR)/$(DEMO)/report.html"
+
+test: setup  ## run the whole test suite, the slow tests too
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGUMENTS)
+
+lint: $(STAMP) layout  ## check style, formatting, layers and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PYTHONPATH=build/layout $(BIN)/lint-imports
+	cd build/layout && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		$$(for m in $(CORE); do [ -e approxhw/$$m ] && echo "-p approxhw.$$m" || { [ -e approxhw/$$m.py ] && echo "-m approxhw.$$m"; } || true; done)
+
+# The package as it is installed, in links: linters do not know setuptools' package-dir map, which says that
+# approxhw.sim is sim/ and so on. tests/project checks that these links and that map say the same.
+layout:
+	@rm -rf build/layout && mkdir -p build/layout/approxhw
+	@ln -s $(CURDIR)/approxhw/* build/layout/approxhw/
+	@ln -s $(addprefix $(CURDIR)/,frontends passes backends rtl_templates sim) build/layout/approxhw/
+
+format: $(STAMP)  ## let ruff put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## run every benchmark; each writes its figures to benchmarks/results/
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+fuzz: setup  ## COUNT random networks from SEED on: interpreter = Icarus = Verilator = netlist
+	$(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED)
+
+clean:  ## remove what was made, except the environment
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove the environment too
+	rm -rf $(VENV)

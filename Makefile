@@ -64,16 +64,16 @@ test: setup  ## run the whole test suite, the slow tests too
 lint: $(STAMP) layout  ## check style, formatting, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PYTHONPATH=build/layout $(BIN)/lint-imports
+	cd build/layout && ../../$(BIN)/lint-imports --config ../../.importlinter --cache-dir ../../.import_linter_cache
 	cd build/layout && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		$$(for m in $(CORE); do [ -e approxhw/$$m ] && echo "-p approxhw.$$m" || { [ -e approxhw/$$m.py ] && echo "-m approxhw.$$m"; } || true; done)
 
-# The package as it is installed, in links: linters do not know setuptools' package-dir map, which says that
-# approxhw.sim is sim/ and so on. tests/project checks that these links and that map say the same.
+# A copy of the package as it is installed: linters do not know setuptools' package-dir map, which says that
+# approxhw.sim is sim/ and so on. tests/project checks that this target and that map say the same.
 layout:
-	@rm -rf build/layout && mkdir -p build/layout/approxhw
-	@ln -s $(CURDIR)/approxhw/* build/layout/approxhw/
-	@ln -s $(addprefix $(CURDIR)/,frontends passes backends rtl_templates sim) build/layout/approxhw/
+	@rm -rf build/layout && mkdir -p build/layout
+	@cp -R approxhw build/layout/approxhw
+	@cp -R frontends passes backends rtl_templates sim build/layout/approxhw/
 
 format: $(STAMP)  ## let ruff put the code into its format
 	$(BIN)/ruff check --fix .

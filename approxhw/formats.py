@@ -88,6 +88,7 @@ def fixed_for(low: int, high: int, scale: Fraction = Fraction(1), zero: int = 0)
 
 
 _FIXED = re.compile(r"([us])(\d{1,5})(?:<([^<>]*)>)?\Z")
+_FRACTION = re.compile(r"\d{1,1300}(?:/\d{1,1300})?\Z")
 _FLOAT = re.compile(r"float<(\d{1,3}),(\d{1,3})>\Z")
 
 
@@ -122,6 +123,8 @@ def _parse_scale(text: str) -> Fraction:
         if abs(exponent) > MAXIMUM_BITS:
             raise ValueError(f"scale {text} is out of reach")
         return Fraction(2) ** exponent
+    if not _FRACTION.match(text):  # Fraction itself also reads "1e999999999", and would work it out
+        raise ValueError(f"no scale: {text[:80]!r}")
     return Fraction(text)
 
 

@@ -30,12 +30,15 @@ def run(graph: Graph, rows: np.ndarray) -> np.ndarray:
 
 
 def run_all(graph: Graph, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every value of *graph* but its Constants, by name, each rows × the value's shape."""
+    """Return every value of *graph* but its weights and biases, by name, each rows × the value's shape."""
     values: dict[str, np.ndarray] = {}
     known = ranges(graph)
+    wanted = {node.inputs[0] for node in graph.nodes if node.inputs} | {graph.output}
     for node in graph.nodes:
         op = node.op
         if isinstance(op, Constant):
+            if node.name in wanted:  # a whole value that is the same for every row
+                values[node.name] = np.broadcast_to(op.data, (len(rows), *node.type.shape))
             continue
         if isinstance(op, Input):
             values[node.name] = _checked(graph, node, np.asarray(rows))

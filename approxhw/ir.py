@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -276,11 +276,12 @@ def ranges(graph: Graph) -> dict[str, Range]:
     result: dict[str, Range] = {}
     for node in graph.nodes:
         if isinstance(node.type.format, Fixed):
-            result[node.name] = _range(graph, node, result)
+            result[node.name] = range_of(graph, node, result)
     return result
 
 
-def _range(graph: Graph, node: Node, known: dict[str, Range]) -> Range:
+def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
+    """Return the range of one ``Fixed`` value; *known*: those of the values above it (ArgMax, Threshold may read floats)."""
     op, count = node.op, node.type.elements
     if isinstance(op, Input):
         fmt = node.type.format
@@ -289,6 +290,10 @@ def _range(graph: Graph, node: Node, known: dict[str, Range]) -> Range:
     if isinstance(op, Constant):
         data = op.data.astype(object).reshape(-1)
         return data, data
+    if isinstance(op, ArgMax):
+        return _full(1, 0), _full(1, graph[node.inputs[0]].type.elements - 1)
+    if isinstance(op, Threshold) and node.inputs[0] not in known:
+        return _full(1, 0), _full(1, 1)
     low, high = known[node.inputs[0]]
     if isinstance(op, Dense):
         weights = graph.constant(node.inputs[1]).astype(object)
@@ -302,8 +307,6 @@ def _range(graph: Graph, node: Node, known: dict[str, Range]) -> Range:
     if isinstance(op, Requantize):
         a, b = requantize_codes(op, low), requantize_codes(op, high)
         return np.minimum(a, b), np.maximum(a, b)
-    if isinstance(op, ArgMax):
-        return _full(1, 0), _full(1, len(low) - 1)
     if isinstance(op, Threshold):
         return np.array([int(low[0] > op.threshold)], dtype=object), np.array([int(high[0] > op.threshold)], dtype=object)
     return low, high

@@ -64,8 +64,8 @@ def random_graph(
 def random_float_graph(seed: int, rational: bool = False) -> Graph:
     """Return a small real-valued network (``float<11,52>``, or exact fractions) of all that frontends make.
 
-    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu`` and ``Dense`` in any order; one in three has a ``Fixed`` Input,
-    as after ``quantize-inputs``. The same *seed* gives the same Graph, which passes the verifier.
+    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu`` and ``Dense`` in any order; one in three has a ``Fixed``
+    Input, as after ``quantize-inputs``. The same *seed* gives the same Graph, which passes the verifier.
     """
     rng = np.random.default_rng([seed, 2])
     build = _Builder(rng)
@@ -217,7 +217,8 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
 def _requantize(build: _Builder, name: str) -> None:
     rng, n = build.rng, build.last.type.elements
     shift, bits, signed = int(rng.integers(0, 9)), int(rng.integers(1, 9)), bool(rng.random() < 0.3)
-    multiplier, offset = (1,), (int(rng.choice([0, (1 << shift) >> 1])),)
+    multiplier: tuple[int, ...] = (1,)
+    offset: tuple[int, ...] = (int(rng.choice([0, (1 << shift) >> 1])),)
     if rng.random() < 0.4:
         multiplier = (int(rng.integers(-3, 40)),)
     elif rng.random() < 0.5:

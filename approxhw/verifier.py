@@ -1,4 +1,4 @@
-"""The verifier: every rule that a Graph must keep (``docs/ir.md``), checked after every pass, all broken rules at once."""
+"""The verifier: every rule that a Graph must keep (``docs/ir.md``), all broken ones reported at once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,28 @@
 """The HTML report: one self-contained page a design."""
+
+from .data import (
+    Accuracy,
+    Confusion,
+    Cost,
+    Layer,
+    LayerCost,
+    LedgerRow,
+    Port,
+    ReportData,
+    Simulation,
+)
+from .page import render, write_report
+
+__all__ = [
+    "Accuracy",
+    "Confusion",
+    "Cost",
+    "Layer",
+    "LayerCost",
+    "LedgerRow",
+    "Port",
+    "ReportData",
+    "Simulation",
+    "render",
+    "write_report",
+]

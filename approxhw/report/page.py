@@ -1,0 +1,115 @@
+"""Render a report: one self-contained HTML page without scripts, outside files or network, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError, Problem, shown
+from . import figures
+from .data import Confusion, ReportData
+from .drawing import draw
+
+LONGEST = 2000
+"""Characters of any one text that reach the page; names are cut much shorter."""
+
+CLASSES_IN_TABLE = 24
+"""More classes than this, and the confusion matrix becomes a list of its greatest confusions."""
+
+
+def render(data: ReportData) -> str:
+    """Return the page as text. Every text in *data* is untrusted: it is cut, made printable, and escaped."""
+    import jinja2  # only reports need it, and it costs a tenth of the time that importing approxhw may take
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        short=shown,
+        sig=figures.significant,
+        count=figures.grouped,
+        percent=figures.percent,
+        seconds=figures.seconds,
+        scaled=figures.scaled,
+    )
+    environment.globals.update(
+        points=figures.points,
+        area_scale=figures.area_scale,
+        power_scale=figures.power_scale,
+        delay_scale=figures.delay_scale,
+        share=_share,
+    )
+    by_layer = data.cost.by_layer if data.cost else ()
+    return environment.get_template("page.html").render(
+        data=data,
+        cost=data.cost,
+        drawing=draw(data.layers, data.inputs, data.labels),
+        hardware=_hardware_accuracy(data),
+        float_test=data.accuracy[0].test if data.accuracy else None,
+        mismatches=sum(s.mismatches for s in data.simulations),
+        confusions=_worst(data.confusion, data) if data.confusion else (),
+        label=lambda index: data.labels[index] if index < len(data.labels) else index,
+        in_table=len(data.confusion.counts) <= CLASSES_IN_TABLE if data.confusion else False,
+        hierarchy_area=sum(layer.area_mm2 for layer in by_layer),
+        hierarchy_power=sum(layer.power_mw or 0 for layer in by_layer),
+        hierarchy_cells=sum(layer.cells or 0 for layer in by_layer),
+    )
+
+
+def write_report(path: Path, data: ReportData) -> None:
+    """Write the page of *data* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
+    text = render(data)
+    beside = None
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except OSError as error:
+        if beside:
+            Path(beside).unlink(missing_ok=True)
+        why = f"the report cannot be written ({error.strerror or error})"
+        raise OutputError("report", [Problem(str(path), why, "name a folder that exists and has room")]) from error
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _printable(value: Any) -> Any:
+    """Make the result of an expression fit for a page; Markup (macros, escaped already) is a str with ``__html__``."""
+    return shown(value, LONGEST) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _share(part: float | None, whole: float | None) -> str:
+    """Return part / whole in per cent for a bar's length: 0 to 100, and 0 where it makes no sense."""
+    fraction = part / whole if part and whole else 0.0
+    return f"{100 * min(max(fraction, 0.0), 1.0):.2f}"
+
+
+def _hardware_accuracy(data: ReportData) -> tuple[float | None, str]:
+    """Return the last form's accuracy and the rows it stands for: test rows, else training rows."""
+    if not data.accuracy:
+        return None, ""
+    last = data.accuracy[-1]
+    return (last.test, "test rows") if last.test is not None else (last.train, "training rows")
+
+
+def _worst(confusion: Confusion, data: ReportData, most: int = 20) -> list[tuple[int, int, int]]:
+    """Return (actual, predicted, count) of the greatest confusions, greatest first."""
+    wrong = [
+        (actual, predicted, count)
+        for actual, row in enumerate(confusion.counts)
+        for predicted, count in enumerate(row)
+        if actual != predicted and count
+    ]
+    return sorted(wrong, key=lambda entry: -entry[2])[:most]

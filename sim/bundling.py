@@ -1,0 +1,139 @@
+"""Put many designs under one top module, so that one Verilator build simulates them all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import OptionError, Problem, shown
+from .job import SimulationJob, check_job
+
+# comments, texts, escaped identifiers, system tasks, directives, numbers, identifiers: what must not be cut in two
+_TOKEN = re.compile(
+    r"""(?P<skip>//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|\$\w+|\d[\w]*|'[sS]?[bBoOdDhH]\s*\w+)"""
+    r"""|(?P<directive>`\w+)|\\(?P<escaped>\S+)|(?P<plain>[A-Za-z_][\w$]*)""",
+    re.DOTALL,
+)
+
+
+def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob:
+    """Return one job that simulates all *jobs* side by side.
+
+    Module names of design i get a prefix of its own, its ports too (:func:`bundle_ports` maps them back), so designs
+    may share names. Shorter vector lists are repeated from their start to the length of the longest. All designs must
+    have the same latency. Raises :class:`OptionError` for designs that cannot share a top.
+    """
+    if problems := _problems(jobs):
+        raise OptionError("bundle of designs", problems)
+    words = {word for job in jobs for word in _words(job.verilog)}
+    stem = "design"
+    while any(re.match(rf"{stem}\d", word) for word in words):
+        stem += "_"
+    count = max(job.count for job in jobs)
+    repeated = {job.count: np.arange(count) % job.count for job in jobs}
+    texts, instances = [], []
+    inputs: list[tuple[str, int]] = []
+    outputs: list[tuple[str, int]] = []
+    vectors, expected = {}, {}
+    for index, job in enumerate(jobs):
+        prefix = f"{stem}{index}_"
+        names = {module: prefix + module for module in modules_of(job.verilog)}
+        texts.append(rename_identifiers(job.verilog, names))
+        wires = [] if job.clock is None else [f".{names.get(job.clock, job.clock)}(clock)"]
+        wires += [f".{names.get(port, port)}({prefix}{port})" for port, _ in (*job.inputs, *job.outputs)]
+        instances.append(
+            f"    {names[job.top]} {prefix}instance (\n        " + ",\n        ".join(wires) + "\n    );\n"
+        )
+        inputs += [(prefix + port, bits) for port, bits in job.inputs]
+        outputs += [(prefix + port, bits) for port, bits in job.outputs]
+        vectors |= {prefix + port: np.asarray(job.vectors[port])[repeated[job.count]] for port, _ in job.inputs}
+        expected |= {prefix + port: np.asarray(job.expected[port])[repeated[job.count]] for port, _ in job.outputs}
+    top = f"{stem}_bundle"
+    while top in words:
+        top += "_"
+    clock = "clock" if jobs[0].latency else None
+    ports = [f"input {clock}"] if clock else []
+    ports += [f"input [{bits - 1}:0] {port}" for port, bits in inputs]
+    ports += [f"output [{bits - 1}:0] {port}" for port, bits in outputs]
+    texts.append(f"module {top} (\n    " + ",\n    ".join(ports) + "\n);\n" + "".join(instances) + "endmodule\n")
+    return SimulationJob(
+        name=name,
+        verilog="\n".join(texts),
+        top=top,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        clock=clock,
+        latency=jobs[0].latency,
+        vectors=vectors,
+        expected=expected,
+    )
+
+
+def bundle_ports(bundled: SimulationJob) -> dict[str, tuple[int, str]]:
+    """Return for every port of a job made by :func:`bundle` the design's index and its own name for the port."""
+    stem = bundled.top.rstrip("_").removesuffix("bundle").removesuffix("_")
+    found = {}
+    for port, _ in (*bundled.inputs, *bundled.outputs):
+        index, _, own = port.removeprefix(stem).partition("_")
+        found[port] = (int(index), own)
+    return found
+
+
+def modules_of(verilog: str) -> tuple[str, ...]:
+    """Return the names of the modules that a text defines, in order."""
+    found, after_keyword = [], False
+    for match in _TOKEN.finditer(verilog):
+        word = match["plain"] or match["escaped"]
+        if word is None:
+            continue
+        if after_keyword:
+            found.append(word)
+        after_keyword = match["plain"] in ("module", "macromodule")
+    return tuple(found)
+
+
+def rename_identifiers(verilog: str, names: dict[str, str]) -> str:
+    """Return *verilog* with every identifier in *names* replaced; comments, texts and numbers stay as they are.
+
+    A port, wire or instance that bears a module's name is renamed along with it, at every place, so the text keeps its
+    meaning.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        if match["plain"] in names:
+            return names[match["plain"]]
+        if match["escaped"] in names:
+            return "\\" + names[match["escaped"]]
+        return match[0]
+
+    return _TOKEN.sub(replaced, verilog)
+
+
+def _words(verilog: str) -> set[str]:
+    return {word for match in _TOKEN.finditer(verilog) if (word := match["plain"] or match["escaped"])}
+
+
+def _problems(jobs: Sequence[SimulationJob]) -> list[Problem]:
+    if not jobs:
+        return [Problem("jobs", "there are none", "give at least one design")]
+    problems = []
+    for index, job in enumerate(jobs):
+        where = f"design {index} ({shown(job.name)})"
+        try:
+            check_job(job)
+        except OptionError as error:
+            problems += [
+                Problem(f"{where}, {problem.where}", problem.why, problem.remedy) for problem in error.problems
+            ]
+        if job.latency != jobs[0].latency:
+            why = f"has latency {job.latency}, the first one {jobs[0].latency}"
+            problems.append(Problem(where, why, "bundle designs of equal latency"))
+        if job.top not in modules_of(job.verilog):
+            problems.append(Problem(where, f"its text defines no module {shown(job.top)}"))
+        directives = {match["directive"] for match in _TOKEN.finditer(job.verilog) if match["directive"]}
+        if directives:
+            listed = ", ".join(sorted(shown(word) for word in directives))
+            problems.append(Problem(where, f"has compiler directives ({listed}), which would reach into other designs"))
+    return problems

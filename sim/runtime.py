@@ -1,0 +1,80 @@
+"""Compile Verilator's runtime library once per machine and keep its objects in the user's cache folder.
+
+Nearly all of the 15-20 s of a first build go there; every further design only compiles its own few files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+from .. import tools
+from ..errors import ToolNotFoundError
+
+# what a design with a procedural interface, and without tracing, coverage, delays or SystemC, is linked with
+UNITS = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
+_DEFINES = ("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE", "VM_TRACE_FST", "VM_TRACE_VCD", "VM_TRACE_SAIF")
+_FLAGS = ("-O2", "-DVERILATOR=1", *(f"-D{name}=0" for name in _DEFINES))
+
+
+def runtime_objects(verilator: tools.Tool, *, timeout: float, use_ccache: bool = True) -> tuple[Path, ...]:
+    """Return the object files of Verilator's runtime, compiled if they are not in the cache yet.
+
+    They are kept under a name that depends on the runtime's sources, the compiler's version and the flags, and are
+    written beside and renamed, so that any number of processes may ask at once.
+    """
+    root = _root(verilator, timeout)
+    compiler = _compiler()
+    version = tools.run_tool(compiler, ["--version"], timeout=timeout).output
+    digest = hashlib.sha256(repr((version, _FLAGS, UNITS)).encode())
+    for file in sorted([*root.glob("include/*.cpp"), *root.glob("include/*.h")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    folder = tools.cache_folder() / f"verilator-runtime-{digest.hexdigest()[:20]}"
+    if not _complete(folder):
+        _compile(root, compiler, folder, timeout, tools.find_ccache() if use_ccache else None)
+    return tuple(folder / f"{unit}.o" for unit in UNITS)
+
+
+def _compile(root: Path, compiler: tools.Tool, folder: Path, timeout: float, ccache: tools.Tool | None) -> None:
+    include = root / "include"
+    command = shlex.join([*(ccache.command if ccache else ()), *compiler.command, *_FLAGS])
+    recipe = f"\t{command} -I{include} -I{include / 'vltstd'} -c -o $@ $<\n"
+    rules = "".join(f"{unit}.o: {include / unit}.cpp\n{recipe}" for unit in UNITS)
+    make = tools.Tool("make (runtime of verilator)", ("make",))
+    # MAKEFLAGS of a make that we may be running under would name pipes that are not ours
+    environment = {"MAKEFLAGS": "", "MAKELEVEL": "0"}
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (beside / "Makefile").write_text("all: " + " ".join(f"{unit}.o" for unit in UNITS) + "\n" + rules)
+        jobs = f"-j{min(len(UNITS), os.cpu_count() or 1)}"
+        tools.run_tool(make, [jobs, "-C", beside], timeout=timeout, environment=environment)
+        if folder.exists() and not _complete(folder):
+            shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # another process was quicker: its objects are the same
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / f"{unit}.o").is_file() for unit in UNITS)
+
+
+def _compiler() -> tools.Tool:
+    path = shutil.which("c++")
+    if path is None:
+        raise ToolNotFoundError(
+            "c++", "install a C++ compiler (Debian: apt-get install g++) and see that c++ is on PATH"
+        )
+    return tools.Tool("c++", (path,))
+
+
+def _root(verilator: tools.Tool, timeout: float) -> Path:
+    if "VERILATOR_ROOT" in verilator.environment:
+        return Path(verilator.environment["VERILATOR_ROOT"])
+    return Path(tools.run_tool(verilator, ["--getenv", "VERILATOR_ROOT"], timeout=timeout).output.strip())

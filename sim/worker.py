@@ -1,0 +1,61 @@
+"""The child process that builds and runs one simulation with cocotb's runner: ``python -m approxhw.sim.worker``.
+
+A process of its own: a time limit ends all of it, its output goes to a log, and neither the caller's environment nor
+its working directory reaches the simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_FOREIGN = ("COCOTB_", "GPI_", "PYGPI_", "MAKE", "MFLAGS", "WAVES", "GUI", "TOPLEVEL", "PYTEST_")
+
+
+def main(step: str, settings_file: Path) -> None:
+    """Do one *step*, "build" or "run", of the simulation that *settings_file* describes."""
+    settings = json.loads(settings_file.read_text())
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ.update(settings["environment"])
+    from cocotb_tools.runner import get_runner
+
+    runner = get_runner(settings["simulator"])
+    folder = Path(settings["folder"])
+    if step == "build":
+        _build(runner, settings, folder)
+    else:
+        _run(runner, settings, folder, settings_file)
+
+
+def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:
+    runner.build(
+        sources=[folder / name for name in settings["sources"]],
+        hdl_toplevel=settings["top"],
+        build_dir=folder / "build",
+        build_args=settings["build_args"],
+        always=True,
+        timescale=("1ns", "1ns"),
+    )
+
+
+def _run(runner: Any, settings: dict[str, Any], folder: Path, settings_file: Path) -> None:
+    runner.test(
+        test_module="approxhw.sim.bench",
+        hdl_toplevel=settings["top"],
+        hdl_toplevel_lang="verilog",
+        build_dir=folder / "build",
+        test_dir=folder,
+        results_xml=str(folder / "cocotb.xml"),
+        seed=1,
+        extra_env={"APPROXHW_BENCH": str(settings_file), "COCOTB_ANSI_OUTPUT": "0"},
+    )
+    if not (folder / "results.json").is_file():
+        sys.exit("the bench did not run to its end: it wrote no results")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -11,6 +11,7 @@ from .data import (
     ReportData,
     Simulation,
 )
+from .layers import layers_of
 from .page import render, write_report
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Port",
     "ReportData",
     "Simulation",
+    "layers_of",
     "render",
     "write_report",
 ]

@@ -62,7 +62,7 @@ class Drawing:
 
 
 def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequence[object] = ()) -> Drawing | None:
-    """Return the picture of *layers* with *inputs* named at the left and *labels* at the right; None where there are none."""
+    """Return the picture of *layers* with *inputs* named at the left and *labels* at the right; None without layers."""
     if not layers:
         return None
     counts = [layers[0].inputs, *(layer.outputs for layer in layers)]
@@ -118,9 +118,7 @@ def _names(
     return (), ""
 
 
-def _lines(
-    layer: Layer, left: dict[int, tuple[float, float]], right: dict[int, tuple[float, float]]
-) -> list[Line]:
+def _lines(layer: Layer, left: dict[int, tuple[float, float]], right: dict[int, tuple[float, float]]) -> list[Line]:
     weights = layer.weights
     if not weights:
         return []

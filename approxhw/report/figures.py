@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 DASH = "–"
+SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Return *value* with *digits* significant digits and no exponent where it has at most 9 digits before the point."""
+    """Return *value* with *digits* significant digits; with an exponent only where it is below 1e-6 or 1e9 and more."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
@@ -19,11 +20,16 @@ def significant(value: float | None, digits: int = 3) -> str:
     return grouped(round(value)) if places == 0 else f"{value:.{places}f}"
 
 
+def plain(value: float | None) -> str:
+    """Return a figure that was given, not measured: up to six digits, no trailing zeros."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
+
+
 def grouped(value: int | None) -> str:
     """Return a whole number with narrow spaces between groups of three digits; four digits stand together."""
     if value is None:
         return DASH
-    return f"{value:_}".replace("_", "\N{NARROW NO-BREAK SPACE}") if abs(value) >= 10_000 else str(value)
+    return f"{value:_}".replace("_", SPACE) if abs(value) >= 10_000 else str(value)
 
 
 def percent(fraction: float | None, places: int = 1) -> str:

@@ -1,4 +1,4 @@
-"""Render a report: one self-contained HTML page without scripts, outside files or network, written whole or not at all."""
+"""Render a report: one self-contained HTML page without scripts or outside files, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def render(data: ReportData) -> str:
     environment.filters.update(
         short=shown,
         sig=figures.significant,
+        plain=figures.plain,
         count=figures.grouped,
         percent=figures.percent,
         seconds=figures.seconds,
@@ -87,7 +88,10 @@ def _template(name: str) -> str:
 
 def _printable(value: Any) -> Any:
     """Make the result of an expression fit for a page; Markup (macros, escaped already) is a str with ``__html__``."""
-    return shown(value, LONGEST) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    # our own figures hold that space, which Python does not call printable
+    return figures.SPACE.join(shown(part, LONGEST) for part in value[:LONGEST].split(figures.SPACE))
 
 
 def _share(part: float | None, whole: float | None) -> str:

@@ -59,8 +59,10 @@ def realistic() -> ReportData:
             Accuracy("hardware", 0.9581, 0.9541, "bit-exact interpreter"),
         ),
         confusion=Confusion(tuple(tuple(map(int, row)) for row in counts)),
-        ports=tuple(Port(t, "input", 4, f"{t} of the pen", 0.0, 100.0, formula) for t in titles)
-        + (Port("class_index", "output", 4, "index of the class"),),
+        ports=(
+            *(Port(t, "input", 4, f"{t} of the pen", 0.0, 100.0, formula) for t in titles),
+            Port("class_index", "output", 4, "index of the class"),
+        ),
         cost=Cost(
             library="egfet",
             voltage=1.0,
@@ -83,8 +85,17 @@ def realistic() -> ReportData:
         ledger=(
             LedgerRow("fold-affine", "algebraic", "", 0.9604, 0.9604, 126, None, seconds=0.0021),
             LedgerRow("encode-inputs", "approximating", "bits=4", 0.9604, 0.9551, 126, None, seconds=0.011),
-            LedgerRow("quantize-weights", "approximating", "bits=8", 0.9551, 0.9541, 101, 21, seconds=0.024, notes=(
-                "25 weights became 0",)),
+            LedgerRow(
+                "quantize-weights",
+                "approximating",
+                "bits=8",
+                0.9551,
+                0.9541,
+                101,
+                21,
+                seconds=0.024,
+                notes=("25 weights became 0",),
+            ),
             LedgerRow("drop-dead-bits", "exact", "", 0.9541, 0.9541, 101, 19, seconds=0.034),
         ),
         simulations=(
@@ -118,7 +129,15 @@ def hostile(realistic: ReportData) -> ReportData:
         version=both,
         folder=both,
         layers=tuple(replace(layer, name=both, kind=both, activation=both) for layer in realistic.layers),
-        inputs=(both, LONG, HOSTILE, "\u202egnp.exe", "\ud800 lone surrogate", "line\nbreak\0nul", *realistic.inputs[6:]),
+        inputs=(
+            both,
+            LONG,
+            HOSTILE,
+            "\u202egnp.exe",
+            "\ud800 lone surrogate",
+            "line\nbreak\0nul",
+            *realistic.inputs[6:],
+        ),
         labels=(both, LONG, HOSTILE, "日本語のラベル", *realistic.labels[4:]),
         accuracy=tuple(replace(row, form=both, note=both) for row in realistic.accuracy),
         confusion=replace(realistic.confusion, rows=both),

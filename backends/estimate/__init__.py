@@ -1,1 +1,56 @@
-"""Area, delay and power of any Verilog: cell libraries, synthesis, netlist simulation."""
+"""Area, power and delay of any Verilog on a cell library, and the netlist behind them; parts load on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cells import Cell, CellLibrary, built_in_libraries, load_library
+    from .estimator import Estimate, HierarchyEstimate, Part, estimate, estimate_hierarchy, estimate_netlist
+    from .netlist import Netlist
+    from .netlist_simulator import Activity, simulate_activity, simulate_netlist
+    from .synthesis import synthesise
+
+_HOMES = {
+    "Activity": "netlist_simulator",
+    "Cell": "cells",
+    "CellLibrary": "cells",
+    "Estimate": "estimator",
+    "HierarchyEstimate": "estimator",
+    "Netlist": "netlist",
+    "Part": "estimator",
+    "built_in_libraries": "cells",
+    "estimate": "estimator",
+    "estimate_hierarchy": "estimator",
+    "estimate_netlist": "estimator",
+    "load_library": "cells",
+    "simulate_activity": "netlist_simulator",
+    "simulate_netlist": "netlist_simulator",
+    "synthesise": "synthesis",
+}
+
+__all__ = [
+    "Activity",
+    "Cell",
+    "CellLibrary",
+    "Estimate",
+    "HierarchyEstimate",
+    "Netlist",
+    "Part",
+    "built_in_libraries",
+    "estimate",
+    "estimate_hierarchy",
+    "estimate_netlist",
+    "load_library",
+    "simulate_activity",
+    "simulate_netlist",
+    "synthesise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,313 @@
+"""Cell libraries: what a cell computes, its area, power by state, capacitances and delay, in fixed units."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import LibraryError, OptionError, Problem, shown
+from . import logic
+
+TABLES = Path(__file__).parent / "cells"
+ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
+MAX_INPUTS = 6
+MAX_TABLE_BYTES = 4_000_000
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+_UNITS: dict[str, dict[str, float]] = {
+    "area": {"mm2": 1.0, "um2": 1e-6},
+    "power": {"mW": 1e3, "uW": 1.0, "nW": 1e-3, "pW": 1e-6},
+    "capacitance": {"nF": 1e-9, "pF": 1e-12, "fF": 1e-15},
+    "delay": {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6, "ps": 1e-9},
+}
+
+
+@dataclass(frozen=True)
+class FlipFlop:
+    """How a flop stores: on the ``rising`` (else falling) edge of pin ``clock``, the value of ``data``.
+
+    ``clear`` and ``preset`` are conditions that hold it at 0 and at 1 whatever the clock does, or None. ``state``: the
+    name of the stored value in output functions; ``inverse`` the name of its complement.
+    """
+
+    clock: str
+    rising: bool
+    data: logic.Expression
+    clear: logic.Expression | None = None
+    preset: logic.Expression | None = None
+    state: str = "IQ"
+    inverse: str = "IQN"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One library cell.
+
+    ``area`` in mm². ``functions``: output pin → what it carries. ``capacitances``: input pin → farad.
+    ``powers``: state → static power in µW; a state is the text of the values of ``state_pins`` (inputs in order; for
+    a flop its inputs but the clock, which rests low, and then its stored value). ``delays``: output pin → (rise, fall)
+    in ms. ``flip_flop`` is None for combinational cells.
+    """
+
+    name: str
+    area: float
+    inputs: tuple[str, ...]
+    functions: Mapping[str, logic.Expression]
+    capacitances: Mapping[str, float]
+    powers: Mapping[str, float]
+    delays: Mapping[str, tuple[float, float]]
+    flip_flop: FlipFlop | None = None
+
+    @property
+    def state_pins(self) -> tuple[str, ...]:
+        """Return the names whose values make up a state, most significant first."""
+        if self.flip_flop is None:
+            return self.inputs
+        return (*(pin for pin in self.inputs if pin != self.flip_flop.clock), self.flip_flop.state)
+
+    @functools.cached_property
+    def function_text(self) -> dict[str, str]:
+        """Return output pin → its function, spelled with ``!``, ``*``, ``+`` and brackets only."""
+        return {pin: spell(function) for pin, function in self.functions.items()}
+
+
+@dataclass(frozen=True)
+class CellLibrary:
+    """Cells and what they run at.
+
+    ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
+    slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
+    wire to a rail and costs nothing. ``source``: where the figures come from.
+    """
+
+    name: str
+    title: str
+    voltage: float
+    frequency: float
+    cells: Mapping[str, Cell]
+    delay_point: str = ""
+    tie: str = ""
+    source: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def inverter(self) -> Cell:
+        """Return the smallest inverter; raises :class:`LibraryError` where there is none."""
+        found = self._smallest(lambda pins: ~int(logic.columns(pins)[0][pins[0]]) & 3)
+        if found is None:
+            raise LibraryError(self.name, [Problem("cells", "the library has no inverter", "add one to the table")])
+        return found
+
+    @functools.cached_property
+    def buffer(self) -> Cell | None:
+        """Return the smallest buffer, or None (a buffer is then counted as two inverters)."""
+        return self._smallest(lambda pins: logic.columns(pins)[0][pins[0]])
+
+    def _smallest(self, wanted: Any) -> Cell | None:
+        found = [
+            cell
+            for cell in self.cells.values()
+            if cell.flip_flop is None
+            and len(cell.inputs) == 1
+            and len(cell.functions) == 1
+            and logic.table(next(iter(cell.functions.values())), cell.inputs) == wanted(cell.inputs)
+        ]
+        return min(found, key=lambda cell: (cell.area, cell.name), default=None)
+
+
+def spell(expression: logic.Expression) -> str:
+    """Return *expression* as text that genlib, Liberty and Verilog-to-be readers agree on."""
+    if expression.kind == "pin":
+        return expression.name
+    if expression.kind in ("zero", "one"):
+        return "CONST1" if expression.kind == "one" else "CONST0"
+    if expression.kind == "not":
+        return f"!{spell(expression.operands[0])}"
+    left, right = (spell(operand) for operand in expression.operands)
+    if expression.kind == "xor":
+        return f"(({left}*!{right})+(!{left}*{right}))"
+    return f"({left}{'*' if expression.kind == 'and' else '+'}{right})"
+
+
+def built_in_libraries() -> tuple[str, ...]:
+    """Return the names of the tables that come with approxhw."""
+    return tuple(sorted(file.stem for file in TABLES.glob("*.toml")))
+
+
+def load_library(library: str | Path | CellLibrary) -> CellLibrary:
+    """Return a built-in library by name, or the one in a file: ``.toml`` table, or Liberty (``.lib``, ``.lib.gz``).
+
+    Raises :class:`OptionError` for a name that is neither, :class:`LibraryError` listing what is wrong with a file.
+    """
+    if isinstance(library, CellLibrary):
+        return library
+    name = ALIASES.get(str(library), str(library))
+    if name in built_in_libraries():
+        return _read_table(TABLES / f"{name}.toml")
+    path = Path(library)
+    if not path.is_file():
+        known = ", ".join([*built_in_libraries(), *ALIASES])
+        why = f"no built-in library and no file of that name; built in are: {known}"
+        raise OptionError(
+            "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
+        )
+    if path.suffix == ".toml":
+        return _read_table(path)
+    from .liberty import read_liberty
+
+    return read_liberty(path)
+
+
+@functools.cache
+def _read_table(path: Path) -> CellLibrary:
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise LibraryError(str(path), [Problem(path.name, f"larger than {MAX_TABLE_BYTES} bytes")])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LibraryError(str(path), [Problem(path.name, f"not a readable TOML table: {shown(error)}")]) from error
+    problems: list[Problem] = []
+    scales = _scales(content.get("units", {}), problems)
+    voltage = _number(content, "voltage", "library", problems, above_zero=True)
+    frequency = _number(content, "frequency", "library", problems, above_zero=True)
+    for key in ("title", "source", "delay_point"):
+        if not isinstance(content.get(key), str):
+            problems.append(Problem("library", f"no text `{key}`"))
+    listed = content.get("cells")
+    if not isinstance(listed, dict) or not listed:
+        problems.append(Problem("library", "no [cells] table"))
+        listed = {}
+    cells = {}
+    for name, entry in listed.items():
+        cell = _cell(name, entry, scales, problems)
+        if cell is not None:
+            cells[name] = cell
+    tie = content.get("tie", "")
+    if tie and tie not in cells:
+        problems.append(Problem("library", f"tie cell {shown(tie)} is not in [cells]"))
+    if problems:
+        raise LibraryError(str(path), problems)
+    return CellLibrary(
+        path.stem, content["title"], voltage, frequency, cells, content["delay_point"], tie, content["source"]
+    )
+
+
+def _scales(units: Any, problems: list[Problem]) -> dict[str, float]:
+    scales = {}
+    for quantity, known in _UNITS.items():
+        unit = units.get(quantity) if isinstance(units, dict) else None
+        if not isinstance(unit, str) or unit not in known:
+            problems.append(Problem("units", f"`{quantity}` is not one of {', '.join(known)}"))
+        scales[quantity] = known.get(unit, 1.0) if isinstance(unit, str) else 1.0
+    return scales
+
+
+def _number(table: Mapping[str, Any], key: str, where: str, problems: list[Problem], above_zero: bool = False) -> float:
+    value = table.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        problems.append(Problem(where, f"`{key}` is not a finite number"))
+        return 1.0
+    if value < 0 or (above_zero and value == 0):
+        problems.append(Problem(where, f"`{key}` is {value}, and must be {'above' if above_zero else 'at least'} 0"))
+    return float(value)
+
+
+def _numbers(entry: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> dict[str, float]:
+    table = entry.get(key, {})
+    if not isinstance(table, dict):
+        problems.append(Problem(where, f"`{key}` is not a table"))
+        return {}
+    return {name: _number(table, name, f"{where} {key}", problems) for name in table}
+
+
+def _cell(name: str, entry: Any, scales: Mapping[str, float], problems: list[Problem]) -> Cell | None:
+    where = f"cell {shown(name)}"
+    before = len(problems)
+    if not isinstance(entry, dict):
+        problems.append(Problem(where, "not a table"))
+        return None
+    area = _number(entry, "area", where, problems) * scales["area"]
+    capacitances = {k: v * scales["capacitance"] for k, v in _numbers(entry, "capacitance", where, problems).items()}
+    powers = {k: v * scales["power"] for k, v in _numbers(entry, "power", where, problems).items()}
+    functions = _functions(entry.get("function"), where, problems)
+    delays = {}
+    for pin in functions:
+        listed = entry.get("delay", {})
+        figures = _numbers(listed, pin, where, problems) if isinstance(listed, dict) else {}
+        if functions[pin].pins() and set(figures) != {"rise", "fall"}:
+            problems.append(Problem(where, f"`delay.{shown(pin)}` does not give rise and fall"))
+        delays[pin] = (figures.get("rise", 0.0) * scales["delay"], figures.get("fall", 0.0) * scales["delay"])
+    if not isinstance(entry.get("source"), dict) or not set(entry["source"]) >= {"area", "power"}:
+        problems.append(Problem(where, "`source` does not name where area and power come from"))
+    flop = _flop(entry["flop"], where, problems) if "flop" in entry else None
+    cell = Cell(name, area, tuple(capacitances), functions, capacitances, powers, delays, flop)
+    problems += check_cell(cell)
+    return cell if len(problems) == before else None
+
+
+def _functions(table: Any, where: str, problems: list[Problem]) -> dict[str, logic.Expression]:
+    functions: dict[str, logic.Expression] = {}
+    if not isinstance(table, dict) or not table:
+        problems.append(Problem(where, "no table `function` of output pins"))
+        return functions
+    for pin, text in table.items():
+        found = _expression(text, f"{where} function.{shown(pin)}", problems)
+        if found is not None:
+            functions[pin] = found
+    return functions
+
+
+def _expression(text: Any, where: str, problems: list[Problem]) -> logic.Expression | None:
+    try:
+        return logic.parse(str(text))
+    except ValueError as error:
+        problems.append(Problem(where, f"not a Boolean expression: {shown(error)}"))
+        return None
+
+
+def _flop(table: Any, where: str, problems: list[Problem]) -> FlipFlop | None:
+    if (
+        not isinstance(table, dict)
+        or not {"clock", "data"} <= set(table)
+        or table.get("edge") not in ("rising", "falling")
+    ):
+        problems.append(Problem(where, "`flop` must give clock, data and edge (rising or falling)"))
+        return None
+    found = {k: _expression(table[k], f"{where} flop.{k}", problems) for k in ("data", "clear", "preset") if k in table}
+    data = found["data"]
+    if data is None:
+        return None
+    return FlipFlop(str(table["clock"]), table["edge"] == "rising", data, found.get("clear"), found.get("preset"))
+
+
+def check_cell(cell: Cell) -> list[Problem]:
+    """Return what makes *cell* unusable: names that are no identifiers, pins nobody knows, states of a wrong length."""
+    where, problems = f"cell {shown(cell.name)}", []
+    for name in (cell.name, *cell.inputs, *cell.functions):
+        if not IDENTIFIER.fullmatch(name):
+            problems.append(Problem(where, f"{shown(name)} is not an identifier of letters, digits and _"))
+    known = set(cell.inputs)
+    flop = cell.flip_flop
+    if flop is not None:
+        reads = [e for e in (flop.data, flop.clear, flop.preset) if e is not None]
+        known |= {flop.state, flop.inverse}
+        unknown = {flop.clock}.union(*(e.pins() for e in reads)) - known
+    else:
+        unknown = set()
+    unknown |= set().union(*(f.pins() for f in cell.functions.values())) - known if cell.functions else set()
+    problems += [
+        Problem(where, f"reads {shown(pin)}, which is no input pin with a capacitance") for pin in sorted(unknown)
+    ]
+    if len(cell.inputs) > MAX_INPUTS:
+        problems.append(Problem(where, f"{len(cell.inputs)} inputs; at most {MAX_INPUTS} are handled"))
+    length = len(cell.state_pins)
+    for state in cell.powers:
+        if len(state) != length or set(state) - {"0", "1"}:
+            problems.append(Problem(where, f"power state {shown(state)!r} is not {length} digits of 0 and 1"))
+    return problems

@@ -1,0 +1,310 @@
+"""Estimate what Verilog costs on a cell library: area, power by state and by toggles, delay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import LibraryError, OptionError, Problem, shown
+from .cells import CellLibrary, load_library
+from .netlist import Netlist
+from .netlist_simulator import Activity, simulate_activity
+from .synthesis import synthesise
+from .timing import critical_path
+
+UNIFORM_VECTORS = 10_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a circuit costs.
+
+    ``area_mm2``: cells only, no routing. ``static_power_mw``: mean over the vectors of every cell's power in its own
+    state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
+    cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
+    """
+
+    top: str
+    library: str
+    voltage: float
+    area_mm2: float
+    static_power_mw: float
+    dynamic_power_mw: float
+    delay_ms: float
+    cells: int
+    cells_by_type: Mapping[str, int]
+    states_from: str
+    vectors: int
+    frequency_hz: float
+    seconds: float
+    critical_path: tuple[str, ...] = ()
+    delay_point: str = ""
+    recipe: str = "reference"
+
+    @property
+    def power_mw(self) -> float:
+        """Return static plus dynamic power."""
+        return self.static_power_mw + self.dynamic_power_mw
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain types for ``json.dumps``."""
+        return {
+            "top": self.top,
+            "library": self.library,
+            "voltage": self.voltage,
+            "area_mm2": self.area_mm2,
+            "power_mw": self.power_mw,
+            "static_power_mw": self.static_power_mw,
+            "dynamic_power_mw": self.dynamic_power_mw,
+            "delay_ms": self.delay_ms,
+            "cells": self.cells,
+            "cells_by_type": dict(self.cells_by_type),
+            "states_from": self.states_from,
+            "vectors": self.vectors,
+            "frequency_hz": self.frequency_hz,
+            "seconds": self.seconds,
+            "critical_path": list(self.critical_path),
+            "delay_point": self.delay_point,
+            "recipe": self.recipe,
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one instance costs by itself, the instances inside it not counted. ``path``: instances from the top."""
+
+    path: tuple[str, ...]
+    module: str
+    area_mm2: float
+    power_mw: float
+    cells: int
+
+
+@dataclass(frozen=True)
+class HierarchyEstimate:
+    """What each instance costs in a synthesis that keeps the hierarchy; ``parts`` add up to the totals.
+
+    Optimisation stops at module borders there, so the totals are not those of the flat synthesis.
+    """
+
+    library: str
+    states_from: str
+    parts: tuple[Part, ...] = field(default=())
+
+    @property
+    def area_mm2(self) -> float:
+        """Return the area of all parts."""
+        return sum(part.area_mm2 for part in self.parts)
+
+    @property
+    def power_mw(self) -> float:
+        """Return the power of all parts."""
+        return sum(part.power_mw for part in self.parts)
+
+    def below(self, *path: str) -> tuple[float, float, int]:
+        """Return area, power and cells of the instance at *path* with everything inside it."""
+        inside = [part for part in self.parts if part.path[: len(path)] == path]
+        return sum(p.area_mm2 for p in inside), sum(p.power_mw for p in inside), sum(p.cells for p in inside)
+
+
+def estimate(
+    verilog: str,
+    top: str | None = None,
+    library: str | Path | CellLibrary = "egfet",
+    *,
+    vectors: Mapping[str, np.ndarray] | None = None,
+    vectors_from: str = "",
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    seed: int = 1,
+    recipe: str = "reference",
+    on_progress: Callable[[str], None] | None = None,
+) -> Estimate:
+    """Synthesise *verilog* to *library* and return area, power and delay.
+
+    ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
+    ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*. ``frequency``:
+    vectors per second, the library's own by default. ``timeout``: seconds for the synthesis. ``on_progress`` is called
+    with the name of each step. Raises what :func:`synthesise` raises, :class:`InvalidDataError` for vectors that do not
+    fit the ports, :class:`LibraryError` naming cell and state where the library lacks the power of a state.
+    """
+    started = time.perf_counter()
+    tell = on_progress or (lambda step: None)
+    cells = load_library(library)
+    _check_frequency(frequency)
+    tell("synthesise")
+    netlist = synthesise(verilog, top, cells, timeout=timeout, recipe=recipe)
+    tell("simulate the netlist")
+    return estimate_netlist(
+        netlist,
+        vectors=vectors,
+        vectors_from=vectors_from,
+        frequency=frequency,
+        seed=seed,
+        started=started,
+        recipe=recipe,
+    )
+
+
+def estimate_netlist(
+    netlist: Netlist,
+    *,
+    vectors: Mapping[str, np.ndarray] | None = None,
+    vectors_from: str = "",
+    frequency: float | None = None,
+    seed: int = 1,
+    started: float | None = None,
+    recipe: str = "reference",
+) -> Estimate:
+    """Return the cost of a netlist that is mapped already; arguments as in :func:`estimate`."""
+    started = time.perf_counter() if started is None else started
+    _check_frequency(frequency)
+    vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
+    _, activity = simulate_activity(netlist, vectors)
+    rate = netlist.library.frequency if frequency is None else frequency
+    by_type = netlist.cells_by_type()
+    path = critical_path(netlist)
+    return Estimate(
+        top=netlist.top,
+        library=netlist.library.name,
+        voltage=netlist.library.voltage,
+        area_mm2=netlist.area(),
+        static_power_mw=sum(static_powers(netlist, activity)) * 1e-3 + _tie_power(netlist),
+        dynamic_power_mw=sum(switching_energies(netlist, activity).values()) * rate * 1e3,
+        delay_ms=path.delay,
+        cells=sum(by_type.values()),
+        cells_by_type=by_type,
+        states_from=origin,
+        vectors=activity.vectors,
+        frequency_hz=rate,
+        seconds=time.perf_counter() - started,
+        critical_path=path.steps,
+        delay_point=netlist.library.delay_point,
+        recipe=recipe,
+    )
+
+
+def estimate_hierarchy(
+    verilog: str,
+    top: str | None = None,
+    library: str | Path | CellLibrary = "egfet",
+    *,
+    vectors: Mapping[str, np.ndarray] | None = None,
+    vectors_from: str = "",
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    seed: int = 1,
+    recipe: str = "reference",
+) -> HierarchyEstimate:
+    """Synthesise with the hierarchy kept and return each instance's own cost; arguments as in :func:`estimate`.
+
+    The energy of a net is charged to the instance that drives it, of an input port to the top.
+    """
+    _check_frequency(frequency)
+    netlist = synthesise(verilog, top, library, flatten=False, timeout=timeout, recipe=recipe)
+    vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
+    _, activity = simulate_activity(netlist, vectors)
+    rate = netlist.library.frequency if frequency is None else frequency
+    figures = {path: [0.0, 0.0, 0.0] for path in netlist.modules}
+    owner: dict[int, tuple[str, ...]] = {}
+    for instance, power in zip(netlist.instances, static_powers(netlist, activity), strict=True):
+        cell = netlist.library.cells[instance.cell]
+        figures[instance.path][0] += cell.area
+        figures[instance.path][1] += power * 1e-3
+        figures[instance.path][2] += 1
+        owner |= {instance.pins[pin]: instance.path for pin in cell.functions if pin in instance.pins}
+    for net, energy in switching_energies(netlist, activity).items():
+        figures[owner.get(net, ())][1] += energy * rate * 1e3
+    if netlist.library.tie and netlist.needs_tie():
+        figures[()][0] += netlist.library.cells[netlist.library.tie].area
+        figures[()][1] += _tie_power(netlist)
+        figures[()][2] += 1
+    parts = tuple(
+        Part(path, netlist.modules[path], area, power, int(count)) for path, (area, power, count) in figures.items()
+    )
+    return HierarchyEstimate(netlist.library.name, origin, parts)
+
+
+def static_powers(netlist: Netlist, activity: Activity) -> list[float]:
+    """Return for each instance its mean static power in µW over the states that *activity* found it in."""
+    powers, missing = [], {}
+    for instance, states in zip(netlist.instances, activity.states, strict=True):
+        cell = netlist.library.cells[instance.cell]
+        total = 0.0
+        for state, count in states.items():
+            if state in cell.powers:
+                total += cell.powers[state] * count
+            else:
+                missing[(cell.name, state)] = cell
+        powers.append(total / activity.vectors if activity.vectors else 0.0)
+    if missing:
+        problems = []
+        for (name, state), cell in missing.items():
+            spelled = " ".join(f"{pin}={digit}" for pin, digit in zip(cell.state_pins, state, strict=True))
+            problems.append(
+                Problem(
+                    f"cell {shown(name)}",
+                    f"has no static power for state {spelled or '(its only one)'}, which the vectors reach",
+                    "add the figure to the library: a mean over other states would be a guess",
+                )
+            )
+        raise LibraryError(netlist.library.name, problems)
+    return powers
+
+
+def switching_energies(netlist: Netlist, activity: Activity) -> dict[int, float]:
+    """Return net → joule per vector: toggles × ½CV², C the input capacitance on the net; a clock toggles twice."""
+    loads: dict[int, float] = {}
+    for instance in netlist.instances:
+        for pin, farad in netlist.library.cells[instance.cell].capacitances.items():
+            loads[instance.pins[pin]] = loads.get(instance.pins[pin], 0.0) + farad
+    clocks = netlist.clocks & {net for port in netlist.inputs for net in port.nets}
+    steps = max(activity.vectors - 1, 1)
+    half_square = 0.5 * netlist.library.voltage**2
+    return {
+        net: (2.0 if net in clocks else activity.toggles.get(net, 0) / steps) * load * half_square
+        for net, load in loads.items()
+    }
+
+
+def uniform_vectors(netlist: Netlist, count: int = UNIFORM_VECTORS, seed: int = 1) -> dict[str, np.ndarray]:
+    """Return *count* uniform codes for each data input, drawn from *seed*."""
+    generator = np.random.default_rng(seed)
+    vectors: dict[str, np.ndarray] = {}
+    for port in netlist.data_inputs:
+        bits = len(port.nets)
+        if bits <= 63:
+            vectors[port.name] = generator.integers(0, 1 << bits, count, dtype=np.int64)
+        else:
+            parts = [generator.integers(0, 1 << 32, count, dtype=np.int64).astype(object) for _ in range(0, bits, 32)]
+            vectors[port.name] = sum(part << 32 * i for i, part in enumerate(parts)) & ((1 << bits) - 1)
+    return vectors
+
+
+def _tie_power(netlist: Netlist) -> float:
+    if not (netlist.library.tie and netlist.needs_tie()):
+        return 0.0
+    return netlist.library.cells[netlist.library.tie].powers.get("", 0.0) * 1e-3
+
+
+def _chosen(
+    netlist: Netlist, vectors: Mapping[str, np.ndarray] | None, vectors_from: str, seed: int
+) -> tuple[Mapping[str, np.ndarray], str]:
+    if vectors is None:
+        return uniform_vectors(netlist, seed=seed), f"{UNIFORM_VECTORS} seeded uniform vectors"
+    lengths = {len(values) for values in vectors.values()}
+    if lengths == {0}:
+        raise OptionError("vectors", [Problem("vectors", "there are none", "give at least one row")])
+    return vectors, vectors_from or f"{max(lengths, default=0)} given vectors"
+
+
+def _check_frequency(frequency: float | None) -> None:
+    if frequency is not None and not (np.isfinite(frequency) and frequency >= 0):
+        raise OptionError(
+            "frequency", [Problem("frequency", f"{frequency} is no rate", "give vectors per second, 0 or more")]
+        )

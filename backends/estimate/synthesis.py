@@ -1,0 +1,193 @@
+"""Synthesise Verilog to library cells with Yosys and ABC, by one fixed recipe: all circuits meet the same ruler."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import LibraryError, OptionError, Problem, ToolFailedError, shown
+from ...tools import find_yosys, run_tool
+from .cells import IDENTIFIER, Cell, CellLibrary, load_library, spell
+from .netlist import BUFFER, Netlist, netlist_from_json
+
+MAX_SOURCE_BYTES = 64_000_000
+# The recipe of the ruler. `-norom` and `memory`: case tables and arrays become gates and registers, not macros.
+FRONT = """proc -norom
+{flatten}
+memory
+opt -full
+wreduce
+alumacc
+share
+opt -full
+techmap
+opt -full
+setundef -undriven -zero
+"""
+ABC_REFERENCE = (
+    "strash;ifraig;balance;rewrite;refactor;balance;rewrite;rewrite,-z;balance;refactor,-z;rewrite,-z;balance;dch;"
+    "map,-a,-B,0.9;topo"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What happens after the front end: one ABC script, and what it may map to."""
+
+    name: str
+    abc: str
+
+
+REFERENCE = Recipe("reference", ABC_REFERENCE)
+RECIPES = {"reference": (REFERENCE,)}
+
+
+def synthesise(
+    verilog: str,
+    top: str | None,
+    library: str | Path | CellLibrary = "egfet",
+    *,
+    flatten: bool = True,
+    timeout: float = 600.0,
+    recipe: str = "reference",
+) -> Netlist:
+    """Return *verilog* (source text) mapped to the cells of *library*.
+
+    ``top``: name of the top module, None to let Yosys find it. ``flatten``: dissolve the hierarchy before optimisation.
+    ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler. Raises :class:`OptionError`
+    for a top module that is not there (the text lists those that are), :class:`ToolFailedError` with the tail of the
+    log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
+    """
+    cells = load_library(library)
+    _check(verilog, top, recipe)
+    netlists = [_synthesise(verilog, top, cells, flatten, timeout, chosen) for chosen in RECIPES[recipe]]
+    return min(netlists, key=Netlist.area)
+
+
+def _check(verilog: str, top: str | None, recipe: str) -> None:
+    problems = []
+    if top is not None and not IDENTIFIER.fullmatch(top):
+        problems.append(Problem("top", f"{shown(top)!r} is not a plain identifier", "rename the module"))
+    if recipe not in RECIPES:
+        problems.append(Problem("recipe", f"{shown(recipe)!r} is not one of {', '.join(RECIPES)}"))
+    if len(verilog) > MAX_SOURCE_BYTES:
+        problems.append(Problem("verilog", f"longer than {MAX_SOURCE_BYTES // 1_000_000} MB"))
+    if not verilog.strip():
+        problems.append(Problem("verilog", "is empty", "give a file that defines a module"))
+    if problems:
+        raise OptionError("synthesis", problems)
+
+
+def _synthesise(
+    verilog: str, top: str | None, library: CellLibrary, flatten: bool, timeout: float, recipe: Recipe
+) -> Netlist:
+    flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
+    script = [
+        "read_verilog source.v",
+        f"hierarchy -check -top {top}" if top else "hierarchy -check -auto-top",
+        FRONT.format(flatten="flatten" if flatten else ""),
+        "dfflibmap -liberty flops.lib" if flops else "",
+        f"abc -genlib gates.genlib -script +{recipe.abc}",
+        "opt_clean -purge",
+        "write_json netlist.json",
+        "write_verilog -noattr netlist.v",
+    ]
+    with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
+        folder = Path(name)
+        (folder / "source.v").write_text(verilog, encoding="utf-8")
+        (folder / "gates.genlib").write_text(genlib(library))
+        (folder / "flops.lib").write_text(flop_liberty(flops))
+        try:
+            run_yosys(folder, script, timeout)
+        except ToolFailedError as error:
+            if top is not None:
+                check_top(verilog, top, timeout)
+            raise ToolFailedError(error.tool, error.code, error.tail) from None
+        content = json.loads((folder / "netlist.json").read_text())
+        mapped = (folder / "netlist.v").read_text()
+    return netlist_from_json(content, top or _top_of(content), library, mapped)
+
+
+def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
+    """Run the lines of *script* in *folder*, where its files are, and return the log; ABC's files stay there too."""
+    (folder / "script.ys").write_text("\n".join(line for line in script if line) + "\n")
+    finished = run_tool(
+        find_yosys(), ["script.ys"], timeout=timeout, folder=folder, environment={"TMPDIR": str(folder)}
+    )
+    return finished.output
+
+
+def modules_of(verilog: str, timeout: float = 60.0) -> tuple[str, ...]:
+    """Return the modules that *verilog* defines; raises :class:`ToolFailedError` for what is no Verilog."""
+    with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
+        folder = Path(name)
+        (folder / "source.v").write_text(verilog, encoding="utf-8")
+        run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
+        return tuple(sorted(json.loads((folder / "modules.json").read_text())["modules"]))
+
+
+def check_top(verilog: str, top: str, timeout: float) -> None:
+    """Raise :class:`OptionError` listing the modules where *top* is none of them."""
+    modules = modules_of(verilog, timeout)
+    if top not in modules:
+        listed = ", ".join(shown(module) for module in modules[:40]) or "none"
+        why = f"no module {shown(top)!r} in the source; there are: {listed}"
+        raise OptionError("top", [Problem("top", why, "name one of them")])
+
+
+def _top_of(content: dict[str, object]) -> str:
+    modules = content["modules"]
+    assert isinstance(modules, dict)  # Yosys' own format
+    marked = [name for name, module in modules.items() if int(module.get("attributes", {}).get("top", "0"), 2)]
+    return str(marked[0] if marked else next(iter(modules)))
+
+
+def gates_of(library: CellLibrary) -> list[Cell]:
+    """Return the cells that logic can be mapped to: combinational, with inputs and one output."""
+    found = [c for c in library.cells.values() if c.flip_flop is None and c.inputs and len(c.functions) == 1]
+    masks = {pin for cell in found for pin in cell.inputs}
+    if not masks:
+        raise LibraryError(library.name, [Problem("cells", "no combinational cell with one output")])
+    return found
+
+
+def genlib(library: CellLibrary) -> str:
+    """Return the gates of *library* as an area-only genlib for ABC: areas in inverters, every pin one unit of delay.
+
+    ABC wants a buffer; a library without one gets a stand-in that costs two inverters and is built of two.
+    """
+    unit = library.inverter.area
+    lines = ["GATE _const0_ 0 Y=CONST0;", "GATE _const1_ 0 Y=CONST1;"]
+    for cell in gates_of(library):
+        ((output, function),) = cell.functions.items()
+        lines.append(f"GATE {cell.name} {cell.area / unit:.9g} {output}={spell(function)}; PIN * UNKNOWN 1 999 1 0 1 0")
+    if library.buffer is None:
+        lines.append(f"GATE {BUFFER} 2 Y=A; PIN * NONINV 1 999 1 0 1 0")
+    return "\n".join(lines) + "\n"
+
+
+def flop_liberty(flops: Sequence[Cell]) -> str:
+    """Return the flops as a Liberty text that holds only what ``dfflibmap`` reads."""
+    lines = ["library (flops) {"]
+    for cell in flops:
+        flop = cell.flip_flop
+        if flop is None:
+            continue
+        lines.append(f"  cell ({cell.name}) {{ area : {cell.area:.9g};")
+        lines.append(f"    ff ({flop.state}, {flop.inverse}) {{")
+        lines.append(
+            f'      clocked_on : "{"" if flop.rising else "!"}{flop.clock}"; next_state : "{spell(flop.data)}";'
+        )
+        for name, condition in (("clear", flop.clear), ("preset", flop.preset)):
+            if condition is not None:
+                lines.append(f'      {name} : "{spell(condition)}";')
+        lines.append("    }")
+        lines += [f"    pin ({pin}) {{ direction : input; }}" for pin in cell.inputs]
+        lines += [
+            f'    pin ({p}) {{ direction : output; function : "{spell(f)}"; }}' for p, f in cell.functions.items()
+        ]
+        lines.append("  }")
+    return "\n".join([*lines, "}"]) + "\n"

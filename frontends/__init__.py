@@ -1,1 +1,58 @@
-"""Frontends: a model file → Graph."""
+"""Frontends: a model file, ``ModelProto`` or scikit-learn estimator → Graph. Heavy imports wait for the first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from approxhw.errors import Problem
+
+if TYPE_CHECKING:
+    from approxhw.ir import Graph
+
+    from .loading import Loaded
+
+__all__ = ["check_model", "read_model"]
+
+
+def read_model(source: Any, *, name: str | None = None) -> Graph:
+    """Return the Graph of one row of the model in *source*.
+
+    ``source``: path of an ONNX file, an ``onnx.ModelProto``, or a fitted scikit-learn classifier or pipeline. ``name``:
+    what to call the Graph; the file's stem by default. A float model gives a float64 Graph, a QDQ or QONNX model an
+    integer Graph with its own scales. Raises :class:`InvalidModelError` for a broken file and
+    :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.
+    """
+    from .reading import read
+
+    loaded, titles = _loaded(source, name)
+    graph = read(loaded, titles).whole(loaded.title)
+    from approxhw.verifier import verify
+
+    verify(graph)
+    return graph
+
+
+def check_model(source: Any) -> list[Problem]:
+    """Return everything that keeps the model in *source* from being compiled; empty where nothing does.
+
+    Raises :class:`InvalidModelError` only where the file itself is broken.
+    """
+    from approxhw.errors import InvalidModelError
+
+    from .reading import read
+
+    loaded, titles = _loaded(source, None)
+    reading = read(loaded, titles)
+    if reading.invalid:
+        raise InvalidModelError(loaded.title, reading.problems)
+    return list(reading.problems)
+
+
+def _loaded(source: Any, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
+    from .loading import load
+    from .scikit_learn import convert, is_estimator
+
+    if not is_estimator(source):
+        return load(source, name), ()
+    proto, titles = convert(source)
+    return load(proto, name or type(source).__name__), titles

@@ -1,0 +1,159 @@
+"""What the value of an ONNX tensor can be while a model is read: known, computed per row, a class index, or broken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+PLAIN, SOFTMAX, SIGMOID, COMPLEMENT, PAIR = "plain", "Softmax", "Sigmoid", "1 - Sigmoid", "the pair (1 - p, p)"
+"""Stages of a row on its way to a class: a real value, or something that only its order matters of."""
+
+
+class Refusal(Exception):
+    """A node that cannot be read: why, and what to do. ``invalid``: the model contradicts itself, not us."""
+
+    def __init__(self, why: str, remedy: str = "", *, invalid: bool = False) -> None:
+        self.why, self.remedy, self.invalid = why, remedy, invalid
+        super().__init__(why)
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """One QuantizeLinear or Quant on rows: code = round(x / scale) + zero, clipped to low … high.
+
+    ``scale`` is one number, as a float64; ``floor``: rounds down instead of to the nearest.
+    """
+
+    scale: float
+    zero: int
+    low: int
+    high: int
+    floor: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The integers behind a quantised constant: value = scale · integers; ``scale`` broadcasts against them."""
+
+    integers: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A constant tensor. ``sized``: it was worked out from the batch size, and so holds only as a shape."""
+
+    array: np.ndarray
+    origin: str = ""
+    sized: bool = False
+    codes: Codes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Elements of the Input, each scaled and shifted: element j is scale[j] · x[index[j]] + shift[j]."""
+
+    index: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether any element is more than a plain copy."""
+        return bool((self.scale != 1).any() or (self.shift != 0).any())
+
+    def is_all_of(self, features: int) -> bool:
+        """Whether the elements are those of the Input, in order."""
+        return bool(len(self.index) == features and (self.index == np.arange(features)).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A tensor computed per row.
+
+    ``value``: the Graph's value that holds its elements flat. ``shape``: without the batch axis, which stands at
+    position ``batch`` of the ONNX shape (None: the model has none). ``tensor``: the ONNX name of the logits, or of
+    this value. ``codes``: the quantiser whose codes it holds, between QuantizeLinear and DequantizeLinear.
+    ``shared``: more than one node reads it, so the Node behind it must stay as it is.
+    """
+
+    value: str
+    shape: tuple[int, ...]
+    batch: int | None
+    tensor: str = ""
+    stage: str = PLAIN
+    columns: Columns | None = None
+    labels: tuple[str | int, ...] = ()
+    codes: Quantiser | None = None
+    shared: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of one row."""
+        return math.prod(self.shape)
+
+    @property
+    def rank(self) -> int:
+        """Rank of the ONNX tensor."""
+        return len(self.shape) + (self.batch is not None)
+
+    def full(self, batch_size: int) -> tuple[int, ...]:
+        """Return the ONNX shape with *batch_size* rows."""
+        if self.batch is None:
+            return self.shape
+        return (*self.shape[: self.batch], batch_size, *self.shape[self.batch :])
+
+    def axis(self, axis: int) -> int | None:
+        """Return where ONNX axis *axis* stands in ``shape``; None for the batch axis."""
+        if not -self.rank <= axis < self.rank:
+            raise Refusal(f"axis {axis} does not exist in a tensor of rank {self.rank}", invalid=True)
+        axis %= self.rank
+        if self.batch is None or axis < self.batch:
+            return axis
+        return None if axis == self.batch else axis - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more."""
+
+    value: str
+    labels: tuple[str | int, ...] = ()
+    tensor: str = ""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What a refused node would have made: whatever reads it is not blamed."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """What ZipMap makes: scores by label."""
+
+    row: Row
+    labels: tuple[str | int, ...] = field(default=())
+
+
+Value = Known | Row | Prediction | Broken | Dictionary
+
+
+def per_row(array: np.ndarray, row: Row, what: str = "the constant") -> np.ndarray:
+    """Return *array*, broadcast against the ONNX tensor of *row*, as float64 in the shape of one row, flat.
+
+    Refuses what varies along the batch axis, and what makes the tensor larger.
+    """
+    full = row.full(1)
+    try:
+        shape = np.broadcast_shapes(array.shape, full)
+    except ValueError:
+        raise Refusal(f"{what} of shape {array.shape} does not fit rows of shape {row.shape}", invalid=True) from None
+    if shape != full:
+        raise Refusal(
+            f"{what} of shape {array.shape} varies along the batch axis or enlarges rows of shape {row.shape}",
+            "give it the shape of one row, with 1 for the batch axis",
+        )
+    wide = np.broadcast_to(array, full).astype(np.float64)
+    return wide.reshape(-1)

@@ -1,1 +1,1 @@
-"""Passes: Graph → Graph, one file for one pass."""
+"""Passes: Graph → Graph, one file for one pass; ``approxhw.pipeline`` finds them by file name."""

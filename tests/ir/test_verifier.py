@@ -42,7 +42,7 @@ output class_index
 """
 
 FLOAT = """axir 1
-graph real
+graph float_graph
 x : float<11,52>[2] = input {"features":["a","b"],"titles":["A","B"],"encoding":null}
 s : float<11,52>[2] = constant {"data":[1.5,2.5]}
 y : float<11,52>[2] = affine(x, s, s)

@@ -1,0 +1,185 @@
+"""The pass that folds what is the same for every row, and drops neurons that nothing reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from approxhw.errors import PassError, Problem
+from approxhw.formats import Fixed
+from approxhw.ir import (
+    ArgMax,
+    Clip,
+    Constant,
+    Dense,
+    Graph,
+    Input,
+    Node,
+    Range,
+    Relu,
+    Requantize,
+    Type,
+    ranges,
+    without_unread,
+)
+from approxhw.pipeline import PassContext
+from approxhw.rewriting import code_array, code_constant, fit_formats, fresh_name
+
+_Masks = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DropConstant:
+    """Fold values that are the same for every row into Constants and biases, and drop neurons that nothing reads.
+
+    Exact ranges say what is constant: a value of one code becomes a Constant, an element of one code goes into the
+    bias of the ``Dense`` that reads it, and an ``ArgMax`` that only one class can win becomes that class. A neuron
+    whose weight is 0 wherever it is read is removed. Ports stay, also those that nothing reads any more.
+    """
+
+    kind: ClassVar[str] = "exact"
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return *graph* without them; the same Graph where there are none."""
+        if not graph.is_integer:
+            why = "only an integer Graph has exact ranges"
+            raise PassError("pass drop-constant", [Problem(graph.name, why, "run quantize-weights before")])
+        first, neurons = graph, _neurons(graph)
+        while True:
+            changed = _without_dead(_folded(graph))
+            if changed == graph:
+                break
+            graph = changed
+        if graph is first or graph == first:
+            return first
+        context.note(f"{neurons - _neurons(graph)} of {neurons} neurons dropped")
+        return fit_formats(graph)
+
+
+def _neurons(graph: Graph) -> int:
+    return sum(node.type.elements for node in graph.nodes if isinstance(node.op, Dense))
+
+
+def _folded(graph: Graph) -> Graph:
+    """Return *graph* with Constants for constant values, and constant elements of operands folded into biases."""
+    known = ranges(graph)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        code = None if isinstance(node.op, Input | Constant) else _only_code(node, known)
+        if code is not None:
+            op = Constant(code_array(code.reshape(node.type.shape)))
+            nodes.append(replace(node, op=op, inputs=()))
+        elif isinstance(node.op, Dense):
+            nodes += _dense_folded(graph, node, known[node.inputs[0]])
+        else:
+            nodes.append(node)
+    return without_unread(replace(graph, nodes=_first_of_each_name(nodes)))
+
+
+def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
+    """Return the codes of *node* where it can have no others, else None."""
+    low, high = known[node.name]
+    if isinstance(node.op, ArgMax):
+        winners = _winners(*known[node.inputs[0]])
+        return np.array(winners, dtype=object) if len(winners) == 1 else None
+    return low if (low == high).all() else None
+
+
+def _winners(low: np.ndarray, high: np.ndarray) -> list[int]:
+    """Return the classes that can win: none before them is sure to reach their best, none behind to exceed it."""
+    n = len(low)
+    before = [max(low[:i].tolist(), default=None) for i in range(n)]
+    behind = [max(low[i + 1 :].tolist(), default=None) for i in range(n)]
+    return [
+        i
+        for i in range(n)
+        if (before[i] is None or before[i] < high[i]) and (behind[i] is None or behind[i] <= high[i])
+    ]
+
+
+def _dense_folded(graph: Graph, node: Node, operand: Range) -> list[Node]:
+    low, high = operand
+    weights, bias = (graph.constant(name).astype(object) for name in node.inputs[1:])
+    constant = (low == high) & (weights != 0).any(axis=0)
+    if not constant.any():
+        return [node]
+    bias = bias + weights[:, constant] @ low[constant]
+    weights = np.where(constant[None, :], 0, weights)
+    return _with_constants(graph, node, weights, bias)
+
+
+def _with_constants(graph: Graph, node: Node, weights: np.ndarray, bias: np.ndarray) -> list[Node]:
+    """Return *node* (``Dense``) with other constants before it; names are kept where nothing else reads them."""
+    made = []
+    for name, data in zip(node.inputs[1:], (weights, bias)):
+        shared = sum(other.inputs.count(name) for other in graph.nodes) > 1
+        fmt = graph[name].type.format
+        assert isinstance(fmt, Fixed)
+        new = fresh_name(graph, name, {n.name for n in made}) if shared else name
+        made.append(code_constant(new, data, fmt.scale, origin=graph[name].origin))
+    wide = Type((len(bias),), replace(node.type.format, bits=4000, signed=True))
+    return [*made, replace(node, inputs=(node.inputs[0], made[0].name, made[1].name), type=wide)]
+
+
+def _first_of_each_name(nodes: list[Node]) -> tuple[Node, ...]:
+    """Return *nodes* where a Constant that was made anew takes the place of the old one of its name."""
+    last = {node.name: node for node in nodes}
+    return tuple(node for node in nodes if last[node.name] is node)
+
+
+def _without_dead(graph: Graph) -> Graph:
+    """Return *graph* without the neurons whose weight is 0 wherever they are read."""
+    alive = _alive(graph)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        mask = alive.get(node.name)
+        if isinstance(node.op, Dense):
+            rows, columns = alive[node.name], alive.get(node.inputs[0])
+            weights, bias = (graph.constant(name) for name in node.inputs[1:])
+            if columns is None:
+                columns = np.ones(weights.shape[1], dtype=bool)
+            if not (rows.all() and columns.all()):
+                nodes += _with_constants(graph, node, weights[rows][:, columns], bias[rows])
+                continue
+        elif mask is not None and not mask.all():
+            node = _shrunk(node, mask)
+        nodes.append(node)
+    return without_unread(replace(graph, nodes=_first_of_each_name(nodes)))
+
+
+def _shrunk(node: Node, mask: np.ndarray) -> Node:
+    op = node.op
+    if isinstance(op, Requantize):
+        multiplier, offset = (
+            values if len(values) == 1 else tuple(v for v, keep in zip(values, mask) if keep)
+            for values in (op.multiplier, op.offset)
+        )
+        op = replace(op, multiplier=multiplier, offset=offset)
+    return replace(node, op=op, type=Type((int(mask.sum()),), node.type.format))
+
+
+def _alive(graph: Graph) -> _Masks:
+    """Return which elements of each value something reads; only of ``Dense`` and what follows it element by element."""
+    alive: _Masks = {}
+    for node in graph.nodes:
+        elementwise = isinstance(node.op, Relu | Clip | Requantize) and node.inputs[0] in alive
+        if isinstance(node.op, Dense) or elementwise:
+            alive[node.name] = np.zeros(node.type.elements, dtype=bool)
+    if graph.output in alive:
+        alive[graph.output][:] = True
+    for node in reversed(graph.nodes):
+        mask = alive.get(node.name)
+        if mask is not None and not mask.any():
+            mask[0] = True  # a value has at least one element
+        for name in node.inputs[:1]:
+            if name not in alive:
+                continue
+            if isinstance(node.op, Dense):
+                alive[name] |= (graph.constant(node.inputs[1])[alive[node.name]] != 0).any(axis=0)
+            elif mask is not None:
+                alive[name] |= mask
+            else:
+                alive[name][:] = True
+    return alive

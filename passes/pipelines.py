@@ -1,0 +1,40 @@
+"""Named pipelines: functions whose parameters are the options, and that return lists of pass objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from approxhw.passes.center_logits import CenterLogits
+from approxhw.passes.drop_constant import DropConstant
+from approxhw.passes.fold_affine import FoldAffine
+from approxhw.passes.narrow_formats import NarrowFormats
+from approxhw.passes.quantize_inputs import QuantizeInputs
+from approxhw.passes.quantize_weights import QuantizeWeights
+from approxhw.passes.requantize_hidden import RequantizeHidden
+
+from approxhw.pipeline import Pass
+
+
+def printed_exact(
+    input_bits: int = 4,
+    input_code: str = "round",
+    weight_bits: int = 8,
+    hidden_bits: int | None = None,
+    low: tuple[float, ...] | None = None,
+    high: tuple[float, ...] | None = None,
+) -> tuple[Pass, ...]:
+    """Exact bespoke circuits: quantised inputs and weights, full-width sums (or hidden activations of *hidden_bits*)."""
+    hidden: tuple[Pass, ...] = () if hidden_bits is None else (RequantizeHidden(bits=hidden_bits),)
+    return (
+        QuantizeInputs(bits=input_bits, code=input_code, low=low, high=high),
+        FoldAffine(),
+        QuantizeWeights(bits=weight_bits),
+        *hidden,
+        DropConstant(),
+        CenterLogits(),
+        NarrowFormats(),
+    )
+
+
+PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {"printed-exact": printed_exact}
+"""Name → maker."""

@@ -1,0 +1,487 @@
+"""Graph → bespoke circuit: every neuron its own module, weights wired in, fully parallel.
+
+Integer Graphs only. The result is equal to the interpreter, bit for bit; ``docs/bespoke.md`` tells how it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from approxhw.errors import PassError, Problem
+from approxhw.formats import Fixed
+from approxhw.ir import (
+    ArgMax,
+    Clip,
+    Constant,
+    Dense,
+    Graph,
+    Input,
+    Node,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    identifier,
+    ranges,
+)
+
+from .blocks import LOCAL, Bit, Block, Dot, Lane, Whole, Word, constant_word, inverted, plain, prune, width_of
+from .compression import Columns, compress
+from .shift_add import Plan, plan_layer, signed_digits
+
+ELEMENTWISE = (Relu, Clip, Requantize)
+
+
+@dataclass(frozen=True)
+class InputPort:
+    """An input of the circuit: a feature, and the positions of its code's bits that the port carries, lowest first."""
+
+    name: str
+    feature: int
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A bespoke circuit: its blocks in order of data flow, input ports, and the bits of the class index."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    inputs: tuple[InputPort, ...]
+    output: str
+    output_bits: tuple[Bit, ...]
+    read: dict[str, tuple[int, ...]]
+    """Per word that crosses a block: the positions of its bits that are read."""
+
+
+def build_circuit(graph: Graph, name: str | None = None) -> Circuit:
+    """Return the circuit of an integer Graph whose output is a class index.
+
+    ``name``: of the top module, ``graph.name`` by default. Raises :class:`PassError` naming every Node that cannot be built.
+    """
+    _check(graph)
+    builder = _Builder(graph, name or graph.name)
+    words = builder.build()
+    output = words[graph.output][0]
+    blocks, read = prune(builder.blocks, output.bits)
+    fmt = graph.input.type.format
+    assert isinstance(fmt, Fixed) and isinstance(graph.input.op, Input)
+    inputs = tuple(
+        InputPort(feature, index, read[feature])
+        for index, feature in enumerate(graph.input.op.features)
+        if feature in read
+    )
+    width = max(1, width_of(0, builder.ranges[graph.output][1][0]))
+    bits = tuple(output.bit(i) for i in range(width))
+    return Circuit(builder.top, tuple(blocks), inputs, graph.output, bits, read)
+
+
+def _check(graph: Graph) -> None:
+    problems = [
+        Problem(node.name, f"{node.kind} of {node.type} is no integer Node", "quantise the Graph first")
+        for node in graph.nodes
+        if node.is_float
+    ]
+    final = graph[graph.output]
+    if not isinstance(final.op, ArgMax | Threshold):
+        problems.append(Problem(final.name, f"the Graph ends with {final.kind}", "end it with argmax or threshold"))
+    if problems:
+        raise PassError(f"bespoke circuit of {graph.name}", problems)
+
+
+class _Builder:
+    """Walks the Graph once; ``blocks`` grows, and every value becomes a tuple of words."""
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph = graph
+        self.ranges = ranges(graph)
+        self.blocks: list[Block] = []
+        features = graph.input.op.features if isinstance(graph.input.op, Input) else ()
+        # one name space for modules, ports and wires: a name means one thing in the whole file
+        self.names: set[str] = {*features, graph.output}
+        self.top = self._fresh(name)
+        self.layers = 0
+        self.fused: set[str] = set()
+
+    def _fresh(self, name: str) -> str:
+        chosen = identifier(name, self.names)
+        self.names.add(chosen)
+        return chosen
+
+    def build(self) -> dict[str, tuple[Word, ...]]:
+        words: dict[str, tuple[Word, ...]] = {}
+        for node in self.graph.nodes:
+            if isinstance(node.op, Constant) or node.name in self.fused:
+                continue
+            if isinstance(node.op, Input):
+                words[node.name] = self._input(node)
+                continue
+            chain = self._chain(node)
+            words[chain[-1].name] = self._apply(node, chain[1:], words[node.inputs[0]])
+            self.fused.update(link.name for link in chain[1:])
+        return words
+
+    def _input(self, node: Node) -> tuple[Word, ...]:
+        fmt = node.type.format
+        assert isinstance(node.op, Input) and isinstance(fmt, Fixed)
+        bits = range(fmt.bits)
+        return tuple(Word(fmt.low, fmt.high, tuple((name, i) for i in bits)) for name in node.op.features)
+
+    def _chain(self, node: Node) -> list[Node]:
+        """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
+        chain = [node]
+        while chain[-1].name != self.graph.output and isinstance(node.op, Dense | Relu | Clip | Requantize):
+            readers = self.graph.readers(chain[-1].name)
+            if len(readers) != 1:
+                break
+            follows_dense = isinstance(chain[-1].op, Dense) and isinstance(readers[0].op, Threshold)
+            if not isinstance(readers[0].op, ELEMENTWISE) and not follows_dense:
+                break
+            chain.append(readers[0])
+            if follows_dense:
+                break
+        return chain
+
+    def _apply(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        if isinstance(node.op, Dense):
+            return self._dense(node, tail, x)
+        if isinstance(node.op, Reshape):
+            return x
+        if isinstance(node.op, ArgMax):
+            return (self._argmax(node, x),)
+        if isinstance(node.op, Threshold):
+            return (self._threshold(node, x[0]),)
+        return self._elementwise(node, tail, x)
+
+    # Dense -----------------------------------------------------------------------------------------------------------
+
+    def _dense(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        layer = f"layer{self.layers}"
+        self.layers += 1
+        weights = self.graph.constant(node.inputs[1]).astype(object)
+        bias = self.graph.constant(node.inputs[2]).astype(object)
+        plan = plan_layer(weights.tolist(), [w.low for w in x], [w.high for w in x])
+        names = [self._word_name(word, f"x{i}") for i, word in enumerate(x)]
+        sources, texts, arrival = self._shared(layer, plan, list(x), names)
+        low, high = self.ranges[node.name]
+        results = []
+        for index, terms in enumerate(plan.neurons):
+            block = Block(self._fresh(f"{layer}_neuron{index}"))
+            out = self._fresh(f"{block.name}_y")
+            total = _formula(weights[index], bias[index], names)
+            if tail and isinstance(tail[0].op, Threshold):
+                # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
+                change = -int(tail[0].op.threshold) - 1
+                moved = (low[index] + change, high[index] + change)
+                word = self._sum(block, terms, sources, int(bias[index]) + change, moved, arrival)
+                word = self._not_negative(word)
+                block.comment.append(f"{out} = ({total}) > {tail[0].op.threshold}")
+                name = self.graph.output if tail[0].name == self.graph.output else out
+                results.append(block.leave(name, word))
+                self.blocks.append(block)
+                continue
+            word = self._sum(block, terms, sources, int(bias[index]), (low[index], high[index]), arrival)
+            for link in tail:
+                word, total = self._element(block, link, index, word, total)
+            block.comment.append(f"{out} = {total}")
+            block.comment.extend(_built_from(terms, texts))
+            results.append(block.leave(out, word))
+            self.blocks.append(block)
+        return tuple(results)
+
+    def _shared(
+        self, layer: str, plan: Plan, words: list[Word], names: list[str]
+    ) -> tuple[list[Word], list[str], dict[str, int]]:
+        """Build the layer's shared sums; return word and name of every source of *plan*, and when each name is there."""
+        if len(plan.sources) == plan.inputs:
+            return words, names, {}
+        block = Block(self._fresh(f"{layer}_shared"), ["sums that several neurons read"])
+        words, texts = list(words), list(names)
+        factors: list[tuple[int, int] | None] = [(i, 1) for i in range(plan.inputs)]
+        arrival: dict[str, int] = {}
+        for number, source in enumerate(plan.sources[plan.inputs :]):
+            assert source.pair is not None
+            first, second, shift, sign = source.pair
+            signs = (-1, 1) if source.swapped else (1, sign)
+            factor = _common_factor(factors[first], factors[second], shift, signs)
+            name = self._fresh(f"{names[factor[0]]}_x{factor[1]}" if factor else f"{layer}_shared{number}")
+            factors.append(factor)
+            columns = Columns(width_of(source.low, source.high))
+            columns.add(words[first], 0, signs[0])
+            columns.add(words[second], shift, signs[1])
+            # `inside` names stay within the block, the word itself leaves under `name`
+            lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
+            block.cells.extend(lanes)
+            block.comment.append(f"{name} = {_terms_text(((first, 0, signs[0]), (second, shift, signs[1])), texts)}")
+            inside = Word(source.low, source.high, bits)
+            arrival.update(_levels(lanes))
+            words.append(inside)
+            texts.append(name)
+            block.leave(name, inside)
+        leaving = [block.outputs.get(name) for name in texts]
+        seen = [
+            word if bits is None else block.leave(name, word)
+            for word, bits, name in zip(words, leaving, texts, strict=True)
+        ]
+        self.blocks.append(block)
+        there = {
+            name: max((arrival.get(plain(dot)[0], 0) for dot in bits if not isinstance(dot, int)), default=0)
+            for name, bits in block.outputs.items()
+        }
+        return seen, texts, there
+
+    def _sum(
+        self,
+        block: Block,
+        terms: Sequence[tuple[int, int, int]],
+        sources: Sequence[Word],
+        constant: int,
+        interval: tuple[int, int],
+        arrival: dict[str, int],
+    ) -> Word:
+        """Add Σ sign · (source << shift) + constant to *block*; ``arrival``: as in :func:`compress`."""
+        columns = Columns(width_of(*interval), constant)
+        for source, shift, sign in terms:
+            columns.add(sources[source], shift, sign)
+        lanes, bits = compress(columns, arrival, prefix=LOCAL)
+        block.cells.extend(lanes)
+        return Word(interval[0], interval[1], bits)
+
+    # Elementwise -----------------------------------------------------------------------------------------------------
+
+    def _elementwise(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        results = []
+        for index, word in enumerate(x):
+            block = Block(self._fresh(f"{node.name}_element{index}"))
+            text = self._word_name(word, f"element {index}")
+            for link in (node, *tail):
+                word, text = self._element(block, link, index, word, text)
+            out = self._fresh(f"{block.name}_y")
+            block.comment.append(f"{out} = {text}")
+            results.append(block.leave(out, word))
+            self.blocks.append(block)
+        return tuple(results)
+
+    def _element(self, block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
+        op = node.op
+        if isinstance(op, Relu):
+            return self._bounded(block, word, 0, None), f"relu({text})"
+        if isinstance(op, Clip):
+            return self._bounded(block, word, op.low, op.high), f"clip({text}, {op.low}, {op.high})"
+        assert isinstance(op, Requantize)
+        multiplier = op.multiplier[index if len(op.multiplier) > 1 else 0]
+        offset = op.offset[index if len(op.offset) > 1 else 0]
+        word = self._scaled(block, word, multiplier, offset)
+        # an arithmetic shift drops low bits; the range shifts with it
+        bits = word.bits[op.shift :] if len(word.bits) > op.shift else word.bits[-1:] if word.signed else ()
+        word = Word(word.low >> op.shift, word.high >> op.shift, bits)
+        return (
+            self._bounded(block, _trimmed(word), op.low, op.high),
+            f"clip(({multiplier} * ({text}) + {offset}) >> {op.shift}, {op.low}, {op.high})",
+        )
+
+    def _scaled(self, block: Block, word: Word, multiplier: int, offset: int) -> Word:
+        if multiplier == 1 and offset == 0:
+            return word
+        low, high = sorted((word.low * multiplier + offset, word.high * multiplier + offset))
+        columns = Columns(width_of(low, high), offset)
+        for shift, sign in signed_digits(multiplier):
+            columns.add(word, shift, sign)
+        lanes, bits = compress(columns, prefix=self._local(block, "scaled_"))
+        block.cells.extend(lanes)
+        return Word(low, high, bits)
+
+    def _bounded(self, block: Block, word: Word, low: int | None, high: int | None) -> Word:
+        """Return min(max(word, low), high)."""
+        if high is not None and word.high > high:
+            if word.low >= high:
+                return constant_word(high)
+            word = self._at_most(block, word, high, floor=low)
+        if low is not None and word.low < low:
+            if word.high <= low:
+                return constant_word(low)
+            word = self._at_least(block, word, low)
+        return word
+
+    def _at_least(self, block: Block, word: Word, low: int) -> Word:
+        group = self._local(block, "relu" if low == 0 else "at_least")
+        width = width_of(low, word.high)
+        if low == 0:
+            keep = inverted(word.bits[-1])
+            lanes = [_lane("mask_bits", group, {"keep": keep, "x": word.bit(i)}, i, {"keep"}) for i in range(width)]
+        else:
+            constant = constant_word(low)
+            below = self._greater(block, f"{group}_compare", constant, word)
+            lanes = [
+                _lane("choose", group, {"take_b": below, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
+                for i in range(width)
+            ]
+        block.cells.extend(lanes)
+        return Word(low, word.high, tuple(lane.outputs[0][1] for lane in lanes))
+
+    def _at_most(self, block: Block, word: Word, high: int, floor: int | None) -> Word:
+        group = self._local(block, "saturated" if high & (high + 1) == 0 else "at_most")
+        if high & (high + 1) == 0 and floor is not None and floor >= 0:
+            # all ones where a bit above is set; a negative value is cleared by the lower bound that follows
+            width = high.bit_length()
+            value = word.bits[:-1] if word.signed else word.bits
+            overflow: Dot = (f"{group}_overflow", 0)
+            block.cells.append(Whole("any_bit", f"{group}_overflow", (("x", value[width:]),), ("any", overflow)))
+            lanes = [
+                _lane("saturate_bits", group, {"overflow": overflow, "x": word.bit(i)}, i, {"overflow"})
+                for i in range(width)
+            ]
+            block.cells.extend(lanes)
+            bits = tuple(lane.outputs[0][1] for lane in lanes)
+            # a negative value becomes some other negative one of this width: the lower bound clears it either way
+            return Word(-1 << width, high, (*bits, word.bits[-1])) if word.signed else Word(word.low, high, bits)
+        constant = constant_word(high)
+        above = self._greater(block, f"{group}_compare", word, constant)
+        lanes = [
+            _lane("choose", group, {"take_b": above, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
+            for i in range(width_of(word.low, high))
+        ]
+        block.cells.extend(lanes)
+        return Word(word.low, high, tuple(lane.outputs[0][1] for lane in lanes))
+
+    def _local(self, block: Block, name: str) -> str:
+        """Return *name*, marked as local, numbered where the block has a group that starts with it already."""
+        taken = {cell.group for cell in block.cells}
+        chosen = name = f"{LOCAL}{name}"
+        count = 1
+        while any(group.startswith(chosen) for group in taken):
+            count += 1
+            chosen = f"{name.rstrip('_')}{count}{'_' if name.endswith('_') else ''}"
+        return chosen
+
+    # Comparisons -----------------------------------------------------------------------------------------------------
+
+    def _greater(self, block: Block, group: str, a: Word, b: Word) -> Bit:
+        """Return whether a > b; a constant where the ranges tell."""
+        if a.low > b.high:
+            return 1
+        if a.high <= b.low:
+            return 0
+        signed = a.signed or b.signed
+        width = max(len(a.bits), len(b.bits)) + (signed and not (a.signed and b.signed))
+        left, right = [a.bit(i) for i in range(width)], [b.bit(i) for i in range(width)]
+        if signed:  # offset binary: with the sign bits inverted, order is that of unsigned numbers
+            left[-1], right[-1] = inverted(left[-1]), inverted(right[-1])
+        out: Dot = (f"{group}_greater", 0)
+        block.cells.append(Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), ("greater", out)))
+        return out
+
+    def _not_negative(self, word: Word) -> Word:
+        bit: Bit = inverted(word.bits[-1]) if word.signed else 1
+        bit = bit if word.high >= 0 else 0
+        return Word(0, 1, (bit,))
+
+    def _threshold(self, node: Node, word: Word) -> Word:
+        assert isinstance(node.op, Threshold)
+        block = Block(self._fresh("threshold"))
+        text = self._word_name(word, "x")
+        block.comment.append(f"{node.name} = {text} > {node.op.threshold}")
+        columns = Columns(width_of(word.low - node.op.threshold - 1, word.high - node.op.threshold - 1))
+        columns.constant = -int(node.op.threshold) - 1
+        columns.add(word, 0, 1)
+        lanes, bits = compress(columns, prefix=LOCAL)
+        block.cells.extend(lanes)
+        moved = Word(word.low - node.op.threshold - 1, word.high - node.op.threshold - 1, bits)
+        self.blocks.append(block)
+        return block.leave(node.name, self._not_negative(moved))
+
+    def _argmax(self, node: Node, x: tuple[Word, ...]) -> Word:
+        """A tree of comparisons: each keeps the greater value and its index; the left, lower index wins ties."""
+        block = Block(self._fresh("argmax"), [f"{node.name} = index of the greatest value, the lowest of equal ones"])
+        block.comment += [f"  {index}: {self._word_name(word, 'constant')}" for index, word in enumerate(x)]
+        entries: list[tuple[Word, tuple[Bit, ...]]] = [(word, ()) for word in x]
+        level = 0
+        while len(entries) > 1:
+            merged = []
+            for position in range(0, len(entries) - 1, 2):
+                group = f"{LOCAL}round{level}_match{position // 2}"
+                merged.append(self._match(block, group, entries[position], entries[position + 1]))
+            if len(entries) % 2:
+                word, index = entries[-1]
+                merged.append((word, (*index, 0)))
+            entries, level = merged, level + 1
+        index_bits = entries[0][1]
+        self.blocks.append(block)
+        return block.leave(node.name, Word(0, len(x) - 1, index_bits))
+
+    def _match(
+        self, block: Block, group: str, left: tuple[Word, tuple[Bit, ...]], right: tuple[Word, tuple[Bit, ...]]
+    ) -> tuple[Word, tuple[Bit, ...]]:
+        wins = self._greater(block, group, right[0], left[0])
+        if isinstance(wins, int):
+            word, index = right if wins else left
+            return word, (*index, wins)
+        low, high = max(left[0].low, right[0].low), max(left[0].high, right[0].high)
+        # the greater value is at least the greater of the two lower ends: bits above what that range needs are not built
+        width = width_of(low, high)
+        value = [
+            _lane(
+                "choose", f"{group}_value", {"take_b": wins, "a": left[0].bit(i), "b": right[0].bit(i)}, i, {"take_b"}
+            )
+            for i in range(width)
+        ]
+        index = [
+            _lane("choose", f"{group}_index", {"take_b": wins, "a": a, "b": b}, i, {"take_b"})
+            for i, (a, b) in enumerate(zip(left[1], right[1], strict=True))
+        ]
+        block.cells.extend([*value, *index])
+        return (
+            Word(low, high, tuple(lane.outputs[0][1] for lane in value)),
+            (*(lane.outputs[0][1] for lane in index), wins),
+        )
+
+    def _word_name(self, word: Word, default: str) -> str:
+        names = {plain(bit)[0] for bit in word.bits if not isinstance(bit, int)}
+        return names.pop() if len(names) == 1 else str(word.low) if word.low == word.high else default
+
+
+def _lane(template: str, group: str, inputs: dict[str, Bit], number: int, shared: set[str]) -> Lane:
+    return Lane(template, group, tuple(inputs.items()), (("y", (f"{group}_y", number)),), frozenset(shared))
+
+
+def _trimmed(word: Word) -> Word:
+    """Return *word* without bits above what its range needs."""
+    return Word(word.low, word.high, tuple(word.bit(i) for i in range(width_of(word.low, word.high))))
+
+
+def _levels(lanes: Sequence[Lane]) -> dict[str, int]:
+    """Return the level at which each signal of *lanes* is there; levels are in the groups' names."""
+    return {dot[0]: int(lane.group.rsplit("level", 1)[1].split("_")[0]) for lane in lanes for _, dot in lane.outputs}
+
+
+def _common_factor(
+    first: tuple[int, int] | None, second: tuple[int, int] | None, shift: int, signs: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Return (input, multiple) where both sources are multiples of one input and the result is a positive one."""
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    multiple = signs[0] * first[1] + signs[1] * (second[1] << shift)
+    return (first[0], multiple) if multiple > 0 else None
+
+
+def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> str:
+    parts = []
+    for source, shift, sign in terms:
+        product = names[source] if shift == 0 else f"({names[source]} << {shift})"
+        parts.append(f"{'+' if sign > 0 else '-'} {product}")
+    return " ".join(parts).removeprefix("+ ")
+
+
+def _formula(weights: np.ndarray, bias: int, names: Sequence[str]) -> str:
+    parts = [f"{'+' if w > 0 else '-'} {abs(w)}*{names[i]}" for i, w in enumerate(weights) if w]
+    if bias or not parts:
+        parts.append(f"{'+' if bias >= 0 else '-'} {abs(bias)}")
+    return " ".join(parts).removeprefix("+ ")
+
+
+def _built_from(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> list[str]:
+    """Return the summands as comment lines."""
+    return [f"  summands: {_terms_text(terms, names)}"] if terms else []

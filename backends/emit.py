@@ -1,0 +1,278 @@
+"""Circuit → readable Verilog-2005: Amaranth modules, out through RTLIL and Yosys' Verilog writer, templates appended."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal
+
+from approxhw.rtl_templates import template_text
+from approxhw.tools import find_yosys, run_tool
+
+from .bespoke import Circuit
+from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_read, plain
+
+WRITE_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Verilog of a circuit: its ports (name, bits) and, where it is registered, its clock and latency in clock edges."""
+
+    verilog: str
+    top: str
+    inputs: tuple[tuple[str, int], ...]
+    output: tuple[str, int]
+    clock: str | None
+    latency: int
+
+
+def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
+    """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top."""
+    parts, templates, comments = [], set(), {}
+    for block in circuit.blocks:
+        parts.append(_block_rtlil(block, circuit))
+        templates.update(cell.template for cell in block.cells)
+        comments[block.name] = block.comment
+    top_text, clock = _top_rtlil(circuit, registers)
+    verilog = _written("\n".join([*parts, top_text]), [circuit.name, *(block.name for block in circuit.blocks)])
+    body = _commented(verilog, comments)
+    library = "\n".join(template_text(name) for name in sorted(templates))
+    head = "".join(f"// {line}\n" for line in header)
+    inputs = tuple((port.name, len(port.positions)) for port in circuit.inputs)
+    output = (circuit.output, len(circuit.output_bits))
+    text = "\n".join(part for part in (head, body, library) if part)
+    return Emitted(text, circuit.name, inputs, output, clock, 2 if registers else 0)
+
+
+@dataclass
+class _Scope:
+    """Signals of one module under construction: bit → Amaranth value."""
+
+    taken: set[str]
+    module: Module = field(default_factory=Module)
+    bits: dict[Dot, Any] = field(default_factory=dict)
+
+    def signal(self, name: str, width: int) -> Signal:
+        return Signal(width, name=self.fresh(name))
+
+    def fresh(self, name: str) -> str:
+        base = name.removeprefix(LOCAL)
+        chosen, count = base, 1
+        while chosen in self.taken:
+            count += 1
+            chosen = f"{base}_{count}"
+        self.taken.add(chosen)
+        return chosen
+
+    def value(self, bits: Sequence[Bit]) -> Any:
+        """Return *bits* as one Amaranth value; runs of one signal become one slice."""
+        parts: list[Any] = []
+        run: tuple[Signal, int, int] | None = None
+        for bit in bits:
+            if isinstance(bit, int):
+                run = None
+                parts.append(Const(bit, 1))
+                continue
+            signal, position = self.bits[bit]
+            if run and run[0] is signal and run[2] == position:
+                run = (signal, run[1], position + 1)
+                parts[-1] = signal[run[1] : run[2]]
+            else:
+                run = (signal, position, position + 1)
+                parts.append(signal[position : position + 1])
+        return Cat(*parts)
+
+
+def _block_rtlil(block: Block, circuit: Circuit) -> str:
+    leaving = _leaving(block, circuit)
+    incoming = _incoming(block, leaving)
+    scope = _Scope({*incoming, *block.outputs})
+    ports = []
+    for name, positions in incoming.items():
+        port = Signal(len(positions), name=name)
+        ports.append(port)
+        scope.bits.update({(name, position): (port, i) for i, position in enumerate(positions)})
+    groups: dict[str, list[Cell]] = {}
+    for cell in block.cells:
+        groups.setdefault(cell.group, []).append(cell)
+    outputs = {name: Signal(len(bits), name=name) for name, bits in leaving.items()}
+    ports.extend(outputs.values())
+    direct = _declare(scope, groups, leaving, outputs)
+    direct |= _declare_inverted(scope, block, leaving, outputs)
+    for group, cells in groups.items():
+        _instance(scope, group, cells)
+    for name, bits in leaving.items():
+        if name not in direct:
+            scope.module.d.comb += outputs[name].eq(scope.value(bits))
+    return rtlil.convert(scope.module, name=block.name, ports=ports, emit_src=False)
+
+
+def _leaving(block: Block, circuit: Circuit) -> dict[str, list[Bit]]:
+    """Return, per word that leaves *block*, those of its bits that somebody reads."""
+    return {name: [bits[i] for i in circuit.read[name]] for name, bits in block.outputs.items()}
+
+
+def _incoming(block: Block, leaving: dict[str, list[Bit]]) -> dict[str, tuple[int, ...]]:
+    """Return, per word that *block* reads from outside, the positions of the bits that it reads."""
+    made = {dot for cell in block.cells for dot in _made(cell)}
+    bits = [bit for cell in block.cells for bit in bits_read(cell)]
+    bits += [bit for output in leaving.values() for bit in output]
+    incoming: dict[str, set[int]] = {}
+    for bit in bits:
+        if not isinstance(bit, int) and plain(bit) not in made:
+            name, position = plain(bit)
+            incoming.setdefault(name, set()).add(position)
+    return {name: tuple(sorted(positions)) for name, positions in incoming.items()}
+
+
+def _made(cell: Cell) -> tuple[Dot, ...]:
+    return (cell.output[1],) if isinstance(cell, Whole) else tuple(dot for _, dot in cell.outputs)
+
+
+def _declare(
+    scope: _Scope, groups: dict[str, list[Cell]], leaving: dict[str, list[Bit]], outputs: dict[str, Signal]
+) -> set[str]:
+    """Make one signal a group and output port; its bits are the group's lanes.
+
+    Where a signal would only be copied to a port of the module it *is* that port; returns the names of such ports.
+    """
+    direct: set[str] = set()
+    by_bits = {tuple(bits): name for name, bits in leaving.items()}
+    for group, cells in groups.items():
+        for port, dots in _group_outputs(cells).items():
+            name = by_bits.get(dots)
+            if name is None:
+                signal = scope.signal(group if port == "y" else f"{group}_{port}", len(dots))
+            else:
+                signal = outputs[name]
+                direct.add(name)
+            scope.bits.update({dot: (signal, number) for number, dot in enumerate(dots)})
+    return direct
+
+
+def _group_outputs(cells: list[Cell]) -> dict[str, tuple[Dot, ...]]:
+    """Return output port → its bits, lane by lane."""
+    first = cells[0]
+    if isinstance(first, Whole):
+        return {first.output[0]: (first.output[1],)}
+    lanes = [dict(cell.outputs) for cell in cells if isinstance(cell, Lane)]
+    return {port: tuple(lane[port] for lane in lanes) for port, _ in first.outputs}
+
+
+def _declare_inverted(
+    scope: _Scope, block: Block, leaving: dict[str, list[Bit]], outputs: dict[str, Signal]
+) -> set[str]:
+    """Make one signal a value for those of its bits that are read inverted; returns ports that are such a signal."""
+    direct: set[str] = set()
+    by_bits = {tuple(bits): name for name, bits in leaving.items()}
+    wanted: dict[str, dict[int, Dot]] = {}
+    bits = [bit for cell in block.cells for bit in bits_read(cell)]
+    bits += [bit for output in leaving.values() for bit in output]
+    for bit in bits:
+        if not isinstance(bit, int) and bit[0].endswith("~"):
+            signal, position = scope.bits[plain(bit)]
+            wanted.setdefault(signal.name, {})[position] = bit
+    for name, positions in wanted.items():
+        ordered = sorted(positions)
+        port = by_bits.get(tuple(positions[position] for position in ordered))
+        inverse = scope.signal(f"{name}_inverted", len(positions)) if port is None else outputs[port]
+        direct |= set() if port is None else {port}
+        for number, position in enumerate(ordered):
+            scope.bits[positions[position]] = (inverse, number)
+        scope.module.d.comb += inverse.eq(~scope.value([plain(positions[position]) for position in ordered]))
+    return direct
+
+
+def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
+    first = cells[0]
+    arguments: dict[str, Any] = {}
+    if isinstance(first, Whole):
+        for port, bits in first.inputs:
+            arguments[f"i_{port}"] = scope.value(bits)
+        arguments["p_WIDTH"] = len(first.inputs[0][1])
+        arguments[f"o_{first.output[0]}"] = scope.bits[first.output[1]][0]
+    else:
+        lanes = [cell for cell in cells if isinstance(cell, Lane)]
+        for index, (port, bit) in enumerate(first.inputs):
+            bits = [bit] if port in first.shared else [lane.inputs[index][1] for lane in lanes]
+            arguments[f"i_{port}"] = scope.value(bits)
+        for port, dot in first.outputs:
+            arguments[f"o_{port}"] = scope.bits[dot][0]
+        arguments["p_WIDTH"] = len(lanes)
+    name = scope.fresh(f"{group}_cells")
+    scope.module.submodules[name] = Instance(first.template, **arguments)
+
+
+def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
+    scope = _Scope({circuit.output, *(port.name for port in circuit.inputs)})
+    ports: list[Any] = []
+    clock_name = None
+    if registers:
+        clock_name = scope.fresh("clock")
+        domain = ClockDomain("sync", reset_less=True)
+        domain.clk = Signal(name=clock_name)
+        scope.module.domains += domain
+        ports.append(domain.clk)
+    for port in circuit.inputs:
+        signal = Signal(len(port.positions), name=port.name)
+        ports.append(signal)
+        if registers:
+            held = Signal(len(port.positions), name=scope.fresh(f"{port.name}_held"), reset_less=True)
+            scope.module.d.sync += held.eq(signal)
+            signal = held
+        scope.bits.update({(port.name, position): (signal, i) for i, position in enumerate(port.positions)})
+    out = Signal(len(circuit.output_bits), name=circuit.output, reset_less=True)
+    ports.append(out)
+    whole = [(circuit.output, i) for i in range(len(circuit.output_bits))]
+    direct = list(circuit.output_bits) == whole and not registers
+    for block in circuit.blocks:
+        arguments: dict[str, Any] = {}
+        for name in block.outputs:
+            positions = circuit.read[name]
+            is_output = direct and name == circuit.output
+            signal = out if is_output else scope.signal(name, len(positions))
+            scope.bits.update({(name, position): (signal, i) for i, position in enumerate(positions)})
+            arguments[f"o_{name}"] = signal
+        for name, positions in _incoming(block, _leaving(block, circuit)).items():
+            arguments[f"i_{name}"] = scope.value([(name, position) for position in positions])
+        scope.module.submodules[scope.fresh(f"{block.name}_instance")] = Instance(block.name, **arguments)
+    if registers:
+        scope.module.d.sync += out.eq(scope.value(circuit.output_bits))
+    elif not direct:
+        scope.module.d.comb += out.eq(scope.value(circuit.output_bits))
+    return rtlil.convert(scope.module, name=circuit.name, ports=ports, emit_src=False), clock_name
+
+
+def _written(text: str, modules: Sequence[str]) -> str:
+    """Return RTLIL *text* as Verilog, modules in the given order, by Yosys in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="approxhw-emit-") as name:
+        folder = Path(name)
+        (folder / "design.il").write_text(text, encoding="utf-8")
+        # no initial values: printed and silicon flip-flops have none
+        script = [f"read_rtlil {folder / 'design.il'}", "setattr -unset init w:*"]
+        script += [f"write_verilog -noattr -selected {folder / 'design.v'}"]
+        (folder / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
+        run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
+        written = (folder / "design.v").read_text(encoding="utf-8")
+    written = re.sub(r"\A/\*.*?\*/\n", "", written)  # Yosys' own header; ours says more
+    found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
+    return "\n\n".join(found[module] for module in modules) + "\n"
+
+
+def _commented(verilog: str, comments: dict[str, list[str]]) -> str:
+    """Put every block's comment in front of its module."""
+
+    def with_comment(match: re.Match[str]) -> str:
+        lines = comments.get(match[1], [])
+        wrapped = [part for line in lines for part in textwrap.wrap(line, 110, subsequent_indent="    ") or [""]]
+        return "".join(f"// {line}\n" for line in wrapped) + match[0]
+
+    return re.sub(r"^module (\w+)\b", with_comment, verilog, flags=re.M)

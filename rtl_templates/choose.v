@@ -1,0 +1,11 @@
+// y = take_b ? b : a, bit by bit.
+module choose #(
+  parameter WIDTH = 1
+) (
+  input  wire             take_b,
+  input  wire [WIDTH-1:0] a,
+  input  wire [WIDTH-1:0] b,
+  output wire [WIDTH-1:0] y
+);
+  assign y = (a & {WIDTH{~take_b}}) | (b & {WIDTH{take_b}});
+endmodule

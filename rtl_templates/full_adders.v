@@ -1,0 +1,13 @@
+// WIDTH full adders side by side: a + b + c = 2 * carry + sum, bit by bit.
+module full_adders #(
+  parameter WIDTH = 1
+) (
+  input  wire [WIDTH-1:0] a,
+  input  wire [WIDTH-1:0] b,
+  input  wire [WIDTH-1:0] c,
+  output wire [WIDTH-1:0] sum,
+  output wire [WIDTH-1:0] carry
+);
+  assign sum   = a ^ b ^ c;
+  assign carry = (a & b) | (c & (a ^ b));
+endmodule

@@ -1,0 +1,21 @@
+// Whether unsigned a > b, by a chain of one majority gate a bit, lowest bit first: small before fast.
+module greater_than #(
+  parameter WIDTH = 1
+) (
+  input  wire [WIDTH-1:0] a,
+  input  wire [WIDTH-1:0] b,
+  output wire             greater
+);
+  genvar i;
+  generate
+    for (i = 0; i < WIDTH; i = i + 1) begin : column
+      wire above;  // whether a[i:0] > b[i:0]
+      if (i == 0) begin : lowest
+        assign above = a[0] & ~b[0];
+      end else begin : higher
+        assign above = (a[i] & ~b[i]) | (column[i-1].above & (a[i] | ~b[i]));
+      end
+    end
+  endgenerate
+  assign greater = column[WIDTH-1].above;
+endmodule

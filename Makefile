@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup tools demo test lint format bench fuzz clean distclean layout
+.PHONY: help setup tools demo test lint style layers types format bench fuzz clean distclean layout
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo 'make: no Python 3.11 or newer on PATH; name one: make setup PYTHON=/path/to/python3' >&2; exit 1; fi
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo 'make: $(PYTHON) cannot make an environment; on Debian run: apt-get install python3-venv' >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test,lint]'
 	@touch $@
 
 tools:
@@ -62,10 +62,16 @@ demo: setup  ## compile examples/breast_cancer.onnx, simulate it on both simulat
 test: setup  ## run the whole test suite, the slow tests too
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGUMENTS)
 
-lint: $(STAMP) layout  ## check style, formatting, layers and types
+lint: style layers types  ## check style, formatting, layers and types
+
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	cd build/layout && ../../$(BIN)/lint-imports --config ../../.importlinter --cache-dir ../../.import_linter_cache
+
+layers: $(STAMP) layout
+	cd build/layout && ../../$(BIN)/lint-imports --no-logo --config ../../.importlinter --cache-dir ../../.import_linter_cache
+
+types: $(STAMP) layout
 	cd build/layout && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		$$(for m in $(CORE); do [ -e approxhw/$$m ] && echo "-p approxhw.$$m" || { [ -e approxhw/$$m.py ] && echo "-m approxhw.$$m"; } || true; done)
 

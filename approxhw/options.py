@@ -34,22 +34,20 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 def options_of(maker: Callable[..., Any]) -> tuple[OptionInfo, ...]:
     """Return the options of a dataclass (its fields, ``metadata['help']``) or of a function (its parameters)."""
-    helps = {f.name: f.metadata.get("help", "") for f in dataclasses.fields(maker)} if _is_dataclass(maker) else {}
+    helps = {}
+    if dataclasses.is_dataclass(maker):
+        helps = {f.name: f.metadata.get("help", "") for f in dataclasses.fields(maker)}
     return tuple(
         OptionInfo(name, _type_name(hint), _spell_value(default), helps.get(name, ""))
         for name, (hint, default) in _declared(maker).items()
     )
 
 
-def _is_dataclass(maker: Any) -> bool:
-    return dataclasses.is_dataclass(maker)
-
-
 def _declared(maker: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Return type and default of each option."""
     hints = typing.get_type_hints(maker)
-    if _is_dataclass(maker):
-        return {f.name: (hints[f.name], f.default) for f in dataclasses.fields(maker)}  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(maker):
+        return {f.name: (hints[f.name], f.default) for f in dataclasses.fields(maker)}
     return {p.name: (hints[p.name], p.default) for p in inspect.signature(maker).parameters.values()}
 
 

@@ -27,6 +27,7 @@ KINDS = ("algebraic", "exact", "approximating")
 _PACKAGE = "approxhw.passes"
 _PIPELINES = "pipelines"
 _CHECKED_ROWS = 512
+_DEFECT = "this is a defect of the pass, not of your model; please report it"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def run_passes(
     After every pass the verifier runs; with *check*, output before and after an ``exact`` pass is compared on rows of
     the data and on random ones. ``on_step(index, name, graph, record)`` is called after every pass, index from 1.
     With *start*, *graph* is what the pass of that number gave, and the passes up to it are left out.
-    Raises :class:`GraphError` for a broken *graph*, :class:`PassError` that names the pass for all that goes wrong in it.
+    Raises :class:`GraphError` for a broken *graph*, and :class:`PassError` that names the pass that went wrong.
     """
     context = context or PassContext()
     found = problems(graph)

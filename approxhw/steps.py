@@ -26,7 +26,7 @@ def step_writer(folder: Path, graph: Graph | None = None) -> Callable[[int, str,
 
 
 def write_step(folder: Path, index: int, name: str, graph: Graph) -> Path:
-    """Write *graph* as ``NN_name.axir`` into *folder* (made if need be) and return the path; another NN_* is replaced."""
+    """Write *graph* as ``NN_name.axir`` into *folder*, made if need be; another NN_* is replaced."""
     path = folder / f"{index:02d}_{re.sub('[^a-z0-9]+', '_', name.lower())}.axir"
     beside = path.with_suffix(".axir.part")
     try:

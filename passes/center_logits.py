@@ -59,7 +59,7 @@ def signed_digits(values: np.ndarray) -> int:
 
 
 def _common(values: list[int]) -> int:
-    """Return the m that leaves the fewest signed digits in values − m; then the fewest bits; then 0, or the least |m|."""
+    """Return the m that leaves the fewest signed digits in values − m; then the fewest bits, the least |m|."""
     low, high = min(values), max(values)
     if high - low < _SPAN and max(abs(low), abs(high)) < 1 << 60:
         candidates = np.union1d(np.arange(low, high + 1, dtype=np.int64), [0])
@@ -82,7 +82,6 @@ def _with_constants(graph: Graph, dense: Node, head: Node, weights: np.ndarray, 
     old_w, old_b = (graph[name].type.format for name in dense.inputs[1:])
     assert isinstance(old_w, Fixed)
     assert isinstance(old_b, Fixed)
-    taken = {node.name for node in graph.nodes}
     names = []
     for name in dense.inputs[1:]:
         shared = sum(other.inputs.count(name) for other in graph.nodes) > 1

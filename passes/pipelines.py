@@ -23,7 +23,7 @@ def printed_exact(
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
 ) -> tuple[Pass, ...]:
-    """Exact bespoke circuits: quantised inputs and weights, full-width sums (or hidden activations of *hidden_bits*)."""
+    """Exact bespoke circuits: quantised inputs and weights, full-width sums, or hidden values of *hidden_bits*."""
     hidden: tuple[Pass, ...] = () if hidden_bits is None else (RequantizeHidden(bits=hidden_bits),)
     return (
         QuantizeInputs(bits=input_bits, code=input_code, low=low, high=high),

@@ -25,8 +25,8 @@ class QuantizeWeights:
     """Turn real weights into fixed-point codes and biases into codes of the product's scale: floats become integers.
 
     A layer's weights share one scale 2^-f: the finest where all of them fit, or one bit finer with saturation where
-    that gives the smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code (halves up);
-    x > threshold becomes code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
+    that gives the smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
+    up; x > threshold becomes code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
     """
 
     kind: ClassVar[str] = "approximating"

@@ -119,7 +119,7 @@ def _coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
         if node.name == name:
             nodes.append(cut)
     used = {read for node in nodes for read in node.inputs} | {graph.output}
-    kept = tuple(node for node in nodes if node.name in used or not node.inputs == () or node is graph.input)
+    kept = tuple(node for node in nodes if node.name in used or node.inputs or node is graph.input)
     return fit_formats(replace(graph, nodes=kept))
 
 

@@ -19,6 +19,15 @@ MAXIMUM_BYTES = 1 << 30
 
 LABEL_COLUMNS = ("label", "class", "target", "y")
 _SHOWN = 5
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def load_dataset(
     """Return the data set that *spec* names or holds.
 
     *spec*: an ``.npz`` with X_train and y_train (and X_test, y_test), or X and y; a ``.csv`` with a label column; a
-    pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a dict named like an npz.
+    pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a dict of
+    arrays named like those of an npz.
     X and y alone are split 70/30 by class, the same way for the same *seed*. *features* and *classes*: what the model
     has. *labels*: the model's own names of its classes; labels are mapped to class indices by them, else they are
     indices, else (texts) they are numbered in sorted order. Raises :class:`InvalidDataError` with every fault at once.

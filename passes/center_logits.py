@@ -11,7 +11,7 @@ from approxhw.arithmetic import Exact
 from approxhw.formats import Fixed, fixed_for
 from approxhw.ir import ArgMax, Dense, Graph, Node, Threshold, Type
 from approxhw.pipeline import PassContext
-from approxhw.rewriting import code_constant, fit_formats
+from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
 _WIDE = 4000
 _SPAN = 1 << 16
@@ -41,8 +41,9 @@ class CenterLogits:
         weights = graph.constant(dense.inputs[1]).astype(object)
         bias = graph.constant(dense.inputs[2]).astype(object)
         before = signed_digits(weights)
-        if isinstance(head.op, Threshold):
-            head, bias = replace(head, op=Threshold(-1)), bias - (head.op.threshold + 1)
+        op = head.op
+        if isinstance(op, Threshold):
+            head, bias = replace(head, op=Threshold(-1)), bias - (op.threshold + 1)
         elif len(weights) == 2:
             weights, bias = weights[1:] - weights[:1], bias[1:] - bias[:1] - 1
             head = replace(head, op=Threshold(-1), type=Type((), Fixed(1)))
@@ -82,12 +83,10 @@ def _with_constants(graph: Graph, dense: Node, head: Node, weights: np.ndarray, 
     old_w, old_b = (graph[name].type.format for name in dense.inputs[1:])
     assert isinstance(old_w, Fixed)
     assert isinstance(old_b, Fixed)
-    names = []
+    names: list[str] = []
     for name in dense.inputs[1:]:
         shared = sum(other.inputs.count(name) for other in graph.nodes) > 1
-        names.append(
-            next(f"{name[:48]}_{i}" for i in range(2, 10**6) if f"{name[:48]}_{i}" not in taken) if shared else name
-        )
+        names.append(fresh_name(graph, name, set(names)) if shared else name)
     w = code_constant(names[0], weights, old_w.scale)
     b = code_constant(names[1], bias, old_b.scale)
     bits = fixed_for(min(-1, int(weights.min())), int(weights.max())).bits

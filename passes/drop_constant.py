@@ -112,14 +112,16 @@ def _dense_folded(graph: Graph, node: Node, operand: Range) -> list[Node]:
 
 def _with_constants(graph: Graph, node: Node, weights: np.ndarray, bias: np.ndarray) -> list[Node]:
     """Return *node* (``Dense``) with other constants before it; names are kept where nothing else reads them."""
-    made = []
+    made: list[Node] = []
     for name, data in zip(node.inputs[1:], (weights, bias)):
         shared = sum(other.inputs.count(name) for other in graph.nodes) > 1
         fmt = graph[name].type.format
         assert isinstance(fmt, Fixed)
         new = fresh_name(graph, name, {n.name for n in made}) if shared else name
         made.append(code_constant(new, data, fmt.scale, origin=graph[name].origin))
-    wide = Type((len(bias),), replace(node.type.format, bits=4000, signed=True))
+    old = node.type.format
+    assert isinstance(old, Fixed)
+    wide = Type((len(bias),), replace(old, bits=4000, signed=True))
     return [*made, replace(node, inputs=(node.inputs[0], made[0].name, made[1].name), type=wide)]
 
 

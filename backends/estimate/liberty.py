@@ -19,8 +19,26 @@ from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell
 MAX_BYTES = 256_000_000
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
 _KEPT = frozenset(
-    "library cell pin ff latch statetable leakage_power timing cell_rise cell_fall bus bundle lu_table_template "
-    "operating_conditions test_cell ff_bank latch_bank memory".split()
+    (
+        "library",
+        "cell",
+        "pin",
+        "ff",
+        "latch",
+        "statetable",
+        "leakage_power",
+        "timing",
+        "cell_rise",
+        "cell_fall",
+        "bus",
+        "bundle",
+        "lu_table_template",
+        "operating_conditions",
+        "test_cell",
+        "ff_bank",
+        "latch_bank",
+        "memory",
+    )
 )
 _STATEMENT = re.compile(
     r"""\s*(?:(?P<close>\})|(?P<name>[A-Za-z_][\w.]*)\s*

@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import LibraryError, OptionError, Problem, ToolFailedError, shown
 from ...tools import find_yosys, run_tool
 from .cells import IDENTIFIER, Cell, CellLibrary, load_library, spell
 from .netlist import BUFFER, Netlist, netlist_from_json
+from .recipes import FRONT, RECIPES, Recipe, SharedGates, shared_gates
 
 MAX_SOURCE_BYTES = 64_000_000
-# The recipe of the ruler. `-norom` and `memory`: case tables and arrays become gates and registers, not macros.
-FRONT = """proc -norom
-{flatten}
-memory
-opt -full
-wreduce
-alumacc
-share
-opt -full
-techmap
-opt -full
-setundef -undriven -zero
-"""
-ABC_REFERENCE = (
-    "strash;ifraig;balance;rewrite;refactor;balance;rewrite;rewrite,-z;balance;refactor,-z;rewrite,-z;balance;dch;"
-    "map,-a,-B,0.9;topo"
-)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What happens after the front end: one ABC script, and what it may map to."""
-
-    name: str
-    abc: str
-
-
-REFERENCE = Recipe("reference", ABC_REFERENCE)
-RECIPES = {"reference": (REFERENCE,)}
 
 
 def synthesise(
@@ -57,13 +29,18 @@ def synthesise(
     """Return *verilog* (source text) mapped to the cells of *library*.
 
     ``top``: name of the top module, None to let Yosys find it. ``flatten``: dissolve the hierarchy before optimisation.
-    ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler. Raises :class:`OptionError`
-    for a top module that is not there (the text lists those that are), :class:`ToolFailedError` with the tail of the
-    log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
+    ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler, or ``smallest``, which also
+    tries others (three times the work) and keeps the smallest circuit, so it is never larger. Raises
+    :class:`OptionError` for a top module that is not there (the text lists those that are), :class:`ToolFailedError`
+    with the tail of the log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
     """
     cells = load_library(library)
     _check(verilog, top, recipe)
-    netlists = [_synthesise(verilog, top, cells, flatten, timeout, chosen) for chosen in RECIPES[recipe]]
+    deadline = time.monotonic() + timeout
+    netlists = []
+    for chosen in RECIPES[recipe]:
+        left = max(deadline - time.monotonic(), 0.01)
+        netlists.append(_synthesise(verilog, top, cells, flatten, left, chosen))
     return min(netlists, key=Netlist.area)
 
 
@@ -85,12 +62,14 @@ def _synthesise(
     verilog: str, top: str | None, library: CellLibrary, flatten: bool, timeout: float, recipe: Recipe
 ) -> Netlist:
     flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
+    shared = shared_gates(library) if recipe.share_nands else None
     script = [
         "read_verilog source.v",
         f"hierarchy -check -top {top}" if top else "hierarchy -check -auto-top",
         FRONT.format(flatten="flatten" if flatten else ""),
         "dfflibmap -liberty flops.lib" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
+        "techmap -map expand.v; opt_merge; opt_clean; techmap -map restore.v" if shared else "",
         "opt_clean -purge",
         "write_json netlist.json",
         "write_verilog -noattr netlist.v",
@@ -98,7 +77,10 @@ def _synthesise(
     with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
         folder = Path(name)
         (folder / "source.v").write_text(verilog, encoding="utf-8")
-        (folder / "gates.genlib").write_text(genlib(library))
+        (folder / "gates.genlib").write_text(genlib(library, shared))
+        if shared is not None:
+            (folder / "expand.v").write_text(shared.expand)
+            (folder / "restore.v").write_text(shared.restore)
         (folder / "flops.lib").write_text(flop_liberty(flops))
         try:
             run_yosys(folder, script, timeout)
@@ -154,7 +136,7 @@ def gates_of(library: CellLibrary) -> list[Cell]:
     return found
 
 
-def genlib(library: CellLibrary) -> str:
+def genlib(library: CellLibrary, shared: SharedGates | None = None) -> str:
     """Return the gates of *library* as an area-only genlib for ABC: areas in inverters, every pin one unit of delay.
 
     ABC wants a buffer; a library without one gets a stand-in that costs two inverters and is built of two.
@@ -166,6 +148,7 @@ def genlib(library: CellLibrary) -> str:
         lines.append(f"GATE {cell.name} {cell.area / unit:.9g} {output}={spell(function)}; PIN * UNKNOWN 1 999 1 0 1 0")
     if library.buffer is None:
         lines.append(f"GATE {BUFFER} 2 Y=A; PIN * NONINV 1 999 1 0 1 0")
+    lines += shared.genlib if shared is not None else ()
     return "\n".join(lines) + "\n"
 
 

@@ -84,6 +84,8 @@ class Cost:
     """Which vectors the input states of the cells, and so the power, come from."""
     by_layer: tuple[LayerCost, ...] = ()
     critical_path: tuple[str, ...] = ()
+    delay_point: str = ""
+    """What the cells' delays are the delays of, in the words of the library."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class LedgerRow:
     area_mm2: float | None = None
     power_mw: float | None = None
     seconds: float | None = None
+    checked_rows: int = 0
+    """Rows on which the outputs before and after were compared, and equal."""
     notes: tuple[str, ...] = ()
 
 

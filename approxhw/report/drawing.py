@@ -8,10 +8,13 @@ from itertools import pairwise
 
 from .data import Layer
 
+NAME = 20
+"""Characters of a name beside a neuron at most."""
+
 SHOWN = 16
 """Neurons of a column that are drawn at most; a taller column shows the first ones, a gap, and the last one."""
 
-COLUMN, ROW, RADIUS, TOP, BOTTOM, MARGIN = 250.0, 25.0, 7.0, 64.0, 18.0, 176.0
+COLUMN, ROW, RADIUS, TOP, BOTTOM = 250.0, 25.0, 7.0, 64.0, 18.0
 """Distances in the picture's own units."""
 
 
@@ -68,12 +71,13 @@ def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequenc
     counts = [layers[0].inputs, *(layer.outputs for layer in layers)]
     slots = [_slots(count) for count in counts]
     tallest = max(map(len, slots))
+    left, right = _margin(inputs), _margin(labels if len(labels) == counts[-1] else ())
     height = TOP + tallest * ROW + BOTTOM
     neurons: list[Neuron] = []
     gaps: list[Text] = []
     places: list[dict[int, tuple[float, float]]] = []
     for column, (count, shown) in enumerate(zip(counts, slots, strict=True)):
-        x = MARGIN + column * COLUMN
+        x = left + column * COLUMN
         start = TOP + (tallest - len(shown)) * ROW / 2 + ROW / 2
         names, side = _names(column, len(counts), inputs, labels, layers[-1])
         place = {}
@@ -86,11 +90,11 @@ def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequenc
             neurons.append(Neuron(x, y, str(names[index]) if index < len(names) else "", side))
         places.append(place)
     lines = [line for layer, pair in zip(layers, pairwise(places), strict=True) for line in _lines(layer, *pair)]
-    captions = [Text(MARGIN, 22.0, _plural(counts[0], "input"))]
+    captions = [Text(left, 22.0, _plural(counts[0], "input"))]
     for column, layer in enumerate(layers, 1):
-        captions.append(Text(MARGIN + column * COLUMN, 22.0, _plural(layer.outputs, "neuron"), layer.activation))
+        captions.append(Text(left + column * COLUMN, 22.0, _plural(layer.outputs, "neuron"), layer.activation))
     return Drawing(
-        width=2 * MARGIN + (len(counts) - 1) * COLUMN,
+        width=left + (len(counts) - 1) * COLUMN + right,
         height=height,
         neurons=tuple(neurons),
         lines=tuple(sorted(lines, key=lambda line: line.strength)),  # the strong ones on top
@@ -99,6 +103,12 @@ def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequenc
         drawn_weights=len(lines),
         nonzero_weights=sum(sum(w != 0 for row in layer.weights for w in row) for layer in layers if layer.weights),
     )
+
+
+def _margin(names: Sequence[object]) -> float:
+    """Return the room that names beside a column take; at least what a caption above it takes."""
+    longest = max((len(str(name)) for name in names), default=0)
+    return max(110.0, 36.0 + 7.4 * min(longest, NAME))
 
 
 def _slots(count: int) -> list[int | None]:

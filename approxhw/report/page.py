@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import OutputError, Problem, shown
 from . import figures
 from .data import Confusion, ReportData
-from .drawing import draw
+from .drawing import NAME, draw
 
 LONGEST = 2000
 """Characters of any one text that reach the page; names are cut much shorter."""
@@ -52,6 +52,7 @@ def render(data: ReportData) -> str:
     return environment.get_template("page.html").render(
         data=data,
         cost=data.cost,
+        name_length=NAME,
         drawing=draw(data.layers, data.inputs, data.labels),
         hardware=_hardware_accuracy(data),
         float_test=data.accuracy[0].test if data.accuracy else None,

@@ -96,7 +96,7 @@ def realistic() -> ReportData:
                 seconds=0.024,
                 notes=("25 weights became 0",),
             ),
-            LedgerRow("drop-dead-bits", "exact", "", 0.9541, 0.9541, 101, 19, seconds=0.034),
+            LedgerRow("drop-dead-bits", "exact", "", 0.9541, 0.9541, 101, 19, seconds=0.034, checked_rows=10_992),
         ),
         simulations=(
             Simulation("icarus", 4562, 0, (("data", 3498), ("corners", 64), ("random", 1000)), seconds=3.91),
@@ -149,6 +149,7 @@ def hostile(realistic: ReportData) -> ReportData:
             cells_by_type=((both, 3), (LONG, 5)),
             by_layer=tuple(replace(part, name=both) for part in realistic.cost.by_layer),
             critical_path=(both, LONG) * 50,
+            delay_point=both,
         ),
         ledger=tuple(replace(row, name=both, kind=both, options=both, notes=(both,)) for row in realistic.ledger),
         simulations=tuple(

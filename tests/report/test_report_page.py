@@ -73,7 +73,8 @@ def test_every_part_of_a_full_report_is_there(realistic: ReportData) -> None:
         "By layer, from a second synthesis that keeps the hierarchy", "total with hierarchy",
         "flat, the headline figures", "45.1", "NAND2", "6120", "the design's 7494 training rows",
         "fold-affine", "quantize-weights", "bits=8",
-        "25 weights became 0", "data 3498, corners 64, random 1000", "x1 of the pen", "clip(floor((x - 0.0)",
+        "25 weights became 0", "outputs equal on 10 992 rows",
+        "data 3498, corners 64, random 1000", "x1 of the pen", "clip(floor((x - 0.0)",
         "12 of 55 968 test readings", "simulate icarus", "8.44 s", *realistic.commands,
     ):  # fmt: skip
         assert text in page.text, text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .job import SimulationJob
 
-CHUNK_BITS = 1024  # a port of the harness is at most this wide, unless one port of the design is wider
+CHUNK_BITS = 64  # measured best on both: wider, every change in a chunk wakes all its ports; narrower, more calls
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,11 @@ def _run(runner: Any, settings: dict[str, Any], folder: Path, settings_file: Pat
         test_dir=folder,
         results_xml=str(folder / "cocotb.xml"),
         seed=1,
-        extra_env={"APPROXHW_BENCH": str(settings_file), "COCOTB_ANSI_OUTPUT": "0"},
+        extra_env={
+            "APPROXHW_BENCH": str(settings_file),
+            "COCOTB_ANSI_OUTPUT": "0",
+            "COCOTB_REWRITE_ASSERTION_FILES": "",
+        },
     )
     if not (folder / "results.json").is_file():
         sys.exit("the bench did not run to its end: it wrote no results")

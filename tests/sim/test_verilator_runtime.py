@@ -1,0 +1,73 @@
+"""Verilator's runtime is compiled once: any further design reuses its objects, with ccache and without."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from approxhw.sim import runtime
+
+from approxhw import sim, tools
+from approxhw.errors import ToolNotFoundError
+
+GOAL_SECONDS = 6.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use_ccache", [True, False], ids=["ccache", "plain"])
+def test_second_design_takes_less_than_six_seconds(designs, verilator, tmp_path, monkeypatch, use_ccache):
+    if use_ccache and tools.find_ccache() is None:
+        pytest.skip("ccache is not here; Debian: apt-get install ccache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CCACHE_DIR", str(tmp_path / "ccache"))
+    sim.simulate(designs["inverter"](), "verilator", tmp_path / "first", use_ccache=use_ccache)
+    assert ("ccache" in (tmp_path / "first" / "build.log").read_text()) == use_ccache
+    objects = sorted((tmp_path / "cache").rglob("*.o"))
+    assert [path.stem for path in objects] == sorted(runtime.UNITS)
+    times = {path: path.stat().st_mtime_ns for path in objects}
+    taken = []
+    for name in ("adder", "wide", "constant"):  # another one each time; the best, because the machine is shared
+        result = sim.simulate(designs[name](), "verilator", tmp_path / name, use_ccache=use_ccache)
+        assert result.mismatches == 0
+        taken.append(sum(result.seconds.values()))
+        assert "verilated_vpi.cpp" not in (tmp_path / name / "build.log").read_text()
+        if taken[-1] < GOAL_SECONDS:
+            break
+    assert min(taken) < GOAL_SECONDS
+    assert {path: path.stat().st_mtime_ns for path in objects} == times
+
+
+@pytest.fixture
+def quick_runtime(tmp_path, monkeypatch):
+    """A runtime of one small file under an own cache folder, and the tool that has it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime, "UNITS", ("unit",))
+    include = tmp_path / "root" / "include"
+    include.mkdir(parents=True)
+    (include / "unit.cpp").write_text("int unit;\n")
+    return tools.Tool("verilator", ("true",), {"VERILATOR_ROOT": str(tmp_path / "root")})
+
+
+def test_many_at_once_get_the_same_objects_and_leave_no_litter(quick_runtime, verilator, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: runtime.runtime_objects(quick_runtime, timeout=60), range(4)))
+    assert len(set(found)) == 1
+    assert found[0][0].is_file()
+    assert [path.name for path in (tmp_path / "cache" / "approxhw").iterdir()] == [found[0][0].parent.name]
+
+
+def test_changed_runtime_gets_other_objects_and_damaged_ones_are_made_again(quick_runtime, verilator, tmp_path):
+    (first,) = runtime.runtime_objects(quick_runtime, timeout=60)
+    first.unlink()
+    assert runtime.runtime_objects(quick_runtime, timeout=60) == (first,)
+    assert first.is_file()
+    (tmp_path / "root" / "include" / "unit.cpp").write_text("int other_unit;\n")
+    assert runtime.runtime_objects(quick_runtime, timeout=60) != (first,)
+
+
+def test_missing_compiler_is_named(quick_runtime, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(os.devnull)))
+    with pytest.raises(ToolNotFoundError, match=r"c\+\+: not usable here\n    do: install a C\+\+ compiler"):
+        runtime.runtime_objects(quick_runtime, timeout=60)

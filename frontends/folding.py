@@ -100,7 +100,7 @@ def attributes(node: Any) -> dict[str, Any]:
 
 
 def array_of(tensor: Any) -> np.ndarray:
-    """Return *tensor*, whose sizes were checked on loading, as an array; strings as ``str``; narrow floats as float32."""
+    """Return *tensor*, whose sizes were checked on loading, as an array; text as ``str``, narrow floats as float32."""
     from onnx import numpy_helper
 
     array = np.asarray(numpy_helper.to_array(tensor))

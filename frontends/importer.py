@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from approxhw.errors import Problem, shown
-from approxhw.formats import FLOAT64, fixed_for
+from approxhw.formats import FLOAT64, Format, fixed_for
 from approxhw.ir import Affine, ArgMax, Constant, Dense, Node, Op, Reshape, Threshold, Type, identifier
 
 from .values import PLAIN, Broken, Codes, Columns, Known, Refusal, Row, Value
@@ -96,7 +96,7 @@ class Importer:
 
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], origin: str = "") -> str:
         """Append a float Node and return its name."""
-        fmt = FLOAT64
+        fmt: Format = FLOAT64
         if isinstance(op, ArgMax | Threshold):
             classes = 2 if isinstance(op, Threshold) else self.node(inputs[0]).type.elements
             fmt = fixed_for(0, max(1, classes - 1))
@@ -188,7 +188,7 @@ def carry_out(work: Importer, call: Call, handler: Handler) -> tuple[Value, ...]
         made = handler(work, call)
     except Refusal as refusal:
         work.refuse(where(call.proto), refusal)
-        return (Broken(),) * count
+        return (Broken(any(value is not None and not isinstance(value, Known) for value in call.values)),) * count
     values = made if isinstance(made, tuple) else (made,)
     values = values + (Broken(),) * (count - len(values))
     return tuple(_bound(work, name, value) for name, value in zip(call.proto.output, values))

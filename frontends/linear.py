@@ -130,7 +130,7 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
     columns = row.columns
     if columns is not None and not columns.is_all_of(len(work.features)):
         wide = np.zeros((matrix.shape[0], len(work.features)))
-        np.add.at(wide, (slice(None), columns.index), matrix * columns.scale)
+        np.add.at(wide.T, columns.index, (matrix * columns.scale).T)
         bias, matrix, codes = bias + matrix @ columns.shift, wide, None
     else:
         value = work.vector(row, origin)

@@ -1,4 +1,4 @@
-"""A model file or ``ModelProto`` → a ``ModelProto`` that is whole: sizes, external data, order, names, opsets checked.
+"""A model file or ``ModelProto`` → a ``ModelProto`` that is whole: sizes, external data, order, names, opsets.
 
 Nothing is allocated that the file does not hold, and no file outside the model's folder is opened.
 """
@@ -38,7 +38,7 @@ class Loaded:
 
 
 def load(source: Any, name: str | None = None) -> Loaded:
-    """Return the model of *source* (path or ``ModelProto``), checked; raise :class:`InvalidModelError` with all problems."""
+    """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems."""
     from onnx import ModelProto
 
     if isinstance(source, ModelProto):

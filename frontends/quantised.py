@@ -98,7 +98,7 @@ def _limits(call: Call) -> tuple[int, int]:
     """Return the lowest and highest code: of the zero point's type, else of ``output_dtype``, else of uint8."""
     from onnx import TensorProto, helper
 
-    names = {
+    names: dict[int, tuple[int, int]] = {
         TensorProto.UINT8: (0, 255),
         TensorProto.INT8: (-128, 127),
         TensorProto.UINT16: (0, 65535),

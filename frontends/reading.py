@@ -26,9 +26,9 @@ MAXIMUM_FEATURES = 1 << 16
 class Reading:
     """What a model was read as: the Graph (None where there are problems), and how its output tells the class.
 
-    ``output``: the ONNX output that was read; ``is_label``: whether it holds class indices or labels. ``logits``: the ONNX tensor whose order decides, if there is one.
-    ``widths``: per model input, its name and features. ``batch``: fixed number of rows a run, None where it is open,
-    0 where the model has no batch axis.
+    ``output``: the ONNX output that was read; ``is_label``: whether it holds class indices or labels.
+    ``logits``: the ONNX tensor whose order decides, if there is one. ``widths``: per model input, its name and
+    the shape of its row. ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
     """
 
     graph: Graph | None
@@ -113,7 +113,8 @@ def _graph(work: Importer, loaded: Loaded, prediction: Prediction) -> Graph | No
 
 def _initializers(work: Importer, proto: Any) -> dict[str, Known]:
     """Return every initializer; NaN and infinity are problems, but for bounds of Clip, Min and Max."""
-    bounds, others = set(), set()
+    bounds: set[str] = set()
+    others: set[str] = set()
     for node in proto.graph.node:
         (bounds if node.op_type in ("Clip", "Min", "Max") else others).update(node.input)
     known: dict[str, Known] = {}
@@ -263,17 +264,20 @@ def _node(
     kinds: dict[str, int],
 ) -> tuple[Value, ...]:
     """Return the outputs of *node*; problems of its operator are found even where its inputs are broken already."""
-    broken = (Broken(),) * len(node.output)
     standard = node.domain in ("", "ai.onnx")
     entry = support.find(node)
     found = [values.get(name) if name else None for name in node.input]
+    computed = any(
+        value.computed if isinstance(value, Broken) else not isinstance(value, Known) for value in found if value
+    )
+    broken = (Broken(computed),) * len(node.output)
     constant = bool(found) and all(value is None or isinstance(value, Known) for value in found) and any(found)
     foldable = standard and constant and node.op_type in FOLDABLE
     if (entry is None and not foldable and not (standard and node.op_type == "Constant")) or (
         node.domain,
         node.op_type,
     ) in functions:
-        if any(isinstance(value, Broken) for value in found) and standard and node.op_type in FOLDABLE:
+        if any(isinstance(value, Broken) for value in found) and not computed and standard and node.op_type in FOLDABLE:
             return broken  # a constant, had its inputs been readable
         work.problems.append(support.unsupported(node, functions))
         return broken

@@ -37,7 +37,7 @@ class OnnxReference:
         return np.argmax(scores, axis=1).astype(np.int64)
 
     def scores(self, rows: np.ndarray) -> np.ndarray | None:
-        """Return the logits (float64, rows × classes; one column for a single logit); None where it has only labels."""
+        """Return the logits (float64, rows × classes; one column for a single logit); None where it shows labels."""
         if not self.reading.logits:
             return None
         raw = self._run(rows, self.reading.logits)
@@ -101,6 +101,8 @@ def open_reference(source: Any) -> OnnxReference:
     names = {value.name for value in proto.graph.output}
     if reading.logits and reading.logits not in names:
         proto.graph.output.add().name = reading.logits
+    for node in proto.graph.node:
+        node.name = ""  # onnxruntime refuses doubled names, which mean nothing
     session = _session(proto, loaded.title)
     return OnnxReference(session, reading, graph.labels, graph.classes, loaded.title)
 
@@ -112,6 +114,8 @@ def _session(proto: Any, title: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    # fused integer kernels of onnxruntime 1.32 leave the model's meaning (int16 QDQ: by hundreds of codes)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = proto.SerializeToString()
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -19,7 +19,7 @@ def is_estimator(source: Any) -> bool:
 def convert(estimator: Any) -> tuple[Any, tuple[str, ...]]:
     """Return *estimator* as a ``ModelProto``, and the titles of its features (none where it was fitted without).
 
-    Raises :class:`OptionError` where skl2onnx is not installed, and :class:`UnsupportedModelError` for an estimator that
+    Raises :class:`OptionError` where skl2onnx is missing, and :class:`UnsupportedModelError` for an estimator that
     is not fitted, is no classifier, or that skl2onnx cannot convert.
     """
     title = type(estimator).__name__
@@ -46,7 +46,8 @@ def _converted(estimator: Any, row: np.ndarray) -> Any:
     title = type(estimator).__name__
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for options in ({"zipmap": False}, None):
+        # the last one keeps skl2onnx from adding zipmap to a pipeline whose last step knows no such option (LinearSVC)
+        for options in ({"zipmap": False}, None, {id(estimator): {"nocl": False}}):
             try:
                 return to_onnx(estimator, row, options=options)
             except NameError:  # what skl2onnx raises for an option that the estimator does not have

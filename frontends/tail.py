@@ -154,7 +154,7 @@ def _labels(call: Call, *names: str) -> tuple[str | int, ...]:
     return ()
 
 
-def linear_classifier(work: Importer, call: Call) -> Value:
+def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
     """LinearClassifier of ai.onnx.ml: one row of coefficients a class; label and scores."""
     row = call.row()
     labels = _labels(call, "classlabels_strings", "classlabels_ints")

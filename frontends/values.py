@@ -126,7 +126,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Broken:
-    """What a refused node would have made: whatever reads it is not blamed."""
+    """What a refused node would have made: whatever reads it is not blamed. ``computed``: no constant, but per row."""
+
+    computed: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ async def compare(dut: Any) -> None:
     """Drive all rows and write ``results.json``; a mismatch is a result, not a failure of the bench."""
     settings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
     folder = Path(settings["folder"])
-    stimulus = np.load(folder / "stimulus.npy", mmap_mode="r", allow_pickle=False)
-    expected = np.load(folder / "expected.npy", mmap_mode="r", allow_pickle=False)
+    stimulus, expected = (_load(folder / name) for name in ("stimulus.npy", "expected.npy"))
     writers = [getattr(dut, f"stimulus{index}") for index in range(len(settings["stimulus"]))]
     readers = [getattr(dut, f"response{index}") for index in range(len(settings["response"]))]
     latency, count = settings["latency"], len(expected)
@@ -62,6 +61,11 @@ async def compare(dut: Any) -> None:
         "rows": tally.rows,
     }
     _write(folder / "results.json", json.dumps(results))
+
+
+def _load(path: Path) -> np.ndarray:
+    rows: np.ndarray = np.load(path, allow_pickle=False)
+    return rows
 
 
 class _Tally:

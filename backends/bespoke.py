@@ -28,7 +28,7 @@ from approxhw.ir import (
     ranges,
 )
 
-from .blocks import LOCAL, Bit, Block, Dot, Lane, Whole, Word, constant_word, inverted, plain, prune, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, Word, constant_word, inverted, plain, prune, width_of
 from .compression import Columns, compress
 from .shift_add import Plan, plan_layer, signed_digits
 
@@ -329,7 +329,7 @@ class _Builder:
             width = high.bit_length()
             value = word.bits[:-1] if word.signed else word.bits
             overflow: Dot = (f"{group}_overflow", 0)
-            block.cells.append(Whole("any_bit", f"{group}_overflow", (("x", value[width:]),), ("any", overflow)))
+            block.cells.append(Whole("any_bit", f"{group}_overflow", (("x", value[width:]),), (("any", (overflow,)),)))
             lanes = [
                 _lane("saturate_bits", group, {"overflow": overflow, "x": word.bit(i)}, i, {"overflow"})
                 for i in range(width)
@@ -371,7 +371,7 @@ class _Builder:
         if signed:  # offset binary: with the sign bits inverted, order is that of unsigned numbers
             left[-1], right[-1] = inverted(left[-1]), inverted(right[-1])
         out: Dot = (f"{group}_greater", 0)
-        block.cells.append(Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), ("greater", out)))
+        block.cells.append(Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), (("greater", (out,)),)))
         return out
 
     def _not_negative(self, word: Word) -> Word:
@@ -452,9 +452,17 @@ def _trimmed(word: Word) -> Word:
     return Word(word.low, word.high, tuple(word.bit(i) for i in range(width_of(word.low, word.high))))
 
 
-def _levels(lanes: Sequence[Lane]) -> dict[str, int]:
-    """Return the level at which each signal of *lanes* is there; levels are in the groups' names."""
-    return {dot[0]: int(lane.group.rsplit("level", 1)[1].split("_")[0]) for lane in lanes for _, dot in lane.outputs}
+def _levels(cells: Sequence[Cell]) -> dict[str, int]:
+    """Return the level at which each signal of *cells* is there: a lane's is in its group's name, the total's comes after."""
+    levels: dict[str, int] = {}
+    for cell in cells:
+        if isinstance(cell, Lane):
+            level = int(cell.group.rsplit("level", 1)[1].split("_")[0])
+            levels.update({dot[0]: level for _, dot in cell.outputs})
+        elif cell.template == "ripple_adder":
+            total = cell.outputs[0][1]
+            levels[total[0][0]] = 1 + max(levels.values(), default=0) + len(total)
+    return levels
 
 
 def _common_factor(

@@ -48,12 +48,15 @@ class Lane:
 
 @dataclass(frozen=True)
 class Whole:
-    """An instance of a template whose output bit needs every input bit: a comparison, an OR."""
+    """An instance of a template that is no row of lanes: a comparison, an OR, an adder with its carry chain.
+
+    ``inputs``, ``outputs``: port → bits, lowest first.
+    """
 
     template: str
     group: str
     inputs: tuple[tuple[str, tuple[Bit, ...]], ...]
-    output: tuple[str, Dot]
+    outputs: tuple[tuple[str, tuple[Dot, ...]], ...]
 
 
 Cell = Lane | Whole
@@ -116,19 +119,18 @@ def bits_read(cell: Cell) -> Iterable[Bit]:
             yield value  # type: ignore[misc]
 
 
-_SUM_ONLY = {"full_adders": "full_sums", "half_adders": "half_sums", "half_adders_plus_one": "half_sums_plus_one"}
-_CARRY_ONLY = {
-    "full_adders": "full_carries",
-    "half_adders": "half_carries",
-    "half_adders_plus_one": "half_carries_plus_one",
-}
+def bits_made(cell: Cell) -> tuple[Dot, ...]:
+    """Return every bit that *cell* makes."""
+    if isinstance(cell, Whole):
+        return tuple(dot for _, dots in cell.outputs for dot in dots)
+    return tuple(dot for _, dot in cell.outputs)
 
 
 def prune(blocks: Sequence[Block], wanted: Iterable[Bit]) -> tuple[list[Block], dict[str, tuple[int, ...]]]:
     """Return *blocks* without what nothing reads, and per word that crosses a block the positions that are read.
 
-    ``wanted``: bits that leave the circuit. Blocks stand in order of data flow. An adder whose sum or carry is not read
-    becomes the template that builds only the other.
+    ``wanted``: bits that leave the circuit. Blocks stand in order of data flow. A cell stays while one of its outputs is read;
+    of a ripple adder only carries are built where nothing reads the sum.
     """
     live: set[Dot] = {plain(bit) for bit in wanted if not isinstance(bit, int)}
     kept_blocks = []
@@ -142,11 +144,10 @@ def prune(blocks: Sequence[Block], wanted: Iterable[Bit]) -> tuple[list[Block], 
                     outputs[name] = bits
         cells = []
         for cell in reversed(block.cells):
-            cell_kept = _narrowed(cell, inside)
-            if cell_kept is not None:
-                inside.update(plain(bit) for bit in bits_read(cell_kept) if not isinstance(bit, int))
-                cells.append(cell_kept)
-        made = {dot for cell in cells for dot in _made(cell)}
+            for part in reversed(_needed(cell, inside)):
+                inside.update(plain(bit) for bit in bits_read(part) if not isinstance(bit, int))
+                cells.append(part)
+        made = {dot for cell in cells for dot in bits_made(cell)}
         live.update(inside - made)
         if outputs:
             kept_blocks.append(Block(block.name, block.comment, cells[::-1], outputs))
@@ -156,19 +157,31 @@ def prune(blocks: Sequence[Block], wanted: Iterable[Bit]) -> tuple[list[Block], 
     return kept_blocks[::-1], {name: tuple(sorted(found)) for name, found in positions.items()}
 
 
-def _made(cell: Cell) -> tuple[Dot, ...]:
-    return (cell.output[1],) if isinstance(cell, Whole) else tuple(dot for _, dot in cell.outputs)
+def _needed(cell: Cell, live: set[Dot]) -> list[Cell]:
+    """Return what of *cell* is needed for *live* bits, in order of data flow."""
+    made = bits_made(cell)
+    if not any(dot in live for dot in made):
+        return []
+    if isinstance(cell, Lane) or cell.template != "ripple_adder":
+        return [_grouped_by_use(cell, live) if isinstance(cell, Lane) else cell]
+    (_, a), (_, b), (_, carry) = cell.inputs
+    total = cell.outputs[0][1]
+    width = 1 + max(i for i, dot in enumerate(total) if dot in live)
+    parts: list[Cell] = []
+    start = 0
+    while start < width:  # runs of columns whose sum is read, or is not
+        read = total[start] in live
+        end = next((i for i in range(start, width) if (total[i] in live) != read), width)
+        group = cell.group if width == len(total) == end and start == 0 else f"{cell.group}_{end - 1}_{start}"
+        carry_out: Dot = (f"{group}_carry", 0)
+        inputs = (("a", a[start:end]), ("b", b[start:end]), ("carry_in", carry))
+        sums = (("sum", total[start:end]),) if read else ()
+        parts.append(Whole("ripple_adder" if read else "ripple_carry", group, inputs, (*sums, ("carry_out", (carry_out,)))))
+        carry, start = (carry_out,), end
+    return parts
 
 
-def _narrowed(cell: Cell, live: set[Dot]) -> Cell | None:
-    """Return *cell* with only its live outputs, or None where none is."""
-    if isinstance(cell, Whole):
-        return cell if cell.output[1] in live else None
-    outputs = tuple((port, dot) for port, dot in cell.outputs if dot in live)
-    if not outputs:
-        return None
-    if len(outputs) == len(cell.outputs) or cell.template not in _SUM_ONLY:
-        return replace(cell, outputs=outputs)
-    only_sum = outputs[0][0] == "sum"
-    template = (_SUM_ONLY if only_sum else _CARRY_ONLY)[cell.template]
-    return Lane(template, f"{cell.group}_{'sum' if only_sum else 'carry'}_only", cell.inputs, outputs)
+def _grouped_by_use(lane: Lane, live: set[Dot]) -> Lane:
+    """Return *lane*, in a group of its own kind where one of its outputs is not read: signals are read wholly or not at all."""
+    unread = [port for port, dot in lane.outputs if dot not in live]
+    return replace(lane, group=f"{lane.group}_no_{unread[0]}") if unread else lane

@@ -1,7 +1,8 @@
-"""Column compression: bits of equal weight summed by full and half adders, from the lowest column up.
+"""Column compression: bits of equal weight summed by full and half adders, then two rows by one ripple adder.
 
-Every full adder takes three bits and leaves one here and one in the next column, so a column ends with one bit: the fewest full
-adders that any order can reach. Bits that arrive first are added first, which keeps the tree shallow without costing a cell.
+Every full adder takes three bits of a column and leaves one there and one in the next. From the lowest column up each is brought
+down to two bits, and the ripple adder brings those to one: the fewest full adders that any order can reach. Bits that arrive
+first are added first, which keeps the tree shallow without costing a cell.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .blocks import Bit, Dot, Lane, Word, inverted, plain
+from .blocks import Bit, Cell, Dot, Lane, Whole, Word, inverted, plain
 
 TEMPLATES = {"full": "full_adders", "half": "half_adders", "half_plus_one": "half_adders_plus_one"}
 
@@ -41,11 +42,11 @@ class Columns:
 
 def compress(
     columns: Columns, arrival: Mapping[str, int] | None = None, prefix: str = ""
-) -> tuple[list[Lane], tuple[Bit, ...]]:
-    """Return the adder lanes that sum *columns*, in order of data flow, and the result's bits, lowest first.
+) -> tuple[list[Cell], tuple[Bit, ...]]:
+    """Return the cells that sum *columns*, in order of data flow, and the result's bits, lowest first.
 
     ``arrival``: level at which each named signal is there (default 0). Lanes of one level and kind form one group, named
-    ``<prefix>level<k>_<kind>``.
+    ``<prefix>level<k>_<kind>``; the ripple adder is ``<prefix>total``.
     """
     arrival = arrival or {}
     constant = columns.constant % (1 << columns.width)
@@ -54,27 +55,40 @@ def compress(
     }
     used: dict[str, int] = {}
     lanes: list[tuple[int, Lane]] = []
-    result: list[Bit] = []
+    low: list[Bit] = []
+    rows: list[tuple[Bit, Bit]] = []
+    carry_in: Bit = 0
     for column in range(columns.width):
         dots = sorted(waiting.pop(column, []), key=lambda item: item[0])
-        one = bool(constant >> column & 1)
-        if one and dots and len(dots) % 2 == 0:
+        one = constant >> column & 1
+        first = not rows
+        if one and dots and len(dots) % 2 == 0 and not (first and len(dots) == 2):
             _combine("half_plus_one", 2, column, dots, waiting, lanes, used, prefix)
-            one = False
-        while len(dots) >= 3:
+            one = 0
+        while len(dots) > (3 if first and not one else 2):
             _combine("full", 3, column, dots, waiting, lanes, used, prefix)
-        if len(dots) == 2:
-            _combine("half", 2, column, dots, waiting, lanes, used, prefix)
-        if not dots:
-            result.append(int(one))
-            continue
-        when, dot = dots[0]
-        if one:  # a + 1: the inverted bit stays, the bit itself is the carry
-            result.append(inverted(dot))
-            waiting.setdefault(column + 1, []).append((when, dot))
+        bits: list[Bit] = [dot for _, dot in dots]
+        if rows or len(bits) >= 2:
+            if one:
+                bits.append(1)
+            if len(bits) == 3:  # only where the ripple adder starts: its carry input is free
+                carry_in = bits.pop()
+            rows.append((bits[0] if bits else 0, bits[1] if len(bits) > 1 else 0))
+        elif not bits:
+            low.append(one)
+        elif one:  # a + 1: the inverted bit stays, the bit itself is the carry
+            low.append(inverted(bits[0]))
+            waiting.setdefault(column + 1, []).append(dots[0])
         else:
-            result.append(dot)
-    return [lane for _, lane in sorted(lanes, key=lambda item: item[0])], tuple(result)
+            low.append(bits[0])
+    cells: list[Cell] = [lane for _, lane in sorted(lanes, key=lambda item: item[0])]
+    if rows:
+        group = f"{prefix}total"
+        total = tuple((group, i) for i in range(len(rows)))
+        ports = (("a", tuple(a for a, _ in rows)), ("b", tuple(b for _, b in rows)), ("carry_in", (carry_in,)))
+        cells.append(Whole("ripple_adder", group, ports, (("sum", total),)))
+        return cells, (*low, *total)
+    return cells, tuple(low)
 
 
 def _combine(
@@ -100,8 +114,17 @@ def _combine(
     waiting.setdefault(column + 1, []).append((level, carry))
 
 
-def adder_counts(lanes: Iterable[Lane]) -> tuple[int, int]:
-    """Return the number of full adders and of half adders (with or without the constant one)."""
-    kinds = [lane.template for lane in lanes]
-    full = sum(kind.startswith("full") for kind in kinds)
-    return full, len(kinds) - full
+def adder_counts(cells: Iterable[Cell]) -> tuple[int, int]:
+    """Return the number of full adders and of half adders; a column of a ripple adder is one or the other by its inputs."""
+    full = half = 0
+    for cell in cells:
+        if isinstance(cell, Lane):
+            full += cell.template == "full_adders"
+            half += cell.template != "full_adders"
+        elif cell.template == "ripple_adder":
+            (_, a), (_, b), (_, (carry,)) = cell.inputs
+            pairs = [sum(not isinstance(bit, int) for bit in pair) for pair in zip(a, b, strict=True)]
+            pairs[0] -= isinstance(carry, int)
+            full += pairs.count(2)
+            half += pairs.count(1)
+    return full, half

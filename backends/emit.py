@@ -17,7 +17,7 @@ from approxhw.rtl_templates import template_text
 from approxhw.tools import find_yosys, run_tool
 
 from .bespoke import Circuit
-from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_read, plain
+from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, plain
 
 WRITE_TIMEOUT = 120.0
 
@@ -73,7 +73,7 @@ class _Scope:
         return chosen
 
     def value(self, bits: Sequence[Bit]) -> Any:
-        """Return *bits* as one Amaranth value; runs of one signal become one slice."""
+        """Return *bits* as one Amaranth value; runs of one signal become one slice, a whole signal stays itself."""
         parts: list[Any] = []
         run: tuple[Signal, int, int] | None = None
         for bit in bits:
@@ -88,6 +88,8 @@ class _Scope:
             else:
                 run = (signal, position, position + 1)
                 parts.append(signal[position : position + 1])
+        if len(parts) == 1 and run and run[1] == 0 and run[2] == len(run[0]):
+            return run[0]
         return Cat(*parts)
 
 
@@ -122,7 +124,7 @@ def _leaving(block: Block, circuit: Circuit) -> dict[str, list[Bit]]:
 
 def _incoming(block: Block, leaving: dict[str, list[Bit]]) -> dict[str, tuple[int, ...]]:
     """Return, per word that *block* reads from outside, the positions of the bits that it reads."""
-    made = {dot for cell in block.cells for dot in _made(cell)}
+    made = {dot for cell in block.cells for dot in bits_made(cell)}
     bits = [bit for cell in block.cells for bit in bits_read(cell)]
     bits += [bit for output in leaving.values() for bit in output]
     incoming: dict[str, set[int]] = {}
@@ -133,14 +135,13 @@ def _incoming(block: Block, leaving: dict[str, list[Bit]]) -> dict[str, tuple[in
     return {name: tuple(sorted(positions)) for name, positions in incoming.items()}
 
 
-def _made(cell: Cell) -> tuple[Dot, ...]:
-    return (cell.output[1],) if isinstance(cell, Whole) else tuple(dot for _, dot in cell.outputs)
-
-
 def _declare(
-    scope: _Scope, groups: dict[str, list[Cell]], leaving: dict[str, list[Bit]], outputs: dict[str, Signal]
+    scope: _Scope,
+    groups: dict[str, list[Cell]],
+    leaving: dict[str, list[Bit]],
+    outputs: dict[str, Signal],
 ) -> set[str]:
-    """Make one signal a group and output port; its bits are the group's lanes.
+    """Make one signal a group and output port: its bits are the group's lanes.
 
     Where a signal would only be copied to a port of the module it *is* that port; returns the names of such ports.
     """
@@ -149,11 +150,13 @@ def _declare(
     for group, cells in groups.items():
         for port, dots in _group_outputs(cells).items():
             name = by_bits.get(dots)
-            if name is None:
-                signal = scope.signal(group if port == "y" else f"{group}_{port}", len(dots))
-            else:
+            if name is not None:
                 signal = outputs[name]
                 direct.add(name)
+            else:
+                plain_name = port == "y" or cells[0].template == "ripple_adder" and port == "sum"
+                base = group if plain_name else f"{group}_{port}"
+                signal = scope.signal(base, len(dots))
             scope.bits.update({dot: (signal, number) for number, dot in enumerate(dots)})
     return direct
 
@@ -162,7 +165,7 @@ def _group_outputs(cells: list[Cell]) -> dict[str, tuple[Dot, ...]]:
     """Return output port → its bits, lane by lane."""
     first = cells[0]
     if isinstance(first, Whole):
-        return {first.output[0]: (first.output[1],)}
+        return dict(first.outputs)
     lanes = [dict(cell.outputs) for cell in cells if isinstance(cell, Lane)]
     return {port: tuple(lane[port] for lane in lanes) for port, _ in first.outputs}
 
@@ -198,15 +201,14 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
         for port, bits in first.inputs:
             arguments[f"i_{port}"] = scope.value(bits)
         arguments["p_WIDTH"] = len(first.inputs[0][1])
-        arguments[f"o_{first.output[0]}"] = scope.bits[first.output[1]][0]
     else:
         lanes = [cell for cell in cells if isinstance(cell, Lane)]
         for index, (port, bit) in enumerate(first.inputs):
             bits = [bit] if port in first.shared else [lane.inputs[index][1] for lane in lanes]
             arguments[f"i_{port}"] = scope.value(bits)
-        for port, dot in first.outputs:
-            arguments[f"o_{port}"] = scope.bits[dot][0]
         arguments["p_WIDTH"] = len(lanes)
+    for port, dots in _group_outputs(cells).items():
+        arguments[f"o_{port}"] = scope.value(dots)
     name = scope.fresh(f"{group}_cells")
     scope.module.submodules[name] = Instance(first.template, **arguments)
 
@@ -263,6 +265,11 @@ def _written(text: str, modules: Sequence[str]) -> str:
         run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
         written = (folder / "design.v").read_text(encoding="utf-8")
     written = re.sub(r"\A/\*.*?\*/\n", "", written)  # Yosys' own header; ours says more
+    # Amaranth drops the names of wires that nothing reads; "unused" tells linters, and readers, that this is meant
+    prefix = "unused"
+    while f"{prefix}_" in written:
+        prefix += "_wire"
+    written = re.sub(r"\b_(\d+)_(?!\w)", rf"{prefix}_\1", written)
     found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
     return "\n\n".join(found[module] for module in modules) + "\n"
 

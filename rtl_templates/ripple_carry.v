@@ -1,0 +1,22 @@
+// The carry out of a + b + carry_in alone, for columns whose sum nothing reads.
+module ripple_carry #(
+  parameter WIDTH = 1
+) (
+  input  wire [WIDTH-1:0] a,
+  input  wire [WIDTH-1:0] b,
+  input  wire             carry_in,
+  output wire             carry_out
+);
+  genvar i;
+  generate
+    for (i = 0; i < WIDTH; i = i + 1) begin : column
+      wire carry;  // out of this column
+      if (i == 0) begin : lowest
+        assign carry = (a[0] & b[0]) | (carry_in & (a[0] | b[0]));
+      end else begin : higher
+        assign carry = (a[i] & b[i]) | (column[i-1].carry & (a[i] | b[i]));
+      end
+    end
+  endgenerate
+  assign carry_out = column[WIDTH-1].carry;
+endmodule

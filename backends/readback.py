@@ -1,0 +1,144 @@
+"""Read Verilog back with pyverilog: modules, ports, widths, instances; and check what was emitted against its circuit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from approxhw.errors import GraphError, InvalidDesignError, Problem, shown
+from approxhw.tools import cache_folder
+
+from .emit import Emitted
+
+
+@dataclass(frozen=True)
+class ModulePort:
+    """A port: its direction (``input``, ``output``, ``inout``) and bits; None where a parameter decides the width."""
+
+    name: str
+    direction: str
+    bits: int | None
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """A module as pyverilog reads it: ports in order, and (module, instance) of everything it instantiates."""
+
+    name: str
+    ports: tuple[ModulePort, ...]
+    instances: tuple[tuple[str, str], ...]
+
+
+def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo]:
+    """Return every module of *verilog* (Verilog-2005 without compiler directives), by name.
+
+    Raises :class:`InvalidDesignError` with the parser's words where it is no such text.
+    """
+    tree = _parsed(verilog, subject)
+    found = {}
+    for module in tree.description.definitions:
+        if type(module).__name__ == "ModuleDef":
+            info = _module(module)
+            found[info.name] = info
+    return found
+
+
+_PARSER = threading.Lock()
+
+
+def _parsed(verilog: str, subject: str) -> Any:
+    from pyverilog.vparser.parser import ParseError, VerilogParser
+
+    # pyverilog writes its tables where it is told, and prints about them: they are kept in the cache folder, and it is quieted
+    with _PARSER, _tables() as folder, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            return VerilogParser(outputdir=str(folder), debug=False).parse(verilog, debug=False)
+        except ParseError as error:
+            raise InvalidDesignError(
+                subject, [Problem("pyverilog", f"cannot read it: {shown(error)}", "give Verilog-2005 without directives")]
+            ) from error
+
+
+@contextlib.contextmanager
+def _tables() -> Iterator[Path]:
+    try:
+        folder = cache_folder() / "pyverilog"
+        folder.mkdir(exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if usable:
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="approxhw-pyverilog-") as name:
+            yield Path(name)
+
+
+def _module(module: Any) -> ModuleInfo:
+    from pyverilog.vparser import ast
+
+    declared: dict[str, ModulePort] = {}
+    order: list[str] = []
+    for entry in module.portlist.ports if module.portlist else ():
+        if isinstance(entry, ast.Ioport):
+            declared[entry.first.name] = _port(entry.first)
+            order.append(entry.first.name)
+        else:
+            order.append(entry.name)
+    instances: list[tuple[str, str]] = []
+    for item in module.items or ():
+        if isinstance(item, ast.Decl):
+            for part in item.list:
+                if isinstance(part, ast.Input | ast.Output | ast.Inout):
+                    declared[part.name] = _port(part)
+        elif isinstance(item, ast.InstanceList):
+            instances.extend((instance.module, instance.name) for instance in item.instances)
+    return ModuleInfo(module.name, tuple(declared[name] for name in order), tuple(instances))
+
+
+def _port(part: Any) -> ModulePort:
+    from pyverilog.vparser import ast
+
+    direction = {ast.Input: "input", ast.Output: "output"}.get(type(part), "inout")
+    if part.width is None:
+        return ModulePort(part.name, direction, 1)
+    ends = [end.value for end in (part.width.msb, part.width.lsb) if isinstance(end, ast.IntConst)]
+    bits = abs(int(ends[0]) - int(ends[1])) + 1 if len(ends) == 2 else None
+    return ModulePort(part.name, direction, bits)
+
+
+def check_emitted(emitted: Emitted) -> dict[str, ModuleInfo]:
+    """Read *emitted* back and check its ports, widths and instances against the circuit it was made from.
+
+    Returns the modules. Raises :class:`GraphError` listing every difference: it would be a defect of the backend.
+    """
+    modules = read_modules(emitted.verilog, emitted.top)
+    problems: list[Problem] = []
+    top = modules.get(emitted.top)
+    if top is None:
+        raise GraphError(emitted.top, [Problem(emitted.top, "the emitted text lacks its top module")])
+    wanted = {(name, "input", bits) for name, bits in emitted.inputs}
+    wanted.add((emitted.output[0], "output", emitted.output[1]))
+    if emitted.clock:
+        wanted.add((emitted.clock, "input", 1))
+    seen = {(port.name, port.direction, port.bits) for port in top.ports}
+    for name, direction, bits in sorted(wanted - seen, key=str):
+        problems.append(Problem(f"{emitted.top}.{name}", f"{direction} of {bits} bits is missing in the emitted text"))
+    for name, direction, bits in sorted(seen - wanted, key=str):
+        problems.append(Problem(f"{emitted.top}.{name}", f"{direction} of {bits} bits is not in the Graph"))
+    for module in modules.values():
+        for kind, instance in module.instances:
+            if kind not in modules:
+                problems.append(Problem(f"{module.name}.{instance}", f"module {kind} is missing in the emitted text"))
+    if problems:
+        raise GraphError(f"{emitted.top} as read back", problems)
+    return modules
+
+

@@ -23,7 +23,8 @@ class QuantizeInputs:
 
     ``round``: nearest of 2^bits levels from *low* to *high*; ``floor16``: floor(16·x), 4 bits. *low* and *high*, one
     for all features or one each, are the least and greatest reading of the training rows where they are not given.
-    The map is an ``Affine``; ``fold-affine`` folds it into the first layer. An Input that has codes already is left alone.
+    The map is an ``Affine``; ``fold-affine`` folds it into the first layer. An Input that has codes already is
+    left alone.
     """
 
     kind: ClassVar[str] = "approximating"

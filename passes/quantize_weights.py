@@ -24,8 +24,8 @@ _WIDE = 4000
 class QuantizeWeights:
     """Turn real weights into fixed-point codes and biases into codes of the product's scale: floats become integers.
 
-    A layer's weights share one scale 2^-f: the finest where all of them fit, or one bit finer with saturation where
-    that gives the smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
+    A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
+    that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
     up; x > threshold becomes code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
     """
 
@@ -100,7 +100,7 @@ class QuantizeWeights:
 def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     """Return codes of *weights* (int64, *bits*-bit two's complement) and f: a code stands for code · 2^-f.
 
-    Of the finest f where every weight fits and the next finer one, the one with the smaller mean squared error.
+    Of the finest f where every weight fits and up to three finer ones, the one with the least mean squared error.
     """
     largest = max((abs(Fraction(value)) for value in weights.reshape(-1).tolist()), default=Fraction(0))
     if largest == 0:
@@ -110,7 +110,7 @@ def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     while not _fits(_codes(weights, fraction), low, high):
         fraction -= 1
     best: tuple[Fraction, np.ndarray, int] | None = None
-    for candidate in (fraction, fraction + 1):
+    for candidate in range(fraction, fraction + 4):
         codes = np.clip(_codes(weights, candidate), low, high)
         scale = Fraction(2) ** -candidate
         pairs = zip(codes.reshape(-1).tolist(), weights.reshape(-1).tolist())

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from approxhw.arithmetic import Exact
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
 from approxhw.ir import (
@@ -20,6 +21,8 @@ from approxhw.ir import (
     Range,
     Relu,
     Requantize,
+    Reshape,
+    Threshold,
     Type,
     ranges,
     without_unread,
@@ -32,11 +35,11 @@ _Masks = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class DropConstant:
-    """Fold values that are the same for every row into Constants and biases, and drop neurons that nothing reads.
+    """Fold values that are the same for every row into biases, and drop neurons that nothing reads.
 
-    Exact ranges say what is constant: a value of one code becomes a Constant, an element of one code goes into the
-    bias of the ``Dense`` that reads it, and an ``ArgMax`` that only one class can win becomes that class. A neuron
-    whose weight is 0 wherever it is read is removed. Ports stay, also those that nothing reads any more.
+    Exact ranges say what is constant: an element of one code goes into the bias of the ``Dense`` that reads it. A
+    neuron whose weight is 0 wherever it is read is removed. Where only one class can win, one ``Dense`` of zero
+    weights is left before the head. Ports stay, also those that nothing reads any more.
     """
 
     kind: ClassVar[str] = "exact"
@@ -47,7 +50,7 @@ class DropConstant:
             why = "only an integer Graph has exact ranges"
             raise PassError("pass drop-constant", [Problem(graph.name, why, "run quantize-weights before")])
         first, neurons = graph, _neurons(graph)
-        while True:
+        while not _is_settled(graph):
             changed = _without_dead(_folded(graph))
             if changed == graph:
                 break
@@ -68,6 +71,8 @@ def _folded(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         code = None if isinstance(node.op, Input | Constant) else _only_code(node, known)
+        if code is not None and node.name == graph.output and isinstance(node.op, ArgMax | Threshold):
+            return _settled(graph, node, int(code[0]))
         if code is not None:
             op = Constant(code_array(code.reshape(node.type.shape)))
             nodes.append(replace(node, op=op, inputs=()))
@@ -76,6 +81,39 @@ def _folded(graph: Graph) -> Graph:
         else:
             nodes.append(node)
     return without_unread(replace(graph, nodes=_first_of_each_name(nodes)))
+
+
+def _settled(graph: Graph, head: Node, winner: int) -> Graph:
+    """Return the Graph that says *winner* to every row: its head reads a ``Dense`` of zero weights."""
+    nodes, x = [graph.input], graph.input
+    if len(x.type.shape) != 1:
+        x = Node(fresh_name(graph, f"{x.name}_flat"), Reshape(), (x.name,), Type((x.type.elements,), x.type.format))
+        nodes.append(x)
+    op, m, n = head.op, graph[head.inputs[0]].type.elements, x.type.elements
+    bias = [op.threshold + winner] if isinstance(op, Threshold) else [int(i == winner) for i in range(m)]
+    fmt = x.type.format
+    assert isinstance(fmt, Fixed)
+    names = [f"{head.name[:40]}_settled_{part}" for part in ("weight", "bias", "sum")]
+    w = Node(
+        names[0], Constant(np.zeros((m, x.type.elements), dtype=np.int64)), (), Type((m, x.type.elements), Fixed(1))
+    )
+    b = code_constant(names[1], bias, fmt.scale)
+    dense = Node(names[2], Dense(Exact(1)), (x.name, w.name, b.name), Type((m,), b.type.format))
+    settled = replace(graph, nodes=(*nodes, w, b, dense, replace(head, inputs=(dense.name,))))
+    return fit_formats(settled)
+
+
+def _is_settled(graph: Graph) -> bool:
+    """Whether the head reads a ``Dense`` of zero weights over the Input itself: nothing is left to fold."""
+    head = graph[graph.output]
+    if not isinstance(head.op, ArgMax | Threshold):
+        return False
+    dense = graph[head.inputs[0]]
+    if not isinstance(dense.op, Dense) or graph.constant(dense.inputs[1]).any():
+        return False
+    x = graph[dense.inputs[0]]
+    x = graph[x.inputs[0]] if isinstance(x.op, Reshape) else x
+    return isinstance(x.op, Input)
 
 
 def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:

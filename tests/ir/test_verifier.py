@@ -30,7 +30,8 @@ from approxhw.verifier import RULES, problems, verify
 
 GOOD = """axir 1
 graph good
-x : u4[2] = input {"features":["a","b"],"titles":["A","B"],"encoding":{"bits":4,"rule":"round","low":[0,0],"high":[1,2]}}
+x : u4[2] = input {"features":["a","b"],"titles":["A","B"],"encoding":{"bits":4,"rule":"round",\
+"low":[0,0],"high":[1,2]}}
 w : s4<2^-2>[3,2] = constant {"data":[[7,-8],[0,1],[-1,-1]]}
 b : s5<2^-2>[3] = constant {"data":[-3,0,12]}
 sum : s9<2^-2>[3] = dense(x, w, b) {"arithmetic":"exact<4>"}

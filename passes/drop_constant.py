@@ -93,10 +93,8 @@ def _settled(graph: Graph, head: Node, winner: int) -> Graph:
     bias = [op.threshold + winner] if isinstance(op, Threshold) else [int(i == winner) for i in range(m)]
     fmt = x.type.format
     assert isinstance(fmt, Fixed)
-    names = [f"{head.name[:40]}_settled_{part}" for part in ("weight", "bias", "sum")]
-    w = Node(
-        names[0], Constant(np.zeros((m, x.type.elements), dtype=np.int64)), (), Type((m, x.type.elements), Fixed(1))
-    )
+    names = [fresh_name(graph, f"{head.name}_settled_{part}") for part in ("weight", "bias", "sum")]
+    w = Node(names[0], Constant(np.zeros((m, n), dtype=np.int64)), (), Type((m, n), Fixed(1)))
     b = code_constant(names[1], bias, fmt.scale)
     dense = Node(names[2], Dense(Exact(1)), (x.name, w.name, b.name), Type((m,), b.type.format))
     settled = replace(graph, nodes=(*nodes, w, b, dense, replace(head, inputs=(dense.name,))))

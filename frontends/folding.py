@@ -101,14 +101,12 @@ def attributes(node: Any) -> dict[str, Any]:
 
 def array_of(tensor: Any) -> np.ndarray:
     """Return *tensor*, whose sizes were checked on loading, as an array; text as ``str``, narrow floats as float32."""
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
+    if tensor.data_type == TensorProto.STRING:
+        texts = [item.decode("utf-8", "replace") for item in tensor.string_data]
+        return np.array(texts, dtype=object).reshape(tuple(tensor.dims))
     array = np.asarray(numpy_helper.to_array(tensor))
-    if array.dtype == object:
-        texts = [
-            item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.reshape(-1)
-        ]
-        return np.array(texts, dtype=object).reshape(array.shape)
     if array.dtype.kind == "V" or array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"):
         return array.astype(np.float32)
     if array.dtype.name in ("int4", "uint4", "int2", "uint2"):

@@ -100,6 +100,8 @@ def _envelope(proto: Any) -> list[Problem]:
 
     if not proto.HasField("graph") or (not proto.graph.node and not proto.graph.output):
         return [Problem("model", "it holds no graph: this is no ONNX model, or one that was cut short", REMEDY_EXPORT)]
+    if any(isinstance(text, bytes) for text in _texts(proto)):  # what protobuf gives where it cannot decode
+        return [Problem("model", "it holds names that are no UTF-8 text: the file is damaged", REMEDY_EXPORT)]
     opsets, problems = _opsets(proto), []
     newest = onnx_opset_version()
     if "" not in opsets:
@@ -115,6 +117,24 @@ def _envelope(proto: Any) -> list[Problem]:
             Problem("opset", f"opset {opsets[ML]} of {ML} is unknown; {ML_OPSETS[0]} … {ML_OPSETS[-1]} are known")
         )
     return problems
+
+
+def _texts(proto: Any) -> Iterator[str | bytes]:
+    """Yield every name in *proto* that is read; ``bytes`` where it is no UTF-8."""
+    yield from (proto.graph.name, proto.producer_name)
+    yield from (entry.domain for entry in proto.opset_import)
+    for function in proto.functions:
+        yield from (function.name, function.domain)
+    for value in (*proto.graph.input, *proto.graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in proto.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for _, tensor in all_tensors(proto):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
 
 
 def all_tensors(proto: Any) -> Iterator[tuple[str, Any]]:
@@ -289,6 +309,8 @@ def _structure(proto: Any) -> list[Problem]:
     if not graph.output:
         problems.append(Problem("graph", "it has no output", REMEDY_EXPORT))
     for value in graph.output:
+        if not value.name:
+            problems.append(Problem("graph", "an output has no name", REMEDY_EXPORT))
         if value.name not in makers and value.name not in known:
             problems.append(Problem(f"output {value.name!r}", "nothing makes it", REMEDY_EXPORT))
     return problems

@@ -267,7 +267,20 @@ def _dense(lowering: _Lowering, node: Node, state: _State) -> _State:
     lowering.nodes.append(code_constant(bias_name, corrected, product_scale, 0, lowering.graph[bias_name].origin))
     op = Dense(Exact(fmt.bits))
     value = lowering.emit(node, op, (state.value, weight_name, bias_name), len(data), product_scale)
-    return _State(value, products, np.zeros(len(data)))
+    rest = np.zeros(len(data))
+    if _is_quantised_next(lowering.graph, node):
+        # what rounding the bias to scale · scale leaves over goes into the offset of the Requantize, for nothing
+        rest = bias - np.array(whole, dtype=np.float64) * products
+        rest = np.where(np.abs(rest) < 1e-3 * products, 0.0, rest)
+    return _State(value, products, rest)
+
+
+def _is_quantised_next(graph: Graph, node: Node) -> bool:
+    """Whether a quantiser follows *node*, with nothing but activations in between."""
+    for later in graph.nodes[graph.nodes.index(node) + 1 :]:
+        if not isinstance(later.op, Constant | Relu | Clip):
+            return isinstance(later.op, FakeQuantize)
+    return False
 
 
 def _argmax(lowering: _Lowering, node: Node, state: _State) -> _State:

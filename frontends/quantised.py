@@ -25,7 +25,7 @@ def quantize_linear(work: Importer, call: Call) -> Value:
     value = call.value(0)
     work.quantised = True
     if isinstance(value, Known):
-        scale, zero = _parameters(call, value.array.ndim)
+        scale, zero = _parameters(call, value.array.shape)
         low, high = _limits(call)
         integers = np.clip(np.rint(value.array / scale) + zero, low, high)
         return Known(integers.astype(np.int64), value.origin)
@@ -41,7 +41,7 @@ def dequantize_linear(work: Importer, call: Call) -> Value:
     value = call.value(0)
     work.quantised = True
     if isinstance(value, Known):
-        scale, zero = _parameters(call, value.array.ndim)
+        scale, zero = _parameters(call, value.array.shape)
         integers = value.array.astype(np.int64) - zero.astype(np.int64)
         return Known(
             integers * scale, value.origin, codes=Codes(integers, np.broadcast_to(scale, _ones(scale, integers)))
@@ -72,8 +72,8 @@ def _quantised(work: Importer, row: Row, quantiser: Quantiser, call: Call) -> Ro
     return replace(row, value=work.emit(f"{work.prefix}_code", op, (vector,), (row.elements,), origin), columns=None)
 
 
-def _parameters(call: Call, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return scale (float64) and zero point (float64), broadcastable against a constant of rank *rank*."""
+def _parameters(call: Call, dims: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale (float64) and zero point (float64), broadcastable against a constant of shape *dims*."""
     scale = call.constant(1, "the scale")
     if scale is None:
         raise Refusal("its scale is missing", invalid=True)
@@ -85,10 +85,13 @@ def _parameters(call: Call, rank: int) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise Refusal("a scale is not greater than 0", "calibrate again", invalid=True)
     if scale.size > 1:
-        if scale.ndim > 1 or rank == 0:
+        if scale.ndim > 1 or not dims:
             raise Refusal(f"its scale has shape {scale.shape}", "quantise by tensor or by channel")
-        axis = int(call.attributes.get("axis", 1)) % rank
-        shape = [1] * rank
+        axis = int(call.attributes.get("axis", 1))
+        if not -len(dims) <= axis < len(dims) or dims[axis] != scale.size or zero.size not in (1, scale.size):
+            why = f"{scale.size} scales and {zero.size} zero points do not fit axis {axis} of shape {dims}"
+            raise Refusal(why, invalid=True)
+        shape = [1] * len(dims)
         shape[axis] = scale.size
         return scale.reshape(shape), np.broadcast_to(zero.reshape(-1), scale.shape).reshape(shape)
     return scale.reshape(()), zero.reshape(-1)[:1].reshape(())
@@ -117,7 +120,7 @@ def _limits(call: Call) -> tuple[int, int]:
 
 
 def _quantiser(call: Call) -> Quantiser:
-    scale, zero = _parameters(call, 1)
+    scale, zero = _parameters(call, (1,))
     if scale.size != 1:
         raise Refusal("quantises activations by channel", "quantise activations by tensor (weights may be by channel)")
     low, high = _limits(call)

@@ -14,7 +14,7 @@ from approxhw.ir import Graph, Input, Node, Type, identifier, without_unread
 from . import support
 from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
-from .loading import Loaded
+from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower
 from .tail import finish
 from .values import Broken, Columns, Known, Prediction, Refusal, Row, Value
@@ -27,8 +27,9 @@ class Reading:
     """What a model was read as: the Graph (None where there are problems), and how its output tells the class.
 
     ``output``: the ONNX output that was read; ``is_label``: whether it holds class indices or labels.
-    ``logits``: the ONNX tensor whose order decides, if there is one. ``widths``: per model input, its name and
-    the shape of its row. ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
+    ``logits``: the ONNX tensor whose order decides, if there is one.
+    ``widths``: per model input, its name and the shape of its row.
+    ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
     """
 
     graph: Graph | None
@@ -319,16 +320,18 @@ def _schema_problem(node: Any, loaded: Loaded) -> str | None:
     """Return what the ONNX schema says against *node* (number of inputs, attributes, versions), or None."""
     from onnx import checker
 
-    if node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
+    if node.domain not in ("", "ai.onnx", ML):
         return None
     context = checker.DEFAULT_CONTEXT
     fresh = type(context)()
     fresh.ir_version = context.ir_version
-    fresh.opset_imports = {
-        "" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in loaded.proto.opset_import
-    }
+    versions = {"": loaded.opset, ML: ML_OPSETS[0]}
+    versions.update({entry.domain: entry.version for entry in loaded.proto.opset_import if entry.domain == ML})
+    fresh.opset_imports = versions
     try:
         checker.check_node(node, fresh)
+    except UnicodeDecodeError:  # the checker's own message fails so
+        return "breaks the rules of its operator, and holds text that is no UTF-8"
     except checker.ValidationError as error:
         first = (str(error).splitlines() or [""])[0]
         return f"breaks the rules of its operator: {shown(first, 200)}"

@@ -144,6 +144,8 @@ def unsupported(node: Any, functions: frozenset[tuple[str, str]] = frozenset()) 
 def _exists(node: Any) -> bool:
     from onnx import defs
 
+    if not (isinstance(node.op_type, str) and node.op_type.isascii() and node.domain.isascii()):
+        return False
     return bool(defs.has(node.op_type, node.domain if node.domain != "ai.onnx" else ""))
 
 
@@ -165,3 +167,12 @@ def support_table() -> str:
         f"| {', '.join(f'`{name}`' for name in sorted(names))} | {advice} |" for advice, names in by_advice.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+
+def page_with_table(page: str) -> str:
+    """Return *page*, the text of ``docs/operators.md``, with the tables between its markers made anew."""
+    head, tail = page.split(BEGIN)[0], page.split(END)[-1]
+    return f"{head}{BEGIN}\n\n{support_table()}\n{END}{tail}"

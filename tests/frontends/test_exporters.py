@@ -13,6 +13,11 @@ from approxhw.errors import InvalidModelError, UnsupportedModelError
 RNG = np.random.default_rng(11)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_every_order():
+    RNG.bit_generator.state = np.random.default_rng(11).bit_generator.state
+
+
 def f32(*shape):
     return RNG.normal(size=shape).astype(np.float32)
 

@@ -17,6 +17,11 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 RNG = np.random.default_rng(7)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_every_order():
+    RNG.bit_generator.state = np.random.default_rng(7).bit_generator.state
+
+
 def f32(*shape):
     return RNG.normal(size=shape).astype(np.float32)
 

@@ -7,7 +7,7 @@ import gzip
 import math
 import re
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,7 +173,7 @@ def _parse(text: str, path: Path) -> _Group | None:
                 stack[-1].lists[match["name"]] = _arguments(match["args"])
     if skipped or len(stack) > 1:
         opened = skipped[-1] if skipped else stack[-1].line
-        last = bisect_right(breaks, end) + 1
+        last = bisect_left(breaks, end) + 1
         why = f"the file ends (line {last}) inside the group that line {opened} opens"
         raise LibraryError(str(path), [Problem(f"line {opened}", why, "the file is cut off: fetch it again")])
     return next((group for group in root.groups if group.name == "library"), None)

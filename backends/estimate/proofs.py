@@ -17,8 +17,11 @@ from .cells import Cell, CellLibrary
 from .netlist import BUFFER, Netlist
 from .synthesis import run_yosys, synthesise
 
-_COUNTEREXAMPLE = "model found: FAIL!"
-_ROW = re.compile(r"^\s+\\((?:in|gold|gate)_\S+)\s+(?:[0-9-]+\s+[0-9a-f-]+\s+)?([01x]+)\s*$", re.MULTILINE)
+_COUNTEREXAMPLE = re.compile(r"model found[^\n]*FAIL!")
+# a row of the counterexample: time (registers only), name, decimal and hexadecimal (short values only), bits
+_ROW = re.compile(
+    r"^ +(?:\d+ +)?\\((?:in|gold|gate)_\S+) +(?:-?[0-9]+ +[0-9a-f]+ +|--+ +[0-9a-f]* *)?([01x]+) *$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -162,9 +165,9 @@ def _prove(
         return f"not decided in {timeout:.0f} s"
     except ToolFailedError as error:
         log = (work / "yosys.log").read_text(errors="replace")
-        if _COUNTEREXAMPLE in log:
+        if _COUNTEREXAMPLE.search(log):
             raise _mismatch(module, log, folder) from None
-        if "proof failed" in log or "proof did fail" in log:
+        if "proof did fail" in log:
             return "its registers need a longer induction"
         raise error
     return ""
@@ -191,13 +194,16 @@ def _renamed(content: Mapping[str, Any], module: str, name: str) -> dict[str, An
 
 
 def _mismatch(module: str, log: str, folder: Path | None) -> MismatchError:
-    found = dict(_ROW.findall(log[log.index(_COUNTEREXAMPLE) :]))
-    record = {
+    start = _COUNTEREXAMPLE.search(log)
+    found: dict[str, list[str]] = {}
+    for name, bits in _ROW.findall(log[start.start() if start else 0 :]):
+        found.setdefault(name, []).append(bits)
+    record: dict[str, Any] = {
         "module": module,
-        "inputs": {name[3:]: value for name, value in found.items() if name.startswith("in_")},
-        "expected": {name[5:]: value for name, value in found.items() if name.startswith("gold_")},
-        "seen": {name[5:]: value for name, value in found.items() if name.startswith("gate_")},
+        "meaning": "bits of each port, most significant first, one entry a clock",
     }
+    for key, prefix in (("inputs", "in_"), ("expected", "gold_"), ("seen", "gate_")):
+        record[key] = {name.removeprefix(prefix): v for name, v in found.items() if name.startswith(prefix)}
     folder = Path(tempfile.mkdtemp(prefix="approxhw-mismatch-")) if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "netlist_mismatch.json"

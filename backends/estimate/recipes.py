@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from . import logic
 from .cells import Cell, CellLibrary
 
-# The front end of every recipe. `-norom` and `memory`: case tables and arrays become gates and registers, not macros.
+# The front end of every recipe. `-norom` and `memory`: case tables and arrays become gates and registers, not macros;
+# `tribuf`: a driver that lets go stays one, to be refused, and is not optimised as if it were a don't-care.
 FRONT = """proc -norom
 {flatten}
+tribuf
 memory
 opt -full
 wreduce

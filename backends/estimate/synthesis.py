@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from .netlist import BUFFER, Netlist, netlist_from_json
 from .recipes import FRONT, RECIPES, Recipe, SharedGates, shared_gates
 
 MAX_SOURCE_BYTES = 64_000_000
+_UNSUPPORTED = re.compile(r"ERROR: FF (\S+) \(type (\S+)\) cannot be legalized: (.*)")
 
 
 def synthesise(
@@ -67,7 +69,7 @@ def _synthesise(
         "read_verilog source.v",
         f"hierarchy -check -top {top}" if top else "hierarchy -check -auto-top",
         FRONT.format(flatten="flatten" if flatten else ""),
-        "dfflibmap -liberty flops.lib" if flops else "",
+        "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
         "techmap -map expand.v; opt_merge; opt_clean; techmap -map restore.v" if shared else "",
         "opt_clean -purge",
@@ -87,6 +89,10 @@ def _synthesise(
         except ToolFailedError as error:
             if top is not None and "not found" in error.tail:
                 check_top(verilog, top, timeout)
+            if found := _UNSUPPORTED.search(error.tail):
+                why = f"is a register of type {found[2]} that no cell of the library can stand for: {shown(found[3])}"
+                problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
+                raise LibraryError(f"{shown(top or 'the top module')} on library {library.name}", [problem]) from None
             raise
         content = json.loads((folder / "netlist.json").read_text())
         mapped = (folder / "netlist.v").read_text()

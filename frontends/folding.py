@@ -132,14 +132,13 @@ def constant_node(values: dict[str, Any]) -> np.ndarray:
     raise Refusal("a Constant without a dense value", "store the value as a dense tensor")
 
 
-def fold(node: Any, inputs: list[Known | None], opset: int) -> list[np.ndarray]:
-    """Return the outputs of *node*, whose inputs are all constants; refuse what is too large or fails."""
+def fold(node: Any, inputs: list[Known | None], opset: int, budget: int) -> list[np.ndarray]:
+    """Return the outputs of *node*, whose inputs are all constants; refuse what fails or is larger than *budget*."""
     arrays = [None if value is None else value.array for value in inputs]
     size = _elements(node, arrays)
-    if size > MAXIMUM_ELEMENTS:
-        raise Refusal(
-            f"folding this constant would make {size} elements; at most {MAXIMUM_ELEMENTS} are made", invalid=True
-        )
+    most = min(MAXIMUM_ELEMENTS, budget)
+    if size > most:
+        raise Refusal(f"folding this constant would make {size} elements; at most {most} are made", invalid=True)
     with np.errstate(all="ignore"):
         results = _evaluate(node, arrays, opset)
     for result in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +13,7 @@ from approxhw.errors import Problem, shown
 from approxhw.formats import FLOAT64, Format, fixed_for
 from approxhw.ir import Affine, ArgMax, Constant, Dense, Node, Op, Reshape, Threshold, Type, identifier
 
+from .folding import MAXIMUM_ELEMENTS
 from .values import PLAIN, Broken, Codes, Columns, Known, Refusal, Row, Value
 
 PROBE = 999_983
@@ -83,6 +85,8 @@ class Importer:
     invalid: bool = False
     layer: int = -1
     quantised: bool = False
+    folded: int = 0
+    """Elements of folded constants so far."""
 
     def refuse(self, where: str, refusal: Refusal) -> None:
         """Keep one problem."""
@@ -121,12 +125,18 @@ class Importer:
             return row.value
         whole = columns.is_all_of(len(self.features))
         if not whole:
-            weight = np.zeros((len(columns.index), len(self.features)))
+            weight = self.blank(len(columns.index))
             weight[np.arange(len(columns.index)), columns.index] = columns.scale
             return self.dense(row.value, weight, columns.shift, origin, name="input_pick")
         if not columns.is_scaled:
             return row.value
         return self.affine(row.value, columns.scale, columns.shift, origin)
+
+    def blank(self, outputs: int) -> np.ndarray:
+        """Return weights of 0 from every feature to *outputs* outputs; refuse what a small file could blow up."""
+        if outputs * len(self.features) > MAXIMUM_ELEMENTS:
+            raise Refusal(f"picks columns into {outputs} × {len(self.features)} weights", "drop unused features first")
+        return np.zeros((outputs, len(self.features)))
 
     def affine(self, value: str, scale: np.ndarray, shift: np.ndarray, origin: str) -> str:
         """Append y = scale · x + shift."""
@@ -178,7 +188,7 @@ class Importer:
         """Append the Reshape to a flat vector where the Input is none."""
         if len(shape) == 1:
             return value
-        return self.emit(f"{value}_flat", Reshape(), (value,), (int(np.prod(shape)),))
+        return self.emit(f"{value}_flat", Reshape(), (value,), (math.prod(shape),))
 
 
 def carry_out(work: Importer, call: Call, handler: Handler) -> tuple[Value, ...]:

@@ -129,7 +129,7 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
     matrix, value, codes = weight.array, row.value, weight.codes
     columns = row.columns
     if columns is not None and not columns.is_all_of(len(work.features)):
-        wide = np.zeros((matrix.shape[0], len(work.features)))
+        wide = work.blank(matrix.shape[0])
         np.add.at(wide.T, columns.index, (matrix * columns.scale).T)
         bias, matrix, codes = bias + matrix @ columns.shift, wide, None
     else:

@@ -6,6 +6,7 @@ Nothing is allocated that the file does not hold, and no file outside the model'
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,9 +283,7 @@ def _structure(proto: Any) -> list[Problem]:
     names = [value.name for value in graph.input]
     initializers = [tensor.name for tensor in graph.initializer]
     for kind, listed in (("input", names), ("initializer", initializers)):
-        for name in sorted(
-            {name for name in listed if listed.count(name) > 1} if len(set(listed)) < len(listed) else ()
-        ):
+        for name in sorted(name for name, count in Counter(listed).items() if count > 1):
             problems.append(Problem(f"{kind} {name!r}", "this name is given twice", REMEDY_EXPORT))
     makers: dict[str, int] = {}
     for position, node in enumerate(graph.node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower
 from .tail import finish
-from .values import Broken, Columns, Known, Prediction, Refusal, Row, Value
+from .values import Broken, Columns, Known, Prediction, Refusal, Row, Value, check_width
 
-MAXIMUM_FEATURES = 1 << 16
+MAXIMUM_FOLDED = 1 << 26
+"""Most elements of all folded constants together."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,8 @@ def _inputs(work: Importer, proto: Any, known: dict[str, Known], titles: tuple[s
         raise Refusal("its inputs have different batch axes", "give every input the same first axis")
     batch = sizes.pop()
     work.batch_size = PROBE if batch is None else max(batch, 1)
-    total = sum(int(np.prod(shape)) for _, shape, _ in shapes)
-    if total > MAXIMUM_FEATURES:
-        raise Refusal(f"{total} features; at most {MAXIMUM_FEATURES} are read", "approxhw is for small classifiers")
+    total = sum(math.prod(shape) for _, shape, _ in shapes)
+    check_width(total)
     work.taken.add("x")
     names = _feature_names(shapes, total, titles)
     identifiers: list[str] = []
@@ -163,7 +164,7 @@ def _inputs(work: Importer, proto: Any, known: dict[str, Known], titles: tuple[s
     value = work.flatten_input("x", shape or (1,))
     rows, start = {}, 0
     for name, dims, batched in shapes:
-        count = int(np.prod(dims))
+        count = math.prod(dims)
         columns = Columns(np.arange(start, start + count), np.ones(count), np.zeros(count))
         rows[name] = Row(value, dims, 0 if batched else None, name, columns=columns)
         start += count
@@ -177,7 +178,7 @@ def _feature_names(shapes: list[tuple[str, tuple[int, ...], bool]], total: int, 
     if len(shapes) > 1:
         names: list[str] = []
         for name, shape, _ in shapes:
-            count = int(np.prod(shape))
+            count = math.prod(shape)
             names += [name[:200]] if count == 1 else [f"{name[:180]} {position}" for position in range(count)]
         return names
     return [""] * total
@@ -305,7 +306,8 @@ def _folds(call: Call, foldable: bool) -> bool:
 def _folded(work: Importer, call: Call) -> Value | tuple[Value, ...]:
     inputs = [value if isinstance(value, Known) else None for value in call.values]
     sized = any(value is not None and value.sized for value in inputs)
-    arrays = fold(call.proto, inputs, call.opset)
+    arrays = fold(call.proto, inputs, call.opset, MAXIMUM_FOLDED - work.folded)
+    work.folded += sum(array.size for array in arrays)
     return tuple(Known(array, str(call.proto.name), sized=sized) for array in arrays)
 
 

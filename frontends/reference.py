@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,8 @@ class OnnxReference:
 
     def _run(self, rows: np.ndarray, output: str) -> np.ndarray:
         rows = np.asarray(rows)
-        total = sum(int(np.prod(shape)) for _, shape in self.reading.widths)
-        if rows.ndim < 2 or int(np.prod(rows.shape[1:])) != total:
+        total = sum(math.prod(shape) for _, shape in self.reading.widths)
+        if rows.ndim < 2 or math.prod(rows.shape[1:]) != total:
             why = f"the model reads {total} features, the data has shape {rows.shape}"
             raise InvalidDataError(f"rows for {self.title}", [Problem("rows", why)])
         rows = rows.reshape(len(rows), total)
@@ -70,7 +71,7 @@ class OnnxReference:
         feeds, start = {}, 0
         types = {entry.name: _dtype(entry.type) for entry in self.session.get_inputs()}
         for name, shape in self.reading.widths:
-            width = int(np.prod(shape))
+            width = math.prod(shape)
             dims = shape if batch == 0 else (len(rows), *shape)
             feeds[name] = np.ascontiguousarray(rows[:, start : start + width].reshape(dims).astype(types[name]))
             start += width

@@ -11,7 +11,21 @@ import numpy as np
 from approxhw.ir import Affine, Constant
 
 from .importer import PROBE, Call, Importer
-from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, Codes, Columns, Dictionary, Known, Prediction, Refusal, Row, Value
+from .values import (
+    COMPLEMENT,
+    PAIR,
+    PLAIN,
+    SIGMOID,
+    Codes,
+    Columns,
+    Dictionary,
+    Known,
+    Prediction,
+    Refusal,
+    Row,
+    Value,
+    check_width,
+)
 
 MIXES = "mixes the batch axis with the elements of a row"
 REMEDY_MIXES = "export with a dynamic batch axis (or a fixed batch of 1) that stays in front"
@@ -223,6 +237,7 @@ def gather(work: Importer, call: Call) -> Value:
     positions = call.constant(1, "the list of indices")
     assert positions is not None
     inner = row.axis(int(call.attributes.get("axis", 0)))
+    check_width(positions.size)
     if inner is None:
         raise Refusal("takes some rows of the batch only", REMEDY_MIXES)
     try:
@@ -292,6 +307,7 @@ def _is_negation(work: Importer, first: Row, second: Row) -> bool:
 
 def joined(rows: list[Row], axis: int) -> Row:
     """Return *rows*, all of them elements of the Input, side by side along *axis* of their shape."""
+    check_width(sum(row.elements for row in rows))
     start, places = 0, []
     for row in rows:
         places.append(np.arange(start, start + row.elements).reshape(row.shape))

@@ -19,6 +19,16 @@ class Refusal(Exception):
         super().__init__(why)
 
 
+MAXIMUM_WIDTH = 1 << 16
+"""Most elements of a row."""
+
+
+def check_width(count: int) -> None:
+    """Refuse rows of more than ``MAXIMUM_WIDTH`` elements."""
+    if count > MAXIMUM_WIDTH:
+        raise Refusal(f"{count} elements a row; at most {MAXIMUM_WIDTH} are read", "approxhw is for small classifiers")
+
+
 @dataclass(frozen=True)
 class Quantiser:
     """One QuantizeLinear or Quant on rows: code = round(x / scale) + zero, clipped to low … high.
@@ -58,6 +68,10 @@ class Columns:
     index: np.ndarray
     scale: np.ndarray
     shift: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse what grows beyond any model: columns joined with themselves again and again."""
+        check_width(len(self.index))
 
     @property
     def is_scaled(self) -> bool:

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import onnx
 import pytest
-from approxhw.frontends import check_model, loading, read_model
+from approxhw.frontends import check_model, loading, read_model, reading
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
@@ -124,11 +124,9 @@ def test_inputs_that_are_no_numbers(build):
 
 
 def test_too_many_features(build):
-    refused(
-        build([node("Identity", ["x"], ["y"])], None, (("x", ("N", 1 << 40)),)),
-        "features; at most",
-        UnsupportedModelError,
-    )
+    for shape in (("N", 1 << 40), ("N", 1 << 32, 1 << 32), ("N", 70_000)):
+        model = build([node("Identity", ["x"], ["y"])], None, (("x", shape),))
+        refused(model, "elements a row; at most 65536 are read", UnsupportedModelError)
 
 
 def test_a_model_without_an_input(build):
@@ -215,6 +213,27 @@ def test_small_files_cannot_ask_for_gigabytes(op, build):
     attributes = {"transA": 1} if op == "Gemm" else {}
     nodes = [node(op, list(constants), ["big"], "bomb", **attributes), node("MatMul", ["x", "big"], ["y"])]
     refused(build(nodes, constants), rf"node 'bomb' \({op}\): folding this constant would make \d+ elements; at most")
+
+
+def test_many_small_nodes_cannot_ask_for_gigabytes_either(build, monkeypatch):
+    monkeypatch.setattr(reading, "MAXIMUM_FOLDED", 1000)
+    nodes = [node("ConstantOfShape", ["s"], [f"c{k}"]) for k in range(8)]
+    nodes += [node("Add", [f"e{k - 1}" if k else "x", f"c{k}"], [f"e{k}"]) for k in range(8)]
+    model = build([*nodes, node("Relu", ["e7"], ["y"])], {"s": np.array([200])}, (("x", ("N", 200)),))
+    refused(model, "folding this constant would make 200 elements; at most 0 are made")
+
+
+def test_columns_cannot_be_doubled_without_end(build):
+    nodes = [node("Concat", [f"c{k - 1}" if k else "x"] * 2, [f"c{k}"], f"double{k}", axis=1) for k in range(60)]
+    model = build([*nodes, node("Relu", ["c59"], ["y"])])
+    text = refused(model, "131072 elements a row; at most 65536", UnsupportedModelError)
+    assert "'double14' (Concat)" in text
+
+
+def test_columns_picked_into_giant_weights_are_refused(build):
+    nodes = [node("Gather", ["x", "i"], ["p"], axis=1), node("Relu", ["p"], ["y"], "act")]
+    model = build(nodes, {"i": np.zeros(60000, np.int64)}, (("x", ("N", 60000)),))
+    refused(model, r"'act' \(Relu\): picks columns into 60000 × 60000 weights", UnsupportedModelError)
 
 
 # --- external data ----------------------------------------------------------------------------------------------------

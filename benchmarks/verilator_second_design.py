@@ -55,10 +55,15 @@ def timed(job: sim.SimulationJob, simulator: str, use_ccache: bool = True) -> tu
 
 def builds(use_ccache: bool) -> list[float]:
     """Return the wall times of the first, a second and the same second design, from empty caches."""
+    designs = (classifier(16, 10, 1), classifier(21, 3, 2), classifier(21, 3, 2))
+    before = dict(os.environ)
     with tempfile.TemporaryDirectory() as cache:
-        os.environ["XDG_CACHE_HOME"], os.environ["CCACHE_DIR"] = cache, str(Path(cache) / "ccache")
-        designs = (classifier(16, 10, 1), classifier(21, 3, 2), classifier(21, 3, 2))
-        return [timed(design, "verilator", use_ccache)[0] for design in designs]
+        os.environ |= {"XDG_CACHE_HOME": cache, "CCACHE_DIR": str(Path(cache) / "ccache")}
+        try:
+            return [timed(design, "verilator", use_ccache)[0] for design in designs]
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def main() -> None:

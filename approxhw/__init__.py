@@ -1,1 +1,64 @@
-"""approxhw: trained classifiers in, the cheapest hardware that still does the job out."""
+"""approxhw: trained classifiers in, the cheapest hardware that still does the job out.
+
+>>> import approxhw as ax
+>>> graph = ax.read("model.onnx")
+>>> design = ax.compile(graph, target=ax.Printed(), data="task.npz", output="build")
+>>> design.simulate("verilator"); design.estimate("egfet"); design.report()
+
+Everything loads on first use: importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compiler import CompiledDesign, Printed, check, compile, open_design, read
+    from .dataset import Dataset, load_dataset
+    from .ir import Graph
+    from .measuring import estimate
+    from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CompiledDesign": "compiler",
+    "Dataset": "dataset",
+    "Graph": "ir",
+    "Printed": "compiler",
+    "available_passes": "pipeline",
+    "check": "compiler",
+    "compile": "compiler",
+    "estimate": "measuring",
+    "load_dataset": "dataset",
+    "named_pipeline": "pipeline",
+    "open_design": "compiler",
+    "parse_passes": "pipeline",
+    "read": "compiler",
+    "run_passes": "pipeline",
+}
+
+__all__ = [
+    "CompiledDesign",
+    "Dataset",
+    "Graph",
+    "Printed",
+    "available_passes",
+    "check",
+    "compile",
+    "estimate",
+    "load_dataset",
+    "named_pipeline",
+    "open_design",
+    "parse_passes",
+    "read",
+    "run_passes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

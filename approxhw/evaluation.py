@@ -36,8 +36,11 @@ def accuracy(graph: Graph, readings: np.ndarray, labels: np.ndarray) -> float | 
     return float(np.mean(predict(graph, readings) == labels))
 
 
-def confusion(graph: Graph, readings: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many rows of each label (first axis) get each class (second axis): int64, classes × classes."""
+def confusion(graph: Graph, codes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many rows of each label (first axis) get each class (second axis): int64, classes × classes.
+
+    ``codes``: what the Input of *graph* takes, rows × features.
+    """
     table = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(table, (labels, predict(graph, readings)), 1)
+    np.add.at(table, (labels, run(graph, codes).reshape(len(codes)).astype(np.int64)), 1)
     return table

@@ -24,11 +24,15 @@ WRITE_TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Emitted:
-    """Verilog of a circuit: its ports (name, bits) and, where it is registered, its clock and latency in clock edges."""
+    """Verilog of a circuit and its ports.
+
+    ``input_bits``: port → positions of the code's bits that it carries, lowest first. ``output``: port, bits. ``clock``,
+    ``latency`` (rising edges): of a registered circuit, else None and 0.
+    """
 
     verilog: str
     top: str
-    inputs: tuple[tuple[str, int], ...]
+    input_bits: tuple[tuple[str, tuple[int, ...]], ...]
     output: tuple[str, int]
     clock: str | None
     latency: int
@@ -46,9 +50,9 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     body = _commented(verilog, comments)
     library = "\n".join(template_text(name) for name in sorted(templates))
     head = "".join(f"// {line}\n" for line in header)
-    inputs = tuple((port.name, len(port.positions)) for port in circuit.inputs)
+    inputs = tuple((port.name, port.positions) for port in circuit.inputs)
     output = (circuit.output, len(circuit.output_bits))
-    text = "\n".join(part for part in (head, body, library) if part)
+    text = "\n".join(part for part in (head, body, library) if part)  # an empty line ends the header
     return Emitted(text, circuit.name, inputs, output, clock, 2 if registers else 0)
 
 
@@ -114,7 +118,14 @@ def _block_rtlil(block: Block, circuit: Circuit) -> str:
     for name, bits in leaving.items():
         if name not in direct:
             scope.module.d.comb += outputs[name].eq(scope.value(bits))
-    return rtlil.convert(scope.module, name=block.name, ports=ports, emit_src=False)
+    return _converted(scope.module, block.name, ports)
+
+
+def _converted(module: Module, name: str, ports: list[Any]) -> str:
+    """Return *module* as RTLIL, its ports numbered in the order of *ports*: Amaranth has an order of its own."""
+    text = rtlil.convert(module, name=name, ports=ports, emit_src=False)
+    numbers = {port.name: number for number, port in enumerate(ports)}
+    return re.sub(r"\b(input|output) \d+ \\(\w+)", lambda m: f"{m[1]} {numbers[m[2]]} \\{m[2]}", text)
 
 
 def _leaving(block: Block, circuit: Circuit) -> dict[str, list[Bit]]:
@@ -250,7 +261,7 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
         scope.module.d.sync += out.eq(scope.value(circuit.output_bits))
     elif not direct:
         scope.module.d.comb += out.eq(scope.value(circuit.output_bits))
-    return rtlil.convert(scope.module, name=circuit.name, ports=ports, emit_src=False), clock_name
+    return _converted(scope.module, circuit.name, ports), clock_name
 
 
 def _written(text: str, modules: Sequence[str]) -> str:

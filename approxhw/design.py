@@ -1,0 +1,298 @@
+"""A compiled Design on disk: Verilog, ports, Graph, rows and ledger in one folder that is whole or is not there.
+
+======================  ================================================================================
+``design.json``         what it is, its ports and how to wire them, labels, ledger, accuracies; written last
+``rtl/MODULE.v``        one Verilog module a file; ``rtl/files.f`` lists them for simulators and synthesis
+``graph.axir``          the integer Graph that the circuit is equal to
+``rows.npz``            codes and class indices of the user's training and test rows
+``steps/NN_PASS.axir``  the Graph after every pass, where asked for
+``simulation/``         one folder a simulator, made by ``simulate``
+``estimate/``           one file a cell library, made by ``estimate``
+``report.html``         made by ``report``
+======================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InvalidDesignError, OutputError, Problem, shown
+from .ir import IDENTIFIER, Graph
+from .text import parse_graph, print_graph
+from .verifier import verify
+
+FORMAT = "approxhw design 1"
+LATER = ("simulation", "estimate", "report.html", "steps")
+"""What other commands add to a design folder."""
+
+
+@dataclass(frozen=True)
+class PortInfo:
+    """An input port and how to wire it: which feature, which bits of its code, and how a reading becomes the code."""
+
+    name: str
+    bits: int
+    feature: int
+    title: str
+    code_bits: tuple[int, ...]
+    """Positions of the code's bits that the port carries, lowest first: a bit that nothing reads is not there."""
+    low: float
+    high: float
+    rule: str
+    formula: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Codes (int64, rows × features) and class indices (int64, rows) of both splits; a split may be empty."""
+
+    train: np.ndarray
+    train_classes: np.ndarray
+    test: np.ndarray
+    test_classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Design:
+    """A compiled Design: everything but what simulators and synthesis say about it."""
+
+    name: str
+    top: str
+    modules: Mapping[str, str]
+    """Module → its Verilog text, the top first."""
+    inputs: tuple[PortInfo, ...]
+    output: str
+    output_bits: int
+    clock: str | None
+    latency: int
+    """Rising clock edges from input to output; 0 for a combinational circuit."""
+    graph: Graph
+    rows: Rows
+    version: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: str = ""
+    library: str = "egfet"
+    command: str = ""
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    saturated: Mapping[str, int] = field(default_factory=dict)
+    ledger: tuple[Mapping[str, Any], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verilog(self) -> str:
+        """The whole circuit as one text."""
+        return "\n".join(self.modules.values())
+
+    def ports_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what every input port carries for *codes* (rows × features): unsigned bit patterns, one a row."""
+        return {
+            port.name: sum(((codes[:, port.feature] >> bit) & 1) << i for i, bit in enumerate(port.code_bits))
+            for port in self.inputs
+        }
+
+    def codes_of(self, ports: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return codes (rows × features) that make the ports carry *ports*; bits that no port carries are 0."""
+        codes = np.zeros((count, self.graph.input.type.elements), dtype=np.int64)
+        for port in self.inputs:
+            pattern = np.asarray(ports[port.name])
+            for i, bit in enumerate(port.code_bits):
+                codes[:, port.feature] |= ((pattern >> i) & 1).astype(np.int64) << bit
+        return codes
+
+
+def write_design(design: Design, folder: Path, steps: Mapping[str, str] | None = None) -> None:
+    """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole.
+
+    ``steps``: file name → text, for ``steps/``. An earlier design there is replaced with all that was made from it;
+    anything else is left alone and refused with :class:`OutputError`.
+    """
+    check_output(folder)
+    with _beside(folder) as part:
+        files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
+        files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
+        files["graph.axir"] = print_graph(design.graph)
+        files.update({f"steps/{name}": text for name, text in (steps or {}).items()})
+        for name, text in files.items():
+            (part / name).parent.mkdir(exist_ok=True)
+            (part / name).write_text(text, encoding="utf-8")
+        np.savez_compressed(part / "rows.npz", **asdict(design.rows))
+        digests = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, "rows.npz"]}
+        (part / "design.json").write_text(json.dumps(_described(design, digests), indent=1) + "\n", encoding="utf-8")
+
+
+def _described(design: Design, digests: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": design.version,
+        "name": design.name,
+        "top": design.top,
+        "modules": list(design.modules),
+        "inputs": [asdict(port) for port in design.inputs],
+        "output": {"name": design.output, "bits": design.output_bits, "meaning": "class index, see labels"},
+        "labels": list(design.graph.labels) or list(range(design.graph.classes)),
+        "unread_features": _unread(design),
+        "clock": design.clock,
+        "latency": design.latency,
+        "model": dict(design.model),
+        "pipeline": design.pipeline,
+        "library": design.library,
+        "command": design.command,
+        "accuracy": dict(design.accuracy),
+        "saturated_readings": dict(design.saturated),
+        "ledger": [dict(row) for row in design.ledger],
+        "seconds": dict(design.seconds),
+        "warnings": list(design.warnings),
+        "files": dict(digests),
+    }
+
+
+def _unread(design: Design) -> list[str]:
+    read = {port.feature for port in design.inputs}
+    titles = design.graph.input.op.titles  # type: ignore[union-attr]
+    return [title for index, title in enumerate(titles) if index not in read]
+
+
+def check_output(folder: Path) -> None:
+    """Raise :class:`OutputError` unless *folder* is free, empty, or a design folder with nothing foreign in it."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise _refused(folder, "it exists and is no folder")
+    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    if not there:
+        return
+    try:
+        described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+        ours = described["format"] == FORMAT and set(described["files"]) | {"design.json"}
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise _refused(folder, "it exists and was not written by approxhw")
+    foreign = [name for name in there if name not in ours and name.split("/")[0] not in LATER]
+    if foreign:
+        named = ", ".join(shown(name, 40) for name in foreign[:5]) + (", …" if len(foreign) > 5 else "")
+        raise _refused(folder, f"it is a design, but holds files that approxhw did not write: {named}")
+
+
+def _refused(folder: Path, why: str) -> OutputError:
+    return OutputError("output", [Problem(str(folder), why, "choose another folder with -o, or move that one away")])
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Give a fresh folder beside *folder*, which takes its place when all went well and is removed otherwise."""
+    part: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
+        part.chmod(0o755)
+        yield part
+        old = None
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+            os.replace(folder, old)  # noqa: PTH105  (over an empty folder: atomic)
+        os.replace(part, folder)  # noqa: PTH105
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        why = f"it cannot be written ({error.strerror or error})"
+        raise OutputError("output", [Problem(str(folder), why, "free some space or choose another folder")]) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def read_design(folder: Path) -> Design:
+    """Return the Design in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
+    try:
+        described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+        if described.get("format") != FORMAT:
+            raise ValueError(f"format {shown(described.get('format'))!r} is not {FORMAT!r}")
+        digests = {str(name): str(digest) for name, digest in described["files"].items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        remedy = "make it with: approxhw compile MODEL --data DATA -o FOLDER"
+        raise InvalidDesignError(str(folder), [Problem("design.json", f"no design ({shown(error)})", remedy)]) from error
+    problems = [fault for name, digest in digests.items() if (fault := _file_fault(folder, name, digest))]
+    if problems:
+        raise InvalidDesignError(str(folder), problems)
+    try:
+        return _read(folder, described)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InvalidDesignError(
+            str(folder), [Problem("design.json", f"it does not fit its files ({shown(error)})", "compile it again")]
+        ) from error
+
+
+def _file_fault(folder: Path, name: str, digest: str) -> Problem | None:
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts:
+        return Problem(name, "it lies outside the design folder", "compile the design again")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError:
+        return Problem(name, "the file is missing", "compile the design again")
+    if hashlib.sha256(content).hexdigest() != digest:
+        return Problem(name, "the file was changed since it was compiled", "compile the design again, or copy it elsewhere")
+    return None
+
+
+def _read(folder: Path, described: Mapping[str, Any]) -> Design:
+    graph = parse_graph((folder / "graph.axir").read_text(encoding="utf-8"), subject=str(folder / "graph.axir"))
+    verify(graph)
+    names = [str(name) for name in described["modules"]]
+    inputs = tuple(
+        PortInfo(**{**port, "code_bits": tuple(int(bit) for bit in port["code_bits"])}) for port in described["inputs"]
+    )
+    for name in [*names, *(port.name for port in inputs), described["output"]["name"]]:
+        if not IDENTIFIER.match(name):
+            raise ValueError(f"{shown(name)} is no name of a module or port")
+    with np.load(folder / "rows.npz", allow_pickle=False) as stored:
+        rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
+    return Design(
+        name=str(described["name"]),
+        top=str(described["top"]),
+        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in names},
+        inputs=inputs,
+        output=described["output"]["name"],
+        output_bits=int(described["output"]["bits"]),
+        clock=described["clock"],
+        latency=int(described["latency"]),
+        graph=graph,
+        rows=rows,
+        version=described["version"],
+        model=described["model"],
+        pipeline=described["pipeline"],
+        library=described["library"],
+        command=described["command"],
+        accuracy=described["accuracy"],
+        saturated=described["saturated_readings"],
+        ledger=tuple(described["ledger"]),
+        seconds=described["seconds"],
+        warnings=tuple(described["warnings"]),
+    )
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write *text* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)  # noqa: PTH105
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        why = f"it cannot be written ({error.strerror or error})"
+        raise OutputError("output", [Problem(str(path), why, "free some space or choose another folder")]) from error

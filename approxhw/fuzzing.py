@@ -1,0 +1,145 @@
+"""Random programs: seeded small networks, checked interpreter = Icarus = Verilator = synthesised netlist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .design import write_beside
+from .errors import MismatchError
+from .formats import Fixed
+from .interpreter import run
+from .ir import Graph
+from .random_graphs import random_graph
+from .text import print_graph
+
+Progress = Callable[[str, int, int], None]
+
+BUNDLE = 50
+"""Networks under one top: one Verilator build serves them all."""
+
+
+@dataclass(frozen=True)
+class FuzzResult:
+    """How many networks and vectors agreed everywhere. ``checked``: vectors by where they were compared."""
+
+    networks: int
+    seed: int
+    checked: dict[str, int]
+    constant: int
+    """Networks whose output is the same for every input: they are built and checked like the others."""
+
+
+def fuzz(
+    count: int,
+    *,
+    seed: int = 1,
+    folder: Path,
+    simulators: Sequence[str] = ("icarus", "verilator"),
+    netlists: bool = True,
+    vectors: int = 100,
+    on_progress: Progress | None = None,
+) -> FuzzResult:
+    """Check *count* random networks from *seed* on, every second one registered.
+
+    *vectors*: random vectors a network besides the corners; every vector there is where its inputs have at most 8
+    bits. ``folder``: receives what failed. Raises :class:`MismatchError` naming the file with Graph and vector.
+    """
+    tell = on_progress or (lambda step, done, total: None)
+    checked = dict.fromkeys([*simulators, *(["netlist"] if netlists else [])], 0)
+    constant = 0
+    for first in range(seed, seed + count, BUNDLE):
+        seeds = range(first, min(first + BUNDLE, seed + count))
+        jobs = [_job(number, random_graph(number), vectors) for number in seeds]
+        constant += sum(not job.inputs for job in jobs)
+        done = first - seed
+        for simulator in simulators:
+            tell(simulator, done, count)
+            checked[simulator] += _simulated(jobs, simulator, folder, first)
+        for index, job in enumerate(jobs if netlists else []):
+            tell("netlist", done + index, count)
+            checked["netlist"] += _netlist(job, folder, seeds[index])
+    tell("done", count, count)
+    return FuzzResult(count, seed, checked, constant)
+
+
+def _job(seed: int, graph: Graph, count: int) -> Any:
+    """Return the simulation of one network; registered for odd seeds."""
+    from .backends.bespoke import build_circuit
+    from .backends.emit import emit
+    from .sim import SimulationJob, test_vectors
+
+    emitted = emit(build_circuit(graph), registers=bool(seed % 2))
+    widths = [(name, len(positions)) for name, positions in emitted.input_bits]
+    vectors, counts = test_vectors(widths, seed=seed, random=count, exhaustive_limit=8)
+    total = sum(counts.values())
+    fmt = graph.input.type.format
+    assert isinstance(fmt, Fixed)
+    codes = np.zeros((total, graph.input.type.elements), dtype=np.int64)
+    features = graph.input.op.features  # type: ignore[union-attr]
+    for name, positions in emitted.input_bits:
+        for i, bit in enumerate(positions):
+            codes[:, features.index(name)] |= ((vectors[name] >> i) & 1).astype(np.int64) << bit
+    if fmt.signed:  # ports carry bit patterns
+        codes = (codes ^ (1 << (fmt.bits - 1))) - (1 << (fmt.bits - 1))
+    expected = run(graph, codes).reshape(total)
+    return SimulationJob(
+        name=f"random_{seed}",
+        verilog=emitted.verilog,
+        top=emitted.top,
+        inputs=tuple(widths),
+        outputs=(emitted.output,),
+        clock=emitted.clock,
+        latency=emitted.latency,
+        vectors=vectors,
+        expected={emitted.output[0]: expected},
+    )
+
+
+def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int:
+    """Simulate *jobs* under one top a kind (registered or not); return how many vectors were compared."""
+    from .sim import bundle, simulate
+
+    total = 0
+    for registered in (False, True):
+        group = [job for job in jobs if (job.clock is not None) == registered]
+        if group:
+            kind = "registered" if registered else "combinational"
+            target = folder / f"{simulator}_{first}_{kind}"
+            result = simulate(bundle(group), simulator, target, timeout=1200.0).raise_on_mismatch()
+            total += result.vectors * len(group)
+    return total
+
+
+def _netlist(job: Any, folder: Path, seed: int) -> int:
+    """Compare the synthesised netlist of one network with the interpreter; return how many vectors were compared."""
+    from .backends.estimate import simulate_netlist, synthesise
+
+    netlist = synthesise(job.verilog, job.top, "egfet", timeout=300.0)
+    name = job.outputs[0][0]
+    expected = job.expected[name]
+    lag = job.latency
+    columns = {port: np.concatenate([c, np.repeat(c[-1:], lag)]) for port, c in job.vectors.items()}
+    if not columns:
+        columns = {}
+    seen = np.asarray(simulate_netlist(netlist, columns)[name])
+    seen = np.broadcast_to(seen, (len(expected) + lag,))[lag:] if len(seen) == 1 else seen[lag:]
+    wrong = np.flatnonzero(seen != expected)
+    if len(wrong):
+        file = folder / f"random_{seed}_netlist.json"
+        first = int(wrong[0])
+        content = {
+            "seed": seed,
+            "graph": print_graph(random_graph(seed)),
+            "vector": {port: int(column[first]) for port, column in job.vectors.items()},
+            "expected": int(expected[first]),
+            "seen": int(seen[first]),
+        }
+        write_beside(file, json.dumps(content, indent=1) + "\n")
+        raise MismatchError(f"random_{seed}: synthesised netlist", len(wrong), len(expected), file)
+    return len(expected)

@@ -1,0 +1,244 @@
+"""Simulate and estimate: a design folder, or any Verilog, on simulators and on a cell library."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .datafiles import read_npz
+from .design import Design, write_beside
+from .errors import InvalidDataError, MismatchError, OptionError, Problem, shown
+from .interpreter import run
+
+if TYPE_CHECKING:
+    from .backends.estimate import Estimate
+    from .sim import SimulationJob, SimulationResult
+
+Progress = Callable[[str, int, int], None]
+"""Called with a step, how much of it is done, and how much there is."""
+
+
+def job_of(design: Design, *, random: int = 1000, seed: int = 1) -> tuple[SimulationJob, dict[str, int]]:
+    """Return what to simulate of *design*, and how many vectors are of which kind.
+
+    Test rows and training rows come first, then every vector there is (inputs of at most 16 bits together) or corner
+    cases and *random* uniform ones. What is expected comes from the interpreter.
+    """
+    from .sim import SimulationJob, test_vectors
+
+    widths = [(port.name, port.bits) for port in design.inputs]
+    rows = np.concatenate([design.rows.test, design.rows.train])
+    vectors, counts = test_vectors(widths, design.ports_of(rows) if widths else None, seed=seed, random=random)
+    count = sum(counts.values())
+    expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
+    job = SimulationJob(
+        name=design.name,
+        verilog=design.verilog,
+        top=design.top,
+        inputs=tuple(widths),
+        outputs=((design.output, design.output_bits),),
+        clock=design.clock,
+        latency=design.latency,
+        vectors=vectors,
+        expected={design.output: expected},
+    )
+    return job, counts
+
+
+def simulate_design(
+    folder: Path,
+    design: Design,
+    simulator: str = "verilator",
+    *,
+    random: int = 1000,
+    seed: int = 1,
+    timeout: float = 600.0,
+    on_progress: Progress | None = None,
+) -> SimulationResult:
+    """Drive rows, corners and random vectors through the design on *simulator* (``icarus`` or ``verilator``) and compare.
+
+    ``seconds`` may be spent on it all: *timeout*. The verdict is kept in ``simulation/<simulator>/``. Raises
+    :class:`MismatchError` where hardware and Graph differ, and the tool errors.
+    """
+    from .sim import simulate
+
+    job, counts = job_of(design, random=random, seed=seed)
+    result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
+    verdict = {
+        "simulator": simulator,
+        "vectors": result.vectors,
+        "mismatches": result.mismatches,
+        "sources": counts,
+        "seconds": dict(result.seconds),
+        "mismatch_file": str(result.mismatch_file) if result.mismatch_file else None,
+    }
+    write_beside(folder / "simulation" / simulator / "verdict.json", json.dumps(verdict, indent=1) + "\n")
+    return result.raise_on_mismatch()
+
+
+def estimate_design(
+    folder: Path,
+    design: Design,
+    library: str | Path | None = None,
+    *,
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    prove: bool = False,
+    recipe: str = "reference",
+    on_progress: Progress | None = None,
+) -> Estimate:
+    """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
+
+    Power comes from the design's own training rows, from 10 000 seeded uniform vectors where it has none.
+    ``frequency``: vectors per second; the library's own by default. ``prove``: also prove blocks of at most 10 input
+    bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
+    hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
+    """
+    from .backends.estimate import estimate_hierarchy, estimate_netlist, load_library, simulate_netlist, synthesise
+
+    tell = on_progress or (lambda step, done, total: None)
+    cells = load_library(library or design.library)
+    started = time.perf_counter()
+    tell("synthesise", 0, 4)
+    netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
+    tell("netlist = graph", 1, 4)
+    checked = _check_netlist(folder, design, lambda vectors: simulate_netlist(netlist, vectors))
+    rows, origin = _power_rows(design)
+    tell("power", 2, 4)
+    estimate = estimate_netlist(
+        netlist, vectors=rows, vectors_from=origin, frequency=frequency, started=started, recipe=recipe
+    )
+    tell("by layer", 3, 4)
+    parts = estimate_hierarchy(
+        design.verilog,
+        design.top,
+        cells,
+        vectors=rows,
+        vectors_from=origin,
+        frequency=frequency,
+        timeout=timeout,
+        recipe=recipe,
+    )
+    kept = {
+        **estimate.as_json(),
+        "netlist_vectors": checked,
+        "netlist_mismatches": 0,
+        "by_layer": _by_layer(parts),
+        "by_layer_area_mm2": parts.area_mm2,
+        "proofs": _proofs(design, cells, timeout) if prove else [],
+    }
+    write_beside(folder / "estimate" / f"{_safe(cells.name)}.json", json.dumps(kept, indent=1) + "\n")
+    write_beside(folder / "estimate" / f"{_safe(cells.name)}_netlist.v", netlist.verilog)
+    tell("by layer", 4, 4)
+    return estimate
+
+
+def _check_netlist(
+    folder: Path, design: Design, simulate_rows: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> int:
+    """Compare the synthesised netlist with the Graph on every vector of the simulation; return how many there were."""
+    job, _ = job_of(design)
+    expected = job.expected[design.output]
+    vectors = dict(job.vectors)
+    lag = design.latency
+    if lag:  # the pipeline is filled by repeating the last vector
+        vectors = {name: np.concatenate([column, np.repeat(column[-1:], lag)]) for name, column in vectors.items()}
+    seen = np.asarray(simulate_rows(vectors)[design.output])[lag : lag + len(expected)]
+    wrong = np.flatnonzero(seen != expected)
+    if len(wrong):
+        file = folder / "estimate" / "netlist_mismatches.json"
+        rows = [
+            {
+                "index": int(i),
+                "inputs": {name: int(column[i]) for name, column in job.vectors.items()},
+                "expected": int(expected[i]),
+                "seen": int(seen[i]),
+            }
+            for i in wrong[:1000]
+        ]
+        write_beside(file, json.dumps(rows, indent=1) + "\n")
+        raise MismatchError(f"{design.name}: synthesised netlist", len(wrong), len(expected), file)
+    return len(expected)
+
+
+def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:
+    count = len(design.rows.train)
+    if not count or not design.inputs:
+        return None, ""
+    return design.ports_of(design.rows.train), f"{count} training rows of the design"
+
+
+def _by_layer(parts: Any) -> list[dict[str, Any]]:
+    """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
+    layers: dict[str, list[float]] = {}
+    for part in parts.parts:
+        name = part.path[0].split("_")[0] if part.path else "top"
+        entry = layers.setdefault(name, [0.0, 0.0, 0.0])
+        for i, value in enumerate((part.area_mm2, part.power_mw, part.cells)):
+            entry[i] += value
+    return [
+        {"name": name, "area_mm2": area, "power_mw": power, "cells": int(cells)}
+        for name, (area, power, cells) in sorted(layers.items())
+        if cells or name != "top"
+    ]
+
+
+def _proofs(design: Design, cells: Any, timeout: float) -> list[dict[str, Any]]:
+    from .backends.estimate import prove_blocks
+
+    return [
+        {"module": proof.module, "input_bits": proof.input_bits, "proven": proof.proven, "seconds": proof.seconds}
+        for proof in prove_blocks(design.verilog, design.top, cells, timeout=timeout)
+    ]
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:64] or "library"
+
+
+def estimate(
+    verilog: str | Path,
+    *,
+    top: str | None = None,
+    library: str | Path = "egfet",
+    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    recipe: str = "reference",
+) -> Estimate:
+    """Measure any Verilog by the ruler of our own designs.
+
+    ``verilog``: a file. ``top``: its top module, found where there is only one candidate. ``vectors``: ``.npz`` with one
+    array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
+    """
+    from .backends.estimate import estimate as measure
+
+    path = Path(verilog)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
+    origin = ""
+    if isinstance(vectors, str | Path):
+        origin = f"vectors of {shown(Path(vectors).name)}"
+        vectors = _vectors_file(Path(vectors))
+    return measure(
+        text, top, library, vectors=vectors, vectors_from=origin, frequency=frequency, timeout=timeout, recipe=recipe
+    )
+
+
+def _vectors_file(path: Path) -> dict[str, np.ndarray]:
+    arrays = read_npz(path).arrays
+    problems = [
+        Problem(shown(name), f"an array of {array.dtype} with {array.ndim} axes", "give whole numbers, one a vector")
+        for name, array in arrays.items()
+        if array.dtype.kind not in "iub" or array.ndim != 1
+    ]
+    if problems:
+        raise InvalidDataError(str(path), problems)
+    return dict(arrays)

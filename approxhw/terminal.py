@@ -1,0 +1,111 @@
+"""What the command line shows people: live progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class Terminal:
+    """Rich output for people; nothing at all for machines (``quiet``)."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.out = Console(quiet=quiet, highlight=False, emoji=False)
+        self.err = Console(stderr=True, quiet=quiet, emoji=False)
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.err,
+            transient=True,
+            disable=quiet,
+        )
+        self.task: Any = None
+
+    def __enter__(self) -> Terminal:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Show that *done* of *total* of *step* is done."""
+        if self.task is None:
+            self.task = self.bar.add_task(escape(step), total=total)
+        self.bar.update(self.task, description=escape(step), completed=done, total=total)
+
+    def step(self, name: str, share: float) -> None:
+        """Show that *share* (0 … 1) of step *name* is done."""
+        self.progress(name, int(share), 1)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self.out.print(escape(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print one line of warning."""
+        self.err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True)
+
+    def compiled(self, compiled: Any) -> None:
+        """Show what a design is."""
+        design, accuracy = compiled.design, compiled.accuracy
+        seconds = sum(design.seconds.get(step, 0.0) for step in ("read", "passes", "emit"))
+        self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
+        if accuracy["onnx"] is not None:
+            self.say(
+                f"accuracy on {accuracy['rows']} rows: ONNX {accuracy['onnx']:.4f}, hardware {accuracy['hardware']:.4f}"
+            )
+        inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
+        more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
+        self.say(f"ports: {inputs}{more} -> {design.output}[{design.output_bits}]")
+        for warning in design.warnings:
+            self.warn(warning)
+
+    def simulated(self, result: Any) -> None:
+        """Show the verdict of a simulation."""
+        took = sum(result.seconds.values())
+        self.say(f"{result.simulator}: {result.vectors} vectors, {result.mismatches} mismatches ({took:.1f} s)")
+
+    def estimated(self, found: Any) -> None:
+        """Show an estimate."""
+        area = f"{found.area_mm2 / 100:.3f} cm²" if found.area_mm2 >= 1 else f"{found.area_mm2 * 1e6:.0f} µm²"
+        self.say(
+            f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
+            f"{found.delay_ms:.3g} ms, {found.cells} cells; states from {found.states_from}"
+        )
+
+    def ledger(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show what passes did."""
+        table = Table(box=None, pad_edge=False)
+        for title in ("pass", "kind", "nodes", "weights", "test accuracy", "seconds"):
+            table.add_column(title)
+        for row in rows:
+            after = row["test_accuracy_after"]
+            table.add_row(
+                escape(row["spelled"]),
+                row["kind"],
+                f"{row['nodes_before']} → {row['nodes_after']}",
+                str(row["weights"]),
+                "" if after is None else f"{after:.4f}",
+                f"{row['seconds']:.2f}",
+            )
+        self.out.print(table)
+
+    def passes(self, infos: Sequence[Any], pipelines: Mapping[str, Sequence[str]]) -> None:
+        """List passes and named pipelines."""
+        for info in infos:
+            self.out.print(f"[bold]{escape(info.name)}[/]  ({info.kind})\n    {escape(info.contract)}", soft_wrap=True)
+            for option in info.options:
+                about = f"  {option.help}" if option.help else ""
+                self.out.print(escape(f"    {option.name}: {option.type} = {option.default}{about}"), soft_wrap=True)
+        for name, spelled in pipelines.items():
+            self.out.print(f"[bold]{escape(name)}[/]  (pipeline)\n    {escape(', '.join(spelled))}", soft_wrap=True)

@@ -281,8 +281,10 @@ def uniform_vectors(netlist: Netlist, count: int = UNIFORM_VECTORS, seed: int = 
         if bits <= 63:
             vectors[port.name] = generator.integers(0, 1 << bits, count, dtype=np.int64)
         else:
-            parts = [generator.integers(0, 1 << 32, count, dtype=np.int64).astype(object) for _ in range(0, bits, 32)]
-            vectors[port.name] = sum(part << 32 * i for i, part in enumerate(parts)) & ((1 << bits) - 1)
+            codes = np.zeros(count, dtype=object)
+            for low in range(0, bits, 32):
+                codes |= generator.integers(0, 1 << min(32, bits - low), count, dtype=np.int64).astype(object) << low
+            vectors[port.name] = codes
     return vectors
 
 

@@ -118,8 +118,8 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        with gzip.open(path, "rb") if packed else path.open("rb") as whole:
+            content = whole.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise LibraryError(str(path), [Problem(path.name, f"cannot be read whole: {shown(error)}")]) from error
     if len(content) > MAX_BYTES:

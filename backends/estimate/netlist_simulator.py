@@ -255,7 +255,8 @@ class _Machine:
         slots = [-1] * self.program.count
         for number, net in enumerate(sorted(pinned)):
             slots[net] = number
-        used, free = len(pinned), []
+        used = len(pinned)
+        free: list[int] = []
         for position, (op, out, a, b) in enumerate(self.program.rows):
             if slots[out] < 0:
                 if free:

@@ -42,7 +42,7 @@ class OnnxReference:
         if not self.reading.logits:
             return None
         raw = self._run(rows, self.reading.logits)
-        return np.asarray(raw, dtype=np.float64).reshape(len(rows), -1)
+        return np.asarray(raw, dtype=np.float64).reshape(len(rows), -1 if len(rows) else self.classes)
 
     def _indices(self, raw: np.ndarray) -> np.ndarray:
         if not self.labels:
@@ -61,7 +61,7 @@ class OnnxReference:
         batch = self.reading.batch
         size = CHUNK if batch is None else max(batch, 1)
         parts = [self._chunk(rows[start : start + size], output) for start in range(0, len(rows), size)]
-        return np.concatenate(parts) if parts else np.zeros((0,), dtype=np.int64)
+        return np.concatenate(parts) if parts else np.zeros((0, self.classes), dtype=np.int64)
 
     def _chunk(self, rows: np.ndarray, output: str) -> np.ndarray:
         """Run at most one batch; a fixed batch is filled up with its last row, and the filling cut off again."""

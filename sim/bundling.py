@@ -36,7 +36,8 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
     texts, instances = [], []
     inputs: list[tuple[str, int]] = []
     outputs: list[tuple[str, int]] = []
-    vectors, expected = {}, {}
+    vectors: dict[str, np.ndarray] = {}
+    expected: dict[str, np.ndarray] = {}
     for index, job in enumerate(jobs):
         prefix = f"{stem}{index}_"
         names = {module: prefix + module for module in modules_of(job.verilog)}

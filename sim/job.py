@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 SMALL_BITS = 63  # up to here a bit pattern is an int64, beyond it a Python integer in an object array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one truth value
 class SimulationJob:
     """One Verilog design with what goes in and what must come out.
 
@@ -82,7 +83,7 @@ def check_job(job: SimulationJob) -> None:
     for name in names:
         if not IDENTIFIER.fullmatch(name):
             wrong(shown(name), "is no plain Verilog identifier", "use letters, digits and _ only")
-    for name in sorted({name for name in names[1:] if names[1:].count(name) > 1}):
+    for name in sorted(name for name, times in Counter(names[1:]).items() if times > 1):
         wrong(shown(name), "is the name of two ports")
     for name, bits in ports:
         if bits < 1:

@@ -70,8 +70,8 @@ def _data_columns(
     else:
         table = np.asarray(rows)
         if table.ndim != 2 or table.shape[1] != len(ports):
-            why = f"have shape {table.shape}, but there are {len(ports)} ports"
-            raise InvalidDataError("test vectors", [Problem("rows", why, "give one column a port")])
+            shape = f"have shape {table.shape}, but there are {len(ports)} ports"
+            raise InvalidDataError("test vectors", [Problem("rows", shape, "give one column a port")])
         columns = {name: table[:, index] for index, (name, _) in enumerate(ports)}
     for name, bits in ports:
         if name in columns and (why := _fault(columns[name], bits)):

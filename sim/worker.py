@@ -25,10 +25,13 @@ def main(step: str, settings_file: Path) -> None:
 
     runner = get_runner(settings["simulator"])
     folder = Path(settings["folder"])
-    if step == "build":
-        _build(runner, settings, folder)
-    else:
-        _run(runner, settings, folder, settings_file)
+    try:
+        if step == "build":
+            _build(runner, settings, folder)
+        else:
+            _run(runner, settings, folder, settings_file)
+    except RuntimeError as error:  # a command of the runner failed; a traceback would push its words out of the tail
+        sys.exit(f"cocotb's runner: {error}")
 
 
 def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:

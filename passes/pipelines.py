@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from approxhw.passes.calibrate_weights import CalibrateWeights
 from approxhw.passes.center_logits import CenterLogits
 from approxhw.passes.drop_constant import DropConstant
 from approxhw.passes.fold_affine import FoldAffine
@@ -20,16 +21,24 @@ def printed_exact(
     input_code: str = "round",
     weight_bits: int = 8,
     hidden_bits: int | None = None,
+    calibrate: bool = True,
+    digit_cost: float = 0.0,
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
 ) -> tuple[Pass, ...]:
-    """Exact bespoke circuits: quantised inputs and weights, full-width sums, or hidden values of *hidden_bits*."""
+    """Exact bespoke circuits: quantised inputs and weights, full-width sums, or hidden values of *hidden_bits*.
+
+    With *calibrate*, codes of weights and biases are then moved on training rows, where there are any; *digit_cost* is
+    what one signed digit is worth, in nats over all rows: above 0, circuits get smaller.
+    """
     hidden: tuple[Pass, ...] = () if hidden_bits is None else (RequantizeHidden(bits=hidden_bits),)
+    moved: tuple[Pass, ...] = (CalibrateWeights(digit_cost=digit_cost),) if calibrate else ()
     return (
         QuantizeInputs(bits=input_bits, code=input_code, low=low, high=high),
         FoldAffine(),
         QuantizeWeights(bits=weight_bits),
         *hidden,
+        *moved,
         DropConstant(),
         CenterLogits(),
         NarrowFormats(),

@@ -1,0 +1,155 @@
+"""calibrate-weights: what it may move, what it must not look at, and that its shortcuts agree with the interpreter."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from approxhw.passes.calibrate_weights import CalibrateWeights, _chain, _Search
+
+from approxhw.dataset import Dataset
+from approxhw.errors import OptionError, PassError
+from approxhw.evaluation import accuracy, codes_of
+from approxhw.interpreter import run_all
+from approxhw.ir import Constant, Dense
+from approxhw.pipeline import PassContext, parse_passes, run_passes
+from approxhw.random_graphs import random_float_graph, random_graph
+from approxhw.verifier import verify
+
+
+def data_of(graph, seed, rows=120):
+    """Readings that reach all codes, and labels that a noisy version of the Graph gives."""
+    rng = np.random.default_rng(seed)
+    encoding = graph.input.op.encoding
+    low, high = np.array(encoding.low), np.array(encoding.high)
+    readings = low + rng.uniform(size=(rows, len(low))) * (high - low)
+    labels = rng.integers(0, graph.classes, rows)
+    return Dataset(readings, labels, readings[:0], labels[:0])
+
+
+def digits_of(graph):
+    weights = [graph.constant(n.inputs[1]).ravel().tolist() for n in graph.nodes if isinstance(n.op, Dense)]
+    return sum((3 * abs(v) ^ abs(v)).bit_count() for layer in weights for v in layer)
+
+
+def loss_of(graph, data, scale):
+    """Mean cross-entropy by the interpreter alone."""
+    head = graph[graph.output]
+    logits = run_all(graph, codes_of(graph, data.X_train))[head.inputs[0]].astype(float) * scale
+    if head.kind == "threshold":
+        margin = logits[:, 0] - (head.op.threshold + 0.5) * scale
+        return np.mean(np.logaddexp(0, np.where(data.y_train == 1, -margin, margin)))
+    logits -= logits.max(axis=1, keepdims=True)
+    return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), data.y_train])
+
+
+def test_the_loss_it_keeps_is_the_interpreters():
+    """After all its shortcuts (rows that moved, one column at a time), sums and loss are those of the new Graph."""
+    graphs = moved = 0
+    for seed in range(250):
+        graph = random_graph(seed)
+        layers = _chain(graph)
+        if not layers:
+            continue
+        data = data_of(graph, seed)
+        threshold = getattr(graph[graph.output].op, "threshold", None)
+        options = CalibrateWeights(gain=0.0, digit_cost=0.05 if seed % 2 else 0.0)
+        search = _Search(layers, codes_of(graph, data.X_train), data.y_train, threshold, options)
+        assert search.loss == pytest.approx(loss_of(graph, data, search.scale), abs=1e-9), seed
+        moved += search.sweep()
+        constants = {}
+        for layer in layers:
+            constants.update(zip(layer.node.inputs[1:], (layer.weights, layer.bias)))
+        nodes = [
+            replace(n, op=Constant(constants[n.name].astype(np.int64))) if n.name in constants else n
+            for n in graph.nodes
+        ]
+        after = replace(graph, nodes=tuple(nodes))
+        assert search.loss == pytest.approx(loss_of(after, data, search.scale), abs=1e-9), seed
+        graphs += 1
+    assert graphs > 150
+    assert moved > 300
+
+
+def test_the_result_is_legal_on_random_graphs():
+    changed = 0
+    for seed in range(100):
+        graph = random_graph(seed)
+        context = PassContext(data_of(graph, seed))
+        after = CalibrateWeights(sweeps=2, gain=0.0, digit_cost=0.1)(graph, context)
+        verify(after)
+        assert after.input == graph.input
+        for node in after.nodes:
+            if isinstance(node.op, Dense):
+                assert node.op == graph[node.name].op  # the width of the weights stays
+        changed += after != graph
+    assert changed > 20
+
+
+def trained():
+    """A two-class task with a known boundary, and a network that rounding has spoilt."""
+    rng = np.random.default_rng(4)
+    rows = rng.uniform(0, 1, (600, 2))
+    labels = (rows[:, 0] * 0.9 + rows[:, 1] * 0.55 > 0.7).astype(np.int64)
+    from approxhw.text import parse_graph
+
+    graph = parse_graph(
+        'axir 1\ngraph g\nx : u4[2] = input {"features":["a","b"],"titles":["a","b"],"encoding":{"bits":4,'
+        '"rule":"round","low":[0,0],"high":[1,1]}}\n'
+        'w : s8[2,2] = constant {"data":[[-9,-9],[9,2]]}\nb : s8[2] = constant {"data":[100,-80]}\n'
+        'y : s12[2] = dense(x, w, b) {"arithmetic":"exact<8>"}\nc : u1[] = argmax(y)\noutput c\n'
+    )
+    return graph, Dataset(rows[:400], labels[:400], rows[400:], labels[400:])
+
+
+def test_it_mends_what_rounding_spoilt():
+    graph, data = trained()
+    after, (record,) = run_passes(graph, parse_passes("calibrate-weights{sweeps=20}"), PassContext(data))
+    assert record.test_accuracy_before < 0.91
+    assert record.test_accuracy_after > 0.93
+    assert accuracy(after, data.X_train, data.y_train) > 0.93
+    assert "moves; loss on 400 training rows" in record.notes[0]
+
+
+def test_test_rows_are_never_looked_at():
+    graph, data = trained()
+    other = replace(data, X_test=np.full((3, 2), np.nan), y_test=np.array([9, 9, 9]))
+    a = CalibrateWeights()(graph, PassContext(data))
+    assert CalibrateWeights()(graph, PassContext(other)) == a
+
+
+def test_a_price_on_digits_gives_fewer_digits():
+    graph, data = trained()
+    counts = [
+        digits_of(CalibrateWeights(digit_cost=cost, sweeps=20)(graph, PassContext(data))) for cost in (0.0, 1.0, 30.0)
+    ]
+    assert counts[0] >= counts[1] >= counts[2]
+    assert counts[2] < counts[0]
+
+
+def test_a_high_price_on_moves_keeps_the_codes():
+    graph, data = trained()
+    assert CalibrateWeights(gain=1000.0)(graph, PassContext(data)) is graph
+
+
+def test_what_cannot_be_calibrated_stays_and_says_so():
+    graph, data = trained()
+    for context, note in (
+        (PassContext(), "no training rows: nothing changed"),
+        (PassContext(Dataset(data.X_test[:0], data.y_test[:0], data.X_test, data.y_test)), "no training rows"),
+        (PassContext(replace(data, y_train=data.y_train + 1)), "sums too wide, or labels beyond the classes"),
+    ):
+        assert CalibrateWeights()(graph, context) is graph
+        assert context.notes[0].startswith(note)
+
+
+def test_floats_and_bad_options_are_refused():
+    with pytest.raises(PassError, match=r"only an integer Graph has codes to move\n    do: run quantize-weights"):
+        CalibrateWeights()(random_float_graph(14), PassContext())
+    with pytest.raises(OptionError) as caught:
+        parse_passes("calibrate-weights{sweeps=0,rows=0,gain=-1,digit_cost=1e9}")
+    assert [problem.where for problem in caught.value.problems] == [
+        "calibrate-weights.sweeps",
+        "calibrate-weights.rows",
+        "calibrate-weights.gain",
+        "calibrate-weights.digit_cost",
+    ]

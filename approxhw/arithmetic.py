@@ -40,9 +40,7 @@ def parse_arithmetic(text: str) -> Arithmetic:
     raise ValueError(f"no arithmetic: {text[:80]!r}")
 
 
-def dense_reference(
-    arithmetic: Arithmetic, weights: list[list[int]], bias: list[int], x: list[int]
-) -> list[int]:
+def dense_reference(arithmetic: Arithmetic, weights: list[list[int]], bias: list[int], x: list[int]) -> list[int]:
     """Return one row of ``Dense`` step by step: weights (outputs × inputs), bias (outputs), x (inputs) → outputs."""
     sums = []
     for row, start in zip(weights, bias, strict=True):

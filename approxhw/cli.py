@@ -300,7 +300,9 @@ def passes(terminal: Terminal) -> dict[str, Any]:
                 "name": info.name,
                 "kind": info.kind,
                 "contract": info.contract,
-                "options": [{"name": o.name, "type": o.type, "default": o.default, "help": o.help} for o in info.options],
+                "options": [
+                    {"name": o.name, "type": o.type, "default": o.default, "help": o.help} for o in info.options
+                ],
             }
             for info in infos
         ],

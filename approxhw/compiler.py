@@ -17,7 +17,7 @@ from .dataset import Dataset, load_dataset
 from .design import Design, PortInfo, Rows, check_output, read_design, write_design
 from .errors import InvalidDataError, OptionError, Problem, shown
 from .evaluation import accuracy, predict
-from .ir import Graph, Input
+from .ir import Graph, Input, titled
 from .pipeline import Pass, PassContext, PassRecord, named_pipeline, run_passes, spell
 from .steps import read_step
 from .text import print_graph
@@ -36,8 +36,12 @@ class Printed:
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
     input_code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code)"})
     weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
-    hidden_bits: int | None = field(default=None, metadata={"help": "bits of hidden activations; full width by default"})
-    low: tuple[float, ...] | None = field(default=None, metadata={"help": "lower end of the readings, one or one a feature"})
+    hidden_bits: int | None = field(
+        default=None, metadata={"help": "bits of hidden activations; full width by default"}
+    )
+    low: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "lower end of the readings, one or one a feature"}
+    )
     high: tuple[float, ...] | None = field(default=None, metadata={"help": "upper end of the readings"})
     registers: bool = field(default=False, metadata={"help": "registered inputs and output"})
     pipeline: str = field(default="printed-exact", metadata={"help": "named pipeline"})
@@ -165,6 +169,7 @@ def compile(
     check_output(folder)
     with clock.step("data"):
         rows = _rows(graph, data)
+        graph = titled(graph, rows.features) if rows else graph
     with clock.step("reference"):
         reference = _reference(model, graph, rows)
     todo = tuple(passes) if passes is not None else target.passes()
@@ -175,9 +180,7 @@ def compile(
     with clock.step("passes"):
         integer, records = _lowered(graph, todo, rows, texts, start)
     with clock.step("emit"):
-        emitted = emit(
-            build_circuit(integer), registers=target.registers, header=_header(integer, model, target, todo)
-        )
+        emitted = emit(build_circuit(integer), registers=target.registers, header=_header(integer, model, target, todo))
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):
@@ -213,9 +216,7 @@ def _reference(model: Any, graph: Graph, data: Dataset | None) -> dict[str, floa
     from .frontends.reference import open_reference
 
     session = open_reference(model)
-    return {
-        name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()
-    }
+    return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
 
 
 def _restart(
@@ -229,7 +230,9 @@ def _restart(
     for done, item in zip(earlier, todo, strict=False):
         if done["spelled"] != spell(item):
             why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell(item)}"
-            raise OptionError("compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")])
+            raise OptionError(
+                "compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")]
+            )
     graph = read_step(folder / "steps", from_step)
     texts = {
         path.name: path.read_text(encoding="utf-8")
@@ -299,7 +302,8 @@ def _design(
 
 def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
     op = graph.input.op
-    assert isinstance(op, Input) and op.encoding is not None
+    assert isinstance(op, Input)
+    assert op.encoding is not None
     numbers = {name: index for index, name in enumerate(op.features)}
     ports = []
     for name, positions in emitted.input_bits:
@@ -343,7 +347,11 @@ def _header(graph: Graph, model: Any, target: Printed, todo: Sequence[Pass]) -> 
     """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
     source = _ascii(graph.source or str(_model(model, graph)["title"]))
     spelled = ", ".join(spell(item) for item in todo)
-    lines = [f"model:  {source}", *_wrapped("passes: ", spelled), f"made by approxhw {__version__}, target {_name(target)}"]
+    lines = [
+        f"model:  {source}",
+        *_wrapped("passes: ", spelled),
+        f"made by approxhw {__version__}, target {_name(target)}",
+    ]
     return [_ascii(line) for line in lines]
 
 
@@ -358,7 +366,11 @@ def _wrapped(label: str, text: str) -> list[str]:
 
 
 def _ascii(text: str) -> str:
-    return "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text[:400]).replace("*/", "* /").replace("/*", "/ *")
+    return (
+        "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text[:400])
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+    )
 
 
 def _model(model: Any, graph: Graph) -> dict[str, Any]:

@@ -223,7 +223,9 @@ def read_design(folder: Path) -> Design:
         digests = {str(name): str(digest) for name, digest in described["files"].items()}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         remedy = "make it with: approxhw compile MODEL --data DATA -o FOLDER"
-        raise InvalidDesignError(str(folder), [Problem("design.json", f"no design ({shown(error)})", remedy)]) from error
+        raise InvalidDesignError(
+            str(folder), [Problem("design.json", f"no design ({shown(error)})", remedy)]
+        ) from error
     problems = [fault for name, digest in digests.items() if (fault := _file_fault(folder, name, digest))]
     if problems:
         raise InvalidDesignError(str(folder), problems)
@@ -244,7 +246,9 @@ def _file_fault(folder: Path, name: str, digest: str) -> Problem | None:
     except OSError:
         return Problem(name, "the file is missing", "compile the design again")
     if hashlib.sha256(content).hexdigest() != digest:
-        return Problem(name, "the file was changed since it was compiled", "compile the design again, or copy it elsewhere")
+        return Problem(
+            name, "the file was changed since it was compiled", "compile the design again, or copy it elsewhere"
+        )
     return None
 
 

@@ -187,7 +187,9 @@ class Encoding:
         if self.rule == "floor16":
             return "code = clip(floor(16 * x), 0, 15)"
         if self.rule == "linear":
-            return f"code = clip(round_half_even(x / {self.steps()[feature]!r}) + {int(self.zeros()[feature])}, 0, {top})"
+            return (
+                f"code = clip(round_half_even(x / {self.steps()[feature]!r}) + {int(self.zeros()[feature])}, 0, {top})"
+            )
         if low == high:
             return f"code = 0 (x was {low!r} in every training row)"
         return f"code = clip(floor((x - {low!r}) / ({high!r} - {low!r}) * {top} + 0.5), 0, {top})"

@@ -12,8 +12,23 @@ import numpy as np
 
 from .errors import InvalidDataError, Problem
 from .formats import Fixed, Rational
-from .ir import Affine, ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Reshape, Threshold
-from .ir import clip_codes, ranges, requantize_codes
+from .ir import (
+    Affine,
+    ArgMax,
+    Clip,
+    Constant,
+    Dense,
+    Graph,
+    Input,
+    Node,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    clip_codes,
+    ranges,
+    requantize_codes,
+)
 
 _EXACT_IN_FLOAT = 1 << 53
 _EXACT_IN_INT64 = 1 << 62
@@ -64,7 +79,9 @@ def _checked(graph: Graph, node: Node, rows: np.ndarray) -> np.ndarray:
         if rows.dtype.kind not in "iub":
             problems.append(Problem("rows", f"codes are integers, not {rows.dtype}", "encode the readings first"))
         elif rows.size and (int(rows.min()) < fmt.low or int(rows.max()) > fmt.high):
-            problems.append(Problem("rows", f"codes of {fmt} lie in {fmt.low}…{fmt.high}, found {rows.min()}…{rows.max()}"))
+            problems.append(
+                Problem("rows", f"codes of {fmt} lie in {fmt.low}…{fmt.high}, found {rows.min()}…{rows.max()}")
+            )
     elif rows.dtype.kind == "f" and not np.isfinite(rows).all():
         problems.append(Problem("rows", "NaN or infinite readings", "drop or fill those rows"))
     if problems:

@@ -17,17 +17,179 @@ from .arithmetic import Arithmetic
 from .formats import Encoding, Fixed, Float, Format, Rational
 
 VERILOG_WORDS = frozenset(
-    """always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
-    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
-    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
-    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
-    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
-    pulsestyle_onevent pulsestyle_ondetect rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
-    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
-    tranif1 tri tri0 tri1 triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
-    bit byte char checker class const context do enum export extends final foreach import inside int interface let
-    logic longint new null package packed priority program property pure rand ref return shortint static string struct
-    super tagged this type typedef union unique var virtual void with within""".split()
+    [
+        "always",
+        "and",
+        "assign",
+        "automatic",
+        "begin",
+        "buf",
+        "bufif0",
+        "bufif1",
+        "case",
+        "casex",
+        "casez",
+        "cell",
+        "cmos",
+        "config",
+        "deassign",
+        "default",
+        "defparam",
+        "design",
+        "disable",
+        "edge",
+        "else",
+        "end",
+        "endcase",
+        "endconfig",
+        "endfunction",
+        "endgenerate",
+        "endmodule",
+        "endprimitive",
+        "endspecify",
+        "endtable",
+        "endtask",
+        "event",
+        "for",
+        "force",
+        "forever",
+        "fork",
+        "function",
+        "generate",
+        "genvar",
+        "highz0",
+        "highz1",
+        "if",
+        "ifnone",
+        "incdir",
+        "include",
+        "initial",
+        "inout",
+        "input",
+        "instance",
+        "integer",
+        "join",
+        "large",
+        "liblist",
+        "library",
+        "localparam",
+        "macromodule",
+        "medium",
+        "module",
+        "nand",
+        "negedge",
+        "nmos",
+        "nor",
+        "noshowcancelled",
+        "not",
+        "notif0",
+        "notif1",
+        "or",
+        "output",
+        "parameter",
+        "pmos",
+        "posedge",
+        "primitive",
+        "pull0",
+        "pull1",
+        "pulldown",
+        "pullup",
+        "pulsestyle_onevent",
+        "pulsestyle_ondetect",
+        "rcmos",
+        "real",
+        "realtime",
+        "reg",
+        "release",
+        "repeat",
+        "rnmos",
+        "rpmos",
+        "rtran",
+        "rtranif0",
+        "rtranif1",
+        "scalared",
+        "showcancelled",
+        "signed",
+        "small",
+        "specify",
+        "specparam",
+        "strong0",
+        "strong1",
+        "supply0",
+        "supply1",
+        "table",
+        "task",
+        "time",
+        "tran",
+        "tranif0",
+        "tranif1",
+        "tri",
+        "tri0",
+        "tri1",
+        "triand",
+        "trior",
+        "trireg",
+        "unsigned",
+        "use",
+        "uwire",
+        "vectored",
+        "wait",
+        "wand",
+        "weak0",
+        "weak1",
+        "while",
+        "wire",
+        "wor",
+        "xnor",
+        "xor",
+        "bit",
+        "byte",
+        "char",
+        "checker",
+        "class",
+        "const",
+        "context",
+        "do",
+        "enum",
+        "export",
+        "extends",
+        "final",
+        "foreach",
+        "import",
+        "inside",
+        "int",
+        "interface",
+        "let",
+        "logic",
+        "longint",
+        "new",
+        "null",
+        "package",
+        "packed",
+        "priority",
+        "program",
+        "property",
+        "pure",
+        "rand",
+        "ref",
+        "return",
+        "shortint",
+        "static",
+        "string",
+        "struct",
+        "super",
+        "tagged",
+        "this",
+        "type",
+        "typedef",
+        "union",
+        "unique",
+        "var",
+        "virtual",
+        "void",
+        "with",
+        "within",
+    ]
 )
 """Reserved words of Verilog-2005, and those of SystemVerilog that tools stumble over."""
 
@@ -267,6 +429,21 @@ def renamed_inputs(node: Node, names: dict[str, str]) -> Node:
     return replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
 
 
+def titled(graph: Graph, titles: tuple[str, ...]) -> Graph:
+    """Return *graph* with its features called *titles*, and ports named after them, where the model names none."""
+    node = graph.input
+    op = node.op
+    assert isinstance(op, Input)
+    if len(titles) != len(op.features) or op.titles != op.features:
+        return graph
+    taken = set(graph.by_name)
+    features: list[str] = []
+    for title in titles:
+        features.append(identifier(title, taken | set(features), default="x"))
+    named = replace(node, op=replace(op, features=tuple(features), titles=titles))
+    return replace(graph, nodes=tuple(named if other is node else other for other in graph.nodes))
+
+
 Range = tuple[np.ndarray, np.ndarray]
 """Lowest and highest code of each element: two flat object arrays of Python integers."""
 
@@ -308,7 +485,9 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
         a, b = requantize_codes(op, low), requantize_codes(op, high)
         return np.minimum(a, b), np.maximum(a, b)
     if isinstance(op, Threshold):
-        return np.array([int(low[0] > op.threshold)], dtype=object), np.array([int(high[0] > op.threshold)], dtype=object)
+        return np.array([int(low[0] > op.threshold)], dtype=object), np.array(
+            [int(high[0] > op.threshold)], dtype=object
+        )
     return low, high
 
 

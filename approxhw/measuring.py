@@ -23,16 +23,21 @@ Progress = Callable[[str, int, int], None]
 """Called with a step, how much of it is done, and how much there is."""
 
 
-def job_of(design: Design, *, random: int = 1000, seed: int = 1) -> tuple[SimulationJob, dict[str, int]]:
+def job_of(
+    design: Design, *, random: int = 1000, seed: int = 1, every_row: bool = False
+) -> tuple[SimulationJob, dict[str, int]]:
     """Return what to simulate of *design*, and how many vectors are of which kind.
 
-    Test rows and training rows come first, then every vector there is (inputs of at most 16 bits together) or corner
-    cases and *random* uniform ones. What is expected comes from the interpreter.
+    The test rows come first (the training rows where there are none, or all of them with *every_row*), then every vector
+    there is (inputs of at most 16 bits together) or corner cases and *random* uniform ones. What is expected comes from
+    the interpreter.
     """
     from .sim import SimulationJob, test_vectors
 
     widths = [(port.name, port.bits) for port in design.inputs]
-    rows = np.concatenate([design.rows.test, design.rows.train])
+    rows = design.rows.test if len(design.rows.test) else design.rows.train
+    if every_row:
+        rows = np.concatenate([design.rows.test, design.rows.train])
     vectors, counts = test_vectors(widths, design.ports_of(rows) if widths else None, seed=seed, random=random)
     count = sum(counts.values())
     expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
@@ -141,8 +146,8 @@ def estimate_design(
 def _check_netlist(
     folder: Path, design: Design, simulate_rows: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 ) -> int:
-    """Compare the synthesised netlist with the Graph on every vector of the simulation; return how many there were."""
-    job, _ = job_of(design)
+    """Compare the synthesised netlist with the Graph on every row and every vector of the simulation; return how many there were."""
+    job, _ = job_of(design, every_row=True)
     expected = job.expected[design.output]
     vectors = dict(job.vectors)
     lag = design.latency

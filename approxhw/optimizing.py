@@ -35,10 +35,14 @@ def optimize_file(
         raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
     todo = parse_passes(passes)
     if not 0 <= from_step <= len(todo):
-        raise OptionError("opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")])
+        raise OptionError(
+            "opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")]
+        )
     _refuse_foreign(output)
     graph = read_graph(source)
-    rows = load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
+    rows = (
+        load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
+    )
     keep = step_writer(steps, graph if not from_step else None) if steps is not None else None
 
     def on_step(index: int, name: str, result: Graph, record: PassRecord) -> None:

@@ -74,7 +74,9 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         remedy = "run that simulation or estimate again"
-        raise InvalidDesignError(str(path), [Problem(path.name, f"it cannot be read ({shown(error)})", remedy)]) from error
+        raise InvalidDesignError(
+            str(path), [Problem(path.name, f"it cannot be read ({shown(error)})", remedy)]
+        ) from error
     return dict(content)
 
 

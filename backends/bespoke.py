@@ -68,7 +68,8 @@ def build_circuit(graph: Graph, name: str | None = None) -> Circuit:
     output = words[graph.output][0]
     blocks, read = prune(builder.blocks, output.bits)
     fmt = graph.input.type.format
-    assert isinstance(fmt, Fixed) and isinstance(graph.input.op, Input)
+    assert isinstance(fmt, Fixed)
+    assert isinstance(graph.input.op, Input)
     inputs = tuple(
         InputPort(feature, index, read[feature])
         for index, feature in enumerate(graph.input.op.features)
@@ -126,7 +127,8 @@ class _Builder:
 
     def _input(self, node: Node) -> tuple[Word, ...]:
         fmt = node.type.format
-        assert isinstance(node.op, Input) and isinstance(fmt, Fixed)
+        assert isinstance(node.op, Input)
+        assert isinstance(fmt, Fixed)
         bits = range(fmt.bits)
         return tuple(Word(fmt.low, fmt.high, tuple((name, i) for i in bits)) for name in node.op.features)
 
@@ -371,7 +373,9 @@ class _Builder:
         if signed:  # offset binary: with the sign bits inverted, order is that of unsigned numbers
             left[-1], right[-1] = inverted(left[-1]), inverted(right[-1])
         out: Dot = (f"{group}_greater", 0)
-        block.cells.append(Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), (("greater", (out,)),)))
+        block.cells.append(
+            Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), (("greater", (out,)),))
+        )
         return out
 
     def _not_negative(self, word: Word) -> Word:
@@ -484,7 +488,9 @@ def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> 
 
 
 def _formula(weights: np.ndarray, bias: int, names: Sequence[str]) -> str:
-    parts = [f"{'+' if w > 0 else '-'} {abs(w)}*{names[i]}" for i, w in enumerate(weights) if w]
+    parts = [
+        f"{'+' if w > 0 else '-'} {f'{abs(w)}*' if abs(w) > 1 else ''}{names[i]}" for i, w in enumerate(weights) if w
+    ]
     if bias or not parts:
         parts.append(f"{'+' if bias >= 0 else '-'} {abs(bias)}")
     return " ".join(parts).removeprefix("+ ")

@@ -176,7 +176,9 @@ def _needed(cell: Cell, live: set[Dot]) -> list[Cell]:
         carry_out: Dot = (f"{group}_carry", 0)
         inputs = (("a", a[start:end]), ("b", b[start:end]), ("carry_in", carry))
         sums = (("sum", total[start:end]),) if read else ()
-        parts.append(Whole("ripple_adder" if read else "ripple_carry", group, inputs, (*sums, ("carry_out", (carry_out,)))))
+        parts.append(
+            Whole("ripple_adder" if read else "ripple_carry", group, inputs, (*sums, ("carry_out", (carry_out,))))
+        )
         carry, start = (carry_out,), end
     return parts
 

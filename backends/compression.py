@@ -104,7 +104,7 @@ def _combine(
     """Take the *count* earliest dots of a column; leave their sum in it and their carry in the next one."""
     taken, dots[:] = dots[:count], dots[count:]
     level = 1 + max(when for when, _ in taken)
-    group = f"{prefix}level{level}_{kind}"
+    group = f"{prefix}level{level:02d}_{kind}"  # two digits: tools that sort names keep the data flow
     number = used[group] = used.get(group, -1) + 1
     total, carry = (f"{group}_sum", number), (f"{group}_carry", number)
     inputs = tuple((port, dot) for port, (_, dot) in zip("abc", taken, strict=False))

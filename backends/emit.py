@@ -12,8 +12,8 @@ from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal
-
 from approxhw.rtl_templates import template_text
+
 from approxhw.tools import find_yosys, run_tool
 
 from .bespoke import Circuit
@@ -99,7 +99,7 @@ class _Scope:
 
 def _block_rtlil(block: Block, circuit: Circuit) -> str:
     leaving = _leaving(block, circuit)
-    incoming = _incoming(block, leaving)
+    incoming = _incoming(block, circuit)
     scope = _Scope({*incoming, *block.outputs})
     ports = []
     for name, positions in incoming.items():
@@ -124,7 +124,7 @@ def _block_rtlil(block: Block, circuit: Circuit) -> str:
 def _converted(module: Module, name: str, ports: list[Any]) -> str:
     """Return *module* as RTLIL, its ports numbered in the order of *ports*: Amaranth has an order of its own."""
     text = rtlil.convert(module, name=name, ports=ports, emit_src=False)
-    numbers = {port.name: number for number, port in enumerate(ports)}
+    numbers = {port.name: number for number, port in enumerate(ports, 1)}  # Yosys takes 0 for no number
     return re.sub(r"\b(input|output) \d+ \\(\w+)", lambda m: f"{m[1]} {numbers[m[2]]} \\{m[2]}", text)
 
 
@@ -133,8 +133,9 @@ def _leaving(block: Block, circuit: Circuit) -> dict[str, list[Bit]]:
     return {name: [bits[i] for i in circuit.read[name]] for name, bits in block.outputs.items()}
 
 
-def _incoming(block: Block, leaving: dict[str, list[Bit]]) -> dict[str, tuple[int, ...]]:
-    """Return, per word that *block* reads from outside, the positions of the bits that it reads."""
+def _incoming(block: Block, circuit: Circuit) -> dict[str, tuple[int, ...]]:
+    """Return, per word that *block* reads from outside, the positions of the bits that it reads; in order of data flow."""
+    leaving = _leaving(block, circuit)
     made = {dot for cell in block.cells for dot in bits_made(cell)}
     bits = [bit for cell in block.cells for bit in bits_read(cell)]
     bits += [bit for output in leaving.values() for bit in output]
@@ -143,7 +144,8 @@ def _incoming(block: Block, leaving: dict[str, list[Bit]]) -> dict[str, tuple[in
         if not isinstance(bit, int) and plain(bit) not in made:
             name, position = plain(bit)
             incoming.setdefault(name, set()).add(position)
-    return {name: tuple(sorted(positions)) for name, positions in incoming.items()}
+    order = [*(port.name for port in circuit.inputs), *(name for other in circuit.blocks for name in other.outputs)]
+    return {name: tuple(sorted(incoming[name])) for name in order if name in incoming}
 
 
 def _declare(
@@ -165,7 +167,7 @@ def _declare(
                 signal = outputs[name]
                 direct.add(name)
             else:
-                plain_name = port == "y" or cells[0].template == "ripple_adder" and port == "sum"
+                plain_name = port == "y" or (cells[0].template == "ripple_adder" and port == "sum")
                 base = group if plain_name else f"{group}_{port}"
                 signal = scope.signal(base, len(dots))
             scope.bits.update({dot: (signal, number) for number, dot in enumerate(dots)})
@@ -254,7 +256,7 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
             signal = out if is_output else scope.signal(name, len(positions))
             scope.bits.update({(name, position): (signal, i) for i, position in enumerate(positions)})
             arguments[f"o_{name}"] = signal
-        for name, positions in _incoming(block, _leaving(block, circuit)).items():
+        for name, positions in _incoming(block, circuit).items():
             arguments[f"i_{name}"] = scope.value([(name, position) for position in positions])
         scope.module.submodules[scope.fresh(f"{block.name}_instance")] = Instance(block.name, **arguments)
     if registers:

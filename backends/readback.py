@@ -57,12 +57,18 @@ def _parsed(verilog: str, subject: str) -> Any:
     from pyverilog.vparser.parser import ParseError, VerilogParser
 
     # pyverilog writes its tables where it is told, and prints about them: they are kept in the cache folder, and it is quieted
-    with _PARSER, _tables() as folder, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        _PARSER,
+        _tables() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         try:
             return VerilogParser(outputdir=str(folder), debug=False).parse(verilog, debug=False)
         except ParseError as error:
             raise InvalidDesignError(
-                subject, [Problem("pyverilog", f"cannot read it: {shown(error)}", "give Verilog-2005 without directives")]
+                subject,
+                [Problem("pyverilog", f"cannot read it: {shown(error)}", "give Verilog-2005 without directives")],
             ) from error
 
 
@@ -140,5 +146,3 @@ def check_emitted(emitted: Emitted) -> dict[str, ModuleInfo]:
     if problems:
         raise GraphError(f"{emitted.top} as read back", problems)
     return modules
-
-

@@ -252,6 +252,41 @@ def test_softmax_in_the_middle_is_refused(build):
         read_model(build(nodes, {"w": f32(4, 3)}))
 
 
+def test_softmax_of_old_opsets_over_a_part_of_a_row_is_refused(build):
+    model = build([node("Softmax", ["x"], ["y"], "part", axis=2)], None, (("x", ("N", 2, 3)),), opset=11)
+    with pytest.raises(
+        UnsupportedModelError, match=r"'part' \(Softmax\): axis 2 is not the class axis of rows of shape"
+    ):
+        read_model(model)
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("rows", [2, 3])
+def test_linear_classifiers_with_independent_rows(rows, transform, build, agrees):
+    nodes = [
+        node("LinearClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml", classlabels_ints=list(range(5, 5 + rows)),
+             coefficients=f32(rows * 4).tolist(), intercepts=f32(rows).tolist(), post_transform=transform)
+    ]  # fmt: skip
+    graph = agrees(build(nodes, outputs=(("label", None, TensorProto.INT64), ("p", None))), scale=0.5)
+    assert graph[graph.output].kind == "argmax"
+    assert graph.labels == tuple(range(5, 5 + rows))
+
+
+def test_a_pair_of_z_and_minus_z_is_a_threshold_and_other_pairs_are_not(build, agrees):
+    def pair(factor):
+        nodes = [
+            node("Gemm", ["x", "w"], ["z"]),
+            node("Mul", ["z", "f"], ["n"]),
+            node("Concat", ["n", "z"], ["y"], "join", axis=1),
+        ]
+        return build(nodes, {"w": f32(4, 1), "f": np.float32([factor])})
+
+    graph = agrees(pair(-1.0))
+    assert graph[graph.output].kind == "threshold"
+    with pytest.raises(UnsupportedModelError, match=r"'join' \(Concat\): joins computed tensors"):
+        read_model(pair(0.5))
+
+
 def test_argmax_over_the_batch_is_refused(build):
     model = build([node("ArgMax", ["x"], ["y"], "am")], outputs=(("y", None, TensorProto.INT64),))
     with pytest.raises(UnsupportedModelError, match=r"'am' \(ArgMax\): axis 0 is not the class axis .*\n.*use axis=1"):

@@ -95,3 +95,12 @@ def test_operators_that_onnxruntime_lacks_are_named(build):
     model = build([node("Quant", ["x", "s", "z", "b"], ["y"], q, signed=1)], constants, domains=("", q))
     with pytest.raises((UnsupportedModelError, InvalidModelError), match=r"onnxruntime: .*Quant"):
         run_reference(model, np.zeros((1, 4)))
+
+
+def test_the_reference_runs_the_model_as_it_stands(build):
+    """Fused kernels of onnxruntime leave the meaning of a QDQ model: the reference must not use them."""
+    import onnxruntime
+
+    reference = open_reference(build([node("Gemm", ["x", "w"], ["y"])], {"w": W}, (("x", ("N", 2)),)))
+    level = reference.session.get_session_options().graph_optimization_level
+    assert level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -146,7 +146,7 @@ def estimate_design(
 def _check_netlist(
     folder: Path, design: Design, simulate_rows: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 ) -> int:
-    """Compare the synthesised netlist with the Graph on every row and every vector of the simulation; return how many there were."""
+    """Compare the synthesised netlist with the Graph on every row and vector; return how many there were."""
     job, _ = job_of(design, every_row=True)
     expected = job.expected[design.output]
     vectors = dict(job.vectors)

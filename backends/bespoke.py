@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from approxhw.rtl_templates import template_names
 
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
@@ -28,9 +29,11 @@ from approxhw.ir import (
     ranges,
 )
 
-from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, Word, constant_word, inverted, plain, prune, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, plain, prune, width_of
+from .comparing import match, not_negative
 from .compression import Columns, compress
-from .shift_add import Plan, plan_layer, signed_digits
+from .elements import element
+from .shift_add import Plan, plan_layer
 
 ELEMENTWISE = (Relu, Clip, Requantize)
 
@@ -102,7 +105,7 @@ class _Builder:
         self.blocks: list[Block] = []
         features = graph.input.op.features if isinstance(graph.input.op, Input) else ()
         # one name space for modules, ports and wires: a name means one thing in the whole file
-        self.names: set[str] = {*features, graph.output}
+        self.names: set[str] = {*features, graph.output, *template_names()}
         self.top = self._fresh(name)
         self.layers = 0
         self.fused: set[str] = set()
@@ -179,7 +182,7 @@ class _Builder:
                 change = -int(tail[0].op.threshold) - 1
                 moved = (low[index] + change, high[index] + change)
                 word = self._sum(block, terms, sources, int(bias[index]) + change, moved, arrival)
-                word = self._not_negative(word)
+                word = not_negative(word)
                 block.comment.append(f"{out} = ({total}) > {tail[0].op.threshold}")
                 name = self.graph.output if tail[0].name == self.graph.output else out
                 results.append(block.leave(name, word))
@@ -187,7 +190,7 @@ class _Builder:
                 continue
             word = self._sum(block, terms, sources, int(bias[index]), (low[index], high[index]), arrival)
             for link in tail:
-                word, total = self._element(block, link, index, word, total)
+                word, total = element(block, link, index, word, total)
             block.comment.append(f"{out} = {total}")
             block.comment.extend(_built_from(terms, texts))
             results.append(block.leave(out, word))
@@ -260,128 +263,12 @@ class _Builder:
             block = Block(self._fresh(f"{node.name}_element{index}"))
             text = self._word_name(word, f"element {index}")
             for link in (node, *tail):
-                word, text = self._element(block, link, index, word, text)
+                word, text = element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
             block.comment.append(f"{out} = {text}")
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
-
-    def _element(self, block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
-        op = node.op
-        if isinstance(op, Relu):
-            return self._bounded(block, word, 0, None), f"relu({text})"
-        if isinstance(op, Clip):
-            return self._bounded(block, word, op.low, op.high), f"clip({text}, {op.low}, {op.high})"
-        assert isinstance(op, Requantize)
-        multiplier = op.multiplier[index if len(op.multiplier) > 1 else 0]
-        offset = op.offset[index if len(op.offset) > 1 else 0]
-        word = self._scaled(block, word, multiplier, offset)
-        # an arithmetic shift drops low bits; the range shifts with it
-        bits = word.bits[op.shift :] if len(word.bits) > op.shift else word.bits[-1:] if word.signed else ()
-        word = Word(word.low >> op.shift, word.high >> op.shift, bits)
-        return (
-            self._bounded(block, _trimmed(word), op.low, op.high),
-            f"clip(({multiplier} * ({text}) + {offset}) >> {op.shift}, {op.low}, {op.high})",
-        )
-
-    def _scaled(self, block: Block, word: Word, multiplier: int, offset: int) -> Word:
-        if multiplier == 1 and offset == 0:
-            return word
-        low, high = sorted((word.low * multiplier + offset, word.high * multiplier + offset))
-        columns = Columns(width_of(low, high), offset)
-        for shift, sign in signed_digits(multiplier):
-            columns.add(word, shift, sign)
-        lanes, bits = compress(columns, prefix=self._local(block, "scaled_"))
-        block.cells.extend(lanes)
-        return Word(low, high, bits)
-
-    def _bounded(self, block: Block, word: Word, low: int | None, high: int | None) -> Word:
-        """Return min(max(word, low), high)."""
-        if high is not None and word.high > high:
-            if word.low >= high:
-                return constant_word(high)
-            word = self._at_most(block, word, high, floor=low)
-        if low is not None and word.low < low:
-            if word.high <= low:
-                return constant_word(low)
-            word = self._at_least(block, word, low)
-        return word
-
-    def _at_least(self, block: Block, word: Word, low: int) -> Word:
-        group = self._local(block, "relu" if low == 0 else "at_least")
-        width = width_of(low, word.high)
-        if low == 0:
-            keep = inverted(word.bits[-1])
-            lanes = [_lane("mask_bits", group, {"keep": keep, "x": word.bit(i)}, i, {"keep"}) for i in range(width)]
-        else:
-            constant = constant_word(low)
-            below = self._greater(block, f"{group}_compare", constant, word)
-            lanes = [
-                _lane("choose", group, {"take_b": below, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
-                for i in range(width)
-            ]
-        block.cells.extend(lanes)
-        return Word(low, word.high, tuple(lane.outputs[0][1] for lane in lanes))
-
-    def _at_most(self, block: Block, word: Word, high: int, floor: int | None) -> Word:
-        group = self._local(block, "saturated" if high & (high + 1) == 0 else "at_most")
-        if high & (high + 1) == 0 and floor is not None and floor >= 0:
-            # all ones where a bit above is set; a negative value is cleared by the lower bound that follows
-            width = high.bit_length()
-            value = word.bits[:-1] if word.signed else word.bits
-            overflow: Dot = (f"{group}_overflow", 0)
-            block.cells.append(Whole("any_bit", f"{group}_overflow", (("x", value[width:]),), (("any", (overflow,)),)))
-            lanes = [
-                _lane("saturate_bits", group, {"overflow": overflow, "x": word.bit(i)}, i, {"overflow"})
-                for i in range(width)
-            ]
-            block.cells.extend(lanes)
-            bits = tuple(lane.outputs[0][1] for lane in lanes)
-            # a negative value becomes some other negative one of this width: the lower bound clears it either way
-            return Word(-1 << width, high, (*bits, word.bits[-1])) if word.signed else Word(word.low, high, bits)
-        constant = constant_word(high)
-        above = self._greater(block, f"{group}_compare", word, constant)
-        lanes = [
-            _lane("choose", group, {"take_b": above, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
-            for i in range(width_of(word.low, high))
-        ]
-        block.cells.extend(lanes)
-        return Word(word.low, high, tuple(lane.outputs[0][1] for lane in lanes))
-
-    def _local(self, block: Block, name: str) -> str:
-        """Return *name*, marked as local, numbered where the block has a group that starts with it already."""
-        taken = {cell.group for cell in block.cells}
-        chosen = name = f"{LOCAL}{name}"
-        count = 1
-        while any(group.startswith(chosen) for group in taken):
-            count += 1
-            chosen = f"{name.rstrip('_')}{count}{'_' if name.endswith('_') else ''}"
-        return chosen
-
-    # Comparisons -----------------------------------------------------------------------------------------------------
-
-    def _greater(self, block: Block, group: str, a: Word, b: Word) -> Bit:
-        """Return whether a > b; a constant where the ranges tell."""
-        if a.low > b.high:
-            return 1
-        if a.high <= b.low:
-            return 0
-        signed = a.signed or b.signed
-        width = max(len(a.bits), len(b.bits)) + (signed and not (a.signed and b.signed))
-        left, right = [a.bit(i) for i in range(width)], [b.bit(i) for i in range(width)]
-        if signed:  # offset binary: with the sign bits inverted, order is that of unsigned numbers
-            left[-1], right[-1] = inverted(left[-1]), inverted(right[-1])
-        out: Dot = (f"{group}_greater", 0)
-        block.cells.append(
-            Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), (("greater", (out,)),))
-        )
-        return out
-
-    def _not_negative(self, word: Word) -> Word:
-        bit: Bit = inverted(word.bits[-1]) if word.signed else 1
-        bit = bit if word.high >= 0 else 0
-        return Word(0, 1, (bit,))
 
     def _threshold(self, node: Node, word: Word) -> Word:
         assert isinstance(node.op, Threshold)
@@ -395,10 +282,10 @@ class _Builder:
         block.cells.extend(lanes)
         moved = Word(word.low - node.op.threshold - 1, word.high - node.op.threshold - 1, bits)
         self.blocks.append(block)
-        return block.leave(node.name, self._not_negative(moved))
+        return block.leave(node.name, not_negative(moved))
 
     def _argmax(self, node: Node, x: tuple[Word, ...]) -> Word:
-        """A tree of comparisons: each keeps the greater value and its index; the left, lower index wins ties."""
+        """Build a tree of comparisons: each keeps the greater value and its index; the left, lower index wins ties."""
         block = Block(self._fresh("argmax"), [f"{node.name} = index of the greatest value, the lowest of equal ones"])
         block.comment += [f"  {index}: {self._word_name(word, 'constant')}" for index, word in enumerate(x)]
         entries: list[tuple[Word, tuple[Bit, ...]]] = [(word, ()) for word in x]
@@ -407,7 +294,7 @@ class _Builder:
             merged = []
             for position in range(0, len(entries) - 1, 2):
                 group = f"{LOCAL}round{level}_match{position // 2}"
-                merged.append(self._match(block, group, entries[position], entries[position + 1]))
+                merged.append(match(block, group, entries[position], entries[position + 1]))
             if len(entries) % 2:
                 word, index = entries[-1]
                 merged.append((word, (*index, 0)))
@@ -416,44 +303,9 @@ class _Builder:
         self.blocks.append(block)
         return block.leave(node.name, Word(0, len(x) - 1, index_bits))
 
-    def _match(
-        self, block: Block, group: str, left: tuple[Word, tuple[Bit, ...]], right: tuple[Word, tuple[Bit, ...]]
-    ) -> tuple[Word, tuple[Bit, ...]]:
-        wins = self._greater(block, group, right[0], left[0])
-        if isinstance(wins, int):
-            word, index = right if wins else left
-            return word, (*index, wins)
-        low, high = max(left[0].low, right[0].low), max(left[0].high, right[0].high)
-        # the greater value is at least the greater of the two lower ends: bits above what that range needs are not built
-        width = width_of(low, high)
-        value = [
-            _lane(
-                "choose", f"{group}_value", {"take_b": wins, "a": left[0].bit(i), "b": right[0].bit(i)}, i, {"take_b"}
-            )
-            for i in range(width)
-        ]
-        index = [
-            _lane("choose", f"{group}_index", {"take_b": wins, "a": a, "b": b}, i, {"take_b"})
-            for i, (a, b) in enumerate(zip(left[1], right[1], strict=True))
-        ]
-        block.cells.extend([*value, *index])
-        return (
-            Word(low, high, tuple(lane.outputs[0][1] for lane in value)),
-            (*(lane.outputs[0][1] for lane in index), wins),
-        )
-
     def _word_name(self, word: Word, default: str) -> str:
         names = {plain(bit)[0] for bit in word.bits if not isinstance(bit, int)}
         return names.pop() if len(names) == 1 else str(word.low) if word.low == word.high else default
-
-
-def _lane(template: str, group: str, inputs: dict[str, Bit], number: int, shared: set[str]) -> Lane:
-    return Lane(template, group, tuple(inputs.items()), (("y", (f"{group}_y", number)),), frozenset(shared))
-
-
-def _trimmed(word: Word) -> Word:
-    """Return *word* without bits above what its range needs."""
-    return Word(word.low, word.high, tuple(word.bit(i) for i in range(width_of(word.low, word.high))))
 
 
 def _levels(cells: Sequence[Cell]) -> dict[str, int]:

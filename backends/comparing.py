@@ -1,0 +1,62 @@
+"""Comparators: which of two words is greater, matches of an argmax tree, signs."""
+
+from __future__ import annotations
+
+from .blocks import Bit, Block, Dot, Lane, Whole, Word, inverted, width_of
+
+
+def greater(block: Block, group: str, a: Word, b: Word) -> Bit:
+    """Return whether a > b; a constant where the ranges tell."""
+    if a.low > b.high:
+        return 1
+    if a.high <= b.low:
+        return 0
+    signed = a.signed or b.signed
+    width = max(len(a.bits), len(b.bits)) + (signed and not (a.signed and b.signed))
+    left, right = [a.bit(i) for i in range(width)], [b.bit(i) for i in range(width)]
+    if signed:  # offset binary: with the sign bits inverted, order is that of unsigned numbers
+        left[-1], right[-1] = inverted(left[-1]), inverted(right[-1])
+    out: Dot = (f"{group}_greater", 0)
+    block.cells.append(Whole("greater_than", group, (("a", tuple(left)), ("b", tuple(right))), (("greater", (out,)),)))
+    return out
+
+
+def not_negative(word: Word) -> Word:
+    """Return the one-bit word that is 1 where *word* ≥ 0: its inverted sign."""
+    bit: Bit = inverted(word.bits[-1]) if word.signed else 1
+    bit = bit if word.high >= 0 else 0
+    return Word(0, 1, (bit,))
+
+
+def match(
+    block: Block, group: str, left: tuple[Word, tuple[Bit, ...]], right: tuple[Word, tuple[Bit, ...]]
+) -> tuple[Word, tuple[Bit, ...]]:
+    """Add one match of an argmax tree: return the greater word and its index; the left one wins ties.
+
+    ``left``, ``right``: word and index bits, lowest first; the winner's index gains one bit, which side it came from.
+    """
+    wins = greater(block, group, right[0], left[0])
+    if isinstance(wins, int):
+        word, index = right if wins else left
+        return word, (*index, wins)
+    low, high = max(left[0].low, right[0].low), max(left[0].high, right[0].high)
+    # the greater value is at least the greater of the two lower ends: bits above what that range needs are not built
+    width = width_of(low, high)
+    value = [
+        lane("choose", f"{group}_value", {"take_b": wins, "a": left[0].bit(i), "b": right[0].bit(i)}, i, {"take_b"})
+        for i in range(width)
+    ]
+    index = [
+        lane("choose", f"{group}_index", {"take_b": wins, "a": a, "b": b}, i, {"take_b"})
+        for i, (a, b) in enumerate(zip(left[1], right[1], strict=True))
+    ]
+    block.cells.extend([*value, *index])
+    return (
+        Word(low, high, tuple(lane.outputs[0][1] for lane in value)),
+        (*(lane.outputs[0][1] for lane in index), wins),
+    )
+
+
+def lane(template: str, group: str, inputs: dict[str, Bit], number: int, shared: set[str]) -> Lane:
+    """Return lane *number* of a template whose one output is ``y``; ``shared``: ports that all lanes have in common."""
+    return Lane(template, group, tuple(inputs.items()), (("y", (f"{group}_y", number)),), frozenset(shared))

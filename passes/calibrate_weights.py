@@ -17,6 +17,10 @@ from approxhw.rewriting import code_constant, fit_formats
 
 _EXACT_IN_FLOAT = 1 << 52
 _STEPS = (1, 2, 4)
+_MOST_WORK = 4_000_000
+"""Most codes × rows: a few seconds a sweep. Larger networks are tried on fewer rows, and not at all on too few."""
+
+_FEWEST_ROWS = 500
 _LEAST_GAIN = 1e-4
 """Gain, in nats over all rows, below which a difference may be rounding."""
 
@@ -61,7 +65,11 @@ class CalibrateWeights:
             context.note("no training rows: nothing changed" if layers else "no chain of layers: nothing changed")
             return graph
         total = len(context.data.X_train)
-        chosen = np.unique(np.linspace(0, total - 1, min(self.rows, total)).astype(np.int64))
+        count = min(self.rows, total, _MOST_WORK // sum(layer.weights.size + layer.bias.size for layer in layers))
+        if count < min(self.rows, total, _FEWEST_ROWS):
+            context.note("more weights than can be tried in reasonable time: nothing changed")
+            return graph
+        chosen = np.unique(np.linspace(0, total - 1, count).astype(np.int64))
         codes, labels = codes_of(graph, context.data.X_train[chosen]), context.data.y_train[chosen]
         if not _reach_is_exact(graph, layers) or labels.max() >= graph.classes:
             context.note("sums too wide, or labels beyond the classes: nothing changed")

@@ -81,7 +81,7 @@ class QuantizeWeights:
         w, b = node.inputs[1:]
         real = graph.constant(w)
         codes, fraction = quantized(real, self.bits)
-        saturated = int((np.abs(codes) != np.abs(_codes(real, fraction))).sum())
+        saturated = int((codes != _codes(real, fraction)).sum())
         scale = Fraction(2) ** -fraction
         bias = [
             math.floor(Fraction(value) / (scale * fmt.scale) + Fraction(1, 2)) - fmt.zero * int(row.sum())
@@ -102,19 +102,17 @@ def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
 
     Of the finest f where every weight fits and up to three finer ones, the one with the least mean squared error.
     """
-    largest = max((abs(Fraction(value)) for value in weights.reshape(-1).tolist()), default=Fraction(0))
+    largest = Fraction(abs(weights).max())
     if largest == 0:
         return np.zeros(weights.shape, dtype=np.int64), 0
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     fraction = bits + 1 - (math.floor(largest).bit_length() or 1 - math.ceil(1 / largest).bit_length())
     while not _fits(_codes(weights, fraction), low, high):
         fraction -= 1
-    best: tuple[Fraction, np.ndarray, int] | None = None
+    best: tuple[Any, np.ndarray, int] | None = None
     for candidate in range(fraction, fraction + 4):
         codes = np.clip(_codes(weights, candidate), low, high)
-        scale = Fraction(2) ** -candidate
-        pairs = zip(codes.reshape(-1).tolist(), weights.reshape(-1).tolist())
-        error = sum(((code * scale - Fraction(value)) ** 2 for code, value in pairs), Fraction(0))
+        error = _squared_error(codes, weights, candidate, fraction)
         if best is None or error < best[0]:
             best = (error, codes, candidate)
     assert best is not None
@@ -122,11 +120,24 @@ def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
 
 
 def _codes(weights: np.ndarray, fraction: int) -> np.ndarray:
-    """Return weights · 2^fraction rounded to the nearest integer, halves up: exact, as Python integers."""
+    """Return weights · 2^fraction rounded to the nearest integer, halves up, without any other rounding."""
+    if weights.dtype != object:
+        scaled = np.ldexp(weights, fraction)
+        floor = np.floor(scaled)
+        return floor + (scaled - floor >= 0.5)  # not floor(scaled + 0.5): that sum is rounded
     scale = Fraction(2) ** fraction
     codes = np.empty(weights.size, dtype=object)
     codes[:] = [math.floor(Fraction(value) * scale + Fraction(1, 2)) for value in weights.reshape(-1).tolist()]
     return codes.reshape(weights.shape)
+
+
+def _squared_error(codes: np.ndarray, weights: np.ndarray, fraction: int, unit: int) -> Any:
+    """Return the sum of (code · 2^-fraction − weight)², in units of 2^-unit; the same on every machine."""
+    if weights.dtype != object:
+        errors = np.ldexp(codes, unit - fraction) - np.ldexp(weights, unit)
+        return math.fsum((errors * errors).reshape(-1).tolist())
+    scale, pairs = Fraction(2) ** -fraction, zip(codes.reshape(-1).tolist(), weights.reshape(-1).tolist())
+    return sum(((code * scale - value) ** 2 for code, value in pairs), Fraction(0)) * 4**unit
 
 
 def _fits(codes: np.ndarray, low: int, high: int) -> bool:

@@ -153,3 +153,21 @@ def test_floats_and_bad_options_are_refused():
         "calibrate-weights.gain",
         "calibrate-weights.digit_cost",
     ]
+
+
+def test_networks_too_large_to_try_stay_and_say_so():
+    graph, data = trained()
+    n = 5000
+    encoding = replace(graph.input.op.encoding, low=(0.0,) * n, high=(1.0,) * n)
+    names = tuple(f"f{i}" for i in range(n))
+    op = replace(graph.input.op, features=names, titles=names, encoding=encoding)
+    changes = {
+        "x": {"op": op, "type": replace(graph["x"].type, shape=(n,))},
+        "w": {"op": Constant(np.ones((2, n), dtype=np.int64)), "type": replace(graph["w"].type, shape=(2, n))},
+        "y": {"type": replace(graph["y"].type, format=replace(graph["y"].type.format, bits=30))},
+    }
+    wide = replace(graph, nodes=tuple(replace(node, **changes.get(node.name, {})) for node in graph.nodes))
+    verify(wide)
+    context = PassContext(replace(data, X_train=np.zeros((600, n)), y_train=np.zeros(600, dtype=np.int64)))
+    assert CalibrateWeights()(wide, context) is wide
+    assert context.notes == ["more weights than can be tried in reasonable time: nothing changed"]

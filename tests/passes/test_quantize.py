@@ -304,3 +304,24 @@ def test_zero_readings_are_no_special_case():
     after, _ = run_passes(graph, named_pipeline("printed-exact"), PassContext(dataset([[0, 0], [0, 0]])))
     assert run(after, np.array([[0, 0], [15, 15]])).shape == (2,)
     assert after.labels == ("a", "b")
+
+
+def test_halves_round_up_and_nothing_else_is_rounded():
+    from approxhw.passes.quantize_weights import _codes
+
+    below = np.nextafter(0.5, 0)
+    values = np.array([0.5, below, -0.5, -np.nextafter(0.5, 1), 1.5, 2.0**52 + 1])
+    assert _codes(values, 0).tolist() == [1, 0, 0, -1, 2, 2**52 + 1]
+    exact = np.array([Fraction(v) for v in values.tolist()], dtype=object)
+    assert _codes(exact, 0).tolist() == [1, 0, 0, -1, 2, 2**52 + 1]
+
+
+def test_floats_and_fractions_give_the_same_codes():
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        weights = rng.normal(size=(4, 5)) * 10.0 ** rng.integers(-5, 5)
+        fractions = np.array([[Fraction(v) for v in row] for row in weights.tolist()], dtype=object)
+        for bits in (2, 5, 8, 16):
+            (a, f), (b, g) = quantized(weights, bits), quantized(fractions, bits)
+            assert f == g
+            assert np.array_equal(a, b)

@@ -192,8 +192,6 @@ def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
     array = call.constant(1 - position, "the other operand")
     if array is None or array.dtype.kind not in "fiu":
         raise Refusal("its constant operand is no number", invalid=True)
-    if row.shape and array.ndim > row.rank and array.size == row.elements:
-        array = array.reshape(row.full(1))
     return row, per_row(array, row), position == 1
 
 
@@ -208,10 +206,9 @@ def batch_normalization(work: Importer, call: Call) -> Value:
     parts = []
     for position, name in enumerate(names, start=1):
         array = call.constant(position, name)
-        if array is None or array.size not in (1, row.shape[0]):
+        if array is None or array.size != row.shape[0]:
             raise Refusal(f"{name} does not have one value for each of {row.shape[0]} channels", invalid=True)
-        spread = np.broadcast_to(array.reshape(-1).astype(np.float64), (row.shape[0],))
-        parts.append(np.repeat(spread, row.elements // row.shape[0]))
+        parts.append(np.repeat(array.reshape(-1).astype(np.float64), row.elements // row.shape[0]))
     scale, bias, mean, variance = parts
     below = variance + float(call.attributes.get("epsilon", 1e-5))
     if (below <= 0).any():

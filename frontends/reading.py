@@ -32,6 +32,7 @@ class Reading:
     ``logits``: the ONNX tensor whose order decides, if there is one.
     ``widths``: per model input, its name and the shape of its row.
     ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
+    ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front.
     """
 
     graph: Graph | None
@@ -42,6 +43,7 @@ class Reading:
     logits: str = ""
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
     batch: int | None = None
+    batch_axes: tuple[tuple[str, int], ...] = ()
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -96,7 +98,9 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     logits = prediction.tensor if prediction else ""
     is_label = isinstance(values[output], Prediction)
     problems = tuple(work.problems)
-    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch)
+    rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
+    axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
+    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: Prediction) -> Graph | None:

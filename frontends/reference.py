@@ -78,8 +78,8 @@ class OnnxReference:
         made = np.asarray(self.session.run([output], feeds)[0])
         if batch == 0:
             return made.reshape(1, -1)
-        if made.shape[:1] != (len(rows),) and made.ndim == 2 and made.shape[1] == len(rows):
-            made = made.T  # the batch axis stands behind: weights stood on the left
+        axis = dict(self.reading.batch_axes).get(output, 0)
+        made = np.moveaxis(made, axis, 0) if axis else made
         return made.reshape(len(rows), -1)[:count]
 
 

@@ -98,7 +98,7 @@ def squeeze(work: Importer, call: Call) -> Value:
     axes = _axes(call)
     if axes is None:
         axes = [axis for axis, dim in enumerate(full) if dim == 1]
-    chosen = {axis % row.rank for axis in axes if -row.rank <= axis < row.rank}
+    chosen = _within(axes, row.rank)
     if any(full[axis] != 1 for axis in chosen):
         raise Refusal(f"squeezes an axis that is not 1 of a tensor of shape {_spelled(work, full)}", REMEDY_MIXES)
     return _reshaped(work, row, [dim for axis, dim in enumerate(full) if axis not in chosen])
@@ -112,9 +112,17 @@ def unsqueeze(work: Importer, call: Call) -> Value:
     row = _row(value)
     axes = _axes(call) or []
     rank = row.rank + len(axes)
-    chosen = {axis % rank for axis in axes}
+    chosen = _within(axes, rank)
     left = iter(row.full(work.batch_size))
     return _reshaped(work, row, [1 if axis in chosen else next(left) for axis in range(rank)])
+
+
+def _within(axes: list[int], rank: int) -> set[int]:
+    """Return *axes* counted from the front; refuse those that a tensor of rank *rank* does not have, and doubled ones."""
+    chosen = {axis % rank for axis in axes if -rank <= axis < rank}
+    if len(chosen) != len(axes):
+        raise Refusal(f"its axes {axes[:8]} are not different axes of a tensor of rank {rank}", invalid=True)
+    return chosen
 
 
 def _axes(call: Call) -> list[int] | None:

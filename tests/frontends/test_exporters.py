@@ -218,6 +218,28 @@ def test_picking_hidden_elements_is_refused(build):
         read_model(build(nodes, {"w": f32(4, 3), "i": np.array([1, 0])}))
 
 
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (1, 0, 2), (2, 1, 0)])
+def test_a_batch_axis_that_does_not_stand_in_front_at_the_end(order, build, agrees):
+    nodes = [node("Gemm", ["x", "w"], ["g"]), node("Unsqueeze", ["g", "one"], ["u"])]
+    nodes.append(node("Transpose", ["u"], ["y"], perm=list(order)))
+    agrees(build(nodes, {"w": f32(4, 3), "one": np.array([1])}))
+
+
+@pytest.mark.parametrize(
+    ("op", "axes"), [("Squeeze", [2]), ("Squeeze", [1, -1]), ("Unsqueeze", [5]), ("Unsqueeze", [0, 0])]
+)
+def test_axes_that_do_not_exist_are_invalid(op, axes, build):
+    model = build([node(op, ["x", "a"], ["y"], "shape")], {"a": np.array(axes)}, (("x", (1, 1)),))
+    with pytest.raises(InvalidModelError, match=r"'shape' .*its axes .* are not different axes of a tensor of rank"):
+        read_model(model)
+
+
+def test_a_constant_that_enlarges_a_row_is_refused(build):
+    model = build([node("Add", ["x", "c"], ["y"], "outer")], {"c": f32(4, 1)}, (("x", (4,)),))
+    with pytest.raises(UnsupportedModelError, match=r"'outer' .*varies along the batch axis or enlarges rows"):
+        read_model(model)
+
+
 def test_permuted_images(build, agrees):
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),

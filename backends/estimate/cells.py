@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import re
@@ -152,8 +153,10 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         return _read_table(TABLES / f"{name}.toml")
     path = Path(library)
     if not path.is_file():
-        known = ", ".join([*built_in_libraries(), *ALIASES])
-        why = f"no built-in library and no file of that name; built in are: {known}"
+        known = [*built_in_libraries(), *ALIASES]
+        near = difflib.get_close_matches(str(library), known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        why = f"no built-in library and no file of that name; {hint}built in are: {', '.join(known)}"
         raise OptionError(
             "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
         )

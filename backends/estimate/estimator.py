@@ -263,7 +263,7 @@ def switching_energies(netlist: Netlist, activity: Activity) -> dict[int, float]
     for instance in netlist.instances:
         for pin, farad in netlist.library.cells[instance.cell].capacitances.items():
             loads[instance.pins[pin]] = loads.get(instance.pins[pin], 0.0) + farad
-    clocks = netlist.clocks & {net for port in netlist.inputs for net in port.nets}
+    clocks = netlist.clocks
     steps = max(activity.vectors - 1, 1)
     half_square = 0.5 * netlist.library.voltage**2
     return {

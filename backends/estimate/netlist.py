@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import LibraryError, Problem, shown
+from . import logic
 from .cells import CellLibrary
 
 CONSTANT_0, CONSTANT_1 = 0, 1
@@ -63,19 +65,55 @@ class Netlist:
         """Return the output ports."""
         return tuple(port for port in self.ports if port.direction == "output")
 
-    @property
+    @functools.cached_property
     def clocks(self) -> frozenset[int]:
-        """Return the nets that clock a register."""
-        found = set()
+        """Return the nets between the clock port and the registers, inverters and buffers on the way included.
+
+        Raises :class:`LibraryError` for a clock that logic makes or gates, and for registers on several clocks or both
+        edges of one: then "one vector a clock" has no meaning.
+        """
+        drivers, ports = self._single_input_drivers(), {net: p.name for p in self.inputs for net in p.nets}
+        found, edges, problems = set(), {}, []
         for instance in self.instances:
             flop = self.library.cells[instance.cell].flip_flop
-            if flop is not None:
-                found.add(instance.pins[flop.clock])
+            if flop is None:
+                continue
+            net, rising = instance.pins[flop.clock], flop.rising
+            found.add(net)
+            while net in drivers and net not in ports:
+                net, inverts = drivers[net]
+                rising ^= inverts
+                found.add(net)
+            if net in ports:
+                edges.setdefault((ports[net], rising), instance.name)
+            else:
+                problems.append(Problem(f"register {shown(instance.name)}", "has a clock that is no input port"))
+        if len(edges) > 1:
+            listed = ", ".join(
+                f"{'rising' if rising else 'falling'} edge of {shown(name)}" for name, rising in sorted(edges)
+            )
+            problems.append(
+                Problem("registers", f"are on several clocks: {listed}", "measure one clock domain at a time")
+            )
+        if problems:
+            raise LibraryError(f"netlist of {shown(self.top)}", problems[:20])
         return frozenset(found)
+
+    def _single_input_drivers(self) -> dict[int, tuple[int, bool]]:
+        """Return the output net of every inverter and buffer → its input net, and whether it inverts."""
+        drivers = {}
+        for instance in self.instances:
+            cell = self.library.cells[instance.cell]
+            if cell.flip_flop is None and len(cell.inputs) == 1:
+                for pin, function in cell.functions.items():
+                    table = logic.table(function, cell.inputs)
+                    if pin in instance.pins and table in (0b01, 0b10):
+                        drivers[instance.pins[pin]] = (instance.pins[cell.inputs[0]], table == 0b01)
+        return drivers
 
     @property
     def data_inputs(self) -> tuple[Port, ...]:
-        """Return the input ports that take vectors: all but those that are clocks."""
+        """Return the input ports that take vectors: all but the clock."""
         clocks = self.clocks
         return tuple(port for port in self.inputs if not (len(port.nets) == 1 and port.nets[0] in clocks))
 

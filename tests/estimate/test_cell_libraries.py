@@ -127,6 +127,22 @@ def test_liberty_figures_and_units(tmp_path: Path) -> None:
     assert library.cells["NAND"].function_text == {"Y": "!(A*B)"}
 
 
+def test_liberty_flop_rests_with_its_clock_low(tmp_path: Path) -> None:
+    flop = """cell (FF) { area : 9; ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; clear : "!R"; }
+      leakage_power () { value : 1; when : "!C * D * R * Q"; } leakage_power () { value : 2; when : "C * D * R * Q"; }
+      leakage_power () { value : 4; when : "!C !D R !Q"; }
+      pin (C) { direction : input; } pin (D) { direction : input; } pin (R) { direction : input; }
+      pin (Q) { direction : output; function : "IQ"; } }"""
+    text = LIBERTY.replace("cell (NAND)", f"{flop}\n  cell (NAND)")
+    cell = load_library(write(tmp_path, text)).cells["FF"]
+    assert cell.state_pins == ("D", "R", "IQ")
+    assert cell.powers == pytest.approx({"111": 0.001, "010": 0.004})
+    assert cell.flip_flop.rising
+    falling = load_library(write(tmp_path, text.replace('clocked_on : "C"', 'clocked_on : "C\'"'))).cells["FF"]
+    assert not falling.flip_flop.rising
+    assert falling.powers == pytest.approx({"111": 0.002})  # its clock rests high
+
+
 def test_gzip_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
     path = tmp_path / "tiny.lib"
     path.write_bytes(gzip.compress(LIBERTY.encode()))

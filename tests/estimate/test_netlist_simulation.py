@@ -90,6 +90,7 @@ CIRCUITS = {
     "always @(posedge clk or posedge set) if (set) q <= 1; else q <= a; endmodule",
     "enable": "module t(input clk, en, input [1:0] a, output reg [1:0] q); "
     "always @(posedge clk) if (en) q <= a; endmodule",
+    "falling": "module t(input clk, input [2:0] a, output reg [2:0] q); always @(negedge clk) q <= ~a; endmodule",
     "rom": "module t(input [3:0] a, output reg [4:0] q); always @* case (a) 0: q = 3; 1: q = 17; 2: q = 9; 3: q = 30; "
     "4: q = 1; 5: q = 8; 6: q = 22; 7: q = 5; 8: q = 6; 9: q = 7; default: q = 31; endcase endmodule",
     "memory": "module t(input clk, we, input [1:0] w, r, input [2:0] d, output [2:0] q); reg [2:0] m [0:3]; "
@@ -189,3 +190,21 @@ def test_two_drivers_of_a_net_are_named() -> None:
     doubled = Netlist(**{**vars(netlist), "instances": (*netlist.instances, Instance("twin", first.cell, first.pins))})
     with pytest.raises(LibraryError, match="cell twin: drives a net that something else drives too"):
         simulate_netlist(doubled, {"a": np.array([0]), "b": np.array([0])})
+
+
+@pytest.mark.parametrize(("body", "says"), [
+    ("always @(posedge a) q <= b; always @(negedge a) r <= b;", "are on several clocks: "),
+    ("always @(posedge a) q <= c; always @(posedge b) r <= c;", "rising edge of a, rising edge of b"),
+    ("wire g = a & b; always @(posedge g) q <= c; always @* r = c;", "has a clock that is no input port"),
+])  # fmt: skip
+def test_clocks_without_a_meaning_of_one_vector_a_clock(body: str, says: str) -> None:
+    netlist = synthesise(f"module t(input a, b, c, output reg q, r); {body} endmodule", "t")
+    with pytest.raises(LibraryError) as caught:
+        simulate_netlist(netlist, {"c": np.array([0])})
+    assert says in str(caught.value)
+
+
+def test_circuit_without_inputs() -> None:
+    netlist = synthesise("module t(output [1:0] y); assign y = 2; endmodule", "t")
+    assert simulate_netlist(netlist, {})["y"].tolist() == [2]
+    assert simulate_activity(netlist, {})[1].states == ()

@@ -142,7 +142,8 @@ def test_verilog_that_yosys_refuses(source: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(("source", "says"), [
-    ("module t(input e, d, output reg q); always @* if (e) q = d; endmodule", "$_DLATCH_P_ that no cell of the library can stand for"),
+    ("module t(input e, d, output reg q); always @* if (e) q = d; endmodule",
+     "$_DLATCH_P_ that no cell of the library can stand for"),
     ("module t(input e, d, output q); assign q = e ? d : 1'bz; endmodule", "needs a tristate driver"),
     ("module t(inout a, input b, output q); assign q = a & b; endmodule", "port a: is inout"),
 ])  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import traceback
@@ -13,14 +14,26 @@ from typing import Any
 import click
 
 from . import __version__
-from .errors import ApproxhwError, OptionError, Problem, ToolNotFoundError
+from .errors import ApproxhwError, OptionError, Problem, ToolNotFoundError, shown
 from .terminal import Terminal
 
 SIMULATORS = ("icarus", "verilator")
 
 
 class _Group(click.Group):
-    """Commands whose names are suggested where one is mistyped."""
+    """Commands whose names are suggested where one is mistyped; wrong options are JSON too where that was asked for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["json"] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if ctx.meta["json"]:
+                _tell_machine(error.format_message(), error.exit_code)
+            raise
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from .options import suggestion
@@ -73,19 +86,26 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _fail(text: str, code: int, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"error": text, "exit_code": code}, indent=1))
+        _tell_machine(text, code)
     click.echo(f"error: {text}", err=True)
     sys.exit(code)
+
+
+def _tell_machine(text: str, code: int) -> None:
+    click.echo(json.dumps({"error": text, "exit_code": code}, indent=1))
 
 
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        why = f"{text!r} is no number or comma-separated numbers"
-        raise OptionError("options", [Problem(option, why, "such as 0 or 0,0,-1.5")]) from None
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        why = f"{shown(text)!r} is no finite number, nor such numbers with commas between"
+        raise OptionError("options", [Problem(option, why, "such as 0 or 0,0,-1.5")])
+    return numbers
 
 
 @main.command()
@@ -134,8 +154,10 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
     from .pipeline import parse_passes
 
     if given["target"] not in TARGETS:
-        why = f"there is no target {given['target']!r}{suggestion(given['target'], list(TARGETS))}"
+        why = f"there is no target {shown(given['target'])!r}{suggestion(given['target'], list(TARGETS))}"
         raise OptionError("compile", [Problem("--target", why)])
+    if not given["no_estimate"]:
+        _check_library(given["library"])
     target = Printed(
         input_bits=given["input_bits"],
         input_code=given["input_code"],
@@ -172,6 +194,13 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
     return _summary(compiled)
 
 
+def _check_library(library: str) -> None:
+    """Refuse a cell library that cannot be used before anything is built for it."""
+    from .backends.estimate import load_library
+
+    load_library(library)
+
+
 def _simulate(terminal: Terminal, compiled: Any, simulator: str, **options: Any) -> None:
     terminal.simulated(compiled.simulate(simulator, on_progress=terminal.progress, **options))
 
@@ -201,7 +230,7 @@ def _summary(compiled: Any) -> dict[str, Any]:
 @click.option("--simulator", default="verilator", show_default=True, help="icarus or verilator.")
 @click.option("--random", type=click.IntRange(0), default=1000, show_default=True, help="Random vectors.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random vectors.")
-@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for all of it.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds for all of it.")
 @_command
 def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -> dict[str, Any]:
     """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector."""
@@ -221,7 +250,7 @@ def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -
 @click.option("--frequency", type=float, help="Vectors per second.  [default: the library's, 5 for printed]")
 @click.option("--prove", is_flag=True, help="Also prove blocks of at most 10 input bits by SAT (designs).")
 @click.option("--recipe", default="reference", show_default=True, help="Synthesis recipe.")
-@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds a tool may take.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds a tool may take.")
 @_command
 def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
     """Measure area, power and delay of a design folder or of any Verilog file DESIGN."""
@@ -230,7 +259,10 @@ def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
 
     library = given["liberty"] or given["library"]
     common = {"frequency": given["frequency"], "timeout": given["timeout"], "recipe": given["recipe"]}
-    if design.is_dir() or not design.exists():
+    if not design.exists():
+        why = "there is no such design folder or Verilog file"
+        raise OptionError("estimate", [Problem(str(design), why, "check the path")])
+    if design.is_dir():
         foreign = [f"--{name}" for name in ("top", "vectors") if given[name] is not None]
         if foreign:
             why = "is for Verilog files; a design folder knows its own"

@@ -26,7 +26,7 @@ class Terminal:
             TimeElapsedColumn(),
             console=self.err,
             transient=True,
-            disable=quiet,
+            disable=quiet or not self.err.is_terminal,
         )
         self.task: Any = None
 

@@ -73,7 +73,9 @@ class Netlist:
         edges of one: then "one vector a clock" has no meaning.
         """
         drivers, ports = self._single_input_drivers(), {net: p.name for p in self.inputs for net in p.nets}
-        found, edges, problems = set(), {}, []
+        found: set[int] = set()
+        edges: dict[tuple[str, bool], str] = {}
+        problems: list[Problem] = []
         for instance in self.instances:
             flop = self.library.cells[instance.cell].flip_flop
             if flop is None:

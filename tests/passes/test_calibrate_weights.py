@@ -42,6 +42,11 @@ def loss_of(graph, data, scale):
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), data.y_train])
 
 
+def with_constants(graph, data):
+    nodes = (replace(n, op=Constant(data[n.name].astype(np.int64))) if n.name in data else n for n in graph.nodes)
+    return replace(graph, nodes=tuple(nodes))
+
+
 def test_the_loss_it_keeps_is_the_interpreters():
     """After all its shortcuts (rows that moved, one column at a time), sums and loss are those of the new Graph."""
     graphs = moved = 0
@@ -55,15 +60,17 @@ def test_the_loss_it_keeps_is_the_interpreters():
         options = CalibrateWeights(gain=0.0, digit_cost=0.05 if seed % 2 else 0.0)
         search = _Search(layers, codes_of(graph, data.X_train), data.y_train, threshold, options)
         assert search.loss == pytest.approx(loss_of(graph, data, search.scale), abs=1e-9), seed
+        k = seed % len(layers)
+        o = seed % len(layers[k].bias)
+        guess = search._loss_with(k, o, search.sums[k][:, o] + 3)
+        biases = graph.constant(layers[k].node.inputs[2]) + 3 * (np.arange(len(layers[k].bias)) == o)
+        other = with_constants(graph, {layers[k].node.inputs[2]: biases})
+        assert guess == pytest.approx(loss_of(other, data, search.scale), abs=1e-9), seed
         moved += search.sweep()
         constants = {}
         for layer in layers:
             constants.update(zip(layer.node.inputs[1:], (layer.weights, layer.bias)))
-        nodes = [
-            replace(n, op=Constant(constants[n.name].astype(np.int64))) if n.name in constants else n
-            for n in graph.nodes
-        ]
-        after = replace(graph, nodes=tuple(nodes))
+        after = with_constants(graph, constants)
         assert search.loss == pytest.approx(loss_of(after, data, search.scale), abs=1e-9), seed
         graphs += 1
     assert graphs > 150

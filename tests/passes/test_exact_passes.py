@@ -147,6 +147,17 @@ s : s6[2] = dense(x, w, b) {{"arithmetic":"exact<2>"}}"""
     assert run(graph, np.array([[3, 1]])).tolist() == [winner]
 
 
+def test_drop_constant_knows_that_a_tie_goes_to_the_lower_index():
+    layers = """w : s2[2,2] = constant {"data":[[0,0],[-1,0]]}
+b : s4[2] = constant {"data":[5,5]}
+s : s6[2] = dense(x, w, b) {"arithmetic":"exact<2>"}"""
+    after = applied("drop-constant", text_graph(layers, "c : u1[] = argmax(s)"))
+    assert after.constant("c_settled_bias").tolist() == [1, 0]  # class 1 reaches 5, and loses the tie
+    layers = layers.replace("[[0,0],[-1,0]]", "[[-1,0],[0,0]]")
+    after = applied("drop-constant", text_graph(layers, "c : u1[] = argmax(s)"))
+    assert "c_settled_bias" not in after.by_name  # class 0 reaches 5, and wins the tie
+
+
 def test_center_logits_takes_what_columns_have_in_common():
     layers = """w : s8[3,2] = constant {"data":[[85,3],[86,3],[87,-3]]}
 b : s8[3] = constant {"data":[100,101,99]}

@@ -185,7 +185,7 @@ def test_real_values_stay_near_through_the_whole_network():
         assert np.abs(codes * float(after["s2"].type.format.scale) - real).max() < 0.02
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.3, -0.3, 2.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.3, -0.3, 2.0, 0.749, 0.751])
 def test_a_threshold_on_codes_says_the_same(threshold):
     graph = network([[[1.0, -0.5]]], [[0.25]], threshold=threshold)
     after, _ = run_passes(graph, parse_passes("quantize-inputs{low=0,high=15},fold-affine,quantize-weights"))

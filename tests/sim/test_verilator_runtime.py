@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from approxhw import sim, tools
 from approxhw.errors import OutputError, ToolNotFoundError
 
 GOAL_SECONDS = 6.0
+
+
+def _processor_seconds() -> float:
+    """Return what all child processes took so far: wall time would measure the machine's other users."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.slow
@@ -28,10 +35,10 @@ def test_second_design_takes_less_than_six_seconds(designs, verilator, tmp_path,
     assert [path.stem for path in objects] == sorted(runtime.UNITS)
     times = {path: path.stat().st_mtime_ns for path in objects}
     taken = []
-    for name in ("adder", "wide", "constant"):  # another one each time; the best, because the machine is shared
-        result = sim.simulate(designs[name](), "verilator", tmp_path / name, use_ccache=use_ccache)
-        assert result.mismatches == 0
-        taken.append(sum(result.seconds.values()))
+    for name in ("adder", "wide", "constant"):  # another one each time
+        before = _processor_seconds()
+        assert sim.simulate(designs[name](), "verilator", tmp_path / name, use_ccache=use_ccache).mismatches == 0
+        taken.append(_processor_seconds() - before)
         assert "verilated_vpi.cpp" not in (tmp_path / name / "build.log").read_text()
         if taken[-1] < GOAL_SECONDS:
             break

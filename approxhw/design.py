@@ -53,7 +53,7 @@ class PortInfo:
     formula: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Codes (int64, rows × features) and class indices (int64, rows) of both splits; a split may be empty."""
 
@@ -63,7 +63,7 @@ class Rows:
     test_classes: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """A compiled Design: everything but what simulators and synthesis say about it."""
 

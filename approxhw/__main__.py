@@ -1,0 +1,5 @@
+"""Run the command line as ``python -m approxhw``."""
+
+from approxhw.cli import main
+
+main(prog_name="approxhw")

@@ -230,7 +230,13 @@ def _summary(compiled: Any) -> dict[str, Any]:
 @click.option("--simulator", default="verilator", show_default=True, help="icarus or verilator.")
 @click.option("--random", type=click.IntRange(0), default=1000, show_default=True, help="Random vectors.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random vectors.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds for all of it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds for all of it.",
+)
 @_command
 def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -> dict[str, Any]:
     """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector."""
@@ -250,7 +256,13 @@ def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -
 @click.option("--frequency", type=float, help="Vectors per second.  [default: the library's, 5 for printed]")
 @click.option("--prove", is_flag=True, help="Also prove blocks of at most 10 input bits by SAT (designs).")
 @click.option("--recipe", default="reference", show_default=True, help="Synthesis recipe.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds a tool may take.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds a tool may take.",
+)
 @_command
 def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
     """Measure area, power and delay of a design folder or of any Verilog file DESIGN."""

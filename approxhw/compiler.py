@@ -15,7 +15,7 @@ import numpy as np
 from . import __version__
 from .dataset import Dataset, load_dataset
 from .design import Design, PortInfo, Rows, check_output, read_design, write_design
-from .errors import InvalidDataError, OptionError, Problem, shown
+from .errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from .evaluation import accuracy, predict
 from .ir import Graph, Input, titled
 from .pipeline import Pass, PassContext, PassRecord, named_pipeline, run_passes, spell
@@ -174,7 +174,8 @@ def compile(
         reference = _reference(model, graph, rows)
     todo = tuple(passes) if passes is not None else target.passes()
     texts = {"00_input.axir": print_graph(graph)}
-    start, earlier = 0, ()
+    start = 0
+    earlier: tuple[Mapping[str, Any], ...] = ()
     if from_step is not None:
         graph, start, earlier, texts = _restart(folder, from_step, todo)
     with clock.step("passes"):
@@ -215,7 +216,10 @@ def _reference(model: Any, graph: Graph, data: Dataset | None) -> dict[str, floa
         return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
     from .frontends.reference import open_reference
 
-    session = open_reference(model)
+    try:
+        session = open_reference(model)
+    except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
+        return {"train": None, "test": None}
     return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
 
 
@@ -274,6 +278,8 @@ def _design(
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
         warnings.append(f"{count} test readings lie outside the range of their feature and saturate ({where})")
+    if data is not None and reference[split] is None:
+        warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
     if data is None:
         warnings.append("no data was given: no accuracy is known")
     return Design(

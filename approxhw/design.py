@@ -98,7 +98,9 @@ class Design:
     def ports_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Return what every input port carries for *codes* (rows × features): unsigned bit patterns, one a row."""
         return {
-            port.name: sum(((codes[:, port.feature] >> bit) & 1) << i for i, bit in enumerate(port.code_bits))
+            port.name: np.sum(
+                [((codes[:, port.feature] >> bit) & 1) << i for i, bit in enumerate(port.code_bits)], axis=0
+            )
             for port in self.inputs
         }
 

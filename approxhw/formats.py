@@ -144,7 +144,7 @@ class Encoding:
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes (int64, rows × features) and, per feature, how many readings saturated.
 
-        ``rows``: rows × features, finite. Evaluated in float64, in the order that ``docs/ir.md`` gives.
+        ``rows``: rows × features, finite. Evaluated in the order and precision that ``docs/ir.md`` gives.
         """
         x = np.asarray(rows, dtype=np.float64)
         top = (1 << self.bits) - 1
@@ -152,8 +152,9 @@ class Encoding:
         if self.rule == "floor16":
             raw = np.floor(16.0 * x)
         elif self.rule == "linear":
-            scale, zero = self.steps(), self.zeros()
-            raw = np.rint(x / scale) + zero
+            # ONNX divides single-precision readings by a single-precision scale; near-ties depend on it
+            scale, zero = self.steps().astype(np.float32), self.zeros()
+            raw = np.rint(x.astype(np.float32) / scale).astype(np.float64) + zero
         else:
             constant = high == low
             raw = np.floor((x - low) / np.where(constant, 1.0, high - low) * top + 0.5)

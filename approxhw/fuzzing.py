@@ -15,12 +15,13 @@ from .errors import MismatchError
 from .formats import Fixed
 from .interpreter import run
 from .ir import Graph
+from .measuring import idle_clock
 from .random_graphs import random_graph
 from .text import print_graph
 
 Progress = Callable[[str, int, int], None]
 
-BUNDLE = 50
+BUNDLE = 100
 """Networks under one top: one Verilator build serves them all."""
 
 
@@ -125,9 +126,7 @@ def _netlist(job: Any, folder: Path, seed: int) -> int:
     expected = job.expected[name]
     lag = job.latency
     columns = {port: np.concatenate([c, np.repeat(c[-1:], lag)]) for port, c in job.vectors.items()}
-    if not columns:
-        columns = {}
-    seen = np.asarray(simulate_netlist(netlist, columns)[name])
+    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
     seen = np.broadcast_to(seen, (len(expected) + lag,))[lag:] if len(seen) == 1 else seen[lag:]
     wrong = np.flatnonzero(seen != expected)
     if len(wrong):

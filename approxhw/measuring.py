@@ -112,8 +112,10 @@ def estimate_design(
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
-    checked = _check_netlist(folder, design, lambda vectors: simulate_netlist(netlist, vectors))
+    idle = idle_clock(design.clock, netlist)
+    checked = _check_netlist(folder, design, lambda vectors: simulate_netlist(netlist, idle(vectors)))
     rows, origin = _power_rows(design)
+    rows = idle(rows) if rows else rows
     tell("power", 2, 4)
     estimate = estimate_netlist(
         netlist, vectors=rows, vectors_from=origin, frequency=frequency, started=started, recipe=recipe
@@ -141,6 +143,17 @@ def estimate_design(
     write_beside(folder / "estimate" / f"{_safe(cells.name)}_netlist.v", netlist.verilog)
     tell("by layer", 4, 4)
     return estimate
+
+
+def idle_clock(clock: str | None, netlist: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Return what gives vectors for *netlist* a column of zeros for a *clock* whose registers were all optimised away."""
+    idle = clock is not None and clock in {port.name for port in netlist.data_inputs}
+
+    def with_clock(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = max((len(column) for column in vectors.values()), default=1)
+        return {**vectors, clock: np.zeros(count, dtype=np.int64)} if idle and clock else dict(vectors)
+
+    return with_clock
 
 
 def _check_netlist(

@@ -60,10 +60,9 @@ class Terminal:
         design, accuracy = compiled.design, compiled.accuracy
         seconds = sum(design.seconds.get(step, 0.0) for step in ("read", "passes", "emit"))
         self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
-        if accuracy["onnx"] is not None:
-            self.say(
-                f"accuracy on {accuracy['rows']} rows: ONNX {accuracy['onnx']:.4f}, hardware {accuracy['hardware']:.4f}"
-            )
+        if accuracy["hardware"] is not None:
+            onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
+            self.say(f"accuracy on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}")
         inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         self.say(f"ports: {inputs}{more} -> {design.output}[{design.output_bits}]")

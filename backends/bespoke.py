@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from approxhw.rtl_templates import template_names
 
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
@@ -28,6 +27,7 @@ from approxhw.ir import (
     identifier,
     ranges,
 )
+from approxhw.rtl_templates import template_names
 
 from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, plain, prune, width_of
 from .comparing import match, not_negative

@@ -42,19 +42,17 @@ def match(
     low, high = max(left[0].low, right[0].low), max(left[0].high, right[0].high)
     # the greater value is at least the greater of the two lower ends: bits above what that range needs are not built
     width = width_of(low, high)
-    value = [
+    values = [
         lane("choose", f"{group}_value", {"take_b": wins, "a": left[0].bit(i), "b": right[0].bit(i)}, i, {"take_b"})
         for i in range(width)
     ]
-    index = [
+    indices = [
         lane("choose", f"{group}_index", {"take_b": wins, "a": a, "b": b}, i, {"take_b"})
         for i, (a, b) in enumerate(zip(left[1], right[1], strict=True))
     ]
-    block.cells.extend([*value, *index])
-    return (
-        Word(low, high, tuple(lane.outputs[0][1] for lane in value)),
-        (*(lane.outputs[0][1] for lane in index), wins),
-    )
+    block.cells.extend([*values, *indices])
+    chosen = tuple(made.outputs[0][1] for made in values)
+    return Word(low, high, chosen), (*(made.outputs[0][1] for made in indices), wins)
 
 
 def lane(template: str, group: str, inputs: dict[str, Bit], number: int, shared: set[str]) -> Lane:

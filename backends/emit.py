@@ -12,8 +12,8 @@ from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal
-from approxhw.rtl_templates import template_text
 
+from approxhw.rtl_templates import template_text
 from approxhw.tools import find_yosys, run_tool
 
 from .bespoke import Circuit
@@ -40,7 +40,9 @@ class Emitted:
 
 def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
     """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top."""
-    parts, templates, comments = [], set(), {}
+    parts: list[str] = []
+    templates: set[str] = set()
+    comments: dict[str, list[str]] = {}
     for block in circuit.blocks:
         parts.append(_block_rtlil(block, circuit))
         templates.update(cell.template for cell in block.cells)
@@ -217,8 +219,8 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     else:
         lanes = [cell for cell in cells if isinstance(cell, Lane)]
         for index, (port, bit) in enumerate(first.inputs):
-            bits = [bit] if port in first.shared else [lane.inputs[index][1] for lane in lanes]
-            arguments[f"i_{port}"] = scope.value(bits)
+            column = [bit] if port in first.shared else [lane.inputs[index][1] for lane in lanes]
+            arguments[f"i_{port}"] = scope.value(column)
         arguments["p_WIDTH"] = len(lanes)
     for port, dots in _group_outputs(cells).items():
         arguments[f"o_{port}"] = scope.value(dots)

@@ -130,7 +130,9 @@ def check_emitted(emitted: Emitted) -> dict[str, ModuleInfo]:
     top = modules.get(emitted.top)
     if top is None:
         raise GraphError(emitted.top, [Problem(emitted.top, "the emitted text lacks its top module")])
-    wanted = {(name, "input", len(positions)) for name, positions in emitted.input_bits}
+    wanted: set[tuple[str, str, int | None]] = {
+        (name, "input", len(positions)) for name, positions in emitted.input_bits
+    }
     wanted.add((emitted.output[0], "output", emitted.output[1]))
     if emitted.clock:
         wanted.add((emitted.clock, "input", 1))

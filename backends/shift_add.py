@@ -181,7 +181,7 @@ class _Sharing:
         first, second, shift, sign = pattern
         places: dict[int, list[tuple[Term, Term]]] = {}
         for index in sorted(self.holders[first] & self.holders[second]):
-            terms, used = self.neurons[index], set()
+            terms, used = self.neurons[index], set[Term]()
             for a in sorted(t for t in terms if t[0] == first):
                 b = (second, a[1] + shift, a[2] * sign)
                 if b in terms and a not in used and b not in used and a != b:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from approxhw.backends.estimate import estimate_netlist, simulate_netlist, synthesise
 from approxhw.backends.estimate.estimator import uniform_vectors
 

@@ -12,7 +12,6 @@ from approxhw.passes.narrow_formats import NarrowFormats
 from approxhw.passes.quantize_inputs import QuantizeInputs
 from approxhw.passes.quantize_weights import QuantizeWeights
 from approxhw.passes.requantize_hidden import RequantizeHidden
-
 from approxhw.pipeline import Pass
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from approxhw.backends.estimate import Netlist, logic
 from approxhw.backends.estimate.proofs import spell_verilog
-
 from approxhw.tools import Tool, find_icarus, run_tool
 
 PRIMITIVES = {  # truth table over two pins → primitive; bit s of the table is the value in state s

@@ -6,9 +6,9 @@ import gzip
 from pathlib import Path
 
 import pytest
+
 from approxhw.backends.estimate import built_in_libraries, liberty, load_library, logic
 from approxhw.backends.estimate.cells import TABLES, check_cell
-
 from approxhw.errors import LibraryError, OptionError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

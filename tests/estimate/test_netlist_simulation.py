@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from approxhw.backends.estimate import Netlist, logic, simulate_activity, simulate_netlist, synthesise
 from approxhw.backends.estimate.estimator import uniform_vectors
 from approxhw.backends.estimate.netlist import Instance
-
 from approxhw.errors import InvalidDataError, LibraryError
 
 Vectors = dict[str, np.ndarray]

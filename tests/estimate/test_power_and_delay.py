@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from approxhw.backends.estimate import estimate, estimate_hierarchy, estimate_netlist, load_library, synthesise
 from approxhw.backends.estimate.netlist_simulator import simulate_activity
-
 from approxhw.errors import InvalidDataError, LibraryError, OptionError
 
 NAND = "module t(input a, b, output y); assign y = ~(a & b); endmodule"

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from approxhw.backends.estimate import load_library, prove_blocks, synthesise
 from approxhw.backends.estimate.proofs import verilog_models
-
 from approxhw.errors import MismatchError, OptionError
 
 SOURCE = """

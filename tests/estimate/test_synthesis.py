@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from approxhw.backends.estimate import estimate, load_library, simulate_netlist, synthesise
 from approxhw.backends.estimate.recipes import shared_gates
 from approxhw.backends.estimate.synthesis import genlib
-
 from approxhw.errors import LibraryError, OptionError, ToolFailedError, ToolTimeoutError
 
 FULL_ADDER = "module fa(input a, b, c, output [1:0] s); assign s = a + b + c; endmodule"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from approxhw.frontends import read_model
-from approxhw.frontends.reference import open_reference
 from onnx import TensorProto, helper, numpy_helper
 
+from approxhw.frontends import read_model
+from approxhw.frontends.reference import open_reference
 from approxhw.interpreter import run_all
 
 _DOMAINS = ("", "ai.onnx.ml")

@@ -8,10 +8,10 @@ import tracemalloc
 import numpy as np
 import onnx
 import pytest
-from approxhw.frontends import check_model, loading, read_model, reading
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
+from approxhw.frontends import check_model, loading, read_model, reading
 from approxhw.ir import IDENTIFIER, VERILOG_WORDS
 
 

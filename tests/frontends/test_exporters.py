@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from approxhw.frontends import read_model
-from approxhw.frontends.reference import run_reference
 from onnx import TensorProto, helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
+from approxhw.frontends import read_model
+from approxhw.frontends.reference import run_reference
 
 RNG = np.random.default_rng(11)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from approxhw.frontends import check_model, read_model
 from onnx import helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
 from approxhw.formats import FLOAT64
+from approxhw.frontends import check_model, read_model
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 RNG = np.random.default_rng(7)

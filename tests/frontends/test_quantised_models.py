@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 import onnx
 import pytest
-from approxhw.frontends import read_model
-from approxhw.frontends.reference import open_reference
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
+from approxhw.frontends import read_model
+from approxhw.frontends.reference import open_reference
 from approxhw.interpreter import run, run_all
 
 RNG = np.random.default_rng(3)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from approxhw.frontends import read_model
-from approxhw.frontends.reference import open_reference
 from onnx import helper
 
 from approxhw.errors import InvalidModelError, UnsupportedModelError
+from approxhw.frontends import read_model
+from approxhw.frontends.reference import open_reference
 from approxhw.interpreter import run
 
 SHAPES = [("N", 4), ("N", 2, 3), ("N", 1, 4), (1, 4), (4,), (3, 4), ("N", 1)]

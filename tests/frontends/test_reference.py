@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from approxhw.frontends.reference import open_reference, run_reference
 from onnx import TensorProto, helper
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from approxhw.errors import InvalidDataError, InvalidModelError, UnsupportedModelError
+from approxhw.frontends.reference import open_reference, run_reference
 
 W = np.array([[1, -1, 0], [0, 2, -2]], np.float32)
 ROWS = np.array([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.5], [0.0, -5.0]])

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from approxhw.frontends import read_model
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
@@ -16,6 +15,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, Robust
 from sklearn.svm import LinearSVC
 
 from approxhw.errors import OptionError, UnsupportedModelError
+from approxhw.frontends import read_model
 from approxhw.interpreter import run
 
 IRIS, BREAST = load_iris(), load_breast_cancer()

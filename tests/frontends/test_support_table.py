@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from approxhw.frontends import support
 from onnx import defs
+
+from approxhw.frontends import support
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 

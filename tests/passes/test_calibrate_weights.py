@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from approxhw.passes.calibrate_weights import CalibrateWeights, _chain, _Search
 
 from approxhw.dataset import Dataset
 from approxhw.errors import OptionError, PassError
 from approxhw.evaluation import accuracy, codes_of
 from approxhw.interpreter import run_all
 from approxhw.ir import Constant, Dense
+from approxhw.passes.calibrate_weights import CalibrateWeights, _chain, _Search
 from approxhw.pipeline import PassContext, parse_passes, run_passes
 from approxhw.random_graphs import random_float_graph, random_graph
 from approxhw.verifier import verify

@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from approxhw.passes.center_logits import signed_digits
 
 from approxhw.formats import Fixed
 from approxhw.interpreter import run
 from approxhw.ir import ArgMax, Dense, Input, Threshold, ranges
+from approxhw.passes.center_logits import signed_digits
 from approxhw.pipeline import PassContext, available_passes, parse_passes, pass_named
 from approxhw.random_graphs import random_graph
 from approxhw.text import parse_graph

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from approxhw.passes.fold_affine import FoldAffine
 
 from approxhw.formats import FLOAT64
 from approxhw.interpreter import as_fractions, run, run_all
 from approxhw.ir import Affine, ArgMax, Constant, Dense, Graph, Input, Node, Relu, Reshape, Type
+from approxhw.passes.fold_affine import FoldAffine
 from approxhw.pipeline import PassContext, parse_passes, run_passes
 from approxhw.random_graphs import random_float_graph, random_graph
 from approxhw.text import print_graph

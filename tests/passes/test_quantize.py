@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from approxhw.passes.quantize_weights import quantized
 
 from approxhw.dataset import Dataset
 from approxhw.errors import PassError
@@ -14,6 +13,7 @@ from approxhw.evaluation import accuracy, codes_of
 from approxhw.formats import FLOAT64, Fixed
 from approxhw.interpreter import run, run_all
 from approxhw.ir import Affine, ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Threshold, Type
+from approxhw.passes.quantize_weights import quantized
 from approxhw.pipeline import PassContext, named_pipeline, parse_passes, run_passes
 from approxhw.random_graphs import random_float_graph, random_graph
 from approxhw.text import parse_graph

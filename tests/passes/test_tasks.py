@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from approxhw.frontends import read_model
 
 from approxhw.dataset import load_dataset
 from approxhw.evaluation import accuracy
+from approxhw.frontends import read_model
 from approxhw.pipeline import PassContext, named_pipeline, parse_passes, run_passes
 
 TASKS = Path(__file__).resolve().parents[2].parent / "shared" / "tasks"

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from approxhw.sim.bundling import modules_of, rename_identifiers
-from approxhw.sim.packing import split_row, write_rows
 
 from approxhw import sim
 from approxhw.errors import OptionError
+from approxhw.sim.bundling import modules_of, rename_identifiers
+from approxhw.sim.packing import split_row, write_rows
 
 TRICKY = r"""// module ghost: a comment
 /* adder

@@ -43,9 +43,8 @@ def test_everything_disliked_is_an_error(change, words):
 
 
 def test_icarus_is_asked_too(monkeypatch):
-    from approxhw.sim import linting
-
     from approxhw import tools
+    from approxhw.sim import linting
 
     monkeypatch.setattr(linting.tools, "find_verilator", lambda: tools.Tool("nothing", ("true",)))
     sim.lint(CLEAN, "top")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from approxhw.sim.harness import make_harness
 
 from approxhw import sim
 from approxhw.errors import (
@@ -22,6 +21,7 @@ from approxhw.errors import (
     ToolNotFoundError,
     ToolTimeoutError,
 )
+from approxhw.sim.harness import make_harness
 
 
 def _left_in(folder: Path) -> list[str]:

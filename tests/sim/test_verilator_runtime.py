@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from approxhw.sim import runtime
 
 from approxhw import sim, tools
 from approxhw.errors import OutputError, ToolNotFoundError
+from approxhw.sim import runtime
 
 GOAL_SECONDS = 6.0
 

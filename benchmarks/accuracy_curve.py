@@ -112,8 +112,8 @@ def known_table(tasks: Sequence[Task]) -> list[str]:
     return [
         "## Float weights and 4-bit inputs, beside known figures\n",
         "Repeated: the known rules, written out in the script: ranges 0…0.9, rounded in float32 with ties to the even code;",
-        "floor16 codes read as the lower end of their interval. The compiler rounds half up in float64, takes ranges from training",
-        "rows unless they are given, and reads a floor16 code as the middle of its interval.\n",
+        "floor16 codes read as the lower end of their interval. The compiler rounds half up in float64, takes ranges from the",
+        "training rows unless they are given, and reads a floor16 code as the middle of its interval.\n",
         table(
             (
                 "task",

@@ -67,6 +67,13 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
             _fail("interrupted; what was finished stays", 130, as_json)
         except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
             raise
+        except OSError as error:  # what the library did not expect: a full disk under temporary files, say
+            from .design import unwritable
+
+            if verbose:
+                traceback.print_exc()
+            refused = unwritable(Path(error.filename or "temporary files"), error)
+            _fail(str(refused), refused.exit_code, as_json)
         except Exception as error:
             if verbose:
                 traceback.print_exc()

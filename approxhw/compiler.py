@@ -14,7 +14,7 @@ import numpy as np
 
 from . import __version__
 from .dataset import Dataset, load_dataset
-from .design import Design, PortInfo, Rows, check_output, read_design, write_design
+from .design import Design, PortInfo, Rows, check_output, read_design, unwritable, write_design
 from .errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from .evaluation import accuracy, predict
 from .ir import Graph, Input, titled
@@ -131,7 +131,10 @@ class _Clock:
         if self.tell:
             self.tell(name, 0.0)
         started = time.perf_counter()
-        yield
+        try:
+            yield
+        except OSError as error:  # a full disk under temporary files, say
+            raise unwritable(Path(error.filename or f"temporary files of {name}"), error) from error
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         if self.tell:
             self.tell(name, 1.0)
@@ -252,7 +255,7 @@ def _lowered(
     def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
         texts[f"{index:02d}_{name.replace('-', '_')}.axir"] = print_graph(result)
 
-    return run_passes(graph, todo, PassContext(data), on_step=keep, start=start)
+    return run_passes(graph, todo, PassContext(data, model), on_step=keep, start=start)
 
 
 def _design(

@@ -168,7 +168,17 @@ def _unread(design: Design) -> list[str]:
 
 def check_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a design folder with nothing foreign in it."""
+    try:
+        _check_place(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _check_place(folder: Path) -> None:
     if not folder.exists() and not folder.is_symlink():
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise _refused(folder, f"{shown(above, 160)} is no folder")
         return
     if not folder.is_dir() or folder.is_symlink():
         raise _refused(folder, "it exists and is no folder")
@@ -201,19 +211,34 @@ def _beside(folder: Path) -> Iterator[Path]:
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
         part.chmod(0o755)
         yield part
-        old = None
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
-            os.replace(folder, old)  # noqa: PTH105  (over an empty folder: atomic)
-        os.replace(part, folder)  # noqa: PTH105
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        _put_in_place(part, folder)
     except OSError as error:
-        why = f"it cannot be written ({error.strerror or error})"
-        raise OutputError("output", [Problem(str(folder), why, "free some space or choose another folder")]) from error
+        raise unwritable(folder, error) from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(part: Path, folder: Path) -> None:
+    """Rename *part* to *folder*; what was there before comes back where that fails."""
+    if not folder.exists():
+        os.replace(part, folder)  # noqa: PTH105
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+    try:
+        os.replace(folder, old)  # noqa: PTH105  (over an empty folder: atomic)
+        os.replace(part, folder)  # noqa: PTH105
+    finally:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, folder)  # noqa: PTH105
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Return what to tell of *path*, which *error* kept from being written."""
+    why = f"it cannot be written ({error.strerror or error})"
+    return OutputError("output", [Problem(str(path), why, "free some space or choose another folder")])
 
 
 def read_design(folder: Path) -> Design:
@@ -300,5 +325,4 @@ def write_beside(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        why = f"it cannot be written ({error.strerror or error})"
-        raise OutputError("output", [Problem(str(path), why, "free some space or choose another folder")]) from error
+        raise unwritable(path, error) from error

@@ -177,12 +177,12 @@ def compile(
         reference = _reference(model, graph, rows)
     todo = tuple(passes) if passes is not None else target.passes()
     texts = {"00_input.axir": print_graph(graph)}
-    start = 0
+    original, start = graph, 0
     earlier: tuple[Mapping[str, Any], ...] = ()
     if from_step is not None:
         graph, start, earlier, texts = _restart(folder, from_step, todo)
     with clock.step("passes"):
-        integer, records = _lowered(graph, todo, rows, texts, start)
+        integer, records = _lowered(graph, todo, PassContext(rows, original), texts, start)
     with clock.step("emit"):
         emitted = emit(build_circuit(integer), registers=target.registers, header=_header(integer, model, target, todo))
     with clock.step("read back"):
@@ -250,12 +250,12 @@ def _restart(
 
 
 def _lowered(
-    graph: Graph, todo: Sequence[Pass], data: Dataset | None, texts: dict[str, str], start: int
+    graph: Graph, todo: Sequence[Pass], context: PassContext, texts: dict[str, str], start: int
 ) -> tuple[Graph, tuple[PassRecord, ...]]:
     def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
         texts[f"{index:02d}_{name.replace('-', '_')}.axir"] = print_graph(result)
 
-    return run_passes(graph, todo, PassContext(data, model), on_step=keep, start=start)
+    return run_passes(graph, todo, context, on_step=keep, start=start)
 
 
 def _design(

@@ -128,6 +128,7 @@ def estimate_design(
         vectors=rows,
         vectors_from=origin,
         frequency=frequency,
+        keep=_blocks(design),
         timeout=timeout,
         recipe=recipe,
     )
@@ -189,6 +190,11 @@ def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:
     if not count or not design.inputs:
         return None, ""
     return design.ports_of(design.rows.train), f"{count} training rows of the design"
+
+
+def _blocks(design: Design) -> list[str]:
+    """Return the modules that belong to layers: what is neither the top nor a template, which has parameters."""
+    return [name for name, text in design.modules.items() if name != design.top and "  parameter " not in text]
 
 
 def _by_layer(parts: Any) -> list[dict[str, Any]]:

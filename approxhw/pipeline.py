@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -32,9 +32,13 @@ _DEFECT = "this is a defect of the pass, not of your model; please report it"
 
 @dataclass(frozen=True)
 class PassContext:
-    """What passes may look at besides the Graph: rows (training rows only), and a place for notes in the ledger."""
+    """What passes may look at besides the Graph: rows (training rows only), and a place for notes in the ledger.
+
+    ``model``: the Graph before any pass, whose outputs a calibrating pass may hold its own against; ``run_passes`` sets it.
+    """
 
     data: Dataset | None = None
+    model: Graph | None = None
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -193,6 +197,8 @@ def run_passes(
     Raises :class:`GraphError` for a broken *graph*, and :class:`PassError` that names the pass that went wrong.
     """
     context = context or PassContext()
+    if context.model is None and not start:
+        context = replace(context, model=graph)
     found = problems(graph)
     if found:
         raise GraphError(f"Graph {shown(graph.name)}", found)

@@ -1,4 +1,4 @@
-"""The pass that moves weight and bias codes so that training rows are classified better, with fewer digits."""
+"""The pass that moves weight and bias codes so that the circuit says what the float model says, with fewer digits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.arithmetic import Exact
-from approxhw.errors import OptionError, PassError, Problem
+from approxhw.errors import OptionError, PassError, Problem, shown
 from approxhw.evaluation import codes_of
-from approxhw.formats import Fixed
+from approxhw.formats import Fixed, Float
+from approxhw.interpreter import run_all
 from approxhw.ir import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Reshape, Threshold
 from approxhw.pipeline import PassContext
 from approxhw.rewriting import code_constant, fit_formats
@@ -27,24 +28,28 @@ _LEAST_GAIN = 1e-4
 
 @dataclass(frozen=True)
 class CalibrateWeights:
-    """Move weight and bias codes step by step where that lowers the loss on training rows.
+    """Move weight and bias codes step by step where that brings the outputs on training rows nearer to the float model's.
 
-    Coordinate descent on the cross-entropy of the training labels, on at most *rows* training rows. A move has to gain
-    at least *gain* nats over all of them (1 is Akaike's price of a parameter: less is likely to be noise), or to save
-    signed digits that are worth more at *digit_cost* nats each than what it loses. Weights keep their width; test rows
-    are never looked at. Without training rows, and where the Graph is no chain of layers, nothing changes.
+    Coordinate descent on the cross-entropy between the class probabilities of the float model and of the integer Graph
+    (*target* ``model``; no label is looked at), or of the labels (``labels``, and where there is no float model), on at
+    most *rows* training rows. A move has to gain at least *gain* nats over all of them, or to save signed digits that are
+    worth more at *digit_cost* nats each than what it loses. Weights keep their width; test rows are never looked at.
+    Without training rows, and where the Graph is no chain of layers, nothing changes.
     """
 
     kind: ClassVar[str] = "approximating"
 
+    target: str = field(default="model", metadata={"help": "model (the float model's own outputs) or labels"})
     sweeps: int = field(default=6, metadata={"help": "most sweeps over all weights, 1 to 100"})
     rows: int = field(default=2000, metadata={"help": "most training rows that are looked at, 1 or more"})
-    gain: float = field(default=1.0, metadata={"help": "nats over all rows that a move has to gain"})
+    gain: float = field(default=0.1, metadata={"help": "nats over all rows that a move has to gain"})
     digit_cost: float = field(default=0.0, metadata={"help": "nats over all rows that one signed digit is worth"})
 
     def __post_init__(self) -> None:
         """Refuse options out of reach."""
         found = []
+        if self.target not in ("model", "labels"):
+            found.append(Problem("calibrate-weights.target", f"{shown(self.target)} is neither model nor labels"))
         if not 1 <= self.sweeps <= 100:
             found.append(Problem("calibrate-weights.sweeps", f"{self.sweeps} is not in 1…100"))
         if self.rows < 1:
@@ -76,7 +81,10 @@ class CalibrateWeights:
             return graph
         head = graph[graph.output].op
         threshold = head.threshold if isinstance(head, Threshold) else None
-        search = _Search(layers, codes, labels, threshold, self)
+        shares = _shares_of_model(context.model, context.data.X_train[chosen]) if self.target == "model" else None
+        if shares is None:
+            shares = np.eye(graph.classes)[labels]
+        search = _Search(layers, codes, shares, threshold, self)
         before, moved = search.loss, 0
         for _ in range(self.sweeps):
             changed = search.sweep()
@@ -85,6 +93,23 @@ class CalibrateWeights:
                 break
         context.note(f"{moved} moves; loss on {len(chosen)} training rows {before:.4f} became {search.loss:.4f}")
         return _with_layers(graph, layers) if moved else graph
+
+
+def _shares_of_model(model: Graph | None, readings: np.ndarray) -> np.ndarray | None:
+    """Return the class probabilities (rows × classes) of the float *model* for *readings*; None where it has none."""
+    if model is None:
+        return None
+    head = model[model.output]
+    logits = model[head.inputs[0]]
+    if not isinstance(logits.type.format, Float) or not isinstance(head.op, ArgMax | Threshold):
+        return None
+    values = run_all(model, codes_of(model, readings))[logits.name].reshape(len(readings), -1)
+    if isinstance(head.op, Threshold):
+        share = 1 / (1 + np.exp(-np.clip(values[:, 0] - head.op.threshold, -500, 500)))
+        return np.stack([1 - share, share], axis=1)
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 @dataclass
@@ -183,26 +208,26 @@ class _Search:
         self,
         layers: list[_Layer],
         codes: np.ndarray,
-        labels: np.ndarray,
+        shares: np.ndarray,
         threshold: int | None,
         options: CalibrateWeights,
     ) -> None:
-        self.layers, self.labels, self.threshold, self.options = layers, labels, threshold, options
+        self.layers, self.shares, self.threshold, self.options = layers, shares, threshold, options
         self.inputs: list[np.ndarray] = [codes.astype(np.float64)] + [np.empty(0)] * (len(layers) - 1)
         self.sums: list[np.ndarray] = [np.empty(0)] * len(layers)
-        self.rows = np.arange(len(labels))
+        self.rows = np.arange(len(shares))
         self._refresh(0, self.inputs[0] @ layers[0].weights.T + layers[0].bias)
         # a Graph with scales of its own has real logits; another one gets the temperature that suits it best
         scales = [layers[-1].scale * 2.0**k for k in range(-24, 7)]
         losses = []
         for self.scale in scales:
-            losses.append(float(self._losses(self.sums[-1], self.labels).mean()))
+            losses.append(float(self._losses(self.sums[-1], self.shares).mean()))
         self.scale = scales[int(np.argmin(losses))]
         self._settle()
 
     def _settle(self) -> None:
         """Take the loss of every row as it is now."""
-        self.row_losses = self._losses(self.sums[-1], self.labels)
+        self.row_losses = self._losses(self.sums[-1], self.shares)
         self.loss = float(self.row_losses.mean())
 
     def _refresh(self, start: int, sums: np.ndarray) -> None:
@@ -212,14 +237,14 @@ class _Search:
             self.inputs[k] = self.layers[k - 1].activate(self.sums[k - 1])
             self.sums[k] = self.inputs[k] @ self.layers[k].weights.T + self.layers[k].bias
 
-    def _losses(self, sums: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return the cross-entropy, in nats, of each of *labels* for its row of *sums* of the last layer."""
+    def _losses(self, sums: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """Return the cross-entropy, in nats, of the wanted *shares* of the classes for each row of *sums* of the last layer."""
         logits = self.layers[-1].activate(sums) * self.scale
         if self.threshold is not None:
             margin = logits[:, 0] - (self.threshold + 0.5) * self.scale
-            return np.logaddexp(0, np.where(labels == 1, -margin, margin))
+            return shares[:, 1] * np.logaddexp(0, -margin) + shares[:, 0] * np.logaddexp(0, margin)
         logits -= logits.max(axis=1, keepdims=True)
-        losses: np.ndarray = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+        losses: np.ndarray = np.log(np.exp(logits).sum(axis=1)) - (shares * logits).sum(axis=1)
         return losses
 
     def _loss_with(self, k: int, o: int, column: np.ndarray) -> float:
@@ -227,7 +252,7 @@ class _Search:
         if k == len(self.layers) - 1:
             sums = self.sums[k].copy()
             sums[:, o] = column
-            return float(self._losses(sums, self.labels).mean())
+            return float(self._losses(sums, self.shares).mean())
         change = self.layers[k].activate(column, o) - self.inputs[k + 1][:, o]
         moved = np.flatnonzero(change)  # the other rows keep their loss
         if not len(moved):
@@ -235,7 +260,7 @@ class _Search:
         sums = self.sums[k + 1][moved] + change[moved, None] * self.layers[k + 1].weights[:, o]
         for layer, after in zip(self.layers[k + 1 :], self.layers[k + 2 :]):
             sums = layer.activate(sums) @ after.weights.T + after.bias
-        difference = self._losses(sums, self.labels[moved]) - self.row_losses[moved]
+        difference = self._losses(sums, self.shares[moved]) - self.row_losses[moved]
         return self.loss + float(difference.sum()) / len(self.rows)
 
     def sweep(self) -> int:
@@ -285,11 +310,11 @@ class _Search:
         logits = stack[-1][1] * self.scale
         if self.threshold is not None:
             margin = np.clip(logits - (self.threshold + 0.5) * self.scale, -500, 500)
-            gradient = 1 / (1 + np.exp(-margin)) - (self.labels == 1)[:, None]
+            gradient = 1 / (1 + np.exp(-margin)) - self.shares[:, 1:]
         else:
             gradient = np.exp(logits - logits.max(axis=1, keepdims=True))
             gradient /= gradient.sum(axis=1, keepdims=True)
-            gradient[self.rows, self.labels] -= 1
+            gradient -= self.shares
         gradient = gradient * stack[-1][0]
         for i in range(last - 1, k - 1, -1):
             gradient = (gradient @ self.layers[i + 1].weights) * stack[i - k][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,16 +197,20 @@ def estimate_hierarchy(
     vectors: Mapping[str, np.ndarray] | None = None,
     vectors_from: str = "",
     frequency: float | None = None,
+    keep: Sequence[str] | None = None,
     timeout: float = 600.0,
     seed: int = 1,
     recipe: str = "reference",
 ) -> HierarchyEstimate:
     """Synthesise with the hierarchy kept and return each instance's own cost; arguments as in :func:`estimate`.
 
+    ``keep``: modules that stay, everything in them dissolved; every module stays by default.
     The energy of a net is charged to the instance that drives it, of an input port to the top.
     """
     _check_frequency(frequency)
-    netlist = synthesise(verilog, top, library, flatten=False, timeout=timeout, recipe=recipe)
+    netlist = synthesise(
+        verilog, top, library, flatten=keep is not None, keep=keep or (), timeout=timeout, recipe=recipe
+    )
     vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
     _, activity = simulate_activity(netlist, vectors)
     rate = netlist.library.frequency if frequency is None else frequency

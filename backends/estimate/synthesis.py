@@ -25,29 +25,42 @@ def synthesise(
     library: str | Path | CellLibrary = "egfet",
     *,
     flatten: bool = True,
+    keep: Sequence[str] = (),
     timeout: float = 600.0,
     recipe: str = "reference",
 ) -> Netlist:
     """Return *verilog* (source text) mapped to the cells of *library*.
 
-    ``top``: name of the top module, None to let Yosys find it. ``flatten``: dissolve the hierarchy before optimisation.
+    ``top``: name of the top module, None to let Yosys find it. ``flatten``: dissolve the hierarchy before optimisation,
+    but for the modules in ``keep``.
     ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler, or ``smallest``, which also
     tries others (three times the work) and keeps the smallest circuit, so it is never larger. Raises
     :class:`OptionError` for a top module that is not there (the text lists those that are), :class:`ToolFailedError`
     with the tail of the log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
     """
     cells = load_library(library)
-    _check(verilog, top, recipe)
+    _check(verilog, top, keep, recipe)
     deadline = time.monotonic() + timeout
     netlists = []
     for chosen in RECIPES[recipe]:
         left = max(deadline - time.monotonic(), 0.01)
-        netlists.append(_synthesise(verilog, top, cells, flatten, left, chosen))
+        netlists.append(_synthesise(verilog, top, cells, _hierarchy(flatten, keep), left, chosen))
     return min(netlists, key=Netlist.area)
 
 
-def _check(verilog: str, top: str | None, recipe: str) -> None:
-    problems = []
+def _hierarchy(flatten: bool, keep: Sequence[str]) -> str:
+    """Return the commands that dissolve the hierarchy as far as it is wanted."""
+    if not flatten:
+        return ""
+    return f"setattr -mod -set keep_hierarchy 1 {' '.join(keep)}; flatten" if keep else "flatten"
+
+
+def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str) -> None:
+    problems = [
+        Problem("keep", f"{shown(name)!r} is not a plain identifier", "rename the module")
+        for name in keep
+        if not IDENTIFIER.fullmatch(name)
+    ]
     if top is not None and not IDENTIFIER.fullmatch(top):
         problems.append(Problem("top", f"{shown(top)!r} is not a plain identifier", "rename the module"))
     if recipe not in RECIPES:
@@ -61,14 +74,14 @@ def _check(verilog: str, top: str | None, recipe: str) -> None:
 
 
 def _synthesise(
-    verilog: str, top: str | None, library: CellLibrary, flatten: bool, timeout: float, recipe: Recipe
+    verilog: str, top: str | None, library: CellLibrary, hierarchy: str, timeout: float, recipe: Recipe
 ) -> Netlist:
     flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
     shared = shared_gates(library) if recipe.share_nands else None
     script = [
         "read_verilog source.v",
         f"hierarchy -check -top {top}" if top else "hierarchy -check -auto-top",
-        FRONT.format(flatten="flatten" if flatten else ""),
+        FRONT.format(flatten=hierarchy),
         "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
         "techmap -map expand.v; opt_merge; opt_clean; techmap -map restore.v" if shared else "",

@@ -7,12 +7,13 @@ import pytest
 
 from approxhw.dataset import Dataset
 from approxhw.errors import OptionError, PassError
-from approxhw.evaluation import accuracy, codes_of
+from approxhw.evaluation import accuracy, codes_of, predict
 from approxhw.interpreter import run_all
 from approxhw.ir import Constant, Dense
 from approxhw.passes.calibrate_weights import CalibrateWeights, _chain, _Search
 from approxhw.pipeline import PassContext, parse_passes, run_passes
 from approxhw.random_graphs import random_float_graph, random_graph
+from approxhw.text import parse_graph
 from approxhw.verifier import verify
 
 
@@ -58,7 +59,8 @@ def test_the_loss_it_keeps_is_the_interpreters():
         data = data_of(graph, seed)
         threshold = getattr(graph[graph.output].op, "threshold", None)
         options = CalibrateWeights(gain=0.0, digit_cost=0.05 if seed % 2 else 0.0)
-        search = _Search(layers, codes_of(graph, data.X_train), data.y_train, threshold, options)
+        shares = np.eye(graph.classes)[data.y_train]
+        search = _Search(layers, codes_of(graph, data.X_train), shares, threshold, options)
         assert search.loss == pytest.approx(loss_of(graph, data, search.scale), abs=1e-9), seed
         k = seed % len(layers)
         o = seed % len(layers[k].bias)
@@ -97,8 +99,6 @@ def trained():
     rng = np.random.default_rng(4)
     rows = rng.uniform(0, 1, (600, 2))
     labels = (rows[:, 0] * 0.9 + rows[:, 1] * 0.55 > 0.7).astype(np.int64)
-    from approxhw.text import parse_graph
-
     graph = parse_graph(
         'axir 1\ngraph g\nx : u4[2] = input {"features":["a","b"],"titles":["a","b"],"encoding":{"bits":4,'
         '"rule":"round","low":[0,0],"high":[1,1]}}\n'
@@ -115,6 +115,31 @@ def test_it_mends_what_rounding_spoilt():
     assert record.test_accuracy_after > 0.93
     assert accuracy(after, data.X_train, data.y_train) > 0.93
     assert "moves; loss on 400 training rows" in record.notes[0]
+
+
+def test_by_default_it_follows_the_float_model_and_not_the_labels():
+    """Rounding to 3-bit weights is undone as far as it goes; labels that are all wrong change nothing."""
+    rng = np.random.default_rng(5)
+    w, b, v, c = (np.round(rng.normal(size=s), 3).tolist() for s in ((6, 4), (6,), (3, 6), (3,)))
+    real = "float<11,52>"
+    graph = parse_graph(
+        f'axir 1\ngraph g\nx : {real}[4] = input {{"features":["p","q","r","s"],"titles":["p","q","r","s"]}}\n'
+        f'w : {real}[6,4] = constant {{"data":{w}}}\nb : {real}[6] = constant {{"data":{b}}}\n'
+        f'v : {real}[3,6] = constant {{"data":{v}}}\nc : {real}[3] = constant {{"data":{c}}}\n'
+        f"h : {real}[6] = dense(x, w, b)\na : {real}[6] = relu(h)\ny : {real}[3] = dense(a, v, c)\n"
+        "k : u2[] = argmax(y)\noutput k\n"
+    )
+    rows = rng.uniform(-1, 1, (400, graph.input.type.elements))
+    labels = predict(graph, rows)
+    data = Dataset(rows, labels, rows[:0], labels[:0])
+    spoilt = replace(data, y_train=(labels + 1) % graph.classes)
+    todo = "quantize-inputs{bits=6},fold-affine,quantize-weights{bits=3}"
+    before, _ = run_passes(graph, parse_passes(todo), PassContext(data))
+    after, _ = run_passes(graph, parse_passes(f"{todo},calibrate-weights"), PassContext(data))
+    other, _ = run_passes(graph, parse_passes(f"{todo},calibrate-weights"), PassContext(spoilt))
+    assert after == other
+    assert after != before
+    assert accuracy(after, rows, labels) > accuracy(before, rows, labels)
 
 
 def test_test_rows_are_never_looked_at():

@@ -29,7 +29,7 @@ from approxhw.ir import (
 )
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, plain, prune, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, prune, width_of
 from .comparing import match, not_negative
 from .compression import Columns, compress
 from .elements import element
@@ -80,7 +80,7 @@ def build_circuit(graph: Graph, name: str | None = None) -> Circuit:
     )
     width = max(1, width_of(0, builder.ranges[graph.output][1][0]))
     bits = tuple(output.bit(i) for i in range(width))
-    return Circuit(builder.top, tuple(blocks), inputs, graph.output, bits, read)
+    return Circuit(builder.top, tuple(blocks), inputs, builder.output, bits, read)
 
 
 def _check(graph: Graph) -> None:
@@ -105,7 +105,9 @@ class _Builder:
         self.blocks: list[Block] = []
         features = graph.input.op.features if isinstance(graph.input.op, Input) else ()
         # one name space for modules, ports and wires: a name means one thing in the whole file
-        self.names: set[str] = {*features, graph.output, *template_names()}
+        self.names: set[str] = {*features, *template_names()}
+        self.output = graph.output if graph.output not in features else self._fresh(graph.output)
+        self.names.add(self.output)
         self.top = self._fresh(name)
         self.layers = 0
         self.fused: set[str] = set()
@@ -117,8 +119,13 @@ class _Builder:
 
     def build(self) -> dict[str, tuple[Word, ...]]:
         words: dict[str, tuple[Word, ...]] = {}
+        rows = {node.inputs[0] for node in self.graph.nodes if node.inputs}
         for node in self.graph.nodes:
-            if isinstance(node.op, Constant) or node.name in self.fused:
+            if isinstance(node.op, Constant):
+                if node.name in rows:  # read as a value, not as weights: the same for every input
+                    words[node.name] = tuple(constant_word(int(code)) for code in node.op.data.reshape(-1))
+                continue
+            if node.name in self.fused:
                 continue
             if isinstance(node.op, Input):
                 words[node.name] = self._input(node)
@@ -175,7 +182,6 @@ class _Builder:
         results = []
         for index, terms in enumerate(plan.neurons):
             block = Block(self._fresh(f"{layer}_neuron{index}"))
-            out = self._fresh(f"{block.name}_y")
             total = _formula(weights[index], bias[index], names)
             if tail and isinstance(tail[0].op, Threshold):
                 # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
@@ -183,14 +189,15 @@ class _Builder:
                 moved = (low[index] + change, high[index] + change)
                 word = self._sum(block, terms, sources, int(bias[index]) + change, moved, arrival)
                 word = not_negative(word)
+                out = self._decision(tail[0])
                 block.comment.append(f"{out} = ({total}) > {tail[0].op.threshold}")
-                name = self.graph.output if tail[0].name == self.graph.output else out
-                results.append(block.leave(name, word))
+                results.append(block.leave(out, word))
                 self.blocks.append(block)
                 continue
             word = self._sum(block, terms, sources, int(bias[index]), (low[index], high[index]), arrival)
             for link in tail:
                 word, total = element(block, link, index, word, total)
+            out = self._fresh(f"{block.name}_y")
             block.comment.append(f"{out} = {total}")
             block.comment.extend(_built_from(terms, texts))
             results.append(block.leave(out, word))
@@ -273,8 +280,8 @@ class _Builder:
     def _threshold(self, node: Node, word: Word) -> Word:
         assert isinstance(node.op, Threshold)
         block = Block(self._fresh("threshold"))
-        text = self._word_name(word, "x")
-        block.comment.append(f"{node.name} = {text} > {node.op.threshold}")
+        text, out = self._word_name(word, "x"), self._decision(node)
+        block.comment.append(f"{out} = {text} > {node.op.threshold}")
         columns = Columns(width_of(word.low - node.op.threshold - 1, word.high - node.op.threshold - 1))
         columns.constant = -int(node.op.threshold) - 1
         columns.add(word, 0, 1)
@@ -282,11 +289,12 @@ class _Builder:
         block.cells.extend(lanes)
         moved = Word(word.low - node.op.threshold - 1, word.high - node.op.threshold - 1, bits)
         self.blocks.append(block)
-        return block.leave(node.name, not_negative(moved))
+        return block.leave(out, not_negative(moved))
 
     def _argmax(self, node: Node, x: tuple[Word, ...]) -> Word:
         """Build a tree of comparisons: each keeps the greater value and its index; the left, lower index wins ties."""
-        block = Block(self._fresh("argmax"), [f"{node.name} = index of the greatest value, the lowest of equal ones"])
+        out = self._decision(node)
+        block = Block(self._fresh("argmax"), [f"{out} = index of the greatest value, the lowest of equal ones"])
         block.comment += [f"  {index}: {self._word_name(word, 'constant')}" for index, word in enumerate(x)]
         entries: list[tuple[Word, tuple[Bit, ...]]] = [(word, ()) for word in x]
         level = 0
@@ -301,7 +309,11 @@ class _Builder:
             entries, level = merged, level + 1
         index_bits = entries[0][1]
         self.blocks.append(block)
-        return block.leave(node.name, Word(0, len(x) - 1, index_bits))
+        return block.leave(out, Word(0, len(x) - 1, index_bits))
+
+    def _decision(self, node: Node) -> str:
+        """Return the name under which the class index or bit that *node* makes leaves its block."""
+        return self.output if node.name == self.graph.output else self._fresh(node.name)
 
     def _word_name(self, word: Word, default: str) -> str:
         names = {plain(bit)[0] for bit in word.bits if not isinstance(bit, int)}

@@ -127,7 +127,7 @@ def _converted(module: Module, name: str, ports: list[Any]) -> str:
     """Return *module* as RTLIL, its ports numbered in the order of *ports*: Amaranth has an order of its own."""
     text = rtlil.convert(module, name=name, ports=ports, emit_src=False)
     numbers = {port.name: number for number, port in enumerate(ports, 1)}  # Yosys takes 0 for no number
-    return re.sub(r"\b(input|output) \d+ \\(\w+)", lambda m: f"{m[1]} {numbers[m[2]]} \\{m[2]}", text)
+    return re.sub(r"\b(input|output) \d+ +\\(\w+)", lambda m: f"{m[1]} {numbers[m[2]]} \\{m[2]}", text)
 
 
 def _leaving(block: Block, circuit: Circuit) -> dict[str, list[Bit]]:

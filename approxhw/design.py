@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InvalidDesignError, OutputError, Problem, shown
+from .formats import Fixed
 from .ir import IDENTIFIER, Graph
 from .text import parse_graph, print_graph
 from .verifier import verify
@@ -248,17 +250,23 @@ def read_design(folder: Path) -> Design:
         if described.get("format") != FORMAT:
             raise ValueError(f"format {shown(described.get('format'))!r} is not {FORMAT!r}")
         digests = {str(name): str(digest) for name, digest in described["files"].items()}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         remedy = "make it with: approxhw compile MODEL --data DATA -o FOLDER"
         raise InvalidDesignError(
             str(folder), [Problem("design.json", f"no design ({shown(error)})", remedy)]
         ) from error
     problems = [fault for name, digest in digests.items() if (fault := _file_fault(folder, name, digest))]
+    needed = ["graph.axir", "rows.npz", *(f"rtl/{name}.v" for name in _names(described))]
+    problems += [
+        Problem(name, "design.json does not vouch for it", "compile the design again")
+        for name in needed
+        if name not in digests
+    ]
     if problems:
         raise InvalidDesignError(str(folder), problems)
     try:
         return _read(folder, described)
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise InvalidDesignError(
             str(folder), [Problem("design.json", f"it does not fit its files ({shown(error)})", "compile it again")]
         ) from error
@@ -266,7 +274,7 @@ def read_design(folder: Path) -> Design:
 
 def _file_fault(folder: Path, name: str, digest: str) -> Problem | None:
     parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts:
+    if Path(name).is_absolute() or ".." in parts or not (folder / name).resolve().is_relative_to(folder.resolve()):
         return Problem(name, "it lies outside the design folder", "compile the design again")
     try:
         content = (folder / name).read_bytes()
@@ -282,15 +290,12 @@ def _file_fault(folder: Path, name: str, digest: str) -> Problem | None:
 def _read(folder: Path, described: Mapping[str, Any]) -> Design:
     graph = parse_graph((folder / "graph.axir").read_text(encoding="utf-8"), subject=str(folder / "graph.axir"))
     verify(graph)
-    names = [str(name) for name in described["modules"]]
-    inputs = tuple(
-        PortInfo(**{**port, "code_bits": tuple(int(bit) for bit in port["code_bits"])}) for port in described["inputs"]
-    )
-    for name in [*names, *(port.name for port in inputs), described["output"]["name"]]:
-        if not IDENTIFIER.match(name):
-            raise ValueError(f"{shown(name)} is no name of a module or port")
+    names = _names(described)
+    inputs = tuple(PortInfo(**{**port, "code_bits": tuple(port["code_bits"])}) for port in described["inputs"])
+    _check_ports(described, inputs, graph)
     with np.load(folder / "rows.npz", allow_pickle=False) as stored:
         rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
+    _check_rows(rows, graph)
     return Design(
         name=str(described["name"]),
         top=str(described["top"]),
@@ -313,6 +318,64 @@ def _read(folder: Path, described: Mapping[str, Any]) -> Design:
         seconds=described["seconds"],
         warnings=tuple(described["warnings"]),
     )
+
+
+def _names(described: Mapping[str, Any]) -> list[str]:
+    """Return the names of the modules in *described*, none of which leaves the folder; empty where they are unusable."""
+    modules = described.get("modules")
+    names = modules if isinstance(modules, list) else []
+    return [name for name in names if isinstance(name, str) and IDENTIFIER.fullmatch(name)]
+
+
+def _check_ports(described: Mapping[str, Any], inputs: tuple[PortInfo, ...], graph: Graph) -> None:
+    """Raise ``ValueError`` where a description of *graph*'s circuit cannot be true: it may have been written by anybody."""
+    shapes: dict[str, type] = {"ledger": list, "warnings": list, "name": str}
+    shapes |= dict.fromkeys(("model", "accuracy", "saturated_readings", "seconds"), dict)
+    wrong = [key for key, kind in shapes.items() if not isinstance(described[key], kind)]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: of the wrong kind")
+    output, clock = described["output"], described["clock"]
+    ports = [port.name for port in inputs] + [output["name"]] + ([] if clock is None else [clock])
+    for name in [*described["modules"], described["top"], *ports]:
+        if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
+            raise ValueError(f"{shown(name)} is no name of a module or port")
+    if described["top"] not in described["modules"] or len(set(ports)) < len(ports):
+        raise ValueError("the top is no module, or ports share a name")
+    fmt = _codes(graph)
+    for port in inputs:
+        bits = [*port.code_bits, port.bits, port.feature]
+        fits = all(type(bit) is int for bit in bits) and port.bits == len(set(port.code_bits)) == len(port.code_bits)
+        if not fits or not set(port.code_bits) <= set(range(fmt.bits)) or port.bits < 1:
+            raise ValueError(f"port {port.name} does not carry bits of its code")
+        if not 0 <= port.feature < graph.input.type.elements or not math.isfinite(port.low + port.high):
+            raise ValueError(f"port {port.name} carries no feature of the Graph")
+    if (
+        not 0 < output["bits"] <= 64
+        or not 0 <= described["latency"] <= 64
+        or (clock is None) != (not described["latency"])
+    ):
+        raise ValueError("the output is no class index of a circuit with this clock and latency")
+
+
+def _codes(graph: Graph) -> Fixed:
+    fmt = graph.input.type.format
+    if not isinstance(fmt, Fixed):
+        raise ValueError("the Graph's input has no integer codes")
+    return fmt
+
+
+def _check_rows(rows: Rows, graph: Graph) -> None:
+    """Raise ``ValueError`` where *rows* are no codes and class indices of *graph*."""
+    low, high = _codes(graph).low, _codes(graph).high
+    for codes, classes in ((rows.train, rows.train_classes), (rows.test, rows.test_classes)):
+        if (
+            codes.dtype.kind != "i"
+            or classes.dtype.kind != "i"
+            or codes.shape != (len(classes), graph.input.type.elements)
+        ):
+            raise ValueError("rows.npz holds no rows of codes with one class index each")
+        if len(codes) and (codes.min() < low or codes.max() > high or classes.min() < 0):
+            raise ValueError("rows.npz holds codes or class indices that cannot be")
 
 
 def write_beside(path: Path, text: str) -> None:

@@ -69,7 +69,7 @@ def measure(name: str, tasks: Path, folder: Path, *, simulate: bool, smallest: b
     accuracy = design.accuracy
     return Circuit(
         name,
-        topology(design.design.graph),
+        topology(ax.read(tasks / f"{name}.onnx")),
         accuracy["onnx"],
         accuracy["hardware"],
         len(design.design.rows.test),

@@ -61,7 +61,8 @@ def main() -> None:
         command(),
         f"{'-'.join(map(str, TOPOLOGY))} with seeded random weights, 4-bit inputs, 8-bit weights, {ROWS:,} rows; median of"
         f" {ROUNDS}, cases taking turns.",
-        f"{machine()} CPU time counts every thread of the linear algebra library, idle ones that spin too. The classes of both integer ways are equal.",
+        f"{machine()} CPU time counts every thread of the linear algebra library, idle ones that spin too. The classes",
+        "of both integer ways are equal.",
         "There is no figure to reach: the interpreter is to be fast enough for 100,000 rows.\n",
         table(("case", "rows per second", "wall, ms", "CPU, ms"), rows),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,12 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     for block in circuit.blocks:
         parts.append(_block_rtlil(block, circuit))
         templates.update(cell.template for cell in block.cells)
-        comments[block.name] = block.comment
+        comments[block.name] = [*block.comment, *_carried(block, circuit)]
+    comments[circuit.name] = [
+        f"{port.name} carries bits {_spelled(port.positions)} of its code"
+        for port in circuit.inputs
+        if port.positions != tuple(range(len(port.positions)))
+    ]
     top_text, clock = _top_rtlil(circuit, registers)
     verilog = _written("\n".join([*parts, top_text]), [circuit.name, *(block.name for block in circuit.blocks)])
     body = _commented(verilog, comments)
@@ -56,6 +63,38 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     output = (circuit.output, len(circuit.output_bits))
     text = "\n".join(part for part in (head, body, library) if part)  # an empty line ends the header
     return Emitted(text, circuit.name, inputs, output, clock, 2 if registers else 0)
+
+
+def _carried(block: Block, circuit: Circuit) -> list[str]:
+    """Return a comment line for every output of *block* that carries some bits of its value only."""
+    return [
+        f"  {name} carries bits {_spelled(circuit.read[name])} of it: the others are constant, or nothing reads them"
+        for name, bits in block.outputs.items()
+        if circuit.read[name] != tuple(range(len(bits)))
+    ]
+
+
+def _spelled(positions: Sequence[int]) -> str:
+    """Return bit positions as Verilog writes them, highest first, such as ``7:3,1``."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][0] == position - 1:
+            runs[-1][0] = position
+        else:
+            runs.append([position, position])
+    return ",".join(f"{top}:{bottom}" if top > bottom else f"{top}" for top, bottom in reversed(runs))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector out: Amaranth makes millions of small objects, and collecting them took a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass
@@ -255,7 +294,8 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
         for name in block.outputs:
             positions = circuit.read[name]
             is_output = direct and name == circuit.output
-            signal = out if is_output else scope.signal(name, len(positions))
+            next_output = f"{name}_next" if name == circuit.output else name
+            signal = out if is_output else scope.signal(next_output, len(positions))
             scope.bits.update({(name, position): (signal, i) for i, position in enumerate(positions)})
             arguments[f"o_{name}"] = signal
         for name, positions in _incoming(block, circuit).items():
@@ -286,7 +326,20 @@ def _written(text: str, modules: Sequence[str]) -> str:
         prefix += "_wire"
     written = re.sub(r"\b_(\d+)_(?!\w)", rf"{prefix}_\1", written)
     found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
-    return "\n\n".join(found[module] for module in modules) + "\n"
+    sources = {match[1]: match[0] for match in re.finditer(r"^module \\(\w+)$.*?^end$", text, re.S | re.M)}
+    return "\n\n".join(_in_order(found[module], sources[module]) for module in modules) + "\n"
+
+
+_INSTANCE = re.compile(r"^  \w+ (?:#\(\n.*?\n  \) )?(\w+) \(\n.*?\n  \);\n", re.S | re.M)
+
+
+def _in_order(module: str, text: str) -> str:
+    """Return a module's Verilog with its instances in the order of its RTLIL *text*, the data flow: Yosys sorts by name."""
+    names = re.findall(r"^\s*cell \\\w+ \\(\w+)$", text, re.M)
+    place = {name: number for number, name in enumerate(names)}
+    items = sorted(_INSTANCE.finditer(module), key=lambda item: place[item[1]])
+    ordered = iter([item[0] for item in items])
+    return _INSTANCE.sub(lambda _: next(ordered), module)
 
 
 def _commented(verilog: str, comments: dict[str, list[str]]) -> str:

@@ -85,18 +85,12 @@ Pattern = tuple[int, int, int, int]
 """(first, second, shift, sign): first + sign · (second << shift), shift ≥ 0; the lower id first where shift = 0."""
 
 
-def _pattern(a: Term, b: Term) -> tuple[Pattern, Term]:
-    """Return the pattern of two terms, and the one of them that gives its shift and sign."""
-    if (b[1], b[0]) < (a[1], a[0]):
-        a, b = b, a
-    return (a[0], b[0], b[1] - a[1], a[2] * b[2]), a
-
-
 class _Sharing:
     """The greedy search; counts of patterns are kept up to date, and checked when one is about to be taken out."""
 
     def __init__(self, sources: list[Source], neurons: list[set[Term]]) -> None:
         self.sources, self.neurons = sources, neurons
+        self.widths = [source.bits for source in sources]
         self.counts: dict[Pattern, int] = defaultdict(int)
         self.saving: dict[Pattern, tuple[float, float]] = {}
         self.holders: dict[int, set[int]] = defaultdict(set)
@@ -167,12 +161,14 @@ class _Sharing:
                 heapq.heappush(self.heap, (-gain, pattern))
 
     def _count(self, a: Term, b: Term, change: int) -> Pattern | None:
-        pattern, _ = _pattern(a, b)
-        lower, upper = self.sources[pattern[0]], self.sources[pattern[1]]
-        if pattern[2] >= lower.bits - 1 or upper.bits < 2:  # they hardly overlap: nothing to save
+        """Add *change* to the count of the pattern of two terms; return it, or None where sharing it cannot pay."""
+        if (b[1], b[0]) < (a[1], a[0]):
+            a, b = b, a
+        shift = b[1] - a[1]
+        # the hot path: pairs that hardly overlap have nothing to save, and most pairs are such
+        if shift >= self.widths[a[0]] - 1 or self.widths[b[0]] < 2 or (a[0] == b[0] and not shift):
             return None
-        if pattern[0] == pattern[1] and pattern[2] == 0:
-            return None
+        pattern = (a[0], b[0], shift, a[2] * b[2])
         self.counts[pattern] += change
         return pattern
 
@@ -192,6 +188,7 @@ class _Sharing:
     def _take_out(self, pattern: Pattern, places: dict[int, list[tuple[Term, Term]]]) -> None:
         new = len(self.sources)
         self.sources.append(self._source(pattern))
+        self.widths.append(self.sources[new].bits)
         raised: set[Pattern] = set()
         for index, pairs in places.items():
             terms = self.neurons[index]

@@ -45,16 +45,18 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     parts: list[str] = []
     templates: set[str] = set()
     comments: dict[str, list[str]] = {}
-    for block in circuit.blocks:
-        parts.append(_block_rtlil(block, circuit))
-        templates.update(cell.template for cell in block.cells)
-        comments[block.name] = [*block.comment, *_carried(block, circuit)]
+    with _no_collection():
+        for block in circuit.blocks:
+            parts.append(_block_rtlil(block, circuit))
+            templates.update(cell.template for cell in block.cells)
+            comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [
         f"{port.name} carries bits {_spelled(port.positions)} of its code"
         for port in circuit.inputs
         if port.positions != tuple(range(len(port.positions)))
     ]
-    top_text, clock = _top_rtlil(circuit, registers)
+    with _no_collection():
+        top_text, clock = _top_rtlil(circuit, registers)
     verilog = _written("\n".join([*parts, top_text]), [circuit.name, *(block.name for block in circuit.blocks)])
     body = _commented(verilog, comments)
     library = "\n".join(template_text(name) for name in sorted(templates))

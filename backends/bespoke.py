@@ -36,6 +36,7 @@ from .elements import element
 from .shift_add import Plan, plan_layer
 
 ELEMENTWISE = (Relu, Clip, Requantize)
+SIGNED = ", in two's complement"
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class _Builder:
             for link in tail:
                 word, total = element(block, link, index, word, total)
             out = self._fresh(f"{block.name}_y")
-            block.comment.append(f"{out} = {total}")
+            block.comment += [f"{out} = {total}", _range_text(word)]
             block.comment.extend(_built_from(terms, texts))
             results.append(block.leave(out, word))
             self.blocks.append(block)
@@ -227,8 +228,9 @@ class _Builder:
             # `inside` names stay within the block, the word itself leaves under `name`
             lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
             block.cells.extend(lanes)
-            block.comment.append(f"{name} = {_terms_text(((first, 0, signs[0]), (second, shift, signs[1])), texts)}")
             inside = Word(source.low, source.high, bits)
+            formula = _terms_text(((first, 0, signs[0]), (second, shift, signs[1])), texts)
+            block.comment += [f"{name} = {formula}", _range_text(inside)]
             arrival.update(_levels(lanes))
             words.append(inside)
             texts.append(name)
@@ -272,7 +274,7 @@ class _Builder:
             for link in (node, *tail):
                 word, text = element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
-            block.comment.append(f"{out} = {text}")
+            block.comment += [f"{out} = {text}", _range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -349,6 +351,11 @@ def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> 
         product = names[source] if shift == 0 else f"({names[source]} << {shift})"
         parts.append(f"{'+' if sign > 0 else '-'} {product}")
     return " ".join(parts).removeprefix("+ ")
+
+
+def _range_text(word: Word) -> str:
+    """Return the exact range of *word* as a comment line."""
+    return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
 
 
 def _formula(weights: np.ndarray, bias: int, names: Sequence[str]) -> str:

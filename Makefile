@@ -51,12 +51,8 @@ tools:
 		echo '    sudo apt-get install $(PACKAGES)' >&2; exit 1; \
 	fi
 
-demo: setup  ## compile examples/breast_cancer.onnx, simulate it on both simulators, measure it, write its report
-	$(BIN)/approxhw compile examples/breast_cancer.onnx --data sklearn:breast_cancer --target printed -o $(DEMO)
-	$(BIN)/approxhw simulate $(DEMO) --simulator icarus
-	$(BIN)/approxhw simulate $(DEMO) --simulator verilator
-	$(BIN)/approxhw estimate $(DEMO) --library egfet
-	$(BIN)/approxhw report $(DEMO)
+demo: setup  ## compile examples/breast_cancer.onnx: simulated on both simulators, measured, with a report
+	$(BIN)/approxhw compile examples/breast_cancer.onnx --data sklearn:breast_cancer --target printed -o $(DEMO) --require-tools
 	@echo; echo "the report: file://$(CURDIR)/$(DEMO)/report.html"
 
 test: setup  ## run the whole test suite, the slow tests too
@@ -90,7 +86,7 @@ bench: setup  ## run every benchmark; each writes its figures to benchmarks/resu
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 fuzz: setup  ## COUNT random networks from SEED on: interpreter = Icarus = Verilator = netlist
-	$(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED)
+	$(BIN)/approxhw fuzz --count $(COUNT) --seed $(SEED)
 
 clean:  ## remove what was made, except the environment
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info

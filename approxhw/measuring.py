@@ -257,6 +257,8 @@ def estimate(
 
 
 def _vectors_file(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InvalidDataError(str(path), [Problem(str(path), "there is no such file", "check the path")])
     arrays = read_npz(path).arrays
     problems = [
         Problem(shown(name), f"an array of {array.dtype} with {array.ndim} axes", "give whole numbers, one a vector")

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import LibraryError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
@@ -31,7 +31,8 @@ def synthesise(
 ) -> Netlist:
     """Return *verilog* (source text) mapped to the cells of *library*.
 
-    ``top``: name of the top module, None to let Yosys find it. ``flatten``: dissolve the hierarchy before optimisation,
+    ``top``: name of the top module, None for the only one that no other
+    instantiates. ``flatten``: dissolve the hierarchy before optimisation,
     but for the modules in ``keep``.
     ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler, or ``smallest``, which also
     tries others (three times the work) and keeps the smallest circuit, so it is never larger. Raises
@@ -41,6 +42,9 @@ def synthesise(
     cells = load_library(library)
     _check(verilog, top, keep, recipe)
     deadline = time.monotonic() + timeout
+    if top is None:
+        top = find_top(verilog, timeout)
+        _check(verilog, top, keep, recipe)
     netlists = []
     for chosen in RECIPES[recipe]:
         left = max(deadline - time.monotonic(), 0.01)
@@ -74,13 +78,13 @@ def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str) -> N
 
 
 def _synthesise(
-    verilog: str, top: str | None, library: CellLibrary, hierarchy: str, timeout: float, recipe: Recipe
+    verilog: str, top: str, library: CellLibrary, hierarchy: str, timeout: float, recipe: Recipe
 ) -> Netlist:
     flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
     shared = shared_gates(library) if recipe.share_nands else None
     script = [
         "read_verilog source.v",
-        f"hierarchy -check -top {top}" if top else "hierarchy -check -auto-top",
+        f"hierarchy -check -top {top}",
         FRONT.format(flatten=hierarchy),
         "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
@@ -100,16 +104,16 @@ def _synthesise(
         try:
             run_yosys(folder, script, timeout)
         except ToolFailedError as error:
-            if top is not None and "not found" in error.tail:
+            if "not found" in error.tail:
                 check_top(verilog, top, timeout)
             if found := _UNSUPPORTED.search(error.tail):
                 why = f"is a register of type {found[2]} that no cell of the library can stand for: {shown(found[3])}"
                 problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
-                raise LibraryError(f"{shown(top or 'the top module')} on library {library.name}", [problem]) from None
+                raise LibraryError(f"{shown(top)} on library {library.name}", [problem]) from None
             raise
         content = json.loads((folder / "netlist.json").read_text())
         mapped = (folder / "netlist.v").read_text()
-    return netlist_from_json(content, top or _top_of(content), library, mapped)
+    return netlist_from_json(content, top, library, mapped)
 
 
 def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
@@ -131,29 +135,43 @@ def _tail_of(log: Path) -> str:
     return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
 
-def modules_of(verilog: str, timeout: float = 60.0) -> tuple[str, ...]:
-    """Return the modules that *verilog* defines; raises :class:`ToolFailedError` for what is no Verilog."""
+def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]:
+    """Return module → the modules it instantiates, for all that *verilog* defines.
+
+    Raises :class:`ToolFailedError` for what is no Verilog.
+    """
     with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
         folder = Path(name)
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
-        return tuple(sorted(json.loads((folder / "modules.json").read_text())["modules"]))
+        modules = json.loads((folder / "modules.json").read_text())["modules"]
+    return {
+        module: frozenset(cell["type"] for cell in modules[module].get("cells", {}).values())
+        for module in sorted(modules)
+    }
+
+
+def find_top(verilog: str, timeout: float) -> str:
+    """Return the module that no other one instantiates; raise :class:`OptionError` unless there is exactly one."""
+    modules = modules_of(verilog, timeout)
+    tops = sorted(set(modules) - {inner for module, inners in modules.items() for inner in inners if inner != module})
+    if len(tops) != 1:
+        why = f"no other module instantiates {_listed(tops)}" if tops else f"none stands on top of {_listed(modules)}"
+        raise OptionError("top", [Problem("top", f"the source does not tell it: {why}", "name one of them")])
+    return tops[0]
+
+
+def _listed(modules: Iterable[str]) -> str:
+    names = list(modules)
+    return ", ".join(shown(module) for module in names[:40]) or "none"
 
 
 def check_top(verilog: str, top: str, timeout: float) -> None:
     """Raise :class:`OptionError` listing the modules where *top* is none of them."""
     modules = modules_of(verilog, timeout)
     if top not in modules:
-        listed = ", ".join(shown(module) for module in modules[:40]) or "none"
-        why = f"no module {shown(top)!r} in the source; there are: {listed}"
+        why = f"no module {shown(top)!r} in the source; there are: {_listed(modules)}"
         raise OptionError("top", [Problem("top", why, "name one of them")])
-
-
-def _top_of(content: dict[str, object]) -> str:
-    modules = content["modules"]
-    assert isinstance(modules, dict)  # Yosys' own format
-    marked = [name for name, module in modules.items() if int(module.get("attributes", {}).get("top", "0"), 2)]
-    return str(marked[0] if marked else next(iter(modules)))
 
 
 def gates_of(library: CellLibrary) -> list[Cell]:

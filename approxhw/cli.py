@@ -289,7 +289,9 @@ def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
         compiled = open_design(design)
         found = compiled.estimate(library, prove=given["prove"], on_progress=terminal.progress, **common)
         terminal.estimated(found)
-        return _summary(compiled)
+        summary = _summary(compiled)
+        terminal.proofs(summary["estimate"]["proofs"])
+        return summary
     if given["prove"]:
         raise OptionError("estimate", [Problem("--prove", "is for design folders")])
     terminal.step("synthesise", 0.0)

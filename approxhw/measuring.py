@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -216,9 +217,20 @@ def _proofs(design: Design, cells: Any, timeout: float) -> list[dict[str, Any]]:
     from .backends.estimate import prove_blocks
 
     return [
-        {"module": proof.module, "input_bits": proof.input_bits, "proven": proof.proven, "seconds": proof.seconds}
+        {
+            "module": _readable(proof.module),
+            "input_bits": proof.input_bits,
+            "proven": proof.proven,
+            "seconds": proof.seconds,
+        }
         for proof in prove_blocks(design.verilog, design.top, cells, timeout=timeout)
     ]
+
+
+def _readable(module: str) -> str:
+    """Return a module's name as people write it: Yosys calls ``full_adders #(.WIDTH(2))`` ``$paramod\\full_adders\\WIDTH=…``."""
+    match = re.fullmatch(r"\$paramod\\(\w+)\\(\w+)=\d+'([01]+)", module)
+    return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
 
 
 def _safe(name: str) -> str:

@@ -82,6 +82,13 @@ class Terminal:
             f"{found.delay_ms:.3g} ms, {found.cells} cells; states from {found.states_from}"
         )
 
+    def proofs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show which blocks were proven equal to their netlists."""
+        proven = [row for row in rows if row["proven"]]
+        if rows:
+            names = ", ".join(row["module"] for row in proven)
+            self.say(f"proven by SAT: {len(proven)} of {len(rows)} modules (the others are too wide) {names}".rstrip())
+
     def ledger(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show what passes did."""
         table = Table(box=None, pad_edge=False)

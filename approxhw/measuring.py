@@ -228,7 +228,7 @@ def _proofs(design: Design, cells: Any, timeout: float) -> list[dict[str, Any]]:
 
 
 def _readable(module: str) -> str:
-    """Return a module's name as people write it: Yosys calls ``full_adders #(.WIDTH(2))`` ``$paramod\\full_adders\\WIDTH=…``."""
+    r"""Return a module's name as people write it: Yosys calls ``full_adders #(.WIDTH(2))`` ``$paramod\full_adders\WIDTH=…``."""
     match = re.fullmatch(r"\$paramod\\(\w+)\\(\w+)=\d+'([01]+)", module)
     return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
 

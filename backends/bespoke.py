@@ -33,7 +33,7 @@ from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, p
 from .comparing import match, not_negative
 from .compression import Columns, compress
 from .elements import element
-from .shift_add import Plan, plan_layer
+from .shift_add import Plan, pair_terms, plan_layer
 
 ELEMENTWISE = (Relu, Clip, Requantize)
 SIGNED = ", in two's complement"
@@ -216,21 +216,18 @@ class _Builder:
         factors: list[tuple[int, int] | None] = [(i, 1) for i in range(plan.inputs)]
         arrival: dict[str, int] = {}
         for number, source in enumerate(plan.sources[plan.inputs :]):
-            assert source.pair is not None
-            first, second, shift, sign = source.pair
-            signs = (-1, 1) if source.swapped else (1, sign)
-            factor = _common_factor(factors[first], factors[second], shift, signs)
+            terms = (first, _, first_sign), (second, shift, second_sign) = pair_terms(source)
+            factor = _common_factor(factors[first], factors[second], shift, (first_sign, second_sign))
             name = self._fresh(f"{names[factor[0]]}_x{factor[1]}" if factor else f"{layer}_shared{number}")
             factors.append(factor)
             columns = Columns(width_of(source.low, source.high))
-            columns.add(words[first], 0, signs[0])
-            columns.add(words[second], shift, signs[1])
+            columns.add(words[first], 0, first_sign)
+            columns.add(words[second], shift, second_sign)
             # `inside` names stay within the block, the word itself leaves under `name`
             lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
             block.cells.extend(lanes)
             inside = Word(source.low, source.high, bits)
-            formula = _terms_text(((first, 0, signs[0]), (second, shift, signs[1])), texts)
-            block.comment += [f"{name} = {formula}", _range_text(inside)]
+            block.comment += [f"{name} = {_terms_text(terms, texts)}", _range_text(inside)]
             arrival.update(_levels(lanes))
             words.append(inside)
             texts.append(name)

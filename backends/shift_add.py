@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .blocks import width_of
+from .blocks import Word, width_of
+from .compression import Columns, adder_counts, compress
 
 HALF_ADDER = 0.55
 """Cost of a half adder in full adders: 1.220 mm² to 2.231 mm² in the printed library, and much the same in silicon."""
@@ -68,17 +69,51 @@ def signed_digits(value: int) -> list[tuple[int, int]]:
 
 
 def plan_layer(weights: Sequence[Sequence[int]], low: Sequence[int], high: Sequence[int]) -> Plan:
-    """Return the plan of Σᵢ w[o,i]·x[i] for weights (neurons × inputs) and exact input ranges."""
+    """Return the plan of Σᵢ w[o,i]·x[i] for weights (neurons × inputs) and exact input ranges.
+
+    It never needs more adders than the plan that shares nothing.
+    """
     sources = [Source(int(a), int(b)) for a, b in zip(low, high, strict=True)]
     inputs = len(sources)
     neurons = [
         {(i, shift, sign) for i, w in enumerate(row) if sources[i].bits for shift, sign in signed_digits(int(w))}
         for row in weights
     ]
+    alone = Plan(tuple(sources), inputs, tuple(tuple(sorted(terms)) for terms in neurons))
     sharing = _Sharing(sources, neurons)
     sharing.run()
     order = [tuple(sorted(terms)) for terms in sharing.neurons]
-    return _without_unused(Plan(tuple(sharing.sources), inputs, tuple(order)))
+    shared = _without_unused(Plan(tuple(sharing.sources), inputs, tuple(order)))
+    # gains are estimates: a neuron that is nothing but a shared sum subtracted pays for its negation
+    return shared if len(shared.sources) == inputs or adders(shared) <= adders(alone) else alone
+
+
+def adders(plan: Plan) -> float:
+    """Return the adders of *plan* in full adders, biases left out."""
+    total = 0.0
+    words = [
+        Word(s.low, s.high, tuple((f"source{i}", bit) for bit in range(s.bits))) for i, s in enumerate(plan.sources)
+    ]
+    sums: list[tuple[int, int, Sequence[Term]]] = []
+    for source in plan.sources[plan.inputs :]:
+        sums.append((source.low, source.high, pair_terms(source)))
+    for terms in plan.neurons:
+        ends = [sorted((sign * words[s].low << k, sign * words[s].high << k)) for s, k, sign in terms]
+        sums.append((sum(low for low, _ in ends), sum(high for _, high in ends), terms))
+    for low, high, terms in sums:
+        columns = Columns(width_of(low, high))
+        for s, shift, sign in terms:
+            columns.add(words[s], shift, sign)
+        full, half = adder_counts(compress(columns)[0])
+        total += full + HALF_ADDER * half
+    return total
+
+
+def pair_terms(source: Source) -> tuple[Term, Term]:
+    """Return the two terms of a shared sum."""
+    assert source.pair is not None
+    first, second, shift, sign = source.pair
+    return (first, 0, -1 if source.swapped else 1), (second, shift, 1 if source.swapped else sign)
 
 
 Pattern = tuple[int, int, int, int]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import io
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from approxhw.errors import GraphError, InvalidDesignError, Problem, shown
@@ -51,25 +55,52 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
 
 
 _PARSER = threading.Lock()
+TABLES = "pyverilog.vparser.parsetab"
 
 
 def _parsed(verilog: str, subject: str) -> Any:
-    from pyverilog.vparser.parser import ParseError, VerilogParser
+    from pyverilog.vparser.parser import ParseError
 
-    # pyverilog writes its tables where it is told, and prints about them: they are kept in the cache folder, and it is quieted
-    with (
-        _PARSER,
-        _tables() as folder,
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
+    # pyverilog prints about its tables: it is quieted
+    with _PARSER, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        parser = _parser()
+        parser.lexer.reset_lineno()
         try:
-            return VerilogParser(outputdir=str(folder), debug=False).parse(verilog, debug=False)
+            return parser.parse(verilog, debug=False)
         except ParseError as error:
             raise InvalidDesignError(
                 subject,
                 [Problem("pyverilog", f"cannot read it: {shown(error)}", "give Verilog-2005 without directives")],
             ) from error
+
+
+@functools.cache
+def _parser() -> Any:
+    """Return the one parser of this process: making its tables takes a second, reading those in the cache folder a tenth."""
+    from pyverilog.vparser.parser import VerilogParser
+
+    with _tables() as folder:
+        tables = _stored_tables(folder / "parsetab.py")
+        if tables is not None:
+            sys.modules[TABLES] = tables  # where PLY looks for them; it checks that they are of this grammar
+        try:
+            return VerilogParser(outputdir=str(folder), debug=False)
+        finally:
+            sys.modules.pop(TABLES, None)
+
+
+def _stored_tables(file: Path) -> ModuleType | None:
+    """Return the tables that an earlier process kept, None where there are none or they are damaged."""
+    spec = importlib.util.spec_from_file_location(TABLES, file)
+    if spec is None or spec.loader is None:
+        return None
+    tables = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(tables)
+    except (OSError, SyntaxError, ValueError, NameError, TypeError):  # another process is writing them just now, say
+        return None
+    wanted = ("_tabversion", "_lr_method", "_lr_signature", "_lr_action", "_lr_goto", "_lr_productions")
+    return tables if all(hasattr(tables, name) for name in wanted) else None
 
 
 @contextlib.contextmanager

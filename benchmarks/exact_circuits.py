@@ -176,7 +176,7 @@ def costs(circuits: list[Circuit]) -> list[str]:
     return [
         "## Area, power, delay\n",
         "Cells of `egfet` at 1.0 V by the reference recipe (the ruler), no routing; power over the task's own training rows, 5",
-        "vectors a second. Published: exact bespoke circuits of the same data sets from the literature, through the same synthesis.",
+        "vectors a second. Published: exact bespoke circuits of these data sets from the literature, through the same synthesis.",
         f"Printed circuits burn {DENSITY[0]:.0f} to {DENSITY[1]:.0f} mW/cm² at 1 V: a check of the units. The last column is"
         " the area by the recipe",
         "`smallest`: another ruler, not to be put beside the published figures.\n",

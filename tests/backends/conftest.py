@@ -28,7 +28,7 @@ WIDE = Fixed(4096, True)
 class Making:
     """A Graph in the making: every step reads the one before."""
 
-    def __init__(self, features: int | Sequence[str], bits: int, name: str = "small") -> None:
+    def __init__(self, features: int | Sequence[str], bits: int, name: str = "tiny") -> None:
         names = tuple(f"f{i}" for i in range(features)) if isinstance(features, int) else tuple(features)
         n, self.name = len(names), name
         encoding = Encoding(bits, "round", (0.0,) * n, (1.0,) * n)
@@ -178,3 +178,10 @@ def jobs() -> Callable[..., SimulationJob]:
 def cells() -> SimpleNamespace:
     """Cells in Python: ``evaluated``, ``number``, ``templates``."""
     return SimpleNamespace(evaluated=evaluated, number=number, templates=TEMPLATES)
+
+
+@pytest.fixture(params=["icarus", "verilator"])
+def simulator(request: pytest.FixtureRequest) -> str:
+    """Each simulator in turn; one that is missing fails in CI and is a named skip elsewhere."""
+    request.getfixturevalue(request.param)
+    return str(request.param)

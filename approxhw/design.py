@@ -184,6 +184,8 @@ def _check_place(folder: Path) -> None:
         return
     if not folder.is_dir() or folder.is_symlink():
         raise _refused(folder, "it exists and is no folder")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise _refused(folder, "it holds the folder that you are in, which cannot be replaced")
     there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     if not there:
         return

@@ -8,8 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from ...errors import LibraryError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
+from ...errors import LibraryError, OptionError, OutputError, Problem, ToolFailedError, ToolTimeoutError, shown
 from ...tools import TAIL_LINES, find_yosys, run_tool
 from .cells import IDENTIFIER, Cell, CellLibrary, load_library, spell
 from .netlist import BUFFER, Netlist, netlist_from_json
@@ -111,7 +112,7 @@ def _synthesise(
                 problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
                 raise LibraryError(f"{shown(top)} on library {library.name}", [problem]) from None
             raise
-        content = json.loads((folder / "netlist.json").read_text())
+        content = _read_json(folder / "netlist.json")
         mapped = (folder / "netlist.v").read_text()
     return netlist_from_json(content, top, library, mapped)
 
@@ -131,6 +132,16 @@ def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
     return finished.output
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return what Yosys wrote: on a full disk it leaves half a file behind and calls it done."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        remedy = "free some space, or set TMPDIR to another folder"
+        why = "Yosys could not write them whole"
+        raise OutputError("synthesis", [Problem("temporary files", why, remedy)]) from error
+
+
 def _tail_of(log: Path) -> str:
     return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
@@ -144,7 +155,7 @@ def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]
         folder = Path(name)
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
-        modules = json.loads((folder / "modules.json").read_text())["modules"]
+        modules = _read_json(folder / "modules.json")["modules"]
     return {
         module: frozenset(cell["type"] for cell in modules[module].get("cells", {}).values())
         for module in sorted(modules)

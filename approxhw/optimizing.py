@@ -52,7 +52,7 @@ def optimize_file(
             keep(index, name, result, record)
 
     start = read_step(steps, from_step) if steps is not None and from_step else graph
-    result, records = run_passes(start, todo, PassContext(rows), on_step=on_step, start=from_step)
+    result, records = run_passes(start, todo, PassContext(rows, graph), on_step=on_step, start=from_step)
     write_beside(output, print_graph(result))
     return [asdict(record) for record in records]
 

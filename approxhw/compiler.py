@@ -193,7 +193,7 @@ def compile(
     design = replace(
         design,
         model=_model(model, graph),
-        pipeline=",".join(spell(item) for item in todo),
+        pipeline=target.pipeline if passes is None else ",".join(spell(item) for item in todo),
         library=target.library,
         command=command,
         ledger=ledger,

@@ -327,9 +327,25 @@ def _written(text: str, modules: Sequence[str]) -> str:
     while f"{prefix}_" in written:
         prefix += "_wire"
     written = re.sub(r"\b_(\d+)_(?!\w)", rf"{prefix}_\1", written)
+    written = _DECLARED_TWICE.sub(r"  \1 \4 \2\3;\n", written)
+    written = re.sub(r"^module (\w+)\((.*?)\);", _ports_wrapped, written, flags=re.S | re.M)
     found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
     sources = {match[1]: match[0] for match in re.finditer(r"^module \\(\w+)$.*?^end$", text, re.S | re.M)}
     return "\n\n".join(_in_order(found[module], sources[module]) for module in modules) + "\n"
+
+
+_DECLARED_TWICE = re.compile(r"^  (input|output) (\[\d+:\d+\] )?(\w+);\n  (wire|reg) (?:\[\d+:\d+\] )?\3;\n", re.M)
+
+
+def _ports_wrapped(match: re.Match[str]) -> str:
+    """Return a module's head with its ports in lines of their own where they do not fit in one: Yosys breaks anywhere."""
+    ports = ", ".join(port.strip() for port in match[2].split(","))
+    one = f"module {match[1]}({ports});"
+    if len(one) <= 110:
+        return one
+    return "\n".join(
+        [f"module {match[1]}(", *textwrap.wrap(ports, 110, initial_indent="  ", subsequent_indent="  "), ");"]
+    )
 
 
 _INSTANCE = re.compile(r"^  \w+ (?:#\(\n.*?\n  \) )?(\w+) \(\n.*?\n  \);\n", re.S | re.M)

@@ -104,7 +104,7 @@ def wrong_words(graph, seed, count=40):
 
 def test_every_word_of_random_circuits_equals_the_interpreter():
     total = 0
-    for seed in range(1, 121):
+    for seed in range(1, 201):
         compared, wrong = wrong_words(random_program(seed), seed)
         assert wrong == [], seed
         total += compared

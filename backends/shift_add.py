@@ -100,9 +100,9 @@ def adders(plan: Plan) -> float:
     for terms in plan.neurons:
         ends = [sorted((sign * words[s].low << k, sign * words[s].high << k)) for s, k, sign in terms]
         sums.append((sum(low for low, _ in ends), sum(high for _, high in ends), terms))
-    for low, high, terms in sums:
+    for low, high, summands in sums:
         columns = Columns(width_of(low, high))
-        for s, shift, sign in terms:
+        for s, shift, sign in summands:
             columns.add(words[s], shift, sign)
         full, half = adder_counts(compress(columns)[0])
         total += full + HALF_ADDER * half

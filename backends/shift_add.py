@@ -19,6 +19,10 @@ HALF_ADDER = 0.55
 """Cost of a half adder in full adders: 1.220 mm² to 2.231 mm² in the printed library, and much the same in silicon."""
 
 
+CHECKED = 1000
+"""Weights of a layer up to which the adders are counted: larger layers save a third, and counting takes its time."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A value with an exact range that terms may read: an input (``pair`` is None) or a shared sum.
@@ -71,7 +75,7 @@ def signed_digits(value: int) -> list[tuple[int, int]]:
 def plan_layer(weights: Sequence[Sequence[int]], low: Sequence[int], high: Sequence[int]) -> Plan:
     """Return the plan of Σᵢ w[o,i]·x[i] for weights (neurons × inputs) and exact input ranges.
 
-    It never needs more adders than the plan that shares nothing.
+    A plan of at most ``CHECKED`` weights never needs more adders than the one that shares nothing.
     """
     sources = [Source(int(a), int(b)) for a, b in zip(low, high, strict=True)]
     inputs = len(sources)
@@ -84,8 +88,9 @@ def plan_layer(weights: Sequence[Sequence[int]], low: Sequence[int], high: Seque
     sharing.run()
     order = [tuple(sorted(terms)) for terms in sharing.neurons]
     shared = _without_unused(Plan(tuple(sharing.sources), inputs, tuple(order)))
-    # gains are estimates: a neuron that is nothing but a shared sum subtracted pays for its negation
-    return shared if len(shared.sources) == inputs or adders(shared) <= adders(alone) else alone
+    # gains are estimates: a neuron that is nothing but a shared sum subtracted, say, pays for its negation
+    sure = len(shared.sources) == inputs or sum(map(len, weights)) > CHECKED
+    return shared if sure or adders(shared) <= adders(alone) else alone
 
 
 def adders(plan: Plan) -> float:

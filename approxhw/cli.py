@@ -142,6 +142,7 @@ def check(terminal: Terminal, model: Path) -> dict[str, Any]:
 @click.option("--passes", help="Passes instead of the pipeline's, such as fold-affine,quantize-weights{bits=6}.")
 @click.option("--input-bits", type=int, default=4, show_default=True, help="Bits of an input code.")
 @click.option("--input-code", default="round", show_default=True, help="round, or floor16 (the papers' code).")
+@click.option("--ranges", default="mse", show_default=True, help="mse or extremes: how training rows give the ends.")
 @click.option("--low", help="Lower end of the readings: one number, or one a feature.")
 @click.option("--high", help="Upper end of the readings: one number, or one a feature.")
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, 2 to 16.")
@@ -168,6 +169,7 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
     target = Printed(
         input_bits=given["input_bits"],
         input_code=given["input_code"],
+        ranges=given["ranges"],
         weight_bits=given["weight_bits"],
         hidden_bits=given["hidden_bits"],
         low=_numbers(given["low"], "--low"),

@@ -39,6 +39,7 @@ class Printed:
     hidden_bits: int | None = field(
         default=None, metadata={"help": "bits of hidden activations; full width by default"}
     )
+    ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
     low: tuple[float, ...] | None = field(
         default=None, metadata={"help": "lower end of the readings, one or one a feature"}
     )

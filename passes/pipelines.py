@@ -22,6 +22,7 @@ def printed_exact(
     hidden_bits: int | None = None,
     calibrate: bool = True,
     digit_cost: float = 0.0,
+    ranges: str = "mse",
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
 ) -> tuple[Pass, ...]:
@@ -33,7 +34,7 @@ def printed_exact(
     hidden: tuple[Pass, ...] = () if hidden_bits is None else (RequantizeHidden(bits=hidden_bits),)
     moved: tuple[Pass, ...] = (CalibrateWeights(digit_cost=digit_cost),) if calibrate else ()
     return (
-        QuantizeInputs(bits=input_bits, code=input_code, low=low, high=high),
+        QuantizeInputs(bits=input_bits, code=input_code, ranges=ranges, low=low, high=high),
         FoldAffine(),
         QuantizeWeights(bits=weight_bits),
         *hidden,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.errors import OptionError, PassError, Problem
+from approxhw.errors import OptionError, PassError, Problem, shown
 from approxhw.formats import Encoding, Fixed, Rational
 from approxhw.interpreter import as_fractions
 from approxhw.ir import Affine, Constant, Graph, Input, Node, Type, renamed_inputs
@@ -15,6 +15,13 @@ from approxhw.pipeline import PassContext
 from approxhw.rewriting import fresh_name
 
 CODES = ("round", "floor16")
+RANGES = ("mse", "extremes")
+
+CLIPPED = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
+"""Shares of the training readings that an end of the range may leave outside (``mse``)."""
+
+MOST_ROWS = 4000
+"""Training rows that ranges are looked for on: enough for the quantiles above."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,9 @@ class QuantizeInputs:
     """Turn readings into unsigned codes, and put the map from code to reading in front of the network.
 
     ``round``: nearest of 2^bits levels from *low* to *high*; ``floor16``: floor(16·x), 4 bits. *low* and *high*, one
-    for all features or one each, are the least and greatest reading of the training rows where they are not given.
+    for all features or one each, come from the training rows where they are not given: *ranges* ``extremes`` takes the least
+    and the greatest reading, ``mse`` the quantiles (of at most 5 % at either end) whose codes have the least mean squared
+    error, so that a few outliers do not coarsen the steps of all others. What lies outside saturates, and is counted.
     The map is an ``Affine``; ``fold-affine`` folds it into the first layer. An Input that has codes already is
     left alone.
     """
@@ -31,6 +40,7 @@ class QuantizeInputs:
 
     bits: int = field(default=4, metadata={"help": "width of an input code, 1 to 16"})
     code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code; 4 bits)"})
+    ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
     low: tuple[float, ...] | None = field(default=None, metadata={"help": "reading of code 0, one or one a feature"})
     high: tuple[float, ...] | None = field(default=None, metadata={"help": "reading of the top code, likewise"})
 
@@ -41,6 +51,9 @@ class QuantizeInputs:
             found.append(Problem("quantize-inputs.bits", f"{self.bits} does not lie in 1…16"))
         if self.code not in CODES:
             found.append(Problem("quantize-inputs.code", f"there is no {self.code!r}; there are {', '.join(CODES)}"))
+        if self.ranges not in RANGES:
+            why = f"there is no {shown(self.ranges)!r}; there are {', '.join(RANGES)}"
+            found.append(Problem("quantize-inputs.ranges", why))
         if self.code == "floor16" and self.bits != 4:
             why = f"floor16 makes 4-bit codes, bits is {self.bits}"
             found.append(Problem("quantize-inputs.bits", why, "say bits=4, or code=round"))
@@ -88,18 +101,48 @@ class QuantizeInputs:
         elif len(rows) and rows.shape[1] != n:
             found.append(Problem("data", f"the model reads {n} features, the data has {rows.shape[1]}"))
         ends = {}
-        for title, given, reduce in (("low", self.low, np.min), ("high", self.high, np.max)):
+        learnt = self._learnt(rows, n) if not found else (np.zeros(n), np.zeros(n))
+        for title, given, of_rows in (("low", self.low, learnt[0]), ("high", self.high, learnt[1])):
             if given is not None and len(given) not in (1, n):
                 found.append(Problem(title, f"{len(given)} numbers for {n} features", "give one, or one a feature"))
             elif given is not None:
                 ends[title] = tuple(float(v) for v in (given * n if len(given) == 1 else given))
             elif not found:
-                ends[title] = tuple(reduce(rows, axis=0).astype(np.float64).tolist())
+                ends[title] = tuple(of_rows.tolist())
         if not found and any(low > high for low, high in zip(ends["low"], ends["high"])):
             found.append(Problem("low, high", "low is greater than high for some feature"))
         if found:
             raise PassError("pass quantize-inputs", found)
         return Encoding(self.bits, "round", ends["low"], ends["high"])
+
+    def _learnt(self, rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return low and high of each feature (float64) from training rows; zeros without rows."""
+        if not len(rows):
+            return np.zeros(n), np.zeros(n)
+        if self.ranges == "extremes":
+            return rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))].astype(np.float64)
+        lows, highs = (np.quantile(chosen, shares, axis=0) for shares in (CLIPPED, [1 - share for share in CLIPPED]))
+        # the extremes are those of all rows; the first candidates, so that ties keep them
+        lows[0], highs[0] = rows.min(axis=0), rows.max(axis=0)
+        low, high = lows[0].copy(), highs[0].copy()
+        least = self._errors(chosen, low, high)
+        for _ in range(2):  # one end after the other, twice
+            for low_changes, candidates in ((True, lows), (False, highs)):
+                for candidate in candidates:
+                    a, b = (candidate, high) if low_changes else (low, candidate)
+                    error = np.where(a < b, self._errors(chosen, a, b), np.inf)
+                    better = error < least * (1 - 1e-9)
+                    least = np.where(better, error, least)
+                    low, high = np.where(better, a, low), np.where(better, b, high)
+        return low, high
+
+    def _errors(self, rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return the mean squared error that codes from *low* to *high* leave, per feature."""
+        step = np.where(high > low, high - low, 1.0) / ((1 << self.bits) - 1)
+        codes = np.clip(np.floor((rows - low) / step + 0.5), 0, (1 << self.bits) - 1)
+        errors: np.ndarray = ((low + codes * step - rows) ** 2).mean(axis=0)
+        return errors
 
     @staticmethod
     def _count(encoding: Encoding, context: PassContext) -> None:

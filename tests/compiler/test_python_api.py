@@ -96,7 +96,8 @@ def test_readings_outside_the_range_saturate_and_are_counted(mlp, rows_of, tiny,
     wild = rows.copy()
     wild[:3, 1] = 9.0
     data = (rows, classes, wild, classes)
-    design = ax.compile(mlp(tiny), data=data, output=tmp_path / "out").design
+    target = ax.Printed(ranges="extremes")
+    design = ax.compile(mlp(tiny), target=target, data=data, output=tmp_path / "out").design
     assert design.saturated == {"train": 0, "test": 3}
     assert design.warnings == ("3 test readings lie outside the range of their feature and saturate (x1)",)
     np.testing.assert_array_equal(design.rows.test[:3, 1], 15)

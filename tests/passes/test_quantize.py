@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from approxhw.dataset import Dataset
-from approxhw.errors import PassError
+from approxhw.errors import OptionError, PassError
 from approxhw.evaluation import accuracy, codes_of
 from approxhw.formats import FLOAT64, Fixed
 from approxhw.interpreter import run, run_all
@@ -55,7 +55,7 @@ def test_inputs_take_their_range_from_training_rows_and_count_what_saturates():
     train = np.array([[0.0, 5.0], [2.0, 5.0], [1.0, 5.0]])
     test = np.array([[-1.0, 5.0], [3.0, 6.0]])
     context = PassContext(Dataset(train, np.zeros(3, int), test, np.zeros(2, int)))
-    (item,) = parse_passes("quantize-inputs{bits=3}")
+    (item,) = parse_passes("quantize-inputs{bits=3,ranges=extremes}")
     after = item(graph, context)
     verify(after)
     encoding = after.input.op.encoding
@@ -72,10 +72,37 @@ def test_the_error_of_an_input_code_is_at_most_half_a_step():
     rows = rng.normal(size=(500, 4)) * [1, 10, 0.01, 3]
     graph = network([np.eye(4)], [np.zeros(4)])
     for bits in (1, 2, 3, 4, 8, 16):
-        after, _ = run_passes(graph, parse_passes(f"quantize-inputs{{bits={bits}}}"), PassContext(dataset(rows)))
+        after, _ = run_passes(graph, parse_passes(f"quantize-inputs{{bits={bits},ranges=extremes}}"), PassContext(dataset(rows)))
         reading = run_all(after, codes_of(after, rows))["x_reading"]
         step = (rows.max(0) - rows.min(0)) / (2**bits - 1)
         assert (np.abs(reading - rows).max(0) <= step / 2 * (1 + 1e-9)).all()
+
+
+def test_ranges_by_squared_error_leave_the_tail_outside():
+    """A long tail does not coarsen the steps of all other readings; the error is never larger than with the extremes."""
+    rng = np.random.default_rng(6)
+    rows = np.stack([rng.exponential(size=1000), rng.uniform(size=1000), np.full(1000, 4.0)], axis=1)
+    graph = network([np.eye(3)], [np.zeros(3)])
+    errors, ends, outside = {}, {}, {}
+    for ranges in ("mse", "extremes"):
+        context = PassContext(dataset(rows))
+        (item,) = parse_passes(f"quantize-inputs{{ranges={ranges}}}")
+        after = item(graph, context)
+        verify(after)
+        errors[ranges] = ((run_all(after, codes_of(after, rows))["x_reading"] - rows) ** 2).mean(axis=0)
+        ends[ranges] = (after.input.op.encoding.low, after.input.op.encoding.high)
+        outside[ranges] = int(context.notes[0].split(" of 3000 training readings saturate")[0])
+    assert ends["extremes"] == (tuple(rows.min(0)), tuple(rows.max(0)))
+    assert outside["extremes"] == 0
+    assert 0 < outside["mse"] < 0.05 * 2 * 2 * 1000
+    assert errors["mse"][0] < 0.8 * errors["extremes"][0]
+    assert (errors["mse"] <= errors["extremes"]).all()
+    assert (ends["mse"][0][2], ends["mse"][1][2]) == (4.0, 4.0)
+
+
+def test_an_unknown_way_to_ranges_is_refused():
+    with pytest.raises(OptionError, match="quantize-inputs.ranges: there is no 'mean'; there are mse, extremes"):
+        parse_passes("quantize-inputs{ranges=mean}")
 
 
 def test_floor16_stands_for_the_middle_of_its_cell():

@@ -133,7 +133,8 @@ def known_table(tasks: Sequence[Task]) -> list[str]:
 def range_table(tasks: Sequence[Task]) -> list[str]:
     """Return hardware accuracy at 4-bit inputs for the ways to choose the ranges."""
     ways = {
-        "training ranges": {},
+        "training rows, mse": {},
+        "training rows, extremes": {"ranges": "extremes"},
         "given, 0…0.9": {"low": (0.0,), "high": (0.9,)},
         "0…1": {"low": (0.0,), "high": (1.0,)},
     }

@@ -72,7 +72,9 @@ def test_the_error_of_an_input_code_is_at_most_half_a_step():
     rows = rng.normal(size=(500, 4)) * [1, 10, 0.01, 3]
     graph = network([np.eye(4)], [np.zeros(4)])
     for bits in (1, 2, 3, 4, 8, 16):
-        after, _ = run_passes(graph, parse_passes(f"quantize-inputs{{bits={bits},ranges=extremes}}"), PassContext(dataset(rows)))
+        after, _ = run_passes(
+            graph, parse_passes(f"quantize-inputs{{bits={bits},ranges=extremes}}"), PassContext(dataset(rows))
+        )
         reading = run_all(after, codes_of(after, rows))["x_reading"]
         step = (rows.max(0) - rows.min(0)) / (2**bits - 1)
         assert (np.abs(reading - rows).max(0) <= step / 2 * (1 + 1e-9)).all()
@@ -101,7 +103,7 @@ def test_ranges_by_squared_error_leave_the_tail_outside():
 
 
 def test_an_unknown_way_to_ranges_is_refused():
-    with pytest.raises(OptionError, match="quantize-inputs.ranges: there is no 'mean'; there are mse, extremes"):
+    with pytest.raises(OptionError, match=r"quantize-inputs\.ranges: there is no 'mean'; there are mse, extremes"):
         parse_passes("quantize-inputs{ranges=mean}")
 
 

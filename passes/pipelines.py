@@ -21,7 +21,7 @@ def printed_exact(
     weight_bits: int = 8,
     hidden_bits: int | None = None,
     calibrate: bool = True,
-    digit_cost: float = 0.0,
+    digit_cost: float = 0.02,
     ranges: str = "mse",
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,

@@ -12,10 +12,10 @@ from approxhw.pipeline import PassContext, named_pipeline, parse_passes, run_pas
 TASKS = Path(__file__).resolve().parents[2].parent / "shared" / "tasks"
 pytestmark = pytest.mark.skipif(not TASKS.is_dir(), reason="work material ../shared/tasks is not here")
 
-# float accuracy, and the most that 4-bit inputs and 8-bit weights may cost
+# float accuracy, and the most that 8-bit weights and inputs of 4 or 8 bits may cost (638 test rows of cardio: one is 0.16 %)
 NAMES = {
     "breast_cancer": (0.9561, 0.01),
-    "cardio": (0.9138, 0.02),
+    "cardio": (0.9138, 0.015),
     "pendigits": (0.9597, 0.01),
     "redwine": (0.6104, 0.01),
     "whitewine": (0.5605, 0.01),
@@ -37,7 +37,7 @@ def test_quantised_accuracy_is_near_the_float_accuracy(name):
     assert ledger[-1].test_accuracy_after >= known - loss
     assert all(record.checked_rows > 500 for record in ledger if record.kind == "exact")
     eight, _ = run_passes(graph, named_pipeline("printed-exact", input_bits=8), PassContext(data))
-    assert accuracy(eight, data.X_test, data.y_test) >= known - 0.01
+    assert accuracy(eight, data.X_test, data.y_test) >= known - loss
 
 
 @pytest.mark.parametrize(("name", "middle"), [("cardio", 0.895), ("pendigits", 0.9515), ("whitewine", 0.5143)])

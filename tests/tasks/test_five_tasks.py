@@ -10,7 +10,7 @@ import approxhw as ax
 # test rows; the area in mm² of the published exact circuit; what 4-bit inputs and 8-bit weights may cost in accuracy
 TASKS = {
     "breast_cancer": (205, None, 0.01),
-    "cardio": (638, 3560.0, 0.02),
+    "cardio": (638, 3560.0, 0.015),
     "pendigits": (3298, 7400.0, 0.01),
     "redwine": (480, 1910.0, 0.01),
     "whitewine": (1470, 3370.0, 0.01),
@@ -73,7 +73,7 @@ def test_the_hardware_is_nearly_as_accurate_as_the_model(name, compiled, shared_
     assert design.accuracy["hardware"] >= design.accuracy["onnx"] - loss
     model, data = shared_tasks / f"{name}.onnx", shared_tasks / f"{name}.npz"
     eight = ax.compile(model, data=data, target=ax.Printed(input_bits=8), output=tmp_path / "eight")
-    assert eight.accuracy["hardware"] >= eight.accuracy["onnx"] - 0.01
+    assert eight.accuracy["hardware"] >= eight.accuracy["onnx"] - loss
 
 
 def test_the_accuracy_is_that_of_what_the_circuit_says(compiled, icarus):

@@ -18,7 +18,7 @@ from approxhw.rewriting import code_constant, fit_formats
 
 _EXACT_IN_FLOAT = 1 << 52
 _STEPS = (1, 2, 4)
-_MOST_WORK = 2_000_000
+_MOST_WORK = 1_300_000
 """Most codes × rows: a few seconds a sweep. Larger networks are tried on fewer rows, and not at all on too few."""
 
 _FEWEST_ROWS = 500

@@ -30,8 +30,9 @@ def digits(tmp_path_factory):
 
 def test_it_compiles_soon_and_keeps_its_accuracy(digits):
     design, seconds = digits
-    dense = [node for node in design.design.graph.nodes if node.kind == "dense"]
-    assert [node.type.elements for node in dense] == [32, 10]
+    hidden, outputs = [node.type.elements for node in design.design.graph.nodes if node.kind == "dense"]
+    assert 16 < hidden <= 32  # neurons that nothing needs once digits have a price are dropped
+    assert outputs == 10
     assert seconds < 60  # measured in benchmarks; here only that it does not hang
     assert design.accuracy["hardware"] >= design.accuracy["onnx"] - 0.02
     assert design.accuracy["onnx"] > 0.8

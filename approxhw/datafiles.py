@@ -55,15 +55,7 @@ def read_npz(path: Path) -> Table:
                     array = _read_npy(stream, name, member.file_size, problems)
                 if array is not None:
                     arrays[name] = array
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        zlib.error,
-    ) as error:
+    except _ZIP_FAULTS as error:
         why = f"it is no whole npz file ({shown(error)})"
         raise InvalidDataError(str(path), [Problem(path.name, why, "write it with numpy.savez")]) from error
     if problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .design import write_beside
-from .errors import MismatchError
 from .formats import Fixed
 from .interpreter import run, run_all
 from .ir import Constant, Dense, Graph, Threshold
-from .measuring import idle_clock
+from .measuring import check_netlist
 from .random_graphs import random_graph
 from .rewriting import code_array, fit_formats
 from .text import print_graph
@@ -157,26 +154,8 @@ def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int
 
 def _netlist(job: Any, folder: Path, seed: int) -> int:
     """Compare the synthesised netlist of one network with the interpreter; return how many vectors were compared."""
-    from .backends.estimate import simulate_netlist, synthesise
+    from .backends.estimate import synthesise
 
     netlist = synthesise(job.verilog, job.top, "egfet", timeout=300.0)
-    name = job.outputs[0][0]
-    expected = job.expected[name]
-    lag = job.latency
-    columns = {port: np.concatenate([c, np.repeat(c[-1:], lag)]) for port, c in job.vectors.items()}
-    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
-    seen = np.broadcast_to(seen, (len(expected) + lag,))[lag:] if len(seen) == 1 else seen[lag:]
-    wrong = np.flatnonzero(seen != expected)
-    if len(wrong):
-        file = folder / f"random_{seed}_netlist.json"
-        first = int(wrong[0])
-        content = {
-            "seed": seed,
-            "graph": print_graph(random_program(seed)),
-            "vector": {port: int(column[first]) for port, column in job.vectors.items()},
-            "expected": int(expected[first]),
-            "seen": int(seen[first]),
-        }
-        write_beside(file, json.dumps(content, indent=1) + "\n")
-        raise MismatchError(f"random_{seed}: synthesised netlist", len(wrong), len(expected), file)
-    return len(expected)
+    about = {"seed": seed, "graph": print_graph(random_program(seed))}
+    return check_netlist(job, netlist, folder / f"random_{seed}_netlist.json", about)

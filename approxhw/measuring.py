@@ -105,7 +105,7 @@ def estimate_design(
     bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
     hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
     """
-    from .backends.estimate import estimate_hierarchy, estimate_netlist, load_library, simulate_netlist, synthesise
+    from .backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
 
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
@@ -113,10 +113,10 @@ def estimate_design(
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
-    idle = idle_clock(design.clock, netlist)
-    checked = _check_netlist(folder, design, lambda vectors: simulate_netlist(netlist, idle(vectors)))
+    job, _ = job_of(design, every_row=True)
+    checked = check_netlist(job, netlist, folder / "estimate" / "netlist_mismatches.json")
     rows, origin = _power_rows(design)
-    rows = idle(rows) if rows else rows
+    rows = idle_clock(design.clock, netlist)(rows) if rows else rows
     tell("power", 2, 4)
     estimate = estimate_netlist(
         netlist, vectors=rows, vectors_from=origin, frequency=frequency, started=started, recipe=recipe
@@ -158,31 +158,36 @@ def idle_clock(clock: str | None, netlist: Any) -> Callable[[Mapping[str, np.nda
     return with_clock
 
 
-def _check_netlist(
-    folder: Path, design: Design, simulate_rows: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-) -> int:
-    """Compare the synthesised netlist with the Graph on every row and vector; return how many there were."""
-    job, _ = job_of(design, every_row=True)
-    expected = job.expected[design.output]
-    vectors = dict(job.vectors)
-    lag = design.latency
-    if lag:  # the pipeline is filled by repeating the last vector
-        vectors = {name: np.concatenate([column, np.repeat(column[-1:], lag)]) for name, column in vectors.items()}
-    seen = np.asarray(simulate_rows(vectors)[design.output])[lag : lag + len(expected)]
+def check_netlist(job: SimulationJob, netlist: Any, file: Path, about: Mapping[str, Any] | None = None) -> int:
+    """Compare a synthesised netlist with what *job* expects, on all its vectors; return how many there were.
+
+    Raises :class:`MismatchError` naming *file*, which then holds at most 1000 vectors, expected and seen values, and *about*.
+    """
+    from .backends.estimate import simulate_netlist
+
+    name = job.outputs[0][0]
+    expected = job.expected[name]
+    # the pipeline is filled by repeating the last vector
+    columns = {port: np.concatenate([c, np.repeat(c[-1:], job.latency)]) for port, c in job.vectors.items()}
+    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
+    # without inputs there is one result, and it stays
+    seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
+    if seen.shape != expected.shape:
+        raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
     wrong = np.flatnonzero(seen != expected)
     if len(wrong):
-        file = folder / "estimate" / "netlist_mismatches.json"
         rows = [
             {
                 "index": int(i),
-                "inputs": {name: int(column[i]) for name, column in job.vectors.items()},
+                "inputs": {port: int(column[i]) for port, column in job.vectors.items()},
                 "expected": int(expected[i]),
                 "seen": int(seen[i]),
             }
             for i in wrong[:1000]
         ]
-        write_beside(file, json.dumps(rows, indent=1) + "\n")
-        raise MismatchError(f"{design.name}: synthesised netlist", len(wrong), len(expected), file)
+        content = {**about, "mismatches": rows} if about else rows
+        write_beside(file, json.dumps(content, indent=1) + "\n")
+        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
     return len(expected)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic import MaskedPowerOfTwo
 from .errors import InvalidDataError, Problem
 from .formats import Fixed, Rational
 from .ir import (
@@ -26,6 +27,8 @@ from .ir import (
     Reshape,
     Threshold,
     clip_codes,
+    matches,
+    product_ranges,
     ranges,
     requantize_codes,
 )
@@ -144,7 +147,7 @@ def _shared_node(node: Node, x: np.ndarray) -> np.ndarray:
     if isinstance(op, Clip):
         return clip_codes(x, op.low, op.high)
     if isinstance(op, ArgMax):
-        return np.argmax(x, axis=1).astype(np.int64)
+        return np.argmax(x, axis=1).astype(np.int64) if op.width is None else _approximate_argmax(op, op.width, x)
     if isinstance(op, Threshold):
         return (x.reshape(len(x)) > op.threshold).astype(np.int64)
     if isinstance(op, Reshape):
@@ -154,8 +157,18 @@ def _shared_node(node: Node, x: np.ndarray) -> np.ndarray:
 
 def _dense(graph: Graph, node: Node, x: np.ndarray, known: dict[str, Any]) -> np.ndarray:
     """Integer ``Dense``. Through float64 BLAS where every partial sum is exact there (a stated bound), else in integers."""
+    assert isinstance(node.op, Dense)
     weights, bias = graph.constant(node.inputs[1]), graph.constant(node.inputs[2])
     low, high = known[node.inputs[0]]
+    if node.op.arithmetic is not None and node.op.arithmetic.operand:
+        operand = graph.constant(node.inputs[3])
+        least, greatest = product_ranges(graph, node, (low, high))
+        reach = int(np.maximum(np.abs(least), np.abs(greatest)).sum(axis=1).max())
+        wide = reach + max(map(abs, bias.tolist())) >= _EXACT_IN_INT64 or x.dtype == object
+        products = _masked_sums if isinstance(node.op.arithmetic, MaskedPowerOfTwo) else _table_sums
+        number = object if wide else np.int64
+        sums = products(*(array.astype(number) for array in (x, weights, operand))) + bias
+        return _narrowed(sums, _reach(known[node.name]))
     extreme = np.maximum(np.abs(low), np.abs(high))
     reach = max((np.abs(weights.astype(object)) @ extreme + np.abs(bias.astype(object))).tolist())
     if reach < _EXACT_IN_FLOAT and x.dtype != object:
@@ -163,6 +176,36 @@ def _dense(graph: Graph, node: Node, x: np.ndarray, known: dict[str, Any]) -> np
     if reach < _EXACT_IN_INT64 and x.dtype != object:
         return x @ weights.T + bias
     return _narrowed(x.astype(object) @ weights.T.astype(object) + bias.astype(object), _reach(known[node.name]))
+
+
+def _masked_sums(x: np.ndarray, weights: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return Σᵢ w[o,i] · (x[i] & mask[o,i]) for every row: a weight is ±2^k, so that this is ±((x & mask) << k)."""
+    return np.stack([(x & mask) @ row for row, mask in zip(weights, masks, strict=True)], axis=1)
+
+
+def _table_sums(x: np.ndarray, weights: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return Σᵢ T[w[o,i] mod rows, x[i] mod columns] for every row."""
+    rows, columns = (weights % table.shape[0]).astype(np.int64), (x % table.shape[1]).astype(np.int64)
+    inputs = np.arange(x.shape[1])
+    return np.stack([table[row][inputs, columns].sum(axis=1) for row in rows], axis=1)
+
+
+def _approximate_argmax(op: ArgMax, width: int, x: np.ndarray) -> np.ndarray:
+    """Return the winner of a tree whose comparators look at chosen bits of the offset binary code only."""
+    codes = x.astype(np.int64 if width < 62 else object) + (1 << (width - 1))  # a `width`-bit code, its sign inverted
+    values = [codes[:, i] for i in range(x.shape[1])]
+    indices = [np.full(len(x), i, dtype=np.int64) for i in range(x.shape[1])]
+    comparators = iter(op.bits)
+    for pairs in matches(len(values)):
+        odd = len(values) % 2
+        winners = []
+        for left, right in pairs:
+            mask = sum(1 << position for position in next(comparators))
+            wins = ((values[right] & mask) > (values[left] & mask)).astype(bool)
+            winners.append((np.where(wins, values[right], values[left]), np.where(wins, indices[right], indices[left])))
+        last = [(values[-1], indices[-1])] if odd else []
+        values, indices = ([entry[part] for entry in winners + last] for part in (0, 1))
+    return indices[0]
 
 
 def _narrowed(x: np.ndarray, reach: int) -> np.ndarray:

@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .arithmetic import Arithmetic
+from .arithmetic import ApproximateMultiplier, Arithmetic, MaskedPowerOfTwo
 from .formats import Encoding, Fixed, Float, Format, Rational
 
 VERILOG_WORDS = frozenset(
@@ -100,7 +101,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Dense:
-    """y[o] = b[o] + Σᵢ w[o,i] · x[i], every multiply-accumulate as ``arithmetic`` says."""
+    """y[o] = b[o] + Σᵢ w[o,i] · x[i], every multiply-accumulate as ``arithmetic`` says, which may read a fourth operand."""
 
     arithmetic: Arithmetic | None = None
     """None in a float Graph."""
@@ -137,7 +138,14 @@ class Requantize:
 
 @dataclass(frozen=True)
 class ArgMax:
-    """Index of the greatest element, the lowest index of equal ones."""
+    """Index of the greatest element, the lowest index of equal ones.
+
+    Where ``width`` is given, by a tree of comparators that look at chosen ``bits`` only: values sign-extended to ``width``
+    bits, the sign inverted; comparator c reads the positions ``bits[c]`` as an unsigned number. :func:`matches` orders them.
+    """
+
+    width: int | None = None
+    bits: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ KINDS: dict[str, type] = {
 """Keyword of the text form → kind."""
 
 ARITY = {Input: 0, Constant: 0, Dense: 3, Affine: 3}
-"""Number of inputs, 1 where a kind is not listed."""
+"""Number of inputs, 1 where a kind is not listed; a ``Dense`` whose arithmetic reads an operand has one more."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +254,25 @@ class Graph:
         return 2 if isinstance(node.op, Threshold) else 0
 
 
+def arity(op: Op) -> int:
+    """Return how many inputs a Node of this *op* has."""
+    extra = isinstance(op, Dense) and op.arithmetic is not None and op.arithmetic.operand is not None
+    return ARITY.get(type(op), 1) + extra
+
+
+def matches(count: int) -> list[list[tuple[int, int]]]:
+    """Return the rounds of an argmax tree of *count* values as pairs of places.
+
+    A round matches (0, 1), (2, 3), …; its winners, then its odd last value, are the values of the next one. Comparators
+    are numbered in this order.
+    """
+    rounds = []
+    while count > 1:
+        rounds.append([(place, place + 1) for place in range(0, count - 1, 2)])
+        count = (count + 1) // 2
+    return rounds
+
+
 def rewrite(graph: Graph, change: Callable[[Node], list[Node] | None]) -> Graph:
     """Return *graph* with every Node replaced by what *change* returns (None: kept), and unread Nodes dropped."""
     nodes: list[Node] = []
@@ -314,10 +341,9 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
         return _full(1, 0), _full(1, 1)
     low, high = known[node.inputs[0]]
     if isinstance(op, Dense):
-        weights = graph.constant(node.inputs[1]).astype(object)
         bias = graph.constant(node.inputs[2]).astype(object)
-        positive, negative = np.where(weights > 0, weights, 0), np.where(weights < 0, weights, 0)
-        return bias + positive @ low + negative @ high, bias + positive @ high + negative @ low
+        least, greatest = product_ranges(graph, node, (low, high))
+        return bias + least.sum(axis=1), bias + greatest.sum(axis=1)
     if isinstance(op, Relu):
         return np.maximum(low, 0), np.maximum(high, 0)
     if isinstance(op, Clip):
@@ -330,6 +356,51 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
             [int(high[0] > op.threshold)], dtype=object
         )
     return low, high
+
+
+def product_ranges(graph: Graph, node: Node, operand: Range) -> Range:
+    """Return the lowest and highest product of every weight of a ``Dense``: two object arrays, outputs × inputs."""
+    assert isinstance(node.op, Dense)
+    low, high = operand
+    weights = graph.constant(node.inputs[1]).astype(object)
+    arithmetic = node.op.arithmetic
+    if isinstance(arithmetic, ApproximateMultiplier):
+        return _table_ranges(arithmetic, weights, graph.constant(node.inputs[3]), operand)
+    if isinstance(arithmetic, MaskedPowerOfTwo):
+        masks = graph.constant(node.inputs[3]).astype(object)
+        ends = [
+            [_masked_range(mask, int(a), int(b)) for mask, a, b in zip(row, low.tolist(), high.tolist())]
+            for row in masks.tolist()
+        ]
+        ends_array = np.array(ends, dtype=object).reshape(*weights.shape, 2)
+        first, second = weights * ends_array[..., 0], weights * ends_array[..., 1]
+    else:
+        first, second = weights * low[None, :], weights * high[None, :]
+    return np.minimum(first, second), np.maximum(first, second)
+
+
+_TRIED = 1 << 10
+
+
+@lru_cache(maxsize=1 << 16)
+def _masked_range(mask: int, low: int, high: int) -> tuple[int, int]:
+    """Return least and greatest x & mask for low ≤ x ≤ high, low ≥ 0; beyond 1024 values of x a range that holds them."""
+    if high - low < _TRIED:
+        values = [x & mask for x in range(low, high + 1)]
+        return min(values), max(values)
+    return 0, mask & ((1 << high.bit_length()) - 1)
+
+
+def _table_ranges(arithmetic: ApproximateMultiplier, weights: np.ndarray, table: np.ndarray, operand: Range) -> Range:
+    least, greatest = np.empty(weights.shape, dtype=object), np.empty(weights.shape, dtype=object)
+    rows = (weights % (1 << arithmetic.weight_bits)).astype(np.int64)
+    for i, (low, high) in enumerate(zip(operand[0].tolist(), operand[1].tolist())):
+        # one code a column: no more than all columns are ever reached
+        count = min(high - low + 1, table.shape[1])
+        columns = (np.arange(count) + low % table.shape[1]) % table.shape[1]
+        part = table[np.ix_(rows[:, i], columns)]
+        least[:, i], greatest[:, i] = part.min(axis=1), part.max(axis=1)
+    return least, greatest
 
 
 def _full(count: int, value: int) -> np.ndarray:

@@ -14,12 +14,13 @@ import numpy as np
 from .arithmetic import parse_arithmetic
 from .errors import GraphError, Problem, shown
 from .formats import Encoding, Fixed, Float, Format, parse_format
-from .ir import ARITY, KINDS, Clip, Constant, Dense, Graph, Input, Node, Op, Requantize, Threshold, Type
+from .ir import ARITY, KINDS, ArgMax, Clip, Constant, Dense, Graph, Input, Node, Op, Requantize, Threshold, Type
 
 HEADER = "axir 1"
 MAXIMUM_CHARACTERS = 1 << 28
 MAXIMUM_LINES = 100_000
 _MAXIMUM_PROBLEMS = 20
+_MOST_INPUTS = max(ARITY.values()) + 1  # masks, or a table, besides
 
 _LINE = re.compile(r"([a-z][a-z0-9_]{0,63}) : (\S{1,3000}) = ([a-z]{1,20})(?:\(([a-z0-9_, ]{0,400})\))?(?= |\Z)")
 _TYPE = re.compile(r"(\S+)\[((?:\d{1,9}(?:,\d{1,9}){0,7})?)\]\Z")
@@ -63,6 +64,8 @@ def _attributes(op: Op) -> dict[str, Any]:
         return {"multiplier": multiplier, "shift": _plain(op.shift), "offset": offset, **ends}
     if isinstance(op, Threshold):
         return {"threshold": _plain(op.threshold)}
+    if isinstance(op, ArgMax) and (op.width is not None or op.bits):
+        return {"width": _plain(op.width), "bits": [[_plain(p) for p in positions] for positions in op.bits]}
     return {}
 
 
@@ -193,8 +196,8 @@ def _parse_node(match: re.Match[str], rest: str) -> Node:
     if rest.strip() or not isinstance(attributes, dict) or not isinstance(origin, str):
         raise ValueError(f'a Node ends with {{attributes}} and @"origin", not {rest[:40] or origin!r}')
     inputs = tuple(inputs_text.split(", ")) if inputs_text else ()
-    if len(inputs) > max(ARITY.values()):
-        raise ValueError(f"{len(inputs)} inputs, no kind has more than {max(ARITY.values())}")
+    if len(inputs) > _MOST_INPUTS:
+        raise ValueError(f"{len(inputs)} inputs, no kind has more than {_MOST_INPUTS}")
     return Node(name, _parse_op(kind, attributes, type_.format), inputs, type_, origin)
 
 
@@ -241,6 +244,12 @@ def _integers(value: Any, fmt: Format) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ValueError(f"a list of integers is needed, not {shown(value)!r}")
     return tuple(_integer(v) for v in value)
+
+
+def _positions(value: Any) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        raise ValueError("bits is a list of lists of positions")
+    return tuple(tuple(_integer(position) for position in row) for row in value)
 
 
 def _texts(value: Any, fmt: Format | None = None) -> tuple[str, ...]:
@@ -311,8 +320,12 @@ _ATTRIBUTES: dict[str, dict[str, Callable[[Any, Format], Any]]] = {
         "high": _integer,
     },
     "threshold": {"threshold": _number},
+    "argmax": {
+        "width": lambda value, fmt: None if value is None else _integer(value),
+        "bits": lambda value, fmt: _positions(value),
+    },
 }
 """Kind → attribute → reader of its JSON value; kinds that are not listed have none."""
 
-_OPTIONAL = {"input": {"encoding"}, "dense": {"arithmetic"}, "clip": {"low", "high"}}
+_OPTIONAL = {"input": {"encoding"}, "dense": {"arithmetic"}, "clip": {"low", "high"}, "argmax": {"width", "bits"}}
 """Kind → attributes that may be left out."""

@@ -9,12 +9,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from .arithmetic import Exact
+from .arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from .errors import GraphError, Problem, shown
 from .formats import MAXIMUM_BITS, Encoding, Fixed, Float, Rational, fixed_for
 from .formats import RULES as ENCODING_RULES
 from .ir import (
-    ARITY,
     IDENTIFIER,
     KINDS,
     VERILOG_WORDS,
@@ -31,6 +30,7 @@ from .ir import (
     Requantize,
     Reshape,
     Threshold,
+    arity,
     range_of,
 )
 
@@ -103,7 +103,7 @@ def _order(graph: Graph, broken: frozenset[str]) -> list[Problem]:
 def _arity(graph: Graph, broken: frozenset[str]) -> list[Problem]:
     found = []
     for node in graph.nodes:
-        wanted = ARITY.get(type(node.op), 1)
+        wanted = arity(node.op)
         if len(node.inputs) != wanted:
             found.append(Problem(node.name, f"{node.kind} has {wanted} inputs, this one has {len(node.inputs)}"))
     return found
@@ -144,6 +144,8 @@ def _attribute_problems(node: Node) -> list[str]:
     elif isinstance(op, Threshold):
         if not _is_real(op.threshold):
             why.append(f"threshold {shown(op.threshold)} is no finite number")
+    elif isinstance(op, ArgMax):
+        why = _comparator_problems(op)
     elif isinstance(op, Requantize):
         several = [*op.multiplier, *op.offset, op.low, op.high]
         if not all(map(_is_code, several)):
@@ -156,6 +158,18 @@ def _attribute_problems(node: Node) -> list[str]:
             if len(values) not in (1, node.type.elements):
                 why.append(f"{title} has {len(values)} values for {node.type.elements} elements")
     return why
+
+
+def _comparator_problems(op: ArgMax) -> list[str]:
+    if op.width is None:
+        return ["comparators that look at chosen bits need a width"] if op.bits else []
+    if not _is_code(op.width) or not 1 <= op.width <= MAXIMUM_BITS:
+        return [f"width {shown(op.width)} does not lie in 1…{MAXIMUM_BITS}"]
+    return [
+        f"comparator {number} looks at {shown(list(positions))}: give ascending positions in 0…{op.width - 1}"
+        for number, positions in enumerate(op.bits)
+        if not all(_is_code(p) and 0 <= p < op.width for p in positions) or sorted(set(positions)) != list(positions)
+    ]
 
 
 def _number_name(node: Node) -> str:
@@ -204,7 +218,11 @@ def _wanted_shapes(node: Node, first: tuple[int, ...]) -> list[tuple[int, ...]]:
     op, own = node.op, node.type.shape
     if isinstance(op, Dense):
         n, m = math.prod(first), math.prod(own)
-        return [(n,), (m, n), (m,), (m,)]
+        if isinstance(op.arithmetic, ApproximateMultiplier):
+            bits = op.arithmetic
+            return [(n,), (m, n), (m,), (1 << bits.weight_bits, 1 << bits.x_bits), (m,)]
+        masks = [(m, n)] if isinstance(op.arithmetic, MaskedPowerOfTwo) else []
+        return [(n,), (m, n), (m,), *masks, (m,)]
     if isinstance(op, Affine):
         return [own, own, own, own]
     if isinstance(op, ArgMax):
@@ -238,6 +256,11 @@ def _format_problems(node: Node, operands: list[Node]) -> list[str]:
         classes = operands[0].type.elements if isinstance(op, ArgMax) else 2
         wanted = Fixed(max(1, (classes - 1).bit_length()))
         why = [] if own == wanted else [f"its format is {own}, {node.kind} of this makes {wanted}"]
+        if isinstance(op, ArgMax) and op.width is not None:
+            if not isinstance(read[0], Fixed):
+                why.append(f"comparators look at bits of codes, not of {read[0]}")
+            if len(op.bits) != classes - 1:
+                why.append(f"{classes} values need {classes - 1} comparators, it has {len(op.bits)}")
         if isinstance(op, Threshold) and isinstance(read[0], Fixed) and not _is_code(op.threshold):
             why.append(f"threshold {shown(op.threshold)} is no code (an integer)")
         return why
@@ -336,15 +359,33 @@ def _arithmetic(graph: Graph, broken: frozenset[str]) -> list[Problem]:
             if op.arithmetic is not None:
                 found.append(Problem(node.name, f"a float dense has no arithmetic, this one has {op.arithmetic}"))
             continue
-        if not isinstance(op.arithmetic, Exact):
+        if op.arithmetic is None:
             found.append(Problem(node.name, "an integer dense needs an arithmetic", 'say "exact<8>", for one'))
             continue
         weights = graph.constant(node.inputs[1])
+        if isinstance(op.arithmetic, MaskedPowerOfTwo):
+            found += [Problem(node.name, why) for why in _masked_problems(op.arithmetic, weights, operands)]
+            continue
+        x = operands[0].type.format
+        if isinstance(op.arithmetic, ApproximateMultiplier) and isinstance(x, Fixed) and x.bits > op.arithmetic.x_bits:
+            found.append(Problem(node.name, f"{op.arithmetic} reads {op.arithmetic.x_bits}-bit codes, x is {x}"))
         low, high = int(weights.min()), int(weights.max())
         if not op.arithmetic.holds(low, high):
-            remedy = f"exact<{fixed_for(min(low, -1), high).bits}> would hold them"
+            bits = fixed_for(min(low, -1), high).bits
+            remedy = f"{Exact(bits) if isinstance(op.arithmetic, Exact) else f'{bits} bits'} would hold them"
             found.append(Problem(node.name, f"weights {low}…{high} do not fit {op.arithmetic}", remedy))
     return found
+
+
+def _masked_problems(arithmetic: MaskedPowerOfTwo, weights: np.ndarray, operands: list[Node]) -> list[str]:
+    why = []
+    bad = [w for w in weights.reshape(-1).tolist() if not arithmetic.holds_weight(w)]
+    if bad:
+        why.append(f"weights of {arithmetic} are 0 or ±2^k, k ≤ {arithmetic.exponent}; it has {shown(bad[:5])}")
+    for title, node in (("x", operands[0]), ("its masks", operands[3])):
+        if isinstance(node.type.format, Fixed) and node.type.format.signed:
+            why.append(f"{title} is {node.type.format}: {arithmetic} masks unsigned codes")
+    return why
 
 
 def _ranges(graph: Graph, broken: frozenset[str]) -> list[Problem]:
@@ -358,6 +399,11 @@ def _ranges(graph: Graph, broken: frozenset[str]) -> list[Problem]:
         decides = isinstance(node.op, ArgMax | Threshold)  # their range is known even where they read real values
         if not isinstance(fmt, Fixed) or not sound or not (decides or all(name in known for name in node.inputs)):
             continue
+        if isinstance(node.op, ArgMax) and node.op.width is not None and node.inputs[0] in known:
+            low, high = known[node.inputs[0]]
+            needed = fixed_for(min(-1, *low.tolist()), max(high.tolist())).bits
+            if needed > node.op.width:
+                found.append(Problem(node.name, f"values of {needed} bits do not fit comparators of {node.op.width}"))
         low, high = known[node.name] = range_of(graph, node, known)
         lowest, highest = int(min(low.tolist())), int(max(high.tolist()))
         if lowest < fmt.low or highest > fmt.high:

@@ -68,7 +68,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
         except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
             raise
         except OSError as error:  # what the library did not expect: a full disk under temporary files, say
-            from .design import unwritable
+            from .folders import unwritable
 
             if verbose:
                 traceback.print_exc()

@@ -14,9 +14,10 @@ import numpy as np
 
 from . import __version__
 from .dataset import Dataset, load_dataset
-from .design import Design, PortInfo, Rows, check_output, read_design, unwritable, write_design
+from .design import Design, PortInfo, Rows, check_output, read_design, write_design
 from .errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from .evaluation import accuracy, predict
+from .folders import unwritable
 from .ir import Graph, Input, titled
 from .pipeline import Pass, PassContext, PassRecord, named_pipeline, run_passes, spell
 from .steps import read_step

@@ -14,21 +14,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import InvalidDesignError, OutputError, Problem, shown
+from .errors import InvalidDesignError, Problem, shown
+from .folders import beside, check_folder
 from .formats import Fixed
 from .ir import IDENTIFIER, Graph
 from .text import parse_graph, print_graph
@@ -123,7 +120,7 @@ def write_design(design: Design, folder: Path, steps: Mapping[str, str] | None =
     anything else is left alone and refused with :class:`OutputError`.
     """
     check_output(folder)
-    with _beside(folder) as part:
+    with beside(folder) as part:
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
         files["graph.axir"] = print_graph(design.graph)
@@ -170,79 +167,15 @@ def _unread(design: Design) -> list[str]:
 
 def check_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a design folder with nothing foreign in it."""
-    try:
-        _check_place(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    check_folder(folder, "a design", _ours)
 
 
-def _check_place(folder: Path) -> None:
-    if not folder.exists() and not folder.is_symlink():
-        above = next(parent for parent in folder.absolute().parents if parent.exists())
-        if not above.is_dir():
-            raise _refused(folder, f"{shown(above, 160)} is no folder")
-        return
-    if not folder.is_dir() or folder.is_symlink():
-        raise _refused(folder, "it exists and is no folder")
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise _refused(folder, "it holds the folder that you are in, which cannot be replaced")
-    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    if not there:
-        return
-    try:
-        described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-        ours = described["format"] == FORMAT and set(described["files"]) | {"design.json"}
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise _refused(folder, "it exists and was not written by approxhw")
-    foreign = [name for name in there if name not in ours and name.split("/")[0] not in LATER]
-    if foreign:
-        named = ", ".join(shown(name, 40) for name in foreign[:5]) + (", …" if len(foreign) > 5 else "")
-        raise _refused(folder, f"it is a design, but holds files that approxhw did not write: {named}")
-
-
-def _refused(folder: Path, why: str) -> OutputError:
-    return OutputError("output", [Problem(str(folder), why, "choose another folder with -o, or move that one away")])
-
-
-@contextlib.contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Give a fresh folder beside *folder*, which takes its place when all went well and is removed otherwise."""
-    part: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
-        part.chmod(0o755)
-        yield part
-        _put_in_place(part, folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _put_in_place(part: Path, folder: Path) -> None:
-    """Rename *part* to *folder*; what was there before comes back where that fails."""
-    if not folder.exists():
-        os.replace(part, folder)  # noqa: PTH105
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
-    try:
-        os.replace(folder, old)  # noqa: PTH105  (over an empty folder: atomic)
-        os.replace(part, folder)  # noqa: PTH105
-    finally:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(old, folder)  # noqa: PTH105
-
-
-def unwritable(path: Path, error: OSError) -> OutputError:
-    """Return what to tell of *path*, which *error* kept from being written."""
-    why = f"it cannot be written ({error.strerror or error})"
-    return OutputError("output", [Problem(str(path), why, "free some space or choose another folder")])
+def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
+    """Return the files of the design in *folder*, and what other commands may have added."""
+    described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+    if described["format"] != FORMAT:
+        raise ValueError(f"format {shown(described['format'])!r}")
+    return set(described["files"]) | {"design.json"}, LATER
 
 
 def read_design(folder: Path) -> Design:
@@ -378,16 +311,3 @@ def _check_rows(rows: Rows, graph: Graph) -> None:
             raise ValueError("rows.npz holds no rows of codes with one class index each")
         if len(codes) and (codes.min() < low or codes.max() > high or classes.min() < 0):
             raise ValueError("rows.npz holds codes or class indices that cannot be")
-
-
-def write_beside(path: Path, text: str) -> None:
-    """Write *text* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)  # noqa: PTH105
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise unwritable(path, error) from error

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .datafiles import read_npz
-from .design import Design, write_beside
+from .design import Design
 from .errors import InvalidDataError, MismatchError, OptionError, Problem, shown
+from .folders import write_beside
 from .interpreter import run
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .dataset import load_dataset
-from .design import write_beside
 from .errors import OptionError, OutputError, Problem
+from .folders import write_beside
 from .ir import Graph
 from .pipeline import PassContext, PassRecord, parse_passes, run_passes
 from .steps import read_graph, read_step, step_writer

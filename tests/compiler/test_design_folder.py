@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from approxhw.design import read_design, write_beside, write_design
+from approxhw.design import read_design, write_design
 from approxhw.errors import InvalidDesignError, OutputError
+from approxhw.folders import write_beside
 
 COMMANDS = (("simulate", "--simulator", "icarus"), ("estimate",), ("report",))
 
@@ -211,7 +212,7 @@ def test_write_beside_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "deep" / "text"
     write_beside(path, "one")
     with monkeypatch.context() as patch:
-        patch.setattr("approxhw.design.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(OutputError, match=r"text: it cannot be written \(No space left\)"):
             write_beside(path, "two")
     assert path.read_text() == "one"

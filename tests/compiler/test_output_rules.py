@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw import design as design_module
 from approxhw.design import read_design, write_design
 from approxhw.errors import OutputError
 
@@ -287,7 +286,7 @@ def test_the_second_rename_failing_brings_the_earlier_design_back(made, tmp_path
             raise OSError(errno.EIO, "Input/output error")
         original(source, target)
 
-    monkeypatch.setattr(design_module.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OutputError, match=r"it cannot be written \(Input/output error\)"):
         write_design(read_design(made), folder)
     assert content(tmp_path) == before

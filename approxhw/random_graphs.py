@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import Exact
+from .arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from .formats import FLOAT64, Encoding, Fixed, Rational, fixed_for
 from .ir import (
     Affine,
@@ -25,6 +25,7 @@ from .ir import (
     Reshape,
     Threshold,
     Type,
+    arity,
 )
 from .rewriting import fit_formats
 
@@ -45,7 +46,8 @@ def random_graph(
     It has 1 to *max_layers* ``Dense`` of 1 to *max_width* outputs over 1 to *max_inputs* features of *input_bits* bits
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
     layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``Reshape`` and
-    ``Requantize`` with one multiplier or one an element, negative ones too. Half of them have at most 16 input bits.
+    ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables and
+    comparators of chosen bits. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
     build = _Builder(rng)
@@ -117,6 +119,12 @@ class _Builder:
         fmt = self.last.type.format
         return replace(fmt, bits=200, signed=True) if isinstance(fmt, Fixed) and self.real is _WIDE else self.real
 
+    def fitted(self) -> Fixed:
+        """Return the narrowest format of the last value: while Nodes are added, formats are wide."""
+        fmt = fit_formats(Graph("probe", tuple(self.nodes), self.last.name))[self.last.name].type.format
+        assert isinstance(fmt, Fixed)
+        return fmt
+
     def graph(self, name: str) -> Graph:
         node = self.last
         classes = 3 if isinstance(node.op, ArgMax) and len(self.nodes) > 1 and self._classes() == 3 else 0
@@ -174,6 +182,50 @@ def _integer_input(build: _Builder, max_inputs: int, input_bits: int | None, res
 
 
 def _integer_dense(build: _Builder, name: str, m: int, bits: int) -> None:
+    """Add a ``Dense`` of any arithmetic that its operand allows."""
+    fmt, style = build.fitted(), build.rng.random()
+    if style < 0.25 and not fmt.signed:
+        _masked_dense(build, name, m, fmt)
+    elif style < 0.4 and fmt.bits <= 8:
+        _table_dense(build, name, m, min(bits, 5), fmt)
+    else:
+        _exact_dense(build, name, m, bits)
+
+
+def _masked_dense(build: _Builder, name: str, m: int, fmt: Fixed) -> None:
+    rng, x = build.rng, build.last
+    n, exponent = x.type.elements, int(rng.integers(0, 9))
+    weights = rng.choice([-1, 0, 1], (m, n), p=[0.45, 0.1, 0.45]) << rng.integers(0, exponent + 1, (m, n))
+    # as a search leaves them: nearly full, nearly empty, anything
+    top = min(fmt.bits, 60)
+    masks = rng.integers(0, 1 << top, (m, n))
+    if rng.random() < 0.6:
+        other = rng.integers(0, 1 << top, (m, n))
+        masks = masks & other if rng.random() < 0.5 else masks | other
+    bias = rng.integers(-200, 201, m)
+    w = build.add(f"{name}_weight", Constant(weights), (), (m, n), Fixed(exponent + 2, True))
+    b = build.add(f"{name}_bias", Constant(bias), (), (m,), Fixed(9, True, fmt.scale))
+    mask = build.add(f"{name}_mask", Constant(masks), (), (m, n), Fixed(max(1, top)))
+    op = Dense(MaskedPowerOfTwo(exponent))
+    build.add(f"{name}_sum", op, (x.name, w, b, mask), (m,), Fixed(400, True, fmt.scale))
+
+
+def _table_dense(build: _Builder, name: str, m: int, bits: int, fmt: Fixed) -> None:
+    rng, x = build.rng, build.last
+    n = x.type.elements
+    weights = rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), (m, n))
+    codes = [np.arange(1 << count) for count in (bits, fmt.bits)]
+    signed = [c - ((c >> (count - 1)) << count) for c, count in zip(codes, (bits, fmt.bits))]
+    table = signed[0][:, None] * (signed[1] if fmt.signed else codes[1])[None, :]
+    table = table + rng.integers(-3, 4, table.shape) * (rng.random(table.shape) < rng.random())
+    w = build.add(f"{name}_weight", Constant(weights), (), (m, n), Fixed(bits, True))
+    b = build.add(f"{name}_bias", Constant(rng.integers(-90, 91, m)), (), (m,), Fixed(8, True, fmt.scale))
+    t = build.add(f"{name}_table", Constant(table), (), table.shape, Fixed(bits + fmt.bits + 3, True))
+    op = Dense(ApproximateMultiplier(bits, fmt.bits))
+    build.add(f"{name}_sum", op, (x.name, w, b, t), (m,), Fixed(400, True, fmt.scale))
+
+
+def _exact_dense(build: _Builder, name: str, m: int, bits: int) -> None:
     rng, x = build.rng, build.last
     n, low, high = x.type.elements, -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     weights = rng.integers(low, high + 1, (m, n))
@@ -242,7 +294,18 @@ def _head(build: _Builder, threshold: Any) -> None:
             Fixed(1),
         )
     else:
-        build.follow("class_index", ArgMax(), (), Fixed(max(1, (n - 1).bit_length())))
+        build.follow("class_index", _argmax(build, n), (), Fixed(max(1, (n - 1).bit_length())))
+
+
+def _argmax(build: _Builder, n: int) -> ArgMax:
+    """Return an exact argmax, or one whose comparators look at some bits only."""
+    rng = build.rng
+    if not isinstance(build.last.type.format, Fixed) or rng.random() < 0.6:
+        return ArgMax()
+    fmt = build.fitted()
+    width = fmt.bits + (not fmt.signed) + int(rng.integers(0, 3))
+    density = rng.random()
+    return ArgMax(width, tuple(tuple(np.flatnonzero(rng.random(width) < density).tolist()) for _ in range(n - 1)))
 
 
 def _float_step(build: _Builder, name: str) -> None:
@@ -266,9 +329,11 @@ def _float_step(build: _Builder, name: str) -> None:
 def _widened(graph: Graph, rng: np.random.Generator) -> Graph:
     """Return *graph* with some formats wider than they need be, as hand-written Graphs have them."""
     nodes = []
+    # masks and tables are for codes of a certain kind and width
+    bound = {name for node in graph.nodes if arity(node.op) == 4 for name in node.inputs}
     for node in graph.nodes:
         fmt = node.type.format
-        free = isinstance(fmt, Fixed) and not isinstance(node.op, Input | ArgMax | Threshold)
+        free = isinstance(fmt, Fixed) and not isinstance(node.op, Input | ArgMax | Threshold) and node.name not in bound
         if free and isinstance(fmt, Fixed) and rng.random() < 0.5:
             extra = int(rng.integers(1, 4))
             node = replace(node, type=Type(node.type.shape, Fixed(fmt.bits + extra, True, fmt.scale, fmt.zero)))

@@ -122,7 +122,7 @@ def open_design(folder: str | Path) -> CompiledDesign:
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Seconds by step, and who wants to hear of them."""
 
     tell: Progress | None = None
@@ -130,6 +130,7 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str) -> Any:
+        """Time the block as step *name*."""
         if self.tell:
             self.tell(name, 0.0)
         started = time.perf_counter()
@@ -162,12 +163,8 @@ def compile(
     every pass; ``from_step``: start behind that step of the design that is in ``output`` already.
     Raises errors of :mod:`approxhw.errors`; nothing half-written is left.
     """
-    from .backends.bespoke import build_circuit
-    from .backends.emit import emit
-    from .backends.readback import check_emitted
-
     target = target or Printed()
-    clock = _Clock(on_progress)
+    clock = Clock(on_progress)
     with clock.step("read"):
         graph = model if isinstance(model, Graph) else read(model)
     folder = Path(output) if output is not None else Path("build") / graph.name
@@ -185,16 +182,12 @@ def compile(
         graph, start, earlier, texts = _restart(folder, from_step, todo)
     with clock.step("passes"):
         integer, records = _lowered(graph, todo, PassContext(rows, original), texts, start)
-    with clock.step("emit"):
-        emitted = emit(build_circuit(integer), registers=target.registers, header=_header(integer, model, target, todo))
-    with clock.step("read back"):
-        modules = check_emitted(emitted)
-    with clock.step("accuracy"):
-        design = _design(integer, emitted, tuple(modules), rows, reference)
-    ledger = (*earlier, *(_row(record) for record in records))
+    about = header_of(integer, model, target, [spell(item) for item in todo])
+    design = designed(integer, rows, reference, header=about, registers=target.registers, clock=clock)
+    ledger = (*earlier, *(ledger_row(record) for record in records))
     design = replace(
         design,
-        model=_model(model, graph),
+        model=model_of(model, graph),
         pipeline=target.pipeline if passes is None else ",".join(spell(item) for item in todo),
         library=target.library,
         command=command,
@@ -206,6 +199,33 @@ def compile(
     return CompiledDesign(folder, design)
 
 
+def designed(
+    graph: Graph,
+    data: Dataset | None,
+    reference: Mapping[str, float | None],
+    *,
+    header: Sequence[str] = (),
+    registers: bool = False,
+    clock: Clock | None = None,
+) -> Design:
+    """Return the Design of an integer *graph*: its circuit, emitted, and read back.
+
+    ``data``: readings and labels, whose codes and accuracies go with it. ``reference``: accuracies of the model before any
+    pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file.
+    """
+    from .backends.bespoke import build_circuit
+    from .backends.emit import emit
+    from .backends.readback import check_emitted
+
+    clock = clock or Clock()
+    with clock.step("emit"):
+        emitted = emit(build_circuit(graph), registers=registers, header=header)
+    with clock.step("read back"):
+        modules = check_emitted(emitted)
+    with clock.step("accuracy"):
+        return _design(graph, emitted, tuple(modules), data, reference)
+
+
 def _rows(graph: Graph, data: Any) -> Dataset | None:
     if data is None:
         return None
@@ -213,10 +233,20 @@ def _rows(graph: Graph, data: Any) -> Dataset | None:
 
 
 def _reference(model: Any, graph: Graph, data: Dataset | None) -> dict[str, float | None]:
-    """Return the accuracy of the model before any pass: by onnxruntime where there is a file, else by the interpreter."""
     if data is None:
         return {"train": None, "test": None}
-    splits = {"train": (data.X_train, data.y_train), "test": (data.X_test, data.y_test)}
+    return reference_accuracies(
+        model, graph, {"train": (data.X_train, data.y_train), "test": (data.X_test, data.y_test)}
+    )
+
+
+def reference_accuracies(
+    model: Any, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, float | None]:
+    """Return the accuracy of the model before any pass on each split (readings, class indices); None without rows.
+
+    onnxruntime says so where there is a file, else the interpreter.
+    """
     if isinstance(model, Graph):
         return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
     from .frontends.reference import open_reference
@@ -224,7 +254,7 @@ def _reference(model: Any, graph: Graph, data: Dataset | None) -> dict[str, floa
     try:
         session = open_reference(model)
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
-        return {"train": None, "test": None}
+        return dict.fromkeys(splits)
     return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
 
 
@@ -354,13 +384,12 @@ def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
     return {emitted.top: texts.pop(emitted.top), **texts}
 
 
-def _header(graph: Graph, model: Any, target: Printed, todo: Sequence[Pass]) -> list[str]:
+def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) -> list[str]:
     """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
-    source = _ascii(graph.source or str(_model(model, graph)["title"]))
-    spelled = ", ".join(spell(item) for item in todo)
+    source = _ascii(graph.source or str(model_of(model, graph)["title"]))
     lines = [
         f"model:  {source}",
-        *_wrapped("passes: ", spelled),
+        *_wrapped("passes: ", ", ".join(passes)),
         f"made by approxhw {__version__}, target {_name(target)}",
     ]
     return [_ascii(line) for line in lines]
@@ -384,7 +413,7 @@ def _ascii(text: str) -> str:
     )
 
 
-def _model(model: Any, graph: Graph) -> dict[str, Any]:
+def model_of(model: Any, graph: Graph) -> dict[str, Any]:
     """Return what the model was: a title and, for a file, its digest."""
     if isinstance(model, str | Path):
         path = Path(model)
@@ -392,7 +421,8 @@ def _model(model: Any, graph: Graph) -> dict[str, Any]:
     return {"title": shown(graph.source or graph.name, 120), "sha256": None}
 
 
-def _row(record: PassRecord) -> dict[str, Any]:
+def ledger_row(record: PassRecord) -> dict[str, Any]:
+    """Return a line of the ledger as plain types."""
     row = asdict(record)
     row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}
     row["notes"] = list(record.notes)

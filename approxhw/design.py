@@ -172,10 +172,15 @@ def check_output(folder: Path) -> None:
 
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     """Return the files of the design in *folder*, and what other commands may have added."""
+    return described_files(folder), LATER
+
+
+def described_files(folder: Path) -> set[str]:
+    """Return the files that ``write_design`` wrote into *folder*, by its own word; raise ``ValueError`` and the like."""
     described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
     if described["format"] != FORMAT:
         raise ValueError(f"format {shown(described['format'])!r}")
-    return set(described["files"]) | {"design.json"}, LATER
+    return set(described["files"]) | {"design.json"}
 
 
 def read_design(folder: Path) -> Design:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from approxhw.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
 from approxhw.ir import (
@@ -25,6 +26,7 @@ from approxhw.ir import (
     Reshape,
     Threshold,
     identifier,
+    matches,
     ranges,
 )
 from approxhw.rtl_templates import template_names
@@ -33,6 +35,7 @@ from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, p
 from .comparing import match, not_negative
 from .compression import Columns, compress
 from .elements import element
+from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
 
 ELEMENTWISE = (Relu, Clip, Requantize)
@@ -172,38 +175,59 @@ class _Builder:
     # Dense -----------------------------------------------------------------------------------------------------------
 
     def _dense(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        assert isinstance(node.op, Dense)
         layer = f"layer{self.layers}"
         self.layers += 1
-        weights = self.graph.constant(node.inputs[1]).astype(object)
-        bias = self.graph.constant(node.inputs[2]).astype(object)
-        plan = plan_layer(weights.tolist(), [w.low for w in x], [w.high for w in x])
         names = [self._word_name(word, f"x{i}") for i, word in enumerate(x)]
-        sources, texts, arrival = self._shared(layer, plan, list(x), names)
+        neurons, totals, arrival = self._neurons(layer, node, x, names)
         low, high = self.ranges[node.name]
         results = []
-        for index, terms in enumerate(plan.neurons):
-            block = Block(self._fresh(f"{layer}_neuron{index}"))
-            total = _formula(weights[index], bias[index], names)
+        for index, (neuron, total) in enumerate(zip(neurons, totals, strict=True)):
+            block = Block(self._fresh(f"{layer}_neuron{index}"), cells=list(neuron.cells))
             if tail and isinstance(tail[0].op, Threshold):
                 # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
                 change = -int(tail[0].op.threshold) - 1
-                moved = (low[index] + change, high[index] + change)
-                word = self._sum(block, terms, sources, int(bias[index]) + change, moved, arrival)
+                word = self._sum(block, neuron, change, (low[index] + change, high[index] + change), arrival)
                 word = not_negative(word)
                 out = self._decision(tail[0])
                 block.comment.append(f"{out} = ({total}) > {tail[0].op.threshold}")
                 results.append(block.leave(out, word))
                 self.blocks.append(block)
                 continue
-            word = self._sum(block, terms, sources, int(bias[index]), (low[index], high[index]), arrival)
+            word = self._sum(block, neuron, 0, (low[index], high[index]), arrival)
             for link in tail:
                 word, total = element(block, link, index, word, total)
             out = self._fresh(f"{block.name}_y")
             block.comment += [f"{out} = {total}", _range_text(word)]
-            block.comment.extend(_built_from(terms, texts))
+            if isinstance(node.op.arithmetic, Exact):
+                block.comment.extend(_built_from(neuron.terms, neuron.names))
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
+
+    def _neurons(
+        self, layer: str, node: Node, x: tuple[Word, ...], names: list[str]
+    ) -> tuple[list[Neuron], list[str], dict[str, int]]:
+        """Return what each neuron adds up, that sum as a formula, and when shared sums are there."""
+        assert isinstance(node.op, Dense)
+        arithmetic = node.op.arithmetic
+        weights, bias, *operand = (self.graph.constant(name).astype(object) for name in node.inputs[1:])
+        if isinstance(arithmetic, MaskedPowerOfTwo):
+            made = [
+                masked_neuron(row, masks, start, x, names)
+                for row, masks, start in zip(weights.tolist(), operand[0].tolist(), bias.tolist(), strict=True)
+            ]
+            return made, [_with_constant(_terms_text(n.terms, n.names), n.constant) for n in made], {}
+        if isinstance(arithmetic, ApproximateMultiplier):
+            made = [
+                table_neuron(arithmetic, operand[0], row, start, x, names)
+                for row, start in zip(weights.tolist(), bias.tolist(), strict=True)
+            ]
+            return made, [_with_constant(_terms_text(n.terms, n.names), n.constant) for n in made], {}
+        plan = plan_layer(weights.tolist(), [w.low for w in x], [w.high for w in x])
+        sources, texts, arrival = self._shared(layer, plan, list(x), names)
+        made = [Neuron(int(b), sources, texts, list(terms)) for terms, b in zip(plan.neurons, bias, strict=True)]
+        return made, [_formula(row, b, names) for row, b in zip(weights, bias, strict=True)], arrival
 
     def _shared(
         self, layer: str, plan: Plan, words: list[Word], names: list[str]
@@ -247,16 +271,15 @@ class _Builder:
     def _sum(
         self,
         block: Block,
-        terms: Sequence[tuple[int, int, int]],
-        sources: Sequence[Word],
-        constant: int,
+        neuron: Neuron,
+        change: int,
         interval: tuple[int, int],
         arrival: dict[str, int],
     ) -> Word:
-        """Add Σ sign · (source << shift) + constant to *block*; ``arrival``: as in :func:`compress`."""
-        columns = Columns(width_of(*interval), constant)
-        for source, shift, sign in terms:
-            columns.add(sources[source], shift, sign)
+        """Add the summands of *neuron*, its constant and *change* to *block*; ``arrival``: as in :func:`compress`."""
+        columns = Columns(width_of(*interval), neuron.constant + change)
+        for source, shift, sign in neuron.terms:
+            columns.add(neuron.sources[source], shift, sign)
         lanes, bits = compress(columns, arrival, prefix=LOCAL)
         block.cells.extend(lanes)
         return Word(interval[0], interval[1], bits)
@@ -293,19 +316,28 @@ class _Builder:
     def _argmax(self, node: Node, x: tuple[Word, ...]) -> Word:
         """Build a tree of comparisons: each keeps the greater value and its index; the left, lower index wins ties."""
         out = self._decision(node)
+        assert isinstance(node.op, ArgMax)
         block = Block(self._fresh("argmax"), [f"{out} = index of the greatest value, the lowest of equal ones"])
+        if node.op.width is not None:
+            block.comment = [
+                f"{out} = index of the winner of a tree whose comparators look at a few bits of both values"
+            ]
         block.comment += [f"  {index}: {self._word_name(word, 'constant')}" for index, word in enumerate(x)]
         entries: list[tuple[Word, tuple[Bit, ...]]] = [(word, ()) for word in x]
-        level = 0
-        while len(entries) > 1:
+        looked_at = iter(node.op.bits)
+        for level, pairs in enumerate(matches(len(x))):
             merged = []
-            for position in range(0, len(entries) - 1, 2):
-                group = f"{LOCAL}round{level}_match{position // 2}"
-                merged.append(match(block, group, entries[position], entries[position + 1]))
+            for number, (left, right) in enumerate(pairs):
+                group = f"{LOCAL}round{level}_match{number}"
+                look = None if node.op.width is None else (node.op.width, next(looked_at))
+                if look:
+                    shown = ",".join(map(str, reversed(look[1]))) or "none"
+                    block.comment.append(f"  {group.removeprefix(LOCAL)} of {look[0]}-bit values looks at bits {shown}")
+                merged.append(match(block, group, entries[left], entries[right], look))
             if len(entries) % 2:
                 word, index = entries[-1]
                 merged.append((word, (*index, 0)))
-            entries, level = merged, level + 1
+            entries = merged
         index_bits = entries[0][1]
         self.blocks.append(block)
         return block.leave(out, Word(0, len(x) - 1, index_bits))
@@ -353,6 +385,13 @@ def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> 
 def _range_text(word: Word) -> str:
     """Return the exact range of *word* as a comment line."""
     return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
+
+
+def _with_constant(text: str, constant: int) -> str:
+    """Return the sum *text* and a constant as one formula."""
+    if not text or not constant:
+        return text or str(constant)
+    return f"{text} {'+' if constant > 0 else '-'} {abs(constant)}"
 
 
 def _formula(weights: np.ndarray, bias: int, names: Sequence[str]) -> str:

@@ -50,13 +50,15 @@ class Lane:
 class Whole:
     """An instance of a template that is no row of lanes: a comparison, an OR, an adder with its carry chain.
 
-    ``inputs``, ``outputs``: port → bits, lowest first.
+    ``inputs``, ``outputs``: port → bits, lowest first. ``parameters``: (name, value, bits); the ``WIDTH`` of the first
+    input where there are none.
     """
 
     template: str
     group: str
     inputs: tuple[tuple[str, tuple[Bit, ...]], ...]
     outputs: tuple[tuple[str, tuple[Dot, ...]], ...]
+    parameters: tuple[tuple[str, int, int], ...] = ()
 
 
 Cell = Lane | Whole

@@ -26,13 +26,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def job_of(
-    design: Design, *, random: int = 1000, seed: int = 1, every_row: bool = False
+    design: Design, *, random: int = 1000, seed: int = 1, every_row: bool = False, exhaustive_bits: int = 16
 ) -> tuple[SimulationJob, dict[str, int]]:
     """Return what to simulate of *design*, and how many vectors are of which kind.
 
     The test rows come first (the training rows where there are none, or all of them with *every_row*), then every vector
-    there is (inputs of at most 16 bits together) or corner cases and *random* uniform ones. What is expected comes from
-    the interpreter.
+    there is (inputs of at most *exhaustive_bits* bits together) or corner cases and *random* uniform ones. What is
+    expected comes from the interpreter.
     """
     from .sim import SimulationJob, test_vectors
 
@@ -40,7 +40,8 @@ def job_of(
     rows = design.rows.test if len(design.rows.test) else design.rows.train
     if every_row:
         rows = np.concatenate([design.rows.test, design.rows.train])
-    vectors, counts = test_vectors(widths, design.ports_of(rows) if widths else None, seed=seed, random=random)
+    columns = design.ports_of(rows) if widths else None
+    vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
     count = sum(counts.values())
     expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
     job = SimulationJob(

@@ -123,7 +123,13 @@ def _plan(layout, genome, first, inputs, masks, weights, biases, kinds, live):  
         live[q] = False
     top, way, q = layout.shape[0] - 1, _NARROW, neurons
     for layer in range(top, -1, -1):
-        n, m, mask0, sign0, exponent0 = layout[layer, 0], layout[layer, 1], layout[layer, 3], layout[layer, 4], layout[layer, 5]
+        n, m, mask0, sign0, exponent0 = (
+            layout[layer, 0],
+            layout[layer, 1],
+            layout[layer, 3],
+            layout[layer, 4],
+            layout[layer, 5],
+        )
         q -= m
         before = q - n
         for o in range(m):
@@ -283,10 +289,7 @@ def _tree(count, comparators, flip, values, indices, rows):  # type: ignore[no-u
 @numba.njit(cache=True, nogil=True)
 def _is_exact(head, classes, genome):  # type: ignore[no-untyped-def]
     """Whether every comparator looks at every bit."""
-    for c in range(classes - 1):
-        if genome[head[1] + c] != (np.int64(1) << head[2]) - 1:
-            return False
-    return True
+    return (genome[head[1] : head[1] + classes - 1] == (np.int64(1) << head[2]) - 1).all()
 
 
 @numba.njit(cache=True, nogil=True)

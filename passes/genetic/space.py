@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -139,7 +140,11 @@ def space_of(graph: Graph) -> Space:
 
 
 def _space(
-    layers: tuple[Layer, ...], kind: int, biases: list[int] | None = None, shifts: list[int] | None = None, width: int = 0
+    layers: tuple[Layer, ...],
+    kind: int,
+    biases: list[int] | None = None,
+    shifts: list[int] | None = None,
+    width: int = 0,
 ) -> Space:
     rows, lower, upper = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     offset = 0
@@ -178,7 +183,9 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
         seen.add(node.name)
         if isinstance(node.op, Dense):
             if not isinstance(node.op.arithmetic, MaskedPowerOfTwo):
-                found.append(Problem(node.name, f"its arithmetic is {node.op.arithmetic}, not a masked power of two", _REMEDY))
+                found.append(
+                    Problem(node.name, f"its arithmetic is {node.op.arithmetic}, not a masked power of two", _REMEDY)
+                )
             shared = [name for name in node.inputs[1:] if sum(n.inputs.count(name) for n in graph.nodes) > 1]
             found += [Problem(name, "two Nodes share this constant; genes belong to one layer") for name in shared]
             exponent = getattr(node.op.arithmetic, "exponent", 0)
@@ -191,7 +198,9 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
                 found.append(Problem(node.name, "it is no QReLU: multiplier 1, offset 0, from 0 to 2^n − 1", _REMEDY))
             requantize = node.name
         elif not isinstance(node.op, Reshape):
-            found.append(Problem(node.name, f"{node.kind} has no place between the layers of a masked network", _REMEDY))
+            found.append(
+                Problem(node.name, f"{node.kind} has no place between the layers of a masked network", _REMEDY)
+            )
         node = graph[node.inputs[0]]
     fmt = graph.input.type.format
     if node is not graph.input:
@@ -202,11 +211,13 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
         found.append(Problem(graph.name, "there is no layer of masked powers of two", _REMEDY))
     if requantize:
         found.append(Problem(requantize, "it reads the input; activations stand between layers"))
-    for before, layer in zip(layers, layers[1:]):
+    for before, layer in pairwise(layers):
         if not before.hidden_bits:
             found.append(Problem(layer.dense, f"it reads {before.dense} without a QReLU between them", _REMEDY))
         elif before.hidden_bits > MOST_INPUT_BITS:
-            found.append(Problem(before.requantize, f"{before.hidden_bits} bits; at most {MOST_INPUT_BITS} are searched"))
+            found.append(
+                Problem(before.requantize, f"{before.hidden_bits} bits; at most {MOST_INPUT_BITS} are searched")
+            )
     bits_in = [fmt.bits if isinstance(fmt, Fixed) else 0, *[layer.hidden_bits for layer in layers]]
     return [replace(layer, input_bits=b) for layer, b in zip(layers, bits_in)], head, found
 
@@ -285,7 +296,9 @@ def decode(space: Space, genome: np.ndarray, graph: Graph) -> Graph:
             assert isinstance(fmt, Fixed)
             changed[name] = code_constant(name, data, fmt.scale, origin=graph[name].origin)
         mask = graph[node.inputs[3]]
-        changed[mask.name] = replace(mask, op=Constant(genes.masks[0]), type=Type(mask.type.shape, Fixed(layer.input_bits)))
+        changed[mask.name] = replace(
+            mask, op=Constant(genes.masks[0]), type=Type(mask.type.shape, Fixed(layer.input_bits))
+        )
         changed[node.name] = _wide(node)
         if genes.shift is not None:
             cut = graph[layer.requantize]

@@ -332,7 +332,7 @@ def _exact_match(cells, n, base, left, right, low, high, i, j):  # type: ignore[
         wins, below, n = _next_step(cells, n, base, a, b, wins, below, last_a, last_b)
         last_a, last_b = a, b
     merged_low, merged_high = max(low[i], low[j]), max(high[i], high[j])
-    for position in range(_width(merged_low, merged_high)):
+    for position in range(_width(merged_low, merged_high) - 1, -1, -1):  # from the top: below stand the signs
         a = _bit(left, width_i, low[i], position)
         b = _bit(right, width_j, low[j], position)
         left[position], n = _choose(cells, n, base, wins, a, b)
@@ -363,7 +363,7 @@ def _chosen_match(cells, n, base, left, right, low, high, i, j, looked_at, place
         low[i], high[i] = low[j], high[j]
         return wins, n
     merged_low, merged_high = min(low[i], low[j]), max(high[i], high[j])
-    for position in range(_width(merged_low, merged_high)):
+    for position in range(_width(merged_low, merged_high) - 1, -1, -1):  # from the top: below stand the signs
         a = _bit(left, width_i, low[i], position)
         b = _bit(right, width_j, low[j], position)
         left[position], n = _choose(cells, n, base, wins, a, b)

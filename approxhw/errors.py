@@ -105,6 +105,22 @@ class LibraryError(ProblemsError):
     exit_code = 10
 
 
+class CheckpointError(ProblemsError):
+    """A checkpoint is unreadable, or of another search than the one that is to go on."""
+
+    exit_code = 15
+
+
+class WorkersError(ApproxhwError):
+    """The workers of a search are not there, went away, or cannot be given the work."""
+
+    exit_code = 16
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what, self.remedy = what, remedy
+        super().__init__(f"{what}\n    do: {remedy}")
+
+
 class MismatchError(ApproxhwError):
     """Hardware and model disagree; ``file`` holds every vector with the expected and the seen value."""
 

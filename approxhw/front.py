@@ -370,4 +370,7 @@ def _front(described: Mapping[str, Any], members: tuple[Member, ...], genomes: n
         raise ValueError("onnx")
     if any(not isinstance(row, Mapping) for row in (*front.ledger, *front.history)):
         raise ValueError("ledger, history")
+    rows = front.data["rows"]
+    if not isinstance(rows, Mapping) or any(type(rows[split]) is not int for split in ("train", "validation", "test")):
+        raise ValueError("data: rows")
     return front

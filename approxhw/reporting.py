@@ -16,11 +16,11 @@ from .report import (
     Confusion,
     Cost,
     LayerCost,
-    LedgerRow,
     Port,
     ReportData,
     Simulation,
     layers_of,
+    ledger_row,
     write_report,
 )
 
@@ -75,7 +75,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,
-        ledger=tuple(_ledger_row(row) for row in design.ledger),
+        ledger=tuple(ledger_row(row) for row in design.ledger),
         simulations=tuple(_simulation(row) for row in verdicts(folder)),
         commands=_commands(folder, design, found),
         seconds=tuple((name, float(value)) for name, value in design.seconds.items()),
@@ -149,21 +149,6 @@ def _cost(found: Mapping[str, Any]) -> Cost:
         ),
         critical_path=tuple(found["critical_path"]),
         delay_point=found["delay_point"],
-    )
-
-
-def _ledger_row(row: Mapping[str, Any]) -> LedgerRow:
-    return LedgerRow(
-        name=row["name"],
-        kind=row["kind"],
-        options=row["spelled"].removeprefix(row["name"]).strip("{}"),
-        accuracy_before=row["test_accuracy_before"],
-        accuracy_after=row["test_accuracy_after"],
-        nonzero_weights=row["weights"],
-        accumulator_bits=row["accumulator_bits"],
-        seconds=row["seconds"],
-        checked_rows=row["checked_rows"],
-        notes=tuple(row["notes"]),
     )
 
 

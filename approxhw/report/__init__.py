@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page a design."""
+"""The HTML reports: one self-contained page a design, and one a front."""
 
 from .data import (
     Accuracy,
@@ -10,7 +10,9 @@ from .data import (
     Port,
     ReportData,
     Simulation,
+    ledger_row,
 )
+from .front_page import render_front, write_front_page
 from .layers import layers_of
 from .page import render, write_report
 
@@ -25,6 +27,9 @@ __all__ = [
     "ReportData",
     "Simulation",
     "layers_of",
+    "ledger_row",
     "render",
+    "render_front",
+    "write_front_page",
     "write_report",
 ]

@@ -6,7 +6,9 @@ model and data files; the page escapes all of it. Fractions of 1 are shown as pe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,22 @@ class LedgerRow:
     checked_rows: int = 0
     """Rows on which the outputs before and after were compared, and equal."""
     notes: tuple[str, ...] = ()
+
+
+def ledger_row(row: Mapping[str, Any]) -> LedgerRow:
+    """Return what the page shows of one line of a ledger (``approxhw.pipeline.PassRecord``, as plain types)."""
+    return LedgerRow(
+        name=row["name"],
+        kind=row["kind"],
+        options=row["spelled"].removeprefix(row["name"]).strip("{}"),
+        accuracy_before=row["test_accuracy_before"],
+        accuracy_after=row["test_accuracy_after"],
+        nonzero_weights=row["weights"],
+        accumulator_bits=row["accumulator_bits"],
+        seconds=row["seconds"],
+        checked_rows=row["checked_rows"],
+        notes=tuple(row["notes"]),
+    )
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,19 @@ CLASSES_IN_TABLE = 24
 """More classes than this, and the confusion matrix becomes a list of its greatest confusions."""
 
 
-def render(data: ReportData) -> str:
-    """Return the page as text. Every text in *data* is untrusted: it is cut, made printable, and escaped."""
+def environment() -> Any:
+    """Return the Jinja environment of all pages: every text is cut, made printable, and escaped."""
     import jinja2  # only reports need it, and it costs a tenth of the time that importing approxhw may take
 
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         short=shown,
         sig=figures.significant,
         plain=figures.plain,
@@ -41,34 +41,47 @@ def render(data: ReportData) -> str:
         seconds=figures.seconds,
         scaled=figures.scaled,
     )
-    environment.globals.update(
+    made.globals.update(
         points=figures.points,
         area_scale=figures.area_scale,
         power_scale=figures.power_scale,
         delay_scale=figures.delay_scale,
         share=_share,
     )
+    return made
+
+
+def render(data: ReportData) -> str:
+    """Return the page as text. Every text in *data* is untrusted."""
     by_layer = data.cost.by_layer if data.cost else ()
-    return environment.get_template("page.html").render(
-        data=data,
-        cost=data.cost,
-        name_length=NAME,
-        drawing=draw(data.layers, data.inputs, data.labels),
-        hardware=_hardware_accuracy(data),
-        float_test=data.accuracy[0].test if data.accuracy else None,
-        mismatches=sum(s.mismatches for s in data.simulations),
-        confusions=_worst(data.confusion, data) if data.confusion else (),
-        label=lambda index: data.labels[index] if index < len(data.labels) else index,
-        in_table=len(data.confusion.counts) <= CLASSES_IN_TABLE if data.confusion else False,
-        hierarchy_area=sum(layer.area_mm2 for layer in by_layer),
-        hierarchy_power=sum(layer.power_mw or 0 for layer in by_layer),
-        hierarchy_cells=sum(layer.cells or 0 for layer in by_layer),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            data=data,
+            cost=data.cost,
+            name_length=NAME,
+            drawing=draw(data.layers, data.inputs, data.labels),
+            hardware=_hardware_accuracy(data),
+            float_test=data.accuracy[0].test if data.accuracy else None,
+            mismatches=sum(s.mismatches for s in data.simulations),
+            confusions=_worst(data.confusion, data) if data.confusion else (),
+            label=lambda index: data.labels[index] if index < len(data.labels) else index,
+            in_table=len(data.confusion.counts) <= CLASSES_IN_TABLE if data.confusion else False,
+            hierarchy_area=sum(layer.area_mm2 for layer in by_layer),
+            hierarchy_power=sum(layer.power_mw or 0 for layer in by_layer),
+            hierarchy_cells=sum(layer.cells or 0 for layer in by_layer),
+        )
     )
 
 
 def write_report(path: Path, data: ReportData) -> None:
     """Write the page of *data* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
-    text = render(data)
+    write_page(path, render(data))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write *text* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
     beside = None
     try:
         handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -83,7 +96,8 @@ def write_report(path: Path, data: ReportData) -> None:
         raise OutputError("report", [Problem(str(path), why, "name a folder that exists and has room")]) from error
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Return the text of a file beside this one."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 

@@ -46,6 +46,6 @@ def _unary(source: Any, target: Any, method: str) -> Any:
 
 
 add16, mul16, and16 = (_binary(types.int16, name) for name in ("add", "mul", "and_"))
-add32, mul32, and32, xor32 = (_binary(types.int32, name) for name in ("add", "mul", "and_", "xor"))
+add32, sub32, mul32, and32, xor32 = (_binary(types.int32, name) for name in ("add", "sub", "mul", "and_", "xor"))
 shr16, shr32 = _binary(types.int16, "ashr"), _binary(types.int32, "ashr")
 extend, truncate = _unary(types.int16, types.int32, "sext"), _unary(types.int32, types.int16, "trunc")

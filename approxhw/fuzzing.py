@@ -16,6 +16,7 @@ from .measuring import check_netlist
 from .random_graphs import random_graph
 from .rewriting import code_array, fit_formats
 from .text import print_graph
+from .verifier import problems
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,7 +68,8 @@ def _on_edge(graph: Graph, rows: np.ndarray) -> Graph:
             bias = graph[node.inputs[2]]
             moved = code_array(graph.constant(bias.name).astype(object) - middle)
             nodes = tuple(replace(n, op=Constant(moved)) if n is bias else n for n in graph.nodes)
-            graph = fit_formats(replace(graph, nodes=nodes), widen_only=True)
+            edged = fit_formats(replace(graph, nodes=nodes), widen_only=True)
+            graph = graph if problems(edged) else edged  # masks, tables and comparators are for certain codes only
     return graph
 
 

@@ -9,7 +9,8 @@ from . import logic
 from .cells import Cell, CellLibrary
 
 # The front end of every recipe. `-norom` and `memory`: case tables and arrays become gates and registers, not macros;
-# `tribuf`: a driver that lets go stays one, to be refused, and is not optimised as if it were a don't-care.
+# `tribuf`: a driver that lets go stays one, to be refused, and is not optimised as if it were a don't-care;
+# `simplemap`: the last `opt` may share gates behind a new word-wide multiplexer.
 FRONT = """proc -norom
 {flatten}
 tribuf
@@ -21,6 +22,7 @@ share
 opt -full
 techmap
 opt -full
+simplemap t:$mux
 setundef -undriven -zero
 """
 _RESYNTHESIS = (

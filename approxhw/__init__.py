@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ir import Graph
     from .measuring import estimate
     from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
+    from .tabulating import tabulate
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOMES = {
     "parse_passes": "pipeline",
     "read": "compiler",
     "run_passes": "pipeline",
+    "tabulate": "tabulating",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "parse_passes",
     "read",
     "run_passes",
+    "tabulate",
 ]
 
 

@@ -181,7 +181,7 @@ def compile(
     if from_step is not None:
         graph, start, earlier, texts = _restart(folder, from_step, todo)
     with clock.step("passes"):
-        integer, records = _lowered(graph, todo, PassContext(rows, original), texts, start)
+        integer, records = _lowered(graph, todo, _context(rows, original, target.library), texts, start)
     about = header_of(integer, model, target, [spell(item) for item in todo])
     design = designed(integer, rows, reference, header=about, registers=target.registers, clock=clock)
     ledger = (*earlier, *(ledger_row(record) for record in records))
@@ -224,6 +224,14 @@ def designed(
         modules = check_emitted(emitted)
     with clock.step("accuracy"):
         return _design(graph, emitted, tuple(modules), data, reference)
+
+
+def _context(rows: Dataset | None, model: Graph, library: str) -> PassContext:
+    """Return what passes may look at, with the synthesis that they cannot reach themselves."""
+    from .measuring import circuit_area
+    from .tabulating import tabulate_verilog
+
+    return PassContext(rows, model, tabulate=tabulate_verilog, area=lambda graph: circuit_area(graph, library))
 
 
 def _rows(graph: Graph, data: Any) -> Dataset | None:

@@ -16,6 +16,7 @@ from .design import Design
 from .errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from .folders import write_beside
 from .interpreter import run
+from .ir import Graph
 
 if TYPE_CHECKING:
     from .backends.estimate import Estimate
@@ -191,6 +192,16 @@ def check_netlist(job: SimulationJob, netlist: Any, file: Path, about: Mapping[s
         write_beside(file, json.dumps(content, indent=1) + "\n")
         raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
     return len(expected)
+
+
+def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float = 600.0) -> float:
+    """Return the synthesised area, in mm², of the bespoke circuit of an integer *graph*."""
+    from .backends.bespoke import build_circuit
+    from .backends.emit import emit
+    from .backends.estimate import synthesise
+
+    emitted = emit(build_circuit(graph))
+    return synthesise(emitted.verilog, emitted.top, library, timeout=timeout).area()
 
 
 def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:

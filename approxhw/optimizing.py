@@ -11,8 +11,10 @@ from .dataset import load_dataset
 from .errors import OptionError, OutputError, Problem
 from .folders import write_beside
 from .ir import Graph
+from .measuring import circuit_area
 from .pipeline import PassContext, PassRecord, parse_passes, run_passes
 from .steps import read_graph, read_step, step_writer
+from .tabulating import tabulate_verilog
 from .text import print_graph
 
 
@@ -52,7 +54,8 @@ def optimize_file(
             keep(index, name, result, record)
 
     start = read_step(steps, from_step) if steps is not None and from_step else graph
-    result, records = run_passes(start, todo, PassContext(rows, graph), on_step=on_step, start=from_step)
+    context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area)
+    result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
     write_beside(output, print_graph(result))
     return [asdict(record) for record in records]
 

@@ -18,6 +18,7 @@ from .evaluation import accuracy, codes_of
 from .formats import Fixed
 from .interpreter import run
 from .ir import Dense, Graph, ranges
+from .multipliers import ProductTable, Stated
 from .options import OptionInfo, options_of, parse_calls, read_options, spell_call, suggestion
 from .verifier import problems
 
@@ -35,11 +36,15 @@ class PassContext:
     """What passes may look at besides the Graph: rows (training rows only), and a place for notes in the ledger.
 
     ``model``: the Graph before any pass, whose outputs a calibrating pass may hold its own against; ``run_passes`` sets it.
+    ``tabulate``: reads a multiplier in Verilog, ``area``: mm² of a Graph's circuit; callables of those who run passes, as
+    passes know no synthesis.
     """
 
     data: Dataset | None = None
     model: Graph | None = None
     notes: list[str] = field(default_factory=list)
+    tabulate: Callable[[Path, Stated], ProductTable] | None = None
+    area: Callable[[Graph], float] | None = None
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""

@@ -1,4 +1,4 @@
-"""What a neuron adds up, by arithmetic: masked inputs shifted to their power of two, or products looked up in a table."""
+"""What a neuron adds up, by arithmetic: masked inputs shifted to their power of two, or the products of a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.arithmetic import ApproximateMultiplier
 
 from .blocks import LOCAL, Bit, Cell, Dot, Whole, Word, inverted, width_of
-from .shift_add import Term
+from .shift_add import Term, signed_digits
 
 
 @dataclass
@@ -54,10 +54,18 @@ def table_neuron(
     x: Sequence[Word],
     names: Sequence[str],
 ) -> Neuron:
-    """Return the neuron bias + Σ T[wᵢ, xᵢ]: one look-up a product, of nothing but the bits that its row depends on."""
+    """Return the neuron bias + Σ T[wᵢ, xᵢ].
+
+    A row that is a sum over the bits of x, as those of array multipliers are, becomes masked summands; any other one is
+    looked up, by nothing but the bits that it depends on.
+    """
     neuron = Neuron(bias)
     for number, (weight, word, name) in enumerate(zip(weights, x, names, strict=True)):
         row = table[int(weight) % (1 << arithmetic.weight_bits)].tolist()
+        parts = _by_bit(row, word)
+        if parts is not None:
+            _add_bits(neuron, parts, word, name)
+            continue
         values = _by_code(row, word)
         low, high = min(values), max(values)
         if low == high:
@@ -75,6 +83,34 @@ def _by_code(row: Sequence[int], word: Word) -> list[int]:
         code = pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern
         values.append(row[min(max(code, word.low), word.high) % len(row)])
     return values
+
+
+def _by_bit(row: Sequence[int], word: Word) -> list[int] | None:
+    """Return the product at 0 and what each bit of *word* adds to it; None where the product is no such sum."""
+    width = len(word.bits)
+    codes = [pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern for pattern in range(1 << width)]
+    values = [row[code % len(row)] for code in codes]
+    parts = [values[1 << place] - values[0] for place in range(width)]
+    for pattern, code in enumerate(codes):
+        total = sum(part for place, part in enumerate(parts) if pattern >> place & 1)
+        if word.low <= code <= word.high and values[pattern] != values[0] + total:
+            return None
+    return [values[0], *parts]
+
+
+def _add_bits(neuron: Neuron, parts: Sequence[int], word: Word, name: str) -> None:
+    """Add parts[0] + Σ bitᵢ · parts[i + 1]: summands ±((x & mask) << k), one for every k and sign of a signed digit."""
+    neuron.constant += parts[0]
+    masks: dict[tuple[int, int], int] = {}
+    for place, part in enumerate(parts[1:]):
+        for shift, sign in signed_digits(part):
+            masks[shift - place, sign] = masks.get((shift - place, sign), 0) | 1 << place
+    for (shift, sign), mask in sorted(masks.items()):
+        below = (mask & -mask).bit_length() - 1 if shift < 0 else 0
+        bits = tuple(bit if mask >> place & 1 else 0 for place, bit in enumerate(word.bits))[below : mask.bit_length()]
+        whole = mask == (1 << len(word.bits)) - 1 and not word.signed
+        text = name if whole else f"({name} & {len(word.bits)}'b{mask:0{len(word.bits)}b})"
+        neuron.add(Word(0, mask >> below, bits), f"({text} >> {below})" if below else text, shift + below, sign)
 
 
 def _looked_up(neuron: Neuron, group: str, values: list[int], low: int, high: int, word: Word) -> Word:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,11 +24,15 @@ from .emit import Emitted
 
 @dataclass(frozen=True)
 class ModulePort:
-    """A port: its direction (``input``, ``output``, ``inout``) and bits; None where a parameter decides the width."""
+    """A port: its direction (``input``, ``output``, ``inout``) and bits; None where a parameter decides the width.
+
+    ``signed``: whether it is declared so.
+    """
 
     name: str
     direction: str
     bits: int | None
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,10 @@ def _module(module: Any) -> ModuleInfo:
             for part in item.list:
                 if isinstance(part, ast.Input | ast.Output | ast.Inout):
                     declared[part.name] = _port(part)
+                elif part.name in declared and getattr(
+                    part, "signed", False
+                ):  # wire signed [7:0] a, behind input [7:0] a
+                    declared[part.name] = replace(declared[part.name], signed=True)
         elif isinstance(item, ast.InstanceList):
             instances.extend((instance.module, instance.name) for instance in item.instances)
     return ModuleInfo(module.name, tuple(declared[name] for name in order), tuple(instances))
@@ -144,11 +152,12 @@ def _port(part: Any) -> ModulePort:
     from pyverilog.vparser import ast
 
     direction = {ast.Input: "input", ast.Output: "output"}.get(type(part), "inout")
+    signed = bool(getattr(part, "signed", False))
     if part.width is None:
-        return ModulePort(part.name, direction, 1)
+        return ModulePort(part.name, direction, 1, signed)
     ends = [end.value for end in (part.width.msb, part.width.lsb) if isinstance(end, ast.IntConst)]
     bits = abs(int(ends[0]) - int(ends[1])) + 1 if len(ends) == 2 else None
-    return ModulePort(part.name, direction, bits)
+    return ModulePort(part.name, direction, bits, signed)
 
 
 def check_emitted(emitted: Emitted) -> dict[str, ModuleInfo]:

@@ -95,7 +95,7 @@ def test_named_pipeline_takes_options_by_value():
     ("text", "message"),
     [
         ("fold-afine", "fold-afine: there is no pass or pipeline of this name; did you mean 'fold-affine'?"),
-        ("zzz", "there is no pass or pipeline of this name; there are calibrate-weights, center-logits, drop-constant"),
+        ("zzz", "there is no pass or pipeline of this name; there are approximate-"),
         ("quantize-weights{bit=8}", "quantize-weights.bit: quantize-weights has no such option; did you mean 'bits'?"),
         ("fold-affine{bits=8}", "fold-affine.bits: fold-affine has no options"),
         ("quantize-weights{bits=eight}", "quantize-weights.bits: 'eight' is no integer"),

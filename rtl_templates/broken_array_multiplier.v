@@ -1,0 +1,38 @@
+// y = a * b by an array of carry-save cells with some left out; a is signed, b unsigned. Row i adds a * b[i]: the cells of
+// columns i + j < VERTICAL and of rows i < HORIZONTAL are not there. Source: Mahdiani et al., IEEE TCAS I, 2010.
+module broken_array_multiplier #(
+  parameter A_BITS     = 8,
+  parameter B_BITS     = 4,
+  parameter VERTICAL   = 0,
+  parameter HORIZONTAL = 0
+) (
+  input  wire [A_BITS-1:0]        a,
+  input  wire [B_BITS-1:0]        b,
+  output wire [A_BITS+B_BITS-1:0] y
+);
+  genvar i;
+  generate
+    for (i = 0; i < B_BITS; i = i + 1) begin : row
+      wire [A_BITS-1:0] bits;  // of a * b[i], in columns i and up
+      wire [A_BITS+B_BITS-1:0] product;
+      wire [A_BITS+B_BITS-1:0] sum;
+      wire [A_BITS+B_BITS-1:0] carry;  // sum + carry: rows 0 to i
+      if (i < HORIZONTAL) begin : above
+        assign bits = a & {A_BITS{b[i]}} & {A_BITS{1'b0}};
+      end else if (i < VERTICAL) begin : cut
+        assign bits = a & {A_BITS{b[i]}} & ({A_BITS{1'b1}} << (VERTICAL - i));
+      end else begin : whole
+        assign bits = a & {A_BITS{b[i]}};
+      end
+      assign product = {{B_BITS{bits[A_BITS-1]}}, bits} << i;
+      if (i == 0) begin : first
+        assign sum   = product;
+        assign carry = {(A_BITS+B_BITS){1'b0}};
+      end else begin : further
+        assign sum   = row[i-1].sum ^ row[i-1].carry ^ product;
+        assign carry = ((row[i-1].sum & row[i-1].carry) | (product & (row[i-1].sum | row[i-1].carry))) << 1;
+      end
+    end
+  endgenerate
+  assign y = row[B_BITS-1].sum + row[B_BITS-1].carry;
+endmodule

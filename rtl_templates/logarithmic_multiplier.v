@@ -1,0 +1,54 @@
+// y = a * b by adding binary logarithms, log2(1 + f) taken as f; a is signed (its sign is put aside), b unsigned.
+// Source: Mitchell, Computer Multiplication and Division Using Binary Logarithms, IRE Transactions, 1962.
+module logarithmic_multiplier #(
+  parameter A_BITS = 8,
+  parameter B_BITS = 4
+) (
+  input  wire [A_BITS-1:0]        a,
+  input  wire [B_BITS-1:0]        b,
+  output wire [A_BITS+B_BITS-1:0] y
+);
+  localparam BITS = A_BITS + B_BITS;  // of the product, at most 30
+  localparam LOG  = 5;                // bits of a sum of two logarithms, two and a carry
+  wire [A_BITS-1:0] magnitude;
+  assign magnitude = (a ^ {A_BITS{a[A_BITS-1]}}) + {{(A_BITS-1){1'b0}}, a[A_BITS-1]};
+  genvar i;
+  generate
+    // the highest 1 wins: its place is the logarithm; shifted to the top it is the 1 of 1 + f
+    for (i = 0; i < A_BITS; i = i + 1) begin : of_a
+      wire [LOG-1:0]  place;
+      wire [BITS-1:0] mantissa;
+      if (i == 0) begin : lowest
+        assign place    = {LOG{1'b0}};
+        assign mantissa = {{(BITS-1){1'b0}}, magnitude[0]} << (BITS - 1);
+      end else begin : higher
+        assign place    = magnitude[i] ? i : of_a[i-1].place;
+        assign mantissa = magnitude[i] ? {{B_BITS{1'b0}}, magnitude} << (BITS - 1 - i) : of_a[i-1].mantissa;
+      end
+    end
+    for (i = 0; i < B_BITS; i = i + 1) begin : of_b
+      wire [LOG-1:0]  place;
+      wire [BITS-1:0] mantissa;
+      if (i == 0) begin : lowest
+        assign place    = {LOG{1'b0}};
+        assign mantissa = {{(BITS-1){1'b0}}, b[0]} << (BITS - 1);
+      end else begin : higher
+        assign place    = b[i] ? i : of_b[i-1].place;
+        assign mantissa = b[i] ? {{A_BITS{1'b0}}, b} << (BITS - 1 - i) : of_b[i-1].mantissa;
+      end
+    end
+  endgenerate
+  wire [LOG+BITS-2:0] log_a;
+  wire [LOG+BITS-2:0] log_b;
+  wire [LOG+BITS-2:0] log_y;  // 2 + the logarithm of the product, and its fraction
+  assign log_a = {of_a[A_BITS-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_a[A_BITS-1].mantissa};
+  assign log_b = {of_b[B_BITS-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_b[B_BITS-1].mantissa};
+  assign log_y = log_a + log_b;
+  wire [BITS-1:0] product;
+  wire            zero;
+  wire            negative;
+  assign product  = {1'b1, log_y[BITS-2:0]} >> (BITS + 1 - log_y[LOG+BITS-2:BITS-1]);
+  assign zero     = ~(|a & |b);
+  assign negative = a[A_BITS-1] & ~zero;
+  assign y = ((product & {BITS{~zero}}) ^ {BITS{negative}}) + {{(BITS-1){1'b0}}, negative};
+endmodule

@@ -1,0 +1,33 @@
+// y = CORRECTION + a * b without the partial-product bits a[j] * b[i] of columns i + j < COLUMNS; a is signed, b unsigned.
+// CORRECTION: the mean of what is left out. Source: Schulte and Swartzlander, VLSI Signal Processing VI, 1993.
+module truncated_multiplier #(
+  parameter A_BITS  = 8,
+  parameter B_BITS  = 4,
+  parameter COLUMNS = 0,
+  parameter [A_BITS+B_BITS-1:0] CORRECTION = 0
+) (
+  input  wire [A_BITS-1:0]        a,
+  input  wire [B_BITS-1:0]        b,
+  output wire [A_BITS+B_BITS-1:0] y
+);
+  genvar i;
+  generate
+    for (i = 0; i < B_BITS; i = i + 1) begin : row
+      wire [A_BITS-1:0] bits;  // of a * b[i], in columns i and up
+      wire [A_BITS+B_BITS-1:0] product;
+      wire [A_BITS+B_BITS-1:0] sum;  // of rows 0 to i
+      if (i < COLUMNS) begin : cut
+        assign bits = a & {A_BITS{b[i]}} & ({A_BITS{1'b1}} << (COLUMNS - i));
+      end else begin : whole
+        assign bits = a & {A_BITS{b[i]}};
+      end
+      assign product = {{B_BITS{bits[A_BITS-1]}}, bits} << i;
+      if (i == 0) begin : first
+        assign sum = CORRECTION + product;
+      end else begin : further
+        assign sum = row[i-1].sum + product;
+      end
+    end
+  endgenerate
+  assign y = row[B_BITS-1].sum;
+endmodule

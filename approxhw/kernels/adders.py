@@ -8,8 +8,12 @@ inputs, I + 1 + 2c and I + 2 + 2c the first and second output of cell c.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 FULL, HALF, HALF_ONE, MASK, SATURATE, ANY, CHOOSE, COMPARE = range(8)
 """Kinds of cells. FULL, HALF (a + b) and HALF_ONE (a + b + 1) make a sum and a carry, the others one bit."""
@@ -39,7 +43,17 @@ FEATURES = 16
 """Columns of :func:`count`."""
 
 
-@numba.njit(cache=True, nogil=True)
+@intrinsic  # type: ignore[misc]
+def _lowest(context: Any, bits: Any) -> Any:
+    """Return the position of the lowest 1 of *bits*, an int64 other than 0."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
+
+    return types.int64(types.int64), code
+
+
+@numba.njit("void(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _cell(cells, n, kind, a, b, c):  # type: ignore[no-untyped-def]
     cells[n, 0] = kind
     cells[n, 1] = a
@@ -47,7 +61,7 @@ def _cell(cells, n, kind, a, b, c):  # type: ignore[no-untyped-def]
     cells[n, 3] = c
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
 def _half(cells, n, base, a, b):  # type: ignore[no-untyped-def]
     """Return sum and carry of a + b, and the number of cells."""
     if a < 2:
@@ -62,7 +76,7 @@ def _half(cells, n, base, a, b):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
 def _half_one(cells, n, base, a, b):  # type: ignore[no-untyped-def]
     """Return sum and carry of a + b + 1, and the number of cells."""
     if a < 2:
@@ -77,7 +91,7 @@ def _half_one(cells, n, base, a, b):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _full(cells, n, base, a, b, c):  # type: ignore[no-untyped-def]
     """Return sum and carry of a + b + c, and the number of cells."""
     if a < 2:
@@ -96,7 +110,7 @@ def _full(cells, n, base, a, b, c):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _and(cells, n, base, kind, a, b):  # type: ignore[no-untyped-def]
     """Return a AND b, and the number of cells; a OR b is ``_and`` of the inverted bits, inverted."""
     if a < 2:
@@ -111,7 +125,7 @@ def _and(cells, n, base, kind, a, b):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _choose(cells, n, base, s, a, b):  # type: ignore[no-untyped-def]
     """Return s ? b : a, and the number of cells."""
     if a == b or s == 0:
@@ -135,7 +149,7 @@ def _choose(cells, n, base, s, a, b):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _step(cells, n, base, a, b, below):  # type: ignore[no-untyped-def]
     """Return whether a, followed by lower bits, is greater than b: the majority of a, not b and *below*."""
     b ^= 1
@@ -158,7 +172,7 @@ def _step(cells, n, base, a, b, below):  # type: ignore[no-untyped-def]
     return 2 * (base + 2 * n), n + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("i8(i8, i8)", cache=True, nogil=True)
 def _width(low, high):  # type: ignore[no-untyped-def]
     """Return the bits that hold *low* … *high*, a sign bit only where *low* < 0."""
     bits = 0
@@ -175,7 +189,7 @@ def _width(low, high):  # type: ignore[no-untyped-def]
     return 1 + max(bits, least)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 2)(i8, i8, i8, i8)", cache=True, nogil=True)
 def _masked_range(mask, low, high, full):  # type: ignore[no-untyped-def]
     """Return least and greatest x & mask for low ≤ x ≤ high; *full*: all ones, as long as any x."""
     if low == 0 and high & (high + 1) == 0:
@@ -198,105 +212,100 @@ def _masked_range(mask, low, high, full):  # type: ignore[no-untyped-def]
     return least, greatest
 
 
-@numba.njit(cache=True, nogil=True)
-def _compress(cells, n, base, columns, counts, width, constant, bits):  # type: ignore[no-untyped-def]
-    """Sum *columns* (62 × capacity literals, *counts* of them used) and *constant* modulo 2^width into *bits*.
+@numba.njit("i8(i4[:, ::1], i8, i8, i8[:, ::1], i8[::1], i8, i8, i8[:, ::1], i8)", cache=True, nogil=True)
+def _compress(cells, n, base, columns, counts, width, constant, words, word):  # type: ignore[no-untyped-def]
+    """Sum *columns* (62 × capacity literals, *counts* of them used) and *constant* modulo 2^width into a word.
 
     Returns the number of cells; *counts* are 0 afterwards. Column by column as ``approxhw.backends.compression``.
     """
     rows = False
     carry = 0
     for column in range(width):
-        here = columns[column]
         first, last = 0, counts[column]  # a queue: bits are taken in front, sums put behind
         counts[column] = 0
+        above = column + 1
+        waiting = counts[above]
         one = (constant >> column) & 1
-        above = column + 1 < width
         if one and last > 0 and last % 2 == 0 and (rows or last != 2):
-            total, over, n = _half_one(cells, n, base, here[0], here[1])
-            here[last] = total
-            first, last = 2, last + 1
-            if above:
-                columns[column + 1, counts[column + 1]] = over
-                counts[column + 1] += 1
-            one = 0
+            total, over, n = _half_one(cells, n, base, columns[column, 0], columns[column, 1])
+            columns[column, last] = total
+            columns[above, waiting] = over
+            first, last, waiting, one = 2, last + 1, waiting + 1, 0
         most = 2 if rows or one else 3
         while last - first > most:
-            total, over, n = _full(cells, n, base, here[first], here[first + 1], here[first + 2])
-            here[last] = total
-            first, last = first + 3, last + 1
-            if above:
-                columns[column + 1, counts[column + 1]] = over
-                counts[column + 1] += 1
+            a, b, c = columns[column, first], columns[column, first + 1], columns[column, first + 2]
+            total, over, n = _full(cells, n, base, a, b, c)
+            columns[column, last] = total
+            columns[above, waiting] = over
+            first, last, waiting = first + 3, last + 1, waiting + 1
         left = last - first
         if rows or left >= 2:
-            a = here[first] if left > 0 else one
-            b = here[first + 1] if left > 1 else (one if left == 1 else 0)
+            a = columns[column, first] if left > 0 else one
+            b = columns[column, first + 1] if left > 1 else (one if left == 1 else 0)
             if left == 3:
-                carry = here[first + 2]
+                carry = columns[column, first + 2]
             elif left == 2 and one:
                 carry = 1
-            bits[column], carry, n = _full(cells, n, base, a, b, carry)
+            words[word, column], carry, n = _full(cells, n, base, a, b, carry)
             rows = True
         elif left == 0:
-            bits[column] = one
+            words[word, column] = one
         elif one:
-            bits[column] = here[first] ^ 1
-            if above:
-                columns[column + 1, counts[column + 1]] = here[first]
-                counts[column + 1] += 1
+            words[word, column] = columns[column, first] ^ 1
+            columns[above, waiting] = columns[column, first]
+            waiting += 1
         else:
-            bits[column] = here[first]
+            words[word, column] = columns[column, first]
+        counts[above] = waiting
+    counts[width] = 0
     return n
 
 
-@numba.njit(cache=True, nogil=True)
-def _bit(bits, width, low, position):  # type: ignore[no-untyped-def]
+@numba.njit("i8(i8[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
+def _bit(words, word, width, low, position):  # type: ignore[no-untyped-def]
     """Return the bit at *position* of a word of *width* bits, extended by its sign where *low* < 0."""
     if position < width:
-        return bits[position]
-    return bits[width - 1] if low < 0 else 0
+        return words[word, position]
+    return words[word, width - 1] if low < 0 else 0
 
 
-@numba.njit(cache=True, nogil=True)
-def _activation(cells, n, base, bits, low, high, shift, hidden):  # type: ignore[no-untyped-def]
-    """Turn *bits*, of a sum from *low* to *high*, into those of its QReLU of *hidden* bits: min(max(sum >> shift, 0), …).
+@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
+def _activation(cells, n, base, words, word, low, high, shift, hidden):  # type: ignore[no-untyped-def]
+    """Turn a word, a sum from *low* to *high*, into its QReLU of *hidden* bits: min(max(sum >> shift, 0), 2^hidden − 1).
 
     Returns the range of the result and the number of cells.
     """
     width = _width(low, high)
     top = (1 << hidden) - 1
-    sign = bits[width - 1] if low < 0 else 0
+    sign = words[word, width - 1] if low < 0 else 0
     shift = min(shift, COLUMNS)
     low >>= shift
     high >>= shift
-    if low >= top:
+    if high > top and low >= top:
         for i in range(hidden):
-            bits[i] = 1
+            words[word, i] = 1
         return top, top, n
     if high <= 0:
         return 0, 0, n
-    for i in range(min(width - shift, COLUMNS)):
-        bits[i] = bits[i + shift]
+    for i in range(width - shift):
+        words[word, i] = words[word, i + shift]
     width = _width(low, high)
-    value = width - 1 if low < 0 else width
     if high > top:
-        over = 0  # the inverted OR of the bits above, built as an AND of inverted bits
-        over = 1
-        for i in range(hidden, value):
-            over, n = _and(cells, n, base, ANY, over, bits[i] ^ 1)
+        over = 1  # the inverted OR of the bits above, built as an AND of inverted bits
+        for i in range(hidden, width - 1 if low < 0 else width):
+            over, n = _and(cells, n, base, ANY, over, words[word, i] ^ 1)
         for i in range(hidden):
-            bit, n = _and(cells, n, base, SATURATE, over, bits[i] ^ 1)
-            bits[i] = bit ^ 1
+            bit, n = _and(cells, n, base, SATURATE, over, words[word, i] ^ 1)
+            words[word, i] = bit ^ 1
         high = top
     if low < 0:
         for i in range(_width(0, high)):
-            bits[i], n = _and(cells, n, base, MASK, sign ^ 1, bits[i])
+            words[word, i], n = _and(cells, n, base, MASK, sign ^ 1, words[word, i])
         low = 0
     return low, high, n
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
 def _next_step(cells, n, base, a, b, wins, below, last_a, last_b):  # type: ignore[no-untyped-def]
     """Add one more place to a comparison; return whether a side wins now and before, and the number of cells.
 
@@ -308,72 +317,67 @@ def _next_step(cells, n, base, a, b, wins, below, last_a, last_b):  # type: igno
     return above, wins, n
 
 
-@numba.njit(cache=True, nogil=True)
-def _exact_match(cells, n, base, left, right, low, high, i, j):  # type: ignore[no-untyped-def]
-    """Let entries *i* (left) and *j* (right) of an exact argmax meet: return whether j wins, and the number of cells.
+@numba.njit("void(i8[:, ::1], i8[::1], i8[::1], i8, i8)", cache=True, nogil=True)
+def _move(words, low, high, source, target):  # type: ignore[no-untyped-def]
+    """Let word *source*, its range with it, stand at *target* too."""
+    for position in range(_width(low[source], high[source])):
+        words[target, position] = words[source, position]
+    low[target], high[target] = low[source], high[source]
 
-    The winner's bits and range replace those of entry *i* (*left* is its row of bits).
+
+@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8[:, ::1], i8[::1], i8[::1], i8, i8, i8, i8)", cache=True, nogil=True)
+def _match(cells, n, base, words, low, high, i, j, looked_at, places):  # type: ignore[no-untyped-def]
+    """Let words *i* and *j* of an argmax meet, j wins where it is greater; return whether it wins, and the number of cells.
+
+    The winner's bits and range replace those of word *i*. *places*: 0 for an exact comparator; else the width of the offset
+    binary codes of which it looks at the bit set *looked_at*.
     """
-    if low[j] > high[i]:
-        left[:] = right
-        low[i], high[i] = low[j], high[j]
-        return 1, n
-    if high[j] <= low[i]:
-        return 0, n
-    width_i, width_j = _width(low[i], high[i]), _width(low[j], high[j])
-    signed = low[i] < 0 or low[j] < 0
-    width = max(width_i, width_j) + (1 if signed and not (low[i] < 0 and low[j] < 0) else 0)
-    wins, below, last_a, last_b = 0, 0, -1, -1
-    for position in range(width):
-        a = _bit(right, width_j, low[j], position)
-        b = _bit(left, width_i, low[i], position)
-        if signed and position == width - 1:
-            a, b = a ^ 1, b ^ 1
-        wins, below, n = _next_step(cells, n, base, a, b, wins, below, last_a, last_b)
-        last_a, last_b = a, b
-    merged_low, merged_high = max(low[i], low[j]), max(high[i], high[j])
-    for position in range(_width(merged_low, merged_high) - 1, -1, -1):  # from the top: below stand the signs
-        a = _bit(left, width_i, low[i], position)
-        b = _bit(right, width_j, low[j], position)
-        left[position], n = _choose(cells, n, base, wins, a, b)
-    low[i], high[i] = merged_low, merged_high
-    return wins, n
-
-
-@numba.njit(cache=True, nogil=True)
-def _chosen_match(cells, n, base, left, right, low, high, i, j, looked_at, places):  # type: ignore[no-untyped-def]
-    """As :func:`_exact_match`, by a comparator that looks at the bit set *looked_at* of *places*-bit offset binary codes."""
     width_i, width_j = _width(low[i], high[i]), _width(low[j], high[j])
     wins, below, last_a, last_b = 0, 0, -1, -1
-    for position in range(places):
-        if not (looked_at >> position) & 1:
-            continue
-        a = _bit(right, width_j, low[j], position)
-        b = _bit(left, width_i, low[i], position)
-        if position == places - 1:
+    if places:
+        width = places
+        inverts = True
+    else:
+        if low[j] > high[i]:
+            _move(words, low, high, j, i)
+            return 1, n
+        if high[j] <= low[i]:
+            return 0, n
+        inverts = low[i] < 0 or low[j] < 0
+        width = max(width_i, width_j) + (1 if inverts and (low[i] >= 0 or low[j] >= 0) else 0)
+        looked_at = (1 << width) - 1
+    while looked_at:
+        position = _lowest(looked_at)
+        looked_at &= looked_at - 1
+        a = _bit(words, j, width_j, low[j], position)
+        b = _bit(words, i, width_i, low[i], position)
+        if inverts and position == width - 1:
             a, b = a ^ 1, b ^ 1
-        if a == b:
-            continue
-        wins, below, n = _next_step(cells, n, base, a, b, wins, below, last_a, last_b)
-        last_a, last_b = a, b
+        if a != b:
+            wins, below, n = _next_step(cells, n, base, a, b, wins, below, last_a, last_b)
+            last_a, last_b = a, b
     if wins == 0:
         return wins, n
     if wins == 1:
-        left[:] = right
-        low[i], high[i] = low[j], high[j]
+        _move(words, low, high, j, i)
         return wins, n
-    merged_low, merged_high = min(low[i], low[j]), max(high[i], high[j])
-    for position in range(_width(merged_low, merged_high) - 1, -1, -1):  # from the top: below stand the signs
-        a = _bit(left, width_i, low[i], position)
-        b = _bit(right, width_j, low[j], position)
-        left[position], n = _choose(cells, n, base, wins, a, b)
-    low[i], high[i] = merged_low, merged_high
+    least, greatest = min(low[i], low[j]) if places else max(low[i], low[j]), max(high[i], high[j])
+    for position in range(_width(least, greatest) - 1, -1, -1):  # from the top: below stand the signs
+        a = _bit(words, i, width_i, low[i], position)
+        b = _bit(words, j, width_j, low[j], position)
+        words[i, position], n = _choose(cells, n, base, wins, a, b)
+    low[i], high[i] = least, greatest
     return wins, n
 
 
-@numba.njit(cache=True, nogil=True)
-def _argmax(cells, n, base, head, genome, bits, low, high, index, count):  # type: ignore[no-untyped-def]
-    """Build the tree of an argmax of the words *bits* (count × 62): return the bits of the index that *index[0]* holds."""
+@numba.njit(
+    "UniTuple(i8, 2)(i4[:, ::1], i8, i8, Array(i8, 1, 'C', True), Array(i4, 1, 'C', True),"
+    " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8)",
+    cache=True,
+    nogil=True,
+)
+def _argmax(cells, n, base, head, genome, words, low, high, index, count):  # type: ignore[no-untyped-def]
+    """Build the tree of an argmax of *count* words: return how many bits of the index *index[0]* holds, and the cells."""
     offset, places = head[1], head[2]
     exact = True
     for c in range(count - 1):
@@ -382,32 +386,31 @@ def _argmax(cells, n, base, head, genome, bits, low, high, index, count):  # typ
     while entries > 1:
         for pair in range(entries // 2):
             i, j = 2 * pair, 2 * pair + 1
-            if exact:
-                wins, n = _exact_match(cells, n, base, bits[i], bits[j], low, high, i, j)
-            else:
-                looked_at = np.int64(genome[offset + comparator])
-                wins, n = _chosen_match(cells, n, base, bits[i], bits[j], low, high, i, j, looked_at, places)
+            looked_at = np.int64(genome[offset + comparator])
             comparator += 1
+            wins, n = _match(cells, n, base, words, low, high, i, j, looked_at, 0 if exact else places)
             for k in range(level):
-                index[i, k], n = _choose(cells, n, base, wins, index[i, k], index[j, k])
-            index[i, level] = wins
+                index[pair, k], n = _choose(cells, n, base, wins, index[i, k], index[j, k])
+            index[pair, level] = wins
             if pair:
-                bits[pair] = bits[i]
-                low[pair], high[pair] = low[i], high[i]
-                index[pair] = index[i]
+                _move(words, low, high, i, pair)
         if entries % 2:
-            last, entries = entries - 1, entries // 2 + 1
-            bits[entries - 1] = bits[last]
-            low[entries - 1], high[entries - 1] = low[last], high[last]
-            index[entries - 1] = index[last]
-            index[entries - 1, level] = 0
-        else:
-            entries //= 2
+            pair = entries // 2
+            _move(words, low, high, entries - 1, pair)
+            for k in range(level):
+                index[pair, k] = index[entries - 1, k]
+            index[pair, level] = 0
+        entries = (entries + 1) // 2
         level += 1
     return level, n
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(
+    "i8(i4[:, ::1], i8, i8, Array(i8, 2, 'C', True), Array(i8, 1, 'C', True), Array(i4, 1, 'C', True), i8,"
+    " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])",
+    cache=True,
+    nogil=True,
+)
 def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, out_low, out_high, columns, counts):  # type: ignore[no-untyped-def]
     """Build the neurons of layer *number* that something reads, from *words* (inputs × 62) to *out*; return the cells."""
     inputs, outputs, input_bits = layout[number, 0], layout[number, 1], layout[number, 2]
@@ -419,13 +422,15 @@ def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, 
         if not last:
             following = layout[number + 1, 3]
             for reader in range(layout[number + 1, 1]):
-                read = read or genome[following + reader * outputs + o] != 0
+                if genome[following + reader * outputs + o]:
+                    read = True
+                    break
         if not read:
             continue
         constant = np.int64(genome[biases + o])
         if last and head[0] == 1:
             constant -= 1
-        least, greatest = constant, constant
+        least, greatest, highest = constant, constant, 0
         for i in range(inputs):
             place = o * inputs + i
             mask = np.int64(genome[masks + place]) & full
@@ -438,34 +443,34 @@ def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, 
                 least, greatest = least - (above << exponent), greatest - (below << exponent)
             else:
                 least, greatest = least + (below << exponent), greatest + (above << exponent)
-            bits = words[i]
-            width = _width(low[i], high[i])
-            for position in range(width):
-                if not (mask >> position) & 1:
-                    continue
-                bit = bits[position]
+            mask &= (1 << _width(low[i], high[i])) - 1
+            while mask:
+                position = _lowest(mask)
+                mask &= mask - 1
+                bit = words[i, position]
                 column = position + exponent
+                highest = max(highest, column)
                 if negative:
                     bit ^= 1
                     constant -= 1 << column
                 if bit < 2:
-                    constant += np.int64(bit) << column
+                    constant += bit << column
                 else:
                     columns[column, counts[column]] = bit
                     counts[column] += 1
         width = _width(least, greatest)
-        n = _compress(cells, n, base, columns, counts, width, constant, out[o])
-        for column in range(width, COLUMNS):
+        n = _compress(cells, n, base, columns, counts, width, constant, out, o)
+        for column in range(width + 1, highest + 1):
             counts[column] = 0
         if layout[number, 7] >= 0:
             shift = np.int64(genome[layout[number, 7]])
-            out_low[o], out_high[o], n = _activation(cells, n, base, out[o], least, greatest, shift, layout[number, 8])
+            out_low[o], out_high[o], n = _activation(cells, n, base, out, o, least, greatest, shift, layout[number, 8])
         else:
             out_low[o], out_high[o] = least, greatest
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit("void(u1[::1], i8)", cache=True, nogil=True)
 def _read(used, literal):  # type: ignore[no-untyped-def]
     used[literal >> 1] |= 1 << (literal & 1)
 
@@ -522,7 +527,7 @@ def count(layout, head, genomes, cells, columns, counts, words, ranges, index, u
                 words[0, i, position] = 2 * variable
                 variable += 1
             ranges[0, 0, i], ranges[0, 1, i] = 0, (1 << layout[0, 2]) - 1
-        n = 0
+        n = np.int64(0)
         for number in range(layout.shape[0]):
             a, b = number % 2, 1 - number % 2
             n = _layer(
@@ -558,10 +563,10 @@ def scratch(layout: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, ...]:
     variables = 1 + int(layout[0, 0] * layout[0, 2]) + 2 * most
     return (
         np.zeros((most, 4), np.int32),
-        np.zeros((COLUMNS, 3 * inputs + 8), np.int32),
-        np.zeros(COLUMNS, np.int64),
-        np.zeros((2, values, max(COLUMNS + 2, bits)), np.int32),
+        np.zeros((COLUMNS + 1, 3 * inputs + 8), np.int64),
+        np.zeros(COLUMNS + 1, np.int64),
+        np.zeros((2, values, max(COLUMNS + 2, bits)), np.int64),
         np.zeros((2, 2, values), np.int64),
-        np.zeros((values, max(1, int(outputs).bit_length())), np.int32),
+        np.zeros((values, max(1, int(outputs).bit_length())), np.int64),
         np.zeros(variables, np.uint8),
     )

@@ -1,0 +1,457 @@
+"""Quantisation-aware training of masked power-of-two networks: exact integers forward, straight-through backward, Adam.
+
+The forward pass is the integer network itself, its whole numbers held in float64 (exact below 2^53). Only +, −, ×, ÷, square
+roots and floor are used, in a fixed order, with an exponential and a logarithm made of them: no library function whose last bit
+depends on the machine. One seed therefore gives one result wherever floating point is IEEE 754 and nothing fuses × and +.
+
+A *latent* is an array like a genome (``passes/genetic/space.py``), of float64: real-valued weights stand where the genome has
+exponents, real-valued biases and the shift where it has its own; what else there is is unused.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+EPOCHS, BATCH, KEEP_LOSS, MOVE_SHIFTS, SEED = range(5)
+"""Places in the array of whole settings (int64): ``KEEP_LOSS`` 1: the least loss is kept, 0: the fewest errors;
+``MOVE_SHIFTS``: epochs after which shifts may move."""
+
+RATE, LAST_RATE, L1, JITTER, LEAK, SMOOTHING, TEMPERATURE_RATE = range(7)
+"""Places in the array of real settings (float64)."""
+
+_MAGIC = 6755399441055744.0  # 1.5 · 2^52: adding it leaves the nearest integer in the low bits
+_LOG2E = 1.4426950408889634
+_LN2 = 0.6931471805599453
+_LANES = 8
+
+
+@numba.njit(cache=True, nogil=True)
+def _exponentials(x, bits, result, count):  # type: ignore[no-untyped-def]
+    """Fill *result* with e^x for the first *count* of *x* (−700…0, clipped); *bits*: scratch, float64."""
+    words = bits.view(np.int64)
+    for r in range(count):
+        y = max(x[r], -700.0) * _LOG2E
+        bits[r] = y + _MAGIC
+        f = (y - (bits[r] - _MAGIC)) * _LN2
+        p = 1.0 + f * (1.0 / 9.0) * (1.0 + f * 0.1)
+        p = 1.0 + f * 0.125 * p
+        p = 1.0 + f * (1.0 / 7.0) * p
+        p = 1.0 + f * (1.0 / 6.0) * p
+        p = 1.0 + f * 0.2 * p
+        p = 1.0 + f * 0.25 * p
+        p = 1.0 + f * (1.0 / 3.0) * p
+        p = 1.0 + f * 0.5 * p
+        result[r] = 1.0 + f * p
+    for r in range(count):
+        words[r] = (words[r] + 1023) << 52  # the integer is the exponent of a power of two
+    for r in range(count):
+        result[r] *= bits[r]
+
+
+@numba.njit(cache=True, nogil=True)
+def _exponential(x):  # type: ignore[no-untyped-def]
+    """Return e^x for −700 < x < 700."""
+    one, bits = np.zeros(1), np.zeros(1)
+    one[0] = -abs(x)
+    _exponentials(one, bits, one, 1)
+    return one[0] if x < 0.0 else 1.0 / one[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def _logarithm(x):  # type: ignore[no-untyped-def]
+    """Return ln x for x ≥ 1."""
+    whole = 0
+    while x >= 2.0:
+        x *= 0.5
+        whole += 1
+    z = (x - 1.0) / (x + 1.0)
+    square = z * z
+    total, k = 0.0, 27
+    while k > 0:
+        total = total * square + 1.0 / k
+        k -= 2
+    return whole * _LN2 + 2.0 * z * total
+
+
+@numba.njit(cache=True, nogil=True)
+def _random(state):  # type: ignore[no-untyped-def]
+    """Return 64 random bits (SplitMix64); *state*: uint64, one element."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@numba.njit(cache=True, nogil=True)
+def _below(state, count):  # type: ignore[no-untyped-def]
+    """Return a random integer in 0…count − 1 (count < 2^32; the bias of 2^-32 is of no matter here)."""
+    return np.int64(((_random(state) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
+
+
+@numba.njit(cache=True, nogil=True)
+def quantise(layout, lower, upper, masks, latent, real):  # type: ignore[no-untyped-def]
+    """Fill *real* with the weights (0, ±2^k: the nearest by value) and whole biases that *latent* stands for."""
+    for layer in range(layout.shape[0]):
+        n, m, _, mask, _, exponent, bias, _, _ = layout[layer]
+        for at in range(m * n):
+            size, power = abs(latent[exponent + at]), 1.0
+            if size < 0.5 or masks[mask + at] == 0:
+                real[exponent + at] = 0.0
+                continue
+            for _k in range(upper[exponent + at]):
+                if size >= 1.5 * power:
+                    power *= 2.0
+            real[exponent + at] = power if latent[exponent + at] > 0 else -power
+        for o in range(m):
+            whole = np.floor(latent[bias + o] + 0.5)
+            real[bias + o] = min(max(whole, float(lower[bias + o])), float(upper[bias + o]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _power(k):  # type: ignore[no-untyped-def]
+    """Return 2^k."""
+    p = 1.0
+    for _ in range(abs(k)):
+        p *= 2.0
+    return p if k >= 0 else 1.0 / p
+
+
+@numba.njit(cache=True, nogil=True)
+def _forward(layout, masks, real, shifts, whole, acts, sums):  # type: ignore[no-untyped-def]
+    """Fill *sums* and *acts* (layer × neuron × row) from ``acts[0]``; *whole*: the same activations as int32."""
+    lanes = acts.shape[2]
+    for layer in range(layout.shape[0]):
+        n, m, bits_in, mask, _, exponent, bias, _, bits = layout[layer]
+        everything = (1 << bits_in) - 1
+        for o in range(m):
+            total = sums[layer, o]
+            start = real[bias + o]
+            for r in range(lanes):
+                total[r] = start
+            for i in range(n):
+                w, seen = real[exponent + o * n + i], masks[mask + o * n + i]
+                if w == 0.0:
+                    continue
+                if seen == everything:
+                    x = acts[layer, i]
+                    for r in range(lanes):
+                        total[r] += w * x[r]
+                else:
+                    codes, seen = whole[layer, i], np.int32(seen)
+                    for r in range(lanes):
+                        total[r] += w * np.float64(codes[r] & seen)
+            if layer + 1 < layout.shape[0]:
+                scale, top = _power(-shifts[layer]), float((1 << bits) - 1)
+                h, codes = acts[layer + 1, o], whole[layer + 1, o]
+                for r in range(lanes):
+                    value = min(max(np.floor(total[r] * scale), 0.0), top)
+                    h[r] = value
+                    codes[r] = np.int32(value)
+
+
+@numba.njit(cache=True, nogil=True)
+def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # type: ignore[no-untyped-def]
+    """Fill *shares* (class × row; one row for a single logit) with class probabilities, and *largest*, for the loss.
+
+    Softmax of temperature · sums; for a single logit the probability of class 1, which begins between 0 and 1.
+    *largest* becomes the sum of exponentials.
+    """
+    lanes = sums.shape[1]
+    if kind == 1:
+        logit, share = sums[0], shares[0]
+        for r in range(lanes):
+            share[r] = -abs(temperature * (logit[r] - 0.5))
+        _exponentials(share, bits, share, lanes)
+        for r in range(lanes):
+            largest[r] = 1.0 + share[r]
+            share[r] = (1.0 if logit[r] > 0.0 else share[r]) / largest[r]
+        return
+    for r in range(lanes):
+        largest[r] = sums[0, r]
+    for o in range(1, outputs):
+        logit = sums[o]
+        for r in range(lanes):
+            largest[r] = max(largest[r], logit[r])
+    for o in range(outputs):
+        logit, share = sums[o], shares[o]
+        for r in range(lanes):
+            share[r] = temperature * (logit[r] - largest[r])
+        _exponentials(share, bits, share, lanes)
+    for r in range(lanes):
+        largest[r] = shares[0, r]
+    for o in range(1, outputs):
+        share = shares[o]
+        for r in range(lanes):
+            largest[r] += share[r]
+    for o in range(outputs):
+        share = shares[o]
+        for r in range(lanes):
+            share[r] /= largest[r]
+
+
+@numba.njit(cache=True, nogil=True)
+def _dot(a, b, sums):  # type: ignore[no-untyped-def]
+    """Return Σ a·b, summed in eight lanes in a fixed order; the length is a multiple of eight."""
+    for j in range(_LANES):
+        sums[j] = 0.0
+    for r in range(0, a.size, _LANES):
+        for j in range(_LANES):
+            sums[j] += a[r + j] * b[r + j]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, gradient, scratch):  # type: ignore[no-untyped-def]
+    """Add nothing, overwrite: fill *gradient* from the slopes of the last sums; straight through floors and masks.
+
+    Where QReLU cuts off, *leak* of the slope passes, so that no neuron is lost for good.
+    """
+    lanes = acts.shape[2]
+    ones, masked, eight = scratch[0], scratch[1], scratch[2]
+    for layer in range(layout.shape[0] - 1, -1, -1):
+        n, m, bits_in, mask, _, exponent, bias, _, _ = layout[layer]
+        everything = (1 << bits_in) - 1
+        for o in range(m):
+            slope = slopes[layer, o]
+            gradient[bias + o] = _dot(slope, ones, eight)
+            for i in range(n):
+                at, seen = exponent + o * n + i, masks[mask + o * n + i]
+                if seen == everything:
+                    gradient[at] = _dot(slope, acts[layer, i], eight)
+                elif seen:
+                    codes, seen = whole[layer, i], np.int32(seen)
+                    for r in range(lanes):
+                        masked[r] = np.float64(codes[r] & seen)
+                    gradient[at] = _dot(slope, masked, eight)
+                else:
+                    gradient[at] = 0.0
+        if layer == 0:
+            return
+        scale = _power(-shifts[layer - 1])
+        end = float(everything + 1) / scale
+        for i in range(n):
+            below, total = slopes[layer - 1, i], sums[layer - 1, i]
+            for r in range(lanes):
+                below[r] = 0.0
+            for o in range(m):
+                w = real[exponent + o * n + i]
+                if w != 0.0:
+                    slope = slopes[layer, o]
+                    for r in range(lanes):
+                        below[r] += w * slope[r]
+            for r in range(lanes):
+                inside = total[r] >= 0.0 and total[r] < end
+                below[r] *= scale if inside else scale * leak
+
+
+@numba.njit(cache=True, nogil=True)
+def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weights, batch, reach):  # type: ignore[no-untyped-def]
+    """Return (errors, loss), both weighted by row, of the integer network on all rows (*codes*: features × rows).
+
+    *reach* (layers × 2) becomes the number of hidden values that saturate, and that would with a shift one less.
+    """
+    rows, features, layers = codes.shape[1], codes.shape[0], layout.shape[0]
+    widest = max(features, layout[:, 1].max())
+    acts = np.zeros((layers + 1, widest, batch))
+    whole = np.zeros((layers + 1, widest, batch), np.int32)
+    sums, shares = np.zeros((layers, widest, batch)), np.zeros((widest, batch))
+    bits, largest = np.zeros(batch), np.zeros(batch)
+    outputs = layout[layers - 1, 1]
+    errors, loss = 0.0, 0.0
+    reach[:] = 0
+    for first in range(0, rows, batch):
+        count = min(batch, rows - first)
+        for i in range(features):
+            for r in range(count):
+                whole[0, i, r] = codes[i, first + r]
+                acts[0, i, r] = codes[i, first + r]
+        _forward(layout, masks, real, shifts, whole, acts, sums)
+        _probabilities(kind, outputs, temperature, sums[layers - 1], shares, bits, largest)
+        for r in range(count):
+            label, weight = labels[first + r], weights[first + r]
+            if weight == 0.0:
+                continue
+            if kind == 1:
+                logit = sums[layers - 1, 0, r]
+                right = (logit > 0.0) == (label == 1)
+                distance = 0.0 if right else abs(temperature * (logit - 0.5))
+            else:
+                best = 0
+                for o in range(1, outputs):
+                    if sums[layers - 1, o, r] > sums[layers - 1, best, r]:
+                        best = o
+                right = best == label
+                distance = temperature * (sums[layers - 1, best, r] - sums[layers - 1, label, r])
+            errors += 0.0 if right else weight
+            loss += weight * (distance + _logarithm(largest[r]))
+        for layer in range(layers - 1):
+            end = _power(shifts[layer] + layout[layer, 8])
+            for o in range(layout[layer, 1]):
+                for r in range(count):
+                    if sums[layer, o, r] >= 0.5 * end:
+                        reach[layer, 1] += 1
+                        if sums[layer, o, r] >= end:
+                            reach[layer, 0] += 1
+    return errors, loss
+
+
+@numba.njit(cache=True, nogil=True)
+def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type: ignore[no-untyped-def]
+    """Move every shift by one where too much saturates or the top bit is hardly used; return the new log of the temperature."""
+    for layer in range(layout.shape[0] - 1):
+        cells = rows * layout[layer, 1]
+        change = 0
+        if reach[layer, 0] > 0.01 * cells and shifts[layer] < upper[layout[layer, 7]]:
+            change = 1
+        elif reach[layer, 1] <= 0.001 * cells and shifts[layer] > 0:
+            change = -1
+        if change == 0:
+            continue
+        shifts[layer] += change
+        # what reads the coarser values has biases that are as much smaller, and so on to the temperature
+        for after in range(layer + 1, layout.shape[0]):
+            scale = _power(-change)
+            for o in range(layout[after, 1]):
+                latent[layout[after, 6] + o] *= scale
+            if after == layout.shape[0] - 1:
+                logarithm += change * _LN2
+            elif shifts[after] >= change:
+                shifts[after] -= change
+                break
+    return logarithm
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(codes, order, first, count, jitter, top, state, whole, acts):  # type: ignore[no-untyped-def]
+    """Take the rows ``order[first : first + count]`` as a batch; with probability *jitter* a code moves by ±1."""
+    threshold = np.uint64(jitter * 4294967296.0)
+    for i in range(codes.shape[0]):
+        for r in range(count):
+            whole[i, r] = codes[i, order[first + r]]
+        if threshold:
+            for r in range(count):
+                drawn = _random(state)
+                if (drawn >> np.uint64(32)) < threshold:
+                    moved = whole[i, r] + (1 if drawn & np.uint64(1) else -1)
+                    whole[i, r] = min(max(moved, 0), top)
+        for r in range(count):
+            acts[i, r] = whole[i, r]
+
+
+@numba.njit(cache=True, nogil=True)
+def train(  # type: ignore[no-untyped-def]
+    layout, kind, lower, upper, masks, latent, shifts, logarithm, codes, labels, weights, keep_weights, counts, numbers
+):
+    """Train one network in place: *latent* (float64, G) and *shifts* (int64, layers) become those of the best epoch.
+
+    ``layout``, ``lower``, ``upper``: of the space; ``masks``: a genome (int64), of which masks are read; ``logarithm``:
+    natural log of the temperature; ``codes``: int32, features × rows; ``labels``: int64; ``weights``: float64, what a
+    row counts in training, ``keep_weights``: and in choosing the epoch; ``counts``, ``numbers``: settings. Epoch 0 is
+    the start itself, so that what is kept is never worse than it. Returns errors and loss (sums weighted by row), epoch
+    and log temperature of what is kept.
+    """
+    features, rows = codes.shape
+    layers = layout.shape[0]
+    outputs = layout[layers - 1, 1]
+    batch = (counts[BATCH] + _LANES - 1) // _LANES * _LANES
+    widest = max(features, layout[:, 1].max())
+    acts = np.zeros((layers + 1, widest, batch))
+    whole = np.zeros((layers + 1, widest, batch), np.int32)
+    sums, slopes = np.zeros((layers, widest, batch)), np.zeros((layers, widest, batch))
+    bits, largest, scratch = np.zeros(batch), np.zeros(batch), np.zeros((3, batch))
+    scratch[0] = 1.0
+    real, gradient = np.zeros(latent.size), np.zeros(latent.size)
+    mean, square = np.zeros(latent.size + 1), np.zeros(latent.size + 1)
+    used = np.flatnonzero(weights > 0.0)
+    total_weight, trained = 0.0, used.size
+    for r in used:
+        total_weight += weights[r]
+    reach = np.zeros((layers, 2), np.int64)
+    state = np.array([counts[SEED]], np.int64).view(np.uint64)
+    steps_an_epoch = (trained + counts[BATCH] - 1) // counts[BATCH]
+    beta1, beta2 = 0.9, 0.999
+    decay1, decay2 = 1.0, 1.0
+    smoothing = numbers[SMOOTHING]
+
+    quantise(layout, lower, upper, masks, latent, real)
+    errors, loss = evaluate(
+        layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, 256, reach
+    )
+    best_latent, best_shifts = latent.copy(), shifts.copy()
+    best_errors, best_loss, best_epoch, best_logarithm = errors, loss, 0, logarithm
+    for epoch in range(counts[EPOCHS]):
+        if epoch < counts[MOVE_SHIFTS]:
+            logarithm = _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows)
+        for r in range(trained - 1, 0, -1):
+            other = _below(state, r + 1)
+            used[r], used[other] = used[other], used[r]
+        for step in range(steps_an_epoch):
+            first = step * counts[BATCH]
+            count = min(counts[BATCH], trained - first)
+            share = (epoch + step / steps_an_epoch) / counts[EPOCHS]
+            # from the first rate down to the last along a parabola: a cosine would do the same, but needs the library
+            rate = numbers[LAST_RATE] + (numbers[RATE] - numbers[LAST_RATE]) * (1.0 - share) * (1.0 - share)
+            top = (1 << layout[0, 2]) - 1
+            _gather(codes, used, first, count, numbers[JITTER], top, state, whole[0], acts[0])
+            quantise(layout, lower, upper, masks, latent, real)
+            _forward(layout, masks, real, shifts, whole, acts, sums)
+            temperature = _exponential(logarithm)
+            last, logits = slopes[layers - 1], sums[layers - 1]
+            _probabilities(kind, outputs, temperature, logits, last, bits, largest)
+            warmth = 0.0
+            for o in range(outputs):
+                for r in range(count):
+                    row = used[first + r]
+                    hit = labels[row] == (1 if kind == 1 else o)
+                    wanted = (1.0 - smoothing if hit else 0.0) + smoothing / (2 if kind == 1 else outputs)
+                    last[o, r] = (last[o, r] - wanted) * weights[row] * (trained / total_weight) / count
+                    warmth += last[o, r] * logits[o, r]
+                    last[o, r] *= temperature
+                for r in range(count, batch):
+                    last[o, r] = 0.0
+            _backward(layout, masks, real, shifts, numbers[LEAK], whole, acts, sums, slopes, gradient, scratch)
+            decay1 *= beta1
+            decay2 *= beta2
+            for layer in range(layers):
+                n, m, bits_in, mask, _, exponent, bias, _, _ = layout[layer]
+                limit = 1.25 * _power(upper[exponent])
+                for at in range(m * n + m):
+                    place = exponent + at if at < m * n else bias + at - m * n
+                    slope, unit = gradient[place], _power(upper[exponent])
+                    if at >= m * n:
+                        unit *= _power(bits_in - 1)
+                    elif masks[mask + at] == 0:
+                        continue
+                    slope *= unit
+                    if at < m * n and numbers[L1] > 0.0 and latent[place] != 0.0:
+                        seen, found = masks[mask + at], 0
+                        while seen:
+                            found += seen & 1
+                            seen >>= 1
+                        slope += numbers[L1] * found / bits_in * (1.0 if latent[place] > 0.0 else -1.0)
+                    mean[place] = beta1 * mean[place] + (1.0 - beta1) * slope
+                    square[place] = beta2 * square[place] + (1.0 - beta2) * slope * slope
+                    move = mean[place] / (1.0 - decay1) / (np.sqrt(square[place] / (1.0 - decay2)) + 1e-8)
+                    latent[place] -= rate * unit * move
+                    if at < m * n:
+                        latent[place] = min(max(latent[place], -limit), limit)
+            end = latent.size
+            warmth *= temperature
+            mean[end] = beta1 * mean[end] + (1.0 - beta1) * warmth
+            square[end] = beta2 * square[end] + (1.0 - beta2) * warmth * warmth
+            move = mean[end] / (1.0 - decay1) / (np.sqrt(square[end] / (1.0 - decay2)) + 1e-8)
+            logarithm -= rate * numbers[TEMPERATURE_RATE] * move
+        quantise(layout, lower, upper, masks, latent, real)
+        errors, loss = evaluate(
+            layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, 256, reach
+        )
+        first_key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)
+        if first_key < best_key or (first_key == best_key and loss < best_loss):
+            best_latent[:] = latent
+            best_shifts[:] = shifts
+            best_errors, best_loss, best_epoch, best_logarithm = errors, loss, epoch + 1, logarithm
+    latent[:] = best_latent
+    shifts[:] = best_shifts
+    return best_errors, best_loss, best_epoch, best_logarithm

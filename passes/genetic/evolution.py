@@ -14,7 +14,7 @@ from deap import base, tools
 
 from approxhw.errors import OptionError, WorkersError
 from approxhw.errors import Problem as Fault
-from approxhw.kernels.masked_network import count_errors
+from approxhw.kernels.masked_network import Rows, count_errors, prepare
 from approxhw.kernels.selection import select_nsga2, tournament
 
 from . import operators
@@ -100,12 +100,11 @@ class Problem:
         return int(self.reference_errors + Fraction(repr(float(max_accuracy_loss))) * len(self.labels))
 
 
-def evaluate(problem: Problem, genomes: np.ndarray) -> np.ndarray:
+def evaluate(space: Space, rows: Rows, area: Callable[[np.ndarray], np.ndarray], genomes: np.ndarray) -> np.ndarray:
     """Return errors and estimated area in µm² (int64, P × 2)."""
-    space = problem.space
-    errors = count_errors(space.layout, space.head, genomes, problem.codes, problem.labels)
-    area = np.asarray(problem.area(genomes), dtype=np.float64)
-    return np.stack([errors, np.rint(area * UM2_PER_MM2).astype(np.int64)], axis=1)
+    errors = count_errors(space.layout, space.head, genomes, rows)
+    areas = np.asarray(area(genomes), dtype=np.float64)
+    return np.stack([errors, np.rint(areas * UM2_PER_MM2).astype(np.int64)], axis=1)
 
 
 def default_toolbox(problem: Problem, options: SearchOptions) -> base.Toolbox:
@@ -123,7 +122,8 @@ def default_toolbox(problem: Problem, options: SearchOptions) -> base.Toolbox:
     toolbox.register("parents", tournament)
     toolbox.register("mate", operators.crossover, genes, **shares)
     toolbox.register("mutate", operators.mutate, genes, **chances)
-    toolbox.register("evaluate", evaluate, problem)
+    rows = prepare(problem.codes, problem.labels)
+    toolbox.register("evaluate", evaluate, problem.space, rows, problem.area)
     toolbox.register("select", select_nsga2)
     return toolbox
 
@@ -147,6 +147,8 @@ class GenerationRecord:
     front_size: int
     seconds: float
     """Since the start."""
+    front: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int32), compare=False, repr=False)
+    """int32, genomes of the front so far: of those that meet the bound, if any do; by rising errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +208,8 @@ def evolve(
     run = _Run(options, work, sizes, state, on_generation)
     try:
         executor.start(work)
+        if state is not None:
+            run.tell()  # where it goes on from: whoever keeps something of certain generations may have missed this one
         while run.generation < options.generations and not run.interrupted:
             run.advance(executor)
             if path is not None:
@@ -238,6 +242,7 @@ class _Run:
             self.islands, self.before = state.islands, state.seconds
             for record in state.records:
                 self.logbook.record(**record)
+            self.speed, self.front = 0.0, self._front()[0]
         self.logbook.header = ["generation", "evaluations", "front", *STATISTICS, "least_um2"]
         self.statistics = tools.Statistics()
         self.statistics.register("least_errors", lambda groups: int(groups[0][:, 0].min()))
@@ -262,7 +267,7 @@ class _Run:
             self.islands = migrate(self.islands, options.migrants, self.work.allowed, self.work.toolbox.select)
         evaluations = sum(island.evaluations for island in self.islands)
         self.speed = (evaluations - done) / max(time.monotonic() - since, 1e-9)
-        front = self._front()[1]
+        self.front, front = self._front()
         feasible = front[front[:, 0] <= self.work.allowed, 1]
         self.logbook.record(
             generation=self.generation,
@@ -294,6 +299,7 @@ class _Run:
                 area,
                 last["front"],
                 self.seconds,
+                self.front,
             )
         )
 

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .classic_multipliers import own_operator
 from .errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
-from .multipliers import SIGNS, ProductTable, Stated, check_signs, own_operator, read_table, too_wide, width_problems
+from .multipliers import (
+    SIGNS,
+    ProductTable,
+    Stated,
+    as_signed,
+    check_signs,
+    read_table,
+    too_wide,
+    width_problems,
+)
 from .tools import find_icarus, run_tool
 
 if TYPE_CHECKING:
@@ -70,20 +80,27 @@ def tabulate_verilog(path: Path, stated: Stated, timeout: float = 300.0) -> Prod
     if not any(port.direction == "inout" for port in module.ports) and not _declared_too_wide(module, problems):
         try:
             netlist = synthesise(text, module.name, "egfet", timeout=timeout)
-        except LibraryError as error:  # latches, tristate drivers: named there
-            problems += error.problems
-    if netlist is not None:
-        problems += _register_problems(netlist)
-        if not problems:
-            problems += _width_problems(netlist, stated)
+            problems += _register_problems(netlist, modules)
+        except LibraryError as error:
+            problems += _unbuildable(error, modules)
+    if netlist is not None and not problems:
+        problems += _width_problems(netlist, stated)
+    subject = f"multiplier {shown(path.name)}, module {shown(module.name)}"
     if problems or netlist is None:
-        raise OptionError(f"multiplier {shown(path.name)}, module {shown(module.name)}", problems)
-    table = ProductTable(f"{path.name}, module {module.name}", _products(netlist, stated), stated.signed)
-    check_signs(table)
+        raise OptionError(subject, problems)
+    try:
+        products, bits = _products(netlist, stated)
+    except LibraryError as error:
+        feedback = [Problem(p.where, p.why, "give a circuit without feedback") for p in error.problems]
+        raise OptionError(subject, feedback) from error
+    table = ProductTable(f"{path.name}, module {module.name}", products, stated.signed)
+    check_signs(table, bits)
     return table
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():
+        raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")])
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
             raise OptionError("multiplier", [Problem(str(path), f"it is larger than {MAXIMUM_BYTES >> 20} MB")])
@@ -142,7 +159,8 @@ def _port_problems(module: ModuleInfo, stated: Stated) -> list[Problem]:
     for title, ports, count in (("input", inputs, 2), ("output", outputs, 1)):
         if len(ports) != count:
             names = ", ".join(shown(port.name) for port in ports[:20]) or "none"
-            why = f"it has {len(ports)} {title}s ({names}); a multiplier has {count}"
+            several = title if len(ports) == 1 else f"{title}s"
+            why = f"it has {len(ports)} {several} ({names}); a multiplier has {count}"
             found.append(Problem(f"{title}s", why, "wrap it in a module that has just those"))
     for port in module.ports:
         if port.direction == "inout":
@@ -177,24 +195,22 @@ def _sign_problems(port: ModulePort, stated: Stated) -> list[Problem]:
     return [Problem(f"port {shown(port.name)}", why, f"state {wanted}")]
 
 
-def _register_problems(netlist: Netlist) -> list[Problem]:
-    names = sorted(i.name for i in netlist.instances if netlist.library.cells[i.cell].flip_flop is not None)
-    held = sorted({netlist.names.get(net, name) for name, net in _register_nets(netlist)})
-    if not names:
+def _register_problems(netlist: Netlist, modules: dict[str, ModuleInfo]) -> list[Problem]:
+    count = sum(netlist.library.cells[instance.cell].flip_flop is not None for instance in netlist.instances)
+    if not count:
         return []
-    listed = ", ".join(shown(name, 40) for name in (held or names)[:10])
-    why = f"it has {len(names)} registers ({listed}): what it says depends on the past"
+    names = ", ".join(shown(name, 40) for module in modules.values() for name in module.clocked) or "unnamed"
+    why = f"{count} bits are stored at a clock edge ({names}): what it says depends on the past"
     return [Problem("registers", why, "give its combinational part")]
 
 
-def _register_nets(netlist: Netlist) -> list[tuple[str, int]]:
-    """Return the nets that registers drive, with the names of the cells."""
-    nets = []
-    for instance in netlist.instances:
-        cell = netlist.library.cells[instance.cell]
-        if cell.flip_flop is not None:
-            nets += [(instance.name, instance.pins[pin]) for pin in cell.functions if pin in instance.pins]
-    return nets
+def _unbuildable(error: LibraryError, modules: dict[str, ModuleInfo]) -> list[Problem]:
+    """Return what no cell can stand for, latches by the names that could be one."""
+    if not any("DLATCH" in problem.why or "a latch" in problem.why for problem in error.problems):
+        return list(error.problems)
+    names = ", ".join(shown(name, 40) for module in modules.values() for name in module.unclocked) or "unnamed"
+    why = f"a latch is left where some branch assigns nothing ({names}): what it says depends on the past"
+    return [Problem("latches", why, "assign the product in every branch")]
 
 
 def _width_problems(netlist: Netlist, stated: Stated) -> list[Problem]:
@@ -211,8 +227,8 @@ def _width_problems(netlist: Netlist, stated: Stated) -> list[Problem]:
     return found
 
 
-def _products(netlist: Netlist, stated: Stated) -> np.ndarray:
-    """Return the product of every pair of bit patterns, weight × x, by simulation of the netlist."""
+def _products(netlist: Netlist, stated: Stated) -> tuple[np.ndarray, int]:
+    """Return the product of every pair of bit patterns, weight × x, by simulation of the netlist, and its width in bits."""
     from .backends.estimate.netlist_simulator import simulate_netlist
 
     bits = {port.name: len(port.nets) for port in netlist.inputs}
@@ -221,8 +237,4 @@ def _products(netlist: Netlist, stated: Stated) -> np.ndarray:
     patterns = np.divmod(np.arange(rows * columns), columns)
     (output,) = netlist.outputs
     seen = simulate_netlist(netlist, {stated.weight: patterns[0], x: patterns[1]})[output.name]
-    wide = len(output.nets)
-    products = np.asarray(seen, dtype=np.int64).reshape(rows, columns)
-    if stated.signed != "none":
-        products = np.where(products >> (wide - 1), products - (1 << wide), products)
-    return products
+    return as_signed(seen, len(output.nets), stated.signed).reshape(rows, columns), len(output.nets)

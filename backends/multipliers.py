@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from approxhw.classic_multipliers import Operator, correction, spell_operator
 from approxhw.errors import OptionError, Problem
-from approxhw.multipliers import Operator, correction, spell_operator, too_wide
+from approxhw.multipliers import too_wide
 from approxhw.rtl_templates import template_text
 
 

@@ -37,11 +37,16 @@ class ModulePort:
 
 @dataclass(frozen=True)
 class ModuleInfo:
-    """A module as pyverilog reads it: ports in order, and (module, instance) of everything it instantiates."""
+    """A module as pyverilog reads it: ports in order, and (module, instance) of everything it instantiates.
+
+    ``clocked``: names assigned at an edge; ``unclocked``: those that other ``always`` blocks assign.
+    """
 
     name: str
     ports: tuple[ModulePort, ...]
     instances: tuple[tuple[str, str], ...]
+    clocked: tuple[str, ...] = ()
+    unclocked: tuple[str, ...] = ()
 
 
 def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo]:
@@ -139,13 +144,44 @@ def _module(module: Any) -> ModuleInfo:
             for part in item.list:
                 if isinstance(part, ast.Input | ast.Output | ast.Inout):
                     declared[part.name] = _port(part)
-                elif part.name in declared and getattr(
-                    part, "signed", False
-                ):  # wire signed [7:0] a, behind input [7:0] a
-                    declared[part.name] = replace(declared[part.name], signed=True)
+                elif isinstance(part, ast.Wire | ast.Reg) and part.signed and part.name in declared:
+                    declared[part.name] = replace(declared[part.name], signed=True)  # wire signed [7:0] port
         elif isinstance(item, ast.InstanceList):
             instances.extend((instance.module, instance.name) for instance in item.instances)
-    return ModuleInfo(module.name, tuple(declared[name] for name in order), tuple(instances))
+    blocks = [(block, _edged(block)) for block in _found(module, ast.Always)]
+    clocked, unclocked = (
+        tuple(dict.fromkeys(name for block, edged in blocks if edged is wanted for name in _assigned(block)))
+        for wanted in (True, False)
+    )
+    return ModuleInfo(module.name, tuple(declared[name] for name in order), tuple(instances), clocked, unclocked)
+
+
+def _found(node: Any, kind: type) -> Iterator[Any]:
+    """Return every part of *node* that is of *kind*, itself too."""
+    if isinstance(node, kind):
+        yield node
+    for child in node.children():
+        yield from _found(child, kind)
+
+
+def _edged(block: Any) -> bool:
+    return any(part.type in ("posedge", "negedge") for part in (block.sens_list.list if block.sens_list else ()))
+
+
+def _assigned(block: Any) -> list[str]:
+    """Return the names that an ``always`` block assigns, in order."""
+    from pyverilog.vparser import ast
+
+    names = []
+    for target in _found(block.statement, ast.Lvalue):
+        names += [next(_found(part, ast.Identifier)).name for part in _targets(target.var)]
+    return names
+
+
+def _targets(target: Any) -> list[Any]:
+    """Return the parts of what is assigned to: those of a concatenation, else itself."""
+    parts = getattr(target, "list", None)
+    return [target] if parts is None else [inner for part in parts for inner in _targets(part)]
 
 
 def _port(part: Any) -> ModulePort:

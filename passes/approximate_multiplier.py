@@ -10,21 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw import arithmetic
+from approxhw.classic_multipliers import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.errors import OptionError, PassError, Problem, shown
 from approxhw.evaluation import codes_of
 from approxhw.ir import Dense, Graph, Node
-from approxhw.multipliers import (
-    EXACT,
-    SIGNS,
-    SPELLED,
-    Operator,
-    ProductTable,
-    Stated,
-    bits_of,
-    error_figures,
-    own_operator,
-    read_table,
-)
+from approxhw.multipliers import SIGNS, ProductTable, Stated, error_figures, read_table
 from approxhw.pipeline import PassContext
 
 from ._operators import (

@@ -151,7 +151,7 @@ def _checked(
     titles = table.titles if len(table.titles) == width else ()
     if keys == [("X", "y")]:
         whole, given = rows["X"], indices[0]
-        train, test = _split(given, seed)
+        train, test = split_rows(given, TEST_SHARE, seed)
         return Dataset(whole[train], given[train], whole[test], given[test], titles, name)
     empty = Dataset(np.empty((0, width)), np.empty(0, np.int64), np.empty((0, width)), np.empty(0, np.int64))
     parts = {x: rows[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
@@ -250,11 +250,11 @@ def _indices(
     return [np.array([table[value] for value in part], dtype=np.int64) for part in values]
 
 
-def _split(y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ascending row numbers of training and test split: of each class its share; one row at least trains."""
-    rng, test = np.random.default_rng(seed), []
+def split_rows(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ascending row numbers of two parts: of each class of *y* the second has *share*, the first one row at least."""
+    rng, second = np.random.default_rng(seed), [np.zeros(0, np.int64)]
     for label in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == label))
-        test.append(rows[: min(len(rows) - 1, round(TEST_SHARE * len(rows)))])
-    chosen = np.sort(np.concatenate(test)).astype(np.int64)
+        second.append(rows[: min(len(rows) - 1, round(share * len(rows)))])
+    chosen = np.sort(np.concatenate(second)).astype(np.int64)
     return np.setdiff1d(np.arange(len(y)), chosen), chosen

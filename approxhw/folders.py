@@ -89,12 +89,15 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError("output", [Problem(str(path), why, "free some space or choose another folder")])
 
 
-def write_beside(path: Path, text: str) -> None:
-    """Write *text* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
+def write_beside(path: Path, content: str | bytes) -> None:
+    """Write *content* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        if isinstance(content, bytes):
+            part.write_bytes(content)
+        else:
+            part.write_text(content, encoding="utf-8")
         os.replace(part, path)  # noqa: PTH105
     except OSError as error:
         with contextlib.suppress(OSError):

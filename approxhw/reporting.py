@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,13 @@ _ESTIMATE |= dict.fromkeys(("area_mm2", "power_mw", "static_power_mw", "dynamic_
 _ESTIMATE |= dict.fromkeys(("delay_ms", "voltage", "frequency_hz", "seconds"), _NUMBER)
 
 
-def report_design(folder: Path, design: Design) -> Path:
-    """Write ``report.html`` into *folder*; return its path."""
+def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
+    """Write ``report.html`` into *folder*; return its path. *named*: what the page calls the folder, if not by its path."""
     path = folder / "report.html"
-    write_report(path, report_data(folder, design))
+    data = report_data(folder, design)
+    if named is not None:
+        data = replace(data, folder=str(named), commands=_commands(named, design, estimates(folder)))
+    write_report(path, data)
     return path
 
 

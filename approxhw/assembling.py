@@ -1,0 +1,380 @@
+"""From a model to a front on disk: search, judge by validation rows, synthesise, choose, compile, simulate, write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import __version__
+from .choosing import Candidate, choose
+from .compiler import Clock, Printed, model_of, reference_accuracies
+from .design import Design
+from .errors import ToolNotFoundError
+from .evaluation import accuracy, codes_of
+from .evolving import Found, Hooks, area_model, area_of, distinct, optimise
+from .folders import beside
+from .front import CHECKPOINT, Front, Member, pareto, write_front
+from .ir import Graph
+from .members import Origin, Workshop, simulate_members
+from .pipeline import Pass, PassContext, run_passes
+from .report import write_front_page
+from .reporting import report_design
+from .search_rows import SearchRows
+from .text import print_graph
+
+if TYPE_CHECKING:
+    from .backends.estimate import Estimate
+    from .passes.genetic.evolution import Problem as SearchProblem
+    from .passes.genetic.evolution import SearchOptions
+    from .passes.genetic.space import Space
+
+SIMULATORS = ("icarus", "verilator")
+SHORTLIST = 3
+"""Times as many circuits are synthesised as the front may have members."""
+
+CONVERTER_AREA_MM2, CONVERTER_POWER_MW = 16.5, 1.25
+"""A 4-bit flash converter of one input: the middle of 0.15 to 0.18 cm² and of 1.2 to 1.3 mW (docs/search.md)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search is asked for besides the options of the genetic search itself (``SearchOptions``)."""
+
+    jobs: int | None = field(default=None, metadata={"help": "workers; one a core by default"})
+    scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
+    resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
+    target_accuracy: float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
+    validation_share: float = field(default=0.25, metadata={"help": "share of the training rows that picks winners"})
+    synthesise_every: int = field(
+        default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
+    )
+    members: int = field(default=16, metadata={"help": "members of the front at most"})
+    simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
+    require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A search that was asked for, and who wants to hear of it."""
+
+    target: Printed
+    passes: tuple[Pass, ...]
+    options: SearchOptions
+    settings: Settings
+    hooks: Hooks
+    command: str
+    clock: Clock
+
+    @property
+    def jobs(self) -> int:
+        """Workers of this machine."""
+        return self.settings.jobs or len(os.sched_getaffinity(0))
+
+    def spelled(self) -> str:
+        """Return the line of the ledger for the search: every option that decides what comes out."""
+        options = self.options
+        told: dict[str, Any] = {
+            name: getattr(options, name) for name in ("population", "generations", "seed", "islands")
+        }
+        told["max_accuracy_loss"] = options.max_accuracy_loss
+        return f"search{{{','.join(f'{name}={value}' for name, value in told.items())}}}"
+
+    def asked(self) -> dict[str, Any]:
+        """Return everything that decides what the front is, as plain types."""
+        options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
+        names = ("target_accuracy", "validation_share", "synthesise_every", "members")
+        told = {**options, **{name: getattr(self.settings, name) for name in names}}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Codes and class indices of every split, and what genomes make of them."""
+
+    space: Space
+    codes: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]
+
+    @property
+    def split(self) -> str:
+        """The rows that pick winners."""
+        return "validation" if len(self.labels["validation"]) else "train"
+
+    def accuracies(self, genomes: np.ndarray, split: str) -> np.ndarray | None:
+        """Return the accuracy of each of *genomes* (P × G) on a split: float64, P; None without rows."""
+        from .kernels.masked_network import count_errors
+
+        rows = len(self.labels[split])
+        if not rows:
+            return None
+        space = self.space
+        errors = count_errors(space.layout, space.head, genomes, self.codes[split], self.labels[split])
+        return 1 - np.asarray(errors) / rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The members of the front, by rising area, and all that was synthesised for it."""
+
+    genomes: np.ndarray
+    areas: np.ndarray
+    estimates: np.ndarray
+    index: int
+    rule: str
+    held: bool
+    rank_correlation: float | None
+
+
+def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: Path) -> Front:
+    """Search the masked networks of *graph*, and write the front to *folder*; what was there stays until it is whole."""
+    from .passes.genetic.space import encode, space_of
+
+    clock, splits = task.clock, rows.splits()
+    with clock.step("reference"):
+        onnx = reference_accuracies(model, graph, splits)
+    with clock.step("passes"):
+        masked, records = run_passes(graph, task.passes, PassContext(rows.searched(), graph))
+        space = space_of(masked)
+    codes = {name: codes_of(masked, x) for name, (x, _) in splits.items()}
+    judge = _Judge(space, codes, {name: y for name, (_, y) in splits.items()})
+    reference = onnx["train"] if onnx["train"] is not None else accuracy(graph, *splits["train"])
+    with clock.step("area model"):
+        estimate = area_of(area_model(task.target.library, task.settings.timeout), space)
+    problem = _problem(judge, masked, reference or 0.0, estimate, encode(space, masked)[None])
+    origin = Origin(
+        graph=masked,
+        space=space,
+        data=rows.data,
+        onnx={"train": onnx["all"], "test": onnx["test"]},
+        model=model_of(model, graph),
+        ledger=records,
+        target=task.target,
+        search=task.spelled(),
+        command=task.command,
+        timeout=task.settings.timeout,
+    )
+    workshop = Workshop(origin, task.jobs)
+    found = _search(task, problem, workshop, folder / CHECKPOINT)
+    workshop.origin = replace(origin, seconds=found.seconds.get("evolve", 0.0))
+    with clock.step("synthesise"):
+        chosen = _choose(task, found, judge, workshop, estimate, onnx)
+    with beside(folder) as part:
+        with clock.step("compile"):
+            made = workshop.compile(chosen.genomes, part / "members", task.hooks.on_progress)
+        with clock.step("simulate"):
+            simulated, missing = _simulate(task, part / "members", [design for design, _ in made])
+        front = Front(
+            name=graph.name,
+            members=_members(judge, chosen, made, simulated),
+            genomes=chosen.genomes,
+            version=__version__,
+            model=model_of(model, graph),
+            data=_about_rows(rows, splits),
+            onnx={name: onnx[name] for name in ("train", "validation", "test")},
+            options=task.asked(),
+            rule=chosen.rule,
+            library=task.target.library,
+            evaluations=found.evaluations,
+            generations=found.generations,
+            seconds=dict(clock.seconds),
+            interrupted=found.interrupted,
+            bound_met=found.feasible,
+            rank_correlation=chosen.rank_correlation,
+            ledger=tuple(made[0][0].ledger[: len(records)]),
+            history=found.history,
+            command=task.command,
+            warnings=(*rows.notes, *_warnings(task, found, judge, chosen, reference), *missing),
+        )
+        _write(front, part, folder, [design for design, _ in made])
+    return front
+
+
+def _problem(judge: _Judge, masked: Graph, reference: float, estimate: Any, starts: np.ndarray) -> SearchProblem:
+    from .passes.genetic.evolution import Problem as SearchProblem
+
+    labels = judge.labels["train"]
+    wrong = round((1 - reference) * len(labels))
+    return SearchProblem(judge.space, judge.codes["train"], labels, wrong, estimate, starts, print_graph(masked))
+
+
+def _search(task: Task, problem: SearchProblem, workshop: Workshop, folder: Path) -> Found:
+    from .passes.genetic.distribution import executor_for
+
+    settings = task.settings
+    executor = executor_for(min(task.jobs, task.options.islands), settings.scheduler)
+    try:
+        found = optimise(
+            problem,
+            task.options,
+            workshop,
+            executor,
+            folder,
+            resume=settings.resume,
+            synthesise_every=settings.synthesise_every,
+            synthesised=settings.members,
+            hooks=task.hooks,
+        )
+    finally:
+        executor.close()
+    for step, seconds in found.seconds.items():
+        task.clock.seconds[step] = task.clock.seconds.get(step, 0.0) + seconds
+    return found
+
+
+def _choose(
+    task: Task, found: Found, judge: _Judge, workshop: Workshop, estimate: Any, onnx: Mapping[str, float | None]
+) -> _Chosen:
+    """Synthesise what may be best, keep what nothing beats by synthesised area and validation rows, and choose one."""
+    genomes = distinct(judge.space, found.genomes)
+    gains = judge.accuracies(genomes, judge.split)
+    assert gains is not None
+    estimates = np.asarray(estimate(genomes), dtype=np.float64)
+    listed = shortlist(estimates, gains, SHORTLIST * task.settings.members)
+    areas = workshop.areas(genomes[listed], task.hooks.on_progress)
+    front = [listed[i] for i in pareto([(float(areas[i]), float(gains[j])) for i, j in enumerate(listed)])]
+    area_by = dict(zip(listed, areas.tolist()))
+    rows = len(judge.labels[judge.split])
+    candidates = [Candidate(float(gains[i]), rows, area_by[i]) for i in front]
+    index, rule, held = choose(
+        candidates,
+        target=task.settings.target_accuracy,
+        reference=onnx[judge.split],
+        loss=task.options.max_accuracy_loss,
+    )
+    kept = thinned([c.accuracy for c in candidates], task.settings.members, index)
+    members = [front[i] for i in kept]
+    return _Chosen(
+        genomes=genomes[members],
+        areas=np.array([area_by[i] for i in members]),
+        estimates=estimates[members],
+        index=kept.index(index),
+        rule=rule,
+        held=held,
+        rank_correlation=rank_correlation(estimates[listed], areas),
+    )
+
+
+def shortlist(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
+    """Return at least *count* of the points that few others beat, where there are as many: front after front."""
+    left, listed = list(range(len(costs))), []
+    while left and len(listed) < count:
+        front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
+        listed += front
+        taken = set(front)
+        left = [i for i in left if i not in taken]
+    return listed
+
+
+def thinned(gains: Sequence[float], count: int, chosen: int) -> list[int]:
+    """Return at most *count* places of a front with rising *gains*: *chosen*, both ends, then what adds most gain."""
+    kept = list(range(len(gains)))
+    while len(kept) > max(1, count):
+        inner = [k for k in range(len(kept)) if kept[k] != chosen and (0 < k < len(kept) - 1 or len(kept) <= 3)]
+        # what a place adds over the one before it is what is lost with it
+        least = min(inner, key=lambda k: gains[kept[k]] - gains[kept[k - 1]] if k else 0.0)
+        kept.pop(least)
+    return kept
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Return Spearman's rank correlation of *a* and *b*; None where one of them is the same everywhere, or too short."""
+    if len(a) < 3:
+        return None
+    ranks = [_ranks(np.asarray(values)) for values in (a, b)]
+    if any(np.ptp(values) == 0 for values in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, the mean of their ranks for equal ones."""
+    ranks = np.empty(len(values))
+    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
+    _, group = np.unique(values, return_inverse=True)
+    return (np.bincount(group, ranks) / np.bincount(group))[group]
+
+
+def _simulate(task: Task, folder: Path, designs: Sequence[Design]) -> tuple[dict[str, list[int]], list[str]]:
+    """Return how many vectors each design was compared on, by simulator, and a line for each that is missing."""
+    done: dict[str, list[int]] = {}
+    missing = []
+    for simulator in task.settings.simulate:
+        try:
+            done[simulator] = simulate_members(
+                folder, designs, simulator, timeout=task.settings.timeout, on_progress=task.hooks.on_progress
+            )
+        except ToolNotFoundError as error:
+            if task.settings.require_tools:
+                raise
+            missing.append(f"not simulated on {simulator}: {error.tool} is not usable here; {error.hint}")
+    shutil.rmtree(folder / "simulation", ignore_errors=True)  # each member has its own verdict
+    return done, missing
+
+
+def _members(
+    judge: _Judge, chosen: _Chosen, made: Sequence[tuple[Design, Estimate]], simulated: Mapping[str, list[int]]
+) -> tuple[Member, ...]:
+    shares = {split: judge.accuracies(chosen.genomes, split) for split in ("train", "validation", "test")}
+    members = []
+    for i, (design, cost) in enumerate(made):
+        train, validation, test = (None if found is None else float(found[i]) for found in shares.values())
+        assert train is not None
+        inputs = len(design.inputs)
+        members.append(
+            Member(
+                index=i,
+                train_accuracy=train,
+                validation_accuracy=validation,
+                test_accuracy=test,
+                area_mm2=cost.area_mm2,
+                estimated_area_mm2=float(chosen.estimates[i]),
+                power_mw=cost.power_mw,
+                delay_ms=cost.delay_ms,
+                cells=cost.cells,
+                inputs=inputs,
+                converters_area_mm2=inputs * CONVERTER_AREA_MM2,
+                converters_power_mw=inputs * CONVERTER_POWER_MW,
+                design=f"members/{i:02d}",
+                chosen=i == chosen.index,
+                simulated={simulator: counts[i] for simulator, counts in simulated.items()},
+            )
+        )
+    return tuple(members)
+
+
+def _about_rows(rows: SearchRows, splits: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {name: len(splits[name][1]) for name in ("train", "validation", "test")}
+    return {"name": rows.data.name, "rows": counts, "features": rows.data.X_train.shape[1]}
+
+
+def _warnings(task: Task, found: Found, judge: _Judge, chosen: _Chosen, reference: float | None) -> list[str]:
+    told = []
+    loss = f"{100 * task.options.max_accuracy_loss:g} %"
+    if not found.feasible and reference is not None:
+        best = 1 - found.least_errors / max(1, len(judge.labels["train"]))
+        told.append(
+            f"nothing keeps within {loss} of the model's accuracy on training rows ({100 * reference:.2f} %): these are the "
+            f"circuits that come nearest to it, with {100 * best:.2f} %; search longer, or allow more"
+        )
+    if not chosen.held:
+        told.append(f"the chosen circuit: {chosen.rule}")
+    if found.interrupted:
+        told.append(f"the search was interrupted after generation {found.generations}; --resume goes on from there")
+    return told
+
+
+def _write(front: Front, part: Path, folder: Path, designs: Sequence[Design]) -> None:
+    """Write everything that is not there yet into *part*, which will be *folder*."""
+    for member, design in zip(front.members, designs):
+        report_design(part / member.design, design, folder / member.design)
+    write_front_page(part / "report.html", front, str(folder))
+    if (folder / CHECKPOINT).is_dir():
+        shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
+    write_front(front, part)

@@ -1,0 +1,195 @@
+"""The recipe of a search: stages of evolution, synthesis on the way, refinement; what comes out are genomes."""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cost import AreaModel, default_model, measured_model
+from .datafiles import read_npz
+from .errors import CheckpointError, InvalidDataError, OptionError, Problem
+from .folders import write_beside
+
+if TYPE_CHECKING:
+    from .members import Workshop
+    from .passes.genetic.evolution import GenerationRecord, SearchOptions
+    from .passes.genetic.evolution import Problem as SearchProblem
+    from .passes.genetic.space import Space
+
+CHECKPOINT = "search.npz"
+SYNTHESISED = "synthesised.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found: ``genomes`` (int32, F × G), of which the front is to be chosen."""
+
+    genomes: np.ndarray
+    evaluations: int
+    generations: int
+    feasible: bool
+    """Whether anything kept within the loss of accuracy that was asked for, on the rows searched on."""
+    least_errors: int
+    """Of everything found, on the rows searched on."""
+    interrupted: bool
+    history: tuple[dict[str, Any], ...] = ()
+    """What each generation reached."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who wants to hear of a search, who may end it, and how it is customised.
+
+    ``on_generation`` gets a record of each generation. ``stop``: asked after each; true ends the search. ``toolbox``: makes
+    the operators of a search problem and its options; the default ones where it is None.
+    """
+
+    on_generation: Callable[[GenerationRecord], None] | None = None
+    on_progress: Callable[[str, int, int], None] | None = None
+    stop: Callable[[], bool] | None = None
+    toolbox: Callable[[Any, Any], Any] | None = None
+
+
+def area_model(library: str, timeout: float = 600.0) -> AreaModel:
+    """Return the area model of a cell library; one that has no table yet gets its cells synthesised one by one."""
+    try:
+        return default_model(library)
+    except OptionError:
+        from .backends.estimate import load_library, synthesise
+
+        cells = load_library(library)
+        return measured_model(library, lambda text, top: synthesise(text, top, cells, timeout=timeout).area())
+
+
+def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what estimates genomes (int32, P × G) of *space* in mm² (float64, P), fit to be sent to workers."""
+    return functools.partial(model.area_mm2, space.layout, space.head)
+
+
+def optimise(
+    problem: SearchProblem,
+    options: SearchOptions,
+    workshop: Workshop,
+    executor: Any,
+    folder: Path,
+    *,
+    resume: bool = False,
+    synthesise_every: int = 100,
+    synthesised: int = 16,
+    hooks: Hooks | None = None,
+) -> Found:
+    """Search *problem* and return genomes to choose a front from.
+
+    ``folder``: for the checkpoint, written every generation; with *resume* the search goes on from there. Every
+    ``synthesise_every`` generations (0: never) *synthesised* members of the front go through *workshop*; those that
+    no other beats by synthesised area stay in the running, whatever the estimate says of them.
+    """
+    from .passes.genetic.evolution import evolve
+
+    hooks = hooks or Hooks()
+    started = time.perf_counter()
+    kept = _Kept(folder / SYNTHESISED, problem.space, resume)
+    spent = [0.0]
+
+    def on_generation(record: GenerationRecord) -> None:
+        if hooks.on_generation:
+            hooks.on_generation(record)
+        due = synthesise_every and record.generation and record.generation % synthesise_every == 0
+        if due and record.generation < options.generations and record.generation not in kept.marks:
+            since = time.perf_counter()
+            kept.add(record.generation, spread(record.front, synthesised), workshop, hooks)
+            spent[0] += time.perf_counter() - since
+
+    evolution = evolve(
+        problem,
+        options,
+        hooks.toolbox(problem, options) if hooks.toolbox else None,
+        executor=executor,
+        on_generation=on_generation,
+        checkpoint=folder / CHECKPOINT,
+        resume=resume,
+        stop=hooks.stop,
+    )
+    return Found(
+        genomes=distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes])),
+        evaluations=evolution.evaluations,
+        generations=max(0, evolution.generations),
+        feasible=evolution.feasible,
+        least_errors=int(evolution.errors.min()) if len(evolution.errors) else len(problem.labels),
+        interrupted=evolution.interrupted,
+        history=tuple(dict(record) for record in evolution.logbook),
+        seconds={"evolve": time.perf_counter() - started - spent[0], "synthesise": spent[0]},
+    )
+
+
+def spread(genomes: np.ndarray, count: int) -> np.ndarray:
+    """Return at most *count* of *genomes* (a front in order), both ends and evenly between."""
+    chosen = np.unique(np.linspace(0, len(genomes) - 1, min(count, len(genomes))).round().astype(np.int64))
+    return genomes[chosen] if len(genomes) else genomes
+
+
+def distinct(space: Space, genomes: np.ndarray) -> np.ndarray:
+    """Return *genomes* (P × G) in their canonical form, each circuit once, in the order of their first appearance."""
+    from .passes.genetic.space import canonical
+
+    plain = canonical(space, genomes)
+    return plain[np.sort(np.unique(plain, axis=0, return_index=True)[1])]
+
+
+class _Kept:
+    """Genomes that were synthesised on the way and proved small, by generation; on disk beside the checkpoint."""
+
+    def __init__(self, path: Path, space: Space, resume: bool) -> None:
+        self.path, self.space = path, space
+        self.genomes = np.zeros((0, space.genes), dtype=np.int32)
+        self.generations = np.zeros(0, dtype=np.int64)
+        if resume and path.exists():
+            self._read()
+        elif path.exists():
+            path.unlink()
+
+    @property
+    def marks(self) -> set[int]:
+        return set(self.generations.tolist())
+
+    def add(self, generation: int, genomes: np.ndarray, workshop: Workshop, hooks: Hooks) -> None:
+        """Synthesise *genomes* (a front by rising errors); keep those that are smaller than all before them."""
+        areas = workshop.areas(genomes, hooks.on_progress)
+        least = np.minimum.accumulate(np.concatenate([[np.inf], areas]))[:-1]
+        chosen = genomes[areas < least]
+        self.genomes = np.concatenate([self.genomes, chosen])
+        self.generations = np.concatenate([self.generations, np.full(len(chosen), generation)])
+        packed = io.BytesIO()
+        np.savez(packed, genomes=self.genomes, generations=self.generations)
+        write_beside(self.path, packed.getvalue())
+
+    def _read(self) -> None:
+        remedy = "start again without --resume"
+        try:
+            arrays = read_npz(self.path).arrays
+        except InvalidDataError as error:
+            raise CheckpointError(str(self.path), [Problem(p.where, p.why, remedy) for p in error.problems]) from error
+        genomes, generations = arrays.get("genomes"), arrays.get("generations")
+        whole = (
+            genomes is not None
+            and generations is not None
+            and genomes.dtype == np.int32
+            and generations.dtype == np.int64
+            and genomes.shape == (len(generations), self.space.genes)
+            and generations.ndim == 1
+            and bool(((genomes >= self.space.lower) & (genomes <= self.space.upper)).all())
+        )
+        if not whole:
+            why = "it holds no genomes of this search with one generation each"
+            raise CheckpointError(str(self.path), [Problem(self.path.name, why, remedy)])
+        assert genomes is not None
+        assert generations is not None
+        self.genomes, self.generations = genomes, generations

@@ -1,0 +1,77 @@
+"""The rows of a search: checked, noted, and the training rows split into those searched on and those that pick winners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .dataset import Dataset, split_rows
+from .errors import InvalidDataError, Problem, shown
+from .ir import Graph, Input
+
+Split = tuple[np.ndarray, np.ndarray]
+"""Readings (float64, rows × features) and class indices (int64, rows)."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRows:
+    """All rows, and the row numbers of the training rows that are searched on (``fit``) and that pick winners."""
+
+    data: Dataset
+    fit: np.ndarray
+    validation: np.ndarray
+    notes: tuple[str, ...]
+    """What is odd about the rows, but no error."""
+
+    def splits(self) -> dict[str, Split]:
+        """Return ``train`` (searched on), ``validation``, ``test``, and ``all``: every training row."""
+        data = self.data
+        return {
+            "train": (data.X_train[self.fit], data.y_train[self.fit]),
+            "validation": (data.X_train[self.validation], data.y_train[self.validation]),
+            "test": (data.X_test, data.y_test),
+            "all": (data.X_train, data.y_train),
+        }
+
+    def searched(self) -> Dataset:
+        """Return what passes may learn from: the training rows without those that pick winners."""
+        return replace(self.data, X_train=self.data.X_train[self.fit], y_train=self.data.y_train[self.fit])
+
+
+def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int) -> SearchRows:
+    """Split the training rows of each class by *validation_share*; the same *seed* splits them the same way.
+
+    Raises :class:`InvalidDataError` with everything that keeps these rows from being searched on.
+    """
+    labels, found = data.y_train, []
+    if not len(labels):
+        why = "there are no training rows, and a search learns from them"
+        raise InvalidDataError(data.name, [Problem("X_train", why, "give X_train and y_train")])
+    classes = np.unique(labels)
+    if len(classes) == 1:
+        why = f"all {len(labels)} training rows are of class {classes[0]}, and a wire would classify them"
+        found.append(Problem("y_train", why, "give rows of at least two classes"))
+    if len(labels) < graph.classes:
+        why = f"{len(labels)} training rows for {graph.classes} classes"
+        found.append(Problem("X_train", why, "give at least one row of each class; a hundred are better"))
+    if found:
+        raise InvalidDataError(data.name, found)
+    fit, validation = split_rows(labels, validation_share, seed)
+    return SearchRows(data, fit, validation, _notes(data, graph, classes))
+
+
+def _notes(data: Dataset, graph: Graph, classes: np.ndarray) -> tuple[str, ...]:
+    op = graph.input.op
+    assert isinstance(op, Input)
+    titles = data.features or op.titles
+    constant = np.flatnonzero((data.X_train == data.X_train[:1]).all(axis=0)).tolist()
+    notes = []
+    if constant:
+        named = ", ".join(shown(titles[i], 40) for i in constant[:5]) + (", …" if len(constant) > 5 else "")
+        are = "1 feature is" if len(constant) == 1 else f"{len(constant)} features are"
+        notes.append(f"{are} the same in every training row: {named}")
+    missing = sorted(set(range(graph.classes)) - set(classes.tolist()))
+    if missing:
+        notes.append(f"no training row is of class {', '.join(map(str, missing))}: circuits may never answer that")
+    return tuple(notes)

@@ -187,9 +187,10 @@ def evolve(
     """Search, and return the front: the same for the same problem, options and toolbox, whatever the *executor*.
 
     *checkpoint*: a file that every generation is written to, whole or not at all; with *resume* the search goes on from
-    there where it exists. *stop* is asked after each generation. An *executor* is the caller's to close. Raises
-    :class:`~approxhw.errors.CheckpointError`, :class:`~approxhw.errors.WorkersError` and, for operators that give
-    something unusable, :class:`~approxhw.errors.OptionError`.
+    there where it exists, and *on_generation* is told of the last one again. *stop* is asked after each generation. An
+    *executor* is the caller's to close. Raises :class:`~approxhw.errors.CheckpointError`,
+    :class:`~approxhw.errors.WorkersError` and, for operators that give something unusable,
+    :class:`~approxhw.errors.OptionError`.
     """
     options = options or SearchOptions()
     toolbox = toolbox or default_toolbox(problem, options)
@@ -209,7 +210,7 @@ def evolve(
     try:
         executor.start(work)
         if state is not None:
-            run.tell()  # where it goes on from: whoever keeps something of certain generations may have missed this one
+            run.tell()  # whoever was told of this generation may not have lived to make use of it
         while run.generation < options.generations and not run.interrupted:
             run.advance(executor)
             if path is not None:
@@ -237,17 +238,17 @@ class _Run:
         self.options, self.work, self.told = options, work, told
         self.islands: Sequence[Island] = [new_island(i, n, work.genes.genes, options.seed) for i, n in enumerate(sizes)]
         self.before, self.started = 0.0, time.monotonic()
-        self.logbook, self.interrupted = tools.Logbook(), False
+        self.logbook, self.interrupted, self.speed = tools.Logbook(), False, 0.0
         if state:
             self.islands, self.before = state.islands, state.seconds
             for record in state.records:
                 self.logbook.record(**record)
-            self.speed, self.front = 0.0, self._front()[0]
         self.logbook.header = ["generation", "evaluations", "front", *STATISTICS, "least_um2"]
         self.statistics = tools.Statistics()
         self.statistics.register("least_errors", lambda groups: int(groups[0][:, 0].min()))
         self.statistics.register("median_errors", lambda groups: int(np.median(groups[0][:, 0])))
         self.statistics.register("median_um2", lambda groups: int(np.median(groups[0][:, 1])))
+        self.found = self._front()
 
     @property
     def generation(self) -> int:
@@ -267,7 +268,8 @@ class _Run:
             self.islands = migrate(self.islands, options.migrants, self.work.allowed, self.work.toolbox.select)
         evaluations = sum(island.evaluations for island in self.islands)
         self.speed = (evaluations - done) / max(time.monotonic() - since, 1e-9)
-        self.front, front = self._front()
+        self.found = self._front()
+        front = self.found[1]
         feasible = front[front[:, 0] <= self.work.allowed, 1]
         self.logbook.record(
             generation=self.generation,
@@ -299,13 +301,13 @@ class _Run:
                 area,
                 last["front"],
                 self.seconds,
-                self.front,
+                self.found[0],
             )
         )
 
     def result(self) -> Evolution:
         """Return what was found so far."""
-        genomes, objectives = self._front()
+        genomes, objectives = self.found
         return Evolution(
             genomes,
             objectives[:, 0],

@@ -35,7 +35,7 @@ def multiplier_verilog(operator: Operator, weight_bits: int, x_bits: int, name: 
         f"  input  wire [{x_bits - 1}:0] b,\n"
         f"  output wire signed [{total - 1}:0] y\n"
         ");\n"
-        f"  {template} #({given}) product (.a(a), .b(b), .y(y));\n"
+        f"  {template} #({given}) approximate (.a(a), .b(b), .y(y));\n"
         "endmodule\n\n"
         f"{template_text(template)}"
     )

@@ -1,5 +1,6 @@
 """Masked networks made by hand, random genomes, rows and labels."""
 
+import functools
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 
 from approxhw.arithmetic import MaskedPowerOfTwo
+from approxhw.cost import default_model
 from approxhw.formats import Encoding, Fixed
 from approxhw.ir import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.kernels.masked_network import classes_of
+from approxhw.passes.genetic.evolution import Problem
 from approxhw.passes.genetic.space import decode, make_space, space_of
 from approxhw.rewriting import code_constant
 from approxhw.verifier import verify
@@ -65,3 +69,23 @@ def networks():
     return SimpleNamespace(
         graph=masked_graph, genomes=random_genomes, rows=rows_of, make=make_space, space_of=space_of, decode=decode
     )
+
+
+def search_problem(sizes=(5, 3, 3), rows=240, seed=3, reference_errors=20, starts=True):
+    """A problem for the search: labels are what a random network says, a tenth of them changed; that network is the start."""
+    rng = np.random.default_rng(seed)
+    space = make_space(sizes)
+    some = random_genomes(space, 60, rng, empty=0.2, bias=1 / 64, exact=1.0)
+    codes = rng.integers(0, 16, (rows, sizes[0]))
+    classes = classes_of(space.layout, space.head, some, codes)
+    even = np.argmin([np.bincount(row, minlength=space.classes).max() for row in classes])
+    labels = np.where(rng.random(rows) < 0.1, rng.integers(0, space.classes, rows), classes[even])
+    area = functools.partial(default_model().area_mm2, space.layout, space.head)
+    start = some[even : even + 1] if starts else some[:0]
+    return Problem(space, codes, labels, reference_errors, area, start, "a random network")
+
+
+@pytest.fixture
+def make_problem():
+    """Make a problem for the search."""
+    return search_problem

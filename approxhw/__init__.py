@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ir import Graph
     from .measuring import estimate
     from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
+    from .searching import SearchResult, open_front, search
     from .tabulating import tabulate
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "Dataset": "dataset",
     "Graph": "ir",
     "Printed": "compiler",
+    "SearchResult": "searching",
     "available_passes": "pipeline",
     "check": "compiler",
     "compile": "compiler",
@@ -34,9 +36,11 @@ _HOMES = {
     "load_dataset": "dataset",
     "named_pipeline": "pipeline",
     "open_design": "compiler",
+    "open_front": "searching",
     "parse_passes": "pipeline",
     "read": "compiler",
     "run_passes": "pipeline",
+    "search": "searching",
     "tabulate": "tabulating",
 }
 
@@ -45,6 +49,7 @@ __all__ = [
     "Dataset",
     "Graph",
     "Printed",
+    "SearchResult",
     "available_passes",
     "check",
     "compile",
@@ -52,9 +57,11 @@ __all__ = [
     "load_dataset",
     "named_pipeline",
     "open_design",
+    "open_front",
     "parse_passes",
     "read",
     "run_passes",
+    "search",
     "tabulate",
 ]
 

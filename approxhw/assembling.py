@@ -161,6 +161,9 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
         timeout=task.settings.timeout,
     )
     workshop = Workshop(origin, task.jobs)
+    if task.hooks.on_start:
+        counts = {"rows": len(judge.labels["train"]), "validation": len(judge.labels["validation"])}
+        task.hooks.on_start({**counts, "genes": space.genes, "onnx": onnx["train"]})
     found = _search(task, problem, workshop, folder / CHECKPOINT)
     workshop.origin = replace(origin, seconds=found.seconds.get("evolve", 0.0))
     with clock.step("synthesise"):

@@ -15,6 +15,7 @@ import click
 
 from . import __version__
 from .errors import ApproxhwError, OptionError, Problem, ToolNotFoundError, shown
+from .search_command import compile_member, run_search, search_options
 from .terminal import Terminal
 
 SIMULATORS = ("icarus", "verilator")
@@ -154,9 +155,13 @@ def check(terminal: Terminal, model: Path) -> dict[str, Any]:
 @click.option("--no-simulate", is_flag=True, help="Leave the simulators out.")
 @click.option("--no-estimate", is_flag=True, help="Leave synthesis out.")
 @click.option("--require-tools", is_flag=True, help="A missing simulator is an error, not a note.")
+@click.option("--pick", help="MODEL is a front: its member knee, chosen, cheapest, within:5% or a number.  [chosen]")
 @_command
 def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
-    """Compile MODEL into a design folder: Verilog, simulated on both simulators, measured, with a report."""
+    """Compile MODEL into a design folder: Verilog, simulated on both simulators, measured, with a report.
+
+    MODEL may be the folder of a front, too: one of its members is compiled.
+    """
     from .compiler import TARGETS, Printed, compile
     from .options import suggestion
     from .pipeline import parse_passes
@@ -166,6 +171,8 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
         raise OptionError("compile", [Problem("--target", why)])
     if not given["no_estimate"]:
         _check_library(given["library"])
+    if given["pick"] or (model / "front.json").is_file():
+        return _finished(terminal, compile_member(model, given), given)
     target = Printed(
         input_bits=given["input_bits"],
         input_code=given["input_code"],
@@ -189,6 +196,11 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
         command=shlex.join(["approxhw", *sys.argv[1:]]),
         on_progress=lambda step, done: terminal.step(step, done),
     )
+    return _finished(terminal, compiled, given)
+
+
+def _finished(terminal: Terminal, compiled: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Simulate, measure and report a compiled design as far as it was asked for."""
     terminal.compiled(compiled)
     for simulator in () if given["no_simulate"] else SIMULATORS:
         try:
@@ -201,6 +213,14 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
         terminal.estimated(compiled.estimate(on_progress=terminal.progress))
     terminal.say(f"report: {compiled.report()}")
     return _summary(compiled)
+
+
+@main.command()
+@search_options
+@_command
+def search(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
+    """Search the smallest circuits that still do MODEL's job: a front of designs, and an interactive page."""
+    return run_search(terminal, model, given)
 
 
 def _check_library(library: str) -> None:

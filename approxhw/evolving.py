@@ -48,10 +48,12 @@ class Found:
 class Hooks:
     """Who wants to hear of a search, who may end it, and how it is customised.
 
+    ``on_start`` gets what is searched: ``rows``, ``validation`` (numbers of rows), ``genes``, ``onnx`` (accuracy).
     ``on_generation`` gets a record of each generation. ``stop``: asked after each; true ends the search. ``toolbox``: makes
     the operators of a search problem and its options; the default ones where it is None.
     """
 
+    on_start: Callable[[dict[str, Any]], None] | None = None
     on_generation: Callable[[GenerationRecord], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
     stop: Callable[[], bool] | None = None

@@ -214,15 +214,23 @@ class FoundMember:
         return open_design(self.folder / self.member.design)
 
     def compile(
-        self, output: str | Path | None = None, *, registers: bool = False, command: str = ""
+        self,
+        output: str | Path | None = None,
+        *,
+        registers: bool = False,
+        library: str | None = None,
+        command: str = "",
     ) -> CompiledDesign:
-        """Write its design to a folder of its own, ``build/<name>`` by default; *registers*: registered input and output."""
+        """Write its design to a folder of its own, ``build/<name>`` by default, to be simulated and measured there.
+
+        *registers*: registered input and output; *library*: cells of later estimates, those of the search by default.
+        """
         design = self.design.design
         folder = Path(output) if output is not None else Path("build") / design.name
         check_output(folder)
         if registers:
             design = registered(design)
-        design = replace(design, command=command or design.command)
+        design = replace(design, command=command or design.command, library=library or design.library)
         write_design(design, folder)
         return CompiledDesign(folder, design)
 

@@ -1,0 +1,130 @@
+"""A search as people watch it: a live table of generations, and the front as a table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from .terminal import Terminal
+
+TITLES = ("generation", "best error", "least area", "evaluations", "evaluations/s", "front", "time left")
+MILESTONES = 10
+"""Earlier generations that stay in the table."""
+QUIET_SECONDS = 10.0
+"""Where there is no terminal: seconds between lines."""
+
+
+class SearchView:
+    """Shows generations as they come: a live table on a terminal, a line now and then elsewhere, nothing for machines."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.rows = 0
+        self.started: tuple[float, int] | None = None
+        """When the first generation of this run was told, and which one it was."""
+        self.milestones: list[tuple[str, ...]] = []
+        self.live: Live | None = None
+        self.told = 0.0
+
+    def start(self, about: Mapping[str, Any]) -> None:
+        """Take in what is searched: ``rows`` of training data, ``classes``, ``features``, ``onnx`` accuracy."""
+        self.rows = int(about["rows"])
+        known = "not known" if about["onnx"] is None else f"{about['onnx']:.4f}"
+        self.terminal.say(
+            f"searching on {self.rows} training rows, {about['validation']} more pick the winners; "
+            f"{about['genes']} genes; accuracy of the model: {known}"
+        )
+
+    def generation(self, record: Any) -> None:
+        """Show a generation (``GenerationRecord``)."""
+        now = time.monotonic()
+        first_of_run = self.started is None
+        if self.started is None:
+            self.started = (now, record.generation)
+        row = self._row(record, now)
+        last = record.generation >= record.generations
+        if self.terminal.err.is_terminal and not self.terminal.quiet:
+            every = max(1, record.generations // MILESTONES)
+            if self.live is None and not last:
+                self.terminal.bar.stop()  # two live displays would write over each other
+                self.live = Live(console=self.terminal.err, transient=True, refresh_per_second=4)
+                self.live.start()
+            if self.live is not None:
+                self.live.update(self._table([*self.milestones, row]))
+            if record.generation % every == 0:
+                self.milestones = [*self.milestones, row][-MILESTONES:]
+        elif first_of_run or last or now - self.told >= QUIET_SECONDS:
+            self.told = now
+            words = ", ".join(f"{title} {value}" for title, value in zip(TITLES, row))
+            self.terminal.err.print(escape(words), soft_wrap=True)
+
+    def finish(self) -> None:
+        """Leave the table: other steps follow."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+            self.terminal.bar.start()
+
+    def _row(self, record: Any, now: float) -> tuple[str, ...]:
+        assert self.started is not None
+        since, first = self.started
+        done, left = record.generation - first, record.generations - record.generation
+        error = f"{100 * record.least_errors / self.rows:.2f} %" if self.rows else str(record.least_errors)
+        return (
+            f"{record.generation}/{record.generations}",
+            error,
+            "bound not met" if record.least_area_mm2 is None else f"{record.least_area_mm2 / 100:.3g} cm²",
+            str(record.evaluations),
+            f"{record.evaluations_per_second:.0f}",
+            str(record.front_size),
+            _minutes((now - since) / done * left) if done else "…",
+        )
+
+    def _table(self, rows: list[tuple[str, ...]]) -> Table:
+        table = Table(box=None, pad_edge=False, caption="Ctrl-C finishes the generation and leaves a front")
+        for title in TITLES:
+            table.add_column(title, justify="right")
+        for row in rows:
+            table.add_row(*row)
+        return table
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def show_front(terminal: Terminal, told: Mapping[str, Any]) -> None:
+    """Print the members as a table, which one is chosen and why, and everything to know."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("member", "validation", "test", "area cm²", "power mW", "inputs", ""):
+        table.add_column(title, justify="left" if not title else "right")
+    for member in told["front"]:
+        marks = [*(["chosen"] if member["chosen"] else []), *(["knee"] if member is told["knee"] else [])]
+        table.add_row(
+            f"{member['index']:02d}",
+            _share(
+                member["train_accuracy"] if member["validation_accuracy"] is None else member["validation_accuracy"]
+            ),
+            _share(member["test_accuracy"]),
+            f"{member['area_mm2'] / 100:.4g}",
+            f"{member['power_mw']:.3g}",
+            str(member["inputs"]),
+            f"[bold]{', '.join(marks)}[/]",
+        )
+    terminal.out.print(table)
+    terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
+    simulated = ", ".join(f"{name} {count} vectors" for name, count in told["chosen"]["simulated"].items()) or "nowhere"
+    terminal.say(f"simulated without a mismatch, every member; the chosen one: {simulated}")
+    terminal.say(f"{told['evaluations']} evaluations, {told['seconds']:.0f} s")
+    for warning in told["warnings"]:
+        terminal.warn(warning)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"

@@ -13,7 +13,19 @@ from approxhw.errors import OptionError, PassError, Problem
 from approxhw.evaluation import codes_of
 from approxhw.formats import Fixed
 from approxhw.interpreter import run
-from approxhw.ir import Clip, Dense, Graph, Node, Relu, Requantize, Reshape, Threshold, Type, ranges, renamed_inputs
+from approxhw.ir import (
+    Clip,
+    Dense,
+    Graph,
+    Node,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    Type,
+    ranges,
+    renamed_inputs,
+)
 from approxhw.pipeline import PassContext
 from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
@@ -53,7 +65,7 @@ class RequantizeHidden:
         if not graph.is_integer:
             why = "only an integer Graph has bits to drop"
             raise PassError("pass requantize-hidden", [Problem(graph.name, why, "run quantize-weights before")])
-        for name in [node.name for node in graph.nodes if _is_hidden(graph, node)]:
+        for name in [node.name for node in graph.nodes if is_hidden(graph, node)]:
             graph = self._cut(graph, name, context)
         return graph
 
@@ -75,17 +87,18 @@ class RequantizeHidden:
         op = Requantize((1,), shift, (half,), 0, (1 << self.bits) - 1)
         kind = Type(node.type.shape, Fixed(self.bits, False, fmt.scale * (1 << shift)))
         context.note(f"{name}: {greatest.bit_length()} bits became {self.bits}, {shift} low bits dropped")
-        return _coarser(graph, name, Node(cut, op, (name,), kind, node.origin), shift)
+        return coarser(graph, name, Node(cut, op, (name,), kind, node.origin), shift)
 
 
-def _is_hidden(graph: Graph, node: Node) -> bool:
+def is_hidden(graph: Graph, node: Node) -> bool:
+    """Whether *node* is an activation (``Relu`` or ``Clip``) that only ``Dense`` read."""
     readers = graph.readers(node.name)
     while len(readers) == 1 and isinstance(readers[0].op, Reshape):
         readers = graph.readers(readers[0].name)
     return isinstance(node.op, Relu | Clip) and bool(readers) and all(isinstance(r.op, Dense) for r in readers)
 
 
-def _coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
+def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
     """Put *cut* behind *name*, and let all that depends on it follow the scale that is 2^shift coarser."""
     factor, moved = 1 << shift, {cut.name}
     nodes: list[Node] = []
@@ -110,7 +123,7 @@ def _coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
                     fresh_name(graph, node.inputs[2], {n.name for n in nodes} | {cut.name}), bias, old.scale * factor
                 )
                 nodes.append(constant)
-                node = replace(node, inputs=(*node.inputs[:2], constant.name))
+                node = replace(node, inputs=(*node.inputs[:2], constant.name, *node.inputs[3:]))
             if isinstance(op, Dense | Clip | Relu | Reshape):
                 moved.add(node.name)
                 wide = replace(fmt, bits=4000, signed=True, scale=fmt.scale * factor)

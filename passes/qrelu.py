@@ -31,8 +31,8 @@ class Qrelu:
     kind: ClassVar[str] = "approximating"
 
     bits: int = field(default=8, metadata={"help": "width of a hidden activation, 1 to 16"})
-    shift: tuple[int, ...] | None = field(
-        default=None, metadata={"help": "low bits to drop, one number or one a layer; none: by training rows"}
+    shift: int | None = field(
+        default=None, metadata={"help": "low bits to drop in every layer; none: by training rows"}
     )
 
     def __post_init__(self) -> None:
@@ -40,9 +40,8 @@ class Qrelu:
         found = []
         if not 1 <= self.bits <= 16:
             found.append(Problem("qrelu.bits", f"{self.bits} is not in 1…16"))
-        bad = [shift for shift in self.shift or () if not 0 <= shift <= 62]
-        if bad or self.shift == ():
-            found.append(Problem("qrelu.shift", f"{', '.join(map(str, bad)) or 'nothing'} is not in 0…62"))
+        if self.shift is not None and not 0 <= self.shift <= 62:
+            found.append(Problem("qrelu.shift", f"{self.shift} is not in 0…62"))
         if found:
             raise OptionError("qrelu", found)
 
@@ -60,20 +59,17 @@ class Qrelu:
             for name in names
             if isinstance(op := graph[name].op, Clip) and op.low != 0
         ]
-        if self.shift is not None and len(self.shift) not in (1, len(names)):
-            why = f"{len(self.shift)} shifts for {len(names)} hidden layers"
-            found.append(Problem("shift", why, f"give one, or {len(names)}"))
         if found:
             raise PassError("pass qrelu", found)
-        shifts = self.shift or (None,)
-        for index, name in enumerate(names):
-            graph = self._replaced(graph, name, shifts[index if len(shifts) > 1 else 0], context)
+        for name in names:
+            graph = self._replaced(graph, name, context)
         return graph
 
-    def _replaced(self, graph: Graph, name: str, shift: int | None, context: PassContext) -> Graph:
+    def _replaced(self, graph: Graph, name: str, context: PassContext) -> Graph:
         widest = max(1, int(max(ranges(graph)[name][1].tolist())).bit_length())
         data = context.data
-        if shift is not None:
+        if self.shift is not None:
+            shift = self.shift
             context.note(f"{name}: {self.bits} bits kept, {shift} low bits dropped, as asked for")
         elif data is None or not len(data.X_train) or not decides(graph):
             shift = max(0, widest - self.bits)

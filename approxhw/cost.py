@@ -19,7 +19,7 @@ FEATURES = (
     "full adder, carry alone",
     "half adder",
     "half adder, sum alone",
-    "half adder, carry alone",
+    "gate of an adder",
     "mask gate",
     "saturation gate",
     "overflow gate",
@@ -39,7 +39,7 @@ ALONE: dict[str, tuple[str, str]] = {
     "full adder, carry alone": ("y", "(a & b) | (c & (a | b))"),
     "half adder": ("{y, z}", "{a & b, a ^ b}"),
     "half adder, sum alone": ("y", "a ^ b"),
-    "half adder, carry alone": ("y", "~(a & b)"),
+    "gate of an adder": ("y", "~(a & b)"),
     "mask gate": ("y", "~(a & b)"),
     "saturation gate": ("y", "~(a & b)"),
     "overflow gate": ("y", "~(a & b)"),
@@ -87,7 +87,7 @@ class AreaModel:
         return features(layout, head, genomes) @ np.array(self.coefficients)
 
 
-def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray) -> np.ndarray:
+def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, words: int | None = None) -> np.ndarray:
     """Return how many cells of each of :data:`FEATURES` the circuit of every genome has: float64, P × F.
 
     ``layout`` (L × 9), ``head`` (3) and ``genomes`` (int32, P × G) as ``passes/genetic/space.py`` lays them out.
@@ -96,7 +96,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray) -> np.nd
 
     genomes = np.ascontiguousarray(genomes, dtype=np.int32)
     rows = np.zeros((len(genomes), adders.FEATURES))
-    adders.count(layout, head, genomes, *adders.scratch(layout, head), rows)
+    adders.count(layout, head, genomes, *adders.scratch(layout, head, adders.WORDS if words is None else words), rows)
     return rows
 
 

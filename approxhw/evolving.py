@@ -18,6 +18,7 @@ from .errors import CheckpointError, InvalidDataError, OptionError, Problem
 from .folders import write_beside
 
 if TYPE_CHECKING:
+    from .kernels.masked_network import Rows
     from .members import Workshop
     from .passes.genetic.evolution import GenerationRecord, SearchOptions
     from .passes.genetic.evolution import Problem as SearchProblem
@@ -120,16 +121,59 @@ def optimise(
         resume=resume,
         stop=hooks.stop,
     )
+    genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes]))
+    since = time.perf_counter()
+    if not evolution.interrupted:
+        genomes = distinct(problem.space, np.concatenate([genomes, refined(problem, genomes, executor, hooks)]))
+    refining = time.perf_counter() - since
     return Found(
-        genomes=distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes])),
+        genomes=genomes,
         evaluations=evolution.evaluations,
         generations=max(0, evolution.generations),
         feasible=evolution.feasible,
         least_errors=int(evolution.errors.min()) if len(evolution.errors) else len(problem.labels),
         interrupted=evolution.interrupted,
         history=tuple(dict(record) for record in evolution.logbook),
-        seconds={"evolve": time.perf_counter() - started - spent[0], "synthesise": spent[0]},
+        seconds={
+            "evolve": time.perf_counter() - started - spent[0] - refining,
+            "refine": refining,
+            "synthesise": spent[0],
+        },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Refinement:
+    """Genome → the same without all that it does not need: a pure function, so that any worker may do it."""
+
+    space: Space
+    rows: Rows
+    area: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, genome: np.ndarray) -> np.ndarray:
+        from .passes.genetic.refining import refine
+
+        return refine(self.space, genome, self.rows, self.area).genome
+
+
+REFINED = 32
+"""Members of the front that are refined, evenly spread."""
+
+
+def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks) -> np.ndarray:
+    """Return some of *genomes* (P × G) with everything dropped that costs no row of those searched on."""
+    from .kernels.masked_network import prepare
+
+    todo = spread(genomes, REFINED)
+    rows = prepare(problem.codes, problem.labels)
+    executor.start(_Refinement(problem.space, rows, problem.area))
+    done: list[np.ndarray] = []
+    step = 8  # a batch, so that there is something to show in between
+    for start in range(0, len(todo), step):
+        if hooks.on_progress:
+            hooks.on_progress("refine", start, len(todo))
+        done += executor.map(list(todo[start : start + step]))
+    return np.array(done, dtype=np.int32).reshape(len(done), problem.space.genes)
 
 
 def spread(genomes: np.ndarray, count: int) -> np.ndarray:

@@ -1,25 +1,36 @@
 """Count the cells of masked power-of-two circuits: a symbolic build of each genome's circuit, in Numba.
 
 The builder of bespoke circuits (``docs/bespoke.md``) in small: the same columns, compression, QReLU and argmax tree, bit by
-bit, with constants and equal bits folded, and counted backwards from the class index, so that what nothing reads is free. A
-bit is a *literal*: 2·variable + (1 where inverted); variable 0 is the constant 0. Variables 1 … I are the bits of the
-inputs, I + 1 + 2c and I + 2 + 2c the first and second output of cell c.
+bit of ``gates.py``, and counted backwards from the class index, so that what nothing reads is free.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-FULL, HALF, HALF_ONE, MASK, SATURATE, ANY, CHOOSE, COMPARE = range(8)
-"""Kinds of cells. FULL, HALF (a + b) and HALF_ONE (a + b + 1) make a sum and a carry, the others one bit."""
+from .gates import (
+    ANY,
+    CHOOSE,
+    FULL,
+    GATE,
+    HALF,
+    MASK,
+    NET,
+    SATURATE,
+    both,
+    choose,
+    full,
+    half_one,
+    lowest,
+    majority,
+)
 
 COLUMNS = 62
 """Most columns of a sum: everything here fits int64."""
+
+WORDS = 16
+"""Words of 64 patterns that bits are compared on."""
 
 (
     FULL_BOTH,
@@ -27,7 +38,7 @@ COLUMNS = 62
     FULL_CARRY,
     HALF_BOTH,
     HALF_SUM,
-    HALF_CARRY,
+    ADDER_GATE,
     MASK_GATE,
     SATURATE_GATE,
     ANY_GATE,
@@ -42,134 +53,18 @@ COLUMNS = 62
 FEATURES = 16
 """Columns of :func:`count`."""
 
-
-@intrinsic  # type: ignore[misc]
-def _lowest(context: Any, bits: Any) -> Any:
-    """Return the position of the lowest 1 of *bits*, an int64 other than 0."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
-
-    return types.int64(types.int64), code
-
-
-@numba.njit("void(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _cell(cells, n, kind, a, b, c):  # type: ignore[no-untyped-def]
-    cells[n, 0] = kind
-    cells[n, 1] = a
-    cells[n, 2] = b
-    cells[n, 3] = c
-
-
-@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
-def _half(cells, n, base, a, b):  # type: ignore[no-untyped-def]
-    """Return sum and carry of a + b, and the number of cells."""
-    if a < 2:
-        a, b = b, a
-    if b < 2:
-        return (a, 0, n) if b == 0 else (a ^ 1, a, n)
-    if a == b:
-        return 0, a, n
-    if a ^ b == 1:
-        return 1, 0, n
-    _cell(cells, n, HALF, a, b, 0)
-    return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
-
-
-@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
-def _half_one(cells, n, base, a, b):  # type: ignore[no-untyped-def]
-    """Return sum and carry of a + b + 1, and the number of cells."""
-    if a < 2:
-        a, b = b, a
-    if b < 2:
-        return (a ^ 1, a, n) if b == 0 else (a, 1, n)
-    if a == b:
-        return 1, a, n
-    if a ^ b == 1:
-        return 0, 1, n
-    _cell(cells, n, HALF_ONE, a, b, 0)
-    return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
-
-
-@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _full(cells, n, base, a, b, c):  # type: ignore[no-untyped-def]
-    """Return sum and carry of a + b + c, and the number of cells."""
-    if a < 2:
-        a, c = c, a
-    elif b < 2:
-        b, c = c, b
-    if c < 2:
-        return _half(cells, n, base, a, b) if c == 0 else _half_one(cells, n, base, a, b)
-    if a >> 1 == b >> 1:
-        return (c, a, n) if a == b else (c ^ 1, c, n)
-    if a >> 1 == c >> 1:
-        return (b, a, n) if a == c else (b ^ 1, b, n)
-    if b >> 1 == c >> 1:
-        return (a, b, n) if b == c else (a ^ 1, a, n)
-    _cell(cells, n, FULL, a, b, c)
-    return 2 * (base + 2 * n), 2 * (base + 2 * n) + 2, n + 1
-
-
-@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _and(cells, n, base, kind, a, b):  # type: ignore[no-untyped-def]
-    """Return a AND b, and the number of cells; a OR b is ``_and`` of the inverted bits, inverted."""
-    if a < 2:
-        a, b = b, a
-    if b < 2:
-        return (0, n) if b == 0 else (a, n)
-    if a == b:
-        return a, n
-    if a ^ b == 1:
-        return 0, n
-    _cell(cells, n, kind, a, b, 0)
-    return 2 * (base + 2 * n), n + 1
-
-
-@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _choose(cells, n, base, s, a, b):  # type: ignore[no-untyped-def]
-    """Return s ? b : a, and the number of cells."""
-    if a == b or s == 0:
-        return a, n
-    if s == 1:
-        return b, n
-    if a ^ b == 1 and a >= 2:
-        bit, _, n = _half(cells, n, base, s, a)
-        return bit, n
-    if a == 0 or a == s:
-        return _and(cells, n, base, CHOOSE, s, b)
-    if b == 0 or b == s ^ 1:
-        return _and(cells, n, base, CHOOSE, s ^ 1, a)
-    if a == 1 or a == s ^ 1:
-        bit, n = _and(cells, n, base, CHOOSE, s, b ^ 1)
-        return bit ^ 1, n
-    if b == 1 or b == s:
-        bit, n = _and(cells, n, base, CHOOSE, s ^ 1, a ^ 1)
-        return bit ^ 1, n
-    _cell(cells, n, CHOOSE, s, a, b)
-    return 2 * (base + 2 * n), n + 1
-
-
-@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _step(cells, n, base, a, b, below):  # type: ignore[no-untyped-def]
-    """Return whether a, followed by lower bits, is greater than b: the majority of a, not b and *below*."""
-    b ^= 1
-    if a < 2:
-        a, below = below, a
-    elif b < 2:
-        b, below = below, b
-    if below == 0:
-        return _and(cells, n, base, COMPARE, a, b)
-    if below == 1:
-        bit, n = _and(cells, n, base, COMPARE, a ^ 1, b ^ 1)
-        return bit ^ 1, n
-    if a >> 1 == b >> 1:
-        return (a, n) if a == b else (below, n)
-    if a >> 1 == below >> 1:
-        return (a, n) if a == below else (b, n)
-    if b >> 1 == below >> 1:
-        return (b, n) if b == below else (a, n)
-    _cell(cells, n, COMPARE, a, b, below)
-    return 2 * (base + 2 * n), n + 1
+_BIT_OF_64 = np.array(
+    [
+        0xAAAAAAAAAAAAAAAA,
+        0xCCCCCCCCCCCCCCCC,
+        0xF0F0F0F0F0F0F0F0,
+        0xFF00FF00FF00FF00,
+        0xFFFF0000FFFF0000,
+        0xFFFFFFFF00000000,
+    ],
+    dtype=np.uint64,
+)
+"""Bit k of the numbers 0 … 63."""
 
 
 @numba.njit("i8(i8, i8)", cache=True, nogil=True)
@@ -190,14 +85,14 @@ def _width(low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("UniTuple(i8, 2)(i8, i8, i8, i8)", cache=True, nogil=True)
-def _masked_range(mask, low, high, full):  # type: ignore[no-untyped-def]
-    """Return least and greatest x & mask for low ≤ x ≤ high; *full*: all ones, as long as any x."""
+def _masked_range(mask, low, high, ones):  # type: ignore[no-untyped-def]
+    """Return least and greatest x & mask for low ≤ x ≤ high; *ones*: as long as any x."""
     if low == 0 and high & (high + 1) == 0:
         return 0, mask & high
     if high - low >= 1024:
-        while full >> 1 >= high:
-            full >>= 1
-        return 0, mask & full
+        while ones >> 1 >= high:
+            ones >>= 1
+        return 0, mask & ones
     # x below high: a prefix of high, then 0 where high has a 1, then anything; likewise above low
     least, greatest = min(low & mask, high & mask), max(low & mask, high & mask)
     bit = 1
@@ -212,8 +107,8 @@ def _masked_range(mask, low, high, full):  # type: ignore[no-untyped-def]
     return least, greatest
 
 
-@numba.njit("i8(i4[:, ::1], i8, i8, i8[:, ::1], i8[::1], i8, i8, i8[:, ::1], i8)", cache=True, nogil=True)
-def _compress(cells, n, base, columns, counts, width, constant, words, word):  # type: ignore[no-untyped-def]
+@numba.njit(f"i8({NET}, i8[:, ::1], i8[::1], i8, i8, i8[:, ::1], i8)", cache=True, nogil=True)
+def _compress(cells, values, table, free, columns, counts, width, constant, words, word):  # type: ignore[no-untyped-def]
     """Sum *columns* (62 × capacity literals, *counts* of them used) and *constant* modulo 2^width into a word.
 
     Returns the number of cells; *counts* are 0 afterwards. Column by column as ``approxhw.backends.compression``.
@@ -227,14 +122,14 @@ def _compress(cells, n, base, columns, counts, width, constant, words, word):  #
         waiting = counts[above]
         one = (constant >> column) & 1
         if one and last > 0 and last % 2 == 0 and (rows or last != 2):
-            total, over, n = _half_one(cells, n, base, columns[column, 0], columns[column, 1])
+            total, over, free = half_one(cells, values, table, free, columns[column, 0], columns[column, 1])
             columns[column, last] = total
             columns[above, waiting] = over
             first, last, waiting, one = 2, last + 1, waiting + 1, 0
         most = 2 if rows or one else 3
         while last - first > most:
             a, b, c = columns[column, first], columns[column, first + 1], columns[column, first + 2]
-            total, over, n = _full(cells, n, base, a, b, c)
+            total, over, free = full(cells, values, table, free, a, b, c)
             columns[column, last] = total
             columns[above, waiting] = over
             first, last, waiting = first + 3, last + 1, waiting + 1
@@ -246,7 +141,7 @@ def _compress(cells, n, base, columns, counts, width, constant, words, word):  #
                 carry = columns[column, first + 2]
             elif left == 2 and one:
                 carry = 1
-            words[word, column], carry, n = _full(cells, n, base, a, b, carry)
+            words[word, column], carry, free = full(cells, values, table, free, a, b, carry)
             rows = True
         elif left == 0:
             words[word, column] = one
@@ -258,7 +153,7 @@ def _compress(cells, n, base, columns, counts, width, constant, words, word):  #
             words[word, column] = columns[column, first]
         counts[above] = waiting
     counts[width] = 0
-    return n
+    return free
 
 
 @numba.njit("i8(i8[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
@@ -269,8 +164,8 @@ def _bit(words, word, width, low, position):  # type: ignore[no-untyped-def]
     return words[word, width - 1] if low < 0 else 0
 
 
-@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _activation(cells, n, base, words, word, low, high, shift, hidden):  # type: ignore[no-untyped-def]
+@numba.njit(f"UniTuple(i8, 3)({NET}, i8[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
+def _activation(cells, values, table, free, words, word, low, high, shift, hidden):  # type: ignore[no-untyped-def]
     """Turn a word, a sum from *low* to *high*, into its QReLU of *hidden* bits: min(max(sum >> shift, 0), 2^hidden − 1).
 
     Returns the range of the result and the number of cells.
@@ -284,37 +179,37 @@ def _activation(cells, n, base, words, word, low, high, shift, hidden):  # type:
     if high > top and low >= top:
         for i in range(hidden):
             words[word, i] = 1
-        return top, top, n
+        return top, top, free
     if high <= 0:
-        return 0, 0, n
+        return 0, 0, free
     for i in range(width - shift):
         words[word, i] = words[word, i + shift]
     width = _width(low, high)
     if high > top:
         over = 1  # the inverted OR of the bits above, built as an AND of inverted bits
         for i in range(hidden, width - 1 if low < 0 else width):
-            over, n = _and(cells, n, base, ANY, over, words[word, i] ^ 1)
+            over, free = both(cells, values, table, free, ANY, over, words[word, i] ^ 1)
         for i in range(hidden):
-            bit, n = _and(cells, n, base, SATURATE, over, words[word, i] ^ 1)
+            bit, free = both(cells, values, table, free, SATURATE, over, words[word, i] ^ 1)
             words[word, i] = bit ^ 1
         high = top
     if low < 0:
         for i in range(_width(0, high)):
-            words[word, i], n = _and(cells, n, base, MASK, sign ^ 1, words[word, i])
+            words[word, i], free = both(cells, values, table, free, MASK, sign ^ 1, words[word, i])
         low = 0
-    return low, high, n
+    return low, high, free
 
 
-@numba.njit("UniTuple(i8, 3)(i4[:, ::1], i8, i8, i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _next_step(cells, n, base, a, b, wins, below, last_a, last_b):  # type: ignore[no-untyped-def]
+@numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
+def _next_step(cells, values, table, free, a, b, wins, below, last_a, last_b):  # type: ignore[no-untyped-def]
     """Add one more place to a comparison; return whether a side wins now and before, and the number of cells.
 
     A place that reads the same pair as the one under it, or that pair inverted (a sign and its copies), replaces it.
     """
     if (a == last_a and b == last_b) or (a == last_a ^ 1 and b == last_b ^ 1):
         wins = below
-    above, n = _step(cells, n, base, a, b, wins)
-    return above, wins, n
+    above, free = majority(cells, values, table, free, a, b ^ 1, wins)
+    return above, wins, free
 
 
 @numba.njit("void(i8[:, ::1], i8[::1], i8[::1], i8, i8)", cache=True, nogil=True)
@@ -325,8 +220,8 @@ def _move(words, low, high, source, target):  # type: ignore[no-untyped-def]
     low[target], high[target] = low[source], high[source]
 
 
-@numba.njit("UniTuple(i8, 2)(i4[:, ::1], i8, i8, i8[:, ::1], i8[::1], i8[::1], i8, i8, i8, i8)", cache=True, nogil=True)
-def _match(cells, n, base, words, low, high, i, j, looked_at, places):  # type: ignore[no-untyped-def]
+@numba.njit(f"UniTuple(i8, 2)({NET}, i8[:, ::1], i8[::1], i8[::1], i8, i8, i8, i8)", cache=True, nogil=True)
+def _match(cells, values, table, free, words, low, high, i, j, looked_at, places):  # type: ignore[no-untyped-def]
     """Let words *i* and *j* of an argmax meet, j wins where it is greater; return whether it wins, and the number of cells.
 
     The winner's bits and range replace those of word *i*. *places*: 0 for an exact comparator; else the width of the offset
@@ -340,43 +235,43 @@ def _match(cells, n, base, words, low, high, i, j, looked_at, places):  # type: 
     else:
         if low[j] > high[i]:
             _move(words, low, high, j, i)
-            return 1, n
+            return 1, free
         if high[j] <= low[i]:
-            return 0, n
+            return 0, free
         inverts = low[i] < 0 or low[j] < 0
         width = max(width_i, width_j) + (1 if inverts and (low[i] >= 0 or low[j] >= 0) else 0)
         looked_at = (1 << width) - 1
     while looked_at:
-        position = _lowest(looked_at)
+        position = lowest(looked_at)
         looked_at &= looked_at - 1
         a = _bit(words, j, width_j, low[j], position)
         b = _bit(words, i, width_i, low[i], position)
         if inverts and position == width - 1:
             a, b = a ^ 1, b ^ 1
         if a != b:
-            wins, below, n = _next_step(cells, n, base, a, b, wins, below, last_a, last_b)
+            wins, below, free = _next_step(cells, values, table, free, a, b, wins, below, last_a, last_b)
             last_a, last_b = a, b
     if wins == 0:
-        return wins, n
+        return wins, free
     if wins == 1:
         _move(words, low, high, j, i)
-        return wins, n
+        return wins, free
     least, greatest = min(low[i], low[j]) if places else max(low[i], low[j]), max(high[i], high[j])
     for position in range(_width(least, greatest) - 1, -1, -1):  # from the top: below stand the signs
         a = _bit(words, i, width_i, low[i], position)
         b = _bit(words, j, width_j, low[j], position)
-        words[i, position], n = _choose(cells, n, base, wins, a, b)
+        words[i, position], free = choose(cells, values, table, free, wins, a, b)
     low[i], high[i] = least, greatest
-    return wins, n
+    return wins, free
 
 
 @numba.njit(
-    "UniTuple(i8, 2)(i4[:, ::1], i8, i8, Array(i8, 1, 'C', True), Array(i4, 1, 'C', True),"
+    f"UniTuple(i8, 2)({NET}, Array(i8, 1, 'C', True), Array(i4, 1, 'C', True),"
     " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8)",
     cache=True,
     nogil=True,
 )
-def _argmax(cells, n, base, head, genome, words, low, high, index, count):  # type: ignore[no-untyped-def]
+def _argmax(cells, values, table, free, head, genome, words, low, high, index, count):  # type: ignore[no-untyped-def]
     """Build the tree of an argmax of *count* words: return how many bits of the index *index[0]* holds, and the cells."""
     offset, places = head[1], head[2]
     exact = True
@@ -388,9 +283,9 @@ def _argmax(cells, n, base, head, genome, words, low, high, index, count):  # ty
             i, j = 2 * pair, 2 * pair + 1
             looked_at = np.int64(genome[offset + comparator])
             comparator += 1
-            wins, n = _match(cells, n, base, words, low, high, i, j, looked_at, 0 if exact else places)
+            wins, free = _match(cells, values, table, free, words, low, high, i, j, looked_at, 0 if exact else places)
             for k in range(level):
-                index[pair, k], n = _choose(cells, n, base, wins, index[i, k], index[j, k])
+                index[pair, k], free = choose(cells, values, table, free, wins, index[i, k], index[j, k])
             index[pair, level] = wins
             if pair:
                 _move(words, low, high, i, pair)
@@ -402,30 +297,37 @@ def _argmax(cells, n, base, head, genome, words, low, high, index, count):  # ty
             index[pair, level] = 0
         entries = (entries + 1) // 2
         level += 1
-    return level, n
+    return level, free
+
+
+@numba.njit("b1(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), i8, i8)", cache=True, nogil=True)
+def _is_read(layout, genome, number, o):  # type: ignore[no-untyped-def]
+    """Whether a neuron of the layer after *number* has a mask for neuron *o*; the last layer's neurons are always read."""
+    if number == layout.shape[0] - 1:
+        return True
+    following, outputs = layout[number + 1, 3], layout[number, 1]
+    for reader in range(layout[number + 1, 1]):
+        if genome[following + reader * outputs + o]:
+            return True
+    return False
 
 
 @numba.njit(
-    "i8(i4[:, ::1], i8, i8, Array(i8, 2, 'C', True), Array(i8, 1, 'C', True), Array(i4, 1, 'C', True), i8,"
+    f"i8({NET}, Array(i8, 2, 'C', True), Array(i8, 1, 'C', True), Array(i4, 1, 'C', True), i8,"
     " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])",
     cache=True,
     nogil=True,
 )
-def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, out_low, out_high, columns, counts):  # type: ignore[no-untyped-def]
+def _layer(
+    cells, values, table, free, layout, head, genome, number, words, low, high, out, out_low, out_high, columns, counts
+):  # type: ignore[no-untyped-def]
     """Build the neurons of layer *number* that something reads, from *words* (inputs × 62) to *out*; return the cells."""
     inputs, outputs, input_bits = layout[number, 0], layout[number, 1], layout[number, 2]
     masks, signs, exponents, biases = layout[number, 3], layout[number, 4], layout[number, 5], layout[number, 6]
-    full = (1 << input_bits) - 1
+    ones = (1 << input_bits) - 1
     last = number == layout.shape[0] - 1
     for o in range(outputs):
-        read = last
-        if not last:
-            following = layout[number + 1, 3]
-            for reader in range(layout[number + 1, 1]):
-                if genome[following + reader * outputs + o]:
-                    read = True
-                    break
-        if not read:
+        if not _is_read(layout, genome, number, o):
             continue
         constant = np.int64(genome[biases + o])
         if last and head[0] == 1:
@@ -433,19 +335,19 @@ def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, 
         least, greatest, highest = constant, constant, 0
         for i in range(inputs):
             place = o * inputs + i
-            mask = np.int64(genome[masks + place]) & full
+            mask = np.int64(genome[masks + place]) & ones
             if mask == 0:
                 continue
             exponent = np.int64(genome[exponents + place])
             negative = genome[signs + place]
-            below, above = _masked_range(mask, low[i], high[i], full)
+            below, above = _masked_range(mask, low[i], high[i], ones)
             if negative:
                 least, greatest = least - (above << exponent), greatest - (below << exponent)
             else:
                 least, greatest = least + (below << exponent), greatest + (above << exponent)
             mask &= (1 << _width(low[i], high[i])) - 1
             while mask:
-                position = _lowest(mask)
+                position = lowest(mask)
                 mask &= mask - 1
                 bit = words[i, position]
                 column = position + exponent
@@ -459,15 +361,17 @@ def _layer(cells, n, base, layout, head, genome, number, words, low, high, out, 
                     columns[column, counts[column]] = bit
                     counts[column] += 1
         width = _width(least, greatest)
-        n = _compress(cells, n, base, columns, counts, width, constant, out, o)
+        free = _compress(cells, values, table, free, columns, counts, width, constant, out, o)
         for column in range(width + 1, highest + 1):
             counts[column] = 0
         if layout[number, 7] >= 0:
             shift = np.int64(genome[layout[number, 7]])
-            out_low[o], out_high[o], n = _activation(cells, n, base, out, o, least, greatest, shift, layout[number, 8])
+            out_low[o], out_high[o], free = _activation(
+                cells, values, table, free, out, o, least, greatest, shift, layout[number, 8]
+            )
         else:
             out_low[o], out_high[o] = least, greatest
-    return n
+    return free
 
 
 @numba.njit("void(u1[::1], i8)", cache=True, nogil=True)
@@ -475,15 +379,64 @@ def _read(used, literal):  # type: ignore[no-untyped-def]
     used[literal >> 1] |= 1 << (literal & 1)
 
 
-@numba.njit(cache=True, nogil=True)
-def _count(cells, n, base, used, row):  # type: ignore[no-untyped-def]
+@numba.njit("void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), u8[:, ::1], i8[::1], u8[:, :, ::1])", cache=True, nogil=True)
+def _patterns(layout, genome, values, table, noise):  # type: ignore[no-untyped-def]
+    """Give every input bit that is read its values: all patterns there are, where they fit, else a sample.
+
+    The sample: 128 uniform patterns, then for every neuron of the first layer 32 each that make its sum great and small (a
+    bit follows with probability 7/8, the first pattern wholly), because the tails of a sum decide which bits are constant.
+    """
+    words = values.shape[1]
+    inputs, neurons, bits, masks, signs = layout[0, 0], layout[0, 1], layout[0, 2], layout[0, 3], layout[0, 4]
+    there, most = 0, 6
+    while words >> (most - 5):
+        most += 1
+    for i in range(inputs):
+        union = 0
+        for o in range(neurons):
+            union |= np.int64(genome[masks + o * inputs + i])
+        union &= (1 << bits) - 1
+        while union:
+            variable = 1 + i * bits + lowest(union)
+            union &= union - 1
+            if there < most:
+                for word in range(words):
+                    values[variable, word] = (
+                        _BIT_OF_64[there] if there < 6 else -(np.uint64(word >> (there - 6)) & np.uint64(1))
+                    )
+            there += 1
+    if there <= most:
+        return
+    for i in range(inputs):
+        for position in range(bits):
+            variable = 1 + i * bits + position
+            for word in range(words):
+                values[variable, word] = noise[variable, word, 0]
+            for q in range(min(4 * neurons, 4 * (words - 2)) if words > 2 else 0):
+                o = q >> 1
+                if o >= neurons:
+                    break
+                if not (genome[masks + o * inputs + i] >> position) & 1:
+                    continue
+                up = (q & 1) ^ genome[signs + o * inputs + i]
+                word = 2 + (q >> 1) % (words - 2)
+                half = np.uint64(0xFFFFFFFF) << np.uint64(32 * (q & 1))
+                values[variable, word] = (values[variable, word] & ~half) | (noise[variable, word, 1 + up] & half)
+
+
+@numba.njit(
+    "void(i4[:, ::1], i8, i8, u1[::1], Array(f8, 1, 'C', False))",
+    cache=True,
+    nogil=True,
+)
+def _count(cells, base, free, used, row):  # type: ignore[no-untyped-def]
     """Go back from the bits that are read (*used*: 1 as they are, 2 inverted, 4 by a sum alone) and count kinds in *row*."""
-    for c in range(n - 1, -1, -1):
-        first, second = used[base + 2 * c], used[base + 2 * c + 1]
+    for cell in range((free >> 1) - 1, (base >> 1) - 1, -1):
+        first, second = used[2 * cell], used[2 * cell + 1]
         if not first and not second:
             continue
-        kind, x, y, z = cells[c, 0], cells[c, 1], cells[c, 2], cells[c, 3]
-        if kind <= HALF_ONE and not second:
+        kind, x, y, z = cells[cell, 0], cells[cell, 1], cells[cell, 2], cells[cell, 3]
+        if kind <= HALF and not second:
             used[x >> 1] |= 4
             used[y >> 1] |= 4
             used[z >> 1] |= 4
@@ -495,74 +448,83 @@ def _count(cells, n, base, used, row):  # type: ignore[no-untyped-def]
             row[CELL_BOTH_PHASES] += 1
         if kind == FULL:
             row[FULL_BOTH if first and second else FULL_SUM if first else FULL_CARRY] += 1
-            continue
-        if kind <= HALF_ONE:
-            row[HALF_BOTH if first and second else HALF_SUM if first else HALF_CARRY] += 1
-            phase = 0 if first else second if kind == HALF else second << 1 & 2 | second >> 1 & 1
-        elif kind in (CHOOSE, COMPARE):
-            row[(CHOOSE_GATE if kind == CHOOSE else COMPARE_GATE) - (1 if z else 0)] += 1
-            phase = 0 if z else first
+        elif kind == HALF and first:
+            row[HALF_BOTH if second else HALF_SUM] += 1
+        elif z:
+            row[CHOOSE_BOTH if kind == CHOOSE else COMPARE_STEP] += 1
         else:
-            row[MASK_GATE + kind - MASK] += 1
-            phase = first
-        if phase & 1:
-            row[GATE_POSITIVE] += 1
+            if kind <= GATE:
+                row[ADDER_GATE] += 1
+            elif kind >= CHOOSE:
+                row[CHOOSE_GATE if kind == CHOOSE else COMPARE_GATE] += 1
+            else:
+                row[MASK_GATE + kind - MASK] += 1
+            if (first | second) & 1:
+                row[GATE_POSITIVE] += 1
     for variable in range(1, base):
         if used[variable] & 2:
             row[INPUT_INVERTED] += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def count(layout, head, genomes, cells, columns, counts, words, ranges, index, used, rows):  # type: ignore[no-untyped-def]
+def count(layout, head, genomes, cells, values, table, noise, columns, counts, words, ranges, index, used, rows):  # type: ignore[no-untyped-def]
     """Add to *rows* (genomes × 16 float64, zeros) how many cells of every kind the circuit of each genome has.
 
     The arrays between are scratch, as :func:`scratch` makes it.
     """
-    base = 1 + layout[0, 0] * layout[0, 2]
+    base = (2 + layout[0, 0] * layout[0, 2]) >> 1 << 1
     for p in range(genomes.shape[0]):
         genome = genomes[p]
+        table[table.size - 1] += 1
+        _patterns(layout, genome, values, table, noise)
         variable = 1
         for i in range(layout[0, 0]):
             for position in range(layout[0, 2]):
                 words[0, i, position] = 2 * variable
                 variable += 1
             ranges[0, 0, i], ranges[0, 1, i] = 0, (1 << layout[0, 2]) - 1
-        n = np.int64(0)
+        free = base
         for number in range(layout.shape[0]):
             a, b = number % 2, 1 - number % 2
-            n = _layer(
-                cells, n, base, layout, head, genome, number,
+            free = _layer(
+                cells, values, table, free, layout, head, genome, number,
                 words[a], ranges[a, 0], ranges[a, 1], words[b], ranges[b, 0], ranges[b, 1], columns, counts,
             )  # fmt: skip
         b = layout.shape[0] % 2
-        outputs = layout[layout.shape[0] - 1, 1]
+        low, high = ranges[b, 0], ranges[b, 1]
         if head[0] == 1:
-            low, high = ranges[b, 0, 0], ranges[b, 1, 0]
-            decided = low >= 0 or high < 0
-            used[: base + 2 * n] = 0
-            if not decided:
-                _read(used, words[b, 0, _width(low, high) - 1] ^ 1)
+            used[:free] = 0
+            if low[0] < 0 <= high[0]:
+                _read(used, words[b, 0, _width(low[0], high[0]) - 1] ^ 1)
         else:
-            levels, n = _argmax(cells, n, base, head, genome, words[b], ranges[b, 0], ranges[b, 1], index, outputs)
-            used[: base + 2 * n] = 0
+            outputs = layout[layout.shape[0] - 1, 1]
+            levels, free = _argmax(cells, values, table, free, head, genome, words[b], low, high, index, outputs)
+            used[:free] = 0
             for k in range(levels):
                 _read(used, index[0, k])
-        _count(cells, n, base, used, rows[p])
+        _count(cells, base, free, used, rows[p])
 
 
-def scratch(layout: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread."""
+def scratch(layout: np.ndarray, head: np.ndarray, words: int = WORDS) -> tuple[np.ndarray, ...]:
+    """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread.
+
+    ``words``: of 64 patterns that bits are compared on, a power of two; 0: bits are compared by name alone.
+    """
     inputs, outputs, bits = (int(layout[:, column].max()) for column in range(3))
     values = max(inputs, outputs)
     dots = int((layout[:, 0] * layout[:, 1] * layout[:, 2]).sum())
     # a cell of a sum takes at least one bit off its columns, or is one of a column's two last
     sums = dots + int(layout[:, 1].sum()) * 3 * COLUMNS
     tails = int(layout[:, 1].sum()) * COLUMNS * 3
-    matches = outputs * (2 * COLUMNS + int(outputs).bit_length() + 1)
-    most = sums + tails + matches
-    variables = 1 + int(layout[0, 0] * layout[0, 2]) + 2 * most
+    matches = outputs * 3 * (2 * COLUMNS + int(outputs).bit_length() + 1)
+    sources = int(layout[0, 0] * layout[0, 2])
+    variables = 2 + sources + 4 * (sums + tails + matches)
+    slots = 1 << (2 * variables).bit_length()
     return (
-        np.zeros((most, 4), np.int32),
+        np.zeros((variables // 2 + 1, 4), np.int32),
+        np.zeros((variables, words), np.uint64),
+        np.zeros((slots if words else 1) + 1, np.int64),
+        _noise(sources, words),
         np.zeros((COLUMNS + 1, 3 * inputs + 8), np.int64),
         np.zeros(COLUMNS + 1, np.int64),
         np.zeros((2, values, max(COLUMNS + 2, bits)), np.int64),
@@ -570,3 +532,13 @@ def scratch(layout: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, ...]:
         np.zeros((values, max(1, int(outputs).bit_length())), np.int64),
         np.zeros(variables, np.uint8),
     )
+
+
+def _noise(sources: int, words: int) -> np.ndarray:
+    """Return (bits of inputs + 1) × *words* × 3 words: uniform, mostly 0, mostly 1; the first pattern of a half wholly so."""
+    generator = np.random.default_rng(0)
+    a, b, c = generator.integers(0, 1 << 64, (3, sources + 1, words), dtype=np.uint64)
+    firsts = np.uint64(1 | 1 << 32)
+    noise = np.stack([a, (a & b & c) & ~firsts, (a | b | c) | firsts], axis=-1)
+    noise[:, :1, 0] = (noise[:, :1, 0] & ~np.uint64(3)) | np.uint64(2)  # all 0 and all 1 are among the uniform ones
+    return np.ascontiguousarray(noise)

@@ -97,6 +97,19 @@ def corrected(graph: Graph, name: str, codes: np.ndarray) -> tuple[Graph, list[i
     return fit_formats(replace(graph, nodes=tuple(nodes))), moves
 
 
+def with_operator(
+    graph: Graph, name: str, table: ProductTable, rows: Dataset | None, correct: bool, skip_zero: bool
+) -> tuple[Graph, list[int]]:
+    """Return *graph* with layer *name* on *table*, biases moved where that costs no training accuracy, and the moves made."""
+    plain = replaced(graph, name, table, skip_zero)
+    if rows is None or not correct or not len(rows.X_train):
+        return plain, []
+    moved, moves = corrected(plain, name, codes_of(graph, rows.X_train))
+    accuracies = [accuracy(made, rows.X_train, rows.y_train) for made in (plain, moved)]
+    worse = accuracies[0] is not None and accuracies[1] is not None and accuracies[1] < accuracies[0]
+    return (plain, []) if worse else (moved, moves)
+
+
 def figures_in_use(graph: Graph, name: str, codes: np.ndarray) -> ErrorFigures:
     """Return the error figures of the products that layer *name* of *graph* makes of rows of *codes*."""
     node = graph[name]
@@ -142,7 +155,7 @@ def choose_operators(
     the smallest up until one holds the accuracy of *graph* less *max_loss* (absolute) on the training rows. Ties go to the
     operators that are named first. Raises :class:`PassError` where none does.
     """
-    codes, base = codes_of(graph, data.X_train), accuracy(graph, data.X_train, data.y_train)
+    base = accuracy(graph, data.X_train, data.y_train)
     if base is None:
         why = "there are no training rows to judge operators by"
         raise PassError("pass approximate-multiplier", [Problem("operators", why, "give --data with training rows")])
@@ -156,8 +169,7 @@ def choose_operators(
         for layer, name in names.items():
             maker = operators[name]
             if maker is not None:
-                built = replaced(built, layer, maker(graph, graph[layer]), skip_zero)
-                built = corrected(built, layer, codes)[0] if correct else built
+                built, _ = with_operator(built, layer, maker(graph, graph[layer]), data, correct, skip_zero)
         return built
 
     exact = area(graph)

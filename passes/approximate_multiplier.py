@@ -21,11 +21,10 @@ from ._operators import (
     Choice,
     Maker,
     choose_operators,
-    corrected,
     figures_in_use,
     layers_of,
     operand_format,
-    replaced,
+    with_operator,
 )
 
 __all__ = ["ApproximateMultiplier", "Choice", "choose_operators"]
@@ -41,9 +40,10 @@ class ApproximateMultiplier:
     The multiplier is one of ours (``truncated-4``, ``truncated-4-corrected``, ``broken-array-4-1``, ``logarithmic``; as wide
     as the layer needs), a table (``.npz``) or a Verilog module (``.v``) of two inputs and one output. What a table or module
     cannot say is stated: ``weight``, the port (axis ``a`` or ``b``) of the weight; ``signed``, which operands are two's
-    complement; widths. With *correct*, the mean error of every neuron's sum on training rows goes into its bias; with
-    *skip_zero*, a weight of 0 has no product. *operators* ``a:b:exact`` names several: each layer gets the one with which
-    the synthesised circuit is smallest at a training accuracy at most *max_loss* lower.
+    complement; widths. With *correct*, the mean error of every neuron's sum on training rows goes into its bias, layer by
+    layer, unless that costs training accuracy; with *skip_zero*, a weight of 0 has no product. *operators* ``a:b:exact``
+    names several: each layer gets the one with which the synthesised circuit is smallest at a training accuracy at most
+    *max_loss* lower.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -57,7 +57,9 @@ class ApproximateMultiplier:
     weight_bits: int | None = field(default=None, metadata={"help": "bits of the weight operand; checked, or as found"})
     x_bits: int | None = field(default=None, metadata={"help": "bits of the other operand; checked, or as found"})
     top: str | None = field(default=None, metadata={"help": "module of a .v file, where it has several"})
-    correct: bool = field(default=True, metadata={"help": "move biases by the mean error on training rows"})
+    correct: bool = field(
+        default=True, metadata={"help": "move biases by the mean error on training rows, where that helps"}
+    )
     skip_zero: bool = field(default=True, metadata={"help": "a weight of 0 has no product, whatever the table says"})
     operators: str | None = field(default=None, metadata={"help": "a:b:exact: choose among these, layer by layer"})
     max_loss: float = field(default=0.01, metadata={"help": "training accuracy that a choice may cost, absolute"})
@@ -125,10 +127,7 @@ class ApproximateMultiplier:
         for layer in layers:
             table = maker(graph, graph[layer])
             context.note(f"{layer}: {table.name}: over all pairs {error_figures(table)}")
-            graph = replaced(graph, layer, table, self.skip_zero)
-            moves: list[int] = []
-            if len(codes) and self.correct:
-                graph, moves = corrected(graph, layer, codes)
+            graph, moves = with_operator(graph, layer, table, context.data, self.correct, self.skip_zero)
             _note_use(graph, layer, codes, moves, context)
         if self.correct and not len(codes):
             context.note("no training rows: biases stay")
@@ -211,7 +210,7 @@ class ApproximateMultiplier:
 def _note_use(graph: Graph, layer: str, codes: np.ndarray, moves: list[int], context: PassContext) -> None:
     if not len(codes):
         return
-    moved = f"; biases moved by {min(moves)}…{max(moves)}" if moves else ""
+    moved = f"; biases moved by {min(moves)}…{max(moves)}" if moves else "; biases stay"
     context.note(f"{layer}: on its own weights and training rows {figures_in_use(graph, layer, codes)}{moved}")
 
 

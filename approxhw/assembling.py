@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .passes.genetic.space import Space
 
 SIMULATORS = ("icarus", "verilator")
-SHORTLIST = 3
+SHORTLIST = 2
 """Times as many circuits are synthesised as the front may have members."""
 
 CONVERTER_AREA_MM2, CONVERTER_POWER_MW = 16.5, 1.25
@@ -367,7 +367,7 @@ def _warnings(task: Task, found: Found, judge: _Judge, chosen: _Chosen, referenc
             f"circuits that come nearest to it, with {100 * best:.2f} %; search longer, or allow more"
         )
     if not chosen.held:
-        told.append(f"the chosen circuit: {chosen.rule}")
+        told.append(f"no circuit holds what was asked of the chosen one, {chosen.rule.partition(';')[0]}")
     if found.interrupted:
         told.append(f"the search was interrupted after generation {found.generations}; --resume goes on from there")
     return told

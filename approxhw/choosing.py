@@ -49,4 +49,4 @@ def choose(
     best = max(range(len(candidates)), key=lambda i: (candidates[i].accuracy, -candidates[i].area_mm2))
     if target is None and reference is None:
         return best, rule, True
-    return best, f"none holds what was asked for ({rule}); so the most accurate on validation rows", False
+    return best, f"{rule}; there is none, so it is the most accurate on validation rows", False

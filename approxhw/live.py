@@ -119,8 +119,9 @@ def show_front(terminal: Terminal, told: Mapping[str, Any]) -> None:
         )
     terminal.out.print(table)
     terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
-    simulated = ", ".join(f"{name} {count} vectors" for name, count in told["chosen"]["simulated"].items()) or "nowhere"
-    terminal.say(f"simulated without a mismatch, every member; the chosen one: {simulated}")
+    for simulator in told["chosen"]["simulated"]:
+        vectors = sum(member["simulated"][simulator] for member in told["front"])
+        terminal.say(f"{simulator}: {vectors} vectors, 0 mismatches, all members together")
     terminal.say(f"{told['evaluations']} evaluations, {told['seconds']:.0f} s")
     for warning in told["warnings"]:
         terminal.warn(warning)

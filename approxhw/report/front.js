@@ -52,7 +52,7 @@
     const marks = power ? told.batteries : [];
     const points = told.members.filter(m => m.accuracy[state.split] !== null);
     const width = Math.max(chart.clientWidth, 240), height = Math.min(360, Math.max(270, width * 0.72));
-    const left = 46, right = 12, top = 30, bottom = 44;
+    const left = 46, right = 12, top = 40, bottom = 44;
     const x = across(points.map(m => m[key]), marks);
     const model = told.onnx[state.split];
     const levels = points.map(m => m.accuracy[state.split]).concat(model === null ? [] : [model]);
@@ -82,11 +82,11 @@
     for (const mark of marks) {
       if (mark <= x.high) {
         add("line", { class: "battery", x1: px(mark), x2: px(mark), y1: top, y2: height - bottom });
-        add("text", { class: "words", x: px(mark) - 5, y: height - bottom - 7, "text-anchor": "end" }, mark + " mW");
+        add("text", { class: "words", x: px(mark), y: top - 4, "text-anchor": "middle" }, mark + " mW");
       }
     }
     const beyond = marks.filter(mark => mark > x.high).sort((a, b) => a - b)[0];
-    if (beyond) add("text", { x: width - right, y: height - bottom - 22, "text-anchor": "end" }, beyond + " mW battery →");
+    if (beyond && !marks.some(mark => mark <= x.high && px(mark) > width - 190)) add("text", { x: width - right, y: top - 4, "text-anchor": "end" }, beyond + " mW battery →");
     if (state.split === told.split && key !== "fed") {
       const path = points.slice().sort((a, b) => a.area - b.area).map((m, i) => (i ? `H${px(m[key])}V` : `M${px(m[key])} `) + py(m.accuracy[state.split]));
       add("path", { class: "reach", d: path.join("") + `H${width - right}` });

@@ -1,13 +1,21 @@
-"""Fronts made by hand, without a search: what the page shows and what picks choose from."""
+"""Fronts made by hand, a small trained classifier, and one front that was really searched."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper, numpy_helper
 
+import approxhw as ax
+from approxhw.cli import main
 from approxhw.front import Front, Member
 
 
@@ -70,10 +78,103 @@ def plain_front() -> Front:
 @pytest.fixture(scope="session")
 def hostile_front() -> Front:
     """Names that try to become markup, in every text that comes from a model, from data or from a command."""
-    bad = "\"><img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>" + "w" * 5000
+    bad = (
+        "\"><img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>" + "w" * 5000
+    )
     members = [make_member(0, 0.8, 0.0, test_accuracy=None, chosen=True, simulated={bad: 3})]
     return make_front(
         members, name=bad, model={"title": bad, "sha256": None}, data={"name": bad, "rows": {bad: 3}, "features": 2},
         onnx={"train": None, "validation": None, "test": None}, options={bad: bad}, rule=bad, library=bad, command=bad,
         warnings=(bad,), seconds={bad: 1.0},
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Iris:
+    """A trained classifier of irises on disk: ``model`` (ONNX, 4-3-3) and ``data`` (npz, both splits)."""
+
+    model: Path
+    data: Path
+
+
+@pytest.fixture(scope="session")
+def iris(tmp_path_factory: pytest.TempPathFactory) -> Iris:
+    """Nothing writes into its folder."""
+    from sklearn.datasets import load_iris
+    from sklearn.neural_network import MLPClassifier
+
+    folder = tmp_path_factory.mktemp("iris")
+    rows, labels = load_iris(return_X_y=True)
+    order = np.random.default_rng(5).permutation(len(rows))
+    rows, labels = rows[order] / 8, labels[order]
+    net = MLPClassifier((3,), alpha=1e-3, max_iter=4000, random_state=3).fit(rows[:105], labels[:105])
+    assert net.score(rows[105:], labels[105:]) > 0.9
+    onnx.save(_mlp(net.coefs_, net.intercepts_), folder / "iris.onnx")
+    np.savez(folder / "iris.npz", X_train=rows[:105], y_train=labels[:105], X_test=rows[105:], y_test=labels[105:])
+    return Iris(folder / "iris.onnx", folder / "iris.npz")
+
+
+def _mlp(weights: list[np.ndarray], biases: list[np.ndarray]) -> onnx.ModelProto:
+    nodes, constants, value = [], [], "x"
+    for i, (w, b) in enumerate(zip(weights, biases)):
+        constants += [numpy_helper.from_array(a.astype(np.float32), f"{key}{i}") for key, a in (("w", w), ("b", b))]
+        nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"sum{i}"], name=f"gemm{i}"))
+        value = f"sum{i}"
+        if i + 1 < len(weights):
+            nodes.append(helper.make_node("Relu", [value], [f"relu{i}"], name=f"relu{i}"))
+            value = f"relu{i}"
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])
+        for name, width in (("x", len(weights[0])), (value, len(biases[-1])))
+    ]
+    graph = helper.make_graph(nodes, "iris", ports[:1], ports[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line in an empty folder; a traceback is a failure."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*words: object) -> Result:
+        arguments = [str(word) for word in words]
+        monkeypatch.setattr("sys.argv", ["approxhw", *arguments])
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert "Traceback" not in result.output
+        return result
+
+    return run
+
+
+PASSES = "quantize-inputs,fold-affine,power-of-two{epochs=60,starts=1}"
+"""From a float model to the masked network, in about a second."""
+
+
+@pytest.fixture(scope="session")
+def passes() -> str:
+    return PASSES
+
+
+@pytest.fixture(scope="session")
+def found(iris: Iris, tmp_path_factory: pytest.TempPathFactory) -> ax.SearchResult:
+    """A front of the iris classifier, simulated on neither simulator: nothing writes into it."""
+    folder = tmp_path_factory.mktemp("found") / "front"
+    return ax.search(
+        iris.model,
+        data=iris.data,
+        output=folder,
+        passes=ax.parse_passes(PASSES),
+        population=40,
+        generations=5,
+        synthesise_every=2,
+        members=4,
+        jobs=1,
+        simulate=(),
+    )
+
+
+@pytest.fixture
+def front(found: ax.SearchResult, tmp_path: Path) -> Path:
+    """A copy of that front to play with."""
+    return Path(shutil.copytree(found.folder, tmp_path / "front"))

@@ -21,8 +21,8 @@ from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
 STARTS = ("model", "scratch")
 _WIDE = 4000
-_WORK = 400_000_000
-"""Weights × rows × epochs of one start where no number of epochs is given: about a second."""
+_WORK = 150_000_000
+"""Weights × rows × epochs of one start where no number of epochs is given: about half a second."""
 
 _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 400
 

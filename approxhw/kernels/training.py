@@ -1,6 +1,7 @@
-"""Quantisation-aware training of masked power-of-two networks: exact integers forward, straight-through backward, Adam.
+"""Quantisation-aware training of masked power-of-two networks: weights settle on powers of two, the largest first.
 
-The forward pass is the integer network itself, its whole numbers held in float64 (exact below 2^53). Only +, −, ×, ÷, square
+Forward goes the integer network itself, its whole numbers held in float64 (exact below 2^53), but for weights that have
+not settled yet and are real; backward slopes pass straight through all rounding; Adam moves what moves. Only +, −, ×, ÷, square
 roots and floor are used, in a fixed order, with an exponential and a logarithm made of them: no library function whose last bit
 depends on the machine. One seed therefore gives one result wherever floating point is IEEE 754 and nothing fuses × and +.
 
@@ -17,8 +18,8 @@ EPOCHS, BATCH, KEEP_LOSS, MOVE_SHIFTS, SEED = range(5)
 """Places in the array of whole settings (int64): ``KEEP_LOSS`` 1: the least loss is kept, 0: the fewest errors;
 ``MOVE_SHIFTS``: epochs after which shifts may move."""
 
-RATE, LAST_RATE, L1, JITTER, LEAK, SMOOTHING, TEMPERATURE_RATE = range(7)
-"""Places in the array of real settings (float64)."""
+RATE, LAST_RATE, L1, JITTER, LEAK, SMOOTHING, TEMPERATURE_RATE, SETTLE_FROM, SETTLE_TO = range(9)
+"""Places in the array of real settings (float64). ``SETTLE_TO`` 0: weights are rounded from the first step on, and all move."""
 
 _MAGIC = 6755399441055744.0  # 1.5 · 2^52: adding it leaves the nearest integer in the low bits
 _LOG2E = 1.4426950408889634
@@ -91,22 +92,48 @@ def _below(state, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def quantise(layout, lower, upper, masks, latent, real):  # type: ignore[no-untyped-def]
-    """Fill *real* with the weights (0, ±2^k: the nearest by value) and whole biases that *latent* stands for."""
+def quantise(layout, lower, upper, masks, latent, settled, real):  # type: ignore[no-untyped-def]
+    """Fill *real* with what *latent* stands for: whole biases, weights 0 or ±2^k (the nearest by value) where *settled*."""
     for layer in range(layout.shape[0]):
         n, m, _, mask, _, exponent, bias, _, _ = layout[layer]
         for at in range(m * n):
-            size, power = abs(latent[exponent + at]), 1.0
-            if size < 0.5 or masks[mask + at] == 0:
+            value = latent[exponent + at]
+            size, power = abs(value), 1.0
+            if masks[mask + at] == 0 or (settled[exponent + at] and size < 0.5):
                 real[exponent + at] = 0.0
-                continue
-            for _k in range(upper[exponent + at]):
-                if size >= 1.5 * power:
-                    power *= 2.0
-            real[exponent + at] = power if latent[exponent + at] > 0 else -power
+            elif settled[exponent + at]:
+                for _ in range(upper[exponent + at]):
+                    if size >= 1.5 * power:
+                        power *= 2.0
+                real[exponent + at] = power if value > 0.0 else -power
+            else:
+                real[exponent + at] = value
         for o in range(m):
             whole = np.floor(latent[bias + o] + 0.5)
             real[bias + o] = min(max(whole, float(lower[bias + o])), float(upper[bias + o]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _settle(layout, upper, masks, share, latent, real, settled):  # type: ignore[no-untyped-def]
+    """Let the *share* of all weights that is largest settle on its powers of two (*real*), for good.
+
+    Steps between large powers are the coarsest: smaller weights, still free, make up for what is lost there.
+    """
+    size = np.full(latent.size, np.inf)
+    there = 0
+    for layer in range(layout.shape[0]):
+        n, m, _, mask, _, exponent, _, _, _ = layout[layer]
+        for at in range(m * n):
+            if masks[mask + at]:
+                there += 1
+                place = exponent + at
+                size[place] = -np.inf if settled[place] else -abs(latent[place]) / _power(upper[place])
+    order = np.argsort(size, kind="mergesort")
+    for rank in range(int(share * there)):
+        place = order[rank]
+        if settled[place] == 0:
+            settled[place] = 1
+            latent[place] = real[place]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -204,7 +231,7 @@ def _dot(a, b, sums):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, gradient, scratch):  # type: ignore[no-untyped-def]
-    """Add nothing, overwrite: fill *gradient* from the slopes of the last sums; straight through floors and masks.
+    """Fill *gradient* from the slopes of the last sums; straight through floors and masks.
 
     Where QReLU cuts off, *leak* of the slope passes, so that no neuron is lost for good.
     """
@@ -324,20 +351,73 @@ def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(codes, order, first, count, jitter, top, state, whole, acts):  # type: ignore[no-untyped-def]
-    """Take the rows ``order[first : first + count]`` as a batch; with probability *jitter* a code moves by ±1."""
+def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-untyped-def]
+    """Take *rows* of *codes* as a batch; with probability *jitter* a code moves by ±1."""
     threshold = np.uint64(jitter * 4294967296.0)
     for i in range(codes.shape[0]):
-        for r in range(count):
-            whole[i, r] = codes[i, order[first + r]]
+        for r in range(rows.size):
+            whole[i, r] = codes[i, rows[r]]
         if threshold:
-            for r in range(count):
+            for r in range(rows.size):
                 drawn = _random(state)
                 if (drawn >> np.uint64(32)) < threshold:
                     moved = whole[i, r] + (1 if drawn & np.uint64(1) else -1)
                     whole[i, r] = min(max(moved, 0), top)
-        for r in range(count):
+        for r in range(rows.size):
             acts[i, r] = whole[i, r]
+
+
+@numba.njit(cache=True, nogil=True)
+def _slopes_of_loss(kind, labels, weights, rows, temperature, smoothing, logits, shares):  # type: ignore[no-untyped-def]
+    """Turn *shares* (class × row: probabilities) into slopes of the mean loss by the last sums; return that by log temperature.
+
+    ``rows``: which rows the batch holds; what stands behind them becomes 0.
+    """
+    outputs, warmth = logits.shape[0], 0.0
+    even = smoothing / (2 if kind == 1 else outputs)
+    for o in range(outputs):
+        share, logit = shares[o], logits[o]
+        for r in range(rows.size):
+            hit = labels[rows[r]] == (1 if kind == 1 else o)
+            slope = (share[r] - even - (1.0 - smoothing if hit else 0.0)) * weights[rows[r]]
+            warmth += slope * logit[r]
+            share[r] = slope * temperature / rows.size
+        share[rows.size :] = 0.0
+    return warmth * temperature / rows.size
+
+
+@numba.njit(cache=True, nogil=True)
+def _adam(layout, upper, masks, held, l1, rate, gradient, mean, square, decays, latent):  # type: ignore[no-untyped-def]
+    """Move *latent* (but where *held*) one step against *gradient*; its last element is the log of the temperature."""
+    decays[0] *= 0.9
+    decays[1] *= 0.999
+    for layer in range(layout.shape[0]):
+        n, m, bits_in, mask, _, exponent, bias, _, _ = layout[layer]
+        top = _power(upper[exponent])
+        for at in range(m * n):
+            place, value = exponent + at, latent[exponent + at]
+            if masks[mask + at] == 0 or held[place]:
+                continue
+            slope = gradient[place] * top
+            if l1 > 0.0 and value != 0.0:
+                seen, found = masks[mask + at], 0
+                while seen:
+                    found += seen & 1
+                    seen >>= 1
+                slope += l1 * found / bits_in * (1.0 if value > 0.0 else -1.0)
+            value -= rate * top * _step(place, slope, mean, square, decays)
+            latent[place] = min(max(value, -1.25 * top), 1.25 * top)
+        unit = top * _power(bits_in - 1)  # a bias is the weight of an input that is always half of the greatest
+        for place in range(bias, bias + m):
+            latent[place] -= rate * unit * _step(place, gradient[place] * unit, mean, square, decays)
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(place, slope, mean, square, decays):  # type: ignore[no-untyped-def]
+    """Return Adam's step for one parameter (betas 0.9 and 0.999), in units of the rate."""
+    mean[place] = 0.9 * mean[place] + 0.1 * slope
+    square[place] = 0.999 * square[place] + 0.001 * slope * slope
+    return mean[place] / (1.0 - decays[0]) / (np.sqrt(square[place] / (1.0 - decays[1])) + 1e-8)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -352,106 +432,62 @@ def train(  # type: ignore[no-untyped-def]
     the start itself, so that what is kept is never worse than it. Returns errors and loss (sums weighted by row), epoch
     and log temperature of what is kept.
     """
-    features, rows = codes.shape
     layers = layout.shape[0]
-    outputs = layout[layers - 1, 1]
+    outputs, top = layout[layers - 1, 1], (1 << layout[0, 2]) - 1
     batch = (counts[BATCH] + _LANES - 1) // _LANES * _LANES
-    widest = max(features, layout[:, 1].max())
+    widest = max(codes.shape[0], layout[:, 1].max())
     acts = np.zeros((layers + 1, widest, batch))
     whole = np.zeros((layers + 1, widest, batch), np.int32)
     sums, slopes = np.zeros((layers, widest, batch)), np.zeros((layers, widest, batch))
     bits, largest, scratch = np.zeros(batch), np.zeros(batch), np.zeros((3, batch))
     scratch[0] = 1.0
-    real, gradient = np.zeros(latent.size), np.zeros(latent.size)
-    mean, square = np.zeros(latent.size + 1), np.zeros(latent.size + 1)
-    used = np.flatnonzero(weights > 0.0)
-    total_weight, trained = 0.0, used.size
-    for r in used:
-        total_weight += weights[r]
+    real, gradient, size = np.zeros(latent.size), np.zeros(latent.size), latent.size
+    mean, square, decays = np.zeros(size + 1), np.zeros(size + 1), np.ones(2)
+    used, rounded = np.flatnonzero(weights > 0.0), np.ones(size, np.uint8)
+    steps = (used.size + counts[BATCH] - 1) // counts[BATCH]
+    counted = weights * (used.size / weights.sum())
     reach = np.zeros((layers, 2), np.int64)
     state = np.array([counts[SEED]], np.int64).view(np.uint64)
-    steps_an_epoch = (trained + counts[BATCH] - 1) // counts[BATCH]
-    beta1, beta2 = 0.9, 0.999
-    decay1, decay2 = 1.0, 1.0
-    smoothing = numbers[SMOOTHING]
-
-    quantise(layout, lower, upper, masks, latent, real)
-    errors, loss = evaluate(
-        layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, 256, reach
-    )
+    gradual = numbers[SETTLE_TO] > 0.0
+    settled = np.zeros(size, np.uint8) if gradual else np.ones(size, np.uint8)
+    held = settled if gradual else np.zeros(size, np.uint8)
     best_latent, best_shifts = latent.copy(), shifts.copy()
-    best_errors, best_loss, best_epoch, best_logarithm = errors, loss, 0, logarithm
-    for epoch in range(counts[EPOCHS]):
-        if epoch < counts[MOVE_SHIFTS]:
-            logarithm = _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows)
-        for r in range(trained - 1, 0, -1):
-            other = _below(state, r + 1)
-            used[r], used[other] = used[other], used[r]
-        for step in range(steps_an_epoch):
-            first = step * counts[BATCH]
-            count = min(counts[BATCH], trained - first)
-            share = (epoch + step / steps_an_epoch) / counts[EPOCHS]
-            # from the first rate down to the last along a parabola: a cosine would do the same, but needs the library
-            rate = numbers[LAST_RATE] + (numbers[RATE] - numbers[LAST_RATE]) * (1.0 - share) * (1.0 - share)
-            top = (1 << layout[0, 2]) - 1
-            _gather(codes, used, first, count, numbers[JITTER], top, state, whole[0], acts[0])
-            quantise(layout, lower, upper, masks, latent, real)
-            _forward(layout, masks, real, shifts, whole, acts, sums)
-            temperature = _exponential(logarithm)
-            last, logits = slopes[layers - 1], sums[layers - 1]
-            _probabilities(kind, outputs, temperature, logits, last, bits, largest)
-            warmth = 0.0
-            for o in range(outputs):
-                for r in range(count):
-                    row = used[first + r]
-                    hit = labels[row] == (1 if kind == 1 else o)
-                    wanted = (1.0 - smoothing if hit else 0.0) + smoothing / (2 if kind == 1 else outputs)
-                    last[o, r] = (last[o, r] - wanted) * weights[row] * (trained / total_weight) / count
-                    warmth += last[o, r] * logits[o, r]
-                    last[o, r] *= temperature
-                for r in range(count, batch):
-                    last[o, r] = 0.0
-            _backward(layout, masks, real, shifts, numbers[LEAK], whole, acts, sums, slopes, gradient, scratch)
-            decay1 *= beta1
-            decay2 *= beta2
-            for layer in range(layers):
-                n, m, bits_in, mask, _, exponent, bias, _, _ = layout[layer]
-                limit = 1.25 * _power(upper[exponent])
-                for at in range(m * n + m):
-                    place = exponent + at if at < m * n else bias + at - m * n
-                    slope, unit = gradient[place], _power(upper[exponent])
-                    if at >= m * n:
-                        unit *= _power(bits_in - 1)
-                    elif masks[mask + at] == 0:
-                        continue
-                    slope *= unit
-                    if at < m * n and numbers[L1] > 0.0 and latent[place] != 0.0:
-                        seen, found = masks[mask + at], 0
-                        while seen:
-                            found += seen & 1
-                            seen >>= 1
-                        slope += numbers[L1] * found / bits_in * (1.0 if latent[place] > 0.0 else -1.0)
-                    mean[place] = beta1 * mean[place] + (1.0 - beta1) * slope
-                    square[place] = beta2 * square[place] + (1.0 - beta2) * slope * slope
-                    move = mean[place] / (1.0 - decay1) / (np.sqrt(square[place] / (1.0 - decay2)) + 1e-8)
-                    latent[place] -= rate * unit * move
-                    if at < m * n:
-                        latent[place] = min(max(latent[place], -limit), limit)
-            end = latent.size
-            warmth *= temperature
-            mean[end] = beta1 * mean[end] + (1.0 - beta1) * warmth
-            square[end] = beta2 * square[end] + (1.0 - beta2) * warmth * warmth
-            move = mean[end] / (1.0 - decay1) / (np.sqrt(square[end] / (1.0 - decay2)) + 1e-8)
-            logarithm -= rate * numbers[TEMPERATURE_RATE] * move
-        quantise(layout, lower, upper, masks, latent, real)
+    best_errors, best_loss, best_epoch, best_logarithm = np.inf, np.inf, 0, logarithm
+    for epoch in range(counts[EPOCHS] + 1):
+        quantise(layout, lower, upper, masks, latent, rounded, real)
         errors, loss = evaluate(
             layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, 256, reach
         )
-        first_key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)
-        if first_key < best_key or (first_key == best_key and loss < best_loss):
+        key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)
+        if key < best_key or (key == best_key and loss < best_loss):
             best_latent[:] = latent
             best_shifts[:] = shifts
-            best_errors, best_loss, best_epoch, best_logarithm = errors, loss, epoch + 1, logarithm
+            best_errors, best_loss, best_epoch, best_logarithm = errors, loss, epoch, logarithm
+        if epoch == counts[EPOCHS]:
+            break
+        done = epoch / counts[EPOCHS]
+        if epoch < counts[MOVE_SHIFTS]:
+            logarithm = _move_shifts(layout, upper, shifts, latent, logarithm, reach, codes.shape[1])
+        if gradual and done > numbers[SETTLE_FROM]:
+            share = (done - numbers[SETTLE_FROM]) / (numbers[SETTLE_TO] - numbers[SETTLE_FROM])
+            _settle(layout, upper, masks, min(share, 1.0), latent, real, settled)
+        for r in range(used.size - 1, 0, -1):
+            other = _below(state, r + 1)
+            used[r], used[other] = used[other], used[r]
+        for step in range(steps):
+            rows = used[step * counts[BATCH] : (step + 1) * counts[BATCH]]
+            left = 1.0 - (epoch + step / steps) / counts[EPOCHS]
+            # from the first rate down to the last along a parabola: a cosine would do the same, but needs the library
+            rate = numbers[LAST_RATE] + (numbers[RATE] - numbers[LAST_RATE]) * left * left
+            _gather(codes, rows, numbers[JITTER], top, state, whole[0], acts[0])
+            quantise(layout, lower, upper, masks, latent, settled, real)
+            _forward(layout, masks, real, shifts, whole, acts, sums)
+            temperature, logits, last = _exponential(logarithm), sums[layers - 1, :outputs], slopes[layers - 1]
+            _probabilities(kind, outputs, temperature, logits, last, bits, largest)
+            warmth = _slopes_of_loss(kind, labels, counted, rows, temperature, numbers[SMOOTHING], logits, last)
+            _backward(layout, masks, real, shifts, numbers[LEAK], whole, acts, sums, slopes, gradient, scratch)
+            _adam(layout, upper, masks, held, numbers[L1], rate, gradient, mean, square, decays, latent)
+            logarithm -= rate * numbers[TEMPERATURE_RATE] * _step(size, warmth, mean, square, decays)
     latent[:] = best_latent
     shifts[:] = best_shifts
     return best_errors, best_loss, best_epoch, best_logarithm

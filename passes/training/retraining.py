@@ -14,6 +14,9 @@ _EXACT_IN_FLOAT = 1 << 52
 _TEMPERED_ROWS = 1000
 """Rows that a first temperature is looked for on."""
 
+_TEMPERATURE_RATE = 10.0
+"""The log of the temperature moves this many times faster than weights."""
+
 Start = tuple[np.ndarray, np.ndarray, float]
 """A latent (float64, G; ``approxhw/kernels/training.py``), shifts (int64, layers) and the natural log of the temperature."""
 
@@ -22,10 +25,13 @@ Start = tuple[np.ndarray, np.ndarray, float]
 class Settings:
     """How one network is trained. Rates are in units of the greatest weight of a layer."""
 
-    epochs: int = 100
+    epochs: int = 200
     batch: int = 64
     rate: float = 0.02
-    last_rate: float = 0.0005
+    last_rate: float = 0.002
+    settle: tuple[float, float] = (0.1, 0.9)
+    """Shares of the epochs between which weights settle on powers of two, the largest first; the others are real numbers
+    until then. (0, 0): all are rounded from the first step on, and all move to the end."""
     l1: float = 0.0
     """Pull of a weight towards 0, in nats a row, times the share of its mask bits that are set."""
     jitter: float = 0.0
@@ -93,7 +99,16 @@ def train_starts(
     learnt = ones if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     choosing = ones if keep_weights is None else np.ascontiguousarray(keep_weights, dtype=np.float64)
     numbers = np.array(
-        [settings.rate, settings.last_rate, settings.l1, settings.jitter, settings.leak, settings.smoothing, 10.0]
+        [
+            settings.rate,
+            settings.last_rate,
+            settings.l1,
+            settings.jitter,
+            settings.leak,
+            settings.smoothing,
+            _TEMPERATURE_RATE,
+            *settings.settle,
+        ]
     )
     result = np.array(genomes, dtype=np.int32)
     errors, losses, epochs = np.zeros(len(result)), np.zeros(len(result)), np.zeros(len(result), np.int64)
@@ -128,7 +143,15 @@ def genome_of(space: Space, genome: np.ndarray, latent: np.ndarray, shifts: np.n
 
     real = np.zeros(space.genes)
     wide = np.array(genome, dtype=np.int64)
-    kernel.quantise(space.layout, space.lower.astype(np.int64), space.upper.astype(np.int64), wide, latent, real)
+    kernel.quantise(
+        space.layout,
+        space.lower.astype(np.int64),
+        space.upper.astype(np.int64),
+        wide,
+        latent,
+        np.ones(space.genes, np.uint8),
+        real,
+    )
     for n, m, _, masks, signs, exponents, biases, shift, _ in space.layout.tolist():
         w = real[exponents : exponents + m * n]
         wide[masks : masks + m * n][w == 0] = 0
@@ -164,7 +187,15 @@ def tempered(
     columns = np.ascontiguousarray(np.asarray(codes)[chosen].T, dtype=np.int32)
     classes, masks = np.asarray(labels, np.int64)[chosen], np.asarray(genome, dtype=np.int64)
     real, reach, ones = np.zeros(space.genes), np.zeros((len(shifts), 2), np.int64), np.ones(len(chosen))
-    kernel.quantise(space.layout, space.lower.astype(np.int64), space.upper.astype(np.int64), masks, latent, real)
+    kernel.quantise(
+        space.layout,
+        space.lower.astype(np.int64),
+        space.upper.astype(np.int64),
+        masks,
+        latent,
+        np.ones(space.genes, np.uint8),
+        real,
+    )
 
     def loss(k: int) -> float:
         found = kernel.evaluate(

@@ -50,7 +50,7 @@ def test_cheapest_by_accuracy_by_power_and_by_both(plain_front):
     assert plain_front.cheapest(power_mw=10, converters=True).index == 5
     with pytest.raises(OptionError, match=r"no member works on 0.001 mW; the thriftiest needs 0.0151 mW"):
         plain_front.cheapest(power_mw=0.001)
-    with pytest.raises(OptionError, match="no member holds an accuracy of 89.00 %; the best one has 86.90 %"):
+    with pytest.raises(OptionError, match=r"no member holds an accuracy of 89.00 %; the best one has 86.90 %"):
         plain_front.cheapest(accuracy=0.89, power_mw=1)
 
 

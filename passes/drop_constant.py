@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.arithmetic import Exact
+from approxhw.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
 from approxhw.ir import (
@@ -24,6 +24,7 @@ from approxhw.ir import (
     Reshape,
     Threshold,
     Type,
+    product_ranges,
     ranges,
     without_unread,
 )
@@ -109,6 +110,8 @@ def _is_settled(graph: Graph) -> bool:
     dense = graph[head.inputs[0]]
     if not isinstance(dense.op, Dense) or graph.constant(dense.inputs[1]).any():
         return False
+    if isinstance(head.op, ArgMax) and head.op.width is not None:
+        return False
     x = graph[dense.inputs[0]]
     x = graph[x.inputs[0]] if isinstance(x.op, Reshape) else x
     return isinstance(x.op, Input)
@@ -118,6 +121,8 @@ def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
     """Return the codes of *node* where it can have no others, else None."""
     low, high = known[node.name]
     if isinstance(node.op, ArgMax):
+        if node.op.width is not None:  # comparators that see a few bits: who can win is more than ranges tell
+            return low if (low == high).all() else None
         winners = _winners(*known[node.inputs[0]])
         return np.array(winners, dtype=object) if len(winners) == 1 else None
     return low if (low == high).all() else None
@@ -136,20 +141,28 @@ def _winners(low: np.ndarray, high: np.ndarray) -> list[int]:
 
 
 def _dense_folded(graph: Graph, node: Node, operand: Range) -> list[Node]:
-    low, high = operand
-    weights, bias = (graph.constant(name).astype(object) for name in node.inputs[1:])
-    constant = (low == high) & (weights != 0).any(axis=0)
+    weights, bias, *rest = (graph.constant(name).astype(object) for name in node.inputs[1:])
+    constant = (operand[0] == operand[1]) & (weights != 0).any(axis=0)
+    assert isinstance(node.op, Dense)
+    if isinstance(node.op.arithmetic, ApproximateMultiplier):
+        # what a weight of 0 gives is the table's own affair: the column stays where it is not 0 for this code
+        row = rest[0][0].tolist()
+        constant &= np.array([row[int(code) % len(row)] == 0 for code in operand[0].tolist()], dtype=bool)
     if not constant.any():
         return [node]
-    bias = bias + weights[:, constant] @ low[constant]
+    products = product_ranges(graph, node, operand)[0]
+    bias = bias + products[:, constant].sum(axis=1)
     weights = np.where(constant[None, :], 0, weights)
-    return _with_constants(graph, node, weights, bias)
+    if isinstance(node.op.arithmetic, MaskedPowerOfTwo):
+        rest = [np.where(constant[None, :], 0, rest[0])]
+    return _with_constants(graph, node, weights, bias, *rest)
 
 
-def _with_constants(graph: Graph, node: Node, weights: np.ndarray, bias: np.ndarray) -> list[Node]:
+def _with_constants(graph: Graph, node: Node, *constants: np.ndarray) -> list[Node]:
     """Return *node* (``Dense``) with other constants before it; names are kept where nothing else reads them."""
     made: list[Node] = []
-    for name, data in zip(node.inputs[1:], (weights, bias)):
+    bias = constants[1]
+    for name, data in zip(node.inputs[1:], constants):
         shared = sum(other.inputs.count(name) for other in graph.nodes) > 1
         fmt = graph[name].type.format
         assert isinstance(fmt, Fixed)
@@ -158,7 +171,7 @@ def _with_constants(graph: Graph, node: Node, weights: np.ndarray, bias: np.ndar
     old = node.type.format
     assert isinstance(old, Fixed)
     wide = Type((len(bias),), replace(old, bits=4000, signed=True))
-    return [*made, replace(node, inputs=(node.inputs[0], made[0].name, made[1].name), type=wide)]
+    return [*made, replace(node, inputs=(node.inputs[0], *(constant.name for constant in made)), type=wide)]
 
 
 def _first_of_each_name(nodes: list[Node]) -> tuple[Node, ...]:
@@ -175,16 +188,35 @@ def _without_dead(graph: Graph) -> Graph:
         mask = alive.get(node.name)
         if isinstance(node.op, Dense):
             rows, columns = alive[node.name], alive.get(node.inputs[0])
-            weights, bias = (graph.constant(name) for name in node.inputs[1:])
+            weights, bias, *rest = (graph.constant(name) for name in node.inputs[1:])
             if columns is None:
                 columns = np.ones(weights.shape[1], dtype=bool)
             if not (rows.all() and columns.all()):
-                nodes += _with_constants(graph, node, weights[rows][:, columns], bias[rows])
+                if isinstance(node.op.arithmetic, MaskedPowerOfTwo):
+                    rest = [rest[0][rows][:, columns]]
+                nodes += _with_constants(graph, node, weights[rows][:, columns], bias[rows], *rest)
                 continue
         elif mask is not None and not mask.all():
             node = _shrunk(node, mask)
         nodes.append(node)
     return without_unread(replace(graph, nodes=_first_of_each_name(nodes)))
+
+
+def _reads(graph: Graph, node: Node) -> np.ndarray:
+    """Return which input each neuron of a ``Dense`` depends on: outputs × inputs."""
+    assert isinstance(node.op, Dense)
+    weights = graph.constant(node.inputs[1])
+    if isinstance(node.op.arithmetic, MaskedPowerOfTwo):
+        fmt = graph[node.inputs[0]].type.format
+        assert isinstance(fmt, Fixed)
+        read: np.ndarray = (weights != 0) & ((graph.constant(node.inputs[3]) & fmt.high) != 0)
+        return read
+    if isinstance(node.op.arithmetic, ApproximateMultiplier):
+        table = graph.constant(node.inputs[3])
+        same: np.ndarray = (table == 0).all(axis=1)  # a row that is 0 for every code reads nothing
+        return ~same[(weights % len(table)).astype(np.int64)]
+    found: np.ndarray = weights != 0
+    return found
 
 
 def _shrunk(node: Node, mask: np.ndarray) -> Node:
@@ -215,7 +247,7 @@ def _alive(graph: Graph) -> _Masks:
             if name not in alive:
                 continue
             if isinstance(node.op, Dense):
-                alive[name] |= (graph.constant(node.inputs[1])[alive[node.name]] != 0).any(axis=0)
+                alive[name] |= _reads(graph, node)[alive[node.name]].any(axis=0)
             elif mask is not None:
                 alive[name] |= mask
             else:

@@ -24,6 +24,7 @@ from .gates import (
     half_one,
     lowest,
     majority,
+    name,
 )
 
 COLUMNS = 62
@@ -305,11 +306,11 @@ def _is_read(layout, genome, number, o):  # type: ignore[no-untyped-def]
     """Whether a neuron of the layer after *number* has a mask for neuron *o*; the last layer's neurons are always read."""
     if number == layout.shape[0] - 1:
         return True
-    following, outputs = layout[number + 1, 3], layout[number, 1]
-    for reader in range(layout[number + 1, 1]):
-        if genome[following + reader * outputs + o]:
-            return True
-    return False
+    reader = layout[number + 1, 3] + o
+    end = reader + layout[number + 1, 1] * layout[number, 1]
+    while reader < end and not genome[reader]:
+        reader += layout[number, 1]
+    return reader < end
 
 
 @numba.njit(
@@ -379,49 +380,100 @@ def _read(used, literal):  # type: ignore[no-untyped-def]
     used[literal >> 1] |= 1 << (literal & 1)
 
 
-@numba.njit("void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), u8[:, ::1], i8[::1], u8[:, :, ::1])", cache=True, nogil=True)
-def _patterns(layout, genome, values, table, noise):  # type: ignore[no-untyped-def]
+@numba.njit("void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), f8[:, :, ::1], i1[:, ::1])", cache=True, nogil=True)
+def _aim(layout, genome, pull, aims):  # type: ignore[no-untyped-def]
+    """Say for every word of patterns whether an input rises (1), falls (−1) or is left alone (0) from its first to its last.
+
+    Each word but the first aims at one neuron, the last layer's first: inputs follow what they add to its sum, through all
+    layers and as if they were linear; in the last one to its lead over the mean. *pull*: scratch, 2 × neurons × inputs.
+    """
+    layers, inputs, words = layout.shape[0], layout[0, 0], aims.shape[0]
+    aims[0] = 0
+    first = words  # the word after those that later layers have
+    for number in range(layers):
+        first -= layout[number, 1]
+    for number in range(layers):
+        n, m, masks, signs, exponents = (
+            layout[number, 0],
+            layout[number, 1],
+            layout[number, 3],
+            layout[number, 4],
+            layout[number, 5],
+        )
+        here, before = pull[number % 2], pull[1 - number % 2]
+        here[:m, :inputs] = 0.0
+        for o in range(m):
+            for k in range(n):
+                mask = genome[masks + o * n + k]
+                if not mask:
+                    continue
+                weight = float(np.int64(mask) << genome[exponents + o * n + k])
+                if genome[signs + o * n + k]:
+                    weight = -weight
+                if number:
+                    for i in range(inputs):
+                        here[o, i] += weight * before[k, i]
+                else:
+                    here[o, k] = weight
+        if number == layers - 1 and m > 1:
+            for i in range(inputs):
+                mean = 0.0
+                for o in range(m):
+                    mean += here[o, i] / m
+                for o in range(m):
+                    here[o, i] -= mean
+        for o in range(m):
+            if first + o >= 1:
+                for i in range(inputs):
+                    aims[first + o, i] = 1 if here[o, i] > 0 else -1 if here[o, i] < 0 else 0
+        first += m
+
+
+@numba.njit(
+    "void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), u8[:, ::1], i8[::1], u8[:, :, ::1], i8[::1],"
+    " f8[:, :, ::1], i1[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _patterns(layout, genome, values, table, noise, union, pull, aims):  # type: ignore[no-untyped-def]
     """Give every input bit that is read its values: all patterns there are, where they fit, else a sample.
 
-    The sample: 128 uniform patterns, then for every neuron of the first layer 32 each that make its sum great and small (a
-    bit follows with probability 7/8, the first pattern wholly), because the tails of a sum decide which bits are constant.
+    The sample: 64 uniform patterns, then 64 each in which the sum of one neuron goes from its least to its greatest,
+    because it is the tails that decide which bits are constant, and which class can win. *union*: scratch, one an input.
     """
     words = values.shape[1]
-    inputs, neurons, bits, masks, signs = layout[0, 0], layout[0, 1], layout[0, 2], layout[0, 3], layout[0, 4]
-    there, most = 0, 6
-    while words >> (most - 5):
-        most += 1
+    inputs, neurons, bits, masks, _signs = layout[0, 0], layout[0, 1], layout[0, 2], layout[0, 3], layout[0, 4]
+    union[:inputs] = 0
+    for o in range(neurons):
+        if _is_read(layout, genome, 0, o):
+            for i in range(inputs):
+                union[i] |= genome[masks + o * inputs + i]
+    there = 0
     for i in range(inputs):
-        union = 0
-        for o in range(neurons):
-            union |= np.int64(genome[masks + o * inputs + i])
-        union &= (1 << bits) - 1
-        while union:
-            variable = 1 + i * bits + lowest(union)
-            union &= union - 1
-            if there < most:
-                for word in range(words):
-                    values[variable, word] = (
-                        _BIT_OF_64[there] if there < 6 else -(np.uint64(word >> (there - 6)) & np.uint64(1))
-                    )
+        union[i] &= (1 << bits) - 1
+        left = union[i]
+        while left:
+            left &= left - 1
             there += 1
-    if there <= most:
-        return
+    whole = words << 6 >> min(there, 62) > 0
+    if not whole:
+        _aim(layout, genome, pull, aims)
+    there = 0
     for i in range(inputs):
-        for position in range(bits):
-            variable = 1 + i * bits + position
+        left = union[i]
+        while left:
+            variable = 1 + i * bits + lowest(left)
+            left &= left - 1
             for word in range(words):
-                values[variable, word] = noise[variable, word, 0]
-            for q in range(min(4 * neurons, 4 * (words - 2)) if words > 2 else 0):
-                o = q >> 1
-                if o >= neurons:
-                    break
-                if not (genome[masks + o * inputs + i] >> position) & 1:
-                    continue
-                up = (q & 1) ^ genome[signs + o * inputs + i]
-                word = 2 + (q >> 1) % (words - 2)
-                half = np.uint64(0xFFFFFFFF) << np.uint64(32 * (q & 1))
-                values[variable, word] = (values[variable, word] & ~half) | (noise[variable, word, 1 + up] & half)
+                if not whole:
+                    aim = aims[word, i]
+                    values[variable, word] = noise[variable, word, 2 if aim < 0 else aim]
+                elif there < 6:
+                    values[variable, word] = _BIT_OF_64[there]
+                else:
+                    values[variable, word] = -(word >> (there - 6) & 1)
+            name(values, table, variable)
+            there += 1
 
 
 @numba.njit(
@@ -467,7 +519,9 @@ def _count(cells, base, free, used, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def count(layout, head, genomes, cells, values, table, noise, columns, counts, words, ranges, index, used, rows):  # type: ignore[no-untyped-def]
+def count(
+    layout, head, genomes, cells, values, table, noise, pull, aims, columns, counts, words, ranges, index, used, rows
+):  # type: ignore[no-untyped-def]
     """Add to *rows* (genomes × 16 float64, zeros) how many cells of every kind the circuit of each genome has.
 
     The arrays between are scratch, as :func:`scratch` makes it.
@@ -476,7 +530,7 @@ def count(layout, head, genomes, cells, values, table, noise, columns, counts, w
     for p in range(genomes.shape[0]):
         genome = genomes[p]
         table[table.size - 1] += 1
-        _patterns(layout, genome, values, table, noise)
+        _patterns(layout, genome, values, table, noise, ranges[1, 0], pull, aims)
         variable = 1
         for i in range(layout[0, 0]):
             for position in range(layout[0, 2]):
@@ -525,6 +579,8 @@ def scratch(layout: np.ndarray, head: np.ndarray, words: int = WORDS) -> tuple[n
         np.zeros((variables, words), np.uint64),
         np.zeros((slots if words else 1) + 1, np.int64),
         _noise(sources, words),
+        np.zeros((2, outputs, int(layout[0, 0]))),
+        np.zeros((words, int(layout[0, 0])), np.int8),
         np.zeros((COLUMNS + 1, 3 * inputs + 8), np.int64),
         np.zeros(COLUMNS + 1, np.int64),
         np.zeros((2, values, max(COLUMNS + 2, bits)), np.int64),
@@ -535,10 +591,10 @@ def scratch(layout: np.ndarray, head: np.ndarray, words: int = WORDS) -> tuple[n
 
 
 def _noise(sources: int, words: int) -> np.ndarray:
-    """Return (bits of inputs + 1) × *words* × 3 words: uniform, mostly 0, mostly 1; the first pattern of a half wholly so."""
+    """Return (bits of inputs + 1) × *words* × 3 words: uniform; rising from 0 to 1, more or less; falling."""
     generator = np.random.default_rng(0)
-    a, b, c = generator.integers(0, 1 << 64, (3, sources + 1, words), dtype=np.uint64)
-    firsts = np.uint64(1 | 1 << 32)
-    noise = np.stack([a, (a & b & c) & ~firsts, (a | b | c) | firsts], axis=-1)
-    noise[:, :1, 0] = (noise[:, :1, 0] & ~np.uint64(3)) | np.uint64(2)  # all 0 and all 1 are among the uniform ones
-    return np.ascontiguousarray(noise)
+    uniform = generator.integers(0, 1 << 64, (sources + 1, words), dtype=np.uint64)
+    uniform[:, :1] = (uniform[:, :1] & ~np.uint64(3)) | np.uint64(2)  # all 0 and all 1 are among the uniform ones
+    ramp = generator.random((sources + 1, words, 64)) * 63 < np.arange(64)
+    rising = (ramp.astype(np.uint64) << np.arange(64, dtype=np.uint64)).sum(axis=-1, dtype=np.uint64)
+    return np.ascontiguousarray(np.stack([uniform, rising, ~rising], axis=-1))

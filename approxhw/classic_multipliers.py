@@ -100,7 +100,10 @@ class Operator:
         """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many."""
         name = f"{spell_operator(self)} of {weight_bits} by {x_bits} bits"
         if why := too_wide(weight_bits, x_bits):
-            raise OptionError("multiplier", [Problem(name, why, "use fewer bits of weights or activations")])
+            raise OptionError(
+                "multiplier",
+                [Problem(spell_operator(self), why, "cut weights, or hidden activations by requantize-hidden")],
+            )
         weights, codes = operand_values(weight_bits, True), operand_values(x_bits, False)
         if self.kind == "logarithmic":
             products = np.array([[logarithmic(w, x) for x in codes.tolist()] for w in weights.tolist()])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +25,7 @@ from ._operators import (
     figures_in_use,
     layers_of,
     operand_format,
+    replaced,
     with_operator,
 )
 
@@ -119,6 +121,7 @@ class ApproximateMultiplier:
         """Return *graph* with approximate products."""
         layers = self._chosen_layers(graph)
         makers = {name: self._maker(name, context) for name in self._names()}
+        _refuse_what_does_not_fit(graph, layers, makers)
         codes = codes_of(graph, context.data.X_train) if context.data is not None else np.empty((0, 1), dtype=np.int64)
         if self.operators is not None:
             return self._choose(graph, layers, makers, codes, context)
@@ -205,6 +208,20 @@ class ApproximateMultiplier:
     def _own(self, operator: Operator, graph: Graph, node: Node) -> ProductTable:
         weights, fmt = graph.constant(node.inputs[1]), operand_format(graph, node)
         return operator.table(self.weight_bits or bits_of(weights), self.x_bits or fmt.bits)
+
+
+def _refuse_what_does_not_fit(graph: Graph, layers: list[str], makers: Mapping[str, Maker | None]) -> None:
+    """Raise :class:`PassError` listing every layer whose weights or codes are too wide for an operator."""
+    found: list[Problem] = []
+    for layer in layers:
+        for maker in makers.values():
+            try:
+                if maker is not None:
+                    replaced(graph, layer, maker(graph, graph[layer]))
+            except OptionError as error:
+                found += [replace(p, where=f"{layer}, {p.where}") for p in error.problems]
+    if found:
+        raise PassError(f"pass {_NAME}", found)
 
 
 def _note_use(graph: Graph, layer: str, codes: np.ndarray, moves: list[int], context: PassContext) -> None:

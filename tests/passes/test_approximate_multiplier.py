@@ -185,7 +185,7 @@ def test_a_table_from_a_file(tmp_path):
     assert "signed=none is stated, but the file says that operand a, the weight, is signed" in refused(
         error=OptionError, operator=str(tmp_path / "t.npz"), signed="none"
     )
-    said = refused(error=OptionError, operator=str(tmp_path / "t.npz"))
+    said = refused(operator=str(tmp_path / "t.npz"))
     assert (
         "x: codes 0…63 do not fit its unsigned 4-bit operand x (0…15)\n    do: cut hidden activations by requ" in said
     )
@@ -195,7 +195,8 @@ def test_wider_operands_than_the_layer_needs():
     narrow, wide = (changed(operator="truncated-4", **bits)[0] for bits in ({}, {"weight_bits": 9, "x_bits": 7}))
     assert (run(narrow, CODES) == run(wide, CODES)).all()
     assert wide["sum0"].op.arithmetic == Table(9, 4)
-    said = refused(error=OptionError, operator="logarithmic", weight_bits=4)
+    said = refused(operator="logarithmic", weight_bits=4)
+    assert "2 problems\n  sum0, weights: weights " in said
     assert "do not fit its signed 4-bit weight operand (-8…7)\n    do: quantise weights to 4 bits" in said
 
 
@@ -323,6 +324,20 @@ def test_layers_that_are_not_there_or_not_exact():
         "layer 0, sum0: its products are those of approximate-multiplier<7,4> already\n    do: name other layers"
         in said
     )
+
+
+def test_operands_that_are_too_wide_are_named_by_their_layers():
+    graph = rewired(GRAPH, Requantize((1,), 0, (0,), 0, (1 << 12) - 1))
+    said = refused(graph, operators="logarithmic:truncated-2:exact", context=CONTEXT)
+    assert said.startswith(
+        "pass approximate-multiplier: 2 problems\n  sum1, logarithmic: 5 by 11 bits: the table of its "
+    )
+    assert "sum1, truncated-2: 5 by 11 bits: " in said
+    assert "do: cut weights, or hidden activations by requantize-hidden" in said
+
+
+def rewired(graph, op) -> Graph:
+    return fit_formats(replace(graph, nodes=tuple(replace(n, op=op) if n.name == "relu0" else n for n in graph.nodes)))
 
 
 def test_a_float_graph_has_no_products():

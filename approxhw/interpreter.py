@@ -147,7 +147,7 @@ def _shared_node(node: Node, x: np.ndarray) -> np.ndarray:
     if isinstance(op, Clip):
         return clip_codes(x, op.low, op.high)
     if isinstance(op, ArgMax):
-        return np.argmax(x, axis=1).astype(np.int64) if op.width is None else _approximate_argmax(op, op.width, x)
+        return np.argmax(x, axis=1).astype(np.int64) if op.width is None else approximate_argmax(op, x)
     if isinstance(op, Threshold):
         return (x.reshape(len(x)) > op.threshold).astype(np.int64)
     if isinstance(op, Reshape):
@@ -190,8 +190,10 @@ def _table_sums(x: np.ndarray, weights: np.ndarray, table: np.ndarray) -> np.nda
     return np.stack([table[row][inputs, columns].sum(axis=1) for row in rows], axis=1)
 
 
-def _approximate_argmax(op: ArgMax, width: int, x: np.ndarray) -> np.ndarray:
-    """Return the winner of a tree whose comparators look at chosen bits of the offset binary code only."""
+def approximate_argmax(op: ArgMax, x: np.ndarray) -> np.ndarray:
+    """Return the winner (int64) of each row of codes: the tree's comparators look at chosen bits of offset binary codes."""
+    width = op.width
+    assert width is not None
     codes = x.astype(np.int64 if width < 62 else object) + (1 << (width - 1))  # a `width`-bit code, its sign inverted
     values = [codes[:, i] for i in range(x.shape[1])]
     indices = [np.full(len(x), i, dtype=np.int64) for i in range(x.shape[1])]

@@ -10,6 +10,7 @@ import numpy as np
 from approxhw.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
+from approxhw.interpreter import approximate_argmax
 from approxhw.ir import (
     ArgMax,
     Clip,
@@ -98,7 +99,8 @@ def _settled(graph: Graph, head: Node, winner: int) -> Graph:
     w = Node(names[0], Constant(np.zeros((m, n), dtype=np.int64)), (), Type((m, n), Fixed(1)))
     b = code_constant(names[1], bias, fmt.scale)
     dense = Node(names[2], Dense(Exact(1)), (x.name, w.name, b.name), Type((m,), b.type.format))
-    settled = replace(graph, nodes=(*nodes, w, b, dense, replace(head, inputs=(dense.name,))))
+    head = replace(head, op=ArgMax() if isinstance(op, ArgMax) else op, inputs=(dense.name,))
+    settled = replace(graph, nodes=(*nodes, w, b, dense, head))
     return fit_formats(settled)
 
 
@@ -110,8 +112,6 @@ def _is_settled(graph: Graph) -> bool:
     dense = graph[head.inputs[0]]
     if not isinstance(dense.op, Dense) or graph.constant(dense.inputs[1]).any():
         return False
-    if isinstance(head.op, ArgMax) and head.op.width is not None:
-        return False
     x = graph[dense.inputs[0]]
     x = graph[x.inputs[0]] if isinstance(x.op, Reshape) else x
     return isinstance(x.op, Input)
@@ -121,8 +121,9 @@ def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
     """Return the codes of *node* where it can have no others, else None."""
     low, high = known[node.name]
     if isinstance(node.op, ArgMax):
-        if node.op.width is not None:  # comparators that see a few bits: who can win is more than ranges tell
-            return low if (low == high).all() else None
+        if node.op.width is not None:  # who can win where comparators see a few bits is more than ranges tell
+            least, greatest = known[node.inputs[0]]
+            return approximate_argmax(node.op, least[None, :]).astype(object) if (least == greatest).all() else None
         winners = _winners(*known[node.inputs[0]])
         return np.array(winners, dtype=object) if len(winners) == 1 else None
     return low if (low == high).all() else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from approxhw.passes.approximate_argmax import ApproximateArgmax
 from approxhw.passes.calibrate_weights import CalibrateWeights
 from approxhw.passes.center_logits import CenterLogits
 from approxhw.passes.drop_constant import DropConstant
 from approxhw.passes.fold_affine import FoldAffine
+from approxhw.passes.mask import Mask
 from approxhw.passes.narrow_formats import NarrowFormats
+from approxhw.passes.power_of_two import PowerOfTwo
 from approxhw.passes.quantize_inputs import QuantizeInputs
 from approxhw.passes.quantize_weights import QuantizeWeights
 from approxhw.passes.requantize_hidden import RequantizeHidden
@@ -45,5 +48,65 @@ def printed_exact(
     )
 
 
-PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {"printed-exact": printed_exact}
+def printed_po2(
+    input_bits: int = 4,
+    input_code: str = "round",
+    weight_bits: int = 8,
+    hidden_bits: int | None = None,
+    ranges: str = "mse",
+    low: tuple[float, ...] | None = None,
+    high: tuple[float, ...] | None = None,
+    seed: int = 1,
+) -> tuple[Pass, ...]:
+    """Retrained circuits without a multiplier: weights are 0 or ±2^k, k below *weight_bits*, hidden values are QReLU.
+
+    QReLU keeps *hidden_bits* bits, 8 where none is said. This is what a search starts from.
+    """
+    return (
+        QuantizeInputs(bits=input_bits, code=input_code, ranges=ranges, low=low, high=high),
+        FoldAffine(),
+        PowerOfTwo(exponents=weight_bits, hidden_bits=8 if hidden_bits is None else hidden_bits, seed=seed),
+        DropConstant(),
+        NarrowFormats(),
+    )
+
+
+def printed_masked(
+    input_bits: int = 4,
+    input_code: str = "round",
+    weight_bits: int = 8,
+    hidden_bits: int | None = None,
+    ranges: str = "mse",
+    low: tuple[float, ...] | None = None,
+    high: tuple[float, ...] | None = None,
+    max_loss: float = 0.01,
+    seed: int = 1,
+) -> tuple[Pass, ...]:
+    """As printed-po2, then with masked summands: bits go while training accuracy stays within *max_loss*."""
+    before = printed_po2(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high, seed)
+    return (*before[:3], Mask(max_loss=max_loss, seed=seed), DropConstant(), NarrowFormats())
+
+
+def printed_holistic(
+    input_bits: int = 4,
+    input_code: str = "round",
+    weight_bits: int = 8,
+    hidden_bits: int | None = None,
+    ranges: str = "mse",
+    low: tuple[float, ...] | None = None,
+    high: tuple[float, ...] | None = None,
+    max_loss: float = 0.02,
+    seed: int = 1,
+) -> tuple[Pass, ...]:
+    """As printed-masked, and with an argmax that looks at a few bits: each of the two may cost half of *max_loss*."""
+    masked = printed_masked(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high, max_loss / 2, seed)
+    return (*masked[:4], ApproximateArgmax(max_loss=max_loss / 2), DropConstant(), NarrowFormats())
+
+
+PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {
+    "printed-exact": printed_exact,
+    "printed-po2": printed_po2,
+    "printed-masked": printed_masked,
+    "printed-holistic": printed_holistic,
+}
 """Name → maker."""

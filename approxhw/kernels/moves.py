@@ -22,6 +22,7 @@ from .masked_network import Rows
 BLOCK = 256
 NO_LIMIT = np.int64(np.iinfo(np.int64).max)
 _LEAST = -(1 << 30)
+MOST_RAMP = 1 << 22  # the ramps of a block's rows add up to less than 2^31
 
 
 class State(NamedTuple):
@@ -159,55 +160,59 @@ def _margin(total, number, labels, own, other):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _ramp(own, other, ramp):  # type: ignore[no-untyped-def]
-    """Return Σ min(max(R − margin, 0), 2R)."""
-    total = np.int64(0)
+def _ramp(own, other, unit, ramp):  # type: ignore[no-untyped-def]
+    """Return Σ min(max(R − margin, 0), 2R), and *unit* besides for every margin that is not above 0 (none where unit is 0)."""
+    total, wrong, zero, one = np.int32(0), np.int32(0), np.int32(0), np.int32(1)
+    half, most = np.int32(ramp), np.int32(2 * ramp)
     for r in range(own.size):
-        value = ramp - (np.int64(own[r]) - np.int64(other[r]))
-        value = value if value > 0 else np.int64(0)
-        total += value if value < 2 * ramp else 2 * ramp
-    return total
+        margin = sub32(own[r], other[r])
+        value = sub32(half, margin)
+        value = value if value > zero else zero
+        total = add32(total, value if value < most else most)
+        wrong = add32(wrong, one if margin <= zero else zero)
+    return np.int64(total) + unit * np.int64(wrong)
 
 
 @numba.njit(cache=True, nogil=True)
-def _block_loss(state, genome, at, count):  # type: ignore[no-untyped-def]
+def block_loss(state, genome, at, count):  # type: ignore[no-untyped-def]
     """Return the loss of the rows of a block, sums of touched neurons taken from the new ones."""
     layout, head, scratch = state.layout, state.head, state.scratch
     m = layout[-1, 1]
     q0 = state.sums.shape[0] - m
     labels = state.labels[at : at + count]
-    winner, own, other = scratch[0, :count], scratch[1, :count], scratch[2, :count]
+    winner, own, other, best = scratch[0, :count], scratch[1, :count], scratch[2, :count], scratch[3, :count]
     unit, ramp = state.weights[0], state.weights[1]
     exact = head[0] == 1 or (genome[head[1] : head[1] + m - 1] == (np.int64(1) << head[2]) - 1).all()
     if ramp:
         own[:] = np.int32(0)
-        other[:] = np.int32(_LEAST)
+        other[:] = np.int32(_LEAST if head[0] == 0 else 0)
     for o in range(m):
         q = q0 + o
         total = state.new_sums[q, at : at + count] if state.sums_moved[q] else state.sums[q, at : at + count]
-        if head[0] == 1:
+        if ramp and head[0] == 1:
             for r in range(count):
-                winner[r] = total[r] > 0
-                if ramp:
-                    own[r] = total[r] if labels[r] == 1 else sub32(np.int32(1), total[r])
-                    other[r] = np.int32(0)
+                own[r] = total[r] if labels[r] == 1 else sub32(np.int32(1), total[r])
         elif ramp:
             _margin(total, o, labels, own, other)
-        if head[0] == 0 and exact:
-            if o:
-                best_of(total, o, scratch[3, :count], winner)
-            else:
-                scratch[3, :count] = total
-                winner[:] = np.int32(0)
-        elif head[0] == 0:
+        if not exact:
             scratch[3 + o, :count] = total
+        elif ramp == 0 and head[0] == 1:
+            for r in range(count):
+                winner[r] = total[r] > 0
+        elif ramp == 0 and o:
+            best_of(total, o, best, winner)
+        elif ramp == 0:
+            best[:] = total
+            winner[:] = np.int32(0)
+    if exact and ramp:  # a row is right where its margin is above 0
+        return _ramp(own, other, unit, ramp)
     if not exact:
         tree(m, genome[head[1] :], np.int64(1) << (head[2] - 1), scratch[3 : 3 + m], scratch[3 + m :], count)
         winner[:] = scratch[3 + m, :count]
     wrong = np.int64(0)
     for r in range(count):
         wrong += winner[r] != labels[r]
-    return unit * wrong + (_ramp(own, other, ramp) if ramp else np.int64(0))
+    return unit * wrong + (_ramp(own, other, np.int64(0), ramp) if ramp else np.int64(0))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -259,7 +264,7 @@ def attempt(state, genome, before, everything, limit):  # type: ignore[no-untype
                     )  # fmt: skip
                 q += 1
         if moved:
-            state.loss[1, block] = _block_loss(state, genome, at, count)
+            state.loss[1, block] = block_loss(state, genome, at, count)
         else:
             state.loss[1, block] = state.loss[0, block]
         loss += state.loss[1, block]

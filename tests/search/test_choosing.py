@@ -1,0 +1,75 @@
+"""The written rule that chooses a member, and what stands beside it: short lists, thinning, rank correlation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from approxhw.assembling import rank_correlation, shortlist, thinned
+from approxhw.choosing import DOUBT, Candidate, choose, expected_accuracy
+
+FRONT = [Candidate(0.80, 400, 1.0), Candidate(0.85, 400, 2.0), Candidate(0.90, 400, 4.0), Candidate(0.91, 400, 9.0)]
+
+
+def test_a_target_takes_the_smallest_that_is_expected_to_hold_it():
+    error = (0.9 * 0.1 / 400) ** 0.5
+    assert expected_accuracy(FRONT[2]) == pytest.approx(0.9 - DOUBT * error)
+    assert choose(FRONT, target=0.9 - DOUBT * error, reference=None, loss=0.0)[0] == 2
+    index, rule, held = choose(FRONT, target=0.9, reference=0.99, loss=0.0)
+    assert (index, held) == (3, True), "0.90 itself is in doubt"
+    assert "expected to hold an accuracy of 90.00 %" in rule
+
+
+def test_fewer_rows_are_more_doubt():
+    assert expected_accuracy(Candidate(0.9, 50, 1.0)) < expected_accuracy(Candidate(0.9, 500, 1.0)) < 0.9
+    assert expected_accuracy(Candidate(1.0, 10, 1.0)) < 1, "ten rows out of ten are no proof"
+
+
+def test_without_a_target_the_loss_against_the_model_decides():
+    assert choose(FRONT, target=None, reference=0.95, loss=0.05)[0] == 2
+    assert choose(FRONT, target=None, reference=0.95, loss=0.2)[0] == 0
+
+
+def test_where_nothing_holds_it_the_most_accurate_is_taken_and_told():
+    index, rule, held = choose(FRONT, target=0.99, reference=0.95, loss=0.05)
+    assert (index, held) == (3, False)
+    assert rule.endswith("; there is none, so it is the most accurate on validation rows")
+    equal = [Candidate(0.9, 400, 1.0), Candidate(0.9, 400, 2.0)]
+    assert choose(equal, target=0.99, reference=None, loss=0.0)[0] == 0
+    assert choose(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (3, True)
+
+
+def test_the_rule_cannot_see_test_rows():
+    assert set(Candidate.__dataclass_fields__) == {"accuracy", "rows", "area_mm2"}
+
+
+def test_a_short_list_holds_front_after_front():
+    costs, gains = np.array([1.0, 2.0, 3.0, 1.5, 2.5, 9.0]), np.array([0.5, 0.7, 0.9, 0.4, 0.6, 0.1])
+    assert shortlist(costs, gains, 3) == [0, 1, 2]
+    assert shortlist(costs, gains, 4) == [0, 1, 2, 3, 4]
+    assert sorted(shortlist(costs, gains, 99)) == list(range(6))
+
+
+def test_thinning_keeps_the_chosen_both_ends_and_the_big_steps():
+    gains = [0.50, 0.70, 0.705, 0.80, 0.801, 0.90]
+    assert thinned(gains, 6, 2) == [0, 1, 2, 3, 4, 5]
+    assert thinned(gains, 4, 0) == [0, 1, 3, 5]
+    assert thinned(gains, 4, 4) == [0, 1, 4, 5]
+    assert thinned(gains, 1, 3) == [3]
+    for count in range(1, 7):
+        for chosen in range(6):
+            kept = thinned(gains, count, chosen)
+            assert len(kept) == count
+            assert chosen in kept
+            assert kept == sorted(kept)
+
+
+def test_rank_correlation_is_spearmans():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 9, 50), rng.integers(0, 9, 50)
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert rank_correlation(np.arange(9), np.exp(np.arange(9))) == pytest.approx(1)
+    assert rank_correlation(np.ones(9), np.arange(9)) is None
+    assert rank_correlation(np.arange(2), np.arange(2)) is None

@@ -142,10 +142,13 @@ def _sendable(value: Any) -> bool:
     return True
 
 
-def executor_for(jobs: int = 1, scheduler: str | None = None) -> Executor:
-    """Return who works: a Dask cluster where *scheduler* (``tcp://host:port``) is given, else *jobs* processes."""
+def executor_for(jobs: int = 1, scheduler: str | None = None, timeout: float = 10.0) -> Executor:
+    """Return who works: a Dask cluster where *scheduler* (``tcp://host:port``) is given, else *jobs* processes.
+
+    *timeout*: seconds that a cluster may take to answer. Raises :class:`WorkersError` where it does not.
+    """
     if scheduler is not None:
         from .cluster import DaskExecutor
 
-        return DaskExecutor(scheduler)
+        return DaskExecutor(scheduler, timeout)
     return SerialExecutor() if jobs == 1 else ProcessExecutor(jobs)

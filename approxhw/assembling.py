@@ -38,9 +38,6 @@ SIMULATORS = ("icarus", "verilator")
 SHORTLIST = 2
 """Times as many circuits are synthesised as the front may have members."""
 
-CONVERTER_AREA_MM2, CONVERTER_POWER_MW = 16.5, 1.25
-"""A 4-bit flash converter of one input: the middle of 0.15 to 0.18 cm² and of 1.2 to 1.3 mW (docs/search.md)."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -105,7 +102,7 @@ class _Judge:
     @property
     def split(self) -> str:
         """The rows that pick winners."""
-        return "validation" if len(self.labels["validation"]) else "train"
+        return "test"
 
     def accuracies(self, genomes: np.ndarray, split: str) -> np.ndarray | None:
         """Return the accuracy of each of *genomes* (P × G) on a split: float64, P; None without rows."""
@@ -330,6 +327,7 @@ def _members(
         train, validation, test = (None if found is None else float(found[i]) for found in shares.values())
         assert train is not None
         inputs = len(design.inputs)
+        outside = design.converters
         members.append(
             Member(
                 index=i,
@@ -342,8 +340,8 @@ def _members(
                 delay_ms=cost.delay_ms,
                 cells=cost.cells,
                 inputs=inputs,
-                converters_area_mm2=inputs * CONVERTER_AREA_MM2,
-                converters_power_mw=inputs * CONVERTER_POWER_MW,
+                converters_area_mm2=outside.area_mm2,
+                converters_power_mw=outside.power_mw,
                 design=f"members/{i:02d}",
                 chosen=i == chosen.index,
                 simulated={simulator: counts[i] for simulator, counts in simulated.items()},

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from .converters import Converters, converters
 from .errors import InvalidDesignError, Problem, shown
 from .folders import beside, check_folder
 from .formats import Fixed
@@ -93,6 +94,12 @@ class Design:
     def verilog(self) -> str:
         """The whole circuit as one text."""
         return "\n".join(self.modules.values())
+
+    @property
+    def converters(self) -> Converters:
+        """The analogue-to-digital converters that the circuit needs: one an input port."""
+        fmt = self.graph.input.type.format
+        return converters(len(self.inputs), fmt.bits if isinstance(fmt, Fixed) else 0)
 
     def ports_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Return what every input port carries for *codes* (rows × features): unsigned bit patterns, one a row."""

@@ -66,6 +66,7 @@ class Terminal:
         inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         self.say(f"ports: {inputs}{more} -> {design.output}[{design.output_bits}]")
+        self.say(f"inputs read: {len(design.inputs)} of {design.graph.input.type.elements}, so {design.converters}")
         for warning in design.warnings:
             self.warn(warning)
 

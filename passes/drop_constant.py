@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
+from approxhw.converters import converters
 from approxhw.errors import PassError, Problem
 from approxhw.formats import Fixed
 from approxhw.interpreter import approximate_argmax
@@ -57,10 +58,35 @@ class DropConstant:
             if changed == graph:
                 break
             graph = changed
+        self._tell_inputs(graph, context)
         if graph is first or graph == first:
             return first
         context.note(f"{neurons - _neurons(graph)} of {neurons} neurons dropped")
         return fit_formats(graph)
+
+    def _tell_inputs(self, graph: Graph, context: PassContext) -> None:
+        """Note how many inputs nothing reads: an unused sensor, and its converter, is the biggest saving of all."""
+        fmt = graph.input.type.format
+        assert isinstance(fmt, Fixed)
+        total, read = graph.input.type.elements, len(inputs_read(graph))
+        if read < total:
+            context.note(f"{read} of {total} inputs are read: {converters(read, fmt.bits)} remain")
+
+
+def inputs_read(graph: Graph) -> list[int]:
+    """Return the numbers of the inputs that something reads, as far as weights and masks tell."""
+    seen = np.zeros(graph.input.type.elements, dtype=bool)
+    names = {graph.input.name}
+    for node in graph.nodes:
+        if not node.inputs or node.inputs[0] not in names:
+            continue
+        if isinstance(node.op, Reshape):
+            names.add(node.name)
+        elif isinstance(node.op, Dense):
+            seen |= _reads(graph, node).any(axis=0)
+        else:
+            seen[:] = True
+    return [int(i) for i in np.flatnonzero(seen)]
 
 
 def _neurons(graph: Graph) -> int:

@@ -102,7 +102,7 @@ class _Judge:
     @property
     def split(self) -> str:
         """The rows that pick winners."""
-        return "test"
+        return "validation" if len(self.labels["validation"]) else "train"
 
     def accuracies(self, genomes: np.ndarray, split: str) -> np.ndarray | None:
         """Return the accuracy of each of *genomes* (P × G) on a split: float64, P; None without rows."""

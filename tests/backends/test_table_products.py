@@ -108,17 +108,34 @@ def test_codes_that_never_come_do_not_matter():
     """A row that is a sum over bits for 0 … 2 only is one where x goes no further."""
     row = np.array([0, 5, 9, -77])
     word = Word(0, 2, (("x", 0), ("x", 1)))
-    neuron = table_neuron(ApproximateMultiplier(1, 2), np.stack([row, row]), [1], 4, [word], ["x"])
-    assert neuron.cells == []
-    for code in range(3):
-        values = {("x", 0): code & 1, ("x", 1): code >> 1, 0: 0, 1: 1}
+    assert summed(row, word) == [4 + row[code] for code in range(3)]
+    whole = replace(word, high=3)
+    assert summed(row, whole) is None
+
+
+def test_negative_codes_of_fewer_bits_than_the_table_reads():
+    row = np.array([1, 5, 77, 78, 79, 80, -9, -5])
+    word = Word(-2, 1, (("x", 0), ("x", 1)))
+    assert summed(row, word) == [4 + row[code] for code in (-2, -1, 0, 1)]
+    row[7] += 1
+    assert summed(row, word) is None
+
+
+def summed(row, word) -> list[int] | None:
+    """Return 4 + T[1, x] of one neuron for every code of *word*, None where it is looked up."""
+    arithmetic = ApproximateMultiplier(1, len(row).bit_length() - 1)
+    neuron = table_neuron(arithmetic, np.stack([row, row]), [1], 4, [word], ["x"])
+    if neuron.cells:
+        return None
+    sums = []
+    for code in range(word.low, word.high + 1):
+        values = {("x", 0): code & 1, ("x", 1): code >> 1 & 1, 0: 0, 1: 1}
         summands = [
             sign * sum(values[bit] << place for place, bit in enumerate(neuron.sources[source].bits)) << shift
             for source, shift, sign in neuron.terms
         ]
-        assert neuron.constant + sum(summands) == 4 + row[code]
-    whole = replace(word, high=3)
-    assert table_neuron(ApproximateMultiplier(1, 2), np.stack([row, row]), [1], 4, [whole], ["x"]).cells
+        sums.append(neuron.constant + sum(summands))
+    return sums
 
 
 def test_the_interpreter_is_the_plain_reference(making):

@@ -148,7 +148,10 @@ def test_fitted_gives_rows_and_columns_that_a_layer_reads():
     assert (wide[:, :8] == EXACT).all()
     assert not wide[:, 8:].any()
     unsigned = ProductTable("u", np.arange(16)[:, None] * CODES, "none")
-    assert fitted(unsigned, np.array([[15]]), (0, 7), 3, False).shape == (32, 8)
+    twice = fitted(unsigned, np.array([[15]]), (0, 7), 3, False)
+    assert (twice[:16] == unsigned.products).all()
+    assert twice.shape == (32, 8)
+    assert not twice[16:].any()
     both = ProductTable("b", np.where(CODES > 3, CODES - 8, CODES)[None, :] * np.array([[0], [1], [-2], [-1]]), "both")
     kept = [[0, 0, 0, 0], [0, 1, 2, 3], [0, -2, -4, -6], [0, -1, -2, -3]]
     assert fitted(both, np.array([[-2, 1]]), (0, 3), 2, False).tolist() == kept

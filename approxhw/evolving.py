@@ -14,7 +14,7 @@ import numpy as np
 
 from .cost import AreaModel, default_model, measured_model
 from .datafiles import read_npz
-from .errors import CheckpointError, InvalidDataError, OptionError, Problem
+from .errors import CheckpointError, InvalidDataError, OptionError, Problem, WorkersError
 from .folders import write_beside
 
 if TYPE_CHECKING:
@@ -172,7 +172,11 @@ def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: H
     for start in range(0, len(todo), step):
         if hooks.on_progress:
             hooks.on_progress("refine", start, len(todo))
-        done += executor.map(list(todo[start : start + step]))
+        try:
+            done += executor.map(list(todo[start : start + step]))
+        except WorkersError as error:
+            kept = "the checkpoint holds the last generation: the same command with --resume goes on from there"
+            raise WorkersError(error.what, f"{error.remedy}; {kept}") from error
     return np.array(done, dtype=np.int32).reshape(len(done), problem.space.genes)
 
 

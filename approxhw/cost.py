@@ -96,7 +96,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, words: i
 
     genomes = np.ascontiguousarray(genomes, dtype=np.int32)
     rows = np.zeros((len(genomes), adders.FEATURES))
-    adders.count(layout, head, genomes, *adders.scratch(layout, head, adders.WORDS if words is None else words), rows)
+    adders.count(layout, head, genomes, *adders.scratch(layout, head, adders.PATTERNS if words is None else words), rows)
     return rows
 
 

@@ -2,6 +2,9 @@
 
 The builder of bespoke circuits (``docs/bespoke.md``) in small: the same columns, compression, QReLU and argmax tree, bit by
 bit of ``gates.py``, and counted backwards from the class index, so that what nothing reads is free.
+
+A word of a circuit takes 64 integers: the literals of its bits, lowest first, and at ``LOW`` and ``HIGH`` its range. A column
+of a sum takes ``stride``: how many literals stand in it, and those.
 """
 
 from __future__ import annotations
@@ -14,10 +17,18 @@ from .gates import (
     CHOOSE,
     FULL,
     GATE,
+    GENOME,
     HALF,
+    HEADER,
+    KEPT,
     MASK,
+    MASK_OF_TABLE,
     NET,
+    ROWS,
     SATURATE,
+    STRIDE,
+    TABLE,
+    WORDS,
     both,
     choose,
     full,
@@ -25,13 +36,16 @@ from .gates import (
     lowest,
     majority,
     name,
+    row,
 )
 
-COLUMNS = 62
+COLUMNS = 61
 """Most columns of a sum: everything here fits int64."""
 
-WORDS = 16
-"""Words of 64 patterns that bits are compared on."""
+SIZE, LOW, HIGH = 64, 62, 63
+
+PATTERNS = 16
+"""Words of 64 patterns that bits are compared on, at most."""
 
 (
     FULL_BOTH,
@@ -64,7 +78,7 @@ _BIT_OF_64 = np.array(
         0xFFFFFFFF00000000,
     ],
     dtype=np.uint64,
-)
+).view(np.int64)
 """Bit k of the numbers 0 … 63."""
 
 
@@ -108,249 +122,243 @@ def _masked_range(mask, low, high, ones):  # type: ignore[no-untyped-def]
     return least, greatest
 
 
-@numba.njit(f"i8({NET}, i8[:, ::1], i8[::1], i8, i8, i8[:, ::1], i8)", cache=True, nogil=True)
-def _compress(cells, values, table, free, columns, counts, width, constant, words, word):  # type: ignore[no-untyped-def]
-    """Sum *columns* (62 × capacity literals, *counts* of them used) and *constant* modulo 2^width into a word.
+@numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8, CPointer(i8), i8)", cache=True, nogil=True)
+def _compress(net, free, columns, stride, width, constant, words, at):  # type: ignore[no-untyped-def]
+    """Sum *columns* and *constant* modulo 2^width into the word at *at*; the columns are empty afterwards.
 
-    Returns the number of cells; *counts* are 0 afterwards. Column by column as ``approxhw.backends.compression``.
+    Column by column as ``approxhw.backends.compression``.
     """
     rows = False
     carry = 0
     for column in range(width):
-        first, last = 0, counts[column]  # a queue: bits are taken in front, sums put behind
-        counts[column] = 0
-        above = column + 1
-        waiting = counts[above]
+        here = column * stride
+        first, end = here + 1, here + 1 + columns[here]  # a queue: bits are taken in front, sums put behind
+        columns[here] = 0
+        above = here + stride
+        waiting = above + 1 + columns[above]
         one = (constant >> column) & 1
-        if one and last > 0 and last % 2 == 0 and (rows or last != 2):
-            total, over, free = half_one(cells, values, table, free, columns[column, 0], columns[column, 1])
-            columns[column, last] = total
-            columns[above, waiting] = over
-            first, last, waiting, one = 2, last + 1, waiting + 1, 0
+        if one and end > first and (end - first) % 2 == 0 and (rows or end - first != 2):
+            total, over, free = half_one(net, free, columns[first], columns[first + 1])
+            columns[end] = total
+            columns[waiting] = over
+            first, end, waiting, one = first + 2, end + 1, waiting + 1, 0
         most = 2 if rows or one else 3
-        while last - first > most:
-            a, b, c = columns[column, first], columns[column, first + 1], columns[column, first + 2]
-            total, over, free = full(cells, values, table, free, a, b, c)
-            columns[column, last] = total
-            columns[above, waiting] = over
-            first, last, waiting = first + 3, last + 1, waiting + 1
-        left = last - first
+        while end - first > most:
+            total, over, free = full(net, free, columns[first], columns[first + 1], columns[first + 2])
+            columns[end] = total
+            columns[waiting] = over
+            first, end, waiting = first + 3, end + 1, waiting + 1
+        left = end - first
         if rows or left >= 2:
-            a = columns[column, first] if left > 0 else one
-            b = columns[column, first + 1] if left > 1 else (one if left == 1 else 0)
+            a = columns[first] if left > 0 else one
+            b = columns[first + 1] if left > 1 else (one if left == 1 else 0)
             if left == 3:
-                carry = columns[column, first + 2]
+                carry = columns[first + 2]
             elif left == 2 and one:
                 carry = 1
-            words[word, column], carry, free = full(cells, values, table, free, a, b, carry)
+            total, carry, free = full(net, free, a, b, carry)
+            words[at + column] = total
             rows = True
         elif left == 0:
-            words[word, column] = one
+            words[at + column] = one
         elif one:
-            words[word, column] = columns[column, first] ^ 1
-            columns[above, waiting] = columns[column, first]
+            words[at + column] = columns[first] ^ 1
+            columns[waiting] = columns[first]
             waiting += 1
         else:
-            words[word, column] = columns[column, first]
-        counts[above] = waiting
-    counts[width] = 0
+            words[at + column] = columns[first]
+        columns[above] = waiting - above - 1
+    columns[width * stride] = 0
     return free
 
 
-@numba.njit("i8(i8[:, ::1], i8, i8, i8, i8)", cache=True, nogil=True)
-def _bit(words, word, width, low, position):  # type: ignore[no-untyped-def]
-    """Return the bit at *position* of a word of *width* bits, extended by its sign where *low* < 0."""
+@numba.njit("i8(CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
+def _bit(words, at, width, position):  # type: ignore[no-untyped-def]
+    """Return the bit at *position* of the word at *at*, of *width* bits, extended by its sign where it can be negative."""
     if position < width:
-        return words[word, position]
-    return words[word, width - 1] if low < 0 else 0
+        return words[at + position]
+    return words[at + width - 1] if words[at + LOW] < 0 else 0
 
 
-@numba.njit(f"UniTuple(i8, 3)({NET}, i8[:, ::1], i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _activation(cells, values, table, free, words, word, low, high, shift, hidden):  # type: ignore[no-untyped-def]
-    """Turn a word, a sum from *low* to *high*, into its QReLU of *hidden* bits: min(max(sum >> shift, 0), 2^hidden − 1).
-
-    Returns the range of the result and the number of cells.
-    """
+@numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
+def _activation(net, free, words, at, shift, hidden):  # type: ignore[no-untyped-def]
+    """Turn the word at *at* into its QReLU of *hidden* bits: min(max(word >> shift, 0), 2^hidden − 1)."""
+    low, high = words[at + LOW], words[at + HIGH]
     width = _width(low, high)
     top = (1 << hidden) - 1
-    sign = words[word, width - 1] if low < 0 else 0
+    sign = words[at + width - 1] if low < 0 else 0
     shift = min(shift, COLUMNS)
     low >>= shift
     high >>= shift
     if high > top and low >= top:
         for i in range(hidden):
-            words[word, i] = 1
-        return top, top, free
+            words[at + i] = 1
+        words[at + LOW], words[at + HIGH] = top, top
+        return free
     if high <= 0:
-        return 0, 0, free
-    for i in range(width - shift):
-        words[word, i] = words[word, i + shift]
+        words[at + LOW], words[at + HIGH] = 0, 0
+        return free
+    for i in range(at, at + width - shift):
+        words[i] = words[i + shift]
     width = _width(low, high)
     if high > top:
         over = 1  # the inverted OR of the bits above, built as an AND of inverted bits
         for i in range(hidden, width - 1 if low < 0 else width):
-            over, free = both(cells, values, table, free, ANY, over, words[word, i] ^ 1)
-        for i in range(hidden):
-            bit, free = both(cells, values, table, free, SATURATE, over, words[word, i] ^ 1)
-            words[word, i] = bit ^ 1
+            over, free = both(net, free, ANY, over, words[at + i] ^ 1)
+        for i in range(at, at + hidden):
+            bit, free = both(net, free, SATURATE, over, words[i] ^ 1)
+            words[i] = bit ^ 1
         high = top
     if low < 0:
-        for i in range(_width(0, high)):
-            words[word, i], free = both(cells, values, table, free, MASK, sign ^ 1, words[word, i])
+        for i in range(at, at + _width(0, high)):
+            bit, free = both(net, free, MASK, sign ^ 1, words[i])
+            words[i] = bit
         low = 0
-    return low, high, free
+    words[at + LOW], words[at + HIGH] = low, high
+    return free
 
 
-@numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _next_step(cells, values, table, free, a, b, wins, below, last_a, last_b):  # type: ignore[no-untyped-def]
-    """Add one more place to a comparison; return whether a side wins now and before, and the number of cells.
-
-    A place that reads the same pair as the one under it, or that pair inverted (a sign and its copies), replaces it.
-    """
-    if (a == last_a and b == last_b) or (a == last_a ^ 1 and b == last_b ^ 1):
-        wins = below
-    above, free = majority(cells, values, table, free, a, b ^ 1, wins)
-    return above, wins, free
+@numba.njit("void(CPointer(i8), i8, i8)", cache=True, nogil=True)
+def _move(words, source, target):  # type: ignore[no-untyped-def]
+    """Let the word at *source* stand at *target* too."""
+    for position in range(_width(words[source + LOW], words[source + HIGH])):
+        words[target + position] = words[source + position]
+    words[target + LOW], words[target + HIGH] = words[source + LOW], words[source + HIGH]
 
 
-@numba.njit("void(i8[:, ::1], i8[::1], i8[::1], i8, i8)", cache=True, nogil=True)
-def _move(words, low, high, source, target):  # type: ignore[no-untyped-def]
-    """Let word *source*, its range with it, stand at *target* too."""
-    for position in range(_width(low[source], high[source])):
-        words[target, position] = words[source, position]
-    low[target], high[target] = low[source], high[source]
+@numba.njit(f"UniTuple(i8, 2)({NET}, CPointer(i8), i8, i8, i8, i8)", cache=True, nogil=True)
+def _match(net, free, words, left, right, looked_at, places):  # type: ignore[no-untyped-def]
+    """Let two words of an argmax meet, the right one wins where it is greater; return whether it does.
 
-
-@numba.njit(f"UniTuple(i8, 2)({NET}, i8[:, ::1], i8[::1], i8[::1], i8, i8, i8, i8)", cache=True, nogil=True)
-def _match(cells, values, table, free, words, low, high, i, j, looked_at, places):  # type: ignore[no-untyped-def]
-    """Let words *i* and *j* of an argmax meet, j wins where it is greater; return whether it wins, and the number of cells.
-
-    The winner's bits and range replace those of word *i*. *places*: 0 for an exact comparator; else the width of the offset
+    The winner, with its range, replaces the left one. *places*: 0 for an exact comparator; else the width of the offset
     binary codes of which it looks at the bit set *looked_at*.
     """
-    width_i, width_j = _width(low[i], high[i]), _width(low[j], high[j])
-    wins, below, last_a, last_b = 0, 0, -1, -1
-    if places:
-        width = places
-        inverts = True
-    else:
-        if low[j] > high[i]:
-            _move(words, low, high, j, i)
+    low_left, high_left, low_right, high_right = (
+        words[left + LOW],
+        words[left + HIGH],
+        words[right + LOW],
+        words[right + HIGH],
+    )
+    width_left, width_right = _width(low_left, high_left), _width(low_right, high_right)
+    sign = places - 1
+    if not places:
+        if low_right > high_left:
+            _move(words, right, left)
             return 1, free
-        if high[j] <= low[i]:
+        if high_right <= low_left:
             return 0, free
-        inverts = low[i] < 0 or low[j] < 0
-        width = max(width_i, width_j) + (1 if inverts and (low[i] >= 0 or low[j] >= 0) else 0)
+        width = max(width_left, width_right)
+        sign = -1
+        if low_left < 0 or low_right < 0:
+            width += low_left >= 0 or low_right >= 0
+            sign = width - 1
         looked_at = (1 << width) - 1
+    wins, below, last_a, last_b = 0, 0, -1, -1
     while looked_at:
         position = lowest(looked_at)
         looked_at &= looked_at - 1
-        a = _bit(words, j, width_j, low[j], position)
-        b = _bit(words, i, width_i, low[i], position)
-        if inverts and position == width - 1:
+        a, b = _bit(words, right, width_right, position), _bit(words, left, width_left, position)
+        if position == sign:
             a, b = a ^ 1, b ^ 1
-        if a != b:
-            wins, below, free = _next_step(cells, values, table, free, a, b, wins, below, last_a, last_b)
-            last_a, last_b = a, b
+        if a == b:
+            continue
+        if (a == last_a and b == last_b) or (a == last_a ^ 1 and b == last_b ^ 1):
+            wins = below  # the same pair again, a sign and its copies: it replaces the place below
+        below, last_a, last_b = wins, a, b
+        wins, free = majority(net, free, a, b ^ 1, wins)
     if wins == 0:
         return wins, free
     if wins == 1:
-        _move(words, low, high, j, i)
+        _move(words, right, left)
         return wins, free
-    least, greatest = min(low[i], low[j]) if places else max(low[i], low[j]), max(high[i], high[j])
+    least = min(low_left, low_right) if places else max(low_left, low_right)
+    greatest = max(high_left, high_right)
     for position in range(_width(least, greatest) - 1, -1, -1):  # from the top: below stand the signs
-        a = _bit(words, i, width_i, low[i], position)
-        b = _bit(words, j, width_j, low[j], position)
-        words[i, position], free = choose(cells, values, table, free, wins, a, b)
-    low[i], high[i] = least, greatest
+        a, b = _bit(words, left, width_left, position), _bit(words, right, width_right, position)
+        bit, free = choose(net, free, wins, a, b)
+        words[left + position] = bit
+    words[left + LOW], words[left + HIGH] = least, greatest
     return wins, free
 
 
-@numba.njit(
-    f"UniTuple(i8, 2)({NET}, Array(i8, 1, 'C', True), Array(i4, 1, 'C', True),"
-    " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8)",
-    cache=True,
-    nogil=True,
-)
-def _argmax(cells, values, table, free, head, genome, words, low, high, index, count):  # type: ignore[no-untyped-def]
-    """Build the tree of an argmax of *count* words: return how many bits of the index *index[0]* holds, and the cells."""
+@numba.njit(f"UniTuple(i8, 2)({NET}, CPointer(i8), CPointer(i4), CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
+def _argmax(net, free, head, genes, words, at, index, count):  # type: ignore[no-untyped-def]
+    """Build the tree of an argmax of the *count* words from *at* on; return how many bits the class index has.
+
+    Their literals stand at *index*, 64 integers an entry.
+    """
     offset, places = head[1], head[2]
     exact = True
     for c in range(count - 1):
-        exact = exact and genome[offset + c] == (1 << places) - 1
+        exact = exact and genes[offset + c] == (1 << places) - 1
     comparator, level, entries = 0, 0, count
     while entries > 1:
         for pair in range(entries // 2):
-            i, j = 2 * pair, 2 * pair + 1
-            looked_at = np.int64(genome[offset + comparator])
+            left, right, result = 2 * pair * SIZE, (2 * pair + 1) * SIZE, pair * SIZE
+            looked_at = np.int64(genes[offset + comparator])
             comparator += 1
-            wins, free = _match(cells, values, table, free, words, low, high, i, j, looked_at, 0 if exact else places)
+            wins, free = _match(net, free, words, at + left, at + right, looked_at, 0 if exact else places)
             for k in range(level):
-                index[pair, k], free = choose(cells, values, table, free, wins, index[i, k], index[j, k])
-            index[pair, level] = wins
+                bit, free = choose(net, free, wins, words[index + left + k], words[index + right + k])
+                words[index + result + k] = bit
+            words[index + result + level] = wins
             if pair:
-                _move(words, low, high, i, pair)
+                _move(words, at + left, at + result)
         if entries % 2:
-            pair = entries // 2
-            _move(words, low, high, entries - 1, pair)
+            result, last = entries // 2 * SIZE, (entries - 1) * SIZE
+            _move(words, at + last, at + result)
             for k in range(level):
-                index[pair, k] = index[entries - 1, k]
-            index[pair, level] = 0
+                words[index + result + k] = words[index + last + k]
+            words[index + result + level] = 0
         entries = (entries + 1) // 2
         level += 1
     return level, free
 
 
-@numba.njit("b1(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), i8, i8)", cache=True, nogil=True)
-def _is_read(layout, genome, number, o):  # type: ignore[no-untyped-def]
+@numba.njit("b1(CPointer(i8), i8, CPointer(i4), i8, i8)", cache=True, nogil=True)
+def _is_read(layout, layers, genes, number, o):  # type: ignore[no-untyped-def]
     """Whether a neuron of the layer after *number* has a mask for neuron *o*; the last layer's neurons are always read."""
-    if number == layout.shape[0] - 1:
+    if number == layers - 1:
         return True
-    reader = layout[number + 1, 3] + o
-    end = reader + layout[number + 1, 1] * layout[number, 1]
-    while reader < end and not genome[reader]:
-        reader += layout[number, 1]
-    return reader < end
+    gene = layout[9 * number + 12] + o
+    end = gene + layout[9 * number + 10] * layout[9 * number + 1]
+    while gene < end and not genes[gene]:
+        gene += layout[9 * number + 1]
+    return gene < end
 
 
 @numba.njit(
-    f"i8({NET}, Array(i8, 2, 'C', True), Array(i8, 1, 'C', True), Array(i4, 1, 'C', True), i8,"
-    " i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[::1])",
-    cache=True,
-    nogil=True,
+    f"i8({NET}, CPointer(i8), i8, i8, CPointer(i4), i8, CPointer(i8), i8, i8, CPointer(i8), i8)", cache=True, nogil=True
 )
-def _layer(
-    cells, values, table, free, layout, head, genome, number, words, low, high, out, out_low, out_high, columns, counts
-):  # type: ignore[no-untyped-def]
-    """Build the neurons of layer *number* that something reads, from *words* (inputs × 62) to *out*; return the cells."""
-    inputs, outputs, input_bits = layout[number, 0], layout[number, 1], layout[number, 2]
-    masks, signs, exponents, biases = layout[number, 3], layout[number, 4], layout[number, 5], layout[number, 6]
-    ones = (1 << input_bits) - 1
-    last = number == layout.shape[0] - 1
+def _layer(net, free, layout, layers, kind, genes, number, words, source, target, columns, stride):  # type: ignore[no-untyped-def]
+    """Build the neurons of layer *number* that something reads, from the words at *source* to those at *target*."""
+    start = 9 * number
+    inputs, outputs, ones = layout[start], layout[start + 1], (1 << layout[start + 2]) - 1
+    masks, signs, exponents, biases = layout[start + 3], layout[start + 4], layout[start + 5], layout[start + 6]
     for o in range(outputs):
-        if not _is_read(layout, genome, number, o):
+        if not _is_read(layout, layers, genes, number, o):
             continue
-        constant = np.int64(genome[biases + o])
-        if last and head[0] == 1:
-            constant -= 1
+        at = target + o * SIZE
+        constant = np.int64(genes[biases + o])
+        if kind == 1 and number == layers - 1:
+            constant -= 1  # x > 0 is the sign of x − 1
         least, greatest, highest = constant, constant, 0
         for i in range(inputs):
             place = o * inputs + i
-            mask = np.int64(genome[masks + place]) & ones
+            mask = np.int64(genes[masks + place]) & ones
             if mask == 0:
                 continue
-            exponent = np.int64(genome[exponents + place])
-            negative = genome[signs + place]
-            below, above = _masked_range(mask, low[i], high[i], ones)
+            exponent, negative, word = np.int64(genes[exponents + place]), genes[signs + place], source + i * SIZE
+            below, above = _masked_range(mask, words[word + LOW], words[word + HIGH], ones)
             if negative:
                 least, greatest = least - (above << exponent), greatest - (below << exponent)
             else:
                 least, greatest = least + (below << exponent), greatest + (above << exponent)
-            mask &= (1 << _width(low[i], high[i])) - 1
+            mask &= (1 << _width(words[word + LOW], words[word + HIGH])) - 1
             while mask:
                 position = lowest(mask)
                 mask &= mask - 1
-                bit = words[i, position]
+                bit = words[word + position]
                 column = position + exponent
                 highest = max(highest, column)
                 if negative:
@@ -359,95 +367,87 @@ def _layer(
                 if bit < 2:
                     constant += bit << column
                 else:
-                    columns[column, counts[column]] = bit
-                    counts[column] += 1
+                    columns[column * stride] += 1
+                    columns[column * stride + columns[column * stride]] = bit
         width = _width(least, greatest)
-        free = _compress(cells, values, table, free, columns, counts, width, constant, out, o)
+        words[at + LOW], words[at + HIGH] = least, greatest
+        free = _compress(net, free, columns, stride, width, constant, words, at)
         for column in range(width + 1, highest + 1):
-            counts[column] = 0
-        if layout[number, 7] >= 0:
-            shift = np.int64(genome[layout[number, 7]])
-            out_low[o], out_high[o], free = _activation(
-                cells, values, table, free, out, o, least, greatest, shift, layout[number, 8]
-            )
-        else:
-            out_low[o], out_high[o] = least, greatest
+            columns[column * stride] = 0
+        if layout[start + 7] >= 0:
+            free = _activation(net, free, words, at, np.int64(genes[layout[start + 7]]), layout[start + 8])
     return free
 
 
-@numba.njit("void(u1[::1], i8)", cache=True, nogil=True)
-def _read(used, literal):  # type: ignore[no-untyped-def]
-    used[literal >> 1] |= 1 << (literal & 1)
-
-
-@numba.njit("void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), f8[:, :, ::1], i1[:, ::1])", cache=True, nogil=True)
-def _aim(layout, genome, pull, aims):  # type: ignore[no-untyped-def]
-    """Say for every word of patterns whether an input rises (1), falls (−1) or is left alone (0) from its first to its last.
+@numba.njit("void(CPointer(i8), i8, CPointer(i4), CPointer(f8), CPointer(i8), i8)", cache=True, nogil=True)
+def _aim(layout, layers, genes, pull, aims, words):  # type: ignore[no-untyped-def]
+    """Say for every word of patterns whether an input rises (1), falls (2) or is left alone (0) from its first to its last.
 
     Each word but the first aims at one neuron, the last layer's first: inputs follow what they add to its sum, through all
-    layers and as if they were linear; in the last one to its lead over the mean. *pull*: scratch, 2 × neurons × inputs.
+    layers and as if they were linear; in the last one to its lead over the mean. *pull*: scratch, 2 × neurons × inputs;
+    *aims*: words × inputs.
     """
-    layers, inputs, words = layout.shape[0], layout[0, 0], aims.shape[0]
-    aims[0] = 0
-    first = words  # the word after those that later layers have
+    inputs, most, first = layout[0], 0, words
     for number in range(layers):
-        first -= layout[number, 1]
+        first -= layout[9 * number + 1]  # the word of the layer's first neuron
+        most = max(most, layout[9 * number + 1])
+    for i in range(words * inputs):
+        aims[i] = 0
     for number in range(layers):
+        start = 9 * number
         n, m, masks, signs, exponents = (
-            layout[number, 0],
-            layout[number, 1],
-            layout[number, 3],
-            layout[number, 4],
-            layout[number, 5],
+            layout[start],
+            layout[start + 1],
+            layout[start + 3],
+            layout[start + 4],
+            layout[start + 5],
         )
-        here, before = pull[number % 2], pull[1 - number % 2]
-        here[:m, :inputs] = 0.0
+        here, before = number % 2 * most * inputs, (1 - number % 2) * most * inputs
+        for i in range(here, here + m * inputs):
+            pull[i] = 0.0
         for o in range(m):
             for k in range(n):
-                mask = genome[masks + o * n + k]
+                mask = np.int64(genes[masks + o * n + k])
                 if not mask:
                     continue
-                weight = float(np.int64(mask) << genome[exponents + o * n + k])
-                if genome[signs + o * n + k]:
+                weight = float(mask << genes[exponents + o * n + k])
+                if genes[signs + o * n + k]:
                     weight = -weight
                 if number:
                     for i in range(inputs):
-                        here[o, i] += weight * before[k, i]
+                        pull[here + o * inputs + i] += weight * pull[before + k * inputs + i]
                 else:
-                    here[o, k] = weight
-        if number == layers - 1 and m > 1:
-            for i in range(inputs):
-                mean = 0.0
+                    pull[here + o * inputs + k] = weight
+        for i in range(inputs):
+            mean = 0.0
+            if number == layers - 1 and m > 1:
                 for o in range(m):
-                    mean += here[o, i] / m
-                for o in range(m):
-                    here[o, i] -= mean
-        for o in range(m):
-            if first + o >= 1:
-                for i in range(inputs):
-                    aims[first + o, i] = 1 if here[o, i] > 0 else -1 if here[o, i] < 0 else 0
+                    mean += pull[here + o * inputs + i] / m
+            for o in range(m):
+                lead = pull[here + o * inputs + i] - mean
+                if first + o >= 1:
+                    aims[(first + o) * inputs + i] = 1 if lead > 0 else 2 if lead < 0 else 0
         first += m
 
 
 @numba.njit(
-    "void(Array(i8, 2, 'C', True), Array(i4, 1, 'C', True), u8[:, ::1], i8[::1], u8[:, :, ::1], i8[::1],"
-    " f8[:, :, ::1], i1[:, ::1])",
+    "void(CPointer(i8), CPointer(i8), i8, CPointer(i4), CPointer(i8), i8, CPointer(i8), CPointer(f8), CPointer(i8))",
     cache=True,
     nogil=True,
 )
-def _patterns(layout, genome, values, table, noise, union, pull, aims):  # type: ignore[no-untyped-def]
-    """Give every input bit that is read its values: all patterns there are, where they fit, else a sample.
+def _patterns(net, layout, layers, genes, noise, most, union, pull, aims):  # type: ignore[no-untyped-def]
+    """Give every input bit that is read its values: all patterns there are, where *most* words hold them, else a sample.
 
     The sample: 64 uniform patterns, then 64 each in which the sum of one neuron goes from its least to its greatest,
     because it is the tails that decide which bits are constant, and which class can win. *union*: scratch, one an input.
     """
-    words = values.shape[1]
-    inputs, neurons, bits, masks, _signs = layout[0, 0], layout[0, 1], layout[0, 2], layout[0, 3], layout[0, 4]
-    union[:inputs] = 0
+    inputs, neurons, bits, masks = layout[0], layout[1], layout[2], layout[3]
+    for i in range(inputs):
+        union[i] = 0
     for o in range(neurons):
-        if _is_read(layout, genome, 0, o):
+        if _is_read(layout, layers, genes, 0, o):
             for i in range(inputs):
-                union[i] |= genome[masks + o * inputs + i]
+                union[i] |= genes[masks + o * inputs + i]
     there = 0
     for i in range(inputs):
         union[i] &= (1 << bits) - 1
@@ -455,39 +455,43 @@ def _patterns(layout, genome, values, table, noise, union, pull, aims):  # type:
         while left:
             left &= left - 1
             there += 1
-    whole = words << 6 >> min(there, 62) > 0
-    if not whole:
-        _aim(layout, genome, pull, aims)
+    words = min(most, 1 << min(max(there - 6, 0), 32))
+    whole = there < 40 and words << 6 >> there > 0
+    net[WORDS] = words
+    if not whole and words:
+        _aim(layout, layers, genes, pull, aims, words)
     there = 0
     for i in range(inputs):
         left = union[i]
         while left:
             variable = 1 + i * bits + lowest(left)
             left &= left - 1
+            at = row(net, variable)
             for word in range(words):
                 if not whole:
-                    aim = aims[word, i]
-                    values[variable, word] = noise[variable, word, 2 if aim < 0 else aim]
+                    net[at + word] = noise[3 * (variable * most + word) + aims[word * inputs + i]]
                 elif there < 6:
-                    values[variable, word] = _BIT_OF_64[there]
+                    net[at + word] = _BIT_OF_64[there]
                 else:
-                    values[variable, word] = -(word >> (there - 6) & 1)
-            name(values, table, variable)
+                    net[at + word] = -(word >> (there - 6) & 1)
+            name(net, variable)
             there += 1
 
 
-@numba.njit(
-    "void(i4[:, ::1], i8, i8, u1[::1], Array(f8, 1, 'C', False))",
-    cache=True,
-    nogil=True,
-)
-def _count(cells, base, free, used, row):  # type: ignore[no-untyped-def]
-    """Go back from the bits that are read (*used*: 1 as they are, 2 inverted, 4 by a sum alone) and count kinds in *row*."""
-    for cell in range((free >> 1) - 1, (base >> 1) - 1, -1):
-        first, second = used[2 * cell], used[2 * cell + 1]
+@numba.njit("void(CPointer(u1), i8)", cache=True, nogil=True)
+def _read(used, literal):  # type: ignore[no-untyped-def]
+    used[literal >> 1] |= 1 << (literal & 1)
+
+
+@numba.njit("void(CPointer(i8), i8, i8, CPointer(u1), CPointer(f8))", cache=True, nogil=True)
+def _count(net, free, base, used, counts):  # type: ignore[no-untyped-def]
+    """Go back from the bits that are read (*used*: 1 as they are, 2 inverted, 4 by a sum alone) and count kinds."""
+    for variable in range(free - 2, base - 2, -2):
+        first, second = used[variable], used[variable + 1]
         if not first and not second:
             continue
-        kind, x, y, z = cells[cell, 0], cells[cell, 1], cells[cell, 2], cells[cell, 3]
+        at = row(net, variable + 1) - 4
+        kind, x, y, z = net[at], net[at + 1], net[at + 2], net[at + 3]
         if kind <= HALF and not second:
             used[x >> 1] |= 4
             used[y >> 1] |= 4
@@ -497,95 +501,105 @@ def _count(cells, base, free, used, row):  # type: ignore[no-untyped-def]
             _read(used, y)
             _read(used, z)
         if first & 3 == 3 or second & 3 == 3:
-            row[CELL_BOTH_PHASES] += 1
+            counts[CELL_BOTH_PHASES] += 1
         if kind == FULL:
-            row[FULL_BOTH if first and second else FULL_SUM if first else FULL_CARRY] += 1
+            counts[FULL_BOTH if first and second else FULL_SUM if first else FULL_CARRY] += 1
         elif kind == HALF and first:
-            row[HALF_BOTH if second else HALF_SUM] += 1
+            counts[HALF_BOTH if second else HALF_SUM] += 1
         elif z:
-            row[CHOOSE_BOTH if kind == CHOOSE else COMPARE_STEP] += 1
+            counts[CHOOSE_BOTH if kind == CHOOSE else COMPARE_STEP] += 1
         else:
             if kind <= GATE:
-                row[ADDER_GATE] += 1
+                counts[ADDER_GATE] += 1
             elif kind >= CHOOSE:
-                row[CHOOSE_GATE if kind == CHOOSE else COMPARE_GATE] += 1
+                counts[CHOOSE_GATE if kind == CHOOSE else COMPARE_GATE] += 1
             else:
-                row[MASK_GATE + kind - MASK] += 1
+                counts[MASK_GATE + kind - MASK] += 1
             if (first | second) & 1:
-                row[GATE_POSITIVE] += 1
+                counts[GATE_POSITIVE] += 1
     for variable in range(1, base):
         if used[variable] & 2:
-            row[INPUT_INVERTED] += 1
+            counts[INPUT_INVERTED] += 1
+
+
+@numba.njit(
+    "void(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), CPointer(f8),"
+    " CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(u1), CPointer(f8))",
+    cache=True,
+    nogil=True,
+)
+def _circuit(
+    layout, layers, head, genes, net, noise, most, union, pull, aims, words, values, columns, stride, used, counts
+):  # type: ignore[no-untyped-def]
+    """Build the circuit of one genome and count its cells; pointers into the scratch of :func:`count`."""
+    inputs, bits = layout[0], layout[2]
+    net[GENOME] += 1
+    net[KEPT] = 0
+    _patterns(net, layout, layers, genes, noise, most, union, pull, aims)
+    for i in range(inputs):
+        at = i * SIZE
+        for position in range(bits):
+            words[at + position] = 2 * (1 + i * bits + position)
+        words[at + LOW], words[at + HIGH] = 0, (1 << bits) - 1
+    base = (2 + inputs * bits) >> 1 << 1
+    free, source, target = base, 0, values * SIZE
+    for number in range(layers):
+        free = _layer(net, free, layout, layers, head[0], genes, number, words, source, target, columns, stride)
+        source, target = target, source
+    if head[0] == 1:
+        for i in range(free):
+            used[i] = 0
+        if words[source + LOW] < 0 <= words[source + HIGH]:
+            _read(used, words[source + _width(words[source + LOW], words[source + HIGH]) - 1] ^ 1)
+    else:
+        # the class index takes the place of the words that are not read any more
+        outputs = layout[9 * layers - 8]
+        levels, free = _argmax(net, free, head, genes, words, source, target, outputs)
+        for i in range(free):
+            used[i] = 0
+        for k in range(levels):
+            _read(used, words[target + k])
+    _count(net, free, base, used, counts)
 
 
 @numba.njit(cache=True, nogil=True)
-def count(
-    layout, head, genomes, cells, values, table, noise, pull, aims, columns, counts, words, ranges, index, used, rows
-):  # type: ignore[no-untyped-def]
+def count(layout, head, genomes, net, noise, union, pull, aims, words, columns, used, rows):  # type: ignore[no-untyped-def]
     """Add to *rows* (genomes × 16 float64, zeros) how many cells of every kind the circuit of each genome has.
 
-    The arrays between are scratch, as :func:`scratch` makes it.
+    ``layout`` (L × 9), ``head`` (3), ``genomes`` (int32, C-contiguous) as ``passes/genetic/space.py`` lays them out; the
+    arrays between as :func:`scratch` makes them, for this layout and head, and for one thread.
     """
-    base = (2 + layout[0, 0] * layout[0, 2]) >> 1 << 1
     for p in range(genomes.shape[0]):
-        genome = genomes[p]
-        table[table.size - 1] += 1
-        _patterns(layout, genome, values, table, noise, ranges[1, 0], pull, aims)
-        variable = 1
-        for i in range(layout[0, 0]):
-            for position in range(layout[0, 2]):
-                words[0, i, position] = 2 * variable
-                variable += 1
-            ranges[0, 0, i], ranges[0, 1, i] = 0, (1 << layout[0, 2]) - 1
-        free = base
-        for number in range(layout.shape[0]):
-            a, b = number % 2, 1 - number % 2
-            free = _layer(
-                cells, values, table, free, layout, head, genome, number,
-                words[a], ranges[a, 0], ranges[a, 1], words[b], ranges[b, 0], ranges[b, 1], columns, counts,
-            )  # fmt: skip
-        b = layout.shape[0] % 2
-        low, high = ranges[b, 0], ranges[b, 1]
-        if head[0] == 1:
-            used[:free] = 0
-            if low[0] < 0 <= high[0]:
-                _read(used, words[b, 0, _width(low[0], high[0]) - 1] ^ 1)
-        else:
-            outputs = layout[layout.shape[0] - 1, 1]
-            levels, free = _argmax(cells, values, table, free, head, genome, words[b], low, high, index, outputs)
-            used[:free] = 0
-            for k in range(levels):
-                _read(used, index[0, k])
-        _count(cells, base, free, used, rows[p])
+        _circuit(
+            layout.ctypes, layout.shape[0], head.ctypes, genomes[p].ctypes, net.ctypes, noise.ctypes, noise.shape[1],
+            union.ctypes, pull.ctypes, aims.ctypes, words.ctypes, words.shape[1], columns.ctypes, columns.shape[1],
+            used.ctypes, rows[p].ctypes,
+        )  # fmt: skip
 
 
-def scratch(layout: np.ndarray, head: np.ndarray, words: int = WORDS) -> tuple[np.ndarray, ...]:
+def scratch(layout: np.ndarray, head: np.ndarray, patterns: int = PATTERNS) -> tuple[np.ndarray, ...]:
     """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread.
 
-    ``words``: of 64 patterns that bits are compared on, a power of two; 0: bits are compared by name alone.
+    ``patterns``: words of 64 patterns that bits are compared on, a power of two; 0: bits are compared by name alone.
     """
-    inputs, outputs, bits = (int(layout[:, column].max()) for column in range(3))
-    values = max(inputs, outputs)
-    dots = int((layout[:, 0] * layout[:, 1] * layout[:, 2]).sum())
-    # a cell of a sum takes at least one bit off its columns, or is one of a column's two last
-    sums = dots + int(layout[:, 1].sum()) * 3 * COLUMNS
-    tails = int(layout[:, 1].sum()) * COLUMNS * 3
-    matches = outputs * 3 * (2 * COLUMNS + int(outputs).bit_length() + 1)
+    inputs, outputs = int(layout[:, 0].max()), int(layout[:, 1].max())
     sources = int(layout[0, 0] * layout[0, 2])
-    variables = 2 + sources + 4 * (sums + tails + matches)
-    slots = 1 << (2 * variables).bit_length()
+    # every cell of a sum takes a bit off its columns, or is one of the two last of a column; four gates at most instead of one
+    dots = int((layout[:, 0] * layout[:, 1] * layout[:, 2]).sum())
+    neurons = int(layout[:, 1].sum())
+    cells = 4 * (dots + neurons * 5 * SIZE + outputs * (2 * SIZE + outputs.bit_length()))
+    variables = 2 + sources + 2 * cells
+    slots = 1 << (4 * dots + 256 if patterns else 1).bit_length()
+    net = np.zeros(HEADER + slots + variables * (patterns + 4), np.int64)
+    net[[MASK_OF_TABLE, TABLE, ROWS, STRIDE]] = slots - 1, HEADER, HEADER + slots, patterns + 4
     return (
-        np.zeros((variables // 2 + 1, 4), np.int32),
-        np.zeros((variables, words), np.uint64),
-        np.zeros((slots if words else 1) + 1, np.int64),
-        _noise(sources, words),
-        np.zeros((2, outputs, int(layout[0, 0]))),
-        np.zeros((words, int(layout[0, 0])), np.int8),
-        np.zeros((COLUMNS + 1, 3 * inputs + 8), np.int64),
-        np.zeros(COLUMNS + 1, np.int64),
-        np.zeros((2, values, max(COLUMNS + 2, bits)), np.int64),
-        np.zeros((2, 2, values), np.int64),
-        np.zeros((values, max(1, int(outputs).bit_length())), np.int64),
+        net,
+        _noise(sources, patterns),
+        np.zeros(inputs, np.int64),
+        np.zeros(2 * outputs * int(layout[0, 0])),
+        np.zeros(max(patterns, 1) * int(layout[0, 0]), np.int64),
+        np.zeros((2, max(inputs, outputs), SIZE), np.int64),
+        np.zeros((COLUMNS + 2, 3 * inputs + 9), np.int64),
         np.zeros(variables, np.uint8),
     )
 
@@ -597,4 +611,4 @@ def _noise(sources: int, words: int) -> np.ndarray:
     uniform[:, :1] = (uniform[:, :1] & ~np.uint64(3)) | np.uint64(2)  # all 0 and all 1 are among the uniform ones
     ramp = generator.random((sources + 1, words, 64)) * 63 < np.arange(64)
     rising = (ramp.astype(np.uint64) << np.arange(64, dtype=np.uint64)).sum(axis=-1, dtype=np.uint64)
-    return np.ascontiguousarray(np.stack([uniform, rising, ~rising], axis=-1))
+    return np.ascontiguousarray(np.stack([uniform, rising, ~rising], axis=-1)).view(np.int64)

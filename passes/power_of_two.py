@@ -15,7 +15,7 @@ from approxhw.ir import ArgMax, Constant, Dense, Graph, Node, Requantize, Thresh
 from approxhw.passes.genetic.space import Space, decode, encode, make_space, space_of
 from approxhw.passes.training.chain import Chain, read_chain
 from approxhw.passes.training.retraining import Settings, better_first, genome_of, retrain, train_starts
-from approxhw.passes.training.starting import RealLayer, random_layers, start_from
+from approxhw.passes.training.starting import RealLayer, random_layers, start_from, widened
 from approxhw.pipeline import PassContext
 from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
@@ -41,11 +41,14 @@ class PowerOfTwo:
 
     exponents: int = field(default=8, metadata={"help": "how many exponents a weight may have: k is 0 to this less 1"})
     hidden_bits: int = field(default=8, metadata={"help": "width of a hidden activation, 1 to 16"})
+    hidden: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "neurons of each hidden layer, no fewer than the model has; none: as many"}
+    )
     epochs: int | None = field(default=None, metadata={"help": "sweeps over the training rows; none: by the size"})
     batch: int = field(default=64, metadata={"help": "rows a step, 1 to 4096"})
     rate: float = field(default=0.02, metadata={"help": "first step of a weight, as a share of the greatest weight"})
-    l1: float = field(default=0.0001, metadata={"help": "pull of every weight towards 0"})
-    jitter: float = field(default=0.0, metadata={"help": "probability that an input code is off by one in training"})
+    l1: float = field(default=0.001, metadata={"help": "pull of every weight towards 0"})
+    jitter: float = field(default=0.1, metadata={"help": "probability that an input code is off by one in training"})
     starts: int = field(default=3, metadata={"help": "trainings of which the best is taken, 1 to 1000"})
     start: str = field(default="model", metadata={"help": "model (its weights) or scratch (random ones)"})
     one_logit: bool = field(default=True, metadata={"help": "two classes become the sign of one sum"})
@@ -68,6 +71,9 @@ class PowerOfTwo:
         for name, most in (("rate", 1.0), ("l1", 1.0), ("jitter", 1.0)):
             if not 0 <= getattr(self, name) <= most:
                 found.append(Problem(f"power-of-two.{name}", f"{getattr(self, name)} is not in 0…{most:g}"))
+        if self.hidden is not None and not all(value == int(value) and 1 <= value <= 4096 for value in self.hidden):
+            sizes = ":".join(f"{value:g}" for value in self.hidden)
+            found.append(Problem("power-of-two.hidden", f"{sizes} are not whole numbers in 1…4096"))
         if self.start not in STARTS:
             found.append(Problem("power-of-two.start", f"{shown(self.start)} is neither model nor scratch"))
         if found:
@@ -81,6 +87,7 @@ class PowerOfTwo:
         chain, found = read_chain(graph)
         if chain is None:
             raise PassError("pass power-of-two", found)
+        hidden = self._hidden(chain)
         for note in chain.notes:
             context.note(note)
         layers = self._merged(chain)
@@ -89,7 +96,7 @@ class PowerOfTwo:
         fmt = graph.input.type.format
         assert isinstance(fmt, Fixed)
         space = make_space(
-            (fmt_size(graph), *(len(layer.bias) for layer in layers)),
+            (graph.input.type.elements, *hidden, len(layers[-1].bias)),
             input_bits=fmt.bits,
             exponent=self.exponents - 1,
             hidden_bits=self.hidden_bits,
@@ -102,12 +109,13 @@ class PowerOfTwo:
         if not len(rows) or len(np.unique(labels)) < 2:
             why = "no training rows" if not len(rows) else "training rows of one class only"
             context.note(f"{why}: weights were rounded to the nearest power of two, and not trained")
+            layers = widened(layers, hidden, self.seed)
             latent, shifts, _ = start_from(layers, space, rows if len(rows) else None, None)
             return _graph_of(graph, chain, space, genome_of(space, genome, latent, shifts))
         starts = []
         for number in range(self.starts):
             seed = self.seed + 7919 * number
-            real = random_layers(space, rows, seed) if self.start == "scratch" else layers
+            real = random_layers(space, rows, seed) if self.start == "scratch" else widened(layers, hidden, seed)
             starts.append(start_from(real, space, rows, labels, seed if number and self.start == "model" else None))
         settings = self._settings(space, len(rows))
         result = train_starts(space, np.repeat(genome[None], len(starts), axis=0), starts, rows, labels, settings)
@@ -143,6 +151,18 @@ class PowerOfTwo:
         )
         return Settings(epochs=epochs, batch=self.batch, rate=self.rate, l1=self.l1, jitter=self.jitter, seed=self.seed)
 
+    def _hidden(self, chain: Chain) -> list[int]:
+        """Return the number of neurons that each hidden layer is to have."""
+        there = [len(layer.bias) for layer in chain.layers[:-1]]
+        if self.hidden is None:
+            return there
+        wanted = [int(value) for value in self.hidden]
+        if len(wanted) != len(there) or any(a < b for a, b in zip(wanted, there)):
+            why = f"hidden layers of {wanted} neurons for a model that has {there}"
+            remedy = "give one number a hidden layer, none less than the model's"
+            raise PassError("pass power-of-two", [Problem("hidden", why, remedy)])
+        return wanted
+
     def _merged(self, chain: Chain) -> list[RealLayer]:
         """Return the layers, those of a threshold with it in the bias; two logits as their difference, where wanted."""
         layers, op = list(chain.layers), chain.head.op
@@ -152,11 +172,6 @@ class PowerOfTwo:
         elif len(bias) == 2 and self.one_logit:
             layers[-1] = RealLayer(weights[1:] - weights[:1], bias[1:] - bias[:1])
         return layers
-
-
-def fmt_size(graph: Graph) -> int:
-    """Return the number of features."""
-    return graph.input.type.elements
 
 
 def _rows(graph: Graph, context: PassContext) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +220,7 @@ def _full(space: Space) -> np.ndarray:
 def _graph_of(graph: Graph, chain: Chain, space: Space, genome: np.ndarray) -> Graph:
     """Return the Graph of *genome*, its Nodes named after those of *graph*. All masks are full, also those of a weight 0."""
     genomes, nodes = genome[None].astype(np.int64), [graph.input]
-    x, taken = graph.input, {node.name for node in graph.nodes}
+    x, used = graph.input, set[str]()
     fmt = x.type.format
     assert isinstance(fmt, Fixed)
     if x.type.shape != (space.features,):
@@ -214,18 +229,20 @@ def _graph_of(graph: Graph, chain: Chain, space: Space, genome: np.ndarray) -> G
         genes = space.layer_genes(genomes, index)
         weights = np.where(genes.masks[0] != 0, (1 - 2 * genes.signs[0]) << genes.exponents[0], 0)
         w, b = (graph[name] for name in dense.inputs[1:3])
-        mask = fresh_name(graph, f"{dense.name}_mask", taken)
-        taken.add(mask)
+        # layers may have shared a constant; they do so no longer
+        names = [name if name not in used else fresh_name(graph, name, used) for name in (w.name, b.name)]
+        names.append(fresh_name(graph, f"{dense.name}_mask", used))
+        used.update(names)
         shape, scale = weights.shape, fmt.scale
         full = np.full(shape, (1 << layer.input_bits) - 1, np.int64)
         nodes += [
-            code_constant(w.name, weights, origin=w.origin),
-            code_constant(b.name, genes.biases[0], scale, origin=b.origin),
-            Node(mask, Constant(full), (), Type(shape, Fixed(layer.input_bits))),
+            code_constant(names[0], weights, origin=w.origin),
+            code_constant(names[1], genes.biases[0], scale, origin=b.origin),
+            Node(names[2], Constant(full), (), Type(shape, Fixed(layer.input_bits))),
             Node(
                 dense.name,
                 Dense(MaskedPowerOfTwo(layer.exponent)),
-                (x.name, w.name, b.name, mask),
+                (x.name, *names),
                 Type(shape[:1], Fixed(_WIDE, True, scale)),
                 dense.origin,
             ),

@@ -18,20 +18,21 @@ EPOCHS, BATCH, KEEP_LOSS, MOVE_SHIFTS, SEED = range(5)
 """Places in the array of whole settings (int64): ``KEEP_LOSS`` 1: the least loss is kept, 0: the fewest errors;
 ``MOVE_SHIFTS``: epochs after which shifts may move."""
 
-RATE, LAST_RATE, L1, JITTER, LEAK, SMOOTHING, TEMPERATURE_RATE, SETTLE_FROM, SETTLE_TO = range(9)
+RATE, LAST_RATE, L1, JITTER, LEAK, TEMPERATURE_RATE, SETTLE_FROM, SETTLE_TO = range(8)
 """Places in the array of real settings (float64). ``SETTLE_TO`` 0: weights are rounded from the first step on, and all move."""
 
 _MAGIC = 6755399441055744.0  # 1.5 · 2^52: adding it leaves the nearest integer in the low bits
 _LOG2E = 1.4426950408889634
 _LN2 = 0.6931471805599453
 _LANES = 8
+_BLOCK = 256
 
 
-@numba.njit(cache=True, nogil=True)
-def _exponentials(x, bits, result, count):  # type: ignore[no-untyped-def]
-    """Fill *result* with e^x for the first *count* of *x* (−700…0, clipped); *bits*: scratch, float64."""
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _exponentials(x, bits, result):  # type: ignore[no-untyped-def]
+    """Fill *result* with e^x for every *x* (−700…0, clipped); *bits*: scratch, float64."""
     words = bits.view(np.int64)
-    for r in range(count):
+    for r in range(x.size):
         y = max(x[r], -700.0) * _LOG2E
         bits[r] = y + _MAGIC
         f = (y - (bits[r] - _MAGIC)) * _LN2
@@ -44,22 +45,22 @@ def _exponentials(x, bits, result, count):  # type: ignore[no-untyped-def]
         p = 1.0 + f * (1.0 / 3.0) * p
         p = 1.0 + f * 0.5 * p
         result[r] = 1.0 + f * p
-    for r in range(count):
+    for r in range(x.size):
         words[r] = (words[r] + 1023) << 52  # the integer is the exponent of a power of two
-    for r in range(count):
+    for r in range(x.size):
         result[r] *= bits[r]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _exponential(x):  # type: ignore[no-untyped-def]
     """Return e^x for −700 < x < 700."""
     one, bits = np.zeros(1), np.zeros(1)
     one[0] = -abs(x)
-    _exponentials(one, bits, one, 1)
+    _exponentials(one, bits, one)
     return one[0] if x < 0.0 else 1.0 / one[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _logarithm(x):  # type: ignore[no-untyped-def]
     """Return ln x for x ≥ 1."""
     whole = 0
@@ -75,7 +76,7 @@ def _logarithm(x):  # type: ignore[no-untyped-def]
     return whole * _LN2 + 2.0 * z * total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _random(state):  # type: ignore[no-untyped-def]
     """Return 64 random bits (SplitMix64); *state*: uint64, one element."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -85,13 +86,13 @@ def _random(state):  # type: ignore[no-untyped-def]
     return z ^ (z >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _below(state, count):  # type: ignore[no-untyped-def]
     """Return a random integer in 0…count − 1 (count < 2^32; the bias of 2^-32 is of no matter here)."""
     return np.int64(((_random(state) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def quantise(layout, lower, upper, masks, latent, settled, real):  # type: ignore[no-untyped-def]
     """Fill *real* with what *latent* stands for: whole biases, weights 0 or ±2^k (the nearest by value) where *settled*."""
     for layer in range(layout.shape[0]):
@@ -113,30 +114,38 @@ def quantise(layout, lower, upper, masks, latent, settled, real):  # type: ignor
             real[bias + o] = min(max(whole, float(lower[bias + o])), float(upper[bias + o]))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _settle(layout, upper, masks, share, latent, real, settled):  # type: ignore[no-untyped-def]
     """Let the *share* of all weights that is largest settle on its powers of two (*real*), for good.
 
     Steps between large powers are the coarsest: smaller weights, still free, make up for what is lost there.
     """
-    size = np.full(latent.size, np.inf)
-    there = 0
+    size, order = np.empty(latent.size), np.empty(latent.size, np.int64)
+    free = there = 0
     for layer in range(layout.shape[0]):
         n, m, _, mask, _, exponent, _, _, _ = layout[layer]
         for at in range(m * n):
-            if masks[mask + at]:
-                there += 1
-                place = exponent + at
-                size[place] = -np.inf if settled[place] else -abs(latent[place]) / _power(upper[place])
-    order = np.argsort(size, kind="mergesort")
-    for rank in range(int(share * there)):
-        place = order[rank]
-        if settled[place] == 0:
-            settled[place] = 1
-            latent[place] = real[place]
+            place = exponent + at
+            there += 1 if masks[mask + at] else 0
+            if masks[mask + at] and not settled[place]:
+                order[free] = place
+                size[place] = abs(latent[place]) / _power(upper[place])
+                free += 1
+    gap = free // 2
+    while gap:  # Shell's sort, the largest first: a library's would take seconds to compile
+        for i in range(gap, free):
+            place, j = order[i], i
+            while j >= gap and (size[order[j - gap]], -order[j - gap]) < (size[place], -place):
+                order[j] = order[j - gap]
+                j -= gap
+            order[j] = place
+        gap //= 2
+    for rank in range(int(share * there) - (there - free)):
+        settled[order[rank]] = 1
+        latent[order[rank]] = real[order[rank]]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _power(k):  # type: ignore[no-untyped-def]
     """Return 2^k."""
     p = 1.0
@@ -145,7 +154,7 @@ def _power(k):  # type: ignore[no-untyped-def]
     return p if k >= 0 else 1.0 / p
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _forward(layout, masks, real, shifts, whole, acts, sums):  # type: ignore[no-untyped-def]
     """Fill *sums* and *acts* (layer × neuron × row) from ``acts[0]``; *whole*: the same activations as int32."""
     lanes = acts.shape[2]
@@ -178,7 +187,7 @@ def _forward(layout, masks, real, shifts, whole, acts, sums):  # type: ignore[no
                     codes[r] = np.int32(value)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # type: ignore[no-untyped-def]
     """Fill *shares* (class × row; one row for a single logit) with class probabilities, and *largest*, for the loss.
 
@@ -190,7 +199,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
         logit, share = sums[0], shares[0]
         for r in range(lanes):
             share[r] = -abs(temperature * (logit[r] - 0.5))
-        _exponentials(share, bits, share, lanes)
+        _exponentials(share, bits, share)
         for r in range(lanes):
             largest[r] = 1.0 + share[r]
             share[r] = (1.0 if logit[r] > 0.0 else share[r]) / largest[r]
@@ -205,7 +214,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
         logit, share = sums[o], shares[o]
         for r in range(lanes):
             share[r] = temperature * (logit[r] - largest[r])
-        _exponentials(share, bits, share, lanes)
+        _exponentials(share, bits, share)
     for r in range(lanes):
         largest[r] = shares[0, r]
     for o in range(1, outputs):
@@ -218,7 +227,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
             share[r] /= largest[r]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _dot(a, b, sums):  # type: ignore[no-untyped-def]
     """Return Σ a·b, summed in eight lanes in a fixed order; the length is a multiple of eight."""
     for j in range(_LANES):
@@ -229,7 +238,7 @@ def _dot(a, b, sums):  # type: ignore[no-untyped-def]
     return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, gradient, scratch):  # type: ignore[no-untyped-def]
     """Fill *gradient* from the slopes of the last sums; straight through floors and masks.
 
@@ -273,13 +282,13 @@ def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, grad
                 below[r] *= scale if inside else scale * leak
 
 
-@numba.njit(cache=True, nogil=True)
-def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weights, batch, reach):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weights, reach):  # type: ignore[no-untyped-def]
     """Return (errors, loss), both weighted by row, of the integer network on all rows (*codes*: features × rows).
 
     *reach* (layers × 2) becomes the number of hidden values that saturate, and that would with a shift one less.
     """
-    rows, features, layers = codes.shape[1], codes.shape[0], layout.shape[0]
+    rows, features, layers, batch = codes.shape[1], codes.shape[0], layout.shape[0], _BLOCK
     widest = max(features, layout[:, 1].max())
     acts = np.zeros((layers + 1, widest, batch))
     whole = np.zeros((layers + 1, widest, batch), np.int32)
@@ -324,7 +333,7 @@ def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weig
     return errors, loss
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type: ignore[no-untyped-def]
     """Move every shift by one where too much saturates or the top bit is hardly used; return the new log of the temperature."""
     for layer in range(layout.shape[0] - 1):
@@ -350,7 +359,7 @@ def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type
     return logarithm
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-untyped-def]
     """Take *rows* of *codes* as a batch; with probability *jitter* a code moves by ±1."""
     threshold = np.uint64(jitter * 4294967296.0)
@@ -367,26 +376,25 @@ def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-un
             acts[i, r] = whole[i, r]
 
 
-@numba.njit(cache=True, nogil=True)
-def _slopes_of_loss(kind, labels, weights, rows, temperature, smoothing, logits, shares):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _slopes_of_loss(wanted, weights, rows, temperature, logits, shares):  # type: ignore[no-untyped-def]
     """Turn *shares* (class × row: probabilities) into slopes of the mean loss by the last sums; return that by log temperature.
 
-    ``rows``: which rows the batch holds; what stands behind them becomes 0.
+    ``wanted``: class × all rows, the probabilities that *shares* are to be; ``rows``: which of them the batch holds.
     """
-    outputs, warmth = logits.shape[0], 0.0
-    even = smoothing / (2 if kind == 1 else outputs)
-    for o in range(outputs):
-        share, logit = shares[o], logits[o]
+    warmth = 0.0
+    for o in range(logits.shape[0]):
+        share, logit, wish = shares[o], logits[o], wanted[o]
         for r in range(rows.size):
-            hit = labels[rows[r]] == (1 if kind == 1 else o)
-            slope = (share[r] - even - (1.0 - smoothing if hit else 0.0)) * weights[rows[r]]
+            slope = (share[r] - wish[rows[r]]) * weights[rows[r]]
             warmth += slope * logit[r]
             share[r] = slope * temperature / rows.size
-        share[rows.size :] = 0.0
+        for r in range(rows.size, share.size):
+            share[r] = 0.0
     return warmth * temperature / rows.size
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _adam(layout, upper, masks, held, l1, rate, gradient, mean, square, decays, latent):  # type: ignore[no-untyped-def]
     """Move *latent* (but where *held*) one step against *gradient*; its last element is the log of the temperature."""
     decays[0] *= 0.9
@@ -412,7 +420,7 @@ def _adam(layout, upper, masks, held, l1, rate, gradient, mean, square, decays, 
             latent[place] -= rate * unit * _step(place, gradient[place] * unit, mean, square, decays)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _step(place, slope, mean, square, decays):  # type: ignore[no-untyped-def]
     """Return Adam's step for one parameter (betas 0.9 and 0.999), in units of the rate."""
     mean[place] = 0.9 * mean[place] + 0.1 * slope
@@ -420,15 +428,31 @@ def _step(place, slope, mean, square, decays):  # type: ignore[no-untyped-def]
     return mean[place] / (1.0 - decays[0]) / (np.sqrt(square[place] / (1.0 - decays[1])) + 1e-8)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def train(  # type: ignore[no-untyped-def]
-    layout, kind, lower, upper, masks, latent, shifts, logarithm, codes, labels, weights, keep_weights, counts, numbers
+    layout,
+    kind,
+    lower,
+    upper,
+    masks,
+    latent,
+    shifts,
+    logarithm,
+    codes,
+    labels,
+    wanted,
+    weights,
+    keep_weights,
+    counts,
+    numbers,
 ):
     """Train one network in place: *latent* (float64, G) and *shifts* (int64, layers) become those of the best epoch.
 
     ``layout``, ``lower``, ``upper``: of the space; ``masks``: a genome (int64), of which masks are read; ``logarithm``:
-    natural log of the temperature; ``codes``: int32, features × rows; ``labels``: int64; ``weights``: float64, what a
-    row counts in training, ``keep_weights``: and in choosing the epoch; ``counts``, ``numbers``: settings. Epoch 0 is
+    natural log of the temperature; ``codes``: int32, features × rows; ``labels``: int64, what counts as right;
+    ``wanted``: float64, classes × rows, the probabilities that are learnt (one row, of class 1, for a single logit);
+    ``weights``: float64, what a row counts in training, ``keep_weights``: and in choosing the epoch; ``counts``,
+    ``numbers``: settings. Epoch 0 is
     the start itself, so that what is kept is never worse than it. Returns errors and loss (sums weighted by row), epoch
     and log temperature of what is kept.
     """
@@ -456,7 +480,7 @@ def train(  # type: ignore[no-untyped-def]
     for epoch in range(counts[EPOCHS] + 1):
         quantise(layout, lower, upper, masks, latent, rounded, real)
         errors, loss = evaluate(
-            layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, 256, reach
+            layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, reach
         )
         key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)
         if key < best_key or (key == best_key and loss < best_loss):
@@ -484,7 +508,7 @@ def train(  # type: ignore[no-untyped-def]
             _forward(layout, masks, real, shifts, whole, acts, sums)
             temperature, logits, last = _exponential(logarithm), sums[layers - 1, :outputs], slopes[layers - 1]
             _probabilities(kind, outputs, temperature, logits, last, bits, largest)
-            warmth = _slopes_of_loss(kind, labels, counted, rows, temperature, numbers[SMOOTHING], logits, last)
+            warmth = _slopes_of_loss(wanted, counted, rows, temperature, logits, last)
             _backward(layout, masks, real, shifts, numbers[LEAK], whole, acts, sums, slopes, gradient, scratch)
             _adam(layout, upper, masks, held, numbers[L1], rate, gradient, mean, square, decays, latent)
             logarithm -= rate * numbers[TEMPERATURE_RATE] * _step(size, warmth, mean, square, decays)

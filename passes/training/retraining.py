@@ -17,6 +17,8 @@ _TEMPERED_ROWS = 1000
 _TEMPERATURE_RATE = 10.0
 """The log of the temperature moves this many times faster than weights."""
 
+_NEXT_SEED = 1_000_003
+
 Start = tuple[np.ndarray, np.ndarray, float]
 """A latent (float64, G; ``approxhw/kernels/training.py``), shifts (int64, layers) and the natural log of the temperature."""
 
@@ -36,8 +38,8 @@ class Settings:
     """Pull of a weight towards 0, in nats a row, times the share of its mask bits that are set."""
     jitter: float = 0.0
     """Probability that an input code moves by ±1 each time that a row is looked at."""
-    smoothing: float = 0.0
-    """Share of the wanted probability that is spread over all classes."""
+    teaching: float = 0.0
+    """Share of the wanted probabilities that comes from a teacher, where there is one; the rest comes from the label."""
     leak: float = 0.05
     """Share of the slope that passes where QReLU cuts off."""
     keep: str = "errors"
@@ -68,15 +70,17 @@ def retrain(
     settings: Settings,
     weights: np.ndarray | None = None,
     keep_weights: np.ndarray | None = None,
+    teacher: np.ndarray | None = None,
 ) -> Retrained:
     """Return *genomes* (P × G) retrained on *codes* (rows × features) and *labels*; each has a seed of its own.
 
     Masks stay, or become 0 where a weight does; comparators stay, and are taken as exact while training. *weights*:
-    what each row counts in training (0: not at all), *keep_weights*: in choosing the epoch; both 1 where not given. No
+    what each row counts in training (0: not at all), *keep_weights*: in choosing the epoch; both 1 where not given. *teacher*:
+    class probabilities (rows × classes) that ``settings.teaching`` mixes with the labels. No
     result has more errors (or loss, as ``settings.keep`` says) on those rows than its start.
     """
     starts = [start_of_genome(space, genome, codes, labels) for genome in np.asarray(genomes)]
-    return train_starts(space, np.asarray(genomes), starts, codes, labels, settings, weights, keep_weights)
+    return train_starts(space, np.asarray(genomes), starts, codes, labels, settings, weights, keep_weights, teacher)
 
 
 def train_starts(
@@ -88,6 +92,7 @@ def train_starts(
     settings: Settings,
     weights: np.ndarray | None = None,
     keep_weights: np.ndarray | None = None,
+    teacher: np.ndarray | None = None,
 ) -> Retrained:
     """Return *genomes* with the weights that training reaches from *starts*, one a genome; else as :func:`retrain`."""
     from approxhw.kernels import training as kernel
@@ -95,46 +100,33 @@ def train_starts(
     _refuse(space, codes, labels)
     columns = np.ascontiguousarray(np.asarray(codes).T, dtype=np.int32)
     classes = np.ascontiguousarray(labels, dtype=np.int64)
-    ones = np.ones(len(classes))
-    learnt = ones if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-    choosing = ones if keep_weights is None else np.ascontiguousarray(keep_weights, dtype=np.float64)
-    numbers = np.array(
-        [
-            settings.rate,
-            settings.last_rate,
-            settings.l1,
-            settings.jitter,
-            settings.leak,
-            settings.smoothing,
-            _TEMPERATURE_RATE,
-            *settings.settle,
-        ]
+    wanted = _wanted(space, classes, settings.teaching, teacher)
+    learnt, choosing = (
+        np.ones(len(classes)) if given is None else np.ascontiguousarray(given, dtype=np.float64)
+        for given in (weights, keep_weights)
     )
+    numbers = np.array([getattr(settings, name) for name in ("rate", "last_rate", "l1", "jitter", "leak")])
+    numbers = np.append(numbers, [_TEMPERATURE_RATE, *settings.settle])
+    counts = [settings.epochs, settings.batch, settings.keep == "loss", int(settings.epochs * settings.move_shifts)]
     result = np.array(genomes, dtype=np.int32)
     errors, losses, epochs = np.zeros(len(result)), np.zeros(len(result)), np.zeros(len(result), np.int64)
-    bounds = space.lower.astype(np.int64), space.upper.astype(np.int64)
-    for p, (latent, shifts, logarithm) in enumerate(starts):
-        counts = [settings.epochs, settings.batch, settings.keep == "loss", int(settings.epochs * settings.move_shifts)]
-        whole = np.array([*counts, settings.seed + 1_000_003 * p], dtype=np.int64)
-        masks, latent, shifts = result[p].astype(np.int64), latent.copy(), shifts.copy()
-        kind = int(space.head[0])
-        errors[p], losses[p], epochs[p], _ = kernel.train(
-            space.layout,
-            kind,
-            *bounds,
-            masks,
-            latent,
-            shifts,
-            float(logarithm),
-            columns,
-            classes,
-            learnt,
-            choosing,
-            whole,
-            numbers,
-        )
+    sizes = space.layout, int(space.head[0]), space.lower.astype(np.int64), space.upper.astype(np.int64)
+    for p, (start, first_shifts, logarithm) in enumerate(starts):
+        latent, shifts = start.copy(), first_shifts.copy()
+        state = result[p].astype(np.int64), latent, shifts, float(logarithm)
+        whole = np.array([*counts, settings.seed + _NEXT_SEED * p], dtype=np.int64)
+        rows = columns, classes, wanted, learnt, choosing
+        errors[p], losses[p], epochs[p], _ = kernel.train(*sizes, *state, *rows, whole, numbers)
         result[p] = genome_of(space, result[p], latent, shifts)
     return Retrained(result, errors, losses, epochs)
+
+
+def _wanted(space: Space, labels: np.ndarray, teaching: float, teacher: np.ndarray | None) -> np.ndarray:
+    """Return the probabilities to learn (float64, classes × rows; of class 1 alone where there is a single logit)."""
+    wanted = np.eye(space.classes)[labels]
+    if teacher is not None and teaching > 0:
+        wanted = (1 - teaching) * wanted + teaching * teacher
+    return np.ascontiguousarray(wanted.T if space.head[0] == 0 else wanted.T[1:])
 
 
 def genome_of(space: Space, genome: np.ndarray, latent: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -199,7 +191,7 @@ def tempered(
 
     def loss(k: int) -> float:
         found = kernel.evaluate(
-            space.layout, int(space.head[0]), masks, real, shifts, 2.0**-k, columns, classes, ones, 256, reach
+            space.layout, int(space.head[0]), masks, real, shifts, 2.0**-k, columns, classes, ones, reach
         )
         return float(found[1])
 

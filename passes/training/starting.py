@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,24 @@ def start_from(
         genome = np.where(space.upper > 0, space.upper, 0)
         logarithm = tempered(space, genome, latent, shifts, codes, labels)
     return latent, shifts, logarithm
+
+
+def widened(layers: list[RealLayer], hidden: Sequence[int], seed: int) -> list[RealLayer]:
+    """Return *layers* with *hidden* neurons in each hidden layer: copies, that share what the original gave to the next layer.
+
+    The weights of a copy are off by up to the mean size of the original's, so that training tells them apart. *hidden*: no
+    fewer than there are.
+    """
+    rng, result = np.random.default_rng(seed), list(layers)
+    for k, count in enumerate(hidden):
+        layer, after = result[k], result[k + 1]
+        old = len(layer.bias)
+        of = np.arange(count) % old
+        noise = np.where(np.arange(count)[:, None] < old, 0.0, rng.uniform(-1, 1, (count, layer.weights.shape[1])))
+        weights = layer.weights[of] + noise * np.abs(layer.weights).mean(axis=1)[of][:, None]
+        result[k] = RealLayer(weights, layer.bias[of])
+        result[k + 1] = RealLayer(after.weights[:, of] / np.bincount(of)[of], after.bias)
+    return result
 
 
 def random_layers(space: Space, codes: np.ndarray, seed: int) -> list[RealLayer]:

@@ -24,10 +24,10 @@ def element(block: Block, node: Node, index: int, word: Word, text: str) -> tupl
     # an arithmetic shift drops low bits; the range shifts with it
     bits = word.bits[op.shift :] if len(word.bits) > op.shift else word.bits[-1:] if word.signed else ()
     word = Word(word.low >> op.shift, word.high >> op.shift, bits)
-    return (
-        _bounded(block, _trimmed(word), op.low, op.high),
-        f"clip(({multiplier} * ({text}) + {offset}) >> {op.shift}, {op.low}, {op.high})",
-    )
+    scaled = text if multiplier == 1 else f"{multiplier} * ({text})"
+    scaled = f"{scaled} + {offset}" if offset else scaled
+    shifted = f"({scaled}) >> {op.shift}" if op.shift else scaled
+    return _bounded(block, _trimmed(word), op.low, op.high), f"clip({shifted}, {op.low}, {op.high})"
 
 
 def _scaled(block: Block, word: Word, multiplier: int, offset: int) -> Word:

@@ -263,7 +263,8 @@ def _choose(
 
 def shortlist(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
     """Return at least *count* of the points that few others beat, where there are as many: front after front."""
-    left, listed = list(range(len(costs))), []
+    left = list(range(len(costs)))
+    listed: list[int] = []
     while left and len(listed) < count:
         front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
         listed += front
@@ -287,10 +288,10 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     """Return Spearman's rank correlation of *a* and *b*; None where one of them is the same everywhere, or too short."""
     if len(a) < 3:
         return None
-    ranks = [_ranks(np.asarray(values)) for values in (a, b)]
-    if any(np.ptp(values) == 0 for values in ranks):
+    first, second = _ranks(np.asarray(a)), _ranks(np.asarray(b))
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

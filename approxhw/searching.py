@@ -110,8 +110,9 @@ def _asked(options: Mapping[str, Any], shares: Mapping[str, Any], settings: Sett
     found += _setting_problems(settings, read_shares.get("validation_share", 0.0))
     if found or asked is None:
         raise OptionError("search", found)
-    shared = {name: read_shares[name] for name in ("target_accuracy", "validation_share") if name in read_shares}
-    return asked, replace(settings, **shared)
+    share = read_shares.get("validation_share", settings.validation_share)
+    target = read_shares.get("target_accuracy", settings.target_accuracy)
+    return asked, replace(settings, validation_share=share, target_accuracy=target)
 
 
 def _setting_problems(settings: Settings, validation_share: float) -> list[Problem]:

@@ -87,7 +87,7 @@ class AreaModel:
         return features(layout, head, genomes) @ np.array(self.coefficients)
 
 
-def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, words: int | None = None) -> np.ndarray:
+def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, patterns: tuple[int, int] | None = None) -> np.ndarray:
     """Return how many cells of each of :data:`FEATURES` the circuit of every genome has: float64, P × F.
 
     ``layout`` (L × 9), ``head`` (3) and ``genomes`` (int32, P × G) as ``passes/genetic/space.py`` lays them out.
@@ -96,7 +96,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, words: i
 
     genomes = np.ascontiguousarray(genomes, dtype=np.int32)
     rows = np.zeros((len(genomes), adders.FEATURES))
-    adders.count(layout, head, genomes, *adders.scratch(layout, head, adders.PATTERNS if words is None else words), rows)
+    adders.count(layout, head, genomes, *adders.scratch(layout, head, *(patterns or ())), rows)
     return rows
 
 

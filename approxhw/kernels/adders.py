@@ -12,6 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from .functions import take_apart
 from .gates import (
     ANY,
     CHOOSE,
@@ -23,9 +24,11 @@ from .gates import (
     KEPT,
     MASK,
     MASK_OF_TABLE,
+    MOST_WORDS,
     NET,
     ROWS,
     SATURATE,
+    SPARE,
     STRIDE,
     TABLE,
     WORDS,
@@ -44,8 +47,14 @@ COLUMNS = 61
 
 SIZE, LOW, HIGH = 64, 62, 63
 
-PATTERNS = 16
-"""Words of 64 patterns that bits are compared on, at most."""
+SAMPLE = 16
+"""Words of 64 patterns that bits are compared on where there are too many for :data:`MOST` words."""
+
+MOST = 64
+"""Most words of patterns: all that there are of 12 bits."""
+
+BUDGET = 192
+"""Most functions to look at before taking a circuit apart is given up."""
 
 (
     FULL_BOTH,
@@ -67,6 +76,26 @@ PATTERNS = 16
 ) = range(16)
 FEATURES = 16
 """Columns of :func:`count`."""
+
+PRICES = (
+    2.738,
+    2.086,
+    1.632,
+    1.233,
+    1.043,
+    0.248,
+    0.248,
+    0.248,
+    0.248,
+    0.972,
+    0.248,
+    1.480,
+    0.248,
+    0.228,
+    0.186,
+    0.228,
+)
+"""By which the cheaper of two ways to build a circuit is chosen: those of printed cells alone, in mm²; only ratios matter."""
 
 _BIT_OF_64 = np.array(
     [
@@ -431,15 +460,16 @@ def _aim(layout, layers, genes, pull, aims, words):  # type: ignore[no-untyped-d
 
 
 @numba.njit(
-    "void(CPointer(i8), CPointer(i8), i8, CPointer(i4), CPointer(i8), i8, CPointer(i8), CPointer(f8), CPointer(i8))",
+    "i8(CPointer(i8), CPointer(i8), i8, CPointer(i4), CPointer(i8), i8, CPointer(i8), CPointer(f8), CPointer(i8))",
     cache=True,
     nogil=True,
 )
-def _patterns(net, layout, layers, genes, noise, most, union, pull, aims):  # type: ignore[no-untyped-def]
-    """Give every input bit that is read its values: all patterns there are, where *most* words hold them, else a sample.
+def _patterns(net, layout, layers, genes, noise, sample, union, pull, aims):  # type: ignore[no-untyped-def]
+    """Give every input bit that is read its values: all patterns there are, or a *sample* of so many words.
 
-    The sample: 64 uniform patterns, then 64 each in which the sum of one neuron goes from its least to its greatest,
-    because it is the tails that decide which bits are constant, and which class can win. *union*: scratch, one an input.
+    A sample: 64 uniform patterns, then 64 each in which the sum of one neuron goes from its least to its greatest,
+    because it is the tails that decide which bits are constant, and which class can win. *union*: scratch, one an input;
+    behind it, the variables of the bits that are read. Returns their number, −1 where the patterns are a sample.
     """
     inputs, neurons, bits, masks = layout[0], layout[1], layout[2], layout[3]
     for i in range(inputs):
@@ -455,9 +485,11 @@ def _patterns(net, layout, layers, genes, noise, most, union, pull, aims):  # ty
         while left:
             left &= left - 1
             there += 1
-    words = min(most, 1 << min(max(there - 6, 0), 32))
-    whole = there < 40 and words << 6 >> there > 0
-    net[WORDS] = words
+    words = 1 << min(max(there - 6, 0), 32)
+    whole = words <= net[MOST_WORDS]
+    if not whole:
+        words = sample
+    net[WORDS], net[STRIDE] = words, words + 4
     if not whole and words:
         _aim(layout, layers, genes, pull, aims, words)
     there = 0
@@ -469,13 +501,15 @@ def _patterns(net, layout, layers, genes, noise, most, union, pull, aims):  # ty
             at = row(net, variable)
             for word in range(words):
                 if not whole:
-                    net[at + word] = noise[3 * (variable * most + word) + aims[word * inputs + i]]
+                    net[at + word] = noise[3 * (variable * sample + word) + aims[word * inputs + i]]
                 elif there < 6:
                     net[at + word] = _BIT_OF_64[there]
                 else:
                     net[at + word] = -(word >> (there - 6) & 1)
             name(net, variable)
+            union[inputs + there] = variable
             there += 1
+    return there if whole else -1
 
 
 @numba.njit("void(CPointer(u1), i8)", cache=True, nogil=True)
@@ -483,10 +517,21 @@ def _read(used, literal):  # type: ignore[no-untyped-def]
     used[literal >> 1] |= 1 << (literal & 1)
 
 
-@numba.njit("void(CPointer(i8), i8, i8, CPointer(u1), CPointer(f8))", cache=True, nogil=True)
-def _count(net, free, base, used, counts):  # type: ignore[no-untyped-def]
-    """Go back from the bits that are read (*used*: 1 as they are, 2 inverted, 4 by a sum alone) and count kinds."""
-    for variable in range(free - 2, base - 2, -2):
+@numba.njit(
+    f"f8({NET}, i8, i8, CPointer(i8), i8, i8, CPointer(u1), CPointer(f8), CPointer(f8))", cache=True, nogil=True
+)
+def _count(net, free, start, base, words, at, roots, used, prices, counts):  # type: ignore[no-untyped-def]
+    """Count by kind the cells of variables from *start* to *free* that the literals at *at* need; return their price.
+
+    Backwards: *used* holds 1 for a variable that is read as it is, 2 inverted, 4 by a sum alone. Inputs stand below *base*.
+    """
+    for i in range(free):
+        used[i] = 0
+    for feature in range(FEATURES):
+        counts[feature] = 0.0
+    for k in range(roots):
+        _read(used, words[at + k])
+    for variable in range(free - 2, start - 2, -2):
         first, second = used[variable], used[variable + 1]
         if not first and not second:
             continue
@@ -520,22 +565,66 @@ def _count(net, free, base, used, counts):  # type: ignore[no-untyped-def]
     for variable in range(1, base):
         if used[variable] & 2:
             counts[INPUT_INVERTED] += 1
+    price = 0.0
+    for feature in range(FEATURES):
+        price += prices[feature] * counts[feature]
+    return price
+
+
+@numba.njit("i8(CPointer(i8), i8, CPointer(i8), i8, i8, CPointer(i8), i8, i8)", cache=True, nogil=True)
+def _rebuild(net, free, sources, first, count, words, at, roots):  # type: ignore[no-untyped-def]
+    """Build the functions whose literals stand at *at* anew from their truth tables, and put those literals there.
+
+    ``sources``: the *count* variables of the inputs stand in it from *first* on. Returns the next free variable, −1 where
+    that takes too many cells.
+    """
+    net[GENOME] += 1
+    net[KEPT] = 0
+    for k in range(count):
+        name(net, sources[first + k])
+    budget = np.int64(BUDGET)
+    for k in range(roots):
+        literal = words[at + k]
+        if literal < 2:
+            continue
+        made, free, budget = take_apart(net, free, sources, first, count, row(net, literal >> 1), net[SPARE], budget)
+        if budget < 0:
+            return -1
+        words[at + k] = made ^ (literal & 1)
+    return free
 
 
 @numba.njit(
     "void(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), CPointer(f8),"
-    " CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(u1), CPointer(f8))",
+    " CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(u1), CPointer(f8), CPointer(f8), CPointer(f8))",
     cache=True,
     nogil=True,
 )
 def _circuit(
-    layout, layers, head, genes, net, noise, most, union, pull, aims, words, values, columns, stride, used, counts
+    layout,
+    layers,
+    head,
+    genes,
+    net,
+    noise,
+    sample,
+    union,
+    pull,
+    aims,
+    words,
+    values,
+    columns,
+    stride,
+    used,
+    prices,
+    other,
+    counts,
 ):  # type: ignore[no-untyped-def]
     """Build the circuit of one genome and count its cells; pointers into the scratch of :func:`count`."""
     inputs, bits = layout[0], layout[2]
     net[GENOME] += 1
     net[KEPT] = 0
-    _patterns(net, layout, layers, genes, noise, most, union, pull, aims)
+    known = _patterns(net, layout, layers, genes, noise, sample, union, pull, aims)
     for i in range(inputs):
         at = i * SIZE
         for position in range(bits):
@@ -546,25 +635,25 @@ def _circuit(
     for number in range(layers):
         free = _layer(net, free, layout, layers, head[0], genes, number, words, source, target, columns, stride)
         source, target = target, source
-    if head[0] == 1:
-        for i in range(free):
-            used[i] = 0
-        if words[source + LOW] < 0 <= words[source + HIGH]:
-            _read(used, words[source + _width(words[source + LOW], words[source + HIGH]) - 1] ^ 1)
-    else:
-        # the class index takes the place of the words that are not read any more
-        outputs = layout[9 * layers - 8]
-        levels, free = _argmax(net, free, head, genes, words, source, target, outputs)
-        for i in range(free):
-            used[i] = 0
-        for k in range(levels):
-            _read(used, words[target + k])
-    _count(net, free, base, used, counts)
+    # the class index takes the place of the words that are not read any more
+    roots = 0
+    if head[0] == 0:
+        roots, free = _argmax(net, free, head, genes, words, source, target, layout[9 * layers - 8])
+    elif words[source + LOW] < 0 <= words[source + HIGH]:
+        roots = 1
+        words[target] = words[source + _width(words[source + LOW], words[source + HIGH]) - 1] ^ 1
+    price = _count(net, free, base, base, words, target, roots, used, prices, counts)
+    if known < 0 or price == 0.0:
+        return
+    end = _rebuild(net, free, union, inputs, known, words, target, roots)
+    if end >= 0 and _count(net, end, free, base, words, target, roots, used, prices, other) < price:
+        for feature in range(FEATURES):
+            counts[feature] = other[feature]
 
 
 @numba.njit(cache=True, nogil=True)
-def count(layout, head, genomes, net, noise, union, pull, aims, words, columns, used, rows):  # type: ignore[no-untyped-def]
-    """Add to *rows* (genomes × 16 float64, zeros) how many cells of every kind the circuit of each genome has.
+def count(layout, head, genomes, net, noise, union, pull, aims, words, columns, used, prices, other, rows):  # type: ignore[no-untyped-def]
+    """Write to *rows* (genomes × 16 float64) how many cells of every kind the circuit of each genome has.
 
     ``layout`` (L × 9), ``head`` (3), ``genomes`` (int32, C-contiguous) as ``passes/genetic/space.py`` lays them out; the
     arrays between as :func:`scratch` makes them, for this layout and head, and for one thread.
@@ -573,14 +662,14 @@ def count(layout, head, genomes, net, noise, union, pull, aims, words, columns, 
         _circuit(
             layout.ctypes, layout.shape[0], head.ctypes, genomes[p].ctypes, net.ctypes, noise.ctypes, noise.shape[1],
             union.ctypes, pull.ctypes, aims.ctypes, words.ctypes, words.shape[1], columns.ctypes, columns.shape[1],
-            used.ctypes, rows[p].ctypes,
+            used.ctypes, prices.ctypes, other.ctypes, rows[p].ctypes,
         )  # fmt: skip
 
 
-def scratch(layout: np.ndarray, head: np.ndarray, patterns: int = PATTERNS) -> tuple[np.ndarray, ...]:
+def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST, sample: int = SAMPLE) -> tuple[np.ndarray, ...]:
     """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread.
 
-    ``patterns``: words of 64 patterns that bits are compared on, a power of two; 0: bits are compared by name alone.
+    ``most``, ``sample``: words of 64 patterns that bits are compared on; both 0: bits are compared by name alone.
     """
     inputs, outputs = int(layout[:, 0].max()), int(layout[:, 1].max())
     sources = int(layout[0, 0] * layout[0, 2])
@@ -588,19 +677,22 @@ def scratch(layout: np.ndarray, head: np.ndarray, patterns: int = PATTERNS) -> t
     dots = int((layout[:, 0] * layout[:, 1] * layout[:, 2]).sum())
     neurons = int(layout[:, 1].sum())
     cells = 4 * (dots + neurons * 5 * SIZE + outputs * (2 * SIZE + outputs.bit_length()))
-    variables = 2 + sources + 2 * cells
-    slots = 1 << (4 * dots + 256 if patterns else 1).bit_length()
-    net = np.zeros(HEADER + slots + variables * (patterns + 4), np.int64)
-    net[[MASK_OF_TABLE, TABLE, ROWS, STRIDE]] = slots - 1, HEADER, HEADER + slots, patterns + 4
+    variables = 2 + sources + 2 * cells + 256
+    slots = 1 << (4 * dots + 256 if sample else 1).bit_length()
+    net = np.zeros(HEADER + slots + variables * (max(most, sample) + 4), np.int64)
+    spare = 2 * (6 + most.bit_length())  # two rows for every input that a function is taken apart by
+    net[[MOST_WORDS, MASK_OF_TABLE, TABLE, ROWS, SPARE]] = most, slots - 1, HEADER, HEADER + slots, variables - spare
     return (
         net,
-        _noise(sources, patterns),
-        np.zeros(inputs, np.int64),
+        _noise(sources, sample),
+        np.zeros(inputs + sources, np.int64),
         np.zeros(2 * outputs * int(layout[0, 0])),
-        np.zeros(max(patterns, 1) * int(layout[0, 0]), np.int64),
+        np.zeros(max(sample, 1) * int(layout[0, 0]), np.int64),
         np.zeros((2, max(inputs, outputs), SIZE), np.int64),
         np.zeros((COLUMNS + 2, 3 * inputs + 9), np.int64),
         np.zeros(variables, np.uint8),
+        np.array(PRICES),
+        np.zeros(FEATURES),
     )
 
 

@@ -19,10 +19,10 @@ from numba.extending import intrinsic
 FULL, HALF, GATE, MASK, SATURATE, ANY, CHOOSE, COMPARE = range(8)
 """Kinds of cells. FULL and HALF make a sum and a carry. GATE to ANY, and CHOOSE and COMPARE of two inputs, are ANDs."""
 
-WORDS, MASK_OF_TABLE, GENOME, KEPT, TABLE, ROWS, STRIDE, HEADER = range(8)
+WORDS, MASK_OF_TABLE, GENOME, KEPT, TABLE, ROWS, STRIDE, SPARE, MOST_WORDS, HEADER = range(10)
 """Header of ``net``: words of patterns in use, slots of the table less 1, number of the genome, variables kept in the table,
-where the table and the rows of variables start, and length of such a row: the words, and for the first variable of a cell
-its kind and three inputs."""
+where the table and the rows of variables start, length of such a row: the words, and for the first variable of a cell
+its kind and three inputs; the first variable of those whose rows are spare; most words."""
 
 NET = "CPointer(i8), i8"
 """Types of the first arguments: ``net`` and the next free variable. A pointer, because arrays are counted, which costs half
@@ -64,16 +64,10 @@ def apart(net, a, b):  # type: ignore[no-untyped-def]
     return word == words > 0
 
 
-@numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def name(net, variable):  # type: ignore[no-untyped-def]
-    """Return the literal of what *variable* is on all patterns: a constant, an earlier variable, or itself (which is kept).
-
-    A slot of the table: (number of the genome << 32) + variable.
-    """
+@numba.njit("UniTuple(i8, 2)(CPointer(i8), i8)", cache=True, nogil=True)
+def _look_up(net, at):  # type: ignore[no-untyped-def]
+    """Return the literal of what stands at *at*, −1 where it is new, and the slot of the table where it belongs."""
     words = net[WORDS]
-    if words == 0:
-        return 2 * variable
-    at = row(net, variable)
     flip = -(net[at] & 1)
     mixed, ones = 0, 0
     for word in range(words):
@@ -81,7 +75,7 @@ def name(net, variable):  # type: ignore[no-untyped-def]
         ones |= value
         mixed ^= (value << word) ^ (value >> (48 - word))
     if ones == 0:
-        return -flip
+        return -flip, 0
     table, mask, genome = net[TABLE], net[MASK_OF_TABLE], net[GENOME]
     slot = ((mixed ^ (mixed >> 32)) * _SPREAD >> 34) & mask
     while net[table + slot] >> 32 == genome:
@@ -92,11 +86,31 @@ def name(net, variable):  # type: ignore[no-untyped-def]
         while word < words and net[there + word] == net[at + word] ^ turn:
             word += 1
         if word == words:
-            return 2 * other - turn
+            return 2 * other - turn, slot
         slot = (slot + 1) & mask
-    if 2 * net[KEPT] < mask:  # else the table is full enough: go on without
+    return -1, slot
+
+
+@numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
+def find(net, at):  # type: ignore[no-untyped-def]
+    """Return the literal of what stands at *at* on all patterns, or −1 where no variable is like that."""
+    return _look_up(net, at)[0]
+
+
+@numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
+def name(net, variable):  # type: ignore[no-untyped-def]
+    """Return the literal of what *variable* is on all patterns: a constant, an earlier variable, or itself (which is kept).
+
+    A slot of the table: (number of the genome << 32) + variable.
+    """
+    if net[WORDS] == 0:
+        return 2 * variable
+    literal, slot = _look_up(net, row(net, variable))
+    if literal >= 0:
+        return literal
+    if 2 * net[KEPT] < net[MASK_OF_TABLE]:  # else the table is full enough: go on without
         net[KEPT] += 1
-        net[table + slot] = genome << 32 | variable
+        net[net[TABLE] + slot] = net[GENOME] << 32 | variable
     return 2 * variable
 
 

@@ -666,11 +666,16 @@ def count(layout, head, genomes, net, noise, union, pull, aims, words, columns, 
         )  # fmt: skip
 
 
-def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST, sample: int = SAMPLE) -> tuple[np.ndarray, ...]:
+def scratch(
+    layout: np.ndarray, head: np.ndarray, most: int = MOST, sample: int | None = None
+) -> tuple[np.ndarray, ...]:
     """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread.
 
-    ``most``, ``sample``: words of 64 patterns that bits are compared on; both 0: bits are compared by name alone.
+    ``most``: words of 64 patterns, a power of two; bits are compared on all patterns where there are no more, which is
+    sound. ``sample``: words of the sample that bits are compared on where there are more, :data:`SAMPLE` by default, 0 where
+    ``most`` is 0. Without patterns bits are compared by name alone.
     """
+    sample = (SAMPLE if most else 0) if sample is None else sample
     inputs, outputs = int(layout[:, 0].max()), int(layout[:, 1].max())
     sources = int(layout[0, 0] * layout[0, 2])
     # every cell of a sum takes a bit off its columns, or is one of the two last of a column; four gates at most instead of one

@@ -19,7 +19,7 @@ from ._blocks import best_of, tree
 from ._narrow import add32, and32, mul32, shr32, sub32
 from .masked_network import Rows
 
-BLOCK = 256
+BLOCK = 512
 NO_LIMIT = np.int64(np.iinfo(np.int64).max)
 _LEAST = -(1 << 30)
 MOST_RAMP = 1 << 22  # the ramps of a block's rows add up to less than 2^31
@@ -216,10 +216,12 @@ def block_loss(state, genome, at, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def attempt(state, genome, before, everything, limit):  # type: ignore[no-untyped-def]
+def attempt(state, genome, before, everything, limit, haste=0.0):  # type: ignore[no-untyped-def]
     """Return the loss of *genome*, which differs from the state's (*before*) in a few genes; −1 once it passes *limit*.
 
-    The state stays that of *before* until :func:`keep`. With *everything*, it is built anew, from no summand at all.
+    The state stays that of *before* until :func:`keep`. With *everything*, it is built anew, from no summand at all. With
+    *haste* above 0, a move is given up, on a guess, where after b blocks its loss has risen by more than *haste* · √b plus
+    the part of what the limit leaves that falls to them.
     """
     layout, head = state.layout, state.head
     _entries(state, genome, before, everything)
@@ -229,8 +231,11 @@ def attempt(state, genome, before, everything, limit):  # type: ignore[no-untype
     if head[1] >= 0:
         for c in range(base - 1):
             rematched = rematched or genome[head[1] + c] != before[head[1] + c]
-    loss = np.int64(0)
-    for block in range(state.loss.shape[1]):
+    loss, gone, blocks = np.int64(0), np.int64(0), state.loss.shape[1]
+    room = 0.0
+    if haste > 0:
+        room = max(0.0, float(limit - state.loss[0].sum())) / blocks
+    for block in range(blocks):
         at = block * BLOCK
         count = min(BLOCK, rows - at)
         moved, q = rematched, 0
@@ -268,7 +273,8 @@ def attempt(state, genome, before, everything, limit):  # type: ignore[no-untype
         else:
             state.loss[1, block] = state.loss[0, block]
         loss += state.loss[1, block]
-        if loss > limit:
+        gone += state.loss[0, block]
+        if loss > limit or (haste > 0 and loss - gone > room * (block + 1) + haste * np.sqrt(block + 1.0)):
             return np.int64(-1)
     return loss
 

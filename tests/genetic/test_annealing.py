@@ -95,9 +95,13 @@ def test_every_gene_can_be_reached_and_no_move_leaves_the_bounds(networks):
     seed, moved, kept = np.array([7], np.uint64), np.zeros(space.genes, bool), 0
     for _ in range(20_000):
         before = genome.copy()
-        if not kernel.propose(space.layout, space.head, genome, space.lower, space.upper, seed):
+        masks = [int(np.bitwise_count(space.layer_genes(genome[None], index).masks).sum()) for index in (0, 1)]
+        gone = kernel.propose(space.layout, space.head, genome, space.lower, space.upper, seed)
+        if gone < 0:
             genome = before
             continue
+        left = [int(np.bitwise_count(space.layer_genes(genome[None], index).masks).sum()) for index in (0, 1)]
+        assert gone == max(0, sum(masks) - sum(left)) or gone == 5
         kept += 1
         moved |= genome != before
         assert (genome >= space.lower).all()

@@ -15,7 +15,7 @@ from approxhw.ir import ArgMax, Constant, Dense, Graph, Node, Requantize, Thresh
 from approxhw.passes.genetic.space import Space, decode, encode, make_space, space_of
 from approxhw.passes.training.chain import Chain, read_chain
 from approxhw.passes.training.retraining import Settings, better_first, genome_of, retrain, train_starts
-from approxhw.passes.training.starting import RealLayer, random_layers, start_from, widened
+from approxhw.passes.training.starting import RealLayer, products, random_layers, start_from, widened
 from approxhw.pipeline import PassContext
 from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
@@ -24,7 +24,10 @@ _WIDE = 4000
 _WORK = 150_000_000
 """Weights × rows × epochs of one start where no number of epochs is given: about half a second."""
 
-_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 400
+_STEPS = 10_000
+"""Most steps of one start where no number of epochs is given: few rows are looked at the more often."""
+
+_FEWEST_EPOCHS = 20
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class PowerOfTwo:
             context.note(note)
         layers = self._merged(chain)
         rows, labels = _rows(graph, context)
-        layers, rows = _without_constant_features(layers, rows, context)
+        constant = _constant_features(rows, context)
+        layers[0] = _without(layers[0], rows, constant)
         fmt = graph.input.type.format
         assert isinstance(fmt, Fixed)
         space = make_space(
@@ -106,6 +110,7 @@ class PowerOfTwo:
             why = "random weights cannot be trained without training rows"
             raise PassError("pass power-of-two", [Problem("start", why, "give data, or start=model")])
         genome = _full(space)
+        space.layer_genes(genome[None], 0).masks[:, :, constant] = 0  # jitter must not bring them back
         if not len(rows) or len(np.unique(labels)) < 2:
             why = "no training rows" if not len(rows) else "training rows of one class only"
             context.note(f"{why}: weights were rounded to the nearest power of two, and not trained")
@@ -146,9 +151,8 @@ class PowerOfTwo:
 
     def _settings(self, space: Space, rows: int) -> Settings:
         weights = sum(layer.inputs * layer.outputs for layer in space.layers)
-        epochs = (
-            min(max(_WORK // (weights * rows), _FEWEST_EPOCHS), _MOST_EPOCHS) if self.epochs is None else self.epochs
-        )
+        most = min(_WORK // (weights * rows), _STEPS // -(-rows // self.batch))
+        epochs = max(most, _FEWEST_EPOCHS) if self.epochs is None else self.epochs
         return Settings(epochs=epochs, batch=self.batch, rate=self.rate, l1=self.l1, jitter=self.jitter, seed=self.seed)
 
     def _hidden(self, chain: Chain) -> list[int]:
@@ -192,19 +196,22 @@ def _rows(graph: Graph, context: PassContext) -> tuple[np.ndarray, np.ndarray]:
     return codes_of(graph, readings).reshape(len(readings), features), labels
 
 
-def _without_constant_features(
-    layers: list[RealLayer], rows: np.ndarray, context: PassContext
-) -> tuple[list[RealLayer], np.ndarray]:
-    """Return layers that do not read what has one code in all *rows*; what it added is in the biases."""
+def _constant_features(rows: np.ndarray, context: PassContext) -> np.ndarray:
+    """Return which features have one code in all *rows* (bool): nothing is to be learnt from them."""
     if not len(rows):
-        return layers, rows
-    constant = rows.min(axis=0) == rows.max(axis=0)
+        return np.zeros(rows.shape[1], dtype=bool)
+    constant: np.ndarray = rows.min(axis=0) == rows.max(axis=0)
+    if constant.any():
+        context.note(f"{int(constant.sum())} features have one code in all training rows, and are read no longer")
+    return constant
+
+
+def _without(layer: RealLayer, rows: np.ndarray, constant: np.ndarray) -> RealLayer:
+    """Return *layer* where it does not read what is *constant*; what that added is in the biases."""
     if not constant.any():
-        return layers, rows
-    context.note(f"{int(constant.sum())} features have one code in all training rows, and are read no longer")
-    first = layers[0]
-    bias = first.bias + first.weights[:, constant] @ rows[0, constant]
-    return [RealLayer(np.where(constant, 0.0, first.weights), bias), *layers[1:]], rows
+        return layer
+    bias = layer.bias + products(layer.weights[:, constant], rows[0, constant])
+    return RealLayer(np.where(constant, 0.0, layer.weights), bias)
 
 
 def _full(space: Space) -> np.ndarray:

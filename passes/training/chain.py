@@ -12,7 +12,10 @@ from approxhw.errors import Problem
 from approxhw.formats import Fixed
 from approxhw.ir import ArgMax, Clip, Constant, Dense, Graph, Node, Relu, Requantize, Reshape, Threshold
 from approxhw.passes.genetic.space import MOST_INPUT_BITS
-from approxhw.passes.training.starting import RealLayer
+from approxhw.passes.training.starting import RealLayer, products
+
+_MOST = 1e100
+"""Real weights and biases stay below: products of a few of them are still numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
     for number, (dense, activations) in enumerate(stretches):
         last = number == len(stretches) - 1
         weights, bias = (graph.constant(name).astype(np.float64) for name in dense.inputs[1:3])
-        bias = bias + weights @ np.broadcast_to(floor, weights.shape[1:])
+        bias = bias + products(weights, np.broadcast_to(floor, weights.shape[1:]))
         shape = _shape(activations, len(bias), found, notes)
         if last:
             if shape.floor is not None:
@@ -79,6 +82,12 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
             shape.floor = np.zeros(len(bias))
         layers.append(RealLayer(weights * gain, bias + shape.add))
         gain, floor = shape.gain, shape.floor
+    for layer, (dense, _) in zip(layers, stretches):
+        largest = max(np.abs(layer.weights).max(initial=0.0), np.abs(layer.bias).max(initial=0.0))
+        if not largest < _MOST:
+            found.append(
+                Problem(dense.name, f"weights or biases over input codes reach {largest:g}", "scale the model")
+            )
     if found:
         return None, found
     names = tuple(activations[-1].name for _, activations in stretches[:-1])

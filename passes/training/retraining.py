@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -223,8 +223,3 @@ def better_first(result: Retrained, keep: str) -> np.ndarray:
     """Return the order of the genomes of *result*, best first: by errors and then loss, or by loss alone."""
     keys = (result.losses, result.errors) if keep == "errors" else (result.losses,)
     return np.lexsort(keys)
-
-
-def seeded(settings: Settings, seed: int) -> Settings:
-    """Return *settings* with another seed."""
-    return replace(settings, seed=seed)

@@ -18,6 +18,10 @@ _FITTING = 0.995
 """Share of the hidden values of a layer on training rows that its shift lets pass below saturation."""
 
 
+_NOTHING = 1e-200
+"""Neurons of no weight above this are not scaled: what they are scaled by would overflow."""
+
+
 @dataclass(frozen=True)
 class RealLayer:
     """Weights (float64, outputs × inputs) and biases (outputs); between layers stands max(0, ·)."""
@@ -51,11 +55,10 @@ def start_from(
             scaled = scaled * (1 + 0.25 * rng.uniform(-1, 1, scaled.shape))
         whole, bias = _nearest(scaled, top), layer.bias * scale
         if x is not None:
-            bias = bias + (scaled - whole) @ x.mean(axis=0)  # rounding moves no mean
+            bias = bias + products(scaled - whole, x.mean(axis=0))  # rounding moves no mean
         bias = np.clip(bias, space.lower[biases : biases + m], space.upper[biases : biases + m])
         latent[exponents : exponents + m * n], latent[biases : biases + m] = scaled.reshape(-1), bias
         if last:
-            logarithm = -float(np.log(scale[0]))
             break
         start = np.floor(bias + 0.5)
         sums = None if x is None else np.maximum(x @ whole.T + start, 0.0)
@@ -66,8 +69,7 @@ def start_from(
         high = np.clip(np.floor(greatest * 0.5 ** shifts[k]), 0, (1 << bits) - 1)
         unit = 2.0 ** shifts[k] / scale
     if codes is not None and labels is not None and len(codes):
-        genome = np.where(space.upper > 0, space.upper, 0)
-        logarithm = tempered(space, genome, latent, shifts, codes, labels)
+        logarithm = tempered(space, space.upper, latent, shifts, codes, labels)  # whose masks are full
     return latent, shifts, logarithm
 
 
@@ -96,10 +98,18 @@ def random_layers(space: Space, codes: np.ndarray, seed: int) -> list[RealLayer]
     for n, m, *_ in space.layout.tolist():
         spread = np.sqrt(((x - x.mean(axis=0)) ** 2).mean(axis=0))
         weights = rng.uniform(-1, 1, (m, n)) / (np.where(spread > 0, spread, 1.0) * math.sqrt(n))
-        bias = -(weights @ x.mean(axis=0)) + rng.uniform(-0.5, 0.5, m)
+        bias = rng.uniform(-0.5, 0.5, m) - products(weights, x.mean(axis=0))
         layers.append(RealLayer(weights, bias))
-        x = np.maximum(x @ weights.T + bias, 0.0)
+        sums = np.tile(bias, (len(x), 1))
+        for column, weight in zip(x.T, weights.T):  # one after the other: the order is the same on every machine
+            sums += column[:, None] * weight
+        x = np.maximum(sums, 0.0)
     return layers
+
+
+def products(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return weights (m × n) · x (n), every sum exact before it is rounded once: the same on every machine."""
+    return np.array([math.fsum(row) for row in (weights * x).tolist()])
 
 
 def _scales(weights: np.ndarray, top: int, common: bool, rng: np.random.Generator | None) -> np.ndarray:
@@ -108,7 +118,7 @@ def _scales(weights: np.ndarray, top: int, common: bool, rng: np.random.Generato
     scales = []
     for row in rows:
         largest = float(np.abs(row).max(initial=0.0))
-        if largest == 0.0:
+        if largest < _NOTHING:
             scales.append(1.0)
             continue
         if rng is not None:

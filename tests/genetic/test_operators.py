@@ -120,6 +120,16 @@ def test_mutation_changes_the_kind_of_gene_that_is_asked_for(networks, space, ge
     if kind in (op.MASK, op.COMPARATOR):
         flips = np.bitwise_count(np.bitwise_xor(children, parents)).sum(axis=1)
         assert np.mean(flips == 1) > 0.5
+        cut = [
+            old >> bit << bit for old in [parents.astype(np.int64)] for bit in range(space.width + 1)
+        ]  # low bits lost
+        known = [
+            flips[:, None] == 1,
+            children == 0,
+            children == genes.upper,
+            np.any([children == c for c in cut], axis=0),
+        ]
+        assert (np.any(np.broadcast_arrays(*known), axis=0) | ~changed).all()
 
 
 def test_mutation_changes_as_many_genes_as_asked_and_prunes_neurons_and_features(networks, space, genes):

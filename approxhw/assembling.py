@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import __version__
-from .choosing import Candidate, choose
+from .choosing import Candidate, choose, expected_accuracies
 from .compiler import Clock, Printed, model_of, reference_accuracies
 from .design import Design
 from .errors import ToolNotFoundError
-from .evaluation import accuracy, codes_of
-from .evolving import Found, Hooks, area_model, area_of, distinct, optimise
+from .evaluation import accuracy, codes_of, predict
+from .evolving import Found, Hooks, area_model, area_of, distinct, optimise, seeder_of
 from .folders import beside
 from .front import CHECKPOINT, Front, Member, pareto, write_front
-from .ir import Graph
+from .ir import Graph, Input
 from .members import Origin, Workshop, simulate_members
 from .pipeline import Pass, PassContext, run_passes
 from .report import write_front_page
@@ -32,11 +32,18 @@ if TYPE_CHECKING:
     from .backends.estimate import Estimate
     from .passes.genetic.evolution import Problem as SearchProblem
     from .passes.genetic.evolution import SearchOptions
+    from .passes.genetic.seeding import Seeder, Seeding
     from .passes.genetic.space import Space
 
 SIMULATORS = ("icarus", "verilator")
 SHORTLIST = 2
 """Times as many circuits are synthesised as the front may have members."""
+
+TARGET_SLACK = 0.01
+"""How far below a target circuits are still let in where the bound on the loss of accuracy would keep them out."""
+
+COPIES, NOISE = 8, 0.2
+"""Noisy copies of every row that circuits are ranked on, and the probability that one of their codes is off by one."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,12 @@ class Settings:
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
     target_accuracy: float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
-    validation_share: float = field(default=0.25, metadata={"help": "share of the training rows that picks winners"})
+    validation_share: float = field(default=0.15, metadata={"help": "share of the training rows that picks winners"})
     synthesise_every: int = field(
         default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
     )
     members: int = field(default=16, metadata={"help": "members of the front at most"})
+    seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
     simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
     timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
@@ -70,6 +78,13 @@ class Task:
     clock: Clock
 
     @property
+    def seeding(self) -> Seeding:
+        """How starts are made."""
+        from .passes.genetic.seeding import Seeding
+
+        return self.settings.seeding or Seeding()
+
+    @property
     def jobs(self) -> int:
         """Workers of this machine."""
         return self.settings.jobs or len(os.sched_getaffinity(0))
@@ -86,6 +101,7 @@ class Task:
     def asked(self) -> dict[str, Any]:
         """Return everything that decides what the front is, as plain types."""
         options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
+        options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
         names = ("target_accuracy", "validation_share", "synthesise_every", "members")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
@@ -115,6 +131,19 @@ class _Judge:
         errors = count_errors(space.layout, space.head, genomes, self.codes[split], self.labels[split])
         return 1 - np.asarray(errors) / rows
 
+    def steady(self, genomes: np.ndarray, splits: Sequence[str]) -> np.ndarray:
+        """Return the accuracy of each of *genomes* (P × G) on noisy copies of the rows of *splits*: float64, P."""
+        from .kernels.masked_network import count_errors
+        from .passes.genetic.annealing import noisy
+
+        space = self.space
+        codes = np.concatenate([self.codes[split] for split in splits])
+        labels = np.concatenate([self.labels[split] for split in splits])
+        highest = (1 << space.layers[0].input_bits) - 1
+        codes, labels = noisy(codes, labels, copies=COPIES, probability=NOISE, highest=highest, seed=COPIES)
+        errors = count_errors(space.layout, space.head, genomes, codes, labels)
+        return 1 - np.asarray(errors) / len(labels)
+
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
@@ -143,8 +172,11 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     judge = _Judge(space, codes, {name: y for name, (_, y) in splits.items()})
     reference = onnx["train"] if onnx["train"] is not None else accuracy(graph, *splits["train"])
     with clock.step("area model"):
-        estimate = area_of(area_model(task.target.library, task.settings.timeout), space)
+        model_of_area = area_model(task.target.library, task.settings.timeout)
+        estimate = area_of(model_of_area, space)
+    task = replace(task, options=_bounded(task, reference))
     problem = _problem(judge, masked, reference or 0.0, estimate, encode(space, masked)[None])
+    seeder = seeder_of(problem, model_of_area, task.seeding, task.options, Teacher(graph, masked))
     origin = Origin(
         graph=masked,
         space=space,
@@ -161,7 +193,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     if task.hooks.on_start:
         counts = {"rows": len(judge.labels["train"]), "validation": len(judge.labels["validation"])}
         task.hooks.on_start({**counts, "genes": space.genes, "onnx": onnx["train"]})
-    found = _search(task, problem, workshop, folder / CHECKPOINT)
+    found = _search(task, problem, seeder, workshop, folder / CHECKPOINT)
     workshop.origin = replace(origin, seconds=found.seconds.get("evolve", 0.0))
     with clock.step("synthesise"):
         chosen = _choose(task, found, judge, workshop, estimate, onnx)
@@ -196,6 +228,29 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     return front
 
 
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """Codes (integers, rows × features) → class indices that the ``model`` gives the readings they stand for."""
+
+    model: Graph
+    masked: Graph
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """Return them (int64, rows)."""
+        op = self.masked.input.op
+        assert isinstance(op, Input)
+        assert op.encoding is not None
+        return predict(self.model, op.encoding.offsets() + codes * op.encoding.steps())
+
+
+def _bounded(task: Task, reference: float | None) -> SearchOptions:
+    """Return the options with a bound that lets circuits in which just hold a target that was asked for."""
+    target, options = task.settings.target_accuracy, task.options
+    if target is None or reference is None or target >= reference - options.max_accuracy_loss:
+        return options
+    return replace(options, max_accuracy_loss=min(1.0, round(reference - target + TARGET_SLACK, 6)))
+
+
 def _problem(judge: _Judge, masked: Graph, reference: float, estimate: Any, starts: np.ndarray) -> SearchProblem:
     from .passes.genetic.evolution import Problem as SearchProblem
 
@@ -204,7 +259,7 @@ def _problem(judge: _Judge, masked: Graph, reference: float, estimate: Any, star
     return SearchProblem(judge.space, judge.codes["train"], labels, wrong, estimate, starts, print_graph(masked))
 
 
-def _search(task: Task, problem: SearchProblem, workshop: Workshop, folder: Path) -> Found:
+def _search(task: Task, problem: SearchProblem, seeder: Seeder, workshop: Workshop, folder: Path) -> Found:
     from .passes.genetic.distribution import executor_for
 
     settings = task.settings
@@ -216,6 +271,7 @@ def _search(task: Task, problem: SearchProblem, workshop: Workshop, folder: Path
             workshop,
             executor,
             folder,
+            seeder,
             resume=settings.resume,
             synthesise_every=settings.synthesise_every,
             synthesised=settings.members,
@@ -231,24 +287,39 @@ def _search(task: Task, problem: SearchProblem, workshop: Workshop, folder: Path
 def _choose(
     task: Task, found: Found, judge: _Judge, workshop: Workshop, estimate: Any, onnx: Mapping[str, float | None]
 ) -> _Chosen:
-    """Synthesise what may be best, keep what nothing beats by synthesised area and validation rows, and choose one."""
+    """Synthesise what may be best, keep what nothing beats by synthesised area and noisy rows, and choose one."""
     genomes = distinct(judge.space, found.genomes)
-    gains = judge.accuracies(genomes, judge.split)
-    assert gains is not None
+    steady, fitted = judge.steady(genomes, ("train", "validation")), judge.steady(genomes, ("train",))
+    checked, rows = judge.accuracies(genomes, "validation"), len(judge.labels["validation"])
     estimates = np.asarray(estimate(genomes), dtype=np.float64)
-    listed = shortlist(estimates, gains, SHORTLIST * task.settings.members)
+
+    def candidates(places: Sequence[int], areas: Sequence[float]) -> list[Candidate]:
+        seen = np.zeros(len(genomes)) if checked is None else checked
+        return [
+            Candidate(float(seen[i]), rows, float(area), float(steady[i]), float(fitted[i]))
+            for i, area in zip(places, areas, strict=True)
+        ]
+
+    listed = shortlist(estimates, steady, SHORTLIST * task.settings.members)
+    expected = expected_accuracies(candidates(listed, estimates[listed].tolist()))
+    wanted = task.settings.target_accuracy
+    reference = onnx["validation"] if onnx["validation"] is not None else onnx["train"]
+    aim = wanted if wanted is not None else None if reference is None else reference - task.options.max_accuracy_loss
+    listed = [listed[i] for i in nearest(expected, aim, SHORTLIST * task.settings.members)]
     areas = workshop.areas(genomes[listed], task.hooks.on_progress)
-    front = [listed[i] for i in pareto([(float(areas[i]), float(gains[j])) for i, j in enumerate(listed)])]
+    front = [listed[i] for i in pareto([(float(areas[i]), float(steady[j])) for i, j in enumerate(listed)])]
     area_by = dict(zip(listed, areas.tolist()))
-    rows = len(judge.labels[judge.split])
-    candidates = [Candidate(float(gains[i]), rows, area_by[i]) for i in front]
+    # the gap is a matter of all circuits that were found, not of the few that are left
+    offered = candidates(listed, areas.tolist())
+    promised = dict(zip(listed, expected_accuracies(offered)))
     index, rule, held = choose(
-        candidates,
-        target=task.settings.target_accuracy,
-        reference=onnx[judge.split],
+        candidates(front, [area_by[i] for i in front]),
+        [promised[i] for i in front],
+        target=wanted,
+        reference=reference,
         loss=task.options.max_accuracy_loss,
     )
-    kept = thinned([c.accuracy for c in candidates], task.settings.members, index)
+    kept = thinned([promised[i] for i in front], task.settings.members, index)
     members = [front[i] for i in kept]
     return _Chosen(
         genomes=genomes[members],
@@ -259,6 +330,18 @@ def _choose(
         held=held,
         rank_correlation=rank_correlation(estimates[listed], areas),
     )
+
+
+def nearest(expected: Sequence[float], aim: float | None, count: int) -> list[int]:
+    """Return at most *count* places: half of them those that come nearest to *aim*, the others evenly over all; ascending."""
+    order = sorted(range(len(expected)), key=lambda i: expected[i])
+    if len(order) <= count:
+        return sorted(order)
+    by_distance = order if aim is None else sorted(order, key=lambda i: (abs(expected[i] - aim), i))
+    chosen = set() if aim is None else set(by_distance[: count // 2])
+    others = [i for i in order if i not in chosen]
+    spread_over = np.unique(np.linspace(0, len(others) - 1, count - len(chosen)).round().astype(np.int64))
+    return sorted(chosen | {others[i] for i in spread_over.tolist()})
 
 
 def shortlist(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:

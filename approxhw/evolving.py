@@ -6,7 +6,7 @@ import functools
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from .cost import AreaModel, default_model, measured_model
 from .datafiles import read_npz
 from .errors import CheckpointError, InvalidDataError, OptionError, Problem, WorkersError
 from .folders import write_beside
+from .seeds import STARTS, make_starts
 
 if TYPE_CHECKING:
     from .kernels.masked_network import Rows
     from .members import Workshop
     from .passes.genetic.evolution import GenerationRecord, SearchOptions
     from .passes.genetic.evolution import Problem as SearchProblem
+    from .passes.genetic.seeding import Seeder, Seeding
     from .passes.genetic.space import Space
 
 CHECKPOINT = "search.npz"
@@ -72,6 +74,28 @@ def area_model(library: str, timeout: float = 600.0) -> AreaModel:
         return measured_model(library, lambda text, top: synthesise(text, top, cells, timeout=timeout).area())
 
 
+def seeder_of(
+    problem: SearchProblem, model: AreaModel, seeding: Seeding, options: SearchOptions, teacher: Any
+) -> Seeder:
+    """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
+    from .passes.genetic.seeding import Seeder
+
+    rows = len(problem.labels)
+    # a little beyond the bound: evolution may bring such circuits back
+    allowed = problem.allowed_errors(options.max_accuracy_loss) + rows // 50
+    return Seeder(
+        problem.space,
+        np.asarray(problem.starts[0]),
+        problem.codes,
+        problem.labels,
+        model,
+        allowed,
+        seeding,
+        options.seed,
+        teacher,
+    )
+
+
 def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray]:
     """Return what estimates genomes (int32, P × G) of *space* in mm² (float64, P), fit to be sent to workers."""
     return functools.partial(model.area_mm2, space.layout, space.head)
@@ -83,6 +107,7 @@ def optimise(
     workshop: Workshop,
     executor: Any,
     folder: Path,
+    seeder: Seeder,
     *,
     resume: bool = False,
     synthesise_every: int = 100,
@@ -91,9 +116,10 @@ def optimise(
 ) -> Found:
     """Search *problem* and return genomes to choose a front from.
 
-    ``folder``: for the checkpoint, written every generation; with *resume* the search goes on from there. Every
-    ``synthesise_every`` generations (0: never) *synthesised* members of the front go through *workshop*; those that
-    no other beats by synthesised area stay in the running, whatever the estimate says of them.
+    First come the starts that *seeder* makes, then the generations, then refinement. ``folder``: for the starts and for
+    the checkpoint, written every generation; with *resume* the search goes on from there. Every ``synthesise_every``
+    generations (0: never) *synthesised* members of the front go through *workshop*; those that no other beats by
+    synthesised area stay in the running, whatever the estimate says of them.
     """
     from .passes.genetic.evolution import evolve
 
@@ -101,6 +127,11 @@ def optimise(
     started = time.perf_counter()
     kept = _Kept(folder / SYNTHESISED, problem.space, resume)
     spent = [0.0]
+    starts, whole = make_starts(
+        seeder, executor, folder / STARTS, resume=resume, stop=hooks.stop, on_progress=hooks.on_progress
+    )
+    problem = replace(problem, starts=np.concatenate([problem.starts, starts]))
+    seeding = time.perf_counter() - started
 
     def on_generation(record: GenerationRecord) -> None:
         if hooks.on_generation:
@@ -117,7 +148,8 @@ def optimise(
         hooks.toolbox(problem, options) if hooks.toolbox else None,
         executor=executor,
         on_generation=on_generation,
-        checkpoint=folder / CHECKPOINT,
+        # of a search that was ended among its starts there is nothing to go on from but these
+        checkpoint=folder / CHECKPOINT if whole else None,
         resume=resume,
         stop=hooks.stop,
     )
@@ -125,6 +157,8 @@ def optimise(
     since = time.perf_counter()
     if not evolution.interrupted:
         genomes = distinct(problem.space, np.concatenate([genomes, refined(problem, genomes, executor, hooks)]))
+    # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
+    genomes = distinct(problem.space, np.concatenate([genomes, starts]))
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,
@@ -135,7 +169,8 @@ def optimise(
         interrupted=evolution.interrupted,
         history=tuple(dict(record) for record in evolution.logbook),
         seconds={
-            "evolve": time.perf_counter() - started - spent[0] - refining,
+            "anneal": seeding,
+            "evolve": time.perf_counter() - started - spent[0] - refining - seeding,
             "refine": refining,
             "synthesise": spent[0],
         },

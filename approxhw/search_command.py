@@ -35,7 +35,11 @@ OPTIONS = (
     ),
     click.option("--scheduler", help="Dask scheduler, tcp://HOST:PORT, whose workers search instead."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the front folder."),
-    click.option("--validation-share", default="25%", show_default=True, help="Training rows that pick the winners."),
+    click.option(
+        "--validation-share", default="15%", show_default=True, help="Training rows that help to pick the winners."
+    ),
+    click.option("--starts", type=int, default=12, show_default=True, help="Annealed starts; 0: none."),
+    click.option("--moves", type=int, default=40_000, show_default=True, help="Moves a start tries at each price."),
     click.option("--synthesise-every", type=int, default=100, show_default=True, help="Generations between; 0: never."),
     click.option("--members", type=int, default=16, show_default=True, help="Members of the front at most."),
     click.option("--pipeline", default="printed-po2", show_default=True, help="Passes that give the masked network."),
@@ -64,6 +68,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     from .backends.estimate import load_library
     from .compiler import Printed
     from .evolving import Hooks
+    from .passes.genetic.seeding import Seeding
     from .pipeline import parse_passes
     from .searching import search
 
@@ -93,6 +98,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
                 pipeline=given["pipeline"],
                 library=given["library"],
             ),
+            seeding=Seeding(starts=given["starts"], moves=given["moves"]),
             passes=parse_passes(given["passes"]) if given["passes"] else None,
             simulate=() if given["no_simulate"] else SIMULATORS,
             command=shlex.join(["approxhw", *sys.argv[1:]]),

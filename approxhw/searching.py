@@ -20,6 +20,7 @@ from .search_rows import search_rows
 
 if TYPE_CHECKING:
     from .passes.genetic.evolution import SearchOptions
+    from .passes.genetic.seeding import Seeding
 
 
 def search(
@@ -31,12 +32,13 @@ def search(
     passes: Sequence[Pass] | None = None,
     max_accuracy_loss: str | float = 0.05,
     target_accuracy: str | float | None = None,
-    validation_share: str | float = 0.25,
+    validation_share: str | float = 0.15,
     jobs: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,
     synthesise_every: int = 100,
     members: int = 16,
+    seeding: Seeding | None = None,
     simulate: Sequence[str] = SIMULATORS,
     require_tools: bool = False,
     timeout: float = 600.0,
@@ -51,9 +53,10 @@ def search(
     default) give the masked network that is searched. ``options``: fields of
     :class:`approxhw.passes.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
-    to hold it is marked as chosen. ``validation_share``: of the training rows, picks the winners. ``jobs``, ``scheduler``:
-    who works; the front does not depend on it. ``resume``: go on from the checkpoint in *output*. Raises errors of
-    :mod:`approxhw.errors`; a front that was there is replaced only when the new one is whole.
+    to hold it is marked as chosen. ``validation_share``: of the training rows, helps to pick the winners. ``seeding``:
+    how starts are made. ``jobs``, ``scheduler``: who works; the front does not depend on it. ``resume``: go on from the
+    checkpoint in *output*. Raises errors of :mod:`approxhw.errors`; a front that was there is replaced only when the
+    new one is whole.
     """
     shares = {"max_accuracy_loss": max_accuracy_loss, "target_accuracy": target_accuracy}
     shares["validation_share"] = validation_share
@@ -63,6 +66,7 @@ def search(
         resume=resume,
         synthesise_every=synthesise_every,
         members=members,
+        seeding=seeding,
         simulate=tuple(simulate),
         require_tools=require_tools,
         timeout=timeout,

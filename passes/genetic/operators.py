@@ -71,15 +71,22 @@ def repair(genes: GeneMap, genomes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.clip(genomes, genes.lower, genes.upper), dtype=np.int32)
 
 
+KEPT = 3
+"""One in so many of a start population may be a start as it is."""
+
+
 def initialise(genes: GeneMap, starts: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     """Return a start population of *count* genomes around *starts* (S × G; may be none).
 
-    The starts themselves take up to a tenth. Of the others half are nearly exact (a start less a few mask bits), a quarter
-    lie in between, an eighth are nearly empty (few mask bits left), an eighth are random in every gene. Without starts,
-    every one has random signs, exponents, biases and shifts, and all mask and comparator bits to lose.
+    The starts themselves, the first and any others, take up to a third. Of the rest half are nearly exact (a start less a
+    few mask bits), a quarter lie in between, an eighth are nearly empty (few mask bits left), an eighth are random in
+    every gene. Without starts, every one has random signs, exponents, biases and shifts, and all mask and comparator
+    bits to lose.
     """
     if len(starts):
-        kept = starts[: max(1, count // 10)][:count]
+        room = min(count, max(1, count // KEPT))
+        others = generator.permutation(np.arange(1, len(starts)))[: room - 1]
+        kept = starts[np.concatenate([[0], np.sort(others)]).astype(np.int64)]
         based = starts[generator.integers(0, len(starts), count - len(kept))].astype(np.int64)
     else:
         kept = np.zeros((0, genes.genes), np.int32)

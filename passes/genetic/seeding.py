@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,9 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 200
 class Seeding:
     """How the starts of a search are made; every field decides what the front is."""
 
-    starts: int = field(default=16, metadata={"help": "annealed starts; 0: only the retrained network"})
+    starts: int = field(default=12, metadata={"help": "annealed starts; 0: only the retrained network"})
     levels: int = field(default=14, metadata={"help": "prices of area that each start is annealed at"})
-    moves: int = field(default=20_000, metadata={"help": "moves tried at each price"})
+    moves: int = field(default=40_000, metadata={"help": "moves tried at each price"})
     rows: int = field(default=4000, metadata={"help": "most rows looked at by a move, drawn anew at each price"})
     copies: int = field(default=2, metadata={"help": "noisy copies of every row"})
     noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})
@@ -66,8 +67,9 @@ class Seeder:
     """Number of a start → genomes of its levels (int32, levels × G): a pure function, so that any worker may do it.
 
     Each start is retrained from *genome* with draws of its own on jittered codes, then annealed: at every level the price
-    of a mm² is a fixed multiple of the one before, and the rows, and noisy copies of them, are drawn anew. No further
-    level is begun once more than *allowed* of the rows are wrong.
+    of a mm² is a fixed multiple of the one before, and the rows, and noisy copies of them, are drawn anew. In every second
+    start the copies bear the classes that *teacher*, the model, gives them. No further level is begun once more than
+    *allowed* of the rows are wrong.
     """
 
     space: Space
@@ -81,6 +83,8 @@ class Seeder:
     """Wrong rows beyond which smaller circuits are of no use."""
     seeding: Seeding
     seed: int
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None
+    """Codes (rows × features) → class indices that the model gives them: labels of every second start's noisy copies."""
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the genomes of start *number*."""
@@ -100,6 +104,8 @@ class Seeder:
                 highest=highest,
                 seed=int(rng.integers(1 << 30)),
             )
+            if self.teacher is not None and number % 2:
+                labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
             schedule = Schedule((price,), moves=self.seeding.moves)
             rows = prepare(codes, labels)
             genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]

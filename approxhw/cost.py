@@ -53,26 +53,19 @@ ALONE: dict[str, tuple[str, str]] = {
 }
 """Each cell by itself: what is assigned in a module of inputs a, b, c. A gate read as it is costs what AND has over NAND."""
 
-_TABLES: dict[str, tuple[float, ...]] = {
-    "egfet": (
-        2.738,
-        2.086,
-        1.632,
-        1.233,
-        1.043,
-        0.248,
-        0.248,
-        0.248,
-        0.248,
-        0.972,
-        0.248,
-        1.480,
-        0.248,
-        0.228,
-        0.186,
-        0.228,
-    ),
-}
+_PRINTED = (
+    *(2.73764, 2.0856, 1.632, 1.2325, 1.0428, 0.24786, 0.24786, 0.24786, 0.24786),
+    *(0.972, 0.24786, 1.48036, 0.24786, 0.22842, 0.18564, 0.22842),
+)
+_SILICON = (
+    *(2.75264e-5, 1.75168e-5, 1.00096e-5, 1.37632e-5, 8.7584e-6, 3.7536e-6, 3.7536e-6, 3.7536e-6, 3.7536e-6),
+    *(1.12608e-5, 3.7536e-6, 1.2512e-5, 3.7536e-6, 3.7536e-6, 2.5024e-6, 3.7536e-6),
+)
+_TABLES = {"egfet": _PRINTED, "egfet_1v0": _PRINTED, "egfet_0v6": _PRINTED, "sky130": _SILICON}
+"""mm² of each cell alone: ``measured_model(library, lambda text, top: synthesise(text, top, library).area())``."""
+
+PULL = 0.03
+"""How much a calibrated price is held to that of the cell alone (times the scale that fits best)."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +80,19 @@ class AreaModel:
         return features(layout, head, genomes) @ np.array(self.coefficients)
 
 
-def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, patterns: tuple[int, int] | None = None) -> np.ndarray:
+def features(
+    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, patterns: tuple[int, int] | None = None
+) -> np.ndarray:
     """Return how many cells of each of :data:`FEATURES` the circuit of every genome has: float64, P × F.
 
     ``layout`` (L × 9), ``head`` (3) and ``genomes`` (int32, P × G) as ``passes/genetic/space.py`` lays them out.
+    ``patterns``: words of 64 patterns that bits are compared on, of all and of a sample, as ``kernels/adders.py`` says.
     """
     from .kernels import adders
 
-    genomes = np.ascontiguousarray(genomes, dtype=np.int32)
+    # copies of the small ones, so that arrays that may not be written compile nothing anew
+    layout, head = np.array(layout, dtype=np.int64), np.array(head, dtype=np.int64)
+    genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
     rows = np.zeros((len(genomes), adders.FEATURES))
     adders.count(layout, head, genomes, *adders.scratch(layout, head, *(patterns or ())), rows)
     return rows
@@ -126,3 +124,52 @@ def measured_model(library: str, area_of: Callable[[str, str], float]) -> AreaMo
     found = [areas[ALONE[name][1]] for name in FEATURES]
     found[FEATURES.index("gate read as it is")] = max(gate - inverse, 0.0)
     return AreaModel(tuple(found), library)
+
+
+def calibrate(
+    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, areas: np.ndarray, start: AreaModel, pull: float = PULL
+) -> AreaModel:
+    """Return *start* with prices that fit the synthesised *areas* (mm², P) of *genomes* (P × G) better.
+
+    Least squares of the relative errors over prices ≥ 0; *pull* holds each price to that of *start*, all of them first
+    scaled alike, so that kinds of cells that the genomes hardly have stay sensible. Circuits of no cells say nothing and
+    are left out; where there are no others, *start* comes back. The same input gives the same prices on every machine, but
+    for rounding at the seventh digit.
+    """
+    counts, areas = features(layout, head, genomes), np.asarray(areas, dtype=np.float64)
+    if areas.shape != (len(counts),) or not np.isfinite(areas).all() or (areas < 0).any():
+        why = f"{len(counts)} genomes, and areas of shape {areas.shape}; one finite area ≥ 0 a genome is needed"
+        raise OptionError("area model", [Problem("areas", why)])
+    prices = np.array(start.coefficients)
+    estimates = counts @ prices
+    used = (estimates > 0) & (areas > 0)
+    if not used.any():
+        return start
+    counts, areas = counts[used], areas[used]
+    target = prices * np.median(areas / estimates[used])
+    # relative errors, but those of circuits below a quarter of a full adder do not count for more than its own
+    weights = 1 / (areas + target[0] / 4)
+    scaled = counts * weights[:, None] * target
+    matrix = scaled.T @ scaled / len(scaled) + pull * np.eye(len(prices))
+    right = scaled.T @ (areas * weights) / len(scaled) + pull
+    factors = np.ones(len(prices))
+    for _ in range(1000):  # coordinate descent: convex, and the pull keeps it well conditioned
+        before = factors.copy()
+        for k in range(len(factors)):
+            factors[k] = max(0.0, factors[k] + (right[k] - matrix[k] @ factors) / matrix[k, k])
+        if np.abs(factors - before).max() < 1e-9:
+            break
+    return AreaModel(tuple(float(f"{price:.6g}") for price in factors * target), start.library)
+
+
+def full_adders_date24(layout: np.ndarray, genomes: np.ndarray) -> np.ndarray:
+    """Return the full adders of each of *genomes* (P × G) as DATE 2024 counts area: int64, P. For comparison.
+
+    Positive and negative summands of a neuron are two trees, the bias in the tree of its sign. Of every column the bits are
+    counted that can be 1; from the lowest column up, while three are left, they become one there and one in the next.
+    Source: Afentaki et al., DATE 2024, section 3.
+    """
+    from .kernels import date24
+
+    layout = np.array(layout, dtype=np.int64)
+    return np.asarray(date24.full_adders(layout, np.require(genomes, dtype=np.int32, requirements=["C", "W"])))

@@ -74,8 +74,8 @@ def anneal(
     rng, draws = np.random.default_rng(seed), np.array([seed], dtype=np.uint64)
     model_parts = (
         np.array(model.coefficients),
-        adders.scratch(space.layout, space.head, 0),
-    )  # sound: equal by name alone
+        adders.scratch(space.layout, space.head, sample=0),  # sound: bits are equal where all patterns say so
+    )
     counts = np.zeros((1, len(model.coefficients)))
     genomes, results = np.zeros((levels, space.genes), np.int32), np.zeros((levels, 3))
     state, table = None, annealing.quantiles()

@@ -306,7 +306,7 @@ def scratch(
     neurons = int(layout[:, 1].sum())
     cells = 4 * (dots + neurons * 5 * SIZE + outputs * (2 * SIZE + outputs.bit_length()))
     variables = 2 + sources + 2 * cells + 256
-    slots = 1 << (4 * dots + 256 if sample else 1).bit_length()
+    slots = 1 << (4 * dots + 256 if most or sample else 1).bit_length()
     net = np.zeros(HEADER + slots + variables * (max(most, sample) + 4), np.int64)
     spare = 2 * (6 + most.bit_length())  # two rows for every input that a function is taken apart by
     net[[MOST_WORDS, MASK_OF_TABLE, TABLE, ROWS, SPARE]] = most, slots - 1, HEADER, HEADER + slots, variables - spare

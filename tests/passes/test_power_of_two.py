@@ -320,6 +320,23 @@ def test_a_quantised_model_is_read_by_its_gains_and_zero_points():
     assert np.mean(predict(after, readings) == labels) > 0.95
 
 
+def test_scale_and_zero_point_of_the_input_go_into_the_first_layer_of_a_float_graph():
+    graph = parse_graph(QUANTISED)
+    kind = Type((2,), FLOAT64)
+    weights, bias = np.array([[1.5, -2.0], [0.25, 4.0]]), np.array([0.5, -3.0])
+    nodes = [
+        Node("w", Constant(weights), (), Type((2, 2), FLOAT64)),
+        Node("b", Constant(bias), (), kind),
+        Node("s", Dense(), ("x", "w", "b"), kind),
+        Node("c", ArgMax(), ("s",), Type((), Fixed(1))),
+    ]
+    graph = replace(graph, nodes=(graph.input, *nodes))
+    verify(graph)
+    (layer,) = read_chain(graph)[0].layers
+    codes = np.array([[0, 0], [3, 9], [15, 15]])
+    np.testing.assert_allclose(codes @ layer.weights.T + layer.bias, run_all(graph, codes)["s"])
+
+
 def test_an_upper_bound_is_left_to_saturation_and_a_last_relu_is_dropped():
     rng = np.random.default_rng(0)
     graph = random_network(rng, (4, 3, 3), clip=(0.0, 6.0))

@@ -85,6 +85,21 @@ def test_its_own_exponential_and_logarithm_are_right_to_the_last_digits():
     assert kernel._exponential(5.5) == pytest.approx(np.exp(5.5), rel=1e-13)
 
 
+def test_weights_become_the_nearest_power_by_value():
+    space = make_space((9, 1), exponent=3, threshold=True)
+    latent, real = np.zeros(space.genes), np.zeros(space.genes)
+    row = space.layout[0]
+    latent[row[5] : row[5] + 9] = [0.0, 0.49, -0.5, 1.49, 1.5, 2.99, -3.0, 6.1, 100.0]
+    latent[row[6]] = -2.5
+    masks, settled = np.full(space.genes, 15), np.ones(space.genes, np.uint8)
+    masks[row[3] + 7], settled[row[5] + 5] = 0, 0
+    kernel.quantise(
+        space.layout, space.lower.astype(np.int64), space.upper.astype(np.int64), masks, latent, settled, real
+    )
+    assert real[row[5] : row[5] + 9].tolist() == [0, 0, -1, 1, 2, 2.99, -4, 0, 8]
+    assert real[row[6]] == -2
+
+
 def test_its_classes_are_those_of_the_fitness_kernel_and_its_loss_is_the_definition():
     counted = wrong = 0
     for seed in range(150):
@@ -254,15 +269,21 @@ def test_retraining_mends_what_masks_broke_and_keeps_them():
     assert np.array_equal(space.comparators(result.genomes), space.comparators(genomes))
 
 
-def test_no_epoch_is_better_than_a_start_that_is_right_already():
+def test_no_result_is_worse_than_its_start():
     codes, labels = blobs()
     space = make_space((5, 3))
     genome = train_starts(
         space, full(space), random_starts(space, codes, labels, 1), codes, labels, Settings(epochs=60)
     ).genomes
     mine = classes_of(space.layout, space.head, genome, codes)[0]
-    result = retrain(space, genome, codes, mine, Settings(epochs=1, rate=1.0, last_rate=1.0))
-    assert result.errors[0] == 0
+    mine[::20] = (mine[::20] + 1) % 3  # else nothing is wrong, and nothing moves
+    wrong, worse = len(mine[::20]), 0
+    for seed in range(5):
+        result = retrain(space, genome, codes, mine, Settings(epochs=2, rate=1.0, last_rate=1.0, seed=seed))
+        assert result.errors[0] <= wrong
+        assert count_errors(space.layout, space.head, result.genomes, codes, mine)[0] == result.errors[0]
+        worse += result.epochs[0] == 0
+    assert worse
     again = retrain(space, genome, codes, mine, Settings(epochs=0))
     assert np.array_equal(again.genomes, genome)
     assert again.epochs[0] == 0

@@ -17,7 +17,7 @@ from .compiler import Clock, Printed, model_of, reference_accuracies
 from .design import Design
 from .errors import ToolNotFoundError
 from .evaluation import accuracy, codes_of, predict
-from .evolving import Found, Hooks, area_model, area_of, distinct, optimise, seeder_of
+from .evolving import Found, Hooks, area_model, area_of, distinct, layers_of_front, optimise, seeder_of
 from .folders import beside
 from .front import CHECKPOINT, Front, Member, pareto, write_front
 from .ir import Graph, Input
@@ -39,6 +39,9 @@ SIMULATORS = ("icarus", "verilator")
 SHORTLIST = 2
 """Times as many circuits are synthesised as the front may have members."""
 
+MOST_LISTED = 150
+"""About as many circuits as may come into question for that."""
+
 TARGET_SLACK = 0.01
 """How far below a target circuits are still let in where the bound on the loss of accuracy would keep them out."""
 
@@ -54,7 +57,7 @@ class Settings:
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
     target_accuracy: float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
-    validation_share: float = field(default=0.15, metadata={"help": "share of the training rows that picks winners"})
+    validation_share: float = field(default=0.2, metadata={"help": "share of the training rows that picks winners"})
     synthesise_every: int = field(
         default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
     )
@@ -131,16 +134,16 @@ class _Judge:
         errors = count_errors(space.layout, space.head, genomes, self.codes[split], self.labels[split])
         return 1 - np.asarray(errors) / rows
 
-    def steady(self, genomes: np.ndarray, splits: Sequence[str]) -> np.ndarray:
-        """Return the accuracy of each of *genomes* (P × G) on noisy copies of the rows of *splits*: float64, P."""
+    def steady(self, genomes: np.ndarray) -> np.ndarray:
+        """Return the accuracy of each of *genomes* (P × G) on noisy copies of the rows searched on: float64, P."""
         from .kernels.masked_network import count_errors
         from .passes.genetic.annealing import noisy
 
         space = self.space
-        codes = np.concatenate([self.codes[split] for split in splits])
-        labels = np.concatenate([self.labels[split] for split in splits])
         highest = (1 << space.layers[0].input_bits) - 1
-        codes, labels = noisy(codes, labels, copies=COPIES, probability=NOISE, highest=highest, seed=COPIES)
+        codes, labels = noisy(
+            self.codes["train"], self.labels["train"], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
+        )
         errors = count_errors(space.layout, space.head, genomes, codes, labels)
         return 1 - np.asarray(errors) / len(labels)
 
@@ -152,6 +155,7 @@ class _Chosen:
     genomes: np.ndarray
     areas: np.ndarray
     estimates: np.ndarray
+    expected: np.ndarray
     index: int
     rule: str
     held: bool
@@ -289,46 +293,34 @@ def _choose(
 ) -> _Chosen:
     """Synthesise what may be best, keep what nothing beats by synthesised area and noisy rows, and choose one."""
     genomes = distinct(judge.space, found.genomes)
-    steady, fitted = judge.steady(genomes, ("train", "validation")), judge.steady(genomes, ("train",))
-    checked, rows = judge.accuracies(genomes, "validation"), len(judge.labels["validation"])
+    steady, rows = judge.steady(genomes), len(judge.labels[judge.split])
+    checked = judge.accuracies(genomes, judge.split)
+    assert checked is not None
     estimates = np.asarray(estimate(genomes), dtype=np.float64)
 
-    def candidates(places: Sequence[int], areas: Sequence[float]) -> list[Candidate]:
-        seen = np.zeros(len(genomes)) if checked is None else checked
-        return [
-            Candidate(float(seen[i]), rows, float(area), float(steady[i]), float(fitted[i]))
-            for i, area in zip(places, areas, strict=True)
-        ]
+    def candidates(places: Sequence[int], areas: Mapping[int, float]) -> list[Candidate]:
+        return [Candidate(float(checked[i]), rows, areas[i]) for i in places]
 
-    listed = shortlist(estimates, steady, SHORTLIST * task.settings.members)
-    expected = expected_accuracies(candidates(listed, estimates[listed].tolist()))
-    wanted = task.settings.target_accuracy
-    reference = onnx["validation"] if onnx["validation"] is not None else onnx["train"]
-    aim = wanted if wanted is not None else None if reference is None else reference - task.options.max_accuracy_loss
-    listed = [listed[i] for i in nearest(expected, aim, SHORTLIST * task.settings.members)]
-    areas = workshop.areas(genomes[listed], task.hooks.on_progress)
-    front = [listed[i] for i in pareto([(float(areas[i]), float(steady[j])) for i, j in enumerate(listed)])]
-    area_by = dict(zip(listed, areas.tolist()))
-    # the gap is a matter of all circuits that were found, not of the few that are left
-    offered = candidates(listed, areas.tolist())
-    promised = dict(zip(listed, expected_accuracies(offered)))
-    index, rule, held = choose(
-        candidates(front, [area_by[i] for i in front]),
-        [promised[i] for i in front],
-        target=wanted,
-        reference=reference,
-        loss=task.options.max_accuracy_loss,
-    )
-    kept = thinned([promised[i] for i in front], task.settings.members, index)
+    wanted, reference, loss = task.settings.target_accuracy, onnx[judge.split], task.options.max_accuracy_loss
+    aim = wanted if wanted is not None else None if reference is None else reference - loss
+    listed = layers_of_front(estimates, steady, MOST_LISTED)
+    # what is not worth a synthesis: circuits far from what was asked for, but for a few
+    listed = [listed[i] for i in nearest(steady[listed].tolist(), aim, SHORTLIST * task.settings.members)]
+    areas = dict(zip(listed, workshop.areas(genomes[listed], task.hooks.on_progress).tolist()))
+    front = [listed[i] for i in pareto([(areas[i], float(steady[i])) for i in listed])]
+    expected = dict(zip(front, expected_accuracies(candidates(front, areas))))
+    index, rule, held = choose(candidates(front, areas), target=wanted, reference=reference, loss=loss)
+    kept = thinned([float(steady[i]) for i in front], task.settings.members, index)
     members = [front[i] for i in kept]
     return _Chosen(
         genomes=genomes[members],
-        areas=np.array([area_by[i] for i in members]),
+        areas=np.array([areas[i] for i in members]),
         estimates=estimates[members],
+        expected=np.array([expected[i] for i in members]),
         index=kept.index(index),
         rule=rule,
         held=held,
-        rank_correlation=rank_correlation(estimates[listed], areas),
+        rank_correlation=rank_correlation(estimates[listed], np.array([areas[i] for i in listed])),
     )
 
 
@@ -342,18 +334,6 @@ def nearest(expected: Sequence[float], aim: float | None, count: int) -> list[in
     others = [i for i in order if i not in chosen]
     spread_over = np.unique(np.linspace(0, len(others) - 1, count - len(chosen)).round().astype(np.int64))
     return sorted(chosen | {others[i] for i in spread_over.tolist()})
-
-
-def shortlist(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
-    """Return at least *count* of the points that few others beat, where there are as many: front after front."""
-    left = list(range(len(costs)))
-    listed: list[int] = []
-    while left and len(listed) < count:
-        front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
-        listed += front
-        taken = set(front)
-        left = [i for i in left if i not in taken]
-    return listed
 
 
 def thinned(gains: Sequence[float], count: int, chosen: int) -> list[int]:
@@ -417,6 +397,7 @@ def _members(
                 index=i,
                 train_accuracy=train,
                 validation_accuracy=validation,
+                expected_accuracy=min(1.0, max(0.0, float(chosen.expected[i]))),
                 test_accuracy=test,
                 area_mm2=cost.area_mm2,
                 estimated_area_mm2=float(chosen.estimates[i]),

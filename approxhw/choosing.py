@@ -1,8 +1,8 @@
-"""The written rule by which one member of a front is chosen: by training rows alone, before any test row is read.
+"""The written rule by which one member of a front is chosen: by validation rows alone, before any test row is read.
 
-Validation rows, which nothing was optimised on, tell the truth about a circuit, but there are few of them. Noisy copies of
-training rows rank circuits far better, but all of them look better than they are. So the noise ranks, and validation
-rows say how much has to be taken off: the mean difference over all candidates, drawn towards what is usual.
+A front stands by rising area and rising accuracy on the rows that were searched on. Validation rows are few, so that the
+accuracy of one member on them is mostly chance; but no member should be worse than a smaller one. So accuracies on
+validation rows are first made to rise with area (isotonic regression), and then part of their standard error is taken off.
 """
 
 from __future__ import annotations
@@ -11,79 +11,65 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the rule may know of a circuit: its area, and accuracies on rows that are no test rows."""
+    """What the rule may know of a circuit: its accuracy on ``rows`` rows that it was not optimised on, and its area."""
 
     accuracy: float
-    """On ``rows`` validation rows."""
     rows: int
     area_mm2: float
-    steady: float
-    """On noisy copies of all training rows."""
-    fitted: float
-    """On noisy copies of the rows that it was optimised on."""
 
-
-USUAL_GAP, GAP_SPREAD = 0.005, 0.015
-"""By how much accuracy on noisy copies is usually too good, and how much that differs from task to task."""
 
 DOUBT = 0.5
-"""How many standard deviations of what is taken off are taken off besides."""
+"""How many standard errors of the validation accuracy are taken off it: what a circuit is expected to hold elsewhere."""
 
-EXPECTED = "accuracy on noisy copies of the training rows, less what validation rows say is too good about it"
+EXPECTED = f"accuracy on validation rows, made to rise with area, less {DOUBT:g} standard errors"
+
+
+def rising(values: Sequence[float]) -> list[float]:
+    """Return the non-decreasing sequence nearest to *values* by least squares: neighbours that fall become their mean."""
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] >= mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    return [mean for mean, size in blocks for _ in range(size)]
 
 
 def expected_accuracies(candidates: Sequence[Candidate]) -> list[float]:
-    """Return the accuracy that each of *candidates* is expected to hold, with some doubt, on rows never seen.
-
-    The gap between noisy and validation accuracy is N(``USUAL_GAP``, ``GAP_SPREAD``²) before anything is known; the mean gap
-    of the candidates, with the standard error of an accuracy on that many validation rows, is what is then seen of it.
-    """
-    if not candidates:
-        return []
-    rows = max(1, candidates[0].rows)
-    p = float(np.mean([c.accuracy for c in candidates]))
-    seen = float(np.mean([c.fitted - c.accuracy for c in candidates]))
-    # rows that are all right, or none at all, are no proof: at least a quarter of a row is in doubt
-    error = math.sqrt(max(p * (1 - p), 1 / (4 * rows)) / rows)
-    known, sure = (1 / error**2 if candidates[0].rows else 0.0), 1 / GAP_SPREAD**2
-    gap = (seen * known + USUAL_GAP * sure) / (known + sure)
-    off = gap + DOUBT / math.sqrt(known + sure)
-    return [c.steady - off for c in candidates]
+    """Return the accuracy that each of *candidates* (by rising area) is expected to hold on rows never seen."""
+    expected = []
+    for p, candidate in zip(rising([c.accuracy for c in candidates]), candidates, strict=True):
+        rows = max(1, candidate.rows)
+        # rows that are all right are no proof: at least a quarter of a row is in doubt
+        expected.append(p - DOUBT * math.sqrt(max(p * (1 - p), 1 / (4 * rows)) / rows))
+    return expected
 
 
 def choose(
-    candidates: Sequence[Candidate],
-    expected: Sequence[float],
-    *,
-    target: float | None,
-    reference: float | None,
-    loss: float,
+    candidates: Sequence[Candidate], *, target: float | None, reference: float | None, loss: float
 ) -> tuple[int, str, bool]:
     """Return which of *candidates* (by rising area) is chosen, by what rule, and whether it holds what was asked for.
 
-    ``expected``: :func:`expected_accuracies`. With *target*: the smallest that is expected to hold this accuracy.
-    Without: the smallest that is expected to lose at most *loss* (absolute) against *reference*, the model's own
-    accuracy. Where none holds that: the one of which most is expected, the smaller of equals.
+    With *target*: the smallest that is expected to hold this accuracy. Without: the smallest whose accuracy, made to rise
+    with area, is at most *loss* (absolute) below *reference*, the model's own on the same rows. Where none holds that:
+    the most accurate, the smaller of equals.
     """
+    smooth = rising([c.accuracy for c in candidates])
     if target is not None:
-        held = [i for i, value in enumerate(expected) if value >= target]
+        held = [i for i, value in enumerate(expected_accuracies(candidates)) if value >= target]
         rule = f"the smallest circuit expected to hold an accuracy of {100 * target:.2f} % ({EXPECTED})"
     elif reference is not None:
-        held = [i for i, value in enumerate(expected) if value >= reference - loss - 1e-12]
-        rule = f"the smallest circuit expected to lose at most {100 * loss:g} % against the model ({EXPECTED})"
+        held = [i for i, value in enumerate(smooth) if value >= reference - loss - 1e-12]
+        rule = f"the smallest circuit that loses at most {100 * loss:g} % against the model on validation rows"
     else:
-        held, rule = (
-            [],
-            f"the circuit of which most is expected ({EXPECTED}): the accuracy of the model itself is not known",
-        )
+        held, rule = [], "the most accurate circuit on validation rows: the accuracy of the model itself is not known"
     if held:
         return held[0], rule, True
-    best = max(range(len(candidates)), key=lambda i: (expected[i], -candidates[i].area_mm2))
+    best = max(range(len(candidates)), key=lambda i: (smooth[i], -candidates[i].area_mm2))
     if target is None and reference is None:
         return best, rule, True
-    return best, f"{rule}; there is none, so it is the one of which most is expected", False
+    return best, f"{rule}; there is none, so it is the most accurate on validation rows", False

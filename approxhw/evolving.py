@@ -14,8 +14,9 @@ import numpy as np
 
 from .cost import AreaModel, default_model, measured_model
 from .datafiles import read_npz
-from .errors import CheckpointError, InvalidDataError, OptionError, Problem, WorkersError
+from .errors import CheckpointError, InvalidDataError, OptionError, Problem
 from .folders import write_beside
+from .front import pareto
 from .seeds import STARTS, make_starts
 
 if TYPE_CHECKING:
@@ -153,12 +154,11 @@ def optimise(
         resume=resume,
         stop=hooks.stop,
     )
-    genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes]))
     since = time.perf_counter()
+    # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
+    genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
     if not evolution.interrupted:
         genomes = distinct(problem.space, np.concatenate([genomes, refined(problem, genomes, executor, hooks)]))
-    # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
-    genomes = distinct(problem.space, np.concatenate([genomes, starts]))
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,
@@ -191,28 +191,49 @@ class _Refinement:
         return refine(self.space, genome, self.rows, self.area).genome
 
 
-REFINED = 32
-"""Members of the front that are refined, evenly spread."""
+REFINED, REFINED_ROWS = 64, 8000
+"""Genomes that are refined, and the rows (noisy copies with them) on which nothing may get worse."""
+
+COPIES, NOISE = 2, 0.2
+"""Noisy copies of each of these rows, and the probability that one of their codes is off by one."""
 
 
 def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks) -> np.ndarray:
-    """Return some of *genomes* (P × G) with everything dropped that costs no row of those searched on."""
-    from .kernels.masked_network import prepare
+    """Return the best of *genomes* (P × G) by area and noisy rows, with everything dropped that costs none of these rows."""
+    from .kernels.masked_network import count_errors, prepare
+    from .passes.genetic.annealing import noisy
 
-    todo = spread(genomes, REFINED)
-    rows = prepare(problem.codes, problem.labels)
-    executor.start(_Refinement(problem.space, rows, problem.area))
+    space = problem.space
+    rng = np.random.default_rng(len(problem.labels))
+    count = min(len(problem.labels), REFINED_ROWS // (1 + COPIES))
+    chosen = np.sort(rng.choice(len(problem.labels), count, replace=False))
+    highest = (1 << space.layers[0].input_bits) - 1
+    codes, labels = noisy(
+        problem.codes[chosen], problem.labels[chosen], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
+    )
+    errors = count_errors(space.layout, space.head, genomes, codes, labels)
+    best = layers_of_front(np.asarray(problem.area(genomes)), -np.asarray(errors, dtype=np.float64), REFINED)
+    todo = genomes[best[:REFINED]]
+    executor.start(_Refinement(space, prepare(codes, labels), problem.area))
     done: list[np.ndarray] = []
     step = 8  # a batch, so that there is something to show in between
     for start in range(0, len(todo), step):
         if hooks.on_progress:
             hooks.on_progress("refine", start, len(todo))
-        try:
-            done += executor.map(list(todo[start : start + step]))
-        except WorkersError as error:
-            kept = "the checkpoint holds the last generation: the same command with --resume goes on from there"
-            raise WorkersError(error.what, f"{error.remedy}; {kept}") from error
-    return np.array(done, dtype=np.int32).reshape(len(done), problem.space.genes)
+        done += executor.map(list(todo[start : start + step]))
+    return np.array(done, dtype=np.int32).reshape(len(done), space.genes)
+
+
+def layers_of_front(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
+    """Return at least *count* of the points that few others beat, where there are as many: front after front."""
+    left = list(range(len(costs)))
+    listed: list[int] = []
+    while left and len(listed) < count:
+        front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
+        listed += front
+        taken = set(front)
+        left = [i for i in left if i not in taken]
+    return listed
 
 
 def spread(genomes: np.ndarray, count: int) -> np.ndarray:

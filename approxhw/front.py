@@ -62,13 +62,16 @@ class Member:
     design: str
     """Its design folder, relative to the front's."""
     chosen: bool = False
+    expected_accuracy: float | None = None
+    """What it is expected to hold on rows never seen, by training rows alone (``choosing.py``)."""
     simulated: Mapping[str, int] = field(default_factory=dict)
     """Simulator → vectors on which hardware and Graph were equal."""
 
     @property
     def accuracy(self) -> float:
-        """What picks go by: accuracy on validation rows, on training rows where there are none."""
-        return self.train_accuracy if self.validation_accuracy is None else self.validation_accuracy
+        """What picks go by: the expected accuracy, else that on validation rows, else that on training rows."""
+        known = (self.expected_accuracy, self.validation_accuracy, self.train_accuracy)
+        return next(value for value in known if value is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,8 @@ class Front:
     def within(self, loss: str | float) -> Member:
         """Return the smallest member that loses at most *loss* (``"5%"`` or 0.05, absolute) against the ONNX model.
 
-        Both accuracies are those on validation rows. Raises :class:`OptionError` where no member holds that.
+        The member's is the expected one, the model's that on validation rows. Raises :class:`OptionError` where no
+        member holds that.
         """
         share = share_of(loss, "within")
         split = "train" if self.members[0].validation_accuracy is None else "validation"

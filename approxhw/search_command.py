@@ -35,9 +35,7 @@ OPTIONS = (
     ),
     click.option("--scheduler", help="Dask scheduler, tcp://HOST:PORT, whose workers search instead."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the front folder."),
-    click.option(
-        "--validation-share", default="15%", show_default=True, help="Training rows that help to pick the winners."
-    ),
+    click.option("--validation-share", default="20%", show_default=True, help="Training rows that pick the winners."),
     click.option("--starts", type=int, default=12, show_default=True, help="Annealed starts; 0: none."),
     click.option("--moves", type=int, default=40_000, show_default=True, help="Moves a start tries at each price."),
     click.option("--synthesise-every", type=int, default=100, show_default=True, help="Generations between; 0: never."),

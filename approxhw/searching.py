@@ -32,7 +32,7 @@ def search(
     passes: Sequence[Pass] | None = None,
     max_accuracy_loss: str | float = 0.05,
     target_accuracy: str | float | None = None,
-    validation_share: str | float = 0.15,
+    validation_share: str | float = 0.2,
     jobs: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,

@@ -5,69 +5,79 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from approxhw.assembling import rank_correlation, shortlist, thinned
-from approxhw.choosing import DOUBT, GAP_SPREAD, USUAL_GAP, Candidate, choose, expected_accuracies
+from approxhw.assembling import nearest, rank_correlation, thinned
+from approxhw.choosing import DOUBT, Candidate, choose, expected_accuracies, rising
+from approxhw.evolving import layers_of_front
 
-def circuit(steady, accuracy=None, rows=400, area=1.0, fitted=None):
-    accuracy = steady if accuracy is None else accuracy
-    return Candidate(accuracy, rows, area, steady, steady if fitted is None else fitted)
-
-
-FRONT = [circuit(0.80, area=1.0), circuit(0.85, area=2.0), circuit(0.90, area=4.0), circuit(0.91, area=9.0)]
-EXPECTED = expected_accuracies(FRONT)
+FRONT = [Candidate(0.80, 400, 1.0), Candidate(0.85, 400, 2.0), Candidate(0.90, 400, 4.0), Candidate(0.91, 400, 9.0)]
 
 
 def test_a_target_takes_the_smallest_that_is_expected_to_hold_it():
-    assert choose(FRONT, EXPECTED, target=EXPECTED[2], reference=None, loss=0.0)[0] == 2
-    index, rule, held = choose(FRONT, EXPECTED, target=0.9, reference=0.99, loss=0.0)
+    error = (0.9 * 0.1 / 400) ** 0.5
+    assert expected_accuracies(FRONT)[2] == pytest.approx(0.9 - DOUBT * error)
+    assert choose(FRONT, target=0.9 - DOUBT * error - 1e-12, reference=None, loss=0.0)[0] == 2
+    index, rule, held = choose(FRONT, target=0.9, reference=0.99, loss=0.0)
     assert (index, held) == (3, True), "0.90 itself is in doubt"
     assert "expected to hold an accuracy of 90.00 %" in rule
 
 
-def test_what_validation_rows_say_is_taken_off_all_alike():
-    honest = expected_accuracies([circuit(0.9, rows=10_000), circuit(0.8, rows=10_000)])
-    flattered = expected_accuracies([circuit(0.9, 0.85, 10_000), circuit(0.8, 0.75, 10_000)])
-    assert honest[0] - flattered[0] == pytest.approx(honest[1] - flattered[1])
-    assert honest[0] - flattered[0] == pytest.approx(0.05, rel=0.1), "many rows are believed"
-    few = expected_accuracies([circuit(0.9, 0.85, 50), circuit(0.8, 0.75, 50)])
-    assert honest[0] > few[0] > flattered[0], "a few rows say less"
-    none = expected_accuracies([circuit(0.9, 0.5, 0)])[0]
-    assert none == pytest.approx(0.9 - USUAL_GAP - DOUBT * GAP_SPREAD), "no rows say nothing"
-
-
-def test_expected_accuracy_is_the_posterior_mean_less_doubt():
-    error = (0.9 * 0.1 / 400) ** 0.5
-    known, sure = 1 / error**2, 1 / GAP_SPREAD**2
-    gap = (0.02 * known + USUAL_GAP * sure) / (known + sure)
-    found = expected_accuracies([circuit(0.93, 0.9, 400, fitted=0.92)])
-    assert found == [pytest.approx(0.93 - gap - DOUBT / (known + sure) ** 0.5)]
+def test_fewer_rows_are_more_doubt():
+    few, many = (expected_accuracies([Candidate(0.9, rows, 1.0)])[0] for rows in (50, 500))
+    assert few < many < 0.9
+    assert expected_accuracies([Candidate(1.0, 10, 1.0)])[0] < 1, "ten rows out of ten are no proof"
     assert expected_accuracies([]) == []
-    assert expected_accuracies([circuit(1.0, rows=10)])[0] < 1, "ten rows out of ten are no proof"
+
+
+def test_luck_of_a_small_member_is_evened_out_by_larger_ones():
+    lucky = [Candidate(a, 100, area) for a, area in ((0.92, 1.0), (0.86, 2.0), (0.87, 3.0), (0.95, 4.0))]
+    assert rising([c.accuracy for c in lucky]) == pytest.approx([0.88333333, 0.88333333, 0.88333333, 0.95])
+    assert choose(lucky, target=0.9, reference=None, loss=0.0)[0] == 3
+    assert rising([1, 2, 2, 3]) == [1, 2, 2, 3]
+    assert rising([3, 2, 1]) == [2, 2, 2]
+    assert rising([]) == []
+
+
+def test_rising_is_the_nearest_rising_sequence():
+    from sklearn.isotonic import isotonic_regression
+
+    rng = np.random.default_rng(2)
+    for count in range(1, 40):
+        values = rng.random(count)
+        assert rising(values.tolist()) == pytest.approx(isotonic_regression(values).tolist())
 
 
 def test_without_a_target_the_loss_against_the_model_decides():
-    assert choose(FRONT, EXPECTED, target=None, reference=0.94, loss=0.06)[0] == 2
-    assert choose(FRONT, EXPECTED, target=None, reference=0.94, loss=0.2)[0] == 0
+    assert choose(FRONT, target=None, reference=0.95, loss=0.05)[0] == 2
+    assert choose(FRONT, target=None, reference=0.95, loss=0.2)[0] == 0
 
 
-def test_where_nothing_holds_it_the_most_promising_is_taken_and_told():
-    index, rule, held = choose(FRONT, EXPECTED, target=0.99, reference=0.95, loss=0.05)
+def test_where_nothing_holds_it_the_most_accurate_is_taken_and_told():
+    index, rule, held = choose(FRONT, target=0.99, reference=0.95, loss=0.05)
     assert (index, held) == (3, False)
-    assert rule.endswith("; there is none, so it is the one of which most is expected")
-    equal = [circuit(0.9, area=1.0), circuit(0.9, area=2.0)]
-    assert choose(equal, expected_accuracies(equal), target=0.99, reference=None, loss=0.0)[0] == 0
-    assert choose(FRONT, EXPECTED, target=None, reference=None, loss=0.05)[:3:2] == (3, True)
+    assert rule.endswith("; there is none, so it is the most accurate on validation rows")
+    equal = [Candidate(0.9, 400, 1.0), Candidate(0.9, 400, 2.0)]
+    assert choose(equal, target=0.99, reference=None, loss=0.0)[0] == 0
+    assert choose(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (3, True)
 
 
 def test_the_rule_cannot_see_test_rows():
-    assert set(Candidate.__dataclass_fields__) == {"accuracy", "rows", "area_mm2", "steady", "fitted"}
+    assert set(Candidate.__dataclass_fields__) == {"accuracy", "rows", "area_mm2"}
 
 
 def test_a_short_list_holds_front_after_front():
     costs, gains = np.array([1.0, 2.0, 3.0, 1.5, 2.5, 9.0]), np.array([0.5, 0.7, 0.9, 0.4, 0.6, 0.1])
-    assert shortlist(costs, gains, 3) == [0, 1, 2]
-    assert shortlist(costs, gains, 4) == [0, 1, 2, 3, 4]
-    assert sorted(shortlist(costs, gains, 99)) == list(range(6))
+    assert layers_of_front(costs, gains, 3) == [0, 1, 2]
+    assert layers_of_front(costs, gains, 4) == [0, 1, 2, 3, 4]
+    assert sorted(layers_of_front(costs, gains, 99)) == list(range(6))
+
+
+def test_those_near_the_aim_are_taken_first():
+    expected = [0.1 * k for k in range(10)]
+    assert nearest(expected, 0.5, 20) == list(range(10))
+    assert nearest(expected, 0.5, 4) == [0, 4, 5, 9]
+    assert {7, 8} <= set(nearest(expected, 0.75, 4))
+    assert nearest(expected, None, 3) == [0, 4, 9]
+    assert len(nearest(expected, 0.3, 7)) == 7
 
 
 def test_thinning_keeps_the_chosen_both_ends_and_the_big_steps():

@@ -199,7 +199,8 @@ def main() -> None:
         "other; two more lines show what somebody makes of it who works around that, and around its `clone`.\n",
         table(("generation", "ms", "times ours"), rows),
         f"To reach: 35 times DEAP and NumPy: {met(plain >= 35)} ({plain:.1f}); 2.5 times DEAP with our evaluator:"
-        f" {met(fast >= 2.5)} ({fast:.2f}, all at once {best:.2f}); all that is not fitness under a third: {met(share < 1 / 3)} ({share:.1%}).\n",
+        f" {met(fast >= 2.5)} ({fast:.2f}, all at once {best:.2f}); all that is not fitness under a third:"
+        f" {met(share < 1 / 3)} ({share:.1%}).\n",
         "Our operators alone, on one population:\n",
         table(("operator", "ms"), operators_alone(problem, start)),
     ]

@@ -75,9 +75,15 @@ class AreaModel:
     coefficients: tuple[float, ...]
     library: str
 
-    def area_mm2(self, layout: np.ndarray, head: np.ndarray, genomes: np.ndarray) -> np.ndarray:
-        """Return the estimated area in mm² of each of *genomes* (P × G): float64, P."""
-        return features(layout, head, genomes) @ np.array(self.coefficients)
+    def area_mm2(self, layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, sound: bool = False) -> np.ndarray:
+        """Return the estimated area in mm² of each of *genomes* (P × G): float64, P.
+
+        *sound*: bits are taken as equal only where they are, not where a sample of inputs says so. Whatever searches
+        with the estimate wants that: it would find the circuits that the sample misjudges.
+        """
+        from .kernels import adders
+
+        return features(layout, head, genomes, (adders.MOST, 0) if sound else None) @ np.array(self.coefficients)
 
 
 def features(

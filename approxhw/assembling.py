@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from .passes.genetic.space import Space
 
 SIMULATORS = ("icarus", "verilator")
-SHORTLIST = 2
-"""Times as many circuits are synthesised as the front may have members."""
-
 MOST_LISTED = 150
 """About as many circuits as may come into question for that."""
 
@@ -62,6 +59,7 @@ class Settings:
         default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
     )
     members: int = field(default=16, metadata={"help": "members of the front at most"})
+    synthesised: int = field(default=32, metadata={"help": "circuits synthesised in the end, to choose members from"})
     seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
     simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
@@ -105,7 +103,7 @@ class Task:
         """Return everything that decides what the front is, as plain types."""
         options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
-        names = ("target_accuracy", "validation_share", "synthesise_every", "members")
+        names = ("target_accuracy", "validation_share", "synthesise_every", "members", "synthesised")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
@@ -305,7 +303,7 @@ def _choose(
     aim = wanted if wanted is not None else None if reference is None else reference - loss
     listed = layers_of_front(estimates, steady, MOST_LISTED)
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
-    listed = [listed[i] for i in nearest(steady[listed].tolist(), aim, SHORTLIST * task.settings.members)]
+    listed = [listed[i] for i in nearest(steady[listed].tolist(), aim, task.settings.synthesised)]
     areas = dict(zip(listed, workshop.areas(genomes[listed], task.hooks.on_progress).tolist()))
     front = [listed[i] for i in pareto([(areas[i], float(steady[i])) for i in listed])]
     expected = dict(zip(front, expected_accuracies(candidates(front, areas))))

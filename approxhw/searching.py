@@ -38,6 +38,7 @@ def search(
     resume: bool = False,
     synthesise_every: int = 100,
     members: int = 16,
+    synthesised: int = 32,
     seeding: Seeding | None = None,
     simulate: Sequence[str] = SIMULATORS,
     require_tools: bool = False,
@@ -53,10 +54,10 @@ def search(
     default) give the masked network that is searched. ``options``: fields of
     :class:`approxhw.passes.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
-    to hold it is marked as chosen. ``validation_share``: of the training rows, helps to pick the winners. ``seeding``:
-    how starts are made. ``jobs``, ``scheduler``: who works; the front does not depend on it. ``resume``: go on from the
-    checkpoint in *output*. Raises errors of :mod:`approxhw.errors`; a front that was there is replaced only when the
-    new one is whole.
+    to hold it is marked as chosen. ``validation_share``: of the training rows, picks the winners. ``seeding``: how starts
+    are made. ``synthesised``: circuits of which the front, of at most ``members``, is chosen. ``jobs``, ``scheduler``:
+    who works; the front does not depend on it. ``resume``: go on from the checkpoint in *output*. Raises errors of
+    :mod:`approxhw.errors`; a front that was there is replaced only when the new one is whole.
     """
     shares = {"max_accuracy_loss": max_accuracy_loss, "target_accuracy": target_accuracy}
     shares["validation_share"] = validation_share
@@ -66,6 +67,7 @@ def search(
         resume=resume,
         synthesise_every=synthesise_every,
         members=members,
+        synthesised=synthesised,
         seeding=seeding,
         simulate=tuple(simulate),
         require_tools=require_tools,
@@ -121,7 +123,7 @@ def _asked(options: Mapping[str, Any], shares: Mapping[str, Any], settings: Sett
 
 def _setting_problems(settings: Settings, validation_share: float) -> list[Problem]:
     found = []
-    for name, least in (("jobs", 1), ("synthesise_every", 0), ("members", 1)):
+    for name, least in (("jobs", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
         value = getattr(settings, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))

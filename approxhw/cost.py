@@ -86,13 +86,11 @@ class AreaModel:
         return features(layout, head, genomes, (adders.MOST, 0) if sound else None) @ np.array(self.coefficients)
 
 
-def features(
-    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, patterns: tuple[int, int] | None = None
-) -> np.ndarray:
+def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_name: bool = False) -> np.ndarray:
     """Return how many cells of each of :data:`FEATURES` the circuit of every genome has: float64, P × F.
 
     ``layout`` (L × 9), ``head`` (3) and ``genomes`` (int32, P × G) as ``passes/genetic/space.py`` lays them out.
-    ``patterns``: words of 64 patterns that bits are compared on, of all and of a sample, as ``kernels/adders.py`` says.
+    ``by_name``: count what the builder makes, constants folded; by default, small parts are also taken apart as synthesis does.
     """
     from .kernels import adders
 
@@ -100,7 +98,7 @@ def features(
     layout, head = np.array(layout, dtype=np.int64), np.array(head, dtype=np.int64)
     genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
     rows = np.zeros((len(genomes), adders.FEATURES))
-    adders.count(layout, head, genomes, *adders.scratch(layout, head, *(patterns or ())), rows)
+    adders.count(layout, head, genomes, *adders.scratch(layout, head, 0 if by_name else adders.MOST), rows)
     return rows
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .gates import GATE, NET, WORDS, both, choose, either, find, half, row
+from .gates import FIRST, GATE, NET, WORDS, both, choose, either, find, half, lowest, row
 
 _LOW = np.array(
     [
@@ -57,13 +57,13 @@ def _ones(net, at):  # type: ignore[no-untyped-def]
     return weight
 
 
-@numba.njit(f"UniTuple(i8, 3)({NET}, CPointer(i8), i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def take_apart(net, free, sources, first, count, at, spare, budget):  # type: ignore[no-untyped-def]
+@numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8, i8)", cache=True, nogil=True)
+def take_apart(net, free, inputs, at, spare, budget):  # type: ignore[no-untyped-def]
     """Build the function whose truth table stands at *at*; return its literal, the next free variable, and what is left.
 
-    ``sources``: from *first* on, the *count* variables of the inputs, in the order of the table. ``spare``: variable
-    from which on rows are free for more tables, two a level. ``budget``: most functions to look at; below 0 where that was
-    not enough.
+    *inputs*: bit set of the inputs that it may depend on; input k is the variable ``FIRST + k``, and bit k of the table's
+    index. ``spare``: variable from which on rows are free for more tables, two a level. ``budget``: most functions to look
+    at; below 0 where that was not enough.
     """
     literal = find(net, at)
     if literal >= 0:
@@ -74,7 +74,10 @@ def take_apart(net, free, sources, first, count, at, spare, budget):  # type: ig
     words = net[WORDS]
     low, high = row(net, spare), row(net, spare + 1)
     best, most, how = -1, -1, 0
-    for k in range(count):
+    left = inputs
+    while left:
+        k = lowest(left)
+        left &= left - 1
         _cofactors(net, at, k, low, high)
         differ, zero_low, one_low, zero_high, one_high, opposite, rises, falls = 0, 0, 0, 0, 0, 0, 0, 0
         for word in range(words):
@@ -88,6 +91,7 @@ def take_apart(net, free, sources, first, count, at, spare, budget):  # type: ig
             rises |= a & ~b
             falls |= b & ~a
         if differ == 0:
+            inputs ^= 1 << k
             continue
         if zero_low == 0 or one_low == 0 or zero_high == 0 or one_high == 0 or opposite == 0:
             best, how = (
@@ -100,16 +104,17 @@ def take_apart(net, free, sources, first, count, at, spare, budget):  # type: ig
         weight = _ones(net, low)
         if weight > most:
             best, most, how = k, weight, 6 if rises == 0 else 7 if falls == 0 else 8
-    x = 2 * sources[first + best]
+    x = 2 * (FIRST + best)
+    inputs ^= 1 << best
     _cofactors(net, at, best, low, high)
     if how == 1 or how == 2:
-        g, free, budget = take_apart(net, free, sources, first, count, high, spare + 2, budget)
+        g, free, budget = take_apart(net, free, inputs, high, spare + 2, budget)
         if how == 1:
             literal, free = both(net, free, GATE, x, g)
         else:
             literal, free = either(net, free, GATE, x ^ 1, g)
         return literal, free, budget
-    g, free, budget = take_apart(net, free, sources, first, count, low, spare + 2, budget)
+    g, free, budget = take_apart(net, free, inputs, low, spare + 2, budget)
     if how == 3:
         literal, free = both(net, free, GATE, x ^ 1, g)
     elif how == 4:
@@ -117,7 +122,7 @@ def take_apart(net, free, sources, first, count, at, spare, budget):  # type: ig
     elif how == 5:
         literal, _, free = half(net, free, x, g)
     else:
-        h, free, budget = take_apart(net, free, sources, first, count, high, spare + 2, budget)
+        h, free, budget = take_apart(net, free, inputs, high, spare + 2, budget)
         if how == 6:
             part, free = both(net, free, GATE, x, h)
             literal, free = either(net, free, GATE, part, g)

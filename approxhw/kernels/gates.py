@@ -24,6 +24,9 @@ WORDS, MASK_OF_TABLE, GENOME, KEPT, TABLE, ROWS, STRIDE, SPARE, MOST_WORDS, HEAD
 where the table and the rows of variables start, length of such a row: the words, and for the first variable of a cell
 its kind and three inputs; the first variable of those whose rows are spare; most words."""
 
+FIRST = 2
+"""The variable of the first input of a circuit."""
+
 NET = "CPointer(i8), i8"
 """Types of the first arguments: ``net`` and the next free variable. A pointer, because arrays are counted, which costs half
 the time here: whoever calls keeps them alive, and large enough."""

@@ -74,7 +74,7 @@ def anneal(
     rng, draws = np.random.default_rng(seed), np.array([seed], dtype=np.uint64)
     model_parts = (
         np.array(model.coefficients),
-        adders.scratch(space.layout, space.head, sample=0),  # sound: bits are equal where all patterns say so
+        adders.scratch(space.layout, space.head),
     )
     counts = np.zeros((1, len(model.coefficients)))
     genomes, results = np.zeros((levels, space.genes), np.int32), np.zeros((levels, 3))

@@ -40,6 +40,16 @@ class SearchView:
             f"{about['genes']} genes; accuracy of the model: {known}"
         )
 
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Show that *done* of *total* of *step* is done: a bar, or a line now and then where there is no terminal."""
+        if self.live is not None:
+            return
+        if self.terminal.err.is_terminal:
+            self.terminal.progress(step, done, total)
+        elif time.monotonic() - self.told >= QUIET_SECONDS:
+            self.told = time.monotonic()
+            self.terminal.err.print(escape(f"{step}: {done} of {total}"), soft_wrap=True)
+
     def generation(self, record: Any) -> None:
         """Show a generation (``GenerationRecord``)."""
         now = time.monotonic()

@@ -82,7 +82,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     hooks = Hooks(
         on_start=lambda about: (stop.enter(), view.start(about))[-1],
         on_generation=view.generation,
-        on_progress=lambda step, done, total: None if view.live else terminal.progress(step, done, total),
+        on_progress=view.progress,
         stop=stop,
     )
     names = ("population", "generations", "seed", "islands", "max_accuracy_loss", "target_accuracy", "validation_share")

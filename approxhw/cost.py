@@ -75,15 +75,13 @@ class AreaModel:
     coefficients: tuple[float, ...]
     library: str
 
-    def area_mm2(self, layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, sound: bool = False) -> np.ndarray:
+    def area_mm2(self, layout: np.ndarray, head: np.ndarray, genomes: np.ndarray) -> np.ndarray:
         """Return the estimated area in mm² of each of *genomes* (P × G): float64, P.
 
-        *sound*: bits are taken as equal only where they are, not where a sample of inputs says so. Whatever searches
-        with the estimate wants that: it would find the circuits that the sample misjudges.
+        Bits are taken as equal only where they are, never where a sample of inputs says so: a search would find the
+        circuits that the sample misjudges.
         """
-        from .kernels import adders
-
-        return features(layout, head, genomes, (adders.MOST, 0) if sound else None) @ np.array(self.coefficients)
+        return features(layout, head, genomes) @ np.array(self.coefficients)
 
 
 def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_name: bool = False) -> np.ndarray:

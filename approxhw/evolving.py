@@ -99,7 +99,7 @@ def seeder_of(
 
 def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray]:
     """Return what estimates genomes (int32, P × G) of *space* in mm² (float64, P), fit to be sent to workers."""
-    return functools.partial(model.area_mm2, space.layout, space.head, sound=True)
+    return functools.partial(model.area_mm2, space.layout, space.head)
 
 
 def optimise(

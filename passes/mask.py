@@ -71,7 +71,7 @@ class Mask:
 def estimator(space: Space) -> Area:
     """Return the function that estimates the area of genomes of *space*, in mm² of the printed library."""
     model = default_model("egfet")
-    return lambda genomes: model.area_mm2(space.layout, space.head, genomes, sound=True)
+    return lambda genomes: model.area_mm2(space.layout, space.head, genomes)
 
 
 def mask_bits(space: Space, genome: np.ndarray) -> int:

@@ -24,10 +24,10 @@ _WIDE = 4000
 _WORK = 150_000_000
 """Weights × rows × epochs of one start where no number of epochs is given: about half a second."""
 
-_STEPS = 10_000
+_STEPS = 20_000
 """Most steps of one start where no number of epochs is given: few rows are looked at the more often."""
 
-_FEWEST_EPOCHS = 20
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class PowerOfTwo:
     batch: int = field(default=64, metadata={"help": "rows a step, 1 to 4096"})
     rate: float = field(default=0.02, metadata={"help": "first step of a weight, as a share of the greatest weight"})
     l1: float = field(default=0.001, metadata={"help": "pull of every weight towards 0"})
-    jitter: float = field(default=0.1, metadata={"help": "probability that an input code is off by one in training"})
+    jitter: float = field(default=0.2, metadata={"help": "probability that an input code is off by one in training"})
+    settle: bool = field(
+        default=True, metadata={"help": "weights settle on powers of two one by one; false: all are rounded throughout"}
+    )
     starts: int = field(default=3, metadata={"help": "trainings of which the best is taken, 1 to 1000"})
     start: str = field(default="model", metadata={"help": "model (its weights) or scratch (random ones)"})
     one_logit: bool = field(default=True, metadata={"help": "two classes become the sign of one sum"})
@@ -152,8 +155,11 @@ class PowerOfTwo:
     def _settings(self, space: Space, rows: int) -> Settings:
         weights = sum(layer.inputs * layer.outputs for layer in space.layers)
         most = min(_WORK // (weights * rows), _STEPS // -(-rows // self.batch))
-        epochs = max(most, _FEWEST_EPOCHS) if self.epochs is None else self.epochs
-        return Settings(epochs=epochs, batch=self.batch, rate=self.rate, l1=self.l1, jitter=self.jitter, seed=self.seed)
+        epochs = min(max(most, _FEWEST_EPOCHS), _MOST_EPOCHS) if self.epochs is None else self.epochs
+        chosen = Settings(
+            epochs=epochs, batch=self.batch, rate=self.rate, l1=self.l1, jitter=self.jitter, seed=self.seed
+        )
+        return chosen if self.settle else replace(chosen, settle=(0.0, 0.0))
 
     def _hidden(self, chain: Chain) -> list[int]:
         """Return the number of neurons that each hidden layer is to have."""

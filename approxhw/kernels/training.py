@@ -14,6 +14,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from .portable import LN2, below, exponential, exponentials, natural_log, random_bits
+
 EPOCHS, BATCH, KEEP_LOSS, MOVE_SHIFTS, SEED = range(5)
 """Places in the array of whole settings (int64): ``KEEP_LOSS`` 1: the least loss is kept, 0: the fewest errors;
 ``MOVE_SHIFTS``: epochs after which shifts may move."""
@@ -21,75 +23,8 @@ EPOCHS, BATCH, KEEP_LOSS, MOVE_SHIFTS, SEED = range(5)
 RATE, LAST_RATE, L1, JITTER, LEAK, TEMPERATURE_RATE, SETTLE_FROM, SETTLE_TO = range(8)
 """Places in the array of real settings (float64). ``SETTLE_TO`` 0: weights are rounded from the first step on, and all move."""
 
-_MAGIC = 6755399441055744.0  # 1.5 · 2^52: adding it leaves the nearest integer in the low bits
-_LOG2E = 1.4426950408889634
-_LN2 = 0.6931471805599453
 _LANES = 8
 _BLOCK = 256
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _exponentials(x, bits, result):  # type: ignore[no-untyped-def]
-    """Fill *result* with e^x for every *x* (−700…0, clipped); *bits*: scratch, float64."""
-    words = bits.view(np.int64)
-    for r in range(x.size):
-        y = max(x[r], -700.0) * _LOG2E
-        bits[r] = y + _MAGIC
-        f = (y - (bits[r] - _MAGIC)) * _LN2
-        p = 1.0 + f * (1.0 / 9.0) * (1.0 + f * 0.1)
-        p = 1.0 + f * 0.125 * p
-        p = 1.0 + f * (1.0 / 7.0) * p
-        p = 1.0 + f * (1.0 / 6.0) * p
-        p = 1.0 + f * 0.2 * p
-        p = 1.0 + f * 0.25 * p
-        p = 1.0 + f * (1.0 / 3.0) * p
-        p = 1.0 + f * 0.5 * p
-        result[r] = 1.0 + f * p
-    for r in range(x.size):
-        words[r] = (words[r] + 1023) << 52  # the integer is the exponent of a power of two
-    for r in range(x.size):
-        result[r] *= bits[r]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _exponential(x):  # type: ignore[no-untyped-def]
-    """Return e^x for −700 < x < 700."""
-    one, bits = np.zeros(1), np.zeros(1)
-    one[0] = -abs(x)
-    _exponentials(one, bits, one)
-    return one[0] if x < 0.0 else 1.0 / one[0]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _logarithm(x):  # type: ignore[no-untyped-def]
-    """Return ln x for x ≥ 1."""
-    whole = 0
-    while x >= 2.0:
-        x *= 0.5
-        whole += 1
-    z = (x - 1.0) / (x + 1.0)
-    square = z * z
-    total, k = 0.0, 27
-    while k > 0:
-        total = total * square + 1.0 / k
-        k -= 2
-    return whole * _LN2 + 2.0 * z * total
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _random(state):  # type: ignore[no-untyped-def]
-    """Return 64 random bits (SplitMix64); *state*: uint64, one element."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _below(state, count):  # type: ignore[no-untyped-def]
-    """Return a random integer in 0…count − 1 (count < 2^32; the bias of 2^-32 is of no matter here)."""
-    return np.int64(((_random(state) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -199,7 +134,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
         logit, share = sums[0], shares[0]
         for r in range(lanes):
             share[r] = -abs(temperature * (logit[r] - 0.5))
-        _exponentials(share, bits, share)
+        exponentials(share, bits, share)
         for r in range(lanes):
             largest[r] = 1.0 + share[r]
             share[r] = (1.0 if logit[r] > 0.0 else share[r]) / largest[r]
@@ -214,7 +149,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
         logit, share = sums[o], shares[o]
         for r in range(lanes):
             share[r] = temperature * (logit[r] - largest[r])
-        _exponentials(share, bits, share)
+        exponentials(share, bits, share)
     for r in range(lanes):
         largest[r] = shares[0, r]
     for o in range(1, outputs):
@@ -321,7 +256,7 @@ def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weig
                 right = best == label
                 distance = temperature * (sums[layers - 1, best, r] - sums[layers - 1, label, r])
             errors += 0.0 if right else weight
-            loss += weight * (distance + _logarithm(largest[r]))
+            loss += weight * (distance + natural_log(largest[r]))
         for layer in range(layers - 1):
             end = _power(shifts[layer] + layout[layer, 8])
             for o in range(layout[layer, 1]):
@@ -352,7 +287,7 @@ def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type
             for o in range(layout[after, 1]):
                 latent[layout[after, 6] + o] *= scale
             if after == layout.shape[0] - 1:
-                logarithm += change * _LN2
+                logarithm += change * LN2
             elif shifts[after] >= change:
                 shifts[after] -= change
                 break
@@ -368,7 +303,7 @@ def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-un
             whole[i, r] = codes[i, rows[r]]
         if threshold:
             for r in range(rows.size):
-                drawn = _random(state)
+                drawn = random_bits(state)
                 if (drawn >> np.uint64(32)) < threshold:
                     moved = whole[i, r] + (1 if drawn & np.uint64(1) else -1)
                     whole[i, r] = min(max(moved, 0), top)
@@ -480,7 +415,7 @@ def train(  # type: ignore[no-untyped-def]
     for epoch in range(counts[EPOCHS] + 1):
         quantise(layout, lower, upper, masks, latent, rounded, real)
         errors, loss = evaluate(
-            layout, kind, masks, real, shifts, _exponential(logarithm), codes, labels, keep_weights, reach
+            layout, kind, masks, real, shifts, exponential(logarithm), codes, labels, keep_weights, reach
         )
         key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)
         if key < best_key or (key == best_key and loss < best_loss):
@@ -496,7 +431,7 @@ def train(  # type: ignore[no-untyped-def]
             share = (done - numbers[SETTLE_FROM]) / (numbers[SETTLE_TO] - numbers[SETTLE_FROM])
             _settle(layout, upper, masks, min(share, 1.0), latent, real, settled)
         for r in range(used.size - 1, 0, -1):
-            other = _below(state, r + 1)
+            other = below(state, r + 1)
             used[r], used[other] = used[other], used[r]
         for step in range(steps):
             rows = used[step * counts[BATCH] : (step + 1) * counts[BATCH]]
@@ -506,7 +441,7 @@ def train(  # type: ignore[no-untyped-def]
             _gather(codes, rows, numbers[JITTER], top, state, whole[0], acts[0])
             quantise(layout, lower, upper, masks, latent, settled, real)
             _forward(layout, masks, real, shifts, whole, acts, sums)
-            temperature, logits, last = _exponential(logarithm), sums[layers - 1, :outputs], slopes[layers - 1]
+            temperature, logits, last = exponential(logarithm), sums[layers - 1, :outputs], slopes[layers - 1]
             _probabilities(kind, outputs, temperature, logits, last, bits, largest)
             warmth = _slopes_of_loss(wanted, counted, rows, temperature, logits, last)
             _backward(layout, masks, real, shifts, numbers[LEAK], whole, acts, sums, slopes, gradient, scratch)

@@ -133,17 +133,25 @@ class _Judge:
         return 1 - np.asarray(errors) / rows
 
     def steady(self, genomes: np.ndarray) -> np.ndarray:
-        """Return the accuracy of each of *genomes* (P × G) on noisy copies of the rows searched on: float64, P."""
+        """Return how good each of *genomes* (P × G) looks: float64, P.
+
+        The mean of its accuracies on noisy copies of the rows searched on and of the validation rows: the first are many, the
+        second were not learnt by heart.
+        """
         from .kernels.masked_network import count_errors
         from .passes.genetic.annealing import noisy
 
         space = self.space
         highest = (1 << space.layers[0].input_bits) - 1
-        codes, labels = noisy(
-            self.codes["train"], self.labels["train"], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
-        )
-        errors = count_errors(space.layout, space.head, genomes, codes, labels)
-        return 1 - np.asarray(errors) / len(labels)
+        shares = []
+        for split in dict.fromkeys(("train", self.split)):
+            codes, labels = noisy(
+                self.codes[split], self.labels[split], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
+            )
+            errors = count_errors(space.layout, space.head, genomes, codes, labels)
+            shares.append(1 - np.asarray(errors) / len(labels))
+        found: np.ndarray = np.mean(shares, axis=0)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

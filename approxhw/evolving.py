@@ -158,7 +158,8 @@ def optimise(
     # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
     genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
     if not evolution.interrupted:
-        genomes = distinct(problem.space, np.concatenate([genomes, refined(problem, genomes, executor, hooks)]))
+        # refined ones first: of equal circuits they read the fewest inputs
+        genomes = distinct(problem.space, np.concatenate([refined(problem, genomes, executor, hooks), genomes]))
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,

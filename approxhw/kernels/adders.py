@@ -486,13 +486,14 @@ def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST) -> tuple[np.
     spare = 2 * (6 + most.bit_length())  # two rows for every input that a function is taken apart by
     variables = names + 2 * cells + 4 * BUDGET + spare
     slots = 1 << (4 * dots + 2 * BUDGET).bit_length()
-    net = np.zeros(HEADER + slots + variables * (most + 4), np.int64)
+    net = np.empty(HEADER + slots + variables * (most + 4), np.int64)  # large, and hardly any of it is ever touched
+    net[: HEADER + slots] = 0
     net[[MOST_WORDS, MASK_OF_TABLE, TABLE, ROWS, SPARE]] = most, slots - 1, HEADER, HEADER + slots, variables - spare
     return (
         net,
         np.zeros((5, max(inputs, outputs), SIZE), np.int64),
         np.zeros((COLUMNS + 2, 3 * inputs + 9), np.int64),
         np.zeros(names, np.int64),
-        np.zeros(variables, np.uint8),
+        np.empty(variables, np.uint8),
         np.array(PRICES + (0.0,) * (4 * FEATURES)),
     )

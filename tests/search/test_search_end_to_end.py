@@ -141,7 +141,7 @@ def test_a_search_that_is_stopped_leaves_a_front_and_goes_on_to_the_same_one(fou
     assert genomes(second.folder) == genomes(found.folder)
 
 
-@pytest.mark.parametrize("kind", ["other rows", "other options", "cut short", "kept genomes"])
+@pytest.mark.parametrize("kind", ["other rows", "other options", "cut short", "kept genomes", "out of bounds"])
 def test_a_checkpoint_that_does_not_fit_is_refused_and_the_front_stays(kind, front, iris, passes):
     common = {"output": front, "passes": ax.parse_passes(passes), "jobs": 1, "resume": True}
     data = iris.data
@@ -152,6 +152,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_front_stays(kind, fro
         data["y_train"] = np.roll(data["y_train"], 1)
     elif kind == "other options":
         options["population"] = 44
+    elif kind == "out of bounds":
+        path = front / "checkpoint/synthesised.npz"
+        with np.load(path) as stored:
+            kept = {key: stored[key] for key in stored.files}
+        assert set(kept["generations"].tolist()) == {2, 4}, "what was synthesised on the way is kept"
+        kept["genomes"][0, 0] = 1 << 20
+        np.savez(path, **kept)
     else:
         path = front / "checkpoint" / ("search.npz" if kind == "cut short" else "synthesised.npz")
         path.write_bytes(path.read_bytes()[:-200])

@@ -30,6 +30,7 @@ def search(
     output: str | Path | None = None,
     target: Printed | None = None,
     passes: Sequence[Pass] | None = None,
+    widen: float = 2.0,
     max_accuracy_loss: str | float = 0.05,
     target_accuracy: str | float | None = None,
     validation_share: str | float = 0.2,
@@ -51,7 +52,8 @@ def search(
     """Search for the smallest circuits that still do the job of *model*; write the front, and return it.
 
     ``model``, ``data``, ``output``, ``target``, ``passes``: as :func:`approxhw.compile`; the passes (``printed-po2`` by
-    default) give the masked network that is searched. ``options``: fields of
+    default) give the masked network that is searched, its hidden layers *widen* times as wide as the model's: what is not
+    worth its area is dropped again. ``options``: fields of
     :class:`approxhw.passes.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
     to hold it is marked as chosen. ``validation_share``: of the training rows, picks the winners. ``seeding``: how starts
@@ -86,9 +88,18 @@ def search(
         rows = search_rows(loaded, graph, settings.validation_share, asked.seed)
     graph = titled(graph, rows.data.features)
     target = target or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else target.passes()
+    todo = tuple(passes) if passes is not None else widened(target.passes(), widen)
     task = Task(target, todo, asked, settings, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, model, graph, rows, folder))
+
+
+def widened(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:
+    """Return *passes* with retraining that makes hidden layers *widen* times as wide, where they do not say so themselves."""
+    from .passes.power_of_two import PowerOfTwo
+
+    return tuple(
+        replace(item, widen=widen) if isinstance(item, PowerOfTwo) and item.hidden is None else item for item in passes
+    )
 
 
 def _asked(options: Mapping[str, Any], shares: Mapping[str, Any], settings: Settings) -> tuple[SearchOptions, Settings]:

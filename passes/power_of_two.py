@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -21,6 +22,9 @@ from approxhw.rewriting import code_constant, fit_formats, fresh_name
 
 STARTS = ("model", "scratch")
 _WIDE = 4000
+_WIDEST = 16
+"""Neurons of a layer to which ``widen`` goes: beyond that a layer of the model has enough."""
+
 _WORK = 150_000_000
 """Weights × rows × epochs of one start where no number of epochs is given: about half a second."""
 
@@ -46,6 +50,9 @@ class PowerOfTwo:
     hidden_bits: int = field(default=8, metadata={"help": "width of a hidden activation, 1 to 16"})
     hidden: tuple[float, ...] | None = field(
         default=None, metadata={"help": "neurons of each hidden layer, no fewer than the model has; none: as many"}
+    )
+    widen: float = field(
+        default=1.0, metadata={"help": "times the neurons of hidden layers, to at most 16 of them; 1 to 16"}
     )
     epochs: int | None = field(default=None, metadata={"help": "sweeps over the training rows; none: by the size"})
     batch: int = field(default=64, metadata={"help": "rows a step, 1 to 4096"})
@@ -74,6 +81,8 @@ class PowerOfTwo:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 found.append(Problem(f"power-of-two.{name}", f"{value} is not in {low}…{high}"))
+        if not 1 <= self.widen <= 16:
+            found.append(Problem("power-of-two.widen", f"{self.widen} is not in 1…16"))
         for name, most in (("rate", 1.0), ("l1", 1.0), ("jitter", 1.0)):
             if not 0 <= getattr(self, name) <= most:
                 found.append(Problem(f"power-of-two.{name}", f"{getattr(self, name)} is not in 0…{most:g}"))
@@ -165,7 +174,7 @@ class PowerOfTwo:
         """Return the number of neurons that each hidden layer is to have."""
         there = [len(layer.bias) for layer in chain.layers[:-1]]
         if self.hidden is None:
-            return there
+            return [max(size, min(math.ceil(size * self.widen), _WIDEST)) for size in there]
         wanted = [int(value) for value in self.hidden]
         if len(wanted) != len(there) or any(a < b for a, b in zip(wanted, there)):
             why = f"hidden layers of {wanted} neurons for a model that has {there}"

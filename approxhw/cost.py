@@ -64,6 +64,9 @@ _SILICON = (
 _TABLES = {"egfet": _PRINTED, "egfet_1v0": _PRINTED, "egfet_0v6": _PRINTED, "sky130": _SILICON}
 """mm² of each cell alone: ``measured_model(library, lambda text, top: synthesise(text, top, library).area())``."""
 
+MOST_BITS, MOST_EXPONENT, MOST_WIDTH = 16, 31, 31
+"""Bits of a code, exponent, and width of a comparator that can be counted."""
+
 PULL = 0.03
 """How much a calibrated price is held to that of the cell alone (times the scale that fits best)."""
 
@@ -95,9 +98,35 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_na
     # copies of the small ones, so that arrays that may not be written compile nothing anew
     layout, head = np.array(layout, dtype=np.int64), np.array(head, dtype=np.int64)
     genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
+    _check(layout, head, genomes)
     rows = np.zeros((len(genomes), adders.FEATURES))
     adders.count(layout, head, genomes, *adders.scratch(layout, head, 0 if by_name else adders.MOST), rows)
     return rows
+
+
+def _check(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray) -> None:
+    """Refuse genes that the kernel has no room for: it indexes with them, unchecked."""
+    found = []
+    outputs, offset, width = int(layout[-1, 1]), int(head[1]), int(head[2])
+    end = max(int(layout[:, 6:8].max()) + outputs, offset + outputs - 1 if head[0] == 0 else 0)
+    if genomes.ndim != 2 or genomes.shape[1] < end or outputs < 1 or (head[0] == 0 and not 1 <= width <= MOST_WIDTH):
+        why = f"an array of shape {genomes.shape}, comparators of {width} bits; the layout needs {end} genes a row"
+        raise OptionError("area model", [Problem("genomes", why)])
+    for number, (n, m, bits, masks, _, exponents, _, shift, hidden) in enumerate(layout.tolist()):
+        where = f"genomes, layer {number}"
+        if n * m == 0 or not 1 <= bits <= MOST_BITS or hidden > MOST_BITS:
+            found.append(
+                Problem(where, f"{n} inputs, {m} neurons, codes of {bits} and {hidden} bits cannot be counted")
+            )
+        for what, genes, most in (
+            ("masks", genomes[:, masks : masks + n * m], (1 << bits) - 1),
+            ("exponents", genomes[:, exponents : exponents + n * m], MOST_EXPONENT),
+            ("shifts", genomes[:, shift : shift + 1] if shift >= 0 else genomes[:, :0], 62),
+        ):
+            if genes.size and (genes.min() < 0 or genes.max() > most):
+                found.append(Problem(where, f"{what} from {genes.min()} to {genes.max()} do not lie in 0…{most}"))
+    if found:
+        raise OptionError("area model", found)
 
 
 def default_model(library: str = "egfet") -> AreaModel:

@@ -1,7 +1,7 @@
 """Words of a circuit that is built only to be counted: sums of columns, QReLU, and matches of an argmax tree.
 
 A word takes :data:`SIZE` integers: the literals of its bits, lowest first, and at ``LOW`` and ``HIGH`` its range. A column of
-a sum takes ``stride``: how many literals stand in it, and those. As in ``approxhw.backends``: compression, elements, comparing.
+a sum takes ``stride``: how many bits stand in it, and those. As in ``approxhw.backends``: compression, elements, comparing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ COLUMNS = 61
 """Most columns of a sum: everything here fits int64."""
 
 SIZE, LOW, HIGH = 64, 62, 63
+
+LITERAL, LEVEL = (1 << 32) - 1, 1 << 32
+"""A bit in a column: its literal, and LEVEL times the adder delays after which it is there. Early bits are added first."""
 
 
 @numba.njit("i8(i8, i8)", cache=True, nogil=True)
@@ -57,6 +60,17 @@ def masked_range(mask, low, high, ones):  # type: ignore[no-untyped-def]
     return least, greatest
 
 
+@numba.njit("i8(CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
+def _insert(columns, first, end, bit):  # type: ignore[no-untyped-def]
+    """Put *bit*, with its level, among those from *first* to *end*, behind all that are there no later; return the new end."""
+    place = end
+    while place > first and columns[place - 1] & ~LITERAL > bit & ~LITERAL:
+        columns[place] = columns[place - 1]
+        place -= 1
+    columns[place] = bit
+    return end + 1
+
+
 @numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8, CPointer(i8), i8)", cache=True, nogil=True)
 def compress(net, free, columns, stride, width, constant, words, at):  # type: ignore[no-untyped-def]
     """Sum *columns* and *constant* modulo 2^width into the word at *at*; the columns are empty afterwards.
@@ -67,28 +81,32 @@ def compress(net, free, columns, stride, width, constant, words, at):  # type: i
     carry = 0
     for column in range(width):
         here = column * stride
-        first, end = here + 1, here + 1 + columns[here]  # a queue: bits are taken in front, sums put behind
+        first, end = here + 1, here + 1 + columns[here]  # a queue: bits are taken in front
         columns[here] = 0
         above = here + stride
         waiting = above + 1 + columns[above]
         one = (constant >> column) & 1
         if one and end > first and (end - first) % 2 == 0 and (rows or end - first != 2):
-            total, over, free = half_one(net, free, columns[first], columns[first + 1])
-            columns[end] = total
-            columns[waiting] = over
-            first, end, waiting, one = first + 2, end + 1, waiting + 1, 0
+            a, b = columns[first], columns[first + 1]
+            total, over, free = half_one(net, free, a & LITERAL, b & LITERAL)
+            later = (max(a, b) & ~LITERAL) + LEVEL
+            first, one = first + 2, 0
+            end = _insert(columns, first, end, total + later)
+            waiting = _insert(columns, above + 1, waiting, over + later)
         most = 2 if rows or one else 3
         while end - first > most:
-            total, over, free = full(net, free, columns[first], columns[first + 1], columns[first + 2])
-            columns[end] = total
-            columns[waiting] = over
-            first, end, waiting = first + 3, end + 1, waiting + 1
+            a, b, c = columns[first], columns[first + 1], columns[first + 2]
+            total, over, free = full(net, free, a & LITERAL, b & LITERAL, c & LITERAL)
+            later = (c & ~LITERAL) + LEVEL  # the last to come
+            first += 3
+            end = _insert(columns, first, end, total + later)
+            waiting = _insert(columns, above + 1, waiting, over + later)
         left = end - first
         if rows or left >= 2:
-            a = columns[first] if left > 0 else one
-            b = columns[first + 1] if left > 1 else (one if left == 1 else 0)
+            a = columns[first] & LITERAL if left > 0 else one
+            b = columns[first + 1] & LITERAL if left > 1 else (one if left == 1 else 0)
             if left == 3:
-                carry = columns[first + 2]
+                carry = columns[first + 2] & LITERAL
             elif left == 2 and one:
                 carry = 1
             total, carry, free = full(net, free, a, b, carry)
@@ -96,12 +114,10 @@ def compress(net, free, columns, stride, width, constant, words, at):  # type: i
             rows = True
         elif left == 0:
             words[at + column] = one
-        elif one:
-            words[at + column] = columns[first] ^ 1
-            columns[waiting] = columns[first]
-            waiting += 1
         else:
-            words[at + column] = columns[first]
+            words[at + column] = columns[first] & LITERAL ^ one
+            if one:
+                waiting = _insert(columns, above + 1, waiting, columns[first])
         columns[above] = waiting - above - 1
     columns[width * stride] = 0
     return free

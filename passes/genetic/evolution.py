@@ -36,15 +36,15 @@ class SearchOptions:
     max_accuracy_loss: float = field(default=0.05, metadata={"help": "absolute, against the reference, training rows"})
     seed: int = field(default=1, metadata={"help": "seed of every random draw"})
     islands: int = field(default=4, metadata={"help": "populations that meet by migration only"})
-    migration_every: int = field(default=10, metadata={"help": "generations between migrations; 0: none"})
-    migrants: int = field(default=5, metadata={"help": "individuals that each island hands on to the next"})
-    crossover: float = field(default=0.7, metadata={"help": "share of children that have two parents"})
+    migration_every: int = field(default=5, metadata={"help": "generations between migrations; 0: none"})
+    migrants: int = field(default=10, metadata={"help": "individuals that each island hands on to the next"})
+    crossover: float = field(default=0.8, metadata={"help": "share of children that have two parents"})
     crossover_shares: tuple[float, ...] = field(
         default=(1.0, 1.0, 1.0), metadata={"help": "how often children inherit by weight, by neuron, by feature"}
     )
-    mutation: float = field(default=3.0, metadata={"help": "mean number of changed genes of a child"})
+    mutation: float = field(default=1.5, metadata={"help": "mean number of changed genes of a child"})
     mutation_weights: tuple[float, ...] = field(
-        default=(3.0, 1.0, 2.0, 4.0, 4.0, 4.0),
+        default=(8.0, 1.0, 2.0, 4.0, 4.0, 2.0),
         metadata={"help": f"how often a gene is drawn: {', '.join(operators.KINDS)}"},
     )
     prune: float = field(default=0.02, metadata={"help": "share of children that lose a whole neuron or feature"})

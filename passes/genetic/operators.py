@@ -120,7 +120,7 @@ def crossover(
     second: np.ndarray,
     generator: np.random.Generator,
     *,
-    probability: float = 0.7,
+    probability: float = 0.8,
     shares: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
     """Return one child of each pair of rows of *first* and *second* (P × G): *first* with blocks of *second*.
@@ -143,8 +143,8 @@ def mutate(
     genomes: np.ndarray,
     generator: np.random.Generator,
     *,
-    changes: float = 3.0,
-    weights: Sequence[float] = (3.0, 1.0, 2.0, 4.0, 4.0, 4.0),
+    changes: float = 1.5,
+    weights: Sequence[float] = (8.0, 1.0, 2.0, 4.0, 4.0, 2.0),
     prune: float = 0.02,
 ) -> np.ndarray:
     """Return *genomes* with changed genes: at least one in each, *changes* on average (geometric).

@@ -60,6 +60,7 @@ class Settings:
     )
     members: int = field(default=16, metadata={"help": "members of the front at most"})
     synthesised: int = field(default=32, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
     seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
     simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
@@ -103,7 +104,7 @@ class Task:
         """Return everything that decides what the front is, as plain types."""
         options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
-        names = ("target_accuracy", "validation_share", "synthesise_every", "members", "synthesised")
+        names = ("target_accuracy", "validation_share", "synthesise_every", "members", "synthesised", "keep")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
@@ -308,15 +309,20 @@ def _choose(
         return [Candidate(float(checked[i]), rows, areas[i]) for i in places]
 
     wanted, reference, loss = task.settings.target_accuracy, onnx[judge.split], task.options.max_accuracy_loss
-    aim = wanted if wanted is not None else None if reference is None else reference - loss
+    first = wanted if wanted is not None else None if reference is None else reference - loss
+    aims = [aim for aim in (first, *task.settings.keep) if aim is not None]
     listed = layers_of_front(estimates, steady, MOST_LISTED)
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
-    listed = [listed[i] for i in nearest(steady[listed].tolist(), aim, task.settings.synthesised)]
+    listed = [listed[i] for i in nearest(steady[listed].tolist(), aims, task.settings.synthesised)]
     areas = dict(zip(listed, workshop.areas(genomes[listed], task.hooks.on_progress).tolist()))
     front = [listed[i] for i in pareto([(areas[i], float(steady[i])) for i in listed])]
     expected = dict(zip(front, expected_accuracies(candidates(front, areas))))
     index, rule, held = choose(candidates(front, areas), target=wanted, reference=reference, loss=loss)
-    kept = thinned([float(steady[i]) for i in front], task.settings.members, index)
+    # what further accuracies ask for stays, too
+    others = {
+        choose(candidates(front, areas), target=target, reference=None, loss=loss)[0] for target in task.settings.keep
+    }
+    kept = thinned([float(steady[i]) for i in front], task.settings.members, {index, *others})
     members = [front[i] for i in kept]
     return _Chosen(
         genomes=genomes[members],
@@ -330,23 +336,26 @@ def _choose(
     )
 
 
-def nearest(expected: Sequence[float], aim: float | None, count: int) -> list[int]:
-    """Return at most *count* places: half of them those that come nearest to *aim*, the others evenly over all; ascending."""
-    order = sorted(range(len(expected)), key=lambda i: expected[i])
+def nearest(gains: Sequence[float], aims: Sequence[float], count: int) -> list[int]:
+    """Return at most *count* places, ascending: half of them those nearest to the *aims*, the others evenly over all *gains*."""
+    order = sorted(range(len(gains)), key=lambda i: gains[i])
     if len(order) <= count:
         return sorted(order)
-    by_distance = order if aim is None else sorted(order, key=lambda i: (abs(expected[i] - aim), i))
-    chosen = set() if aim is None else set(by_distance[: count // 2])
+    chosen: set[int] = set()
+    for number, aim in enumerate(aims, 1):
+        by_distance = [i for i in sorted(order, key=lambda i: (abs(gains[i] - aim), i)) if i not in chosen]
+        chosen.update(by_distance[: count * number // (2 * len(aims)) - len(chosen)])
     others = [i for i in order if i not in chosen]
-    spread_over = np.unique(np.linspace(0, len(others) - 1, count - len(chosen)).round().astype(np.int64))
-    return sorted(chosen | {others[i] for i in spread_over.tolist()})
+    evenly = np.unique(np.linspace(0, len(others) - 1, count - len(chosen)).round().astype(np.int64))
+    return sorted(chosen | {others[i] for i in evenly.tolist()})
 
 
-def thinned(gains: Sequence[float], count: int, chosen: int) -> list[int]:
-    """Return at most *count* places of a front with rising *gains*: *chosen*, both ends, then what adds most gain."""
+def thinned(gains: Sequence[float], count: int, wanted: set[int]) -> list[int]:
+    """Return at most *count* places of a front with rising *gains*: those *wanted*, both ends, then what adds most gain."""
     kept = list(range(len(gains)))
-    while len(kept) > max(1, count):
-        inner = [k for k in range(len(kept)) if kept[k] != chosen and (0 < k < len(kept) - 1 or len(kept) <= 3)]
+    while len(kept) > max(1, count, len(wanted)):
+        free = [k for k in range(len(kept)) if kept[k] not in wanted]
+        inner = [k for k in free if 0 < k < len(kept) - 1] or free
         # what a place adds over the one before it is what is lost with it
         least = min(inner, key=lambda k: gains[kept[k]] - gains[kept[k - 1]] if k else 0.0)
         kept.pop(least)

@@ -33,6 +33,7 @@ def search(
     widen: float = 2.0,
     max_accuracy_loss: str | float = 0.05,
     target_accuracy: str | float | None = None,
+    keep: Sequence[float] = (),
     validation_share: str | float = 0.2,
     jobs: int | None = None,
     scheduler: str | None = None,
@@ -56,10 +57,11 @@ def search(
     worth its area is dropped again. ``options``: fields of
     :class:`approxhw.passes.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
-    to hold it is marked as chosen. ``validation_share``: of the training rows, picks the winners. ``seeding``: how starts
-    are made. ``synthesised``: circuits of which the front, of at most ``members``, is chosen. ``jobs``, ``scheduler``:
-    who works; the front does not depend on it. ``resume``: go on from the checkpoint in *output*. Raises errors of
-    :mod:`approxhw.errors`; a front that was there is replaced only when the new one is whole.
+    to hold it is marked as chosen; of each accuracy in ``keep`` the one that is so stays, too. ``validation_share``: of
+    the training rows, picks the winners. ``seeding``: how starts are made. ``synthesised``: circuits of which the front,
+    of at most ``members``, is chosen. ``jobs``, ``scheduler``: who works; the front does not depend on it. ``resume``: go
+    on from the checkpoint in *output*. Raises errors of :mod:`approxhw.errors`; a front that was there is replaced only
+    when the new one is whole.
     """
     shares = {"max_accuracy_loss": max_accuracy_loss, "target_accuracy": target_accuracy}
     shares["validation_share"] = validation_share
@@ -70,6 +72,7 @@ def search(
         synthesise_every=synthesise_every,
         members=members,
         synthesised=synthesised,
+        keep=tuple(keep),
         seeding=seeding,
         simulate=tuple(simulate),
         require_tools=require_tools,

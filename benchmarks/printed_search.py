@@ -55,7 +55,7 @@ class Found:
     inputs: int
     rank_correlation: float | None
     seconds: float
-    """Of the search that found it, wall time; of aim b: on top of that of aim a, whose generations it takes up."""
+    """Of the search that found it, wall time."""
 
     @property
     def hit(self) -> bool:
@@ -70,31 +70,35 @@ def search(task: str, seed: int, tasks: Path, folder: Path) -> list[Found]:
     lowest = min(aim[task][0] for aim, _ in AIMS.values())
     own = float(np.mean(predict(model, data.X_train) == data.y_train))
     loss = max(0.05, round(own - lowest + SLACK, 3))
+    note(f"{task}, seed {seed}")
+    with clock() as taken:
+        front = ax.search(
+            tasks / f"{task}.onnx",
+            data=tasks / f"{task}.npz",
+            output=folder / f"{task}-{seed}",
+            seed=seed,
+            target_accuracy=AIMS["a"][0][task][0],
+            keep=[AIMS["b"][0][task][0]],
+            max_accuracy_loss=loss,
+            members=4,
+            simulate=(),
+        )
+    known = {row.tobytes() for row in np.asarray(data.X_train)}
+    new = np.array([row.tobytes() not in known for row in np.asarray(data.X_test)])
     found = []
-    for number, (aim, (targets, _)) in enumerate(AIMS.items()):
-        note(f"{task}, seed {seed}, aim {aim}")
-        with clock() as taken:
-            front = ax.search(
-                tasks / f"{task}.onnx",
-                data=tasks / f"{task}.npz",
-                output=folder / f"{task}-{seed}",
-                seed=seed,
-                target_accuracy=targets[task][0],
-                max_accuracy_loss=loss,
-                members=4,
-                simulate=(),
-                resume=number > 0,
-            )
-        chosen = front.chosen
-        known = {row.tobytes() for row in np.asarray(data.X_train)}
-        new = np.array([row.tobytes() not in known for row in np.asarray(data.X_test)])
+    for aim, (targets, _) in AIMS.items():
+        target = targets[task][0]
+        held = [member for member in front.members if member.expected_accuracy >= target]
+        chosen = held[0] if held else max(front.members, key=lambda m: (m.expected_accuracy, -m.area_mm2))
+        if aim == "a" and chosen.index != front.chosen.index:
+            raise SystemExit(f"{task}, seed {seed}: the search chose another member than its rule")
         right = chosen.design.predict(data.X_test) == data.y_test
         found.append(
             Found(
                 task=task,
                 seed=seed,
                 aim=aim,
-                target=targets[task][0],
+                target=target,
                 expected=chosen.expected_accuracy,
                 validation=chosen.validation_accuracy,
                 test=float(right.mean()),
@@ -184,7 +188,7 @@ def main() -> None:
             command(),
             machine() + "\n",
             "One member a seed is chosen by the rule of `approxhw/choosing.py` from validation rows (20 % of the training rows), "
-            "then scored once on the test rows. Both aims come from one search: aim b takes up its generations.\n",
+            "then scored once on the test rows. Both circuits come from one front.\n",
             *report(found),
             "Slowest search of a task, synthesis and designs included, simulators left out: "
             + ", ".join(f"{task} {seconds:.0f} s" for task, seconds in slowest.items())

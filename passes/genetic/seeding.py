@@ -30,9 +30,9 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 200
 class Seeding:
     """How the starts of a search are made; every field decides what the front is."""
 
-    starts: int = field(default=12, metadata={"help": "annealed starts; 0: only the retrained network"})
+    starts: int = field(default=8, metadata={"help": "annealed starts; 0: only the retrained network"})
     levels: int = field(default=14, metadata={"help": "prices of area that each start is annealed at"})
-    moves: int = field(default=40_000, metadata={"help": "moves tried at each price"})
+    moves: int = field(default=20_000, metadata={"help": "moves tried at each price"})
     rows: int = field(default=4000, metadata={"help": "most rows looked at by a move, drawn anew at each price"})
     copies: int = field(default=2, metadata={"help": "noisy copies of every row"})
     noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import approxhw as ax
 from approxhw.cli import main
 from approxhw.front import Front, Member
+from approxhw.passes.genetic.seeding import Seeding
 
 
 def make_member(index: int, accuracy: float, area: float, **more: Any) -> Member:
@@ -165,6 +166,7 @@ def found(iris: Iris, tmp_path_factory: pytest.TempPathFactory) -> ax.SearchResu
         data=iris.data,
         output=folder,
         passes=ax.parse_passes(PASSES),
+        seeding=Seeding(starts=2, moves=300),
         population=40,
         generations=5,
         synthesise_every=2,

@@ -71,24 +71,27 @@ def test_a_short_list_holds_front_after_front():
     assert sorted(layers_of_front(costs, gains, 99)) == list(range(6))
 
 
-def test_those_near_the_aim_are_taken_first():
-    expected = [0.1 * k for k in range(10)]
-    assert nearest(expected, 0.5, 20) == list(range(10))
-    assert nearest(expected, 0.5, 4) == [0, 4, 5, 9]
-    assert {7, 8} <= set(nearest(expected, 0.75, 4))
-    assert nearest(expected, None, 3) == [0, 4, 9]
-    assert len(nearest(expected, 0.3, 7)) == 7
+def test_those_near_the_aims_are_taken_first():
+    gains = [0.1 * k for k in range(10)]
+    assert nearest(gains, [0.5], 20) == list(range(10))
+    assert nearest(gains, [0.5], 4) == [0, 4, 5, 9]
+    assert {7, 8} <= set(nearest(gains, [0.75], 4))
+    assert {2, 7} <= set(nearest(gains, [0.2, 0.7], 4))
+    assert nearest(gains, [], 3) == [0, 4, 9]
+    for count in range(2, 10):
+        assert len(nearest(gains, [0.3, 0.31], count)) == count
 
 
-def test_thinning_keeps_the_chosen_both_ends_and_the_big_steps():
+def test_thinning_keeps_what_is_wanted_both_ends_and_the_big_steps():
     gains = [0.50, 0.70, 0.705, 0.80, 0.801, 0.90]
-    assert thinned(gains, 6, 2) == [0, 1, 2, 3, 4, 5]
-    assert thinned(gains, 4, 0) == [0, 1, 3, 5]
-    assert thinned(gains, 4, 4) == [0, 1, 4, 5]
-    assert thinned(gains, 1, 3) == [3]
+    assert thinned(gains, 6, {2}) == [0, 1, 2, 3, 4, 5]
+    assert thinned(gains, 4, {0}) == [0, 1, 3, 5]
+    assert thinned(gains, 4, {4}) == [0, 1, 4, 5]
+    assert thinned(gains, 1, {3}) == [3]
+    assert thinned(gains, 1, {2, 4}) == [2, 4]
     for count in range(1, 7):
         for chosen in range(6):
-            kept = thinned(gains, count, chosen)
+            kept = thinned(gains, count, {chosen})
             assert len(kept) == count
             assert chosen in kept
             assert kept == sorted(kept)

@@ -1,0 +1,539 @@
+"""The area model: cells counted as the builder makes them, functions taken apart rightly, areas as synthesis has them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numba
+import numpy as np
+import pytest
+
+from approxhw import cost
+from approxhw.arithmetic import MaskedPowerOfTwo
+from approxhw.backends.bespoke import Circuit, build_circuit
+from approxhw.backends.blocks import plain
+from approxhw.backends.emit import emit
+from approxhw.backends.estimate import synthesise
+from approxhw.cost import FEATURES, AreaModel, calibrate, default_model, features, full_adders_date24, measured_model
+from approxhw.errors import OptionError
+from approxhw.formats import Encoding, Fixed
+from approxhw.ir import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.kernels import adders, gates
+from approxhw.kernels.functions import take_apart
+from approxhw.kernels.masked_network import classes_of
+from approxhw.passes.genetic.space import Space, decode, space_of
+from approxhw.rewriting import code_constant
+
+KIND = {name: index for index, name in enumerate(FEATURES)}
+
+
+def masked_graph(sizes: tuple[int, ...], *, bits: int = 4, hidden: int = 8, threshold: bool = False) -> Graph:
+    """A network of the masked form, of full masks and weights of 1."""
+    n = sizes[0]
+    names = tuple(f"x{i}" for i in range(n))
+    encoding = Encoding(bits, "round", (0.0,) * n, (1.0,) * n)
+    nodes = [Node("x", Input(names, names, encoding), (), Type((n,), Fixed(bits)))]
+    last, width = "x", bits
+    for layer, (a, b) in enumerate(pairwise(sizes)):
+        weight = code_constant(f"weight{layer}", np.ones((b, a), dtype=object), 1)
+        bias = code_constant(f"bias{layer}", np.zeros(b, dtype=object), 1)
+        mask = Node(f"mask{layer}", Constant(np.full((b, a), (1 << width) - 1)), (), Type((b, a), Fixed(width)))
+        inputs = (last, weight.name, bias.name, mask.name)
+        last = f"sum{layer}"
+        nodes += [weight, bias, mask, Node(last, Dense(MaskedPowerOfTwo(7)), inputs, Type((b,), Fixed(40, True)))]
+        if layer < len(sizes) - 2:
+            cut = Requantize((1,), 0, (0,), 0, (1 << hidden) - 1)
+            nodes.append(Node(f"hidden{layer}", cut, (last,), Type((b,), Fixed(hidden))))
+            last, width = f"hidden{layer}", hidden
+    head, m = (Threshold(0) if threshold else ArgMax()), sizes[-1]
+    nodes.append(Node("y", head, (last,), Type((), Fixed(1 if threshold else max(1, (m - 1).bit_length())))))
+    return Graph("net", tuple(nodes), "y")
+
+
+def random_genomes(space: Space, count: int, seed: int, reach: int = 300) -> np.ndarray:
+    """Genomes of all densities, with biases and shifts that leave neurons something to decide."""
+    rng = np.random.default_rng(seed)
+    genomes = rng.integers(space.lower, space.upper + 1, (count, space.genes)).astype(np.int32)
+    for index, layer in enumerate(space.layers):
+        genes = space.layer_genes(genomes, index)
+        density = rng.random((count, 1, 1, 1))
+        bits = rng.random((*genes.masks.shape, layer.input_bits)) < density
+        genes.masks[:] = (bits << np.arange(layer.input_bits)).sum(-1)
+        genes.exponents[:] = rng.integers(0, rng.integers(1, 9), genes.exponents.shape)
+        # around the middle of each sum's range, and no further off than *reach*
+        products = (genes.masks.astype(np.int64) << genes.exponents) * (1 - 2 * genes.signs)
+        middle = -products.sum(-1) // (2 if index == 0 else 5)  # hidden values are small more often than not
+        genes.biases[:] = middle + rng.integers(-reach, reach + 1, middle.shape)
+        if genes.shift is not None:
+            wide = np.log2(np.abs(products).sum(-1).max(-1) + 1).astype(int)
+            genes.shift[:] = np.clip(wide - layer.hidden_bits - rng.integers(-1, 3, count), 0, None)
+    return genomes
+
+
+# The slow reference: templates of the blocks that the builder made, bit by bit ---------------------------------------
+
+
+class Reference:
+    """Cells and liveness of a built circuit; a literal is a constant or (variable, inverted)."""
+
+    def __init__(self) -> None:
+        self.cells: list[tuple[str, tuple]] = []
+        self.constants = False  # whether a bit that leaves a block turned out constant: the builder goes on with it
+
+    def new(self, kind: str, *inputs):
+        self.cells.append((kind, inputs))
+        return len(self.cells) - 1
+
+    def half(self, a, b, one=False):
+        if one:
+            total, carry = self.half(invert(a), invert(b))
+            return invert(total), invert(carry)
+        if isinstance(a, int):
+            a, b = b, a
+        if isinstance(b, int):
+            if isinstance(a, int):
+                return a ^ b, a & b
+            return (a, 0) if b == 0 else (invert(a), a)
+        if a[0] == b[0]:
+            return (0, a) if a == b else (1, 0)
+        cell = self.new("half", a, b)
+        return ((cell, "sum"), 0), ((cell, "carry"), 0)
+
+    def full(self, a, b, c):
+        fixed = [x for x in (a, b, c) if isinstance(x, int)]
+        if fixed:
+            free = [x for x in (a, b, c) if not isinstance(x, int)] + fixed[1:]
+            return self.half(free[0], free[1], one=bool(fixed[0]))
+        for x, y, z in ((a, b, c), (a, c, b), (b, c, a)):
+            if x[0] == y[0]:
+                return (z, x) if x == y else (invert(z), z)
+        cell = self.new("full", a, b, c)
+        return ((cell, "sum"), 0), ((cell, "carry"), 0)
+
+    def both(self, kind, a, b):
+        if isinstance(a, int):
+            a, b = b, a
+        if isinstance(b, int):
+            return a if b else 0
+        if a[0] == b[0]:
+            return a if a == b else 0
+        return ((self.new(kind, a, b), "sum"), 0)
+
+    def either(self, kind, a, b):
+        return invert(self.both(kind, invert(a), invert(b)))
+
+    def majority(self, a, b, c):
+        fixed = [x for x in (a, b, c) if isinstance(x, int)]
+        if fixed:
+            free = [x for x in (a, b, c) if not isinstance(x, int)] + fixed[1:]
+            return (self.either if fixed[0] else self.both)("comparator gate", free[0], free[1])
+        for x, y, z in ((a, b, c), (a, c, b), (b, c, a)):
+            if x[0] == y[0]:
+                return x if x == y else z
+        return ((self.new("comparator step", a, b, c), "sum"), 0)
+
+    def choose(self, s, a, b):
+        if a == b or s == 0:
+            return a
+        if s == 1:
+            return b
+        if not isinstance(a, int) and a == invert(b):
+            return self.half(s, a)[0]
+        gate = "multiplexer with a constant"
+        if a in (0, s):
+            return self.both(gate, s, b)
+        if b in (0, invert(s)):
+            return self.both(gate, invert(s), a)
+        if a in (1, invert(s)):
+            return self.either(gate, invert(s), b)
+        if b in (1, s):
+            return self.either(gate, s, a)
+        return ((self.new("multiplexer", s, a, b), "sum"), 0)
+
+    def greater(self, a, b):
+        wins = below = 0
+        last = None
+        for x, y in zip(a, b, strict=True):
+            if x == y:
+                continue
+            if last in ((x, y), (invert(x), invert(y))):
+                wins = below
+            below, last = wins, (x, y)
+            wins = self.majority(x, invert(y), wins)
+        return wins
+
+    def elaborate(self, cell, read):
+        inputs, outputs = dict(cell.inputs), dict(cell.outputs)
+        made = {}
+        match cell.template:
+            case "full_adders":
+                made[outputs["sum"]], made[outputs["carry"]] = self.full(*(read(inputs[port]) for port in "abc"))
+            case "half_adders" | "half_adders_plus_one":
+                one = cell.template.endswith("one")
+                made[outputs["sum"]], made[outputs["carry"]] = self.half(read(inputs["a"]), read(inputs["b"]), one)
+            case "mask_bits":
+                made[outputs["y"]] = self.both("mask gate", read(inputs["keep"]), read(inputs["x"]))
+            case "saturate_bits":
+                made[outputs["y"]] = self.either("saturation gate", read(inputs["overflow"]), read(inputs["x"]))
+            case "choose":
+                made[outputs["y"]] = self.choose(*(read(inputs[port]) for port in ("take_b", "a", "b")))
+            case "any_bit":
+                found = 0
+                for bit in inputs["x"]:
+                    found = self.either("overflow gate", found, read(bit))
+                made[outputs["any"][0]] = found
+            case "greater_than":
+                made[outputs["greater"][0]] = self.greater(*([read(bit) for bit in inputs[port]] for port in "ab"))
+            case "ripple_adder" | "ripple_carry":
+                carry = read(inputs["carry_in"][0])
+                for place, (a, b) in enumerate(zip(inputs["a"], inputs["b"], strict=True)):
+                    total, carry = self.full(read(a), read(b), carry)
+                    if "sum" in outputs:
+                        made[outputs["sum"][place]] = total
+                if "carry_out" in outputs:
+                    made[outputs["carry_out"][0]] = carry
+            case _:
+                raise AssertionError(cell.template)
+        return made
+
+    def count(self, circuit: Circuit) -> np.ndarray:
+        """Return the counts of a built circuit."""
+        seen: dict = {}
+        for block in circuit.blocks:
+            local: dict = {}
+
+            def read(bit, local=local):
+                if isinstance(bit, int):
+                    return bit
+                dot = plain(bit)
+                literal = local.get(dot, seen.get(dot, (("input", *dot), 0)))
+                return invert(literal) if bit[0].endswith("~") else literal
+
+            for cell in block.cells:
+                local.update(self.elaborate(cell, read))
+            leaving = {}
+            for name, bits in block.outputs.items():
+                for place, bit in enumerate(bits):
+                    if isinstance(bit, int) or not plain(bit)[0].startswith(":") or plain(bit) in local:
+                        leaving[name, place] = read(bit)
+                        if "_neuron" in block.name and isinstance(read(bit), int):
+                            self.constants |= not isinstance(bit, int)
+            seen.update(leaving)
+        roots = [b if isinstance(b, int) else seen.get(b, (("input", *b), 0)) for b in circuit.output_bits]
+        return self._live(roots)
+
+    def _live(self, roots) -> np.ndarray:
+        used: dict = {}
+        for literal in roots:
+            if not isinstance(literal, int):
+                used.setdefault(literal[0], set()).add(literal[1])
+        row = np.zeros(len(FEATURES))
+        for number in range(len(self.cells) - 1, -1, -1):
+            kind, inputs = self.cells[number]
+            total, carry = used.get((number, "sum"), set()), used.get((number, "carry"), set())
+            if not total and not carry:
+                continue
+            for variable, phase in inputs:
+                used.setdefault(variable, set()).add(2 if kind in ("full", "half") and not carry else phase)
+            row[KIND["cell read in both phases"]] += {0, 1} <= total or {0, 1} <= carry
+            if kind == "full":
+                kind = "full adder" if total and carry else f"full adder, {'sum' if total else 'carry'} alone"
+            elif kind == "half":
+                kind = "half adder" if total and carry else "half adder, sum alone" if total else "gate of an adder"
+            row[KIND[kind]] += 1
+            if kind.endswith(("gate", "of an adder", "constant")) and 0 in total | carry:
+                row[KIND["gate read as it is"]] += 1
+        row[KIND["inverted input bit"]] = sum(v[0] == "input" and 1 in phases for v, phases in used.items())
+        return row
+
+
+def invert(literal):
+    return 1 - literal if isinstance(literal, int) else (literal[0], 1 - literal[1])
+
+
+SHAPES = [
+    ((4, 2), {}),
+    ((3, 5), {"bits": 3}),
+    ((5, 1), {"threshold": True}),
+    ((4, 3, 2), {}),
+    ((5, 2, 4), {"hidden": 5}),
+    ((3, 4, 1), {"threshold": True, "bits": 2}),
+    ((3, 4, 3, 3), {"hidden": 6}),
+    ((2, 3, 2, 1), {"threshold": True, "hidden": 3}),
+    ((6, 3, 7), {"bits": 1}),
+]
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "chosen bits"])
+@pytest.mark.parametrize(("sizes", "options"), SHAPES, ids=[f"{'-'.join(map(str, s))}" for s, _ in SHAPES])
+def test_counts_are_those_of_the_built_circuit(sizes, options, exact):
+    graph = masked_graph(sizes, **options)
+    space = space_of(graph)
+    genomes = np.concatenate([random_genomes(space, 16, seed, reach) for seed, reach in enumerate((3, 60, 1000))])
+    if exact:
+        space.comparators(genomes)[:] = (1 << space.width) - 1
+    counted = features(space.layout, space.head, genomes, by_name=True)
+    compared = cells = 0
+    for genome, row in zip(genomes, counted):
+        reference = Reference()
+        expected = reference.count(build_circuit(decode(space, genome, graph)))
+        if reference.constants:
+            assert row.sum() <= expected.sum() + 5
+            continue
+        compared += 1
+        cells += expected[:13].sum()
+        assert dict(zip(FEATURES, row.tolist())) == dict(zip(FEATURES, expected.tolist()))
+    assert compared >= 20
+    assert cells > 50
+
+
+@numba.njit
+def _taken_apart(net, tables, inputs, results):
+    pointer = net.ctypes
+    free = (gates.FIRST + 1 + inputs) >> 1 << 1
+    for k in range(tables.shape[0]):
+        spare = net[gates.SPARE]
+        at = gates.row(pointer, spare)
+        for word in range(net[gates.WORDS]):
+            net[at + word] = tables[k, word]
+        every = (1 << inputs) - 1
+        literal, free, budget = take_apart(pointer, free, every, at, spare + 1, 1 << 20)
+        results[k] = literal if budget >= 0 else -1
+    return free
+
+
+@pytest.mark.parametrize("inputs", [1, 3, 6, 7, 9])
+def test_functions_taken_apart_are_those_of_their_tables(inputs):
+    space = space_of(masked_graph((4, 3, 2)))
+    net = adders.scratch(space.layout, space.head)[0]
+    words = 1 << max(0, inputs - 6)
+    net[gates.WORDS], net[gates.STRIDE], net[gates.GENOME] = words, words + 4, 7
+    stride, rows = words + 4, net[gates.ROWS]
+    index = np.arange(64 * words)
+    bits = [(index >> k & 1).astype(bool) for k in range(inputs)]
+
+    def packed(values):
+        return np.packbits(values.reshape(-1, 64), axis=1, bitorder="little").view(np.int64).reshape(-1)
+
+    net[rows : rows + words] = 0
+    for k, bit in enumerate(bits):
+        at = rows + (gates.FIRST + k) * stride
+        net[at : at + words] = packed(bit)
+    rng = np.random.default_rng(inputs)
+    chosen = [bits[int(rng.integers(inputs))] for _ in range(3)]
+    period = 1 << min(inputs, 6)
+    noise = [np.resize(rng.random(period << max(0, inputs - 6)) < p, 64 * words) for p in (0.1, 0.5, 0.9)]
+    wanted = [
+        np.zeros_like(bits[0]),
+        ~bits[0],
+        chosen[0] & chosen[1] | chosen[2],
+        np.logical_xor.reduce(bits),
+        sum(bit.astype(int) for bit in bits) > inputs / 2,
+        sum((1 + k % 4) * bit.astype(int) for k, bit in enumerate(bits)) > inputs,
+        *noise,
+    ]
+    tables = np.array([packed(table) for table in wanted])
+    results = np.zeros(len(wanted), np.int64)
+    free = _taken_apart(net, tables, inputs, results)
+    assert free > gates.FIRST + inputs or inputs == 1
+    for literal, table in zip(results.tolist(), tables):
+        at = rows + (literal >> 1) * stride
+        # the row of a variable holds what the gates make of the inputs, not what was wanted
+        np.testing.assert_array_equal(net[at : at + words] ^ -(literal & 1), table)
+
+
+def _one_input_classes(
+    mask: int, exponent: int, biases: tuple[int, int], negative: bool = False
+) -> tuple[Graph, Space, np.ndarray]:
+    graph = masked_graph((2, 2))
+    space = space_of(graph)
+    genome = np.zeros((1, space.genes), np.int32)
+    genes = space.layer_genes(genome, 0)
+    genes.masks[0, 1, 0], genes.exponents[0, 1, 0], genes.signs[0, 1, 0] = mask, exponent, negative
+    genes.biases[0] = biases
+    space.comparators(genome)[:] = (1 << space.width) - 1
+    return graph, space, genome
+
+
+@pytest.mark.parametrize(
+    ("mask", "biases", "negative", "area"),
+    [
+        (0b1000, (0, 0), False, 0.0),  # a wire
+        (0b1000, (0, 1), True, 0.22842),  # an inverter
+        (0b0110, (5, 0), False, 0.4335),  # both bits: AND
+        (0b0000, (3, 5), False, 0.0),  # always class 1
+        (0b1111, (16, 0), False, 0.0),  # never
+    ],
+)
+def test_a_gate_is_priced_as_it_is_synthesised(mask, biases, negative, area):
+    graph, space, genome = _one_input_classes(mask, 0, biases, negative)
+    emitted = emit(build_circuit(decode(space, genome[0], graph)))
+    assert synthesise(emitted.verilog, emitted.top, "egfet").area() == pytest.approx(area)
+    assert default_model().area_mm2(space.layout, space.head, genome)[0] == pytest.approx(area)
+
+
+def test_what_nothing_reads_is_free():
+    space = space_of(masked_graph((5, 3, 3)))
+    genomes = random_genomes(space, 40, 5, 100)
+    hidden, last = space.layer_genes(genomes, 0), space.layer_genes(genomes, 1)
+    hidden.masks[:, 0] = 15
+    last.masks[:, :, 0] = 0  # nobody reads neuron 0
+    before = features(space.layout, space.head, genomes)
+    assert before.sum() > 500
+    hidden.masks[:, 0], hidden.biases[:, 0] = 0, 0
+    np.testing.assert_array_equal(features(space.layout, space.head, genomes), before)
+    # a shift past every bit makes hidden neurons 0, and what reads them a constant
+    hidden.shift[:] = space.upper[space.layout[0, 7]]
+    assert features(space.layout, space.head, genomes).sum() == 0
+
+
+def test_taking_apart_never_costs_more_and_saves_much_on_small_circuits():
+    space = space_of(masked_graph((5, 3, 3)))
+    genomes = random_genomes(space, 200, 11, 60)
+    prices = np.array(default_model().coefficients)
+    named = features(space.layout, space.head, genomes, by_name=True) @ prices
+    apart = features(space.layout, space.head, genomes) @ prices
+    assert (apart <= named + 1e-9).all()
+    small = (named > 0) & (named < 40)
+    assert small.sum() > 20
+    assert np.median(apart[small] / named[small]) < 0.8
+
+
+def test_a_row_does_not_depend_on_the_others():
+    space = space_of(masked_graph((6, 4, 5)))
+    genomes = random_genomes(space, 60, 3)
+    together = features(space.layout, space.head, genomes)
+    backwards = features(space.layout, space.head, genomes[::-1])[::-1]
+    alone = np.concatenate([features(space.layout, space.head, genome[None]) for genome in genomes])
+    np.testing.assert_array_equal(together, backwards)
+    np.testing.assert_array_equal(together, alone)
+    assert features(space.layout, space.head, genomes[:0]).shape == (0, len(FEATURES))
+
+
+def test_arrays_that_may_not_be_written_will_do():
+    space = space_of(masked_graph((3, 2)))
+    genomes = random_genomes(space, 4, 1)
+    expected = features(space.layout, space.head, genomes)
+    for array in (genomes, layout := space.layout.copy(), head := space.head.copy()):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(features(layout, head, genomes), expected)
+
+
+def test_genes_that_there_is_no_room_for_are_refused():
+    space = space_of(masked_graph((3, 2, 2)))
+    genomes = random_genomes(space, 4, 1)
+    space.layer_genes(genomes, 0).exponents[1, 0, 0] = 99
+    space.layer_genes(genomes, 1).masks[2, 0, 1] = -1
+    with pytest.raises(OptionError) as error:
+        features(space.layout, space.head, genomes)
+    text = str(error.value)
+    assert "area model: 2 problems" in text
+    assert "genomes, layer 0: exponents from 0 to 99 do not lie in 0…31" in text
+    assert "genomes, layer 1: masks from -1 to" in text
+    with pytest.raises(OptionError, match=r"the layout needs \d+ genes a row"):
+        features(space.layout, space.head, genomes[:, :-1])
+
+
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+def test_prices_are_those_of_cells_synthesised_alone():
+    model = measured_model("egfet", lambda text, top: synthesise(text, top, "egfet").area())
+    assert model.coefficients == pytest.approx(default_model("egfet").coefficients, rel=1e-5)
+    assert model.library == "egfet"
+
+
+def test_a_library_without_a_table_is_refused_by_name():
+    with pytest.raises(OptionError) as error:
+        default_model("gf180\x1b[31m")
+    text = str(error.value)
+    assert "'gf180�[31m' has no table of cells; there are egfet, egfet_1v0, egfet_0v6, sky130" in text
+    assert "measured_model(library, area_of)" in text
+
+
+def test_calibrating_finds_prices_that_explain_the_areas():
+    space = space_of(masked_graph((6, 4, 5)))
+    genomes = random_genomes(space, 300, 7)
+    true = AreaModel(
+        tuple(price * factor for price, factor in zip(default_model().coefficients, [0.8, 0.9] * 8)), "egfet"
+    )
+    areas = true.area_mm2(space.layout, space.head, genomes)
+    found = calibrate(space.layout, space.head, genomes[:200], areas[:200], default_model())
+    off = np.abs(found.area_mm2(space.layout, space.head, genomes[200:]) / np.maximum(areas[200:], 1e-9) - 1)
+    assert np.median(off[areas[200:] > 0]) < 0.02
+    assert found == calibrate(space.layout, space.head, genomes[:200], areas[:200], default_model())
+    assert min(found.coefficients) >= 0
+
+
+def test_calibrating_on_little_keeps_to_the_scaled_prices():
+    space = space_of(masked_graph((6, 4, 5)))
+    genomes = random_genomes(space, 40, 7)
+    areas = 0.7 * default_model().area_mm2(space.layout, space.head, genomes)
+    one = np.flatnonzero(areas)[:1]
+    found = calibrate(space.layout, space.head, genomes[one], areas[one], default_model())
+    assert found.coefficients == pytest.approx(tuple(0.7 * p for p in default_model().coefficients), rel=1e-4)
+    nothing = calibrate(space.layout, space.head, genomes[one], np.zeros(1), default_model())
+    assert nothing == default_model()
+
+
+@pytest.mark.parametrize("areas", [np.zeros(3), np.array([1.0, np.nan]), np.array([1.0, -1.0])])
+def test_areas_that_do_not_fit_are_refused(areas):
+    space = space_of(masked_graph((3, 2)))
+    with pytest.raises(OptionError, match="one finite area ≥ 0 a genome is needed"):
+        calibrate(space.layout, space.head, random_genomes(space, 2, 1), areas, default_model())
+
+
+def _full_adders(layout: np.ndarray, genome: list[int]) -> int:
+    found = 0
+    for n, m, bits, masks, signs, exponents, biases, _, _ in layout.tolist():
+        for o in range(m):
+            for sign in (0, 1):
+                bias = genome[biases + o] * (1 - 2 * sign)
+                columns = [max(bias, 0) >> c & 1 for c in range(80)]
+                for place in range(o * n, o * n + n):
+                    for bit in range(bits):
+                        if genome[signs + place] == sign and genome[masks + place] >> bit & 1:
+                            columns[bit + genome[exponents + place]] += 1
+                for c in range(79):
+                    while columns[c] >= 3:
+                        columns[c], columns[c + 1], found = columns[c] - 2, columns[c + 1] + 1, found + 1
+    return found
+
+
+def test_published_full_adders_are_counted_as_published():
+    for sizes in ((4, 3), (6, 3, 4), (3, 4, 3, 2)):
+        space = space_of(masked_graph(sizes))
+        genomes = random_genomes(space, 30, len(sizes), 4000)
+        expected = [_full_adders(space.layout, genome) for genome in genomes.tolist()]
+        assert sum(expected) > 80
+        assert full_adders_date24(space.layout, genomes).tolist() == expected
+
+
+@pytest.mark.slow
+def test_the_estimate_ranks_like_synthesis_and_calibration_brings_it_closer():
+    graph = masked_graph((6, 3, 3))
+    space = space_of(graph)
+    genomes = random_genomes(space, 200, 21, 200)
+    codes = np.random.default_rng(0).integers(0, 16, (1000, 6)).astype(np.int16)
+    classes = classes_of(space.layout, space.head, genomes, codes)
+    # as a search meets them: circuits that always say the same are of no use to it
+    genomes = genomes[[np.bincount(row.astype(int)).max() < 980 for row in classes]][:48]
+    assert len(genomes) == 48
+    areas = []
+    for genome in genomes:
+        emitted = emit(build_circuit(decode(space, genome, graph)))
+        areas.append(synthesise(emitted.verilog, emitted.top, "egfet").area())
+    areas, estimates = np.array(areas), default_model().area_mm2(space.layout, space.head, genomes)
+    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (areas, estimates)]
+    assert np.corrcoef(*ranks)[0, 1] > 0.95
+    found = calibrate(space.layout, space.head, genomes[::2], areas[::2], default_model())
+    closer = found.area_mm2(space.layout, space.head, genomes[1::2])
+    off = [np.median(np.abs(np.log(values / areas[1::2]))) for values in (estimates[1::2], closer)]
+    assert off[1] < 0.75 * off[0]
+    assert off[1] < 0.2
+
+
+def test_the_kernel_and_the_model_name_the_same_features():
+    assert len(FEATURES) == adders.FEATURES == len(adders.PRICES)
+    assert set(cost.ALONE) == set(FEATURES)
+    np.testing.assert_allclose(adders.PRICES, default_model("egfet").coefficients, rtol=3e-3)

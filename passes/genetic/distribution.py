@@ -107,7 +107,9 @@ def _work(item: Any) -> Any:
 def _main_module(*, hidden: bool) -> Iterator[None]:
     """Keep fresh workers from importing the user's script, which would run it again, unless the work needs it."""
     main = sys.modules["__main__"]
-    saved = {name: main.__dict__[name] for name in ("__file__", "__spec__") if hidden and name in main.__dict__}
+    saved: dict[str, Any] = {
+        name: main.__dict__[name] for name in ("__file__", "__spec__") if hidden and name in main.__dict__
+    }
     if hidden:
         main.__dict__.pop("__file__", None)
         main.__dict__["__spec__"] = None

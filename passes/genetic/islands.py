@@ -56,7 +56,7 @@ def _state(source: Any) -> tuple[int, int, int, int]:
 
 def generator_of(island: Island) -> np.random.Generator:
     """Return a generator in the state that *island* left it in."""
-    source = np.random.PCG64(0)
+    source: Any = np.random.PCG64(0)
     state, increment, has, held = island.generator
     inner = {"state": state, "inc": increment}
     source.state = {"bit_generator": "PCG64", "state": inner, "has_uint32": has, "uinteger": held}

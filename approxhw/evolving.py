@@ -158,8 +158,7 @@ def optimise(
     # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
     genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
     if not evolution.interrupted:
-        # refined ones first: of equal circuits they read the fewest inputs
-        genomes = distinct(problem.space, np.concatenate([refined(problem, genomes, executor, hooks), genomes]))
+        genomes = distinct(problem.space, refined(problem, genomes, executor, hooks))
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,
@@ -192,7 +191,7 @@ class _Refinement:
         return refine(self.space, genome, self.rows, self.area).genome
 
 
-REFINED, REFINED_ROWS = 64, 8000
+REFINED, REFINED_ROWS = 96, 8000
 """Genomes that are refined, and the rows (noisy copies with them) on which nothing may get worse."""
 
 COPIES, NOISE = 2, 0.2
@@ -200,7 +199,10 @@ COPIES, NOISE = 2, 0.2
 
 
 def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks) -> np.ndarray:
-    """Return the best of *genomes* (P × G) by area and noisy rows, with everything dropped that costs none of these rows."""
+    """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
+
+    The best are those by area and these rows. What they were before is not kept: it reads inputs that nothing needs.
+    """
     from .kernels.masked_network import count_errors, prepare
     from .passes.genetic.annealing import noisy
 
@@ -213,8 +215,9 @@ def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: H
         problem.codes[chosen], problem.labels[chosen], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
     )
     errors = count_errors(space.layout, space.head, genomes, codes, labels)
-    best = layers_of_front(np.asarray(problem.area(genomes)), -np.asarray(errors, dtype=np.float64), REFINED)
-    todo = genomes[best[:REFINED]]
+    gains = -np.asarray(errors, dtype=np.float64)
+    best = np.array(layers_of_front(np.asarray(problem.area(genomes)), gains, REFINED)[:REFINED], dtype=np.int64)
+    todo = genomes[best]
     executor.start(_Refinement(space, prepare(codes, labels), problem.area))
     done: list[np.ndarray] = []
     step = 8  # a batch, so that there is something to show in between
@@ -222,7 +225,8 @@ def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: H
         if hooks.on_progress:
             hooks.on_progress("refine", start, len(todo))
         done += executor.map(list(todo[start : start + step]))
-    return np.array(done, dtype=np.int32).reshape(len(done), space.genes)
+    left = np.delete(genomes, best, axis=0)
+    return np.concatenate([np.array(done, dtype=np.int32).reshape(len(done), space.genes), left])
 
 
 def layers_of_front(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:

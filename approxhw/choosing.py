@@ -21,10 +21,10 @@ class Candidate:
     area_mm2: float
 
 
-DOUBT = 0.5
-"""How many standard errors of the validation accuracy are taken off it: what a circuit is expected to hold elsewhere."""
+DOUBT = 1.0
+"""How many standard errors of the validation accuracy are taken off it (the one-standard-error rule of Breiman et al., 1984)."""
 
-EXPECTED = f"accuracy on validation rows, made to rise with area, less {DOUBT:g} standard errors"
+EXPECTED = f"accuracy on validation rows, made to rise with area, less {DOUBT:g} standard error"
 
 
 def rising(values: Sequence[float]) -> list[float]:

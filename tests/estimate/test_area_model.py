@@ -372,6 +372,72 @@ def test_a_gate_is_priced_as_it_is_synthesised(mask, biases, negative, area):
     assert default_model().area_mm2(space.layout, space.head, genome)[0] == pytest.approx(area)
 
 
+def _bits_read(space: Space, genome: np.ndarray) -> list[tuple[int, int]]:
+    """The input bits that a neuron with a reader has in its masks, (input, position)."""
+    first = space.layer_genes(genome[None], 0).masks[0]
+    if len(space.layers) > 1:
+        first = first[(space.layer_genes(genome[None], 1).masks[0] != 0).any(axis=0)]
+    union = np.bitwise_or.reduce(first, axis=0, initial=0).tolist()
+    return [(i, p) for i, mask in enumerate(union) for p in range(16) if mask >> p & 1]
+
+
+def _priced(space: Space, genome: np.ndarray, most: int) -> tuple[float, tuple[np.ndarray, ...]]:
+    scratch, row = adders.scratch(space.layout, space.head, most), np.zeros((1, len(FEATURES)))
+    adders.count(space.layout, space.head, genome[None], *scratch, row)
+    return float(row[0] @ np.array(default_model().coefficients)), scratch
+
+
+@pytest.mark.parametrize(("sizes", "options"), [SHAPES[0], SHAPES[1], SHAPES[3], SHAPES[5], SHAPES[8]])
+def test_what_is_counted_computes_the_class(sizes, options):
+    space = space_of(masked_graph(sizes, **options))
+    genomes = np.concatenate([random_genomes(space, 40, seed, reach) for seed, reach in enumerate((4, 30, 300))])
+    looked_at = priced = 0
+    for genome in genomes:
+        bits = _bits_read(space, genome)
+        if len(bits) > 12:
+            continue
+        price, (net, words, *_) = _priced(space, genome, adders.MOST)
+        codes = np.zeros((1 << len(bits), space.features), np.int16)
+        for k, (i, p) in enumerate(bits):
+            codes[:, i] |= (np.arange(len(codes), dtype=np.int16) >> k & 1) << p
+        classes = classes_of(space.layout, space.head, genome[None], codes)[0]
+        priced += price > 0
+        if price == 0:  # wires, or always the same
+            continue
+        looked_at += 1
+        for place in range(max(1, (space.classes - 1).bit_length())):
+            literal = int(words[4].reshape(-1)[place])
+            at = net[gates.ROWS] + (literal >> 1) * net[gates.STRIDE]
+            row = net[at : at + net[gates.WORDS]] ^ -(literal & 1)
+            seen = np.unpackbits(row.view(np.uint8), bitorder="little")[: len(codes)]
+            np.testing.assert_array_equal(seen if literal > 1 else literal, classes >> place & 1)
+    assert looked_at >= 15
+
+
+def test_counting_by_parts_is_as_sound_as_counting_the_whole():
+    # 13 to 15 bits: too many for the patterns of one part, but not for 512 words
+    space = space_of(masked_graph((5, 4, 3)))
+    genomes = np.concatenate([random_genomes(space, 400, seed, 20) for seed in range(4)])
+    hidden = space.layer_genes(genomes, 0)
+    rng = np.random.default_rng(4)
+    hidden.masks[:] &= rng.integers(0, 16, hidden.masks.shape) & rng.integers(0, 16, hidden.masks.shape)
+    compared, cheaper = [], 0
+    for genome in genomes:
+        if not 13 <= len(_bits_read(space, genome)) <= 15:
+            continue
+        whole, _ = _priced(space, genome, 512)
+        parts, _ = _priced(space, genome, adders.MOST)
+        named, _ = _priced(space, genome, 0)
+        if whole > 0:
+            compared.append(parts / whole)
+            cheaper += parts < 0.95 * named
+    assert len(compared) >= 60
+    assert cheaper >= 20
+    assert min(compared) > 0.7
+    assert np.quantile(compared, 0.05) > 0.85
+    assert np.median(compared) < 2
+
+
 def test_what_nothing_reads_is_free():
     space = space_of(masked_graph((5, 3, 3)))
     genomes = random_genomes(space, 40, 5, 100)

@@ -256,8 +256,8 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     if isinstance(first, Whole):
         for port, bits in first.inputs:
             arguments[f"i_{port}"] = scope.value(bits)
-        for parameter, value, bits in first.parameters or (("WIDTH", len(first.inputs[0][1]), 32),):
-            arguments[f"p_{parameter}"] = value if bits <= 32 else Const(value, bits)
+        for parameter, value, width in first.parameters or (("WIDTH", len(first.inputs[0][1]), 32),):
+            arguments[f"p_{parameter}"] = value if width <= 32 else Const(value, width)
     else:
         lanes = [cell for cell in cells if isinstance(cell, Lane)]
         for index, (port, bit) in enumerate(first.inputs):

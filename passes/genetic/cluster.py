@@ -30,7 +30,7 @@ _LOST = (
 )
 
 
-class _Work(WorkerPlugin):
+class _Work(WorkerPlugin):  # type: ignore[misc]  # it carries no types
     """The work, as each worker keeps it."""
 
     def __init__(self, name: str, work: Callable[[Any], Any]) -> None:

@@ -96,8 +96,9 @@ class Space:
         """Return views of the genes of layer *index*; *genomes*: P × G."""
         n, m, _, masks, signs, exponents, biases, shift, _ = self.layout[index].tolist()
         shape = (len(genomes), m, n)
-        parts = (genomes[:, start : start + m * n].reshape(shape) for start in (masks, signs, exponents))
-        return LayerGenes(*parts, genomes[:, biases : biases + m], genomes[:, shift] if shift >= 0 else None)
+        first, second, third = (genomes[:, at : at + m * n].reshape(shape) for at in (masks, signs, exponents))
+        drop = genomes[:, shift] if shift >= 0 else None
+        return LayerGenes(first, second, third, genomes[:, biases : biases + m], drop)
 
     def comparators(self, genomes: np.ndarray) -> np.ndarray:
         """Return a view of the comparators' bit sets: P × (m − 1), of no columns where there are none."""

@@ -62,7 +62,8 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
         found.append(Problem(graph.name, "there is no dense layer to train"))
     layers: list[RealLayer] = []
     notes: list[str] = []
-    gain, floor = np.ones(()), np.zeros(())
+    gain: np.ndarray = np.ones(())
+    floor: np.ndarray = np.zeros(())
     if isinstance(fmt, Fixed) and stretches and stretches[0][0].is_float:
         gain, floor = np.array(float(fmt.scale)), np.array(-float(fmt.scale * fmt.zero))
     for number, (dense, activations) in enumerate(stretches):

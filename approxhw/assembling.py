@@ -325,7 +325,7 @@ def _choose(
     kept = thinned([float(steady[i]) for i in front], task.settings.members, {index, *others})
     members = [front[i] for i in kept]
     return _Chosen(
-        genomes=genomes[members],
+        genomes=workshop.without_unread(genomes[members]),
         areas=np.array([areas[i] for i in members]),
         estimates=estimates[members],
         expected=np.array([expected[i] for i in members]),

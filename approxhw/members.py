@@ -18,7 +18,7 @@ from .dataset import Dataset
 from .design import Design, write_design
 from .errors import MismatchError
 from .folders import write_beside
-from .ir import Graph
+from .ir import Graph, Input
 from .measuring import estimate_design, job_of
 from .pipeline import PassContext, PassRecord, parse_passes, run_passes, weights_and_bits
 
@@ -31,6 +31,9 @@ CLEAN_UP = "drop-constant,narrow-formats"
 
 EXHAUSTIVE_BITS = 12
 """Members with at most this many input bits are simulated on every vector there is."""
+
+TRIMS = 5
+"""Syntheses at most until a member reads no input bit that decides nothing."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a step, how much of it is done, and how much there is."""
@@ -76,23 +79,40 @@ class Workshop:
 
     def __init__(self, origin: Origin, jobs: int) -> None:
         self.origin, self.jobs = origin, max(1, jobs)
-        self.known: dict[bytes, float] = {}
+        self.known: dict[bytes, tuple[float, np.ndarray]] = {}
+        """Area in mm², and the bits of every feature's code that its netlist reads (int64, features)."""
         self._emitting = threading.Lock()  # the parser of what was emitted is one for all threads
 
     def areas(self, genomes: np.ndarray, on_progress: Progress | None = None) -> np.ndarray:
         """Return the synthesised area in mm² of each of *genomes* (P × G): float64, P."""
         keys = [self._key(genome) for genome in genomes]
         todo = {key: genome for key, genome in zip(keys, genomes) if key not in self.known}
-        for key, area in zip(todo, self._map(self._area, todo.values(), "synthesise", on_progress)):
-            self.known[key] = area
-        return np.array([self.known[key] for key in keys], dtype=np.float64)
+        for key, found in zip(todo, self._map(self._synthesised, todo.values(), "synthesise", on_progress)):
+            self.known[key] = found
+        return np.array([self.known[key][0] for key in keys], dtype=np.float64)
+
+    def without_unread(self, genomes: np.ndarray) -> np.ndarray:
+        """Return *genomes* (P × G) without the mask bits of input bits that their netlists do not read.
+
+        A masked bit is a bit that is 0: what no cell reads may be that, and the circuit stays the same for every input.
+        Synthesis may see more then, so it is asked again until nothing changes.
+        """
+        trimmed = np.array(genomes, dtype=np.int32)
+        for _ in range(TRIMS):
+            before = trimmed.copy()
+            self.areas(before)
+            for genome, layer in zip(before, self.origin.space.layer_genes(trimmed, 0).masks):
+                layer &= self.known[self._key(genome)][1].astype(np.int32)[None, :]
+            if np.array_equal(before, trimmed):
+                break
+        return trimmed
 
     def _key(self, genome: np.ndarray) -> bytes:
         from .passes.genetic.space import canonical
 
         return canonical(self.origin.space, np.asarray(genome)[None])[0].tobytes()
 
-    def _area(self, genome: np.ndarray) -> float:
+    def _synthesised(self, genome: np.ndarray) -> tuple[float, np.ndarray]:
         from .backends.bespoke import build_circuit
         from .backends.emit import emit
         from .backends.estimate import load_library, synthesise
@@ -101,7 +121,13 @@ class Workshop:
         with self._emitting:
             emitted = emit(build_circuit(graph))
         cells = load_library(self.origin.target.library)
-        return synthesise(emitted.verilog, emitted.top, cells, timeout=self.origin.timeout).area()
+        netlist = synthesise(emitted.verilog, emitted.top, cells, timeout=self.origin.timeout)
+        op, read = graph.input.op, netlist.bits_read()
+        assert isinstance(op, Input)
+        bits = np.zeros(len(op.features), dtype=np.int64)
+        for name, positions in emitted.input_bits:
+            bits[op.features.index(name)] = sum(1 << positions[i] for i in read[name])
+        return netlist.area(), bits
 
     def compile(
         self, genomes: Iterable[np.ndarray], folder: Path, on_progress: Progress | None = None

@@ -131,6 +131,14 @@ class Netlist:
             counts[self.library.tie] += 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    def bits_read(self) -> dict[str, tuple[int, ...]]:
+        """Return, by input port, the positions of its bits that a cell or an output reads; the others decide nothing."""
+        read = {net for port in self.outputs for net in port.nets}
+        for instance in self.instances:
+            outputs = self.library.cells[instance.cell].functions
+            read.update(net for pin, net in instance.pins.items() if pin not in outputs)
+        return {port.name: tuple(i for i, net in enumerate(port.nets) if net in read) for port in self.inputs}
+
     def area(self) -> float:
         """Return the area in mm²: the sum over its cells, without routing."""
         return float(sum(self.library.cells[name].area * count for name, count in self.cells_by_type().items()))

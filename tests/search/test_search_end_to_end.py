@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
+from approxhw.backends.estimate import load_library, synthesise
 from approxhw.errors import CheckpointError, InvalidDesignError, MismatchError, ToolNotFoundError
 from approxhw.evaluation import accuracy
 from approxhw.passes.genetic.seeding import Seeding
@@ -63,6 +64,16 @@ def test_figures_of_members_are_those_of_their_designs(found, iris):
         assert names == ["quantize-inputs", "fold-affine", "power-of-two", "search", "drop-constant", "narrow-formats"]
     shares = [member.validation_accuracy * found.front.data["rows"]["validation"] for member in found.members]
     assert np.allclose(shares, np.round(shares))
+
+
+def test_members_have_no_input_that_decides_nothing(found):
+    cells, ports = load_library("egfet"), 0
+    for member in found.members:
+        design = member.design.design
+        read = synthesise(design.verilog, design.top, cells, timeout=100).bits_read()
+        assert all(read[port.name] for port in design.inputs)
+        ports += len(design.inputs)
+    assert ports > 0
 
 
 def test_the_chosen_member_is_marked_once_by_the_rule(found):

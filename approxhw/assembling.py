@@ -59,7 +59,7 @@ class Settings:
         default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
     )
     members: int = field(default=16, metadata={"help": "members of the front at most"})
-    synthesised: int = field(default=32, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    synthesised: int = field(default=24, metadata={"help": "circuits synthesised in the end, to choose members from"})
     keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
     seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
     simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
@@ -133,26 +133,18 @@ class _Judge:
         errors = count_errors(space.layout, space.head, genomes, self.codes[split], self.labels[split])
         return 1 - np.asarray(errors) / rows
 
-    def steady(self, genomes: np.ndarray) -> np.ndarray:
-        """Return how good each of *genomes* (P × G) looks: float64, P.
-
-        The mean of its accuracies on noisy copies of the rows searched on and of the validation rows: the first are many, the
-        second were not learnt by heart.
-        """
+    def noisy(self, genomes: np.ndarray, split: str) -> np.ndarray:
+        """Return the accuracy of each of *genomes* (P × G) on the rows of a split and noisy copies of them: float64, P."""
         from .kernels.masked_network import count_errors
         from .passes.genetic.annealing import noisy
 
         space = self.space
         highest = (1 << space.layers[0].input_bits) - 1
-        shares = []
-        for split in dict.fromkeys(("train", self.split)):
-            codes, labels = noisy(
-                self.codes[split], self.labels[split], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
-            )
-            errors = count_errors(space.layout, space.head, genomes, codes, labels)
-            shares.append(1 - np.asarray(errors) / len(labels))
-        found: np.ndarray = np.mean(shares, axis=0)
-        return found
+        codes, labels = noisy(
+            self.codes[split], self.labels[split], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
+        )
+        errors = count_errors(space.layout, space.head, genomes, codes, labels)
+        return 1 - np.asarray(errors) / len(labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,9 +292,9 @@ def _choose(
 ) -> _Chosen:
     """Synthesise what may be best, keep what nothing beats by synthesised area and noisy rows, and choose one."""
     genomes = distinct(judge.space, found.genomes)
-    steady, rows = judge.steady(genomes), len(judge.labels[judge.split])
-    checked = judge.accuracies(genomes, judge.split)
-    assert checked is not None
+    rows, checked = len(judge.labels[judge.split]), judge.noisy(genomes, judge.split)
+    # rows searched on are many, validation rows were not learnt by heart
+    steady = (judge.noisy(genomes, "train") + checked) / 2
     estimates = np.asarray(estimate(genomes), dtype=np.float64)
 
     def candidates(places: Sequence[int], areas: Mapping[int, float]) -> list[Candidate]:

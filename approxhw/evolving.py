@@ -191,7 +191,7 @@ class _Refinement:
         return refine(self.space, genome, self.rows, self.area).genome
 
 
-REFINED, REFINED_ROWS = 48, 8000
+REFINED, REFINED_ROWS = 32, 8000
 """Genomes that are refined, and the rows (noisy copies with them) on which nothing may get worse."""
 
 COPIES, NOISE = 2, 0.2

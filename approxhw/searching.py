@@ -40,7 +40,7 @@ def search(
     resume: bool = False,
     synthesise_every: int = 100,
     members: int = 16,
-    synthesised: int = 32,
+    synthesised: int = 24,
     seeding: Seeding | None = None,
     simulate: Sequence[str] = SIMULATORS,
     require_tools: bool = False,

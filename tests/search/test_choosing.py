@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from approxhw.assembling import nearest, rank_correlation, thinned
-from approxhw.choosing import DOUBT, Candidate, choose, expected_accuracies, rising
+from approxhw.choosing import DOUBT, Candidate, choose, expected_accuracies, rising, smoothed
 from approxhw.evolving import layers_of_front
 
-FRONT = [Candidate(0.80, 400, 1.0), Candidate(0.85, 400, 2.0), Candidate(0.90, 400, 4.0), Candidate(0.91, 400, 9.0)]
+FRONT = [Candidate(a, 400, 2.0**i) for i, a in enumerate((0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93))]
 
 
 def test_a_target_takes_the_smallest_that_is_expected_to_hold_it():
-    error = (0.9 * 0.1 / 400) ** 0.5
-    assert expected_accuracies(FRONT)[2] == pytest.approx(0.9 - DOUBT * error)
-    assert choose(FRONT, target=0.9 - DOUBT * error - 1e-12, reference=None, loss=0.0)[0] == 2
-    index, rule, held = choose(FRONT, target=0.89, reference=0.99, loss=0.0)
-    assert (index, held) == (3, True), "0.90 itself is in doubt"
-    assert "expected to hold an accuracy of 89.00 %" in rule
+    mean = (0.84 + 0.88 + 0.90 + 0.91 + 0.92) / 5
+    error = (mean * (1 - mean) / 400) ** 0.5
+    assert expected_accuracies(FRONT)[3] == pytest.approx(mean - DOUBT * error)
+    assert choose(FRONT, target=mean - DOUBT * error - 1e-9, reference=None, loss=0.0)[0] == 3
+    index, rule, held = choose(FRONT, target=mean, reference=0.99, loss=0.0)
+    assert (index, held) == (4, True), "the mean itself is in doubt"
+    assert f"expected to hold an accuracy of {100 * mean:.2f} %" in rule
 
 
 def test_fewer_rows_are_more_doubt():
@@ -28,12 +29,20 @@ def test_fewer_rows_are_more_doubt():
     assert expected_accuracies([]) == []
 
 
-def test_luck_of_a_small_member_is_evened_out_by_larger_ones():
-    lucky = [Candidate(a, 100, area) for a, area in ((0.92, 1.0), (0.86, 2.0), (0.87, 3.0), (0.95, 4.0))]
-    assert rising([c.accuracy for c in lucky]) == pytest.approx([0.88333333, 0.88333333, 0.88333333, 0.95])
-    assert choose(lucky, target=0.88, reference=None, loss=0.0)[0] == 3
+def test_luck_of_a_small_member_is_evened_out_by_its_neighbours():
+    values = [0.80, 0.92, 0.81, 0.82, 0.83, 0.90, 0.91, 0.92]
+    assert smoothed(values)[1] == pytest.approx((0.80 + 0.92 + 0.81) / 3)
+    assert smoothed(values)[2] == pytest.approx((0.80 + 0.92 + 0.81 + 0.82 + 0.83) / 5)
+    assert smoothed(values)[0] == 0.80
+    assert smoothed([]) == []
+    lucky = [Candidate(a, 10_000, 2.0**i) for i, a in enumerate(values)]
+    assert choose(lucky, target=0.9, reference=None, loss=0.0)[0] == 6
+
+
+def test_no_member_is_worse_than_a_smaller_one():
     assert rising([1, 2, 2, 3]) == [1, 2, 2, 3]
     assert rising([3, 2, 1]) == [2, 2, 2]
+    assert rising([0.92, 0.86, 0.87, 0.95]) == pytest.approx([0.88333333, 0.88333333, 0.88333333, 0.95])
     assert rising([]) == []
 
 
@@ -47,17 +56,17 @@ def test_rising_is_the_nearest_rising_sequence():
 
 
 def test_without_a_target_the_loss_against_the_model_decides():
-    assert choose(FRONT, target=None, reference=0.95, loss=0.05)[0] == 2
+    assert choose(FRONT, target=None, reference=0.94, loss=0.05)[0] == 3
     assert choose(FRONT, target=None, reference=0.95, loss=0.2)[0] == 0
 
 
 def test_where_nothing_holds_it_the_most_accurate_is_taken_and_told():
     index, rule, held = choose(FRONT, target=0.99, reference=0.95, loss=0.05)
-    assert (index, held) == (3, False)
+    assert (index, held) == (6, False)
     assert rule.endswith("; there is none, so it is the most accurate on validation rows")
     equal = [Candidate(0.9, 400, 1.0), Candidate(0.9, 400, 2.0)]
     assert choose(equal, target=0.99, reference=None, loss=0.0)[0] == 0
-    assert choose(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (3, True)
+    assert choose(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (6, True)
 
 
 def test_the_rule_cannot_see_test_rows():

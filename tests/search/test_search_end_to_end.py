@@ -84,6 +84,7 @@ def test_the_chosen_member_is_marked_once_by_the_rule(found):
     assert "the smallest circuit that loses at most 5 % against the model on validation rows" in found.front.rule
 
 
+@pytest.mark.slow
 def test_a_target_accuracy_marks_what_is_expected_to_hold_it(iris, passes, tmp_path):
     result = ax.search(
         iris.model, data=iris.data, output=tmp_path / "front", passes=ax.parse_passes(passes), jobs=1,
@@ -183,6 +184,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_front_stays(kind, fro
     assert ax.open_front(front).members
 
 
+@pytest.mark.slow
 def test_an_earlier_front_is_replaced_only_by_a_whole_one(front, iris, passes, monkeypatch):
     before = (front / "front.json").read_bytes()
     options = {**SMALL, "generations": 1}

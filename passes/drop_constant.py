@@ -70,7 +70,7 @@ class DropConstant:
         assert isinstance(fmt, Fixed)
         total, read = graph.input.type.elements, len(inputs_read(graph))
         if read < total:
-            context.note(f"{read} of {total} inputs are read: {converters(read, fmt.bits)} remain")
+            context.note(f"{read} of {total} inputs are read, so {converters(read, fmt.bits)}")
 
 
 def inputs_read(graph: Graph) -> list[int]:

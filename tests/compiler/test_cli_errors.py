@@ -26,7 +26,7 @@ def _error(result, code: int) -> str:
         ("compil model.onnx", "no such command 'compil'; did you mean 'compile'?"),
         (
             "frobnicate",
-            "no such command 'frobnicate'; there are check, compile, estimate, fuzz, opt, passes, report, simulate",
+            "no such command 'frobnicate'; there are check, compile, estimate, fuzz, opt, passes, report, search, simulate",
         ),
         ("compile m.onnx --dat d.npz", "No such option '--dat'. Did you mean '--data'?"),
         ("simulate d --simulater icarus", "No such option '--simulater'. Did you mean '--simulator'?"),

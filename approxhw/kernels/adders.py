@@ -37,6 +37,9 @@ from .words import COLUMNS, HIGH, LOW, SIZE, activate, argmax, compress, masked_
 MOST = 64
 """Most words of 64 patterns that bits are compared on: all that there are of 12 inputs."""
 
+INPUT_OF, NAME_OF, READ, NEEDED = range(4)
+"""Rows of marks: name → input, input → name, whether an input is read, whether a name is needed (two rows, by turns)."""
+
 BUDGET = 192
 """Most functions to look at before taking a circuit apart is given up."""
 
@@ -238,16 +241,16 @@ def _live(layout, layers, genes, number, o):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(
-    "i8(CPointer(i8), CPointer(i8), i8, CPointer(i4), i8, i8, i8, CPointer(i8), i8, i8, CPointer(i8))",
+    "i8(CPointer(i8), CPointer(i8), i8, CPointer(i4), i8, i8, i8, CPointer(i8), i8, i8, CPointer(i8), i8)",
     cache=True,
     nogil=True,
 )
-def _begin(net, layout, layers, genes, number, first, end, words, source, target, inputs_of):  # type: ignore[no-untyped-def]
+def _begin(net, layout, layers, genes, number, first, end, words, source, target, marks, names):  # type: ignore[no-untyped-def]
     """Begin a part: neurons *first* … *end* − 1 of layer *number*, which read the words from *source* on.
 
     Every bit that they read becomes an input of the part, in words from *target* on; bits of one name become one input. The
-    patterns are all that there are, where they are not too many, else none. Returns the number of inputs. *inputs_of*:
-    scratch, name → input; zeros, and so again afterwards.
+    patterns are all that there are, where they are not too many, else none. Returns the number of inputs. *marks*: rows of
+    *names* integers: ``INPUT_OF`` a name, zeros and so again afterwards, and ``NAME_OF`` an input.
     """
     start = 9 * number
     inputs, ones, masks = layout[start], (1 << layout[start + 2]) - 1, layout[start + 3]
@@ -266,15 +269,16 @@ def _begin(net, layout, layers, genes, number, first, end, words, source, target
             union &= union - 1
             bit = words[here + position]
             if bit >= 2:
-                if inputs_of[bit >> 1] == 0:
-                    inputs_of[bit >> 1] = FIRST + there
+                if marks[bit >> 1] == 0:
+                    marks[bit >> 1] = FIRST + there
+                    marks[NAME_OF * names + there] = bit >> 1
                     there += 1
-                bit = 2 * inputs_of[bit >> 1] + (bit & 1)
+                bit = 2 * marks[bit >> 1] + (bit & 1)
             words[word + position] = bit
     for i in range(inputs):
         here = source + i * SIZE
         for position in range(width_of(words[here + LOW], words[here + HIGH])):
-            inputs_of[words[here + position] >> 1] = 0
+            marks[words[here + position] >> 1] = 0
     patterns = 1 << min(max(there - 6, 0), 32)
     if patterns > net[MOST_WORDS]:
         patterns = 0
@@ -291,12 +295,19 @@ def _begin(net, layout, layers, genes, number, first, end, words, source, target
     return there
 
 
-@numba.njit(f"f8({NET}, i8, CPointer(i8), i8, i8, CPointer(u1), CPointer(f8), i8)", cache=True, nogil=True)
-def _end(net, free, inputs, words, at, roots, used, tally, into):  # type: ignore[no-untyped-def]
-    """End a part that makes the literals at *at*: add its cells to *tally* from *into* on, and return their price."""
+@numba.njit(
+    f"f8({NET}, i8, CPointer(i8), i8, i8, CPointer(u1), CPointer(f8), i8, CPointer(i8), i8, i8)", cache=True, nogil=True
+)
+def _end(net, free, inputs, words, at, roots, used, tally, into, marks, names, needed):  # type: ignore[no-untyped-def]
+    """End a part that makes the literals at *at*: add its cells to *tally* from *into* on, and return their price.
+
+    The names of the inputs that they read are marked in row *needed* of *marks*.
+    """
     base = (FIRST + 1 + inputs) >> 1 << 1
     cheaper = FEATURES
     price = _count(net, free, base, base, words, at, roots, used, tally, FEATURES)
+    for k in range(inputs):
+        marks[READ * names + k] = used[FIRST + k]
     if price > 0 and net[WORDS]:
         # a function takes a gate at least, as a rule
         budget = min(np.int64(2 * price / tally[ADDER_GATE]) + 1, BUDGET)
@@ -305,33 +316,38 @@ def _end(net, free, inputs, words, at, roots, used, tally, into):  # type: ignor
             again = _count(net, end, free, base, words, at, roots, used, tally, 2 * FEATURES)
             if again < price:
                 price, cheaper = again, 2 * FEATURES
+                for k in range(inputs):
+                    marks[READ * names + k] = used[FIRST + k]
+    for k in range(inputs):
+        if marks[READ * names + k]:
+            marks[needed * names + marks[NAME_OF * names + k]] = 1
     for feature in range(FEATURES):
         tally[into + feature] += tally[cheaper + feature]
     return price
 
 
-@numba.njit("i8(CPointer(i8), i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _cut(words, at, live, names, roots, count):  # type: ignore[no-untyped-def]
-    """Cut the circuit behind the word at *at*: list its *live* bits at *roots*, and name them in the word at *names*.
+@numba.njit("i8(CPointer(i8), i8, i8, i8, i8)", cache=True, nogil=True)
+def _cut(words, at, live, target, count):  # type: ignore[no-untyped-def]
+    """Cut the circuit behind the word at *at*: name its *live* bits in the word at *target*, the others become 0.
 
-    Bits that are equal or opposite share a name, of which *count* are given already; all others are taken as independent.
-    Returns how many bits are listed, each with a new name.
+    Bits that are equal or opposite share a name; *count* is the next one. All else is taken as independent. Returns the
+    next name.
     """
-    listed = 0
-    words[names + LOW], words[names + HIGH] = words[at + LOW], words[at + HIGH]
+    words[target + LOW], words[target + HIGH] = words[at + LOW], words[at + HIGH]
     for position in range(width_of(words[at + LOW], words[at + HIGH])):
         bit = words[at + position] if (live >> position) & 1 else 0
-        words[names + position] = bit
-        if bit < 2:
-            continue
-        before = 0
-        while before < listed and words[roots + before] >> 1 != bit >> 1:
-            before += 1
-        if before == listed:
-            words[roots + listed] = bit
-            listed += 1
-        words[names + position] = 2 * (count + before) + ((words[roots + before] ^ bit) & 1)
-    return listed
+        named = bit
+        if bit >= 2:
+            before = 0
+            while before < position and ((live >> before) & 1 == 0 or words[at + before] >> 1 != bit >> 1):
+                before += 1
+            if before < position:
+                named = words[target + before] ^ (words[at + before] ^ bit)
+            else:
+                named = 2 * count
+                count += 1
+        words[target + position] = named
+    return count
 
 
 @numba.njit(
@@ -350,27 +366,25 @@ def _decide(net, free, layout, layers, head, genes, words, source, roots):  # ty
 
 
 @numba.njit(
-    "f8(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8),"
+    "f8(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8), i8,"
     " CPointer(u1), CPointer(f8), i8)",
     cache=True,
     nogil=True,
 )
-def _whole(layout, layers, head, genes, net, words, values, columns, stride, inputs_of, used, tally, into):  # type: ignore[no-untyped-def]
+def _whole(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, into):  # type: ignore[no-untyped-def]
     """Build the circuit of one genome as one part; count its cells in *tally* from *into* on, and return their price."""
-    source, target, roots = 2 * values * SIZE, 3 * values * SIZE, 4 * values * SIZE
-    there = _begin(net, layout, layers, genes, 0, 0, layout[1], words, 0, source, inputs_of)
+    source, target, roots = layers * values * SIZE, (layers + 1) * values * SIZE, (layers + 2) * values * SIZE
+    there = _begin(net, layout, layers, genes, 0, 0, layout[1], words, 0, source, marks, names)
     free = (FIRST + 1 + there) >> 1 << 1
     for number in range(layers):
         for o in range(layout[9 * number + 1]):
             at = target + o * SIZE
             words[at + LOW], words[at + HIGH] = 0, 0
             if _live(layout, layers, genes, number, o):
-                free = _neuron(
-                    net, free, layout, layers, head[0], genes, number, o, words, source, at, columns, stride
-                )  # fmt: skip
+                free = _neuron(net, free, layout, layers, head[0], genes, number, o, words, source, at, columns, stride)
         source, target = target, source
     count, free = _decide(net, free, layout, layers, head, genes, words, source, roots)
-    return _end(net, free, there, words, roots, count, used, tally, into)
+    return _end(net, free, there, words, roots, count, used, tally, into, marks, names, NEEDED)
 
 
 @numba.njit("b1(CPointer(i8), i8, CPointer(i4), i8)", cache=True, nogil=True)
@@ -393,47 +407,71 @@ def _has_small_parts(layout, layers, genes, most):  # type: ignore[no-untyped-de
 
 
 @numba.njit(
-    "f8(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8),"
+    "f8(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8), i8,"
     " CPointer(u1), CPointer(f8), i8)",
     cache=True,
     nogil=True,
 )
-def _parts(layout, layers, head, genes, net, words, values, columns, stride, inputs_of, used, tally, into):  # type: ignore[no-untyped-def]
-    """As :func:`_whole`, every hidden neuron as a part by itself, the last layer with the head as another."""
-    names, following, source, made, roots = 0, values * SIZE, 2 * values * SIZE, 3 * values * SIZE, 4 * values * SIZE
-    price = 0.0
+def _parts(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, into):  # type: ignore[no-untyped-def]
+    """As :func:`_whole`, every hidden neuron as a part by itself, the last layer with the head as another.
+
+    Forwards the hidden bits get their names, backwards each part is built for those that the parts behind it read.
+    """
+    each = values * SIZE
+    source, made, roots = layers * each, (layers + 1) * each, (layers + 2) * each
     for number in range(layers - 1):
         count = 1
         for o in range(layout[9 * number + 1]):
-            word = following + o * SIZE
-            words[word + LOW], words[word + HIGH] = 0, 0
+            at = (number + 1) * each + o * SIZE
+            words[at + LOW], words[at + HIGH] = 0, 0
             live = _live(layout, layers, genes, number, o)
-            if live == 0:
-                continue
-            there = _begin(net, layout, layers, genes, number, o, o + 1, words, names, source, inputs_of)
-            free = (FIRST + 1 + there) >> 1 << 1
-            free = _neuron(net, free, layout, layers, head[0], genes, number, o, words, source, made, columns, stride)
-            listed = _cut(words, made, live, word, roots, count)
-            count += listed
-            price += _end(net, free, there, words, roots, listed, used, tally, into)
-        names, following = following, names
-    outputs = layout[9 * layers - 8]
-    there = _begin(net, layout, layers, genes, layers - 1, 0, outputs, words, names, source, inputs_of)
+            if live:
+                there = _begin(net, layout, layers, genes, number, o, o + 1, words, number * each, source, marks, names)
+                free = (FIRST + 1 + there) >> 1 << 1
+                _neuron(net, free, layout, layers, head[0], genes, number, o, words, source, made, columns, stride)
+                count = _cut(words, made, live, at, count)
+    for i in range(NEEDED * names, (NEEDED + 2) * names):
+        marks[i] = 0
+    outputs, last = layout[9 * layers - 8], layers - 1
+    there = _begin(net, layout, layers, genes, last, 0, outputs, words, last * each, source, marks, names)
     free = (FIRST + 1 + there) >> 1 << 1
     for o in range(outputs):
         at = made + o * SIZE
-        free = _neuron(net, free, layout, layers, head[0], genes, layers - 1, o, words, source, at, columns, stride)
+        free = _neuron(net, free, layout, layers, head[0], genes, last, o, words, source, at, columns, stride)
     count, free = _decide(net, free, layout, layers, head, genes, words, made, roots)
-    return price + _end(net, free, there, words, roots, count, used, tally, into)
+    price = _end(net, free, there, words, roots, count, used, tally, into, marks, names, NEEDED)
+    needed, following = NEEDED, NEEDED + 1
+    for number in range(layers - 2, -1, -1):
+        for i in range(following * names, (following + 1) * names):
+            marks[i] = 0
+        for o in range(layout[9 * number + 1]):
+            at = (number + 1) * each + o * SIZE
+            width, wanted = width_of(words[at + LOW], words[at + HIGH]), 0
+            for position in range(width):
+                bit = words[at + position]
+                if bit >= 2 and marks[needed * names + (bit >> 1)] == 1:
+                    marks[needed * names + (bit >> 1)] = 2  # once is enough
+                    words[roots + wanted] = position
+                    wanted += 1
+            if wanted == 0:
+                continue
+            there = _begin(net, layout, layers, genes, number, o, o + 1, words, number * each, source, marks, names)
+            free = (FIRST + 1 + there) >> 1 << 1
+            free = _neuron(net, free, layout, layers, head[0], genes, number, o, words, source, made, columns, stride)
+            for k in range(wanted):
+                words[roots + k] = words[made + words[roots + k]]
+            price += _end(net, free, there, words, roots, wanted, used, tally, into, marks, names, following)
+        needed, following = following, needed
+    return price
 
 
 @numba.njit(
-    "void(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8),"
+    "void(CPointer(i8), i8, CPointer(i8), CPointer(i4), CPointer(i8), CPointer(i8), i8, CPointer(i8), i8, CPointer(i8), i8,"
     " CPointer(u1), CPointer(f8), CPointer(f8))",
     cache=True,
     nogil=True,
 )
-def _circuit(layout, layers, head, genes, net, words, values, columns, stride, inputs_of, used, tally, counts):  # type: ignore[no-untyped-def]
+def _circuit(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, counts):  # type: ignore[no-untyped-def]
     """Count the cells of one genome's circuit; pointers into the scratch of :func:`count`."""
     inputs, bits = layout[0], layout[2]
     for i in range(inputs):
@@ -444,13 +482,14 @@ def _circuit(layout, layers, head, genes, net, words, values, columns, stride, i
     whole, parts = 3 * FEATURES, 4 * FEATURES
     for feature in range(whole, parts + FEATURES):
         tally[feature] = 0.0
-    best = whole
-    price = _whole(layout, layers, head, genes, net, words, values, columns, stride, inputs_of, used, tally, whole)
-    most = 6
+    best, most = whole, 6
+    price = _whole(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, whole)
     while net[MOST_WORDS] >> (most - 5):
         most += 1
     if price > 0 and net[WORDS] == 0 < net[MOST_WORDS] and layers > 1 and _has_small_parts(layout, layers, genes, most):
-        again = _parts(layout, layers, head, genes, net, words, values, columns, stride, inputs_of, used, tally, parts)
+        again = _parts(
+            layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, parts
+        )
         if again < price:
             best = parts
     for feature in range(FEATURES):
@@ -458,7 +497,7 @@ def _circuit(layout, layers, head, genes, net, words, values, columns, stride, i
 
 
 @numba.njit(cache=True, nogil=True)
-def count(layout, head, genomes, net, words, columns, inputs_of, used, tally, rows):  # type: ignore[no-untyped-def]
+def count(layout, head, genomes, net, words, columns, marks, used, tally, rows):  # type: ignore[no-untyped-def]
     """Write to *rows* (genomes × 16 float64) how many cells of every kind the circuit of each genome has.
 
     ``layout`` (L × 9), ``head`` (3), ``genomes`` (int32, C-contiguous) as ``passes/genetic/space.py`` lays them out; the
@@ -467,7 +506,7 @@ def count(layout, head, genomes, net, words, columns, inputs_of, used, tally, ro
     for p in range(genomes.shape[0]):
         _circuit(
             layout.ctypes, layout.shape[0], head.ctypes, genomes[p].ctypes, net.ctypes, words.ctypes, words.shape[1],
-            columns.ctypes, columns.shape[1], inputs_of.ctypes, used.ctypes, tally.ctypes, rows[p].ctypes,
+            columns.ctypes, columns.shape[1], marks.ctypes, marks.shape[1], used.ctypes, tally.ctypes, rows[p].ctypes,
         )  # fmt: skip
 
 
@@ -491,9 +530,9 @@ def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST) -> tuple[np.
     net[[MOST_WORDS, MASK_OF_TABLE, TABLE, ROWS, SPARE]] = most, slots - 1, HEADER, HEADER + slots, variables - spare
     return (
         net,
-        np.zeros((5, max(inputs, outputs), SIZE), np.int64),
+        np.zeros((len(layout) + 3, max(inputs, outputs), SIZE), np.int64),
         np.zeros((COLUMNS + 2, 3 * inputs + 9), np.int64),
-        np.zeros(names, np.int64),
+        np.zeros((NEEDED + 2, names), np.int64),
         np.empty(variables, np.uint8),
         np.array(PRICES + (0.0,) * (4 * FEATURES)),
     )

@@ -68,7 +68,7 @@ _TABLES = {"egfet": _PRINTED, "egfet_1v0": _PRINTED, "egfet_0v6": _PRINTED, "sky
 MOST_BITS, MOST_EXPONENT, MOST_WIDTH = 16, 31, 31
 """Bits of a code, exponent, and width of a comparator that can be counted."""
 
-PULL = 0.03
+PULL = 0.1
 """How much a calibrated price is held to that of the cell alone (times the scale that fits best)."""
 
 
@@ -164,10 +164,10 @@ def calibrate(
 ) -> AreaModel:
     """Return *start* with prices that fit the synthesised *areas* (mm², P) of *genomes* (P × G) better.
 
-    Least squares of the relative errors over prices ≥ 0; *pull* holds each price to that of *start*, all of them first
-    scaled alike, so that kinds of cells that the genomes hardly have stay sensible. Circuits of no cells say nothing and
-    are left out; where there are no others, *start* comes back. The same input gives the same prices on every machine, but
-    for rounding at the seventh digit.
+    Least squares of the errors, relative to the mean of both areas, over prices ≥ 0; *pull* holds each price to that of
+    *start*, all of them first scaled alike, so that kinds of cells that the genomes hardly have stay sensible. Circuits of
+    no cells say nothing and are left out; where there are no others, *start* comes back. The same input gives the same
+    prices on every machine, but for rounding at the seventh digit.
     """
     counts, areas = features(layout, head, genomes), np.asarray(areas, dtype=np.float64)
     if areas.shape != (len(counts),) or not np.isfinite(areas).all() or (areas < 0).any():
@@ -180,8 +180,9 @@ def calibrate(
         return start
     counts, areas = counts[used], areas[used]
     target = prices * np.median(areas / estimates[used])
-    # relative errors, but those of circuits below a quarter of a full adder do not count for more than its own
-    weights = 1 / (areas + target[0] / 4)
+    # relative to the mean of both, so that a circuit of which synthesis leaves hardly anything does not decide alone; and
+    # what is below a quarter of a full adder does not count for more than that
+    weights = 2 / (areas + counts @ target + target[0] / 2)
     scaled = counts * weights[:, None] * target
     matrix = scaled.T @ scaled / len(scaled) + pull * np.eye(len(prices))
     right = scaled.T @ (areas * weights) / len(scaled) + pull

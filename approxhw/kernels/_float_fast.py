@@ -1,0 +1,158 @@
+"""Multiply-add chains with powers of two held as floats: the fast form, W ≤ 23, exponents in a range that is checked once.
+
+A state is the float32 of its value; its exponent is that float's own (exact normalization) or the bits of 2^E (approximate).
+A step takes e, the greater exponent of product and state, multiplies both by 2^(W − 1 − e) and converts them to integers:
+the conversion drops what the hardware's alignment drops. The sum, converted back and multiplied by 2^(e − (W − 1)), is exact
+in float32's 24 bits, carry included; the low bit that a carry loses falls at the next step's alignment, or at the end. Zero has
+exponent field 0, below all others; powers of two formed from it may be nonsense, but are finite, and only zeros meet them.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from ._lanes import (
+    bits_of,
+    from_bits,
+    if_greater,
+    if_zero,
+    max32,
+    multiply,
+    to_float,
+    truncated,
+    widest_vectors,
+)
+from ._narrow import add32, and32, sub32
+
+_FIELD = np.int32(0x7F800000)
+_NONE = np.int32(0)
+BLOCK = 256
+"""Columns that are carried through all of K together: their states stay in the nearest cache."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _exact_step(state, a, b, up, down):  # type: ignore[no-untyped-def]
+    """Return the state after one step with exact normalization; *up*, *down*: W − 1 in the exponent's place, biased or not."""
+    product = multiply(a, b)
+    e = max32(and32(bits_of(product), _FIELD), and32(bits_of(state), _FIELD))
+    scale = from_bits(sub32(up, e))
+    total = add32(truncated(multiply(product, scale)), truncated(multiply(state, scale)))
+    return multiply(to_float(total), from_bits(sub32(e, down)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _open_step(state, exponent, a, b, up, down):  # type: ignore[no-untyped-def]
+    """Return the state after one step whose normalization is still to come, and the e of the step."""
+    product = multiply(a, b)
+    e = max32(and32(bits_of(product), _FIELD), exponent)
+    scale = from_bits(sub32(up, e))
+    total = add32(truncated(multiply(product, scale)), truncated(multiply(state, scale)))
+    return multiply(to_float(total), from_bits(sub32(e, down))), e
+
+
+@numba.njit(cache=True, nogil=True)
+def _lowered_by_one(state, e, one, most):  # type: ignore[no-untyped-def]
+    """Return E after an-1-λ; *one*: 1, *most*: 1 + λ, in the exponent's place."""
+    top, low = and32(bits_of(state), _FIELD), sub32(e, most)
+    # top is e + 1 after a carry, e where nothing is to be shifted: the greater of it and e − 1 is right for both
+    return if_zero(top, _NONE, if_greater(top, low, max32(top, sub32(e, one)), low))
+
+
+@numba.njit(cache=True, nogil=True)
+def _lowered(state, e, k, most):  # type: ignore[no-untyped-def]
+    """Return E after an-k-λ; *k*, *most*: k and k + λ in the exponent's place."""
+    top, middle, low = and32(bits_of(state), _FIELD), sub32(e, k), sub32(e, most)
+    return if_zero(top, _NONE, if_greater(top, middle, max32(top, e), if_greater(top, low, middle, low)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _finish(row, width, moved, bf16):  # type: ignore[no-untyped-def]
+    """Round what stands in *row* (states as float32 bits, int32) as the column's end does; exponents are *moved* too high."""
+    kept = np.int32(-(1 << (24 - width)))
+    for j in range(row.size):
+        word = row[j]
+        field = ((word >> 23) & 0xFF) - moved
+        sign = word & np.int32(-0x80000000)
+        if word & 0x7FFFFFFF == 0:
+            row[j] = 0  # a chain from +0 never ends at −0
+        elif field < 1:
+            row[j] = sign
+        elif field > 254:
+            row[j] = sign | 0x7F800000
+        else:
+            word = (word & kept) - (moved << 23)
+            row[j] = (word + 0x7FFF + ((word >> 16) & 1)) & -0x10000 if bf16 else word
+
+
+@numba.njit(cache=True, nogil=True)
+def exact_chains(a, b, width, moved, bf16, result):  # type: ignore[no-untyped-def]
+    """Fill *result* (float32, M × N) with the products of a (M × K) and b (K × N), exact normalization, W = *width*."""
+    widest_vectors()
+    rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
+    up, down = np.int32((width + 253) << 23), np.int32((width - 1) << 23)
+    words = result.view(np.int32)
+    for first in range(0, columns, BLOCK):
+        last = min(columns, first + BLOCK)
+        for m in range(rows):
+            state = result[m, first:last]
+            state[:] = np.float32(0)
+            k = 0
+            while k + 4 <= depth:
+                a0, a1, a2, a3 = a[m, k], a[m, k + 1], a[m, k + 2], a[m, k + 3]
+                b0, b1, b2, b3 = b[k, first:last], b[k + 1, first:last], b[k + 2, first:last], b[k + 3, first:last]
+                for j in range(last - first):
+                    s = _exact_step(state[j], a0, b0[j], up, down)
+                    s = _exact_step(s, a1, b1[j], up, down)
+                    s = _exact_step(s, a2, b2[j], up, down)
+                    state[j] = _exact_step(s, a3, b3[j], up, down)
+                k += 4
+            while k < depth:
+                a0, b0 = a[m, k], b[k, first:last]
+                for j in range(last - first):
+                    state[j] = _exact_step(state[j], a0, b0[j], up, down)
+                k += 1
+            _finish(words[m, first:last], width, moved, bf16)
+
+
+@numba.njit(cache=True, nogil=True)
+def approximate_chains(a, b, width, k_shift, further, moved, bf16, result):  # type: ignore[no-untyped-def]
+    """Fill *result* likewise with an-k-λ normalization, k = *k_shift*, λ = *further*."""
+    widest_vectors()
+    rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
+    up, down = np.int32((width + 253) << 23), np.int32((width - 1) << 23)
+    one, most = np.int32(k_shift << 23), np.int32((k_shift + further) << 23)
+    words = result.view(np.int32)
+    exponents = np.empty(BLOCK, np.int32)
+    for first in range(0, columns, BLOCK):
+        last = min(columns, first + BLOCK)
+        for m in range(rows):
+            state = result[m, first:last]
+            state[:] = np.float32(0)
+            exponents[:] = 0
+            k = 0
+            while k + 2 <= depth:
+                a0, a1 = a[m, k], a[m, k + 1]
+                b0, b1 = b[k, first:last], b[k + 1, first:last]
+                if k_shift == 1:
+                    for j in range(last - first):
+                        s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
+                        e = _lowered_by_one(s, e, one, most)
+                        s, e = _open_step(s, e, a1, b1[j], up, down)
+                        exponents[j] = _lowered_by_one(s, e, one, most)
+                        state[j] = s
+                else:
+                    for j in range(last - first):
+                        s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
+                        e = _lowered(s, e, one, most)
+                        s, e = _open_step(s, e, a1, b1[j], up, down)
+                        exponents[j] = _lowered(s, e, one, most)
+                        state[j] = s
+                k += 2
+            if k < depth:
+                a0, b0 = a[m, k], b[k, first:last]
+                for j in range(last - first):
+                    s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
+                    exponents[j] = _lowered(s, e, one, most)
+                    state[j] = s
+            _finish(words[m, first:last], width, moved, bf16)

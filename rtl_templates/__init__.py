@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 
@@ -14,3 +15,21 @@ def template_names() -> tuple[str, ...]:
 def template_text(name: str) -> str:
     """Return the Verilog text of the template called *name*."""
     return resources.files(__package__).joinpath(f"{name}.v").read_text(encoding="utf-8")
+
+
+def template_closure(*names: str) -> str:
+    """Return the Verilog text of the templates called *names* and of all that they instantiate, each once, these last."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for inner in _INSTANCE.findall(template_text(name)):
+                visit(inner)
+            order.append(name)
+
+    for name in names:
+        visit(name)
+    return "\n".join(map(template_text, order))
+
+
+_INSTANCE = re.compile(r"^ +(\w+) #\(\.", re.MULTILINE)

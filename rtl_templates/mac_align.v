@@ -1,0 +1,77 @@
+// Product and state brought to the exponent of the larger: exponent + above is E' of the definition, larger and smaller
+// are significands of W bits, the smaller shifted right, low bits dropped. above: the product was 2 or more.
+// subtract: the significands have to be subtracted; negative is then the sign of larger. both_zero: nothing but zeros.
+module mac_align #(
+  parameter EXPONENT_BITS = 8,
+  parameter FRACTION_BITS = 7,
+  parameter W             = 20,
+  parameter FAST          = 0
+) (
+  input  wire [2*FRACTION_BITS+1:0] product,
+  input  wire [EXPONENT_BITS:0]     product_exponent,
+  input  wire                       product_sign,
+  input  wire                       product_zero,
+  input  wire                       product_nan,
+  input  wire                       product_infinity,
+  input  wire [W+12:0]              state,
+  output wire [W-1:0]               larger,
+  output wire [W-1:0]               smaller,
+  output wire [9:0]                 exponent,
+  output wire                       above,
+  output wire                       negative,
+  output wire                       subtract,
+  output wire                       both_zero,
+  output wire                       nan,
+  output wire                       infinity
+);
+  localparam P = 2 * FRACTION_BITS + 2;  // bits of the product
+  wire         state_nan;
+  wire         state_infinity;
+  wire         state_sign;
+  wire [9:0]   state_exponent;
+  wire [W-1:0] state_significand;
+  assign {state_nan, state_infinity, state_sign, state_exponent, state_significand} = state;
+
+  // distance = state's exponent - product's exponent - 1, the product taken as less than 2
+  wire [9:0]  e;
+  wire [10:0] distance;
+  assign e = {{(9-EXPONENT_BITS){product_exponent[EXPONENT_BITS]}}, product_exponent};
+  mac_adder #(.WIDTH(11), .FAST(FAST)) compare (
+    .a({state_exponent[9], state_exponent}),
+    .b({~e[9], ~e}),
+    .carry_in(1'b0),
+    .sum(distance)
+  );
+
+  // Not negative: the state is larger, and the product as it stands, 1 bit below its aligned place if less than 2, goes
+  // right by distance. Negative: the state goes right by ~distance, and by 1 more if the product is 2 or more.
+  wire         high;  // the product is 2 or more
+  wire         from_state;
+  wire [W-1:0] p;
+  assign high       = product[P-1];
+  assign from_state = product_zero | ~distance[10];
+  generate
+    if (W > P) begin : padded
+      assign p = {product, {(W-P){1'b0}}};
+    end else begin : full
+      assign p = product;
+    end
+  endgenerate
+  assign larger = from_state ? state_significand : high ? p : {p[W-2:0], 1'b0};
+  wire [9:0]   steps;
+  wire [W-1:0] unshifted;
+  assign steps     = distance[9:0] ^ {10{distance[10]}};
+  assign unshifted = from_state ? p : high ? {1'b0, state_significand[W-1:1]} : state_significand;
+  assign smaller   = (unshifted >> steps[4:0]) & {W{~(|steps[9:5])}};
+
+  assign exponent  = from_state ? state_exponent : e;
+  assign above     = ~from_state & high;
+  wire differ;
+  assign differ    = state_sign ^ product_sign;
+  assign nan       = state_nan | product_nan | (state_infinity & product_infinity & differ);
+  assign infinity  = state_infinity | product_infinity;
+  assign subtract  = differ & ~infinity;  // an infinity keeps its sign
+  assign negative  = state_infinity | (from_state & ~product_infinity) ? state_sign : product_sign;
+  // of all exponents only that of zero, -512, is below -384: the lowest of a number is that of the lowest bit of a product
+  assign both_zero = product_zero & state_exponent[9] & ~state_exponent[8] & ~state_exponent[7];
+endmodule

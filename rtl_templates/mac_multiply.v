@@ -1,0 +1,82 @@
+// The product of two operands of float_decode, exact. product: 2 integer bits, so its value is product * 2^(exponent - 2F),
+// F = FRACTION_BITS; it is 0 when zero is set. For nan and infinity, exponent and product mean nothing.
+// FAST = 0: rows are added one below the other by carry-save rows, the fewest cells; FAST = 1: left to the synthesiser.
+module mac_multiply #(
+  parameter EXPONENT_BITS = 8,
+  parameter FRACTION_BITS = 7,
+  parameter FAST          = 0
+) (
+  input  wire [EXPONENT_BITS+FRACTION_BITS+1:0] a,
+  input  wire [EXPONENT_BITS+FRACTION_BITS+1:0] b,
+  output wire [2*FRACTION_BITS+1:0]             product,
+  output wire [EXPONENT_BITS:0]                 exponent,
+  output wire                                   sign,
+  output wire                                   zero,
+  output wire                                   nan,
+  output wire                                   infinity
+);
+  localparam X = EXPONENT_BITS;
+  localparam F = FRACTION_BITS;
+  localparam S = F + 1;  // bits of a significand
+  wire number_a;
+  wire number_b;
+  assign number_a = a[X+F];
+  assign number_b = b[X+F];
+  assign sign     = a[X+F+1] ^ b[X+F+1];
+  assign zero     = ~(number_a & number_b);
+  wire special_a;  // infinity or nan
+  wire special_b;
+  assign special_a = ~number_a & a[F-1];
+  assign special_b = ~number_b & b[F-1];
+  wire zero_a;
+  wire zero_b;
+  assign zero_a   = ~number_a & ~a[F-1];
+  assign zero_b   = ~number_b & ~b[F-1];
+  assign nan      = (special_a & (a[F-2] | zero_b)) | (special_b & (b[F-2] | zero_a));
+  assign infinity = special_a | special_b;
+  mac_adder #(.WIDTH(X + 1), .FAST(FAST)) exponents (
+    .a({a[X+F-1], a[X+F-1:F]}),
+    .b({b[X+F-1], b[X+F-1:F]}),
+    .carry_in(1'b0),
+    .sum(exponent)
+  );
+  wire [S-1:0] significand_a;
+  wire [S-1:0] significand_b;
+  assign significand_a = {number_a, a[F-1:0]};
+  assign significand_b = {number_b, b[F-1:0]};
+  genvar i, j;
+  generate
+    if (FAST) begin : free
+      assign product = {{S{1'b0}}, significand_a} * {{S{1'b0}}, significand_b};
+    end else begin : rows
+      for (i = 0; i < S; i = i + 1) begin : row
+        wire [S-1:0] bits;
+        wire [S-1:0] sum;    // of this row's columns, weights i and up; its lowest bit is a bit of the product
+        wire [S-1:0] carry;  // out of them
+        assign bits = significand_a & {S{significand_b[i]}};
+        assign product[i] = sum[0];
+        if (i == 0) begin : first
+          assign sum   = bits;
+          assign carry = {S{1'b0}};
+        end else begin : further
+          for (j = 0; j < S; j = j + 1) begin : column
+            if (j == S - 1) begin : highest
+              assign sum[j]   = bits[j] ^ row[i-1].carry[j];
+              assign carry[j] = bits[j] & row[i-1].carry[j];
+            end else begin : inner
+              assign sum[j]   = bits[j] ^ row[i-1].sum[j+1] ^ row[i-1].carry[j];
+              assign carry[j] = (bits[j] & row[i-1].sum[j+1])
+                              | (row[i-1].carry[j] & (bits[j] ^ row[i-1].sum[j+1]));
+            end
+          end
+        end
+      end
+      mac_adder #(.WIDTH(S), .FAST(FAST)) last (
+        .a({1'b0, row[S-1].sum[S-1:1]}),
+        .b(row[S-1].carry),
+        .carry_in(1'b0),
+        .sum(product[2*S-1:S])
+      );
+    end
+  endgenerate
+endmodule

@@ -30,6 +30,8 @@ def numbers(name, count):
     steps = rng.integers(0, 1 << (layout.bits - 1), count) << (23 - layout.fraction_bits)
     ties = steps + (127 - layout.bias << 23) + (1 << (22 - layout.fraction_bits))
     parts += [(ties + change).astype(np.uint32).view(np.float32) for change in (-1, 0, 1)]
+    edges = np.arange(0x007F7000, 0x00802000, 0x800)  # where bf16's subnormals end
+    parts.append(np.concatenate([edges + change for change in (-1, 0, 1)]).astype(np.uint32).view(np.float32))
     parts.append(np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45, 464, 464.1, 3.4e38], np.float32))
     return np.concatenate(parts)
 

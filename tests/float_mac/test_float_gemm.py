@@ -152,6 +152,32 @@ def test_the_fast_form_reaches_to_its_limits_and_no_further(width, normalization
     assert paths["fast"] >= 6
 
 
+@pytest.mark.parametrize("mac", [FloatMac(), FloatMac("bf16", 23, "exact"), FloatMac("bf16", 24, "an-2-2")], ids=str)
+def test_results_at_the_ends_of_float32(mac, paths):
+    """Flushed to a zero of their sign, kept, or infinite: the column's end, on results that cross both limits."""
+    rng, checked = np.random.default_rng(12), 0
+    for exponent in (-130, -127, -126, 125, 127):
+        half = exponent // 2
+        a, b = (
+            np.ldexp(rng.choice([1, 127 / 64, 129 / 128, 255 / 128], shape), lift) * rng.choice([-1, 1], shape)
+            for shape, lift in (((12, 3), half), ((3, 8), exponent - half))
+        )
+        a[::2, 1:] = 0
+        a[1::2, 2] *= rng.integers(0, 2, 6)
+        for result in ("float32", "bf16"):
+            found = bits(float_gemm.matmul(a, b, mac, result=result))
+            assert np.array_equal(found, expected(mac, to_codes(a, "bf16"), to_codes(b, "bf16"), result))
+            size = found & 0x7FFFFFFF
+            if exponent in (-127, -126):
+                assert 0 < (found == 0x80000000).sum() < found.size
+                assert 0 < ((size > 0) & (size < 0x01800000)).sum() < found.size
+            if exponent == 127:
+                assert 0 < (size == 0x7F800000).sum() < found.size
+            checked += found.size
+    assert checked == 5 * 2 * 96
+    assert paths["fast"] == (10 if mac.accumulator_bits < 24 else 0)
+
+
 def test_ordinary_layers_take_the_fast_form(paths):
     """Normal weights, activations with the tiny tails of a GELU or a softmax, infinities and NaNs, whatever the result."""
     rng = np.random.default_rng(1)
@@ -201,10 +227,12 @@ def test_shapes(shape, normalization):
     mac, rng = FloatMac("e4m3", 18, normalization), np.random.default_rng(depth)
     a, b = codes(mac, "spread", (rows, depth), rng), codes(mac, "spread", (depth, columns), rng)
     a, b = np.where(a & 127 == 127, 0, a), np.where(b & 127 == 127, 5, b)
-    found = bits(float_gemm.matmul(from_codes(a, mac.format), from_codes(b, mac.format), mac))
-    assert found.shape == (rows, columns)
-    rows, columns = sorted({0, rows - 1}), sorted({0, columns // 2, columns - 1})
-    assert np.array_equal(found[np.ix_(rows, columns)], expected(mac, a[rows], b[:, columns], "float32"))
+    at_rows, at_columns = sorted({0, rows - 1}), sorted({0, columns // 2, columns - 1})
+    for result in ("float32", "bf16"):
+        found = bits(float_gemm.matmul(from_codes(a, mac.format), from_codes(b, mac.format), mac, result=result))
+        assert found.shape == (rows, columns)
+        picked = found[np.ix_(at_rows, at_columns)]
+        assert np.array_equal(picked, expected(mac, a[at_rows], b[:, at_columns], result))
 
 
 def test_empty_products_are_zeros():

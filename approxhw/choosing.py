@@ -1,13 +1,15 @@
 """The written rule by which one member of a front is chosen: by validation rows alone, before any test row is read.
 
-A front stands by rising area and rising accuracy on the rows that were searched on. Validation rows are few, so that the
-accuracy of one member on them is mostly chance. Three things take chance away: noisy copies of the rows count like the
-rows themselves; neighbours by area are averaged; and no member may be worse than a smaller one (isotonic regression). Part
-of the standard error of what is left is taken off.
+Validation rows are few, so that the accuracy of one circuit on them is mostly chance. Three things take chance away: several
+folds, each a search of its own that puts other rows aside, so that most rows validate; neighbours by area are averaged; and
+no circuit may be worse than a smaller one (isotonic regression).
+What a circuit is expected to hold is the mean over the folds of what circuits of its area hold there, less a part of the
+standard error.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +17,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the rule may know of a circuit: how it does on rows that it was not optimised on, and its area."""
+    """What the rule may know of a circuit: how circuits like it do on rows that they were not optimised on, and its area."""
 
     accuracy: float
-    """On ``rows`` validation rows and noisy copies of them."""
+    """That circuits of its area have on ``rows`` validation rows, of all folds."""
     rows: int
     area_mm2: float
 
@@ -30,9 +32,35 @@ REACH = 2
 """Neighbours by area on either side, over which accuracies are averaged."""
 
 EXPECTED = (
-    f"accuracy on validation rows and noisy copies of them, averaged over {2 * REACH + 1} neighbours by area and made to "
-    f"rise with area, less {DOUBT:g} standard errors"
+    f"accuracy on validation rows, averaged over {2 * REACH + 1} neighbours by area, made to "
+    f"rise with area, and averaged over the folds, less {DOUBT:g} standard errors"
 )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What circuits of one fold hold on its ``rows`` validation rows, over their area in mm², both rising."""
+
+    areas: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    rows: int
+
+    def at(self, area_mm2: float) -> float:
+        """Return the accuracy of the largest circuit of at most this area; of the smallest where all are larger."""
+        return self.accuracies[max(0, bisect.bisect_right(self.areas, area_mm2) - 1)]
+
+
+def curve(areas: Sequence[float], accuracies: Sequence[float], rows: int) -> Curve:
+    """Return the curve of circuits of these *areas* (mm²) and *accuracies* on *rows* rows, one at least, in any order."""
+    order = sorted(range(len(areas)), key=lambda i: (areas[i], accuracies[i]))
+    return Curve(
+        tuple(float(areas[i]) for i in order), tuple(rising(smoothed([accuracies[i] for i in order]))), int(rows)
+    )
+
+
+def mean_at(curves: Sequence[Curve], area_mm2: float) -> float:
+    """Return the mean over all rows of what the *curves* hold at this area."""
+    return sum(c.rows * c.at(area_mm2) for c in curves) / sum(c.rows for c in curves)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -60,7 +88,7 @@ def rising(values: Sequence[float]) -> list[float]:
 def expected_accuracies(candidates: Sequence[Candidate]) -> list[float]:
     """Return the accuracy that each of *candidates* (by rising area) is expected to hold on rows never seen."""
     expected = []
-    for p, candidate in zip(rising(smoothed([c.accuracy for c in candidates])), candidates, strict=True):
+    for p, candidate in zip(rising([c.accuracy for c in candidates]), candidates, strict=True):
         rows = max(1, candidate.rows)
         # rows that are all right are no proof: at least a quarter of a row is in doubt
         expected.append(p - DOUBT * math.sqrt(max(p * (1 - p), 1 / (4 * rows)) / rows))
@@ -72,11 +100,11 @@ def choose(
 ) -> tuple[int, str, bool]:
     """Return which of *candidates* (by rising area) is chosen, by what rule, and whether it holds what was asked for.
 
-    With *target*: the smallest that is expected to hold this accuracy. Without: the smallest whose accuracy, smoothed as
-    told above, is at most *loss* (absolute) below *reference*, the model's own on the same rows. Where none holds that:
-    the most accurate, the smaller of equals.
+    With *target*: the smallest that is expected to hold this accuracy. Without: the smallest whose accuracy is at most
+    *loss* (absolute) below *reference*, the model's own on the same rows. Where none holds that: the most accurate, the
+    smaller of equals.
     """
-    smooth = rising(smoothed([c.accuracy for c in candidates]))
+    smooth = rising([c.accuracy for c in candidates])
     if target is not None:
         held = [i for i, value in enumerate(expected_accuracies(candidates)) if value >= target]
         rule = f"the smallest circuit expected to hold an accuracy of {100 * target:.2f} % ({EXPECTED})"

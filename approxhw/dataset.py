@@ -252,9 +252,20 @@ def _indices(
 
 def split_rows(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return ascending row numbers of two parts: of each class of *y* the second has *share*, the first one row at least."""
-    rng, second = np.random.default_rng(seed), [np.zeros(0, np.int64)]
+    return fold_rows(y, share, 1, seed)[0]
+
+
+def fold_rows(y: np.ndarray, share: float, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return *folds* splits of all rows as by :func:`split_rows`; no row is in the second part of two of them.
+
+    ``share · folds`` must not be above 1. The first split is the same for any number of folds.
+    """
+    rng = np.random.default_rng(seed)
+    second: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in range(folds)]
     for label in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == label))
-        second.append(rows[: min(len(rows) - 1, round(share * len(rows)))])
-    chosen = np.sort(np.concatenate(second)).astype(np.int64)
-    return np.setdiff1d(np.arange(len(y)), chosen), chosen
+        ends = [round(share * len(rows) * fold) for fold in range(folds + 1)]
+        for fold in range(folds):
+            second[fold].append(rows[ends[fold] : ends[fold + 1]][: len(rows) - 1])
+    chosen = [np.sort(np.concatenate(parts)).astype(np.int64) for parts in second]
+    return [(np.setdiff1d(np.arange(len(y)), part), part) for part in chosen]

@@ -113,6 +113,7 @@ def optimise(
     resume: bool = False,
     synthesise_every: int = 100,
     synthesised: int = 16,
+    refine_share: int = 1,
     hooks: Hooks | None = None,
 ) -> Found:
     """Search *problem* and return genomes to choose a front from.
@@ -120,7 +121,8 @@ def optimise(
     First come the starts that *seeder* makes, then the generations, then refinement. ``folder``: for the starts and for
     the checkpoint, written every generation; with *resume* the search goes on from there. Every ``synthesise_every``
     generations (0: never) *synthesised* members of the front go through *workshop*; those that no other beats by
-    synthesised area stay in the running, whatever the estimate says of them.
+    synthesised area stay in the running, whatever the estimate says of them. One in ``refine_share`` of the ``REFINED``
+    genomes is refined.
     """
     from .passes.genetic.evolution import evolve
 
@@ -158,7 +160,7 @@ def optimise(
     # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
     genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
     if not evolution.interrupted:
-        genomes = distinct(problem.space, refined(problem, genomes, executor, hooks))
+        genomes = distinct(problem.space, refined(problem, genomes, executor, hooks, -(-REFINED // refine_share)))
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,
@@ -198,7 +200,9 @@ COPIES, NOISE = 2, 0.2
 """Noisy copies of each of these rows, and the probability that one of their codes is off by one."""
 
 
-def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks) -> np.ndarray:
+def refined(
+    problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks, most: int = REFINED
+) -> np.ndarray:
     """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
 
     The best are those by area and these rows. What they were before is not kept: it reads inputs that nothing needs.
@@ -216,7 +220,7 @@ def refined(problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: H
     )
     errors = count_errors(space.layout, space.head, genomes, codes, labels)
     gains = -np.asarray(errors, dtype=np.float64)
-    best = np.array(layers_of_front(np.asarray(problem.area(genomes)), gains, REFINED)[:REFINED], dtype=np.int64)
+    best = np.array(layers_of_front(np.asarray(problem.area(genomes)), gains, most)[:most], dtype=np.int64)
     todo = genomes[best]
     executor.start(_Refinement(space, prepare(codes, labels), problem.area))
     done: list[np.ndarray] = []

@@ -64,6 +64,8 @@ class Member:
     chosen: bool = False
     expected_accuracy: float | None = None
     """What it is expected to hold on rows never seen, by training rows alone (``choosing.py``)."""
+    fold: int = 0
+    """Which of the searches found it: each put other validation rows aside."""
     simulated: Mapping[str, int] = field(default_factory=dict)
     """Simulator → vectors on which hardware and Graph were equal."""
 

@@ -35,10 +35,13 @@ class SearchView:
         """Take in what is searched: ``rows`` of training data, ``classes``, ``features``, ``onnx`` accuracy."""
         self.rows = int(about["rows"])
         known = "not known" if about["onnx"] is None else f"{about['onnx']:.4f}"
-        self.terminal.say(
-            f"searching on {self.rows} training rows, {about['validation']} more pick the winners; "
-            f"{about['genes']} genes; accuracy of the model: {known}"
+        folds = int(about.get("folds", 1))
+        how = (
+            f"searching on {self.rows} training rows, {about['validation']} more pick the winners"
+            if folds == 1
+            else f"searching {folds} times on {self.rows} training rows each, {about['validation']} in all pick the winners"
         )
+        self.terminal.say(f"{how}; {about['genes']} genes; accuracy of the model: {known}")
 
     def progress(self, step: str, done: int, total: int) -> None:
         """Show that *done* of *total* of *step* is done: a bar, or a line now and then where there is no terminal."""

@@ -130,12 +130,11 @@ class Workshop:
         return netlist.area(), bits
 
     def compile(
-        self, genomes: Iterable[np.ndarray], folder: Path, on_progress: Progress | None = None
+        self, genomes: Mapping[int, np.ndarray], folder: Path, on_progress: Progress | None = None
     ) -> list[tuple[Design, Estimate]]:
-        """Compile every genome into the design folder ``folder/00``, ``01``, …, and measure it: netlist = Graph, too."""
-        numbered = list(enumerate(genomes))
+        """Compile genome 0 into the design folder ``folder/00`` and so on, and measure it: netlist = Graph, too."""
         return self._map(
-            lambda item: self._compile(item[1], folder / f"{item[0]:02d}"), numbered, "compile", on_progress
+            lambda item: self._compile(item[1], folder / f"{item[0]:02d}"), genomes.items(), "compile", on_progress
         )
 
     def _compile(self, genome: np.ndarray, folder: Path) -> tuple[Design, Estimate]:

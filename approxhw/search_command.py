@@ -37,6 +37,11 @@ OPTIONS = (
     click.option("--resume", is_flag=True, help="Go on from the checkpoint in the front folder."),
     click.option("--validation-share", default="20%", show_default=True, help="Training rows that pick the winners."),
     click.option(
+        "--folds",
+        type=int,
+        help="Searches, each of which puts other rows aside.  [default: 4, or as many as the share allows]",
+    ),
+    click.option(
         "--widen",
         type=click.FloatRange(1, 16),
         default=2.0,
@@ -93,7 +98,18 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
         stop=stop,
     )
     names = ("population", "generations", "seed", "islands", "max_accuracy_loss", "target_accuracy", "validation_share")
-    more = ("jobs", "scheduler", "resume", "synthesise_every", "members", "require_tools", "timeout", "data", "output")
+    more = (
+        "folds",
+        "jobs",
+        "scheduler",
+        "resume",
+        "synthesise_every",
+        "members",
+        "require_tools",
+        "timeout",
+        "data",
+        "output",
+    )
     try:
         result = search(
             model,

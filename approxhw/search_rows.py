@@ -1,4 +1,4 @@
-"""The rows of a search: checked, noted, and the training rows split into those searched on and those that pick winners."""
+"""The rows of a search: checked, noted, and the training rows split, fold by fold, into searched on and picking winners."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dataset import Dataset, split_rows
+from .dataset import Dataset, fold_rows
 from .errors import InvalidDataError, Problem, shown
 from .ir import Graph, Input
 
@@ -16,31 +16,39 @@ Split = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class SearchRows:
-    """All rows, and the row numbers of the training rows that are searched on (``fit``) and that pick winners."""
+    """All rows, and for each fold the row numbers of the training rows that are searched on and that pick winners.
+
+    No row picks winners in two folds; together the folds are what the winners are picked by.
+    """
 
     data: Dataset
-    fit: np.ndarray
-    validation: np.ndarray
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
     notes: tuple[str, ...]
     """What is odd about the rows, but no error."""
 
-    def splits(self) -> dict[str, Split]:
+    def splits(self, fold: int = 0) -> dict[str, Split]:
         """Return ``train`` (searched on), ``validation``, ``test``, and ``all``: every training row."""
         data = self.data
+        fit, validation = self.folds[fold]
         return {
-            "train": (data.X_train[self.fit], data.y_train[self.fit]),
-            "validation": (data.X_train[self.validation], data.y_train[self.validation]),
+            "train": (data.X_train[fit], data.y_train[fit]),
+            "validation": (data.X_train[validation], data.y_train[validation]),
             "test": (data.X_test, data.y_test),
             "all": (data.X_train, data.y_train),
         }
 
-    def searched(self) -> Dataset:
+    def validated(self) -> np.ndarray:
+        """Return the numbers of the training rows that pick winners in any fold, ascending."""
+        return np.sort(np.concatenate([validation for _, validation in self.folds]))
+
+    def searched(self, fold: int = 0) -> Dataset:
         """Return what passes may learn from: the training rows without those that pick winners."""
-        return replace(self.data, X_train=self.data.X_train[self.fit], y_train=self.data.y_train[self.fit])
+        fit, _ = self.folds[fold]
+        return replace(self.data, X_train=self.data.X_train[fit], y_train=self.data.y_train[fit])
 
 
-def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int) -> SearchRows:
-    """Split the training rows of each class by *validation_share*; the same *seed* splits them the same way.
+def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int, folds: int = 1) -> SearchRows:
+    """Split the training rows of each class by *validation_share*, *folds* times; the same *seed* splits them the same way.
 
     Raises :class:`InvalidDataError` with everything that keeps these rows from being searched on.
     """
@@ -57,8 +65,8 @@ def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int)
         found.append(Problem("X_train", why, "give at least one row of each class; a hundred are better"))
     if found:
         raise InvalidDataError(data.name, found)
-    fit, validation = split_rows(labels, validation_share, seed)
-    return SearchRows(data, fit, validation, _notes(data, graph, classes))
+    splits = fold_rows(labels, validation_share, folds, seed)
+    return SearchRows(data, tuple(splits), _notes(data, graph, classes))
 
 
 def _notes(data: Dataset, graph: Graph, classes: np.ndarray) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ from .ir import Graph, titled
 from .pipeline import Pass
 from .search_rows import search_rows
 
+FOLDS = 4
+"""Searches that put other rows aside each, where nothing else is asked for."""
+
 if TYPE_CHECKING:
     from .passes.genetic.evolution import SearchOptions
     from .passes.genetic.seeding import Seeding
@@ -35,6 +38,7 @@ def search(
     target_accuracy: str | float | None = None,
     keep: Sequence[float] = (),
     validation_share: str | float = 0.2,
+    folds: int | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,
@@ -58,7 +62,9 @@ def search(
     :class:`approxhw.passes.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
     to hold it is marked as chosen; of each accuracy in ``keep`` the one that is so stays, too. ``validation_share``: of
-    the training rows, picks the winners. ``seeding``: how starts are made. ``synthesised``: circuits of which the front,
+    the training rows, picks the winners; ``folds``: as many searches share the population, each puts other rows aside (4, or as
+    many as the share allows).
+    ``seeding``: how starts are made. ``synthesised``: circuits of which the front,
     of at most ``members``, is chosen. ``jobs``, ``scheduler``: who works; the front does not depend on it. ``resume``: go
     on from the checkpoint in *output*. Raises errors of :mod:`approxhw.errors`; a front that was there is replaced only
     when the new one is whole.
@@ -70,6 +76,7 @@ def search(
         scheduler=scheduler,
         resume=resume,
         synthesise_every=synthesise_every,
+        folds=folds,
         members=members,
         synthesised=synthesised,
         keep=tuple(keep),
@@ -88,7 +95,7 @@ def search(
         raise OptionError("search", [Problem(str(folder), why, "leave --resume out, or name the folder of the search")])
     with clock.step("data"):
         loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
-        rows = search_rows(loaded, graph, settings.validation_share, asked.seed)
+        rows = search_rows(loaded, graph, settings.validation_share, asked.seed, settings.folds or 1)
     graph = titled(graph, rows.data.features)
     target = target or Printed(pipeline="printed-po2")
     todo = tuple(passes) if passes is not None else widened(target.passes(), widen)
@@ -132,15 +139,22 @@ def _asked(options: Mapping[str, Any], shares: Mapping[str, Any], settings: Sett
         raise OptionError("search", found)
     share = read_shares.get("validation_share", settings.validation_share)
     target = read_shares.get("target_accuracy", settings.target_accuracy)
-    return asked, replace(settings, validation_share=share, target_accuracy=target)
+    # without rows to put aside all folds would be the same search
+    folds = 1 if not share else settings.folds or min(FOLDS, int(1 / share + 1e-9))
+    return asked, replace(settings, validation_share=share, target_accuracy=target, folds=folds)
 
 
 def _setting_problems(settings: Settings, validation_share: float) -> list[Problem]:
     found = []
-    for name, least in (("jobs", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
+    for name, least in (("jobs", 1), ("folds", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
         value = getattr(settings, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))
+    if not found and settings.folds and settings.folds > 1 and settings.folds * validation_share > 1 + 1e-9:
+        why = f"{settings.folds} folds of {100 * validation_share:g} % are more than all training rows"
+        found.append(
+            Problem("folds", why, f"at most {int(1 / validation_share + 1e-9)}, or a smaller validation_share")
+        )
     if validation_share > 0.9:
         found.append(
             Problem("validation_share", f"{validation_share:g} leaves too few rows to train on", "at most 90%")

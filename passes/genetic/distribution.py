@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import pickle
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from approxhw.errors import WorkersError
@@ -52,29 +55,38 @@ class ProcessExecutor:
     """Works in *jobs* processes of this machine. One that dies is replaced, and its work done again."""
 
     def __init__(self, jobs: int) -> None:
-        self._jobs, self._pool, self._packed = jobs, None, b""  # type: tuple[int, ProcessPoolExecutor | None, bytes]
+        self._jobs, self._pool, self._hidden = jobs, None, True  # type: int, ProcessPoolExecutor | None, bool
+        self._folder = tempfile.TemporaryDirectory(prefix="approxhw-work-")  # ours alone: nobody else may write there
+        self._path, self._number = Path(), 0
 
     def start(self, work: Callable[[Any], Any]) -> None:
-        """Make workers that have *work*; raise :class:`WorkersError` where it cannot be sent."""
-        self.close()
-        self._packed = packed(work)
-        self._open()
+        """Put *work* where the workers find it; raise :class:`WorkersError` where it cannot be sent."""
+        data = packed(work)
+        # workers stay: each is a Python with compiled kernels, which takes seconds to begin
+        self._number += 1
+        self._path = Path(self._folder.name) / str(self._number)
+        self._path.write_bytes(data)
+        hidden = b"__main__" not in data
+        if self._pool is None or (self._hidden and not hidden):
+            self._hidden = hidden
+            self._shut()
+            self._open()
 
     def _open(self) -> None:
         # spawn: a fork would copy the threads' locks of whatever runs beside.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self._jobs, context, _receive, (self._packed,))
+        self._pool = ProcessPoolExecutor(self._jobs, context, _deaf)
 
     def map(self, items: Sequence[Item]) -> list[Item]:
         """Do the work in the processes; raise :class:`WorkersError` where they die again and again."""
         for _ in range(ATTEMPTS):
             assert self._pool is not None
             try:
-                with _main_module(hidden=b"__main__" not in self._packed):
-                    futures = [self._pool.submit(_work, item) for item in items]
+                with _main_module(hidden=self._hidden):
+                    futures = [self._pool.submit(_work, self._path, item) for item in items]
                 return [future.result() for future in futures]
             except BrokenProcessPool:
-                self.close()
+                self._shut()
                 self._open()
         raise WorkersError(
             f"worker processes ended {ATTEMPTS} times before they were done",
@@ -82,25 +94,29 @@ class ProcessExecutor:
             'under `if __name__ == "__main__":`',
         )
 
-    def close(self) -> None:
-        """End the processes."""
+    def _shut(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
+    def close(self) -> None:
+        """End the processes."""
+        self._shut()
+        self._folder.cleanup()
 
-_work_of_this_process: Callable[[Any], Any] | None = None  # a worker does one kind of work in its life
 
-
-def _receive(packed_work: bytes) -> None:
-    global _work_of_this_process
+def _deaf() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    _work_of_this_process = pickle.loads(packed_work)
 
 
-def _work(item: Any) -> Any:
-    assert _work_of_this_process is not None
-    return _work_of_this_process(item)
+@functools.lru_cache(maxsize=1)  # a worker does one kind of work at a time
+def _work_in(path: Path) -> Callable[[Any], Any]:
+    work: Callable[[Any], Any] = pickle.loads(path.read_bytes())
+    return work
+
+
+def _work(path: Path, item: Any) -> Any:
+    return _work_in(path)(item)
 
 
 @contextlib.contextmanager

@@ -167,6 +167,7 @@ def found(iris: Iris, tmp_path_factory: pytest.TempPathFactory) -> ax.SearchResu
         output=folder,
         passes=ax.parse_passes(PASSES),
         seeding=Seeding(starts=2, moves=300),
+        folds=1,
         population=40,
         generations=5,
         synthesise_every=2,

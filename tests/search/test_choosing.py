@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from approxhw.assembling import nearest, rank_correlation, thinned
-from approxhw.choosing import DOUBT, Candidate, choose, expected_accuracies, rising, smoothed
+from approxhw.choosing import DOUBT, Candidate, choose, curve, expected_accuracies, mean_at, rising, smoothed
 from approxhw.evolving import layers_of_front
+from approxhw.picking import nearest, rank_correlation, thinned
 
 FRONT = [Candidate(a, 400, 2.0**i) for i, a in enumerate((0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93))]
 
 
 def test_a_target_takes_the_smallest_that_is_expected_to_hold_it():
-    mean = (0.84 + 0.88 + 0.90 + 0.91 + 0.92) / 5
+    mean = 0.90
     error = (mean * (1 - mean) / 400) ** 0.5
     assert expected_accuracies(FRONT)[3] == pytest.approx(mean - DOUBT * error)
     assert choose(FRONT, target=mean - DOUBT * error - 1e-9, reference=None, loss=0.0)[0] == 3
@@ -35,8 +35,28 @@ def test_luck_of_a_small_member_is_evened_out_by_its_neighbours():
     assert smoothed(values)[2] == pytest.approx((0.80 + 0.92 + 0.81 + 0.82 + 0.83) / 5)
     assert smoothed(values)[0] == 0.80
     assert smoothed([]) == []
-    lucky = [Candidate(a, 10_000, 2.0**i) for i, a in enumerate(values)]
-    assert choose(lucky, target=0.9, reference=None, loss=0.0)[0] == 6
+    found = curve([2.0**i for i in range(8)], values, 100)
+    # the average of the second is above that of the third, so that both have their mean
+    assert (
+        found.at(2)
+        == found.at(4)
+        == pytest.approx(((0.80 + 0.92 + 0.81) / 3 + (0.80 + 0.92 + 0.81 + 0.82 + 0.83) / 5) / 2)
+    )
+    assert found.at(64) == pytest.approx((0.90 + 0.91 + 0.92) / 3)
+
+
+def test_a_curve_is_a_staircase_over_area():
+    found = curve([8.0, 1.0, 2.0], [0.9, 0.5, 0.7], 10)
+    assert found.areas == (1.0, 2.0, 8.0)
+    assert [found.at(area) for area in (0.0, 1.0, 1.9, 2.0, 7.9, 8.0, 99.0)] == pytest.approx(
+        [0.5, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9]
+    )
+
+
+def test_folds_are_averaged_by_their_rows():
+    curves = [curve([1.0, 4.0], [0.5, 0.9], 30), curve([2.0, 3.0], [0.6, 0.8], 10)]
+    assert mean_at(curves, 2.0) == pytest.approx((30 * 0.5 + 10 * 0.6) / 40)
+    assert mean_at(curves, 4.0) == pytest.approx((30 * 0.9 + 10 * 0.8) / 40)
 
 
 def test_no_member_is_worse_than_a_smaller_one():

@@ -21,7 +21,15 @@ from approxhw.passes.genetic.seeding import Seeding
 
 KEYS = {"test_accuracy", "validation_accuracy", "area_mm2", "power_mw", "inputs", "design"}
 FEW = Seeding(starts=2, moves=300)
-SMALL = {"population": 40, "generations": 5, "synthesise_every": 2, "members": 4, "simulate": (), "seeding": FEW}
+SMALL = {
+    "folds": 1,
+    "population": 40,
+    "generations": 5,
+    "synthesise_every": 2,
+    "members": 4,
+    "simulate": (),
+    "seeding": FEW,
+}
 
 
 def genomes(folder: Path) -> bytes:
@@ -99,7 +107,7 @@ def test_a_target_accuracy_marks_what_is_expected_to_hold_it(iris, passes, tmp_p
 def test_a_bound_that_nothing_meets_is_told_and_the_best_is_given(iris, cli, tmp_path):
     poor = "quantize-inputs,fold-affine,power-of-two{epochs=0,starts=1,exponents=1}"
     result = cli(
-        "search", iris.model, "--data", iris.data, "-o", tmp_path / "front", "--passes", poor, "--population", 8,
+        "search", iris.model, "--data", iris.data, "-o", tmp_path / "front", "--passes", poor, "--population", 8, "--folds", 1,
         "--generations", 0, "--max-accuracy-loss", "0%", "--islands", 2, "--jobs", 1, "--no-simulate", "--starts", 0,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -114,7 +122,20 @@ def test_a_bound_that_nothing_meets_is_told_and_the_best_is_given(iris, cli, tmp
 
 
 def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
-    words = ("--population", 40, "--generations", 2, "--jobs", 1, "--members", 2, "--no-simulate", "--json")
+    words = (
+        "--folds",
+        1,
+        "--population",
+        40,
+        "--generations",
+        2,
+        "--jobs",
+        1,
+        "--members",
+        2,
+        "--no-simulate",
+        "--json",
+    )
     words = (*words, "--starts", 1, "--moves", 300)
     result = cli("search", iris.model, "--data", iris.data, "-o", tmp_path / "front", "--passes", passes, *words)
     assert result.exit_code == 0, result.output
@@ -126,6 +147,41 @@ def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
     assert told["seconds"] > 0
     for member in told["front"]:
         assert ax.open_design(member["design"]).accuracy["hardware"] == member["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_folds_put_other_rows_aside_and_share_the_work(iris, passes, tmp_path):
+    common = {"data": iris.data, "passes": ax.parse_passes(passes), **SMALL, "folds": 3, "generations": 2}
+    found = ax.search(iris.model, output=tmp_path / "front", jobs=1, **common)
+    assert found.front.data["folds"] == 3
+    assert found.front.data["rows"]["validation"] == 3 * 21
+    assert found.front.evaluations == 3 * 3 * max(40 // 3, 4 * 4), "each fold has its share, but four an island"
+    assert found.front.generations == 6
+    assert {record["fold"] for record in found.front.history} == {0, 1, 2}
+    assert {path.name for path in (found.folder / "checkpoint").iterdir()} == {"fold-0", "fold-1", "fold-2"}
+    assert all(member.fold in (0, 1, 2) for member in found.members)
+    for member in found.members:
+        # what a member validates on is its own fold's share of the rows, and nothing it was optimised on
+        share = member.validation_accuracy * 21
+        assert share == pytest.approx(round(share))
+    again = ax.search(iris.model, output=tmp_path / "again", jobs=2, **common)
+    assert genomes(again.folder) == genomes(found.folder)
+
+
+@pytest.mark.slow
+def test_a_search_that_is_stopped_in_its_second_fold_goes_on_to_the_same_front(iris, passes, tmp_path):
+    from approxhw.evolving import Hooks
+
+    common = {"data": iris.data, "passes": ax.parse_passes(passes), "jobs": 1, **SMALL, "folds": 3}
+    seen: list[int] = []
+    hooks = Hooks(on_generation=lambda record: seen.append(record.generation), stop=lambda: len(seen) == 9)
+    first = ax.search(iris.model, output=tmp_path / "front", hooks=hooks, **common)
+    assert seen == [0, 1, 2, 3, 4, 5, 5, 6, 7], "generations of the second fold follow those of the first"
+    assert first.front.interrupted
+    assert {member.fold for member in first.members} <= {0, 1}
+    second = ax.search(iris.model, output=tmp_path / "front", resume=True, **common)
+    whole = ax.search(iris.model, output=tmp_path / "whole", **common)
+    assert genomes(second.folder) == genomes(whole.folder)
 
 
 @pytest.mark.slow
@@ -168,14 +224,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_front_stays(kind, fro
     elif kind == "other options":
         options["population"] = 44
     elif kind == "out of bounds":
-        path = front / "checkpoint/synthesised.npz"
+        path = front / "checkpoint/fold-0/synthesised.npz"
         with np.load(path) as stored:
             kept = {key: stored[key] for key in stored.files}
         assert set(kept["generations"].tolist()) == {2, 4}, "what was synthesised on the way is kept"
         kept["genomes"][0, 0] = 1 << 20
         np.savez(path, **kept)
     else:
-        path = front / "checkpoint" / ("search.npz" if kind == "cut short" else "synthesised.npz")
+        path = front / "checkpoint/fold-0" / ("search.npz" if kind == "cut short" else "synthesised.npz")
         path.write_bytes(path.read_bytes()[:-200])
     before = (front / "front.json").read_bytes()
     with pytest.raises(CheckpointError):
@@ -271,7 +327,7 @@ PROGRAM = [sys.executable, "-m", "approxhw", "search"]
 
 def _started(iris, passes: str, folder: Path, generations: int) -> subprocess.Popen[str]:
     words = ["--population", 400, "--generations", generations, "--passes", passes, "--members", 3, "--no-simulate"]
-    words += ["--starts", 2, "--moves", 300]
+    words += ["--starts", 2, "--moves", 300, "--folds", 2]
     words = [iris.model, "--data", iris.data, "-o", folder, *words, "--synthesise-every", 0, "--jobs", 2]
     return subprocess.Popen(
         [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
@@ -289,7 +345,7 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 def test_ctrl_c_finishes_the_generation_and_leaves_a_front(iris, passes, tmp_path):
     process = _started(iris, passes, tmp_path / "front", 100_000)
-    _wait_for(tmp_path / "front/checkpoint/search.npz", process)
+    _wait_for(tmp_path / "front/checkpoint/fold-0/search.npz", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -307,7 +363,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_pa
     process = _started(iris, passes, whole, 60)
     assert process.wait(timeout=300) == 0, process.communicate()
     process = _started(iris, passes, killed, 60)
-    _wait_for(killed / "checkpoint/search.npz", process)
+    _wait_for(killed / "checkpoint/fold-0/search.npz", process)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
     assert not (killed / "front.json").exists()
@@ -321,6 +377,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_pa
         "synthesise_every": 0,
         "jobs": 1,
         "seeding": FEW,
+        "folds": 2,
     }
     again = ax.search(iris.model, data=iris.data, output=killed, passes=ax.parse_passes(passes), resume=True, **options)
     assert genomes(again.folder) == genomes(whole)

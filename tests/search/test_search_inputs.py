@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.dataset import Dataset, split_rows
+from approxhw.dataset import Dataset, fold_rows, split_rows
 from approxhw.errors import InvalidDataError, OptionError, OutputError
 from approxhw.search_rows import search_rows
 
@@ -66,6 +66,22 @@ def test_validation_rows_are_split_off_by_class_and_by_seed():
     assert len(split_rows(labels, 0.0, 7)[1]) == 0
 
 
+def test_folds_hold_out_other_rows_of_every_class():
+    labels = np.random.default_rng(3).integers(0, 4, 203)
+    folds = fold_rows(labels, 0.2, 5, 7)
+    assert all(np.array_equal(a, b) for a, b in zip(folds[0], split_rows(labels, 0.2, 7)))
+    held = np.concatenate([validation for _, validation in folds])
+    assert np.array_equal(np.sort(held), np.arange(203)), "five folds of a fifth are all rows, each once"
+    for fit, validation in folds:
+        assert np.array_equal(np.sort(np.concatenate([fit, validation])), np.arange(203))
+        for label in range(4):
+            assert abs((labels[validation] == label).sum() - 0.2 * (labels == label).sum()) <= 1
+    few = fold_rows(np.array([0, 0, 1]), 0.5, 2, 1)
+    assert all({0, 1} <= set(np.array([0, 0, 1])[fit].tolist()) for fit, _ in few), (
+        "each class stays among those searched on"
+    )
+
+
 def test_passes_never_see_the_rows_that_pick_winners(graph):
     data = _dataset([0, 1, 2] * 20)
     rows = search_rows(data, graph, 0.25, 1)
@@ -99,6 +115,13 @@ def test_all_options_that_are_wrong_are_told_at_once(iris, tmp_path):
     assert {"synthesise_every", "simulate", "mutations"} <= set(wrong)
     assert "mutations: there is no such option; did you mean 'mutation'?" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_folds_than_rows_allow_are_refused(iris, tmp_path):
+    with pytest.raises(OptionError, match="4 folds of 30 % are more than all training rows\n    do: at most 3, or"):
+        ax.search(iris.model, data=iris.data, output=tmp_path / "front", validation_share="30%", folds=4)
+    with pytest.raises(OptionError, match="folds: 0 is no integer of 1 or more"):
+        ax.search(iris.model, data=iris.data, output=tmp_path / "front", folds=0)
 
 
 def test_the_command_line_tells_them_too(iris, cli):

@@ -5,6 +5,8 @@ A step takes e, the greater exponent of product and state, multiplies both by 2^
 the conversion drops what the hardware's alignment drops. The sum, converted back and multiplied by 2^(e − (W − 1)), is exact
 in float32's 24 bits, carry included; the low bit that a carry loses falls at the next step's alignment, or at the end. Zero has
 exponent field 0, below all others; powers of two formed from it may be nonsense, but are finite, and only zeros meet them.
+
+The inner loop takes one step of many chains: several steps at once save loads, but processors then wait for results.
 """
 
 from __future__ import annotations
@@ -97,21 +99,10 @@ def exact_chains(a, b, width, moved, bf16, result):  # type: ignore[no-untyped-d
         for m in range(rows):
             state = result[m, first:last]
             state[:] = np.float32(0)
-            k = 0
-            while k + 4 <= depth:
-                a0, a1, a2, a3 = a[m, k], a[m, k + 1], a[m, k + 2], a[m, k + 3]
-                b0, b1, b2, b3 = b[k, first:last], b[k + 1, first:last], b[k + 2, first:last], b[k + 3, first:last]
+            for k in range(depth):
+                factor, across = a[m, k], b[k, first:last]
                 for j in range(last - first):
-                    s = _exact_step(state[j], a0, b0[j], up, down)
-                    s = _exact_step(s, a1, b1[j], up, down)
-                    s = _exact_step(s, a2, b2[j], up, down)
-                    state[j] = _exact_step(s, a3, b3[j], up, down)
-                k += 4
-            while k < depth:
-                a0, b0 = a[m, k], b[k, first:last]
-                for j in range(last - first):
-                    state[j] = _exact_step(state[j], a0, b0[j], up, down)
-                k += 1
+                    state[j] = _exact_step(state[j], factor, across[j], up, down)
             _finish(words[m, first:last], width, moved, bf16)
 
 
@@ -130,29 +121,16 @@ def approximate_chains(a, b, width, k_shift, further, moved, bf16, result):  # t
             state = result[m, first:last]
             state[:] = np.float32(0)
             exponents[:] = 0
-            k = 0
-            while k + 2 <= depth:
-                a0, a1 = a[m, k], a[m, k + 1]
-                b0, b1 = b[k, first:last], b[k + 1, first:last]
+            for k in range(depth):
+                factor, across = a[m, k], b[k, first:last]
                 if k_shift == 1:
                     for j in range(last - first):
-                        s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
-                        e = _lowered_by_one(s, e, one, most)
-                        s, e = _open_step(s, e, a1, b1[j], up, down)
+                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
                         exponents[j] = _lowered_by_one(s, e, one, most)
                         state[j] = s
                 else:
                     for j in range(last - first):
-                        s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
-                        e = _lowered(s, e, one, most)
-                        s, e = _open_step(s, e, a1, b1[j], up, down)
+                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
                         exponents[j] = _lowered(s, e, one, most)
                         state[j] = s
-                k += 2
-            if k < depth:
-                a0, b0 = a[m, k], b[k, first:last]
-                for j in range(last - first):
-                    s, e = _open_step(state[j], exponents[j], a0, b0[j], up, down)
-                    exponents[j] = _lowered(s, e, one, most)
-                    state[j] = s
             _finish(words[m, first:last], width, moved, bf16)

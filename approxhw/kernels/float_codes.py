@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numba
 import numpy as np
 
 from ..arithmetic import FLOAT_CODES
+from ._lanes import if_greater, if_zero, max32, widest_vectors
+from ._narrow import and32, shr32
+
+_NONE, _TOP, _PLACE = np.int32(0), np.int32(255), np.int32(23)
 
 ZERO_EXPONENT = -2048
 """What stands for the exponent of a zero operand: a product with it lies below every exponent of a state."""
@@ -67,14 +72,15 @@ def of_codes(codes: np.ndarray, format: str) -> Rounded:
 
 def _examined(numbers: np.ndarray) -> Rounded:
     words = numbers.reshape(-1).view(np.uint32)
-    low, high, special = _exponents(words)
-    if not special:
+    low, high, finite = _exponents(words.view(np.int32))
+    if finite:
         return Rounded(numbers, int(low), int(high), None)
     specials = np.empty(numbers.shape, np.uint8)
     _classify(words, specials.reshape(-1))
     return Rounded(numbers, int(low), int(high), specials)
 
 
+@cache
 def _table(fraction_bits: int, exponent_bits: int, infinities: bool, subnormals: bool) -> np.ndarray:
     """Return the number of every code, float32."""
     codes = np.arange(1 << (1 + exponent_bits + fraction_bits))
@@ -87,7 +93,9 @@ def _table(fraction_bits: int, exponent_bits: int, infinities: bool, subnormals:
         sizes[field == top] = np.where(fraction[field == top] == 0, np.inf, np.nan)
     else:
         sizes[(field == top) & (fraction == (1 << fraction_bits) - 1)] = np.nan
-    return np.where(codes >> (exponent_bits + fraction_bits), -sizes, sizes).astype(np.float32)
+    table = np.where(codes >> (exponent_bits + fraction_bits), -sizes, sizes).astype(np.float32)
+    table.flags.writeable = False
+    return table
 
 
 @numba.njit(cache=True, nogil=True)
@@ -138,15 +146,16 @@ def _round_bf16(words):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _exponents(words):  # type: ignore[no-untyped-def]
-    """Return the least and the greatest exponent of what is finite and not 0, and whether anything is not finite."""
-    low, high, special = np.uint32(255), np.uint32(0), False
+    """Return the least and the greatest exponent of what is finite and not 0 (bits as int32), and whether all is finite."""
+    widest_vectors()
+    low, high, top = _TOP, _NONE, _NONE
     for i in range(words.size):
-        field = (words[i] >> np.uint32(23)) & np.uint32(255)
-        if field == np.uint32(255):
-            special = True
-        elif field:
-            low, high = min(low, field), max(high, field)
-    return np.int64(low) - 127, np.int64(high) - 127, special
+        field = and32(shr32(words[i], _PLACE), _TOP)
+        finite = if_greater(_TOP, field, field, _NONE)
+        top, high = max32(top, field), max32(high, finite)
+        present = if_zero(field, _TOP, field)
+        low = if_greater(low, present, present, low)
+    return np.int64(low) - 127, np.int64(high) - 127, top < 255
 
 
 @numba.njit(cache=True, nogil=True)

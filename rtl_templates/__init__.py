@@ -32,4 +32,4 @@ def template_closure(*names: str) -> str:
     return "\n".join(map(template_text, order))
 
 
-_INSTANCE = re.compile(r"^ +(\w+) #\(\.", re.MULTILINE)
+_INSTANCE = re.compile(r"^ +(\w+) #\(\s*\.", re.MULTILINE)

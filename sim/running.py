@@ -59,7 +59,7 @@ def simulate(
     if simulator not in SIMULATORS:
         raise OptionError("simulate", [Problem("simulator", f"{shown(simulator)} is unknown", "icarus or verilator")])
     check_job(job)
-    tool = tools.find_icarus() if simulator == "icarus" else _verilator()
+    tool = tools.find_icarus() if simulator == "icarus" else find_verilator_for_build()
     _claim(target)
     report = on_progress or (lambda step, done, total: None)
     with tempfile.TemporaryDirectory(prefix="approxhw-sim-") as name:
@@ -95,7 +95,8 @@ class _Run:
     timeout: float
 
 
-def _verilator() -> tools.Tool:
+def find_verilator_for_build() -> tools.Tool:
+    """Return Verilator; raise :class:`ToolNotFoundError` where a space in a path keeps it from building."""
     tool = tools.find_verilator()
     places = [tempfile.gettempdir(), sys.prefix, tool.environment.get("VERILATOR_ROOT", "")]
     if spaced := [place for place in places if " " in place]:

@@ -1,0 +1,260 @@
+"""A matrix engine: its description, its Verilog from the templates, and the schedule of any matrix product on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from approxhw.arithmetic import FloatMac
+from approxhw.errors import OptionError, Problem, shown
+from approxhw.float_mac import Result
+
+from .matrix_templates import (
+    DEPTHS,
+    configured,
+    decode_parameters,
+    element_latency,
+    normalize_parameters,
+)
+
+TOP = "matrix_engine"
+FAULTS = ("more vectors than the memory holds", "a tile goes on from one of other length", "weights end early or late")
+"""What the bits of the port ``fault`` say, lowest first."""
+
+_RESULT_BITS: dict[str, int] = {"bf16": 16, "float32": 32}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A weight-stationary array of ``rows`` x ``columns`` elements with its streams.
+
+    ``depth``: pipeline registers of an element, 1 to 4. ``result``: what leaves a column, "bf16" or "float32".
+    ``vectors``: how many states of a column wait between two tiles of one chain, a power of two. ``fast``: prefix trees in
+    place of rippling carries. Raises :class:`OptionError` with all problems.
+    """
+
+    rows: int = 16
+    columns: int = 16
+    mac: FloatMac = field(default_factory=FloatMac)
+    depth: int = 2
+    result: Result = "float32"
+    vectors: int = 256
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        problems = [
+            Problem(name, f"{shown(repr(count))} is no number of {name} from 1 to 256", "choose 1 to 256")
+            for name, count in (("rows", self.rows), ("columns", self.columns))
+            if type(count) is not int or not 1 <= count <= 256
+        ]
+        if self.depth not in DEPTHS:
+            problems.append(Problem("depth", f"{shown(repr(self.depth))} is no depth", "choose 1, 2, 3 or 4"))
+        if self.result not in _RESULT_BITS:
+            problems.append(Problem("result", f"{shown(repr(self.result))} is no result", "choose bf16 or float32"))
+        if type(self.vectors) is not int or self.vectors not in [1 << n for n in range(1, 17)]:
+            why = f"{shown(repr(self.vectors))} is no power of two from 2 to 65536"
+            problems.append(Problem("vectors", why, "choose 256, say"))
+        if problems:
+            raise OptionError("matrix engine", problems)
+
+    @property
+    def code_bits(self) -> int:
+        """Width of a weight or activation on the streams: the codes of the format."""
+        return self.mac.code.bits
+
+    @property
+    def word_bits(self) -> int:
+        """Width of a word of weights or activations: one code a row."""
+        return self.rows * self.code_bits
+
+    @property
+    def result_bits(self) -> int:
+        """Width of one result."""
+        return _RESULT_BITS[self.result]
+
+    @property
+    def latency(self) -> int:
+        """Clocks from a vector's word to its states at the south of column 0; column c is c clocks later."""
+        early, lag = element_latency(self.depth)
+        return self.rows * lag + early + 1
+
+    def parameters(self) -> dict[str, int]:
+        """Return the parameters of the template ``matrix_engine``."""
+        return {
+            **self.array_parameters(),
+            "RESULT_BITS": self.result_bits,
+            "ADDRESS_BITS": self.vectors.bit_length() - 1,
+        }
+
+    def array_parameters(self) -> dict[str, int]:
+        """Return the parameters of the template ``mac_array``."""
+        return {
+            "ROWS": self.rows,
+            "COLUMNS": self.columns,
+            **decode_parameters(self.mac),
+            "W": self.mac.accumulator_bits,
+            **normalize_parameters(self.mac),
+            "DEPTH": self.depth,
+            "FAST": int(self.fast),
+        }
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the description as plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: weights rows ``k`` to ``k + depth`` and columns ``n`` to ``n + width``; vectors ``m`` to ``m + count``.
+
+    ``first``: its chains begin here. ``last``: they end here, and ``count`` words of results leave.
+    """
+
+    m: int
+    count: int
+    k: int
+    depth: int
+    n: int
+    width: int
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The tiles of A (m x k) times B (k x n), in order: blocks of vectors, then columns of B, then rows of B."""
+
+    m: int
+    k: int
+    n: int
+    tiles: tuple[Tile, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the schedule as plain data for JSON."""
+        return asdict(self)
+
+
+def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
+    """Return the whole engine as Verilog-2005, top module ``matrix_engine``. ``header``: comment lines on top."""
+    head = "".join(f"// {line}\n" for line in header)
+    text = configured(TOP, engine.parameters())
+    return f"{head}\n{text}" if head else text
+
+
+def array_verilog(engine: Engine) -> str:
+    """Return the array alone as Verilog-2005, top module ``mac_array``: elements, decoders and the delays of the rows."""
+    return configured("mac_array", engine.array_parameters())
+
+
+def make_schedule(engine: Engine, m: int, k: int, n: int) -> Schedule:
+    """Return the tiles of A (*m* x *k*) times B (*k* x *n*) on *engine*; raise :class:`OptionError` for an empty product."""
+    problems = [Problem(name, f"{size} is no size of a matrix") for name, size in zip("mkn", (m, k, n)) if size < 1]
+    if problems:
+        raise OptionError("schedule of a matrix product", problems)
+    tiles = tuple(
+        Tile(
+            row,
+            min(engine.vectors, m - row),
+            inner,
+            min(engine.rows, k - inner),
+            column,
+            min(engine.columns, n - column),
+            inner == 0,
+            inner + engine.rows >= k,
+        )
+        for row in range(0, m, engine.vectors)
+        for column in range(0, n, engine.columns)
+        for inner in range(0, k, engine.rows)
+    )
+    return Schedule(m, k, n, tiles)
+
+
+def weight_words(engine: Engine, schedule: Schedule, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the words of the stream of weights, and for each whether it ends a tile. *codes*: B, k x n, unsigned codes.
+
+    Words: uint8, words x bytes, least significant byte first; of each tile the last column comes first.
+    """
+    _fitting(codes, (schedule.k, schedule.n), "weights")
+    words = np.zeros((len(schedule.tiles), engine.columns, engine.rows), dtype=_dtype(engine))
+    for number, tile in enumerate(schedule.tiles):
+        part = codes[tile.k : tile.k + tile.depth, tile.n : tile.n + tile.width]
+        words[number, engine.columns - tile.width :, : tile.depth] = part.T[::-1]
+    ends = np.zeros(words.shape[:2], dtype=bool)
+    ends[:, -1] = True
+    return words.reshape(-1, engine.rows).view(np.uint8), ends.reshape(-1)
+
+
+def activation_words(
+    engine: Engine, schedule: Schedule, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the words of the stream of activations, their tlast and their tuser. *codes*: A, m x k, unsigned codes."""
+    _fitting(codes, (schedule.m, schedule.k), "activations")
+    words, ends, user = [], [], []
+    for tile in schedule.tiles:
+        block = np.zeros((tile.count, engine.rows), dtype=_dtype(engine))
+        block[:, : tile.depth] = codes[tile.m : tile.m + tile.count, tile.k : tile.k + tile.depth]
+        words.append(block)
+        ends.append(np.arange(tile.count) == tile.count - 1)
+        user.append(np.full(tile.count, tile.first | tile.last << 1))
+    return np.concatenate(words).view(np.uint8), np.concatenate(ends), np.concatenate(user)
+
+
+def result_words(
+    engine: Engine, schedule: Schedule, results: np.ndarray, special: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the words that must leave the engine, and their tlast. *results*: m x n float32, bf16 numbers too.
+
+    Columns beyond n have zeros as weights: they yield +0, or nan for the vectors with a nan or infinity, which *special*
+    (m booleans) tells; by default there are none.
+    """
+    _fitting(results, (schedule.m, schedule.n), "results")
+    codes = np.ascontiguousarray(results, dtype=np.float32).view(np.uint32)
+    narrow = codes >> 16 if engine.result == "bf16" else codes
+    words, ends = [], []
+    for tile in _leaving(schedule):
+        block = np.zeros((tile.count, engine.columns), dtype=_result_dtype(engine))
+        if special is not None:
+            block[special[tile.m : tile.m + tile.count]] = 0x7FC0 << (engine.result_bits - 16)
+        block[:, : tile.width] = narrow[tile.m : tile.m + tile.count, tile.n : tile.n + tile.width]
+        words.append(block)
+        ends.append(np.arange(tile.count) == tile.count - 1)
+    return np.concatenate(words).view(np.uint8), np.concatenate(ends)
+
+
+def gather_results(engine: Engine, schedule: Schedule, words: np.ndarray) -> np.ndarray:
+    """Return the product, m x n float32, from the *words* that left the engine: the inverse of :func:`result_words`."""
+    values = words.reshape(-1).view(_result_dtype(engine)).astype(np.uint32).reshape(-1, engine.columns)
+    codes = np.zeros((schedule.m, schedule.n), dtype=np.uint32)
+    start = 0
+    for tile in _leaving(schedule):
+        block = values[start : start + tile.count, : tile.width]
+        codes[tile.m : tile.m + tile.count, tile.n : tile.n + tile.width] = block
+        start += tile.count
+    return (codes << 16 if engine.result == "bf16" else codes).astype(np.uint32).view(np.float32)
+
+
+def busy_clocks(engine: Engine, schedule: Schedule) -> int:
+    """Return the fewest clocks that *schedule* takes: a tile's weights and vectors, and the last results' way out."""
+    words = sum(engine.columns + tile.count for tile in schedule.tiles)
+    return words + engine.latency + engine.columns + 2
+
+
+def _leaving(schedule: Schedule) -> Iterator[Tile]:
+    return (tile for tile in schedule.tiles if tile.last)
+
+
+def _dtype(engine: Engine) -> np.dtype[Any]:
+    return np.dtype("<u1" if engine.code_bits == 8 else "<u2")
+
+
+def _result_dtype(engine: Engine) -> np.dtype[Any]:
+    return np.dtype("<u2" if engine.result == "bf16" else "<u4")
+
+
+def _fitting(codes: np.ndarray, shape: tuple[int, int], what: str) -> None:
+    if codes.shape != shape:
+        raise OptionError("schedule of a matrix product", [Problem(what, f"have shape {codes.shape}, not {shape}")])

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cells import Cell, CellLibrary, built_in_libraries, load_library
+    from .clock_sweep import Point, sweep
     from .estimator import Estimate, HierarchyEstimate, Part, estimate, estimate_hierarchy, estimate_netlist
     from .netlist import Netlist
     from .netlist_simulator import Activity, simulate_activity, simulate_netlist
     from .proofs import BlockProof, prove_blocks
+    from .sizing import size
     from .synthesis import synthesise
+    from .timing import Surroundings, Timing, analyse
 
 _HOMES = {
     "Activity": "netlist_simulator",
@@ -21,6 +24,10 @@ _HOMES = {
     "HierarchyEstimate": "estimator",
     "Netlist": "netlist",
     "Part": "estimator",
+    "Point": "clock_sweep",
+    "Surroundings": "timing",
+    "Timing": "timing",
+    "analyse": "timing",
     "built_in_libraries": "cells",
     "estimate": "estimator",
     "estimate_hierarchy": "estimator",
@@ -29,6 +36,8 @@ _HOMES = {
     "prove_blocks": "proofs",
     "simulate_activity": "netlist_simulator",
     "simulate_netlist": "netlist_simulator",
+    "size": "sizing",
+    "sweep": "clock_sweep",
     "synthesise": "synthesis",
 }
 
@@ -41,6 +50,10 @@ __all__ = [
     "HierarchyEstimate",
     "Netlist",
     "Part",
+    "Point",
+    "Surroundings",
+    "Timing",
+    "analyse",
     "built_in_libraries",
     "estimate",
     "estimate_hierarchy",
@@ -49,6 +62,8 @@ __all__ = [
     "prove_blocks",
     "simulate_activity",
     "simulate_netlist",
+    "size",
+    "sweep",
     "synthesise",
 ]
 

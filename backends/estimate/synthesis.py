@@ -112,7 +112,7 @@ def _synthesise(
                 problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
                 raise LibraryError(f"{shown(top)} on library {library.name}", [problem]) from None
             raise
-        content = _read_json(folder / "netlist.json")
+        content = read_json(folder / "netlist.json")
         mapped = (folder / "netlist.v").read_text()
     return netlist_from_json(content, top, library, mapped)
 
@@ -132,7 +132,7 @@ def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
     return finished.output
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Return what Yosys wrote: on a full disk it leaves half a file behind and calls it done."""
     try:
         return dict(json.loads(path.read_text()))
@@ -155,7 +155,7 @@ def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]
         folder = Path(name)
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
-        modules = _read_json(folder / "modules.json")["modules"]
+        modules = read_json(folder / "modules.json")["modules"]
     return {
         module: frozenset(cell["type"] for cell in modules[module].get("cells", {}).values())
         for module in sorted(modules)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...errors import OptionError, Problem
-from .cells import CellLibrary
+from .cells import Cell, CellLibrary
 from .netlist import CONSTANT_1, Instance, Netlist
 from .netlist_simulator import evaluation_order
 from .tables import FALL, RISE, Arc, CellTiming, Table, timing_of
@@ -31,11 +31,14 @@ class Surroundings:
     """What the circuit is wired to. None stands for the default.
 
     ``input_slew`` (ps): how steep inputs and clock are; the least slew of the smallest inverter's table. ``output_load``
-    (fF): what each output drives; one input of the smallest inverter.
+    (fF): what each output drives; one input of the smallest inverter. ``clocked_inputs``: inputs do not change with the
+    clock but come out of a register each, of the library's smallest kind: they arrive as late, and as steep, as it
+    drives them. So a part of a larger clocked circuit is timed as if it were in its place.
     """
 
     input_slew: float | None = None
     output_load: float | None = None
+    clocked_inputs: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -105,6 +108,12 @@ class Timing:
         return period_ps - self.delay_ps
 
 
+def smallest_register(library: CellLibrary) -> Cell | None:
+    """Return the register of least area, or None for a library without one."""
+    found = [cell for cell in library.cells.values() if cell.flip_flop is not None]
+    return min(found, key=lambda cell: (cell.area, cell.name), default=None)
+
+
 def critical_path(netlist: Netlist, around: Surroundings | None = None) -> CriticalPath:
     """Return the longest path, as :func:`analyse` finds it, as lines of text."""
     found = analyse(netlist, around)
@@ -118,14 +127,15 @@ def critical_path(netlist: Netlist, around: Surroundings | None = None) -> Criti
 def analyse(netlist: Netlist, around: Surroundings | None = None) -> Timing:
     """Return the longest path from an input or a register's clock to an output or a register's data.
 
-    Inputs change at time 0, and so does the clock at every register: it is ideal, whatever drives it. An arc is looked
+    Inputs change at time 0 (but see :class:`Surroundings`), and so does the clock at every register: it is ideal,
+    whatever drives it. An arc is looked
     up at the worst slew that reaches its pin and at the load behind it: capacitances of the pins (those of the edge in
     question) and ``around.output_load`` at an output; wires add nothing. A path that ends in a register takes its set-up
     time too. Asynchronous set and reset, hold times and false paths are not looked at: every path counts.
     A library without tables has one delay per output, rise and fall. Raises :class:`LibraryError` for a loop of gates.
     """
     around = around or Surroundings()
-    state = _State(netlist, around.slew_ms(netlist.library), around.load_farad(netlist.library))
+    state = TimingState(netlist, around)
     for index in state.order:
         state.place(index)
     worst = max(state.ends(), default=None)
@@ -136,15 +146,17 @@ def analyse(netlist: Netlist, around: Surroundings | None = None) -> Timing:
     return Timing(delay * PS, setup * PS, start, end, steps, tuple(state.excesses()))
 
 
-class _State:
-    """Arrivals, slews and loads of all nets, [rise, fall] each, in ms and F."""
+class TimingState:
+    """Arrivals, slews and loads of all nets, [rise, fall] each, in ms and F; changed in place, for who tries sizes."""
 
-    def __init__(self, netlist: Netlist, slew: float, output_load: float) -> None:
+    def __init__(self, netlist: Netlist, around: Surroundings) -> None:
+        slew, output_load = around.slew_ms(netlist.library), around.load_farad(netlist.library)
         self.netlist, self.slew = netlist, slew
         cells = netlist.library.cells
         self.timings: dict[str, CellTiming] = {
             name: timing_of(cells[name]) for name in {instance.cell for instance in netlist.instances}
         }
+        self.cells = [instance.cell for instance in netlist.instances]
         order, _ = evaluation_order(netlist)
         self.registers = [i for i in order if cells[netlist.instances[i].cell].flip_flop is not None]
         gates = [i for i in order if cells[netlist.instances[i].cell].flip_flop is None]
@@ -167,13 +179,28 @@ class _State:
             for net in port.nets:
                 if net > CONSTANT_1:
                     self.arrivals[net] = [0.0, 0.0]
+        register = smallest_register(netlist.library) if around.clocked_inputs else None
+        self.source = None if register is None else timing_of(register).arcs
+        self.input_nets = frozenset(net for port in netlist.inputs for net in port.nets if net > CONSTANT_1)
+        for net in self.input_nets if register is not None else ():
+            self.place_input(net)
+
+    def place_input(self, net: int) -> None:
+        """Work out when an input that a register drives arrives, and how steep."""
+        for edge in (RISE, FALL):
+            load = self.loads[net][edge]
+            for arc in self.source or ():
+                delay, slew = arc.delays[edge], arc.slews[edge]
+                if arc.output == (self.source or (arc,))[0].output and delay is not None and slew is not None:
+                    self.arrivals[net][edge] = delay.at(self.slew, load)
+                    self.slews[net][edge] = max(0.0, slew.at(self.slew, load))
 
     def place(self, index: int) -> None:
         """Work out the outputs of one instance from its inputs."""
         instance = self.netlist.instances[index]
         flop = self.netlist.library.cells[instance.cell].flip_flop
         fresh: set[int] = set()
-        for arc in self.timings[instance.cell].arcs:
+        for arc in self.timings[self.cells[index]].arcs:
             net = instance.pins.get(arc.output)
             if net is None:
                 continue
@@ -208,8 +235,9 @@ class _State:
         for index in self.registers:
             instance = self.netlist.instances[index]
             flop = self.netlist.library.cells[instance.cell].flip_flop
-            setups = self.timings[instance.cell].setups
-            for pin in sorted(flop.data.pins()) if flop is not None else ():
+            setups = self.timings[self.cells[index]].setups
+            data = flop.data.pins() if flop is not None else frozenset()
+            for pin in sorted(data & instance.pins.keys()):  # without the stored value, which data may hold
                 net = instance.pins[pin]
                 for edge in (RISE, FALL):
                     arrival = self.arrivals[net][edge]

@@ -24,13 +24,15 @@ PUBLISHED = {
 """Test accuracy and area (cm², synthesised by the reference recipe of this project) of the DATE 2024 circuits."""
 
 EXACT = {
-    "breast_cancer": (0.9561, 4.89),
-    "cardio": (0.9044, 13.38),
-    "pendigits": (0.9548, 34.89),
-    "redwine": (0.6188, 10.76),
-    "whitewine": (0.5551, 17.40),
+    "breast_cancer": (196 / 205, 4.89),
+    "cardio": (577 / 638, 13.38),
+    "pendigits": (3149 / 3298, 34.89),
+    "redwine": (297 / 480, 10.76),
+    "whitewine": (816 / 1470, 17.40),
 }
-"""Test accuracy and area (cm²) of our own exact circuits: results/exact_circuits.md. They are smaller than the published ones."""
+"""Test accuracy (right rows of all) and area (cm²) of our own exact circuits: results/exact_circuits.md.
+
+They are smaller than the published ones."""
 
 AIMS = {"a": (PUBLISHED, 0.25), "b": (EXACT, 0.1)}
 SLACK = 0.01
@@ -60,7 +62,7 @@ class Found:
     @property
     def hit(self) -> bool:
         """Whether it holds the accuracy that was asked for on test rows."""
-        return self.test >= self.target
+        return self.test >= AIMS[self.aim][0][self.task][0]
 
 
 def search(task: str, seed: int, tasks: Path, folder: Path) -> list[Found]:
@@ -187,8 +189,8 @@ def main() -> None:
             "# Printed search: five tasks, five seeds, one circuit each\n",
             command(),
             machine() + "\n",
-            "One member a seed is chosen by the rule of `approxhw/choosing.py` from validation rows (four folds of 20 % of the training "
-            "rows), then scored once on the test rows. Both circuits come from one front.\n",
+            "One member a seed is chosen by the rule of `approxhw/choosing.py` from validation rows (four folds of 20 % of the "
+            "training rows), then scored once on the test rows. Both circuits come from one front.\n",
             *report(found),
             "Slowest search of a task, synthesis and designs included, simulators left out: "
             + ", ".join(f"{task} {seconds:.0f} s" for task, seconds in slowest.items())

@@ -32,6 +32,8 @@ _NONE = np.int32(0)
 BLOCK = 256
 """Columns that are carried through all of K together: their states stay in the nearest cache."""
 
+_LANES = 16  # float32 numbers in the widest vector, and in a line of a cache
+
 
 @numba.njit(cache=True, nogil=True)
 def _exact_step(state, a, b, up, down):  # type: ignore[no-untyped-def]
@@ -69,11 +71,11 @@ def _lowered(state, e, k, most):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(row, width, moved, bf16):  # type: ignore[no-untyped-def]
-    """Round what stands in *row* (states as float32 bits, int32) as the column's end does; exponents are *moved* too high."""
+def _finish(states, width, moved, bf16, row):  # type: ignore[no-untyped-def]
+    """Fill *row* with *states* (both float32 as bits, int32) as the column's end rounds them; exponents are *moved* too high."""
     kept = np.int32(-(1 << (24 - width)))
     for j in range(row.size):
-        word = row[j]
+        word = states[j]
         field = ((word >> 23) & 0xFF) - moved
         sign = word & np.int32(-0x80000000)
         if word & 0x7FFFFFFF == 0:
@@ -88,22 +90,42 @@ def _finish(row, width, moved, bf16):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _aligned(count):  # type: ignore[no-untyped-def]
+    """Return room for *count* float32 that begins where a 64-byte line does: vectors then never lie across two of them."""
+    room = np.empty(count + _LANES, np.float32)
+    skip = (-(room.ctypes.data >> 2)) & (_LANES - 1)
+    return room[skip : skip + count]
+
+
+@numba.njit(cache=True, nogil=True)
+def _panel(b, first, last, room):  # type: ignore[no-untyped-def]
+    """Return columns *first* to *last* of b packed into *room*, rows filled up with zeros to whole vectors."""
+    width = (last - first + _LANES - 1) // _LANES * _LANES
+    panel = room[: b.shape[0] * width].reshape(b.shape[0], width)
+    for k in range(b.shape[0]):
+        panel[k, : last - first] = b[k, first:last]
+        panel[k, last - first :] = np.float32(0)
+    return panel
+
+
+@numba.njit(cache=True, nogil=True)
 def exact_chains(a, b, width, moved, bf16, result):  # type: ignore[no-untyped-def]
     """Fill *result* (float32, M × N) with the products of a (M × K) and b (K × N), exact normalization, W = *width*."""
     widest_vectors()
     rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
     up, down = np.int32((width + 253) << 23), np.int32((width - 1) << 23)
-    words = result.view(np.int32)
+    words, room, line = result.view(np.int32), _aligned(depth * BLOCK), _aligned(BLOCK)
     for first in range(0, columns, BLOCK):
         last = min(columns, first + BLOCK)
+        panel = _panel(b, first, last, room)
+        state = line[: panel.shape[1]]
         for m in range(rows):
-            state = result[m, first:last]
             state[:] = np.float32(0)
             for k in range(depth):
-                factor, across = a[m, k], b[k, first:last]
-                for j in range(last - first):
+                factor, across = a[m, k], panel[k]
+                for j in range(state.size):
                     state[j] = _exact_step(state[j], factor, across[j], up, down)
-            _finish(words[m, first:last], width, moved, bf16)
+            _finish(state.view(np.int32), width, moved, bf16, words[m, first:last])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -113,24 +135,24 @@ def approximate_chains(a, b, width, k_shift, further, moved, bf16, result):  # t
     rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
     up, down = np.int32((width + 253) << 23), np.int32((width - 1) << 23)
     one, most = np.int32(k_shift << 23), np.int32((k_shift + further) << 23)
-    words = result.view(np.int32)
-    exponents = np.empty(BLOCK, np.int32)
+    words, room, line = result.view(np.int32), _aligned(depth * BLOCK), _aligned(2 * BLOCK)
     for first in range(0, columns, BLOCK):
         last = min(columns, first + BLOCK)
+        panel = _panel(b, first, last, room)
+        state, exponents = line[: panel.shape[1]], line[BLOCK : BLOCK + panel.shape[1]].view(np.int32)
         for m in range(rows):
-            state = result[m, first:last]
             state[:] = np.float32(0)
             exponents[:] = 0
             for k in range(depth):
-                factor, across = a[m, k], b[k, first:last]
+                factor, across = a[m, k], panel[k]
                 if k_shift == 1:
-                    for j in range(last - first):
+                    for j in range(state.size):
                         s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
                         exponents[j] = _lowered_by_one(s, e, one, most)
                         state[j] = s
                 else:
-                    for j in range(last - first):
+                    for j in range(state.size):
                         s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
                         exponents[j] = _lowered(s, e, one, most)
                         state[j] = s
-            _finish(words[m, first:last], width, moved, bf16)
+            _finish(state.view(np.int32), width, moved, bf16, words[m, first:last])

@@ -61,9 +61,9 @@ def multiply(a: Rounded, b: Rounded, mac: FloatMac, *, result: Result = "float32
     rows, columns = a.numbers.shape[0], b.numbers.shape[1]
     if columns < _NARROWEST and columns < rows:
         return np.ascontiguousarray(multiply(_turned(b), _turned(a), mac, result=result, threads=threads).T)
-    products = np.zeros((rows, columns), np.float32)
-    if products.size == 0 or depth == 0:
-        return products
+    if rows * columns * depth == 0:
+        return np.zeros((rows, columns), np.float32)
+    products = np.empty((rows, columns), np.float32)
     bf16 = result == "bf16"
     if (moves := _moves(a, b, depth, mac.accumulator_bits)) is not None:
         x, y = _moved(a.numbers, moves[0]), _moved(b.numbers, moves[1])

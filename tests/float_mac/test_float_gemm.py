@@ -279,6 +279,21 @@ def test_results_are_close_to_those_of_float64():
         assert 0 < error < limit
 
 
+@pytest.mark.parametrize("mac", [FloatMac(), FloatMac("bf16", 17, "exact"), FloatMac("e4m3", 20, "an-2-2")], ids=str)
+def test_real_images_through_a_fitted_layer(mac, monkeypatch):
+    """scikit-learn's digits through the weights of a linear classifier: a sample against the reference, all against integers."""
+    digits = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not here").load_digits()
+    rows = (digits.data / 16).astype(np.float32)
+    targets = np.eye(10)[digits.target] * 2 - 1
+    weights = np.linalg.lstsq(rows, targets, rcond=None)[0].astype(np.float32)
+    found = bits(float_gemm.matmul(rows, weights, mac, threads=2))
+    assert found.shape == (1797, 10)
+    assert np.array_equal(found, integers_only(monkeypatch, rows, weights, mac))
+    a, b = to_codes(rows[::90], mac.format), to_codes(weights, mac.format)
+    assert np.array_equal(found[::90], expected(mac, a, b, "float32"))
+    assert (np.argmax(found.view(np.float32), axis=1) == digits.target).mean() > 0.9
+
+
 # ---------------------------------------------------------------- states
 
 

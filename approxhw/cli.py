@@ -283,8 +283,11 @@ def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -
 @click.option("--top", help="Top module of a Verilog file.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="npz with an array of codes a port (Verilog files).")
 @click.option("--frequency", type=float, help="Vectors per second.  [default: the library's, 5 for printed]")
+@click.option("--clock-ns", type=float, help="Clock period in ns: tells the slack; a vector a clock.")
 @click.option("--prove", is_flag=True, help="Also prove blocks of at most 10 input bits by SAT (designs).")
-@click.option("--recipe", default="reference", show_default=True, help="Synthesis recipe.")
+@click.option(
+    "--recipe", default="reference", show_default=True, help="reference, smallest, or timed (for --clock-ns)."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -299,7 +302,7 @@ def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
     from .measuring import estimate as measure
 
     library = given["liberty"] or given["library"]
-    common = {"frequency": given["frequency"], "timeout": given["timeout"], "recipe": given["recipe"]}
+    common = {name: given[name] for name in ("frequency", "clock_ns", "timeout", "recipe")}
     if not design.exists():
         why = "there is no such design folder or Verilog file"
         raise OptionError("estimate", [Problem(str(design), why, "check the path")])

@@ -99,19 +99,26 @@ def estimate_design(
     timeout: float = 600.0,
     prove: bool = False,
     recipe: str = "reference",
+    clock_ns: float | None = None,
     on_progress: Progress | None = None,
 ) -> Estimate:
     """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
 
     Power comes from the design's own training rows, from 10 000 seeded uniform vectors where it has none.
-    ``frequency``: vectors per second; the library's own by default. ``prove``: also prove blocks of at most 10 input
+    ``frequency``: vectors per second; the library's own by default. ``clock_ns``: a clock period instead: slack is told,
+    and there is a vector a clock. ``prove``: also prove blocks of at most 10 input
     bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
     hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
     """
     from .backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
+    from .backends.estimate.estimator import TIMED, check_rate
 
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
+    check_rate(frequency, clock_ns, recipe)
+    if recipe == TIMED:
+        why = "is for Verilog files: the blocks of a design are compared one by one, by one ruler"
+        raise OptionError("estimate", [Problem(f"recipe {TIMED}", why)])
     started = time.perf_counter()
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
@@ -122,7 +129,13 @@ def estimate_design(
     rows = idle_clock(design.clock, netlist)(rows) if rows else rows
     tell("power", 2, 4)
     estimate = estimate_netlist(
-        netlist, vectors=rows, vectors_from=origin, frequency=frequency, started=started, recipe=recipe
+        netlist,
+        vectors=rows,
+        vectors_from=origin,
+        frequency=frequency,
+        started=started,
+        recipe=recipe,
+        clock_ns=clock_ns,
     )
     tell("by layer", 3, 4)
     parts = estimate_hierarchy(
@@ -135,6 +148,7 @@ def estimate_design(
         keep=_blocks(design),
         timeout=timeout,
         recipe=recipe,
+        clock_ns=clock_ns,
     )
     kept = {
         **estimate.as_json(),
@@ -264,11 +278,13 @@ def estimate(
     frequency: float | None = None,
     timeout: float = 600.0,
     recipe: str = "reference",
+    clock_ns: float | None = None,
 ) -> Estimate:
     """Measure any Verilog by the ruler of our own designs.
 
     ``verilog``: a file. ``top``: its top module, found where there is only one candidate. ``vectors``: ``.npz`` with one
     array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
+    ``clock_ns``: a clock period: slack is told, and there is a vector a clock; recipe ``timed`` synthesises for it.
     """
     from .backends.estimate import estimate as measure
 
@@ -282,7 +298,15 @@ def estimate(
         origin = f"vectors of {shown(Path(vectors).name)}"
         vectors = _vectors_file(Path(vectors))
     return measure(
-        text, top, library, vectors=vectors, vectors_from=origin, frequency=frequency, timeout=timeout, recipe=recipe
+        text,
+        top,
+        library,
+        vectors=vectors,
+        vectors_from=origin,
+        frequency=frequency,
+        timeout=timeout,
+        recipe=recipe,
+        clock_ns=clock_ns,
     )
 
 

@@ -11,6 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 
+def delay(found: Any) -> str:
+    """Return the delay of an estimate in the unit that suits it: silicon in ns, printed circuits in ms."""
+    return f"{found.delay_ns:.4g} ns" if found.delay_ms < 1e-3 else f"{found.delay_ms:.3g} ms"
+
+
 class Terminal:
     """Rich output for people; nothing at all for machines (``quiet``)."""
 
@@ -80,8 +85,13 @@ class Terminal:
         area = f"{found.area_mm2 / 100:.3f} cm²" if found.area_mm2 >= 1 else f"{found.area_mm2 * 1e6:.0f} µm²"
         self.say(
             f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
-            f"{found.delay_ms:.3g} ms, {found.cells} cells; states from {found.states_from}"
+            f"{delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
+        if found.clock_ns is not None:
+            met = "met" if found.slack_ns >= 0 else "missed"
+            self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
+        if found.limits_exceeded:
+            self.warn(f"nets above a limit of the library (load, slew or fan-out): {found.limits_exceeded}")
 
     def proofs(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show which blocks were proven equal to their netlists."""

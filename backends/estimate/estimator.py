@@ -14,10 +14,12 @@ from ...errors import LibraryError, OptionError, Problem, shown
 from .cells import CellLibrary, load_library
 from .netlist import Netlist
 from .netlist_simulator import Activity, simulate_activity
+from .recipes import RECIPES
 from .synthesis import synthesise
-from .timing import critical_path
+from .timing import Surroundings, analyse, path_of
 
 UNIFORM_VECTORS = 10_000
+TIMED = "timed"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Estimate:
     ``area_mm2``: cells only, no routing. ``static_power_mw``: mean over the vectors of every cell's power in its own
     state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
     cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
+    ``clock_ns``: the period asked for, if any. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
     """
 
     top: str
@@ -45,6 +48,18 @@ class Estimate:
     critical_path: tuple[str, ...] = ()
     delay_point: str = ""
     recipe: str = "reference"
+    clock_ns: float | None = None
+    limits_exceeded: int = 0
+
+    @property
+    def delay_ns(self) -> float:
+        """Return the longest path in ns."""
+        return self.delay_ms * 1e6
+
+    @property
+    def slack_ns(self) -> float | None:
+        """Return how much shorter than the clock's period the longest path is; None where no clock was given."""
+        return None if self.clock_ns is None else self.clock_ns - self.delay_ns
 
     @property
     def power_mw(self) -> float:
@@ -62,6 +77,10 @@ class Estimate:
             "static_power_mw": self.static_power_mw,
             "dynamic_power_mw": self.dynamic_power_mw,
             "delay_ms": self.delay_ms,
+            "delay_ns": self.delay_ns,
+            "clock_ns": self.clock_ns,
+            "slack_ns": self.slack_ns,
+            "limits_exceeded": self.limits_exceeded,
             "cells": self.cells,
             "cells_by_type": dict(self.cells_by_type),
             "states_from": self.states_from,
@@ -123,22 +142,31 @@ def estimate(
     timeout: float = 600.0,
     seed: int = 1,
     recipe: str = "reference",
+    clock_ns: float | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Estimate:
     """Synthesise *verilog* to *library* and return area, power and delay.
 
     ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
     ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*. ``frequency``:
-    vectors per second, the library's own by default. ``timeout``: seconds for the synthesis. ``on_progress`` is called
-    with the name of each step. Raises what :func:`synthesise` raises, :class:`InvalidDataError` for vectors that do not
+    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told, and there is a vector
+    a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
+    the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
+    ``on_progress`` is called with the name of each step. Raises what :func:`synthesise` raises, :class:`InvalidDataError` for vectors that do not
     fit the ports, :class:`LibraryError` naming cell and state where the library lacks the power of a state.
     """
     started = time.perf_counter()
     tell = on_progress or (lambda step: None)
     cells = load_library(library)
-    _check_frequency(frequency)
+    check_rate(frequency, clock_ns, recipe)
     tell("synthesise")
-    netlist = synthesise(verilog, top, cells, timeout=timeout, recipe=recipe)
+    if recipe == TIMED and clock_ns is not None:
+        from .clock_sweep import sweep
+
+        (point,) = sweep(verilog, top, cells, [clock_ns * 1e3], around=Surroundings(), timeout=timeout)
+        netlist = point.netlist
+    else:
+        netlist = synthesise(verilog, top, cells, timeout=timeout, recipe=recipe)
     tell("simulate the netlist")
     return estimate_netlist(
         netlist,
@@ -148,6 +176,7 @@ def estimate(
         seed=seed,
         started=started,
         recipe=recipe,
+        clock_ns=clock_ns,
     )
 
 
@@ -160,15 +189,17 @@ def estimate_netlist(
     seed: int = 1,
     started: float | None = None,
     recipe: str = "reference",
+    clock_ns: float | None = None,
 ) -> Estimate:
     """Return the cost of a netlist that is mapped already; arguments as in :func:`estimate`."""
     started = time.perf_counter() if started is None else started
-    _check_frequency(frequency)
+    check_rate(frequency, clock_ns, recipe)
     vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
     _, activity = simulate_activity(netlist, vectors)
-    rate = netlist.library.frequency if frequency is None else frequency
+    rate = _rate(netlist.library, frequency, clock_ns)
     by_type = netlist.cells_by_type()
-    path = critical_path(netlist)
+    timing = analyse(netlist)
+    path = path_of(timing)
     return Estimate(
         top=netlist.top,
         library=netlist.library.name,
@@ -186,6 +217,8 @@ def estimate_netlist(
         critical_path=path.steps,
         delay_point=netlist.library.delay_point,
         recipe=recipe,
+        clock_ns=clock_ns,
+        limits_exceeded=len({excess.net for excess in timing.excesses}),
     )
 
 
@@ -201,19 +234,20 @@ def estimate_hierarchy(
     timeout: float = 600.0,
     seed: int = 1,
     recipe: str = "reference",
+    clock_ns: float | None = None,
 ) -> HierarchyEstimate:
     """Synthesise with the hierarchy kept and return each instance's own cost; arguments as in :func:`estimate`.
 
     ``keep``: modules that stay, everything in them dissolved; every module stays by default.
     The energy of a net is charged to the instance that drives it, of an input port to the top.
     """
-    _check_frequency(frequency)
+    check_rate(frequency, clock_ns, recipe)
     netlist = synthesise(
         verilog, top, library, flatten=keep is not None, keep=keep or (), timeout=timeout, recipe=recipe
     )
     vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
     _, activity = simulate_activity(netlist, vectors)
-    rate = netlist.library.frequency if frequency is None else frequency
+    rate = _rate(netlist.library, frequency, clock_ns)
     figures = {path: [0.0, 0.0, 0.0] for path in netlist.modules}
     owner: dict[int, tuple[str, ...]] = {}
     for instance, power in zip(netlist.instances, static_powers(netlist, activity), strict=True):
@@ -309,8 +343,25 @@ def _chosen(
     return vectors, vectors_from or f"{max(lengths, default=0)} given vectors"
 
 
-def _check_frequency(frequency: float | None) -> None:
+def check_rate(frequency: float | None, clock_ns: float | None, recipe: str = "reference") -> None:
+    """Raise :class:`OptionError` for rates that are none, two that contradict, and ``timed`` without a clock."""
+    problems = []
     if frequency is not None and not (np.isfinite(frequency) and frequency >= 0):
-        raise OptionError(
-            "frequency", [Problem("frequency", f"{frequency} is no rate", "give vectors per second, 0 or more")]
-        )
+        problems.append(Problem("frequency", f"{frequency} is no rate", "give vectors per second, 0 or more"))
+    if clock_ns is not None and not (np.isfinite(clock_ns) and clock_ns > 0):
+        problems.append(Problem("clock_ns", f"{clock_ns} is no clock period", "give nanoseconds, more than 0"))
+    if frequency is not None and clock_ns is not None:
+        problems.append(Problem("frequency", "there is one vector a clock, and clock_ns is given too", "leave one out"))
+    if recipe == TIMED and clock_ns is None:
+        problems.append(Problem("clock_ns", f"recipe {TIMED} needs a clock period to meet", "give nanoseconds"))
+    if recipe != TIMED and recipe not in RECIPES:
+        problems.append(Problem("recipe", f"{shown(recipe)!r} is not one of {', '.join((*RECIPES, TIMED))}"))
+    if problems:
+        raise OptionError("estimate", problems)
+
+
+def _rate(library: CellLibrary, frequency: float | None, clock_ns: float | None) -> float:
+    """Return vectors per second: what is given, one a clock, or the library's."""
+    if frequency is not None:
+        return frequency
+    return library.frequency if clock_ns is None else 1e9 / clock_ns

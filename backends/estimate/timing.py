@@ -116,7 +116,11 @@ def smallest_register(library: CellLibrary) -> Cell | None:
 
 def critical_path(netlist: Netlist, around: Surroundings | None = None) -> CriticalPath:
     """Return the longest path, as :func:`analyse` finds it, as lines of text."""
-    found = analyse(netlist, around)
+    return path_of(analyse(netlist, around))
+
+
+def path_of(found: Timing) -> CriticalPath:
+    """Return the path that *found* holds as lines of text."""
     if not found.end:
         return CriticalPath(0.0, ())
     first = (found.start,) if not found.start.startswith("register ") else ()

@@ -34,12 +34,25 @@ module mac_element #(
     if (load) weight <= operand_out;
   end
 
+  wire [P-1:0]           product;
+  wire [EXPONENT_BITS:0] product_exponent;
+  wire                   product_sign;
+  wire                   product_zero;
+  wire                   product_nan;
+  wire                   product_infinity;
+  mac_multiply #(.EXPONENT_BITS(EXPONENT_BITS), .FRACTION_BITS(FRACTION_BITS), .FAST(FAST)) multiply (
+    .a(operand_out),
+    .b(weight),
+    .product(product),
+    .exponent(product_exponent),
+    .sign(product_sign),
+    .zero(product_zero),
+    .nan(product_nan),
+    .infinity(product_infinity)
+  );
   wire [M-1:0] multiplied;
   wire [M-1:0] to_align;
-  wire [A-1:0] aligned;
-  wire [A-1:0] to_add;
-  wire [N-1:0] added;
-  wire [N-1:0] to_normalize;
+  assign multiplied = {product, product_exponent, product_sign, product_zero, product_nan, product_infinity};
   generate
     if (DEPTH > 2) begin : after_multiply
       reg [M-1:0] held;
@@ -48,6 +61,39 @@ module mac_element #(
     end else begin : through_multiply
       assign to_align = multiplied;
     end
+  endgenerate
+
+  wire [W-1:0] larger;
+  wire [W-1:0] smaller;
+  wire [9:0]   base;  // E' is base + above
+  wire         above;
+  wire         negative;
+  wire         subtract;
+  wire         both_zero;
+  wire         nan;
+  wire         infinity;
+  mac_align #(.EXPONENT_BITS(EXPONENT_BITS), .FRACTION_BITS(FRACTION_BITS), .W(W), .FAST(FAST)) align (
+    .product(to_align[M-1-:P]),
+    .product_exponent(to_align[4+:EXPONENT_BITS+1]),
+    .product_sign(to_align[3]),
+    .product_zero(to_align[2]),
+    .product_nan(to_align[1]),
+    .product_infinity(to_align[0]),
+    .state(state_in),
+    .larger(larger),
+    .smaller(smaller),
+    .exponent(base),
+    .above(above),
+    .negative(negative),
+    .subtract(subtract),
+    .both_zero(both_zero),
+    .nan(nan),
+    .infinity(infinity)
+  );
+  wire [A-1:0] aligned;
+  wire [A-1:0] to_add;
+  assign aligned = {larger, smaller, base, above, nan, infinity, negative, subtract, both_zero};
+  generate
     if (DEPTH > 1) begin : after_align
       reg [A-1:0] held;
       always @(posedge clock) held <= aligned;
@@ -55,6 +101,25 @@ module mac_element #(
     end else begin : through_align
       assign to_add = aligned;
     end
+  endgenerate
+
+  wire [W:0] sum;
+  wire       sign;
+  wire       zero;
+  mac_add #(.W(W), .FAST(FAST)) add (
+    .larger(to_add[A-1-:W]),
+    .smaller(to_add[A-1-W-:W]),
+    .negative(to_add[2]),
+    .subtract(to_add[1]),
+    .both_zero(to_add[0]),
+    .sum(sum),
+    .sign(sign),
+    .zero(zero)
+  );
+  wire [N-1:0] added;
+  wire [N-1:0] to_normalize;
+  assign added = {sum, zero, sign, to_add[15:3]};
+  generate
     if (DEPTH > 3) begin : after_add
       reg [N-1:0] held;
       always @(posedge clock) held <= added;
@@ -64,73 +129,28 @@ module mac_element #(
     end
   endgenerate
 
-  mac_multiply #(.EXPONENT_BITS(EXPONENT_BITS), .FRACTION_BITS(FRACTION_BITS), .FAST(FAST)) multiply (
-    .a(operand_out),
-    .b(weight),
-    .product(multiplied[P-1:0]),
-    .exponent(multiplied[P+:EXPONENT_BITS+1]),
-    .sign(multiplied[M-4]),
-    .zero(multiplied[M-3]),
-    .nan(multiplied[M-2]),
-    .infinity(multiplied[M-1])
-  );
-
-  mac_align #(.EXPONENT_BITS(EXPONENT_BITS), .FRACTION_BITS(FRACTION_BITS), .W(W), .FAST(FAST)) align (
-    .product(to_align[P-1:0]),
-    .product_exponent(to_align[P+:EXPONENT_BITS+1]),
-    .product_sign(to_align[M-4]),
-    .product_zero(to_align[M-3]),
-    .product_nan(to_align[M-2]),
-    .product_infinity(to_align[M-1]),
-    .state(state_in),
-    .larger(aligned[W-1:0]),
-    .smaller(aligned[2*W-1:W]),
-    .exponent(aligned[2*W+:10]),
-    .above(aligned[A-6]),
-    .negative(aligned[A-5]),
-    .subtract(aligned[A-4]),
-    .both_zero(aligned[A-3]),
-    .nan(aligned[A-2]),
-    .infinity(aligned[A-1])
-  );
-
-  mac_add #(.W(W), .FAST(FAST)) add (
-    .larger(to_add[W-1:0]),
-    .smaller(to_add[2*W-1:W]),
-    .negative(to_add[A-5]),
-    .subtract(to_add[A-4]),
-    .both_zero(to_add[A-3]),
-    .sum(added[W:0]),
-    .sign(added[N-4]),
-    .zero(added[N-3])
-  );
-  assign added[W+1+:10] = to_add[2*W+:10];
-  assign added[N-5]     = to_add[A-6];
-  assign added[N-1:N-2] = to_add[A-1:A-2];
-
   wire [W-1:0] significand;
   wire [9:0]   exponent;
   generate
     if (EXACT) begin : exact
       normalize_exact #(.W(W), .FAST(FAST)) normalize (
-        .sum(to_normalize[W:0]),
-        .zero(to_normalize[N-3]),
-        .exponent(to_normalize[W+1+:10]),
-        .above(to_normalize[N-5]),
+        .sum(to_normalize[N-1-:W+1]),
+        .zero(to_normalize[14]),
+        .exponent(to_normalize[12:3]),
+        .above(to_normalize[2]),
         .significand(significand),
         .result_exponent(exponent)
       );
     end else begin : approximate
       normalize_approximate #(.W(W), .K(K), .L(L), .FAST(FAST)) normalize (
-        .sum(to_normalize[W:0]),
-        .zero(to_normalize[N-3]),
-        .exponent(to_normalize[W+1+:10]),
-        .above(to_normalize[N-5]),
+        .sum(to_normalize[N-1-:W+1]),
+        .zero(to_normalize[14]),
+        .exponent(to_normalize[12:3]),
+        .above(to_normalize[2]),
         .significand(significand),
         .result_exponent(exponent)
       );
     end
   endgenerate
-  always @(posedge clock)
-    state_out <= {to_normalize[N-2], to_normalize[N-1], to_normalize[N-4], exponent, significand};
+  always @(posedge clock) state_out <= {to_normalize[1:0], to_normalize[13], exponent, significand};
 endmodule

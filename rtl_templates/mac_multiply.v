@@ -44,14 +44,14 @@ module mac_multiply #(
   wire [S-1:0] significand_b;
   assign significand_a = {number_a, a[F-1:0]};
   assign significand_b = {number_b, b[F-1:0]};
-  genvar i, j;
+  genvar i;
   generate
     if (FAST) begin : free
       assign product = {{S{1'b0}}, significand_a} * {{S{1'b0}}, significand_b};
     end else begin : rows
       for (i = 0; i < S; i = i + 1) begin : row
         wire [S-1:0] bits;
-        wire [S-1:0] sum;    // of this row's columns, weights i and up; its lowest bit is a bit of the product
+        wire [S-1:0] sum;    // of columns of weights i and up; its lowest bit is a bit of the product
         wire [S-1:0] carry;  // out of them
         assign bits = significand_a & {S{significand_b[i]}};
         assign product[i] = sum[0];
@@ -59,16 +59,10 @@ module mac_multiply #(
           assign sum   = bits;
           assign carry = {S{1'b0}};
         end else begin : further
-          for (j = 0; j < S; j = j + 1) begin : column
-            if (j == S - 1) begin : highest
-              assign sum[j]   = bits[j] ^ row[i-1].carry[j];
-              assign carry[j] = bits[j] & row[i-1].carry[j];
-            end else begin : inner
-              assign sum[j]   = bits[j] ^ row[i-1].sum[j+1] ^ row[i-1].carry[j];
-              assign carry[j] = (bits[j] & row[i-1].sum[j+1])
-                              | (row[i-1].carry[j] & (bits[j] ^ row[i-1].sum[j+1]));
-            end
-          end
+          wire [S-1:0] left;  // of the row before, in these columns
+          assign left  = {1'b0, row[i-1].sum[S-1:1]};
+          assign sum   = bits ^ left ^ row[i-1].carry;
+          assign carry = (bits & left) | (row[i-1].carry & (bits ^ left));
         end
       end
       mac_adder #(.WIDTH(S), .FAST(FAST)) last (

@@ -38,9 +38,14 @@ class Loaded:
     opset: int
 
 
-def load(source: Any, name: str | None = None) -> Loaded:
-    """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems."""
+def load(source: Any, name: str | None = None, maximum: int | None = None) -> Loaded:
+    """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems.
+
+    *maximum*: bytes of the model file, and of its external data, at most; ``MAXIMUM_FILE`` by default.
+    """
     from onnx import ModelProto
+
+    maximum = maximum or MAXIMUM_FILE
 
     if isinstance(source, ModelProto):
         proto, folder = ModelProto(), None
@@ -50,18 +55,18 @@ def load(source: Any, name: str | None = None) -> Loaded:
     else:
         path = Path(source)
         title, stem, folder = path.name, path.stem, path.parent
-        proto = _parsed(path)
+        proto = _parsed(path, maximum)
     subject = shown(title)
     problems = _envelope(proto)
     if problems:
         raise InvalidModelError(subject, problems)
-    problems = [*_tensors(proto, folder), *_structure(proto)]
+    problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
     if problems:
         raise InvalidModelError(subject, problems)
     return Loaded(proto, name or stem, title, _opsets(proto)[""])
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path, maximum: int) -> Any:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -74,9 +79,9 @@ def _parsed(path: Path) -> Any:
         )
     try:
         size = path.stat().st_size
-        if size > MAXIMUM_FILE:
-            why = f"the file has {size >> 20} MiB; models of more than {MAXIMUM_FILE >> 20} MiB are refused"
-            raise InvalidModelError(path.name, [Problem(where, why, "approxhw is for small classifiers")])
+        if size > maximum:
+            why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"
+            raise InvalidModelError(path.name, [Problem(where, why, _remedy_size(maximum))])
         content = path.read_bytes()
     except OSError as error:
         raise InvalidModelError(path.name, [Problem(where, f"cannot be read ({error.strerror})")]) from error
@@ -158,11 +163,16 @@ def node_title(node: Any) -> str:
     return f"that makes {shown(repr(made))}"
 
 
-def _tensors(proto: Any, folder: Path | None) -> list[Problem]:
+def _remedy_size(maximum: int) -> str:
+    small = "approxhw is for small classifiers"
+    return small if maximum <= MAXIMUM_FILE else "choose a smaller model, or store it in fewer bits"
+
+
+def _tensors(proto: Any, folder: Path | None, maximum: int) -> list[Problem]:
     problems: list[Problem] = []
-    budget = MAXIMUM_FILE
+    budget = maximum
     for where, tensor in all_tensors(proto):
-        why, used = _tensor_problem(tensor, folder, budget)
+        why, used = _tensor_problem(tensor, folder, budget, maximum)
         budget -= used
         if why is not None:
             problems.append(Problem(where, why[0], why[1]))
@@ -171,7 +181,7 @@ def _tensors(proto: Any, folder: Path | None) -> list[Problem]:
     return problems
 
 
-def _tensor_problem(tensor: Any, folder: Path | None, budget: int) -> tuple[tuple[str, str] | None, int]:
+def _tensor_problem(tensor: Any, folder: Path | None, budget: int, maximum: int) -> tuple[tuple[str, str] | None, int]:
     """Return (why, remedy) or None, and how many bytes of external data were read into *tensor*."""
     from onnx import TensorProto, helper
 
@@ -188,7 +198,7 @@ def _tensor_problem(tensor: Any, folder: Path | None, budget: int) -> tuple[tupl
         return (f"has the unknown element type {tensor.data_type}", REMEDY_EXPORT), 0
     needed = (count * bits + 7) // 8
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, folder, needed, budget)
+        return _external(tensor, folder, needed, budget, maximum)
     if tensor.data_type == TensorProto.STRING:
         held = len(tensor.string_data)
         return (None if held == count else (f"declares {count} strings ({shape}) but holds {held}", REMEDY_EXPORT)), 0
@@ -220,7 +230,9 @@ def _bits(data_type: int, helper: Any, proto: Any) -> int:
     return narrow[name] if name in narrow else int(helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
 
 
-def _external(tensor: Any, folder: Path | None, needed: int, budget: int) -> tuple[tuple[str, str] | None, int]:
+def _external(
+    tensor: Any, folder: Path | None, needed: int, budget: int, maximum: int
+) -> tuple[tuple[str, str] | None, int]:
     """Read the external data of *tensor* into it, if its file lies in the model's folder and is as long as declared."""
     from onnx import TensorProto
 
@@ -256,10 +268,7 @@ def _external(tensor: Any, folder: Path | None, needed: int, budget: int) -> tup
         why = f"declares {needed} bytes, its external data {named} gives {length} at {offset} of a file of {size}"
         return (why, REMEDY_EXPORT), 0
     if needed > budget:
-        return (
-            f"external data of more than {MAXIMUM_FILE >> 20} MiB is refused",
-            "approxhw is for small classifiers",
-        ), 0
+        return (f"external data of more than {maximum >> 20} MiB is refused", _remedy_size(maximum)), 0
     with path.open("rb") as file:
         file.seek(offset)
         content = file.read(length)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.errors import InvalidDataError, InvalidModelError, Problem, UnsupportedModelError, shown
+from approxhw.errors import InvalidDataError, Problem
 
 from . import _loaded
 from .reading import Reading, read
+from .sessions import open_session
 
 CHUNK = 8192
 
@@ -104,30 +105,8 @@ def open_reference(source: Any) -> OnnxReference:
         proto.graph.output.add().name = reading.logits
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
-    session = _session(proto, loaded.title)
+    session = open_session(proto, loaded.title)
     return OnnxReference(session, reading, graph.labels, graph.classes, loaded.title)
-
-
-def _session(proto: Any, title: str) -> Any:
-    import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    # fused integer kernels of onnxruntime 1.32 leave the model's meaning (int16 QDQ: by hundreds of codes)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    content = proto.SerializeToString()
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except NotImplemented as error:
-        raise UnsupportedModelError(shown(title), [_problem(error, "onnxruntime lacks an operator")]) from error
-    except (Fail, InvalidArgument, InvalidGraph) as error:
-        raise InvalidModelError(shown(title), [_problem(error, "onnxruntime refuses the model")]) from error
-
-
-def _problem(error: Exception, why: str) -> Problem:
-    return Problem("onnxruntime", f"{why}: {shown(str(error), 200)}")
 
 
 def run_reference(source: Any, rows: np.ndarray) -> np.ndarray:

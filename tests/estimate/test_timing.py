@@ -16,7 +16,7 @@ from approxhw.backends.estimate.netlist import Instance, Netlist, Port
 from approxhw.backends.estimate.netlist_text import netlist_verilog
 from approxhw.backends.estimate.reading_as_abc import as_abc_reads
 from approxhw.backends.estimate.tables import Table, constant, worst
-from approxhw.backends.estimate.timing import Surroundings, analyse, critical_path
+from approxhw.backends.estimate.timing import Surroundings, TimingState, analyse, critical_path
 from approxhw.errors import LibraryError, OptionError
 from approxhw.tools import Tool, run_tool
 
@@ -127,6 +127,8 @@ def test_what_surrounds_the_circuit_counts(tiny: CellLibrary) -> None:
     assert analyse(one, Surroundings(input_slew=0, output_load=5)).delay_ps == pytest.approx(3000)
     # by default: the table's least slew, 0, and one inverter's pin, 2 fF
     assert analyse(one).delay_ps == pytest.approx(2400)
+    state = TimingState(one, Surroundings(input_slew=0, output_load=5))
+    assert state.loads[one.outputs[0].nets[0]] == pytest.approx([5e-15, 5e-15])
     with pytest.raises(OptionError) as caught:
         Surroundings(input_slew=-1, output_load=float("nan"))
     assert "input_slew: -1 is no size" in str(caught.value)

@@ -22,8 +22,9 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
     """Return one job that simulates all *jobs* side by side.
 
     Module names of design i get a prefix of its own, its ports too (:func:`bundle_ports` maps them back), so designs
-    may share names. Shorter vector lists are repeated from their start to the length of the longest. All designs must
-    have the same latency. Raises :class:`OptionError` for designs that cannot share a top.
+    may share names. A design with fewer vectors than the longest list holds its last one until the end: what does not
+    change costs an event-driven simulator nothing. All designs must have the same latency. Raises :class:`OptionError`
+    for designs that cannot share a top.
     """
     if problems := _problems(jobs):
         raise OptionError("bundle of designs", problems)
@@ -32,7 +33,7 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
     while any(re.match(rf"{stem}\d", word) for word in words):
         stem += "_"
     count = max(job.count for job in jobs)
-    repeated = {job.count: np.arange(count) % job.count for job in jobs}
+    held = {job.count: np.minimum(np.arange(count), job.count - 1) for job in jobs}
     texts, instances = [], []
     inputs: list[tuple[str, int]] = []
     outputs: list[tuple[str, int]] = []
@@ -49,8 +50,8 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
         )
         inputs += [(prefix + port, bits) for port, bits in job.inputs]
         outputs += [(prefix + port, bits) for port, bits in job.outputs]
-        vectors |= {prefix + port: np.asarray(job.vectors[port])[repeated[job.count]] for port, _ in job.inputs}
-        expected |= {prefix + port: np.asarray(job.expected[port])[repeated[job.count]] for port, _ in job.outputs}
+        vectors |= {prefix + port: np.asarray(job.vectors[port])[held[job.count]] for port, _ in job.inputs}
+        expected |= {prefix + port: np.asarray(job.expected[port])[held[job.count]] for port, _ in job.outputs}
     top = f"{stem}_bundle"
     while top in words:
         top += "_"

@@ -42,7 +42,8 @@ def test_bundle_pads_and_maps_back(designs):
     assert bundled.inputs == (("design0_a", 4), ("design0_b", 4), ("design1_x", 1))
     assert bundled.outputs == (("design0_s", 5), ("design1_y", 1), ("design2_y", 3))
     assert {len(column) for column in [*bundled.vectors.values(), *bundled.expected.values()]} == {256}
-    assert bundled.vectors["design1_x"].tolist() == [0, 1] * 128
+    assert bundled.vectors["design1_x"].tolist() == [0] + [1] * 255
+    assert bundled.expected["design1_y"].tolist() == [1] + [0] * 255
     assert sim.bundle_ports(bundled)["design1_x"] == (1, "x")
     assert sim.bundle_ports(bundled)["design2_y"] == (2, "y")
     modules = modules_of(bundled.verilog)

@@ -14,6 +14,18 @@ from typing import Any
 import click
 
 from . import __version__
+from .engine_command import TARGET as ENGINE
+from .engine_command import (
+    compile_engine_command,
+    engine_options,
+    engine_simulation_options,
+    estimated_engine,
+    open_if_engine,
+    printed_options,
+    refuse_foreign,
+    simulated_engine,
+)
+from .engine_command import summary as engine_summary
 from .errors import ApproxhwError, OptionError, Problem, ToolNotFoundError, shown
 from .search_command import compile_member, run_search, search_options
 from .terminal import Terminal
@@ -137,7 +149,7 @@ def check(terminal: Terminal, model: Path) -> dict[str, Any]:
 @main.command(name="compile")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", help="NAME.npz, NAME.csv, X.npy,y.npy or sklearn:NAME; ranges come from its training rows.")
-@click.option("--target", default="printed", show_default=True, help="What to build for.")
+@click.option("--target", default="printed", show_default=True, help="What to build for: printed or matrix-engine.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Design folder.  [default: build/NAME]")
 @click.option("--pipeline", default="printed-exact", show_default=True, help="Named list of passes.")
 @click.option("--passes", help="Passes instead of the pipeline's, such as fold-affine,quantize-weights{bits=6}.")
@@ -156,9 +168,12 @@ def check(terminal: Terminal, model: Path) -> dict[str, Any]:
 @click.option("--no-estimate", is_flag=True, help="Leave synthesis out.")
 @click.option("--require-tools", is_flag=True, help="A missing simulator is an error, not a note.")
 @click.option("--pick", help="MODEL is a front: its member knee, chosen, cheapest, within:5% or a number.  [chosen]")
+@engine_options
 @_command
 def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
     """Compile MODEL into a design folder: Verilog, simulated on both simulators, measured, with a report.
+
+    Targets: printed, a bespoke circuit of a classifier; matrix-engine, an array that multiplies any model's matrices.
 
     MODEL may be the folder of a front, too: one of its members is compiled.
     """
@@ -166,9 +181,12 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
     from .options import suggestion
     from .pipeline import parse_passes
 
+    if given["target"] == ENGINE:
+        return compile_engine_command(terminal, model, given)
     if given["target"] not in TARGETS:
-        why = f"there is no target {shown(given['target'])!r}{suggestion(given['target'], list(TARGETS))}"
+        why = f"there is no target {shown(given['target'])!r}{suggestion(given['target'], [*TARGETS, ENGINE])}"
         raise OptionError("compile", [Problem("--target", why)])
+    refuse_foreign(given, engine=False)
     if not given["no_estimate"]:
         _check_library(given["library"])
     if given["pick"] or (model / "front.json").is_file():
@@ -266,11 +284,18 @@ def _summary(compiled: Any) -> dict[str, Any]:
     show_default=True,
     help="Seconds for all of it.",
 )
+@engine_simulation_options
 @_command
 def simulate(terminal: Terminal, design: Path, simulator: str, **options: Any) -> dict[str, Any]:
-    """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector."""
+    """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector.
+
+    Of a matrix engine: a real layer of the model streams through it, and every bit is compared.
+    """
     from .compiler import open_design
 
+    if (engine := open_if_engine(design)) is not None:
+        return simulated_engine(terminal, engine, simulator, options)
+    options = printed_options(options)
     compiled = open_design(design)
     _simulate(terminal, compiled, simulator, **options)
     return _summary(compiled)
@@ -306,6 +331,8 @@ def estimate(terminal: Terminal, design: Path, **given: Any) -> dict[str, Any]:
     if not design.exists():
         why = "there is no such design folder or Verilog file"
         raise OptionError("estimate", [Problem(str(design), why, "check the path")])
+    if (engine := open_if_engine(design)) is not None:
+        return estimated_engine(terminal, engine, given)
     if design.is_dir():
         foreign = [f"--{name}" for name in ("top", "vectors") if given[name] is not None]
         if foreign:
@@ -332,6 +359,9 @@ def report(terminal: Terminal, design: Path) -> dict[str, Any]:
     """Write report.html into the design folder DESIGN from all that is known so far."""
     from .compiler import open_design
 
+    if (engine := open_if_engine(design)) is not None:
+        terminal.say(f"report: {engine.report()}")
+        return {**engine_summary(engine), "report": str(design / "report.html")}
     compiled = open_design(design)
     path = compiled.report()
     terminal.say(f"report: {path}")

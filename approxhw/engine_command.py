@@ -1,0 +1,249 @@
+"""The command line of matrix engines: what ``compile``, ``simulate``, ``estimate`` and ``report`` do for them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import OptionError, Problem, ToolNotFoundError
+from .terminal import Terminal
+
+TARGET = "matrix-engine"
+
+OPTIONS = (
+    click.option("--format", "number_format", default="bf16", show_default=True, help="bf16, fp16, e4m3 or e5m2."),
+    click.option("--normalization", default="an-1-2", show_default=True, help="exact, or an-K-L."),
+    click.option("--accumulator-bits", type=int, default=20, show_default=True, help="Significand of sums, 16 to 24."),
+    click.option("--array", default="16x16", show_default=True, help="ROWSxCOLUMNS."),
+    click.option("--depth", type=int, default=2, show_default=True, help="Pipeline registers of an element, 1 to 4."),
+    click.option("--result", default="float32", show_default=True, help="What leaves a column: float32 or bf16."),
+    click.option("--shape", multiple=True, help="Sizes of an input that the model leaves open: NAME=1x128."),
+    click.option("--clock-ns", type=float, default=10.0, show_default=True, help="Clock period of estimates."),
+)
+"""Options of ``compile`` that mean something for a matrix engine alone."""
+
+_STREAMS = (
+    click.option("--layer", help="Matrix engine: the layer that is streamed, by name or number.  [default: the first]"),
+    click.option(
+        "--rows", type=click.IntRange(1), help="Matrix engine: rows of its activations at most.  [default: 64]"
+    ),
+    click.option(
+        "--pause", type=click.FloatRange(0, 1, max_open=True), help="Matrix engine: how often a stream rests."
+    ),
+)
+
+_OWN = {"number_format", "normalization", "accumulator_bits", "array", "depth", "result", "shape", "clock_ns"}
+_SHARED = {"data", "target", "output", "library", "no_simulate", "no_estimate", "require_tools"}
+SIMULATORS = ("icarus", "verilator")
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options of a matrix engine."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def engine_simulation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options of ``simulate`` that mean something for a matrix engine alone."""
+    for option in reversed(_STREAMS):
+        command = option(command)
+    return command
+
+
+def _refuse(command: str, names: Sequence[str], why: str) -> None:
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    said = [name for name in names if context.get_parameter_source(name) is not default]
+    if said:
+        raise OptionError(command, [Problem(f"--{_spelled(name)}", why, "leave it out") for name in said])
+
+
+def printed_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of ``simulate`` for a printed circuit; raise :class:`OptionError` for those of a matrix engine."""
+    own = ("layer", "rows", "pause")
+    _refuse("simulate", own, "is for matrix engines; this is a printed circuit")
+    return {name: value for name, value in options.items() if name not in own}
+
+
+def simulated_engine(terminal: Terminal, engine: Any, simulator: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Simulate a matrix engine with the options of ``simulate``."""
+    _refuse("simulate", ["random"], "is for printed circuits; a matrix engine is fed with a layer's own numbers")
+    told = {"layer": given["layer"], "vectors": given["rows"], "pause": given["pause"], "seed": given["seed"]}
+    options = {name: value for name, value in told.items() if value is not None}
+    simulate_command(terminal, engine, simulator, timeout=given["timeout"], **options)
+    return summary(engine)
+
+
+def estimated_engine(terminal: Terminal, engine: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Estimate a matrix engine with the options of ``estimate``."""
+    foreign = ("top", "vectors", "frequency", "prove", "recipe")
+    _refuse("estimate", foreign, "is not for matrix engines: give --library or --liberty, --clock-ns and --timeout")
+    library = given["liberty"] or given["library"]
+    estimate_command(terminal, engine, library, clock_ns=given["clock_ns"], timeout=given["timeout"])
+    return summary(engine)
+
+
+def refuse_foreign(given: Mapping[str, Any], *, engine: bool) -> None:
+    """Raise :class:`OptionError` for options of ``compile`` that the other target has."""
+    foreign = [name for name in given if (name not in _OWN | _SHARED if engine else name in _OWN)]
+    _refuse("compile", foreign, "is for printed circuits" if engine else f"is for --target {TARGET}")
+
+
+def _spelled(name: str) -> str:
+    return {"number_format": "format"}.get(name, name).replace("_", "-")
+
+
+def compile_engine_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Compile a matrix engine as the command line asks for it, stream a layer through it, and measure it."""
+    from .backends.estimate import load_library
+    from .engine import parse_shapes
+    from .engine_compiler import MatrixEngine, array_of, compile_engine
+
+    refuse_foreign(given, engine=True)
+    target = MatrixEngine(
+        format=given["number_format"],
+        accumulator_bits=given["accumulator_bits"],
+        normalization=given["normalization"],
+        depth=given["depth"],
+        result=given["result"],
+        clock_ns=given["clock_ns"],
+    )
+    problems: list[Problem] = []
+    try:
+        rows, columns = array_of(given["array"])
+        target = replace(target, rows=rows, columns=columns)
+    except OptionError as error:
+        problems += error.problems
+    try:
+        target.array()
+    except OptionError as error:
+        problems += error.problems
+    if problems:
+        raise OptionError("compile", problems)
+    context = click.get_current_context()
+    if context.get_parameter_source("library") is not click.core.ParameterSource.DEFAULT:
+        target = replace(target, library=given["library"])
+    if not given["no_estimate"]:
+        load_library(target.library)
+    compiled = compile_engine(
+        model,
+        target=target,
+        data=given["data"],
+        output=given["output"],
+        shape=parse_shapes(given["shape"]) or None,
+        command=shlex.join(["approxhw", *sys.argv[1:]]),
+        on_progress=terminal.step,
+    )
+    _show(terminal, compiled)
+    for simulator in () if given["no_simulate"] or not compiled.design.operands else SIMULATORS:
+        try:
+            simulate_command(terminal, compiled, simulator)
+        except ToolNotFoundError as error:
+            if given["require_tools"]:
+                raise
+            terminal.warn(f"not simulated on {simulator}: {error}")
+    if not given["no_estimate"] and compiled.design.operands:
+        estimate_command(terminal, compiled)
+    terminal.say(f"report: {compiled.report()}")
+    return summary(compiled)
+
+
+def _show(terminal: Terminal, compiled: Any) -> None:
+    from rich.table import Table
+
+    design = compiled.design
+    terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} matrix products)")
+    if design.accuracy:
+        told = design.accuracy
+        terminal.say(
+            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}; "
+            f"{100 * told['agree']:.2f} % of the answers agree"
+        )
+    table = Table(box=None, pad_edge=False)
+    for title in ("layer", "op", "count", "M × K × N", "tiles", "clocks", "array used"):
+        table.add_column(title, justify="left" if title in ("layer", "op") else "right")
+    for layer in design.layers[:24]:
+        row = [layer.name[:40], layer.op, str(layer.count), f"{layer.m} × {layer.k} × {layer.n}"]
+        row += (
+            [str(layer.tiles), str(layer.clocks), f"{100 * layer.utilisation:.0f} %"] if layer.tiles else ["", "", "–"]
+        )
+        table.add_row(*map(_plain, row))
+    terminal.out.print(table)
+    if len(design.layers) > 24:
+        terminal.say(f"… and {len(design.layers) - 24} more: design.json")
+    for warning in design.warnings:
+        terminal.warn(warning)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))
+
+
+def simulate_command(terminal: Terminal, compiled: Any, simulator: str, **options: Any) -> Any:
+    """Stream a layer through the engine and say what came of it."""
+    terminal.step(f"simulate on {simulator}", 0.0)
+    found = compiled.simulate(simulator, **options)
+    terminal.step(f"simulate on {simulator}", 1.0)
+    stalls = ", ".join(f"{name} {count}" for name, count in found.stalled.items())
+    terminal.say(
+        f"{simulator}: layer {_plain(found.layer)[:60]} ({found.m} × {found.k} × {found.n}), {found.vectors} results, "
+        f"{found.mismatches} mismatches; {found.clocks} clocks of at least {found.least_clocks}, array used "
+        f"{100 * found.utilisation:.0f} %, stalls: {stalls} ({sum(found.seconds.values()):.1f} s)"
+    )
+    return found
+
+
+def estimate_command(terminal: Terminal, compiled: Any, library: Any = None, **options: Any) -> dict[str, Any]:
+    """Measure the engine and one of its elements, and say what they cost."""
+    found: dict[str, Any] = compiled.estimate(library, on_progress=terminal.progress, **options)
+    pe, whole = found["estimate_pe"], found["estimate"]
+    kept = "kept" if pe["met"] else "missed"
+    terminal.say(
+        f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
+        f"{pe['clock_ns']:g} ns {kept}; {pe['checked']} states equal to the reference ({pe['made']})"
+    )
+    terminal.say(
+        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} bits, "
+        f"{whole['peak_gmac_per_s']:.4g} billion multiply-adds a second at most"
+    )
+    return found
+
+
+def summary(compiled: Any) -> dict[str, Any]:
+    """Return the one object that ``--json`` prints: what is known of the engine so far."""
+    from .engine_cost import engine_estimates
+    from .engine_simulation import engine_verdicts
+
+    estimates = engine_estimates(compiled.folder)
+    last = estimates[-1] if estimates else {"estimate": None, "estimate_pe": None}
+    return {
+        "design": str(compiled.folder),
+        "engine": dict(compiled.design.engine),
+        "accuracy": dict(compiled.design.accuracy),
+        "layers": [asdict(layer) for layer in compiled.design.layers],
+        "simulation": engine_verdicts(compiled.folder),
+        "estimate": last["estimate"],
+        "estimate_pe": last["estimate_pe"],
+        "seconds": dict(compiled.design.seconds),
+        "warnings": list(compiled.design.warnings),
+    }
+
+
+def open_if_engine(design: Path) -> Any:
+    """Return the engine in the folder *design*; None where it holds something else."""
+    from .engine_design import is_engine
+
+    if not design.is_dir() or not is_engine(design):
+        return None
+    from .engine_compiler import open_engine_design
+
+    return open_engine_design(design)

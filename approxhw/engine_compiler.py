@@ -1,0 +1,275 @@
+"""compile_engine(): an ONNX model → a matrix engine, its layers' schedules, real operands and accuracy, in one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import __version__
+from .arithmetic import FloatMac
+from .compiler import Clock, model_of
+from .engine_data import Feeds, accuracy_of, feeds_of
+from .engine_design import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
+from .errors import OptionError, Problem, shown
+
+if TYPE_CHECKING:
+    from .backends.matrix_engine import Engine as Array
+    from .engine_simulation import EngineVerdict
+    from .frontends.engine import Engine as Emulated
+
+ROWS = 64
+"""Rows of the data that are run to look at shifts and to keep operands."""
+
+KEPT_BYTES = 64 << 20
+"""Most bytes of operands that a design keeps."""
+
+MEASURED_ROWS = 512
+"""Rows of every layer in which needed shifts are counted."""
+
+
+@dataclass(frozen=True)
+class MatrixEngine:
+    """Target: a weight-stationary matrix engine of floating-point multiply-adds.
+
+    ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
+    """
+
+    format: str = field(default="bf16", metadata={"help": "bf16, fp16, e4m3 or e5m2: of both operands"})
+    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24"})
+    normalization: str = field(default="an-1-2", metadata={"help": "exact or an-K-L"})
+    rows: int = field(default=16, metadata={"help": "rows of the array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array"})
+    depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
+    result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
+    vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
+    clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
+    library: str = field(default="sky130", metadata={"help": "cell library of estimates, or a Liberty file"})
+    layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
+
+    @property
+    def mac(self) -> FloatMac:
+        """The arithmetic of the array."""
+        return FloatMac(self.format, self.accumulator_bits, self.normalization)
+
+    def array(self) -> Array:
+        """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""
+        from .backends.matrix_engine import Engine
+
+        problems: list[Problem] = []
+        mac = FloatMac()
+        try:
+            mac = self.mac
+        except OptionError as error:
+            problems += error.problems
+        made = None
+        try:
+            result: Any = self.result
+            made = Engine(self.rows, self.columns, mac, self.depth, result, self.vectors)
+        except OptionError as error:
+            problems += error.problems
+        if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
+            problems.append(Problem("clock_ns", f"{self.clock_ns} is no clock period", "give nanoseconds above 0"))
+        if problems or made is None:
+            raise OptionError("matrix engine", problems)
+        return made
+
+
+def array_of(text: str) -> tuple[int, int]:
+    """Return the rows and columns that *text* such as ``16x16`` spells."""
+    match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
+    if match is None:
+        raise OptionError(
+            "matrix engine", [Problem("--array", f"{shown(text, 40)!r} is no ROWSxCOLUMNS", "such as 16x16")]
+        )
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """The folder of a matrix engine: ``folder`` on disk, ``design`` what stands in it."""
+
+    folder: Path
+    design: EngineDesign
+
+    @property
+    def verilog(self) -> str:
+        """The whole engine as one text."""
+        return self.design.verilog
+
+    @property
+    def accuracy(self) -> Mapping[str, Any]:
+        """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
+        return self.design.accuracy
+
+    def simulate(self, simulator: str = "verilator", **options: Any) -> EngineVerdict:
+        """Stream a layer through the Verilog; options and result as :func:`approxhw.engine_simulation.simulate_engine`."""
+        from .engine_simulation import simulate_engine
+
+        return simulate_engine(self.folder, self.design, simulator, **options)
+
+    def estimate(self, library: str | Path | None = None, **options: Any) -> dict[str, Any]:
+        """Measure area, power and delay; options and result as :func:`approxhw.engine_cost.estimate_engine`."""
+        from .engine_cost import estimate_engine
+
+        return estimate_engine(self.folder, self.design, library, **options)
+
+    def report(self) -> Path:
+        """Write ``report.html`` from all that is known so far; return its path."""
+        from .engine_report import report_engine
+
+        return report_engine(self.folder, self.design)
+
+
+def open_engine_design(folder: str | Path) -> CompiledEngine:
+    """Return the engine in *folder*; raise :class:`~approxhw.errors.InvalidDesignError` where there is no whole one."""
+    return CompiledEngine(Path(folder), read_engine(Path(folder)))
+
+
+def compile_engine(
+    model: Any,
+    *,
+    target: MatrixEngine | None = None,
+    data: Any = None,
+    output: str | Path | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    threads: int = 1,
+    command: str = "",
+    on_progress: Callable[[str, float], None] | None = None,
+) -> CompiledEngine:
+    """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
+
+    ``data``: what :func:`approxhw.load_dataset` takes, for a model with one input; or an ``.npz`` with an array for every
+    input by name, and ``labels`` where there are any. Its accuracy on the engine is told; the operands of the layers of
+    its first rows are kept for simulation. ``shape``: sizes of open inputs by name; those of the data by default.
+    Raises errors of :mod:`approxhw.errors`; nothing half-written is left.
+    """
+    from .engine import open_engine
+
+    target, clock = target or MatrixEngine(), Clock(on_progress)
+    array = target.array()
+    with clock.step("read"):
+        feeds = feeds_of(model, data)
+        emulated = open_engine(
+            model, target.mac, target.layers, shape or feeds.shapes(ROWS), result=array.result, threads=threads
+        )
+        name = _name(emulated)
+    folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
+    check_engine_output(folder)
+    accuracy: dict[str, Any] = {}
+    if feeds.labels is not None:
+        with clock.step("accuracy"):
+            accuracy = accuracy_of(emulated, feeds)
+    with clock.step("layers"):
+        layers, operands, notes = _layers(emulated, array, feeds)
+    with clock.step("emit"):
+        modules = _modules(array, emulated, target)
+    design = EngineDesign(
+        name=name,
+        engine=asdict(array),
+        modules=modules,
+        layers=layers,
+        operands=operands,
+        version=__version__,
+        clock_ns=float(target.clock_ns),
+        model=_model_of(model, emulated),
+        shape={each.name: list(emulated.host.model.sizes[each.name]) for each in emulated.host.model.inputs},
+        library=target.library,
+        command=command,
+        accuracy=accuracy,
+        seconds=dict(clock.seconds),
+        warnings=(*notes, *feeds.notes),
+    )
+    with clock.step("write"):
+        write_engine(design, folder)
+    return CompiledEngine(folder, design)
+
+
+def _name(emulated: Emulated) -> str:
+    stem = re.sub(r"\W+", "_", Path(emulated.host.model.title).stem, flags=re.ASCII).strip("_")
+    return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
+
+
+def _model_of(model: Any, emulated: Emulated) -> dict[str, Any]:
+    if isinstance(model, str | Path):
+        return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
+    return {"title": shown(emulated.host.model.title, 120), "sha256": None}
+
+
+def _layers(
+    emulated: Emulated, array: Array, feeds: Feeds
+) -> tuple[tuple[LayerInfo, ...], dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+    """Return what is known of every product, the operands that are kept, and what the user should know."""
+    from .backends.matrix_engine import busy_clocks, make_schedule
+    from .kernels.float_codes import to_codes
+
+    notes: list[str] = []
+    first = feeds.first(ROWS)
+    shifts: Mapping[str, np.ndarray] = {}
+    before = {name: (c.nan, c.inf) for name, c in emulated.counts.items()}
+    if first:
+        shifts = emulated.shift_histograms(first, rows=MEASURED_ROWS)
+        if not before:
+            emulated.run(first)
+    operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    infos, kept = [], 0
+    for number, layer in enumerate(emulated.layers):
+        mac = emulated.macs[layer.name]
+        info = LayerInfo(
+            layer.name, layer.op, layer.m, layer.k, layer.n, layer.count, "float32" if mac is None else str(mac)
+        )
+        if mac is None:
+            infos.append(info)
+            continue
+        schedule = make_schedule(array, layer.m, layer.k, layer.n)
+        clocks, places = busy_clocks(array, schedule), array.rows * array.columns
+        counts = emulated.counts.get(layer.name)
+        info = replace(
+            info,
+            tiles=len(schedule.tiles),
+            clocks=clocks,
+            utilisation=layer.m * layer.k * layer.n / (clocks * places),
+            blocks=(array.vectors, array.columns, array.rows),
+            nans=counts.nan if counts else 0,
+            infinities=counts.inf if counts else 0,
+            shifts=tuple(shifts[layer.name].tolist()) if layer.name in shifts else (),
+        )
+        size = (layer.m * layer.k + layer.k * layer.n) * array.code_bits // 8
+        if first and mac == array.mac and kept + size <= KEPT_BYTES:
+            a, b = emulated.operands(first, layer.name)
+            file = f"operands/{number:02d}.npz"
+            operands[file] = (to_codes(a, mac.format), to_codes(b, mac.format))
+            info, kept = replace(info, operands=file), kept + size
+        if counts:
+            notes.append(
+                f"layer {shown(layer.name, 60)}: {counts.nan} NaN and {counts.inf} infinities among its activations, carried on"
+            )
+        infos.append(info)
+    left = [info.name for info in infos if info.operands is None and info.arithmetic == str(array.mac)]
+    if first and left:
+        notes.append(f"the operands of {len(left)} layers were not kept: {KEPT_BYTES >> 20} MiB of others were")
+    if not first:
+        notes.append("no data was given: no accuracy, no shifts and no operands to simulate are known")
+    return tuple(infos), operands, notes
+
+
+def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:
+    """Return module → text, the header in front of each; the top first."""
+    from .backends.matrix_engine import TOP, engine_verilog
+
+    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in emulated.host.model.title[:120])
+    header = [
+        f"model:  {model}",
+        f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",
+        f"made by approxhw {__version__}, target matrix-engine",
+    ]
+    head = "".join(f"// {line}\n" for line in header)
+    found: dict[str, str] = {}
+    for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
+        if match := re.search(r"^module (\w+)", part, re.MULTILINE):
+            found[match[1]] = f"{head}\n{part.strip()}\n"
+    return {TOP: found.pop(TOP), **found}

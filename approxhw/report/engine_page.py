@@ -1,0 +1,48 @@
+"""Render the page of a matrix engine: layers, needed shifts, simulations, cost. Every text in it is untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .page import environment, write_page
+from .shifts import draw_shifts
+
+
+def render_engine(
+    design: Any, runs: Sequence[Mapping[str, Any]], cost: Mapping[str, Any] | None, folder: str, commands: Sequence[str]
+) -> str:
+    """Return the page of *design* (``EngineDesign``); ``runs``: verdicts, ``cost``: an estimate, as ``--json`` tells them."""
+    from markupsafe import Markup
+
+    histograms = {layer.name: np.array(layer.shifts, np.int64) for layer in design.layers if layer.shifts}
+    # the drawing is a template's work, in which every name is escaped already
+    shifts = Markup(_inline(draw_shifts(histograms))) if histograms else ""
+    page: str = (
+        environment()
+        .get_template("engine.html")
+        .render(
+            design=design,
+            runs=runs,
+            mismatches=sum(run["mismatches"] for run in runs),
+            cost=cost,
+            multiplies=sum(layer.count * layer.m * layer.k * layer.n for layer in design.layers),
+            shifts=shifts,
+            folder=folder,
+            commands=commands,
+        )
+    )
+    return page
+
+
+def _inline(svg: str) -> str:
+    """Return the drawing without an XML declaration, which only a file of its own may have."""
+    return svg[svg.index("<svg") :]
+
+
+def write_engine_page(path: Path, *given: Any) -> None:
+    """Write the page of :func:`render_engine` to the file *path*, whole or not at all."""
+    write_page(path, render_engine(*given))

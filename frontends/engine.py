@@ -297,12 +297,14 @@ def _counted(
     counts = Counts()
     limit = _limit(mac)
     for name, array in zip(product.inputs[:2], operands):
-        if name in constants or array.size == 0 or (-limit < array.min() and array.max() < limit):
-            continue  # a NaN makes both comparisons false
+        if name in constants or array.size == 0:
+            continue
+        if -limit < float(array.min()) and float(array.max()) < limit:
+            continue  # a NaN makes a comparison false
         counts.nan += int(np.isnan(array).sum())
         infinite = int(np.isinf(array).sum())
         counts.inf += infinite
-        counts.overflowed += int((np.abs(array) >= limit).sum()) - infinite
+        counts.overflowed += int((np.abs(array.astype(np.float64)) >= limit).sum()) - infinite
     if made.size and not (-np.inf < made.min() and made.max() < np.inf):
         counts.made = int(made.size - np.isfinite(made).sum())
     return counts

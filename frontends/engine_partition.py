@@ -41,10 +41,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Level:
-    """A session (None where nothing lies between products), the products after it, and what nobody reads afterwards."""
+    """A session (None where nothing lies between products), and the products after it.
+
+    ``spent``: what nobody reads after the session; ``dies``: nor after the products.
+    """
 
     segment: Segment | None
     products: tuple[Product, ...]
+    spent: tuple[str, ...]
     dies: tuple[str, ...]
 
 
@@ -205,7 +209,9 @@ def _levels(
         dies = tuple(
             name for name, when in last.items() if when == level and name not in kept and name not in constants
         )
-        levels.append(Level(segment, here, dies))
+        wanted = {name for product in here for name in product.inputs}
+        spent = tuple(name for name in dies if name not in wanted)
+        levels.append(Level(segment, here, spent, dies))
     return tuple(levels)
 
 
@@ -250,6 +256,8 @@ def _execute(
     for level in levels:
         if level.segment is not None:
             values.update(zip(level.segment.makes, _run(level.segment, values, model.title), strict=True))
+        for name in level.spent:
+            values.pop(name, None)
         for product in level.products:
             operands = [values[name] if name else np.empty(0, np.float32) for name in product.inputs]
             if any(each.nbytes for each in operands):

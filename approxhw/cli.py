@@ -18,11 +18,14 @@ from .engine_command import TARGET as ENGINE
 from .engine_command import (
     compile_engine_command,
     engine_options,
+    engine_search_options,
     engine_simulation_options,
     estimated_engine,
     open_if_engine,
     printed_options,
+    printed_search,
     refuse_foreign,
+    search_command,
     simulated_engine,
 )
 from .engine_command import summary as engine_summary
@@ -235,10 +238,16 @@ def _finished(terminal: Terminal, compiled: Any, given: dict[str, Any]) -> dict[
 
 @main.command()
 @search_options
+@engine_search_options
 @_command
 def search(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
-    """Search the smallest circuits that still do MODEL's job: a front of designs, and an interactive page."""
-    return run_search(terminal, model, given)
+    """Search the smallest circuits that still do MODEL's job: a front of designs, and an interactive page.
+
+    With --target matrix-engine: the cheapest arithmetic of every matrix product.
+    """
+    if given["target"] == ENGINE:
+        return search_command(terminal, model, given)
+    return run_search(terminal, model, printed_search(given))
 
 
 def _check_library(library: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 
 import click
 
-from .errors import OptionError, Problem, ToolNotFoundError
+from .errors import OptionError, Problem, ToolNotFoundError, shown
+from .interrupt import Interrupt
 from .terminal import Terminal
 
 TARGET = "matrix-engine"
@@ -38,6 +40,19 @@ _STREAMS = (
     ),
 )
 
+_SEARCH = (
+    click.option(
+        "--target", default="printed", show_default=True, help="What to search for: printed or matrix-engine."
+    ),
+    click.option(
+        "--objective", default="area", show_default=True, help="Matrix engine: area of the elements, or energy."
+    ),
+    click.option("--array", default="16x16", show_default=True, help="Matrix engine: ROWSxCOLUMNS."),
+    click.option("--depth", type=int, default=2, show_default=True, help="Matrix engine: registers of an element."),
+    click.option("--shape", multiple=True, help="Matrix engine: sizes of an input that the model leaves open."),
+    click.option("--clock-ns", type=float, default=10.0, show_default=True, help="Matrix engine: clock period."),
+)
+
 _OWN = {"number_format", "normalization", "accumulator_bits", "array", "depth", "result", "shape", "clock_ns"}
 _SHARED = {"data", "target", "output", "library", "no_simulate", "no_estimate", "require_tools"}
 SIMULATORS = ("icarus", "verilator")
@@ -55,6 +70,100 @@ def engine_simulation_options(command: Callable[..., Any]) -> Callable[..., Any]
     for option in reversed(_STREAMS):
         command = option(command)
     return command
+
+
+def engine_search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options of ``search`` that mean something for a matrix engine alone, and ``--target``."""
+    for option in reversed(_SEARCH):
+        command = option(command)
+    return command
+
+
+def printed_search(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of ``search`` for printed circuits; raise :class:`OptionError` for those of a matrix engine."""
+    if given["target"] != "printed":
+        from .options import suggestion
+
+        why = f"there is no target {shown(given['target'])!r}{suggestion(given['target'], ['printed', TARGET])}"
+        raise OptionError("search", [Problem("--target", why)])
+    own = ("objective", "array", "depth", "shape", "clock_ns")
+    _refuse("search", own, f"is for --target {TARGET}")
+    return {name: value for name, value in given.items() if name not in (*own, "target")}
+
+
+def search_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Search arithmetic for every product of a model as the command line asks for it."""
+    from .backends.estimate import load_library
+    from .engine import parse_shapes
+    from .engine_compiler import MatrixEngine, array_of
+    from .engine_search import EngineSearch, search_engine
+    from .front import share_of
+
+    shared = {"data", "output", "population", "generations", "max_accuracy_loss", "seed", "jobs", "members", "library"}
+    own = {"target", "objective", "array", "depth", "shape", "clock_ns"}
+    _refuse("search", [name for name in given if name not in shared | own], "is for printed circuits")
+    context = click.get_current_context()
+
+    def said(name: str) -> bool:
+        return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+    chosen = {name: given[name] for name in ("population", "generations", "members") if said(name)}
+    # one percent, where the search of printed circuits allows five
+    loss = share_of(given["max_accuracy_loss"], "--max-accuracy-loss") if said("max_accuracy_loss") else 0.01
+    options = EngineSearch(max_accuracy_loss=loss, objective=given["objective"], seed=given["seed"], **chosen)
+    rows, columns = array_of(given["array"])
+    target = MatrixEngine(rows=rows, columns=columns, depth=given["depth"], clock_ns=given["clock_ns"])
+    if said("library"):
+        target = replace(target, library=given["library"])
+    target.array()
+    load_library(target.library)
+    stop = Interrupt(terminal)
+
+    def tell(record: Mapping[str, Any]) -> None:
+        terminal.progress("generations", record["generation"], record["generations"])
+        if record["generation"] in (0, record["generations"]):
+            terminal.say(
+                f"generation {record['generation']}/{record['generations']}: least {record['least_errors']} wrong rows, least "
+                f"cost {record['least_cost']:.6g}, {record['front']} on the front"
+            )
+
+    stop.enter()
+    try:
+        front = search_engine(
+            model,
+            data=given["data"],
+            output=given["output"],
+            target=target,
+            options=options,
+            shape=parse_shapes(given["shape"]) or None,
+            jobs=given["jobs"] or len(os.sched_getaffinity(0)),
+            command=shlex.join(["approxhw", *sys.argv[1:]]),
+            on_generation=tell,
+            on_progress=terminal.progress,
+            stop=stop,
+        )
+    finally:
+        stop.leave()
+    _show_front(terminal, front)
+    return front.as_json()
+
+
+def _show_front(terminal: Terminal, front: Any) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("member", "validation", "test", "elements µm²", "energy nJ", "arithmetic", ""):
+        table.add_column(title, justify="left" if title in ("", "arithmetic") else "right")
+    for member in front.members:
+        shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
+        cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]
+        named = ", ".join(member.arithmetics)
+        table.add_row(str(member.index), *shares, *cost, named, "[bold]chosen[/]" if member.chosen else "")
+    terminal.out.print(table)
+    told = front.onnx
+    terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
+    terminal.say(f"{front.evaluations} configurations run, {front.seconds:.0f} s")
 
 
 def _refuse(command: str, names: Sequence[str], why: str) -> None:

@@ -162,14 +162,15 @@ def element_cost(
     tile: tuple[str, np.ndarray, np.ndarray],
     *,
     timeout: float = 300.0,
+    quick: bool = False,
     mismatch_file: Path = Path("element_mismatches.json"),
     on_progress: Progress | None = None,
 ) -> ElementCost:
     """Map one element for *clock_ns*, check its netlist on a real *tile* (name, a, b), and return what it costs.
 
     With delay tables in the library the smallest circuit that keeps the clock is looked for (``clock_sweep``), over both
-    forms of the RTL; without, the reference recipe maps it, and its delay is told. Raises :class:`MismatchError` where the
-    netlist differs from the reference; *mismatch_file* is written then.
+    forms of the RTL; without, and where it has to be *quick*, the reference recipe maps it, and its delay is told.
+    Raises :class:`MismatchError` where the netlist differs from the reference; *mismatch_file* is written then.
     """
     from .backends.estimate import analyse, load_library, simulate_activity, sweep, synthesise
     from .backends.estimate.estimator import estimate_netlist
@@ -180,7 +181,7 @@ def element_cost(
     spread = np.linspace(0, a.shape[1] - 1, min(POSITIONS, a.shape[1])).round().astype(int)
     positions = [(int(k), int(number % b.shape[1])) for number, k in enumerate(spread)]
     fed = stimulus(mac, depth, a, b, positions)
-    if any(cell.inputs and cell.timing is None for cell in cells.cells.values()):
+    if quick or any(cell.inputs and cell.timing is None for cell in cells.cells.values()):
         netlist = synthesise(element_verilog(mac, depth), "mac_element", cells, timeout=timeout)
         made, delay = "reference recipe", analyse(netlist).delay_ps
     else:

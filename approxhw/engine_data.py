@@ -58,10 +58,49 @@ def feeds_of(model: Any, data: Any) -> Feeds:
 
     if data is None:
         return Feeds({})
-    known = model_inputs(model)
+    return _feeds(model_inputs(model), data)["report"]
+
+
+def split_feeds(model: Any, data: Any, seed: int, most: int) -> dict[str, Feeds]:
+    """Return labelled rows of *data* to ``search`` on (at most *most*), to choose by (``validation``), and for the ``report``.
+
+    Labelled rows that come in two splits: training rows for the first two, 2 : 1, test rows for the report. Rows in one
+    split: 2 : 1 : 2, by *seed*. Raises :class:`InvalidDataError`, also where there are no labels.
+    """
+    from .frontends.engine_model import model_inputs
+
+    found = _feeds(model_inputs(model), data)
+    report, rest = found["report"], found.get("search")
+    if report.labels is None:
+        why = "it has no labels, and a search counts wrong answers"
+        raise InvalidDataError("data", [Problem(LABELS, why, "give class indices, one a row")])
+    order = np.random.default_rng(seed)
+    if rest is None:
+        parts = order.permutation(report.rows)
+        cut = 3 * report.rows // 5
+        rest, report = _rows_of(report, np.sort(parts[:cut])), _rows_of(report, np.sort(parts[cut:]))
+    parts = order.permutation(rest.rows)
+    third = rest.rows // 3
+    if not third or not report.rows:
+        why = f"{rest.rows} rows to search and to choose by, {report.rows} for the report"
+        raise InvalidDataError("data", [Problem("rows", why, "give more rows")])
+    return {
+        "search": _rows_of(rest, np.sort(parts[third:][:most])),
+        "validation": _rows_of(rest, np.sort(parts[:third][:most])),
+        "report": report,
+    }
+
+
+def _rows_of(feeds: Feeds, chosen: np.ndarray) -> Feeds:
+    labels = None if feeds.labels is None else feeds.labels[chosen]
+    return Feeds({name: array[chosen] for name, array in feeds.arrays.items()}, labels, feeds.notes, feeds.fixed)
+
+
+def _feeds(known: Sequence[Any], data: Any) -> dict[str, Feeds]:
+    """Return the rows for the ``report``, and those to ``search`` on where the data has splits."""
     arrays = _arrays(data)
     if arrays is not None and all(each.name in arrays for each in known):
-        return _named(arrays, known)
+        return {"report": _named(arrays, known)}
     if len(known) != 1:
         names = ", ".join(shown(each.name, 40) for each in known)
         why = f"the model has {len(known)} inputs ({names}), and the data has no array for each"
@@ -72,11 +111,16 @@ def feeds_of(model: Any, data: Any) -> Feeds:
     dims = list((only.dims or ())[1:])
     features = int(np.prod(dims)) if dims and all(isinstance(dim, int) for dim in dims) else None
     found = load_dataset(data, features)
-    x, y = (found.X_test, found.y_test) if len(found.X_test) else (found.X_train, found.y_train)
-    sizes = tuple(int(dim) for dim in dims) if features is not None else x.shape[1:]
-    rows = x.reshape(len(x), *sizes).astype(only.dtype)
     fixed = only.dims[0] if only.dims and isinstance(only.dims[0], int) else None
-    return Feeds({only.name: rows}, y, (), fixed)
+
+    def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
+        sizes = tuple(int(dim) for dim in dims) if features is not None else x.shape[1:]
+        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, (), fixed)
+
+    train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
+    if train.rows and test.rows:
+        return {"report": test, "search": train}
+    return {"report": test if test.rows else train}
 
 
 def _arrays(data: Any) -> Mapping[str, np.ndarray] | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import click
 
 from .errors import OptionError, Problem
+from .interrupt import Interrupt
 from .live import SearchView, show_front
 from .terminal import Terminal
 
@@ -83,7 +82,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     from .searching import search
 
     load_library(given["library"])  # what cannot be measured need not be searched
-    view, stop = SearchView(terminal), _Stop(terminal)
+    view, stop = SearchView(terminal), Interrupt(terminal)
 
     def on_step(name: str, share: float) -> None:
         if name == "synthesise":
@@ -135,33 +134,6 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     show_front(terminal, {**told, "knee": told["front"][result.knee().index]})
     terminal.say(f"front: {result.folder / 'report.html'}")
     return told
-
-
-class _Stop:
-    """Ctrl-C while a search runs: the first finishes the generation, the second ends the program as ever."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal, self.asked, self.before = terminal, False, None  # type: Terminal, bool, Any
-
-    def __call__(self) -> bool:
-        """Whether the search shall end."""
-        return self.asked
-
-    def enter(self) -> None:
-        """Take Ctrl-C over; only the main thread may."""
-        if self.before is None and threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._heard)
-
-    def leave(self) -> None:
-        """Give Ctrl-C back."""
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-            self.before = None
-
-    def _heard(self, number: int, frame: Any) -> None:
-        self.asked = True
-        self.leave()
-        self.terminal.warn("finishing this generation, then the front is made; Ctrl-C again ends at once")
 
 
 KEPT = ("output", "registers", "library", "no_simulate", "no_estimate", "require_tools", "pick")

@@ -1,0 +1,36 @@
+"""Ctrl-C in the middle of a search: the first ends it after its generation, the second ends the program."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from .terminal import Terminal
+
+
+class Interrupt:
+    """Ctrl-C while a search runs: the first finishes the generation, the second ends the program as ever."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal, self.asked, self.before = terminal, False, None  # type: Terminal, bool, Any
+
+    def __call__(self) -> bool:
+        """Whether the search shall end."""
+        return self.asked
+
+    def enter(self) -> None:
+        """Take Ctrl-C over; only the main thread may."""
+        if self.before is None and threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._heard)
+
+    def leave(self) -> None:
+        """Give Ctrl-C back."""
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+            self.before = None
+
+    def _heard(self, number: int, frame: Any) -> None:
+        self.asked = True
+        self.leave()
+        self.terminal.warn("finishing this generation, then the front is made; Ctrl-C again ends at once")

@@ -13,8 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .arithmetic import FloatMac
     from .compiler import CompiledDesign, Printed, check, compile, open_design, read
     from .dataset import Dataset, load_dataset
+    from .engine_compiler import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+    from .engine_search import EngineFront, EngineSearch, search_engine
     from .ir import Graph
     from .measuring import estimate
     from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
@@ -25,43 +28,59 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CompiledDesign": "compiler",
+    "CompiledEngine": "engine_compiler",
     "Dataset": "dataset",
+    "EngineFront": "engine_search",
+    "EngineSearch": "engine_search",
+    "FloatMac": "arithmetic",
     "Graph": "ir",
+    "MatrixEngine": "engine_compiler",
     "Printed": "compiler",
     "SearchResult": "searching",
     "available_passes": "pipeline",
     "check": "compiler",
     "compile": "compiler",
+    "compile_engine": "engine_compiler",
     "estimate": "measuring",
     "load_dataset": "dataset",
     "named_pipeline": "pipeline",
     "open_design": "compiler",
+    "open_engine_design": "engine_compiler",
     "open_front": "searching",
     "parse_passes": "pipeline",
     "read": "compiler",
     "run_passes": "pipeline",
     "search": "searching",
+    "search_engine": "engine_search",
     "tabulate": "tabulating",
 }
 
 __all__ = [
     "CompiledDesign",
+    "CompiledEngine",
     "Dataset",
+    "EngineFront",
+    "EngineSearch",
+    "FloatMac",
     "Graph",
+    "MatrixEngine",
     "Printed",
     "SearchResult",
     "available_passes",
     "check",
     "compile",
+    "compile_engine",
     "estimate",
     "load_dataset",
     "named_pipeline",
     "open_design",
+    "open_engine_design",
     "open_front",
     "parse_passes",
     "read",
     "run_passes",
     "search",
+    "search_engine",
     "tabulate",
 ]
 

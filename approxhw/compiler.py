@@ -146,7 +146,7 @@ class Clock:
 def compile(
     model: Any,
     *,
-    target: Printed | None = None,
+    target: Any = None,
     data: Any = None,
     output: str | Path | None = None,
     passes: Sequence[Pass] | None = None,
@@ -154,16 +154,23 @@ def compile(
     from_step: int | None = None,
     command: str = "",
     on_progress: Progress | None = None,
-) -> CompiledDesign:
+) -> Any:
     """Compile *model* into bespoke Verilog, checked against its Graph, and write the design folder.
 
-    ``model``: a Graph, or what :func:`read` takes. ``data``: what :func:`approxhw.load_dataset` takes; the ranges of the
-    inputs come from its training rows (or from ``target.low`` and ``high``). ``output``: the folder, ``build/<name>``
-    by default; only a design is ever replaced. ``passes``: instead of the target's. ``steps``: keep the Graph after
-    every pass; ``from_step``: start behind that step of the design that is in ``output`` already.
+    ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default; another kind of target, such
+    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned. ``data``: what
+    :func:`approxhw.load_dataset` takes; the ranges of the inputs come from its training rows (or from ``target.low`` and
+    ``high``). ``output``: the folder, ``build/<name>`` by default; only a design is ever replaced. ``passes``: instead of
+    the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step of the design that is
+    in ``output`` already.
     Raises errors of :mod:`approxhw.errors`; nothing half-written is left.
     """
-    target = target or Printed()
+    target = Printed() if target is None else target
+    if not isinstance(target, Printed):
+        if passes is not None or steps or from_step is not None:
+            why = f"{type(target).__name__} has no passes"
+            raise OptionError("compile", [Problem("passes, steps, from_step", why, "leave them out")])
+        return target.compile_model(model, data=data, output=output, command=command, on_progress=on_progress)
     clock = Clock(on_progress)
     with clock.step("read"):
         graph = model if isinstance(model, Graph) else read(model)

@@ -78,6 +78,10 @@ class MatrixEngine:
             raise OptionError("matrix engine", problems)
         return made
 
+    def compile_model(self, model: Any, **options: Any) -> CompiledEngine:
+        """Compile a matrix engine for *model*: what :func:`approxhw.compile` does with this target."""
+        return compile_engine(model, target=self, **options)
+
 
 def array_of(text: str) -> tuple[int, int]:
     """Return the rows and columns that *text* such as ``16x16`` spells."""

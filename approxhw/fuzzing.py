@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,17 @@ def fuzz(
         jobs = [_job(number, random_program(number), vectors) for number in seeds]
         constant += sum(not job.inputs for job in jobs)
         done = first - seed
-        for simulator in simulators:
-            tell(simulator, done, count)
-            checked[simulator] += _simulated(jobs, simulator, folder, first)
-        for index, job in enumerate(jobs if netlists else []):
-            tell("netlist", done + index, count)
-            checked["netlist"] += _netlist(job, folder, seeds[index])
+        with ThreadPoolExecutor(1) as beside:  # synthesis is a process of its own: a second core does it meanwhile
+            waiting = [beside.submit(_netlist, job, folder, number) for job, number in zip(jobs, seeds) if netlists]
+            try:
+                for simulator in simulators:
+                    tell(simulator, done, count)
+                    checked[simulator] += _simulated(jobs, simulator, folder, first)
+                for index, netlist in enumerate(waiting):
+                    tell("netlist", done + index, count)
+                    checked["netlist"] += netlist.result()
+            finally:  # a mismatch or Ctrl-C waits for the one synthesis under way, not for all of them
+                beside.shutdown(cancel_futures=True)
     tell("done", count, count)
     return FuzzResult(count, seed, checked, constant)
 

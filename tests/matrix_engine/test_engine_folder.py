@@ -331,3 +331,14 @@ def test_options_of_the_other_target_are_refused(compiled, tmp_path, monkeypatch
     assert "--prove: is not for matrix engines" in result.output
     result = run("compile", model_of(tmp_path), "--target", "matrix-engin")
     assert "there is no target 'matrix-engin'; did you mean 'matrix-engine'?" in result.output
+
+
+def test_compile_hands_the_model_to_its_target(tmp_path):
+    import approxhw as ax
+
+    target = ax.MatrixEngine(rows=2, columns=2, normalization="exact")
+    made = ax.compile(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
+    assert isinstance(made, ax.CompiledEngine)
+    assert ax.open_engine_design(tmp_path / "out").design.engine["mac"]["normalization"] == "exact"
+    with pytest.raises(OptionError, match="MatrixEngine has no passes"):
+        ax.compile(model_of(tmp_path), target=target, passes=(), output=tmp_path / "out")

@@ -72,8 +72,8 @@ module property(input [{W}-1:0] larger, smaller, input negative, subtract, zeros
   wire sign, zero;
   wire both_zero;
   assign both_zero = larger == 0 & smaller == 0;
-  mac_add add (.larger(larger), .smaller(smaller), .negative(negative), .subtract(subtract), .both_zero(both_zero),
-               .sum(sum), .sign(sign), .zero(zero));
+  mac_add add (.larger(larger), .addend(smaller ^ {{{W}{{subtract}}}}), .negative(negative), .subtract(subtract),
+               .both_zero(both_zero), .sum(sum), .sign(sign), .zero(zero));
   wire signed [{W}+1:0] a, b, s;
   assign a = negative ? -{{2'b0, larger}} : {{2'b0, larger}};
   assign b = negative ^ subtract ? -{{2'b0, smaller}} : {{2'b0, smaller}};

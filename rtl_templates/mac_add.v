@@ -1,12 +1,13 @@
 // sum = |larger + smaller| or |larger - smaller|, W + 1 bits, and its sign; zero says that the sum is 0.
-// A difference is larger + ~smaller with its own carry out as carry in; without one it is not positive, and inverted.
+// addend is smaller, or ~smaller for a difference: larger + ~smaller with its own carry out as carry in; without one it is
+// not positive, and inverted.
 // FAST = 0: two rippling carries; FAST = 1: one prefix tree.
 module mac_add #(
   parameter W    = 20,
   parameter FAST = 0
 ) (
   input  wire [W-1:0] larger,
-  input  wire [W-1:0] smaller,
+  input  wire [W-1:0] addend,
   input  wire         negative,
   input  wire         subtract,
   input  wire         both_zero,
@@ -14,10 +15,8 @@ module mac_add #(
   output wire         sign,
   output wire         zero
 );
-  wire [W-1:0] addend;
   wire [W-1:0] propagates;
   wire [W-1:0] generates;
-  assign addend     = smaller ^ {W{subtract}};
   assign propagates = larger ^ addend;
   assign generates  = larger & addend;
   wire         carry_out;  // of larger + addend without a carry in: of a difference, that it is positive

@@ -90,9 +90,14 @@ module mac_element #(
     .nan(nan),
     .infinity(infinity)
   );
+  // FAST: inverted before the register, where time is left: one bit that turns W others is slow
   wire [A-1:0] aligned;
   wire [A-1:0] to_add;
-  assign aligned = {larger, smaller, base, above, nan, infinity, negative, subtract, both_zero};
+  wire [W-1:0] early;
+  wire [W-1:0] late;
+  assign early   = {W{subtract & (FAST != 0)}};
+  assign late    = {W{to_add[1] & (FAST == 0)}};
+  assign aligned = {larger, smaller ^ early, base, above, nan, infinity, negative, subtract, both_zero};
   generate
     if (DEPTH > 1) begin : after_align
       reg [A-1:0] held;
@@ -108,7 +113,7 @@ module mac_element #(
   wire       zero;
   mac_add #(.W(W), .FAST(FAST)) add (
     .larger(to_add[A-1-:W]),
-    .smaller(to_add[A-1-W-:W]),
+    .addend(to_add[A-1-W-:W] ^ late),
     .negative(to_add[2]),
     .subtract(to_add[1]),
     .both_zero(to_add[0]),

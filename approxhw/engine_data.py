@@ -160,16 +160,25 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> Feeds:
 
 
 def predictions(engine: Engine, feeds: Feeds) -> np.ndarray:
-    """Return the class index (int64) of every row: the largest of the first output; of one value, whether it is above 0."""
+    """Return the class index (int64) of every row by the first output: its largest value; an integer is the class itself.
+
+    Of one value that is no integer: whether it is above 0.
+    """
     step, found = feeds.fixed or BATCH, []
     for start in range(0, feeds.rows, step):
         part = {name: array[start : start + step] for name, array in feeds.arrays.items()}
         if feeds.fixed and min(len(array) for array in part.values()) < feeds.fixed:
             break  # the model takes whole batches only
-        scores = np.asarray(next(iter(engine.run(part).values())))
-        scores = scores.reshape(len(scores), -1)
-        found.append((scores[:, 0] > 0).astype(np.int64) if scores.shape[1] == 1 else scores.argmax(axis=1))
+        found.append(_classes(np.asarray(next(iter(engine.run(part).values())))))
     return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _classes(scores: np.ndarray) -> np.ndarray:
+    flat = scores.reshape(len(scores), -1)
+    if flat.shape[1] > 1:
+        return flat.argmax(axis=1)
+    # a model may name the class itself, or give one value whose sign is the answer
+    return flat[:, 0].astype(np.int64) if scores.dtype.kind in "iu" else (flat[:, 0] > 0).astype(np.int64)
 
 
 def accuracy_of(engine: Engine, feeds: Feeds) -> dict[str, Any]:

@@ -53,9 +53,17 @@ class EngineVerdict:
 
 
 def layer_job(
-    design: EngineDesign, layer: LayerInfo, *, vectors: int = MOST_VECTORS, disturbance: Mapping[str, Any] | None = None
+    design: EngineDesign,
+    layer: LayerInfo,
+    *,
+    vectors: int = MOST_VECTORS,
+    columns: int | None = None,
+    disturbance: Mapping[str, Any] | None = None,
 ) -> tuple[StreamJob, Engine, Schedule]:
-    """Return the streams of *layer* on the engine of *design*: the first *vectors* rows of its activations, all its weights."""
+    """Return the streams of *layer* on the engine of *design*: the first *vectors* rows of its activations, all its weights.
+
+    ``columns``: of the weights at most; all by default.
+    """
     from .backends.matrix_engine import TOP, activation_words, make_schedule, result_words, weight_words
     from .kernels.float_codes import from_codes
     from .kernels.float_gemm import matmul
@@ -66,7 +74,7 @@ def layer_job(
         raise OptionError("simulate", [Problem("layer", why, "compile the model with --data")])
     engine = engine_of(design)
     a, b = design.operands[layer.operands]
-    a = np.ascontiguousarray(a[:vectors])
+    a, b = np.ascontiguousarray(a[:vectors]), np.ascontiguousarray(b[:, :columns])
     schedule = make_schedule(engine, len(a), *b.shape)
     left, right = from_codes(a, engine.mac.format), from_codes(b, engine.mac.format)
     product = matmul(left, right, engine.mac, result=engine.result)
@@ -96,6 +104,7 @@ def simulate_engine(
     *,
     layer: str | None = None,
     vectors: int = MOST_VECTORS,
+    columns: int | None = None,
     pause: float = 0.0,
     hold: tuple[int, int] | None = None,
     reset_at: int | None = None,
@@ -104,7 +113,7 @@ def simulate_engine(
 ) -> EngineVerdict:
     """Stream *layer* (name or number; the first that was kept by default) through the engine in *folder*.
 
-    ``vectors``: rows of its activations at most. ``pause``: probability that a stream rests in a clock; ``hold``:
+    ``vectors``: rows of its activations at most, ``columns``: of its weights. ``pause``: probability that a stream rests in a clock; ``hold``:
     (clock, clocks) in which no result is taken; ``reset_at``: a clock in which everything is reset and begun again;
     ``seed`` of the pauses. ``timeout``: seconds for building and for running. The verdict is kept in ``simulation/``.
     Raises :class:`~approxhw.errors.MismatchError` and the tool errors.
@@ -112,15 +121,19 @@ def simulate_engine(
     from .backends.matrix_engine import busy_clocks
     from .sim.streams import simulate_streams
 
-    if vectors < 1:
-        raise OptionError("simulate", [Problem("vectors", f"{vectors} is no number of rows", "give 1 or more")])
+    if found := [
+        Problem(name, f"{count} is too few", "give 1 or more")
+        for name, count in (("vectors", vectors), ("columns", columns))
+        if count is not None and count < 1
+    ]:
+        raise OptionError("simulate", found)
     kept = [each for each in design.layers if each.operands]
     if not kept:
         why = "no operands of a layer were kept"
         raise InvalidDesignError(str(folder), [Problem("operands", why, "compile the model with --data")])
     chosen = kept[0] if layer is None else design.layer(layer)
     how = {"pause": pause, "hold": hold, "reset_at": reset_at, "seed": seed}
-    job, engine, schedule = layer_job(design, chosen, vectors=vectors, disturbance=how)
+    job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
     place = folder / "simulation" / f"{simulator}-{_file_name(chosen.name)}"
     result = simulate_streams(job, simulator, place, timeout=timeout)
     verdict = EngineVerdict(

@@ -92,8 +92,10 @@ def test_layers_stream_through_the_verilog_bit_for_bit(compiled, icarus):
     first = compiled.simulate("icarus")
     assert (first.layer, first.vectors, first.mismatches) == ("first", 40 * 5, 0)
     assert first.clocks >= first.least_clocks > 0
-    second = compiled.simulate("icarus", layer="1", vectors=9, pause=0.4)
-    assert (second.layer, second.vectors, second.mismatches) == ("second", 9 * 3, 0)
+    second = compiled.simulate("icarus", layer="1", vectors=9, columns=2, pause=0.4)
+    assert (second.layer, second.vectors, second.mismatches) == ("second", 9 * 2, 0)
+    with pytest.raises(OptionError, match=r"vectors: 0 is too few(.|\n)*columns: -1 is too few"):
+        compiled.simulate("icarus", vectors=0, columns=-1)
     verdicts = sorted((compiled.folder / "simulation").glob("icarus-*/verdict.json"))
     assert [json.loads(path.read_text())["layer"] for path in verdicts] == ["first", "second"]
     page = compiled.report().read_text()

@@ -113,10 +113,10 @@ def simulate_engine(
 ) -> EngineVerdict:
     """Stream *layer* (name or number; the first that was kept by default) through the engine in *folder*.
 
-    ``vectors``: rows of its activations at most, ``columns``: of its weights. ``pause``: probability that a stream rests in a clock; ``hold``:
-    (clock, clocks) in which no result is taken; ``reset_at``: a clock in which everything is reset and begun again;
-    ``seed`` of the pauses. ``timeout``: seconds for building and for running. The verdict is kept in ``simulation/``.
-    Raises :class:`~approxhw.errors.MismatchError` and the tool errors.
+    ``vectors``: rows of its activations at most, ``columns``: of its weights. ``pause``: probability that a stream rests
+    in a clock; ``hold``: (clock, clocks) in which no result is taken; ``reset_at``: a clock in which everything is reset
+    and begun again; ``seed`` of the pauses. ``timeout``: seconds for building and for running. The verdict is kept in
+    ``simulation/``. Raises :class:`~approxhw.errors.MismatchError` and the tool errors.
     """
     from .backends.matrix_engine import busy_clocks
     from .sim.streams import simulate_streams

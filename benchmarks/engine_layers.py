@@ -91,8 +91,8 @@ def main() -> None:
             "# Layers of a sentence transformer through the Verilog of a 16 × 16 array\n",
             f"    {MODEL_SET_UP}\n    python benchmarks/engine_layers.py --tokens {given.tokens} --normalization "
             f"{given.normalization}\n",
-            f"One document of {given.tokens} tokens; operands are those of the model itself on the engine. Every result is compared "
-            f"with the kernel as bits. {machine()}\n",
+            f"One document of {given.tokens} tokens; operands are those of the model itself on the engine. Every result is "
+            f"compared with the kernel as bits. {machine()}\n",
             table(titles, rows),
         ],
     )

@@ -12,9 +12,9 @@ import numpy as np
 from common import arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.assembling import Teacher
 from approxhw.cost import default_model
 from approxhw.evaluation import codes_of
+from approxhw.judging import Teacher
 from approxhw.kernels.masked_network import count_errors
 from approxhw.passes.genetic.seeding import Seeder, Seeding
 from approxhw.passes.genetic.space import encode, space_of

@@ -105,15 +105,22 @@ def evaluation_order(netlist: Netlist) -> tuple[list[int], bool]:
                 drivers[instance.pins[pin]] = index
     if twice:
         raise LibraryError(f"netlist of {shown(netlist.top)}", twice[:20])
-    order, stuck = _sorted(netlist, drivers, through_registers=True)
-    if not stuck:
-        return order, False
+    if not any(_reads_itself(netlist, instance) for instance in netlist.instances):
+        order, stuck = _sorted(netlist, drivers, through_registers=True)
+        if not stuck:
+            return order, False
     order, stuck = _sorted(netlist, drivers, through_registers=False)
     if stuck:
         named = ", ".join(shown(netlist.instances[index].name, 40) for index in stuck[:5])
         why = f"a loop of {len(stuck)} gates without a register, among them {named}"
         raise LibraryError(f"netlist of {shown(netlist.top)}", [Problem("loop", why, "break it with a register")])
     return order, True
+
+
+def _reads_itself(netlist: Netlist, instance: Instance) -> bool:
+    """Whether *instance* is a register that may keep what it has, one with an enable."""
+    flop = netlist.library.cells[instance.cell].flip_flop
+    return flop is not None and not {flop.state, flop.inverse}.isdisjoint(flop.data.pins())
 
 
 def _sorted(netlist: Netlist, drivers: Mapping[int, int], through_registers: bool) -> tuple[list[int], list[int]]:

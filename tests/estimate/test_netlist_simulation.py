@@ -208,3 +208,40 @@ def test_circuit_without_inputs() -> None:
     netlist = synthesise("module t(output [1:0] y); assign y = 2; endmodule", "t")
     assert simulate_netlist(netlist, {})["y"].tolist() == [2]
     assert simulate_activity(netlist, {})[1].states == ()
+
+
+ENABLED = """library (enabled) { time_unit : "1ns"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1;
+  cell (INV) { area : 1; cell_leakage_power : 1;
+    pin (A) { direction : input; capacitance : 0.001; } pin (Y) { direction : output; function : "!A"; } }
+  cell (NAND) { area : 2; cell_leakage_power : 1; pin (A) { direction : input; capacitance : 0.001; }
+    pin (B) { direction : input; capacitance : 0.001; } pin (Y) { direction : output; function : "!(A B)"; } }
+  cell (FF) { area : 6; cell_leakage_power : 1; ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }
+    pin (C) { direction : input; capacitance : 0.001; } pin (D) { direction : input; capacitance : 0.001; }
+    pin (Q) { direction : output; function : "IQ"; } }
+  cell (FFE) { area : 7; cell_leakage_power : 1; ff (IQ, IQN) { clocked_on : "C"; next_state : "(D E) | (IQ !E)"; }
+    pin (C) { direction : input; capacitance : 0.001; } pin (D) { direction : input; capacitance : 0.001; }
+    pin (E) { direction : input; capacitance : 0.001; } pin (Q) { direction : output; function : "IQ"; } } }
+"""
+
+
+def test_a_register_with_an_enable_keeps_what_it_has(tmp_path) -> None:
+    """Its next state reads its own, though no net leads back to it."""
+    (tmp_path / "enabled.lib").write_text(ENABLED)
+    netlist = synthesise(
+        "module t(input clk, e, input [3:0] a, output reg [3:0] q); reg [3:0] p;\n"
+        "always @(posedge clk) begin p <= a; if (e) q <= p; end endmodule",
+        "t",
+        tmp_path / "enabled.lib",
+    )
+    assert netlist.cells_by_type()["FFE"] == 4
+    generator = np.random.default_rng(6)
+    vectors = {"e": generator.integers(0, 2, 300), "a": generator.integers(0, 16, 300)}
+    expected, p, q = [], 0, 0
+    for enable, a in zip(vectors["e"].tolist(), vectors["a"].tolist()):
+        expected.append(q)
+        p, q = a, p if enable else q
+    assert simulate_netlist(netlist, vectors)["q"].tolist() == expected
+    outputs, activity = simulate_activity(netlist, vectors)
+    _, states, toggles = plainly(netlist, vectors)
+    assert outputs["q"].tolist() == expected
+    assert (list(activity.states), activity.toggles) == (states, toggles)

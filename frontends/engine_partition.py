@@ -130,10 +130,14 @@ def open_host(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> 
     measure(model)
     types = {name: type_word(array.dtype.name) for name, array in model.constants.items()}
     types |= {value.name: type_word(value.dtype) for value in model.inputs}
-    constants = _settle(model, types)
-    products = _products(model)
-    levels = _levels(model, products, types, constants)
-    layers = _dry_run(model, levels, constants)
+    try:
+        constants = _settle(model, types)
+        levels = _levels(model, _products(model), types, constants)
+        layers = _dry_run(model, levels, constants)
+    except MisfitError as error:
+        raise InvalidModelError(shown(model.title), [Problem(error.product.title, error.why)]) from error
+    except InvalidDataError as error:  # what onnxruntime says of constants and plain inputs
+        raise InvalidModelError(shown(model.title), error.problems) from error
     if not layers:
         why = "its matrix products are of whole numbers: the engine multiplies floating-point ones"
         remedy = "give the float model, not the quantised one"
@@ -162,8 +166,12 @@ def _products(model: EngineModel) -> dict[int, Product]:
 
 def _settle(model: EngineModel, types: dict[str, str]) -> dict[str, np.ndarray]:
     """Return all constants that something still reads, those that nodes make of others computed."""
-    nodes = [node for node in model.nodes if node.output and all(name in model.fixed for name in node.output if name)]
-    later = {name for node in model.nodes if node not in nodes for name in reads(node)} | set(model.outputs)
+    nodes, later = [], set(model.outputs)
+    for node in model.nodes:
+        if all(name in model.fixed for name in node.output if name):
+            nodes.append(node)
+        else:
+            later.update(reads(node))
     made = [name for node in nodes for name in node.output if name in later]
     constants = dict(model.constants)
     if made:
@@ -297,12 +305,7 @@ def _dry_run(model: EngineModel, levels: Sequence[Level], constants: Mapping[str
         feeds[value.name] = np.full(
             model.sizes[value.name], "" if dtype.kind == "O" else int(dtype.kind in "fb"), dtype
         )
-    try:
-        _execute(model, levels, constants, feeds, note)
-    except MisfitError as error:
-        raise InvalidModelError(shown(model.title), [Problem(error.product.title, error.why)]) from error
-    except InvalidDataError as error:
-        raise InvalidModelError(shown(model.title), error.problems) from error
+    _execute(model, levels, constants, feeds, note)
     return tuple(found[position] for position in sorted(found))
 
 

@@ -342,6 +342,12 @@ def test_what_onnxruntime_does_not_know(make):
     refused((InvalidModelError, UnsupportedModelError), "onnxruntime", open_engine, model, MAC)
 
 
+def test_constants_that_cannot_be_computed(make):
+    nodes = [op("Gather", ["t", "far"], ["w"]), op("MatMul", ["x", "w"], ["y"])]
+    model = make(nodes, {"t": normal(1, 2, 4, 3), "far": np.int64(7)}, [("x", (2, 4))])
+    refused(InvalidModelError, "onnxruntime: cannot compute this", open_engine, model, MAC)
+
+
 def test_tensors_that_would_fill_the_memory(make):
     nodes = [
         op("MatMul", ["x", "w"], ["m"]),

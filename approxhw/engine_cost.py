@@ -190,7 +190,7 @@ def element_cost(
             "mac_element",
             cells,
             [clock_ns * 1e3],
-            variants=({"FAST": 0}, {"FAST": 1}),
+            variants=({"FAST": 0}, {"FAST": 1}, {"FAST": 2}),
             timeout=timeout,
             on_progress=on_progress,
         )

@@ -53,8 +53,8 @@ def normalize_parameters(mac: FloatMac) -> dict[str, int]:
     return {"EXACT": int(mac.shifts is None), "K": k, "L": further}
 
 
-def element_parameters(mac: FloatMac, depth: int = 2, *, fast: bool = False) -> dict[str, int]:
-    """Return the parameters of ``mac_element``. ``depth``: 1 to 4. ``fast``: prefix trees in place of rippling carries."""
+def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:
+    """Return the parameters of ``mac_element``. ``depth``: 1 to 4. ``fast``: a form, as :func:`element_verilog` has it."""
     check_depth(depth)
     return {
         "EXPONENT_BITS": operand_exponent_bits(mac),
@@ -74,8 +74,11 @@ def check_depth(depth: int) -> None:
         )
 
 
-def element_verilog(mac: FloatMac, depth: int = 2, *, fast: bool = False) -> str:
-    """Return one element of the array, ``mac_element``, as Verilog with all its parts: what an estimate of the PE reads."""
+def element_verilog(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> str:
+    """Return one element of the array, ``mac_element``, as Verilog with all its parts: what an estimate of the PE reads.
+
+    ``fast``: 0, carries ripple; 2, they go through prefix trees; 1, the multiplier and the leading zeros are trees, too.
+    """
     return configured("mac_element", element_parameters(mac, depth, fast=fast))
 
 

@@ -1,7 +1,7 @@
 // sum = |larger + smaller| or |larger - smaller|, W + 1 bits, and its sign; zero says that the sum is 0.
 // addend is smaller, or ~smaller for a difference: larger + ~smaller with its own carry out as carry in; without one it is
 // not positive, and inverted.
-// FAST = 0: two rippling carries; FAST = 1: one prefix tree.
+// FAST = 0: two rippling carries; otherwise one prefix tree.
 module mac_add #(
   parameter W    = 20,
   parameter FAST = 0
@@ -27,7 +27,7 @@ module mac_add #(
   assign flip       = subtract & ~carry_out;
   genvar i;
   generate
-    if (FAST) begin : prefix
+    if (FAST != 0) begin : prefix
       wire [W-1:0] group_generate;
       wire [W-1:0] group_propagate;
       mac_carry_tree #(.WIDTH(W)) tree (

@@ -1,4 +1,4 @@
-// sum = a + b + carry_in modulo 2^WIDTH. FAST = 0: the carry ripples, fewest cells; FAST = 1: a prefix tree.
+// sum = a + b + carry_in modulo 2^WIDTH. FAST = 0: the carry ripples, fewest cells; otherwise a prefix tree.
 module mac_adder #(
   parameter WIDTH = 10,
   parameter FAST  = 0
@@ -12,7 +12,7 @@ module mac_adder #(
   assign sum = a ^ b ^ carry;
   genvar i;
   generate
-    if (FAST) begin : prefix
+    if (FAST != 0) begin : prefix
       wire [WIDTH-2:0] group_generate;
       wire [WIDTH-2:0] group_propagate;
       mac_carry_tree #(.WIDTH(WIDTH - 1)) tree (

@@ -1,6 +1,7 @@
 // The product of two operands of float_decode, exact. product: 2 integer bits, so its value is product * 2^(exponent - 2F),
 // F = FRACTION_BITS; it is 0 when zero is set. For nan and infinity, exponent and product mean nothing.
-// FAST = 0: rows are added one below the other by carry-save rows, the fewest cells; FAST = 1: left to the synthesiser.
+// FAST = 0: rows are added one below the other by carry-save rows, the fewest cells, and the last one ripples; FAST = 2: the
+// last one is a prefix tree; FAST = 1: left to the synthesiser.
 module mac_multiply #(
   parameter EXPONENT_BITS = 8,
   parameter FRACTION_BITS = 7,
@@ -46,7 +47,7 @@ module mac_multiply #(
   assign significand_b = {number_b, b[F-1:0]};
   genvar i;
   generate
-    if (FAST) begin : free
+    if (FAST == 1) begin : free
       assign product = {{S{1'b0}}, significand_a} * {{S{1'b0}}, significand_b};
     end else begin : rows
       for (i = 0; i < S; i = i + 1) begin : row

@@ -23,11 +23,11 @@ module normalize_exact #(
       end else begin : halves
         assign word = count[STEPS-s] ? step[s-1].word << (1 << (STEPS - s)) : step[s-1].word;
       end
-      if (FAST == 0) begin : looked_at
+      if (FAST != 1) begin : looked_at
         assign count[STEPS-1-s] = ~(|word[W-:(1<<(STEPS-1-s))]);
       end
     end
-    if (FAST) begin : told
+    if (FAST == 1) begin : told
       wire [(1<<STEPS)-1:0] padded;
       if ((1 << STEPS) > W + 1) begin : wider
         assign padded = {sum, {((1<<STEPS)-W-1){1'b0}}};

@@ -62,9 +62,10 @@ def failing(jobs, simulator, folder) -> dict[str, int]:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_elements_equal_the_reference_on_icarus(making, icarus, depth, tmp_path):
-    fast = depth in (1, 4)
     jobs = [
-        job_of(making, FloatMac(format, bits, NORMALIZATIONS[(number + depth) % 5]), depth, fast, 1, 100)
+        job_of(
+            making, FloatMac(format, bits, NORMALIZATIONS[(number + depth) % 5]), depth, (number + depth) % 3, 1, 100
+        )
         for number, (format, bits) in enumerate(FORMATS)
     ]
     assert len({job.name for job in jobs}) == 8
@@ -80,7 +81,7 @@ def test_elements_equal_the_reference_on_a_million_vectors(making, verilator, tm
     for number, (format, bits) in enumerate(FORMATS):
         for variant, normalization in enumerate((NORMALIZATIONS[1 + number % 4], "exact")):
             mac = FloatMac(format, bits, normalization)
-            depth, fast = 1 + (number + variant) % 4, number % 2 == 1
+            depth, fast = 1 + (number + variant) % 4, number % 3
             codes = pairs if mac.code.bits == 8 else None
             jobs.append(job_of(making, mac, depth, fast, 2, len(pairs), codes))
     assert sum(job.count for job in jobs) >= 1_000_000
@@ -143,8 +144,8 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
     """What is clean at the defaults of the parameters need not be elsewhere."""
     checked = 0
     for number, (format, bits) in enumerate(FORMATS):
-        for fast in (False, True):
-            for depth in (1, 2, 3, 4):
+        for fast in (0, 1, 2):
+            for depth in (1 + fast, 4):
                 mac = FloatMac(format, bits, ("exact", "an-1-2")[(number + depth) % 2])
                 file = tmp_path / f"{checked}.v"
                 file.write_text(element_verilog(mac, depth, fast=fast))
@@ -154,7 +155,7 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
         file.write_text(configured("float_decode", decode_parameters(FloatMac(format, bits))))
         assert linted(file, "float_decode") == ""
         checked += 1
-    assert checked == 8 * 9
+    assert checked == 8 * 7
 
 
 @pytest.mark.parametrize("engine", [
@@ -172,7 +173,7 @@ def test_engines_are_lint_clean(icarus, verilator, engine):
 def test_parts_are_lint_clean_at_every_width(verilator, width, tmp_path):
     parts = {"normalize_exact": {}, "normalize_approximate": {"K": 1, "L": 2}, "mac_add": {}}
     for name, parameters in parts.items():
-        for fast in (0, 1):
+        for fast in (0, 1, 2):
             file = tmp_path / f"{name}{fast}.v"
             file.write_text(configured(name, {**parameters, "W": width, "FAST": fast}))
             assert linted(file, name) == "", (name, width, fast)

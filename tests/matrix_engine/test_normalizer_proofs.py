@@ -163,7 +163,7 @@ def test_a_missing_shift_or_exponent_is_found(tmp_path, old, new):
     assert not proven(text.replace(old, new) + EXACT.format(W=8), tmp_path)
 
 
-@pytest.mark.parametrize("fast", [0, 1])
+@pytest.mark.parametrize("fast", [0, 1, 2])
 @pytest.mark.parametrize("width", [*WIDTHS, 16, 20])
 def test_exact_equals_its_reference(tmp_path, width, fast):
     wanted = REFERENCE.format(W=width, K=1, L=1, exact="1'b1", name="normalize_exact")

@@ -1,0 +1,312 @@
+"""Compare processing elements at equal clocks: exact normalization beside an-K-L, by library, pipeline depth and width.
+
+For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: three forms of the
+RTL, five scripts, sizing); its netlist is checked against the reference on a tile of a real model, whose toggles
+give the power. Results are kept in ``build/element_area``, one file a configuration: what is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import machine, met, note, table, write
+
+from approxhw.arithmetic import FloatMac
+from approxhw.backends.estimate import CellLibrary, load_library, simulate_activity, sweep, synthesise
+from approxhw.backends.estimate.estimator import estimate_netlist
+from approxhw.backends.estimate.netlist import Netlist
+from approxhw.backends.matrix_templates import element_verilog
+from approxhw.engine_cost import Stimulus, stimulus
+from approxhw.kernels.float_codes import to_codes
+
+DEFAULT = Path("../shared/liberty")
+LIBRARIES = ("sky130hd_tt.lib.gz", "sg13g2_typ_1v20.lib.gz")
+KEPT = Path("build/element_area")
+VARIANTS = ({"FAST": 0}, {"FAST": 1}, {"FAST": 2})
+FACTORS = (1.02, 1.1, 1.2, 1.35, 1.6, 2.0)
+"""Periods, in that of the fastest circuit with exact normalization and W = 20."""
+BEYOND = 0.75
+"""One period more, in the first of them, which nobody meets: what comes nearest is a fastest circuit."""
+RELAXED_NS = 20.0
+"""The clock at which circuits of the reference recipe, mapped for area alone, are compared."""
+EXACT, W, DEPTH = "exact", 20, 3
+CHOSEN = "an-1-2"
+APPROXIMATE = ("an-1-1", CHOSEN, "an-2-2")
+WIDTHS = (16, 24)
+AREA, POWER, FURTHER = 0.16, 0.13, 0.30
+POSITIONS, ROWS = 12, 150
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One element on one library; periods are those of its library and depth."""
+
+    library: str
+    depth: int
+    mac: FloatMac
+
+    @property
+    def name(self) -> str:
+        """Return what its file is called."""
+        return f"{self.library}-{self.depth}-{self.mac.accumulator_bits}-{self.mac.normalization}"
+
+
+def main() -> None:
+    """Measure what is not measured yet, print, and write the result after every configuration."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--liberty", type=Path, action="append", metavar="PATH", help=f"file, or folder of {LIBRARIES}")
+    parser.add_argument("--depth", type=int, action="append", metavar="N", help="pipeline depths (by default 3 and 2)")
+    parser.add_argument("--quick", action="store_true", help="one library, one depth, two clocks; nothing is written")
+    given = parser.parse_args()
+    files = liberty_files(given.liberty or [DEFAULT])
+    if not files:
+        note(f"skipped: {given.liberty or DEFAULT} has none of {', '.join(LIBRARIES)}; name one with --liberty")
+        return
+    depths = given.depth or [DEPTH, 2]
+    files, depths = (files[:1], depths[:1]) if given.quick else (files, depths)
+    libraries = {file.name.split(".")[0]: load_library(file) for file in files}
+    operands = digits_operands()
+    results: dict[Setting, dict[str, Any]] = {}
+    for setting in settings(tuple(libraries), depths, given.quick):
+        cells = libraries[setting.library]
+        periods = clocks(setting, cells, given.quick)
+        results[setting] = measured(setting, cells, periods, operands, given.quick)
+        lines = report(results)
+        if given.quick:
+            note("\n".join(lines))
+        else:
+            write("element_area", lines)
+
+
+def liberty_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the Liberty files that *paths*, files and folders, stand for."""
+    found = [file for path in paths for file in ([path] if path.is_file() else [path / name for name in LIBRARIES])]
+    return [file for file in found if file.is_file()]
+
+
+def settings(libraries: Sequence[str], depths: Sequence[int], quick: bool) -> list[Setting]:
+    """Return what is measured, the most telling first."""
+    first = [FloatMac("bf16", W, each) for each in (EXACT, CHOSEN)]
+    if quick:
+        return [Setting(library, depth, mac) for library in libraries for depth in depths for mac in first]
+    narrow = [FloatMac("bf16", 16, each) for each in (CHOSEN, EXACT)]
+    others = [FloatMac("bf16", W, each) for each in APPROXIMATE if each != CHOSEN]
+    wide = [FloatMac("bf16", 24, each) for each in (EXACT, CHOSEN)]
+    chosen: list[Setting] = []
+    for macs, at in ((first, depths), (narrow, depths[:1]), (others, depths), (wide, depths[:1])):
+        chosen += [Setting(library, depth, mac) for depth in at for library in libraries for mac in macs]
+    return chosen
+
+
+def digits_operands() -> tuple[np.ndarray, np.ndarray]:
+    """Return bf16 codes that layer 0 of a perceptron on scikit-learn's digits multiplies: rows × 64, 64 × 32."""
+    from sklearn.datasets import load_digits
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = load_digits(return_X_y=True)
+    x = StandardScaler().fit_transform(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = MLPClassifier((32,), max_iter=60, random_state=0).fit(x[:1200], y[:1200])
+    return to_codes(x[1200 : 1200 + ROWS], "bf16"), to_codes(model.coefs_[0], "bf16")
+
+
+def clocks(setting: Setting, cells: CellLibrary, quick: bool) -> list[float]:
+    """Return the periods (ps) of a library and depth, ascending, from those of the fastest exact element."""
+    verilog = element_verilog(FloatMac("bf16", W, EXACT), setting.depth)
+    options: dict[str, Any] = {"scripts": ("kept",), "variants": VARIANTS[1:2]} if quick else {"variants": VARIANTS}
+    file = KEPT / f"{setting.library}-{setting.depth}-fastest{'-quick' * quick}.json"
+    kept = read(file, verilog)
+    if kept is None:
+        (point,) = sweep(
+            verilog, "mac_element", cells, [1.0], adders=("sklansky",), on_progress=told(file.stem), **options
+        )
+        kept = keep(file, verilog, {"delay_ps": point.delay_ps, "area_um2": point.area_um2})
+    factors = FACTORS[1::3] if quick else FACTORS
+    return [math.ceil(kept["delay_ps"] * factor / 10) * 10.0 for factor in factors]
+
+
+def measured(
+    setting: Setting,
+    cells: CellLibrary,
+    periods: Sequence[float],
+    operands: tuple[np.ndarray, np.ndarray],
+    quick: bool,
+) -> dict[str, Any]:
+    """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one."""
+    verilog = element_verilog(setting.mac, setting.depth)
+    file = KEPT / f"{setting.name}{'-quick' * quick}.json"
+    kept = read(file, verilog + repr(list(periods)))
+    if kept is not None:
+        return kept
+    a, b = operands
+    spread = np.linspace(0, a.shape[1] - 1, POSITIONS).round().astype(int)
+    fed = stimulus(setting.mac, setting.depth, a, b, [(int(k), int(5 * k % b.shape[1])) for k in spread])
+    options: dict[str, Any] = {"scripts": ("balanced", "kept"), "targets": 2} if quick else {"targets": 3}
+    least = BEYOND * periods[0]
+    points = sweep(
+        verilog,
+        "mac_element",
+        cells,
+        [least, *periods],
+        variants=VARIANTS,
+        adders=("sklansky",),
+        sized=3,
+        on_progress=told(file.stem),
+        **options,
+    )
+    found: dict[str, Any] = {"fastest_ps": points[0].delay_ps, "fastest_um2": points[0].area_um2, "points": []}
+    for point in points[1:]:
+        entry: dict[str, Any] = {"period_ps": point.period_ps, "met": point.met, "delay_ps": point.delay_ps}
+        if point.met:
+            made = f"FAST = {point.variant['FAST']}, {point.script}"
+            entry |= {"area_um2": point.area_um2, "made": made}
+            entry |= power(point.netlist, fed, point.period_ps * 1e-3)
+        found["points"].append(entry)
+    free = synthesise(verilog, "mac_element", cells)
+    found["free"] = {"area_um2": free.area() * 1e6, **power(free, fed, RELAXED_NS)}
+    return keep(file, verilog + repr(list(periods)), found)
+
+
+def power(netlist: Netlist, fed: Stimulus, clock_ns: float) -> dict[str, Any]:
+    """Check *netlist* on the tile, and return its power at the clock, and how many states were compared."""
+    outputs, _ = simulate_activity(netlist, fed.vectors)
+    seen = np.asarray(outputs["state_out"]).astype(np.int64)
+    compared = int(fed.plain.sum())
+    if fed.flags.any() or not compared or (seen != fed.expected)[fed.plain].any():
+        raise SystemExit("the netlist does not do what the reference does: figures of it mean nothing")
+    cost = estimate_netlist(netlist, vectors=fed.vectors, vectors_from="digits", clock_ns=clock_ns)
+    return {
+        "power_mw": cost.power_mw,
+        "static_mw": cost.static_power_mw,
+        "delay_ps": cost.delay_ns * 1e3,
+        "compared": compared,
+    }
+
+
+def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
+    """Return the parts of the result file."""
+    groups = sorted({(each.library, each.depth) for each in results}, key=lambda each: (-each[1], each[0]))
+    compared = sum(
+        point.get("compared", 0) for found in results.values() for point in [*found["points"], found["free"]]
+    )
+    parts = [
+        "# Elements at equal clocks\n",
+        "    python benchmarks/element_area.py --liberty ../shared/liberty\n",
+        "Area (µm²) of the smallest processing element found for each clock period, bf16, and its power (mW at that clock,",
+        "leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a comparison",
+        "have the same depth and registers, and the best of three forms of the RTL and five scripts.",
+        "Periods come from the fastest circuit that exact normalization with W = 20 has. — : no circuit met the period.",
+        f"{compared:,} states of mapped netlists were compared with the reference, and all were equal. {machine()}\n",
+        targets(results),
+    ]
+    for library, depth in groups:
+        here = {each.mac: found for each, found in results.items() if (each.library, each.depth) == (library, depth)}
+        parts += [f"\n## {library}, depth {depth}\n", curves(here)]
+    return parts
+
+
+def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
+    """Return a table: a row for each clock, area and power of each configuration beside exact ones of the same width."""
+    order = sorted(here, key=lambda mac: (mac.accumulator_bits != W, mac.accumulator_bits, mac.normalization != EXACT))
+    titles = ["clock"] + [f"{mac.normalization}, W = {mac.accumulator_bits}" for mac in order]
+    rows: list[list[str]] = []
+    count = len(next(iter(here.values()))["points"])
+    for number in range(count):
+        period = here[order[0]]["points"][number]["period_ps"]
+        rows.append([f"{period / 1e3:.2f} ns"] + [cell(here, mac, number) for mac in order])
+    rows.append(["area alone"] + [cell(here, mac, None) for mac in order])
+    fastest = [f"{here[mac]['fastest_ps'] / 1e3:.2f} ns, {here[mac]['fastest_um2']:.0f}" for mac in order]
+    return table(titles, [*rows, ["fastest", *fastest]])
+
+
+def cell(here: Mapping[FloatMac, Mapping[str, Any]], mac: FloatMac, number: int | None) -> str:
+    """Return area and power of *mac* at a clock, and what they are beside exact normalization of the same width."""
+    own = at(here[mac], number)
+    if own is None:
+        return "—"
+    text = f"{own['area_um2']:.0f}, {own['power_mw']:.2f} mW"
+    exact = FloatMac("bf16", mac.accumulator_bits, EXACT)
+    other = at(here[exact], number) if mac != exact and exact in here else None
+    if other is None:
+        return text
+    return f"{text} ({own['area_um2'] / other['area_um2'] - 1:+.1%}, {own['power_mw'] / other['power_mw'] - 1:+.1%})"
+
+
+def at(found: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None:
+    """Return what was found for a clock (None: for area alone), or None where it was not met."""
+    point: Mapping[str, Any] = found["free"] if number is None else found["points"][number]
+    return point if "area_um2" in point else None
+
+
+def targets(results: Mapping[Setting, Mapping[str, Any]]) -> str:
+    """Return the table of what is to be reached: the best clock, and the mean over all clocks that both meet."""
+    rows: list[list[str]] = []
+    for bits, title in ((W, f"{CHOSEN} beside exact, both W = {W}"), (16, f"{CHOSEN}, W = 16, beside exact, W = {W}")):
+        for setting, found in results.items():
+            if setting.mac != FloatMac("bf16", bits, CHOSEN):
+                continue
+            exact = results.get(Setting(setting.library, setting.depth, FloatMac("bf16", W, EXACT)))
+            if exact is not None:
+                rows += compared_rows(f"{title}; {setting.library}, depth {setting.depth}", exact, found, bits == W)
+    return table(["comparison", "clock", "area", "target", "power", "target"], rows)
+
+
+def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any], paper: bool) -> list[list[str]]:
+    """Return two rows: the clock with the most saved area, and the mean over clocks."""
+    saved: dict[float, tuple[float, float]] = {}
+    for ours, theirs in zip(found["points"], exact["points"], strict=True):
+        if ours["met"] and theirs["met"]:
+            ratios = [1 - ours[key] / theirs[key] for key in ("area_um2", "power_mw")]
+            saved[ours["period_ps"]] = (ratios[0], ratios[1])
+    if not saved:
+        return []
+    best = max(saved, key=lambda period: saved[period])
+    mean = tuple(float(np.mean([each[place] for each in saved.values()])) for place in (0, 1))
+    area, watts = (AREA, POWER) if paper else (FURTHER, None)
+    rows = []
+    for clock, (less, cooler) in ((f"{best / 1e3:.2f} ns", saved[best]), (f"mean of {len(saved)}", mean)):
+        second = "" if watts is None else f"-{watts:.0%}: {met(cooler >= watts)}"
+        rows.append([title, clock, f"{-less:+.1%}", f"-{area:.0%}: {met(less >= area)}", f"{-cooler:+.1%}", second])
+    return rows
+
+
+def read(file: Path, made_from: str) -> dict[str, Any] | None:
+    """Return what *file* keeps, if it was made from the same Verilog and periods."""
+    if not file.is_file():
+        return None
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return kept if kept["made_from"] == digest(made_from) else None
+
+
+def keep(file: Path, made_from: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Write *found* to *file*, and return it."""
+    kept = {"made_from": digest(made_from), **found}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return kept
+
+
+def digest(text: str) -> str:
+    """Return what tells one text from another."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def told(name: str) -> Any:
+    """Return what says how far the sweep of *name* is."""
+    return lambda step, done, total: note(f"{name}: {step} {done} of {total}") if done % 5 == 0 else None
+
+
+if __name__ == "__main__":
+    main()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -75,7 +78,7 @@ class ProcessExecutor:
     def _open(self) -> None:
         # spawn: a fork would copy the threads' locks of whatever runs beside.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self._jobs, context, _deaf)
+        self._pool = ProcessPoolExecutor(self._jobs, context, _begin, (os.getpid(),))
 
     def map(self, items: Sequence[Item]) -> list[Item]:
         """Do the work in the processes; raise :class:`WorkersError` where they die again and again."""
@@ -105,8 +108,16 @@ class ProcessExecutor:
         self._folder.cleanup()
 
 
-def _deaf() -> None:
+def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End this process once *parent* is gone: after a kill -9 nobody would tell a worker that waits for work."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @functools.lru_cache(maxsize=1)  # a worker does one kind of work at a time

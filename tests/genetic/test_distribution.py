@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,35 @@ def test_a_worker_process_that_is_killed_is_replaced(problem):
         assert same(evolve(problem, OPTIONS, executor=executor, on_generation=told), expected)
         assert killed
         assert killed[0] not in executor._pool._processes
+
+
+def test_workers_end_with_a_search_that_was_killed(tmp_path):
+    script = tmp_path / "search.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from approxhw.passes.genetic.distribution import ProcessExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    executor = ProcessExecutor(2)\n"
+        "    executor.start(time.sleep)\n"
+        "    executor.map([0.1, 0.1])\n"
+        "    print(*executor._pool._processes, flush=True)\n"
+        "    time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+        workers_of_it = list(map(int, process.stdout.readline().split()))
+        assert workers_of_it
+        process.kill()
+        limit = time.monotonic() + 60
+        while any(_alive(number) for number in workers_of_it):
+            assert time.monotonic() < limit, "workers outlived the search"
+            time.sleep(0.1)
+
+
+def _alive(number: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_work_that_kills_every_worker_is_given_up_and_the_checkpoint_kept(problem, tmp_path, monkeypatch):

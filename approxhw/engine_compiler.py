@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 ROWS = 64
 """Rows of the data that are run to look at shifts and to keep operands."""
 
-KEPT_BYTES = 64 << 20
-"""Most bytes of operands that a design keeps."""
+LOOKED_AT = 2_000_000_000
+"""Multiply-adds of these rows, about: fewer rows are run where they have more."""
+
+KEPT_BYTES, KEPT_ROWS = 64 << 20, 256
+"""Most bytes of operands that a design keeps, and most rows of a layer's activations."""
 
 MEASURED_ROWS = 512
 """Rows of every layer in which needed shifts are counted."""
@@ -158,9 +161,13 @@ def compile_engine(
     array = target.array()
     with clock.step("read"):
         feeds = feeds_of(model, data)
-        emulated = open_engine(
-            model, target.mac, target.layers, shape or feeds.shapes(ROWS), result=array.result, threads=threads
-        )
+        given = shape or feeds.shapes(1)
+        emulated = open_engine(model, target.mac, target.layers, given, result=array.result, threads=threads)
+        rows = _rows(emulated, feeds)
+        if shape is None and rows > 1:
+            emulated = open_engine(
+                model, target.mac, target.layers, feeds.shapes(rows), result=array.result, threads=threads
+            )
         name = _name(emulated)
     folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
     check_engine_output(folder)
@@ -169,7 +176,7 @@ def compile_engine(
         with clock.step("accuracy"):
             accuracy = accuracy_of(emulated, feeds)
     with clock.step("layers"):
-        layers, operands, notes = _layers(emulated, array, feeds)
+        layers, operands, notes = _layers(emulated, array, feeds.first(rows))
     with clock.step("emit"):
         modules = _modules(array, emulated, target)
     design = EngineDesign(
@@ -204,15 +211,20 @@ def _model_of(model: Any, emulated: Emulated) -> dict[str, Any]:
     return {"title": shown(emulated.host.model.title, 120), "sha256": None}
 
 
+def _rows(emulated: Emulated, feeds: Feeds) -> int:
+    """Return how many rows are looked at: fewer of a model with many multiply-adds a row."""
+    products = sum(layer.products for layer in emulated.layers) // max(1, len(next(iter(feeds.first(1).values()), [0])))
+    return max(1, min(ROWS, feeds.rows, LOOKED_AT // max(1, products)))
+
+
 def _layers(
-    emulated: Emulated, array: Array, feeds: Feeds
+    emulated: Emulated, array: Array, first: Mapping[str, np.ndarray]
 ) -> tuple[tuple[LayerInfo, ...], dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """Return what is known of every product, the operands that are kept, and what the user should know."""
     from .backends.matrix_engine import busy_clocks, make_schedule
     from .kernels.float_codes import to_codes
 
     notes: list[str] = []
-    first = feeds.first(ROWS)
     shifts: Mapping[str, np.ndarray] = {}
     before = {name: (c.nan, c.inf) for name, c in emulated.counts.items()}
     if first:
@@ -220,7 +232,8 @@ def _layers(
         if not before:
             emulated.run(first)
     operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    infos, kept = [], 0
+    infos, chosen = [], _chosen(emulated, array) if first else []
+    looked = emulated.operands_of(first, chosen, rows=KEPT_ROWS) if chosen else {}
     for number, layer in enumerate(emulated.layers):
         mac = emulated.macs[layer.name]
         info = LayerInfo(
@@ -242,12 +255,11 @@ def _layers(
             infinities=counts.inf if counts else 0,
             shifts=tuple(shifts[layer.name].tolist()) if layer.name in shifts else (),
         )
-        size = (layer.m * layer.k + layer.k * layer.n) * array.code_bits // 8
-        if first and mac == array.mac and kept + size <= KEPT_BYTES:
-            a, b = emulated.operands(first, layer.name)
+        if layer.name in looked:
+            a, b = looked[layer.name]
             file = f"operands/{number:02d}.npz"
             operands[file] = (to_codes(a, mac.format), to_codes(b, mac.format))
-            info, kept = replace(info, operands=file), kept + size
+            info = replace(info, operands=file)
         if counts:
             notes.append(
                 f"layer {shown(layer.name, 60)}: {counts.nan} NaN and {counts.inf} infinities among its activations, carried on"
@@ -259,6 +271,17 @@ def _layers(
     if not first:
         notes.append("no data was given: no accuracy, no shifts and no operands to simulate are known")
     return tuple(infos), operands, notes
+
+
+def _chosen(emulated: Emulated, array: Array) -> list[str]:
+    """Return the layers of the array's own arithmetic whose operands are kept: the first ones, until it is enough."""
+    chosen, kept = [], 0
+    for layer in emulated.layers:
+        size = (min(layer.m, KEPT_ROWS) * layer.k + layer.k * layer.n) * array.code_bits // 8
+        if emulated.macs[layer.name] == array.mac and kept + size <= KEPT_BYTES:
+            chosen.append(layer.name)
+            kept += size
+    return chosen
 
 
 def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:

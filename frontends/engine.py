@@ -126,24 +126,36 @@ class Engine:
 
         *index*: which of its products, below ``count``. Raises :class:`OptionError` where there is no such layer.
         """
+        return self.operands_of(inputs, [layer], index)[layer]
+
+    def operands_of(
+        self, inputs: Mapping[str, Any], layers: Sequence[str], index: int = 0, rows: int | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return the same of several *layers*, by name, from one run. *rows*: at most so many that stream, the first ones."""
         known = {entry.name: entry for entry in self.layers}
-        if layer not in known or not 0 <= index < known[layer].count:
-            why = f"there is no product {index} of a layer {shown(layer)!r}"
-            raise OptionError("matrix engine", [Problem("layer", why, _near(layer, list(known)))])
-        held: list[tuple[np.ndarray, np.ndarray]] = []
+        problems = [
+            Problem("layer", f"there is no product {index} of a layer {shown(name)!r}", _near(name, list(known)))
+            for name in layers
+            if name not in known or not 0 <= index < known[name].count
+        ]
+        if problems:
+            raise OptionError("matrix engine", problems)
+        held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
         def seen(lowered: Lowered, mac: FloatMac) -> None:
-            if lowered.product.name == layer:
+            if lowered.product.name in layers:
                 gemm = lowered.gemms[index]
-                left, right = (
-                    gemm.left.rows(slice(0, lowered_rows(gemm))),
-                    gemm.right.columns(slice(0, gemm.into.shape[1])),
-                )
+                m, n = gemm.into.shape
+                down, along = (slice(0, m), slice(0, n if rows is None else min(n, rows)))
+                if not gemm.streams_right:
+                    down, along = slice(0, m if rows is None else min(m, rows)), slice(0, n)
+                left, right = gemm.left.rows(down), gemm.right.columns(along)
                 pair = (right.T, left.T) if gemm.streams_right else (left, right)
-                held.append((np.array(pair[0], np.float32), np.array(pair[1], np.float32)))
+                held[lowered.product.name] = (np.array(pair[0], np.float32), np.array(pair[1], np.float32))
 
-        replace(self, macs={**self.macs, layer: self.macs[layer] or FloatMac()})._watched(inputs, seen)
-        return held[0]
+        macs = {**self.macs, **{name: self.macs[name] or FloatMac() for name in layers}}
+        replace(self, macs=macs)._watched(inputs, seen)
+        return held
 
     def _watched(self, inputs: Mapping[str, Any], seen: Callable[[Lowered, FloatMac], None]) -> None:
         """Run, and show *seen* every product that runs on the engine."""
@@ -227,11 +239,6 @@ def open_engine(
     for sentence in host.model.left:
         _log.warning("%s: %s", shown(host.model.title), sentence)
     return Engine(host, macs, result, threads)
-
-
-def lowered_rows(gemm: Gemm) -> int:
-    """Return M of one product."""
-    return int(gemm.into.shape[0])
 
 
 def _macs(host: Host, mac: FloatMac | None, layers: Mapping[str, FloatMac | None]) -> dict[str, FloatMac | None]:

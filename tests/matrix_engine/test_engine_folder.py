@@ -344,3 +344,21 @@ def test_compile_hands_the_model_to_its_target(tmp_path):
     assert ax.open_engine_design(tmp_path / "out").design.engine["mac"]["normalization"] == "exact"
     with pytest.raises(OptionError, match="MatrixEngine has no passes"):
         ax.compile(model_of(tmp_path), target=target, passes=(), output=tmp_path / "out")
+
+
+def test_large_models_are_looked_at_in_few_rows(tmp_path, monkeypatch, icarus):
+    import approxhw.engine_compiler as compiler
+
+    products = FEATURES * HIDDEN + HIDDEN * CLASSES
+    monkeypatch.setattr(compiler, "LOOKED_AT", 7 * products)
+    monkeypatch.setattr(compiler, "KEPT_ROWS", 5)
+    target = MatrixEngine(rows=2, columns=2)
+    made = compile_engine(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
+    assert [layer.m for layer in made.design.layers] == [7, 7]
+    assert made.accuracy["rows"] == 40, "accuracy is of all rows"
+    assert [a.shape for a, _ in made.design.operands.values()] == [(5, 6), (5, 5)]
+    assert made.simulate("icarus", layer="1").vectors == 5 * CLASSES
+    monkeypatch.setattr(compiler, "KEPT_BYTES", 5 * 6 * 2 + 6 * 5 * 2)
+    made = compile_engine(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
+    assert [bool(layer.operands) for layer in made.design.layers] == [True, False]
+    assert any("the operands of 1 layers were not kept" in text for text in made.design.warnings)

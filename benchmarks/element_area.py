@@ -1,6 +1,6 @@
 """Compare processing elements at equal clocks: exact normalization beside an-K-L, by library, pipeline depth and width.
 
-For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: three forms of the
+For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: two forms of the
 RTL, five scripts, sizing); its netlist is checked against the reference on a tile of a real model, whose toggles
 give the power. Results are kept in ``build/element_area``, one file a configuration: what is there already is not done again.
 """
@@ -31,9 +31,12 @@ from approxhw.kernels.float_codes import to_codes
 DEFAULT = Path("../shared/liberty")
 LIBRARIES = ("sky130hd_tt.lib.gz", "sg13g2_typ_1v20.lib.gz")
 KEPT = Path("build/element_area")
-VARIANTS = ({"FAST": 0}, {"FAST": 1}, {"FAST": 2})
+VARIANTS = ({"FAST": 1}, {"FAST": 2})
+"""FAST = 0, carries that ripple, never won at these periods: it is what the reference recipe maps for area alone."""
 FACTORS = (1.02, 1.1, 1.2, 1.35, 1.6, 2.0)
 """Periods, in that of the fastest circuit with exact normalization and W = 20."""
+SHORTEST = 3
+"""So many of them, up to a fifth longer, are what a design for speed would choose."""
 BEYOND = 0.75
 """One period more, in the first of them, which nobody meets: what comes nearest is a fastest circuit."""
 RELAXED_NS = 20.0
@@ -102,7 +105,13 @@ def settings(libraries: Sequence[str], depths: Sequence[int], quick: bool) -> li
     others = [FloatMac("bf16", W, each) for each in APPROXIMATE if each != CHOSEN]
     wide = [FloatMac("bf16", 24, each) for each in (EXACT, CHOSEN)]
     chosen: list[Setting] = []
-    for macs, at in ((first, depths), (narrow, depths[:1]), (others, depths), (wide, depths[:1])):
+    for macs, at in (
+        (first, depths[:1]),
+        (narrow, depths[:1]),
+        (first, depths[1:]),
+        (others, depths),
+        (wide, depths[:1]),
+    ):
         chosen += [Setting(library, depth, mac) for depth in at for library in libraries for mac in macs]
     return chosen
 
@@ -125,7 +134,7 @@ def digits_operands() -> tuple[np.ndarray, np.ndarray]:
 def clocks(setting: Setting, cells: CellLibrary, quick: bool) -> list[float]:
     """Return the periods (ps) of a library and depth, ascending, from those of the fastest exact element."""
     verilog = element_verilog(FloatMac("bf16", W, EXACT), setting.depth)
-    options: dict[str, Any] = {"scripts": ("kept",), "variants": VARIANTS[1:2]} if quick else {"variants": VARIANTS}
+    options: dict[str, Any] = {"scripts": ("kept",), "variants": VARIANTS[:1]} if quick else {"variants": VARIANTS}
     file = KEPT / f"{setting.library}-{setting.depth}-fastest{'-quick' * quick}.json"
     kept = read(file, verilog)
     if kept is None:
@@ -146,26 +155,18 @@ def measured(
 ) -> dict[str, Any]:
     """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one."""
     verilog = element_verilog(setting.mac, setting.depth)
-    file = KEPT / f"{setting.name}{'-quick' * quick}.json"
-    kept = read(file, verilog + repr(list(periods)))
+    options: dict[str, Any] = {"variants": VARIANTS, "adders": ("sklansky",), "targets": 4, "sized": 8}
+    if quick:
+        options |= {"scripts": ("balanced", "kept"), "targets": 2}
+    wanted = [BEYOND * periods[0], *periods]
+    file, made_from = KEPT / f"{setting.name}{'-quick' * quick}.json", f"{verilog}{wanted}{options}"
+    kept = read(file, made_from)
     if kept is not None:
         return kept
     a, b = operands
     spread = np.linspace(0, a.shape[1] - 1, POSITIONS).round().astype(int)
     fed = stimulus(setting.mac, setting.depth, a, b, [(int(k), int(5 * k % b.shape[1])) for k in spread])
-    options: dict[str, Any] = {"scripts": ("balanced", "kept"), "targets": 2} if quick else {"targets": 3}
-    least = BEYOND * periods[0]
-    points = sweep(
-        verilog,
-        "mac_element",
-        cells,
-        [least, *periods],
-        variants=VARIANTS,
-        adders=("sklansky",),
-        sized=3,
-        on_progress=told(file.stem),
-        **options,
-    )
+    points = sweep(verilog, "mac_element", cells, wanted, on_progress=told(file.stem), **options)
     found: dict[str, Any] = {"fastest_ps": points[0].delay_ps, "fastest_um2": points[0].area_um2, "points": []}
     for point in points[1:]:
         entry: dict[str, Any] = {"period_ps": point.period_ps, "met": point.met, "delay_ps": point.delay_ps}
@@ -176,7 +177,7 @@ def measured(
         found["points"].append(entry)
     free = synthesise(verilog, "mac_element", cells)
     found["free"] = {"area_um2": free.area() * 1e6, **power(free, fed, RELAXED_NS)}
-    return keep(file, verilog + repr(list(periods)), found)
+    return keep(file, made_from, found)
 
 
 def power(netlist: Netlist, fed: Stimulus, clock_ns: float) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
         "    python benchmarks/element_area.py --liberty ../shared/liberty\n",
         "Area (µm²) of the smallest processing element found for each clock period, bf16, and its power (mW at that clock,",
         "leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a comparison",
-        "have the same depth and registers, and the best of three forms of the RTL and five scripts.",
+        "have the same depth and registers, and the best of two forms of the RTL and five scripts.",
         "Periods come from the fastest circuit that exact normalization with W = 20 has. — : no circuit met the period.",
         f"{compared:,} states of mapped netlists were compared with the reference, and all were equal. {machine()}\n",
         targets(results),
@@ -251,7 +252,7 @@ def at(found: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None
 
 
 def targets(results: Mapping[Setting, Mapping[str, Any]]) -> str:
-    """Return the table of what is to be reached: the best clock, and the mean over all clocks that both meet."""
+    """Return the table of what is to be reached, over the clocks that both sides meet."""
     rows: list[list[str]] = []
     for bits, title in ((W, f"{CHOSEN} beside exact, both W = {W}"), (16, f"{CHOSEN}, W = 16, beside exact, W = {W}")):
         for setting, found in results.items():
@@ -264,7 +265,7 @@ def targets(results: Mapping[Setting, Mapping[str, Any]]) -> str:
 
 
 def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any], paper: bool) -> list[list[str]]:
-    """Return two rows: the clock with the most saved area, and the mean over clocks."""
+    """Return rows: the clock with the most saved area, and means over the shortest clocks and over all."""
     saved: dict[float, tuple[float, float]] = {}
     for ours, theirs in zip(found["points"], exact["points"], strict=True):
         if ours["met"] and theirs["met"]:
@@ -273,10 +274,18 @@ def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any]
     if not saved:
         return []
     best = max(saved, key=lambda period: saved[period])
-    mean = tuple(float(np.mean([each[place] for each in saved.values()])) for place in (0, 1))
+    first = sorted(saved)[:SHORTEST]
+    mean, quick = (
+        [float(np.mean([saved[each][place] for each in among])) for place in (0, 1)] for among in (saved, first)
+    )
     area, watts = (AREA, POWER) if paper else (FURTHER, None)
     rows = []
-    for clock, (less, cooler) in ((f"{best / 1e3:.2f} ns", saved[best]), (f"mean of {len(saved)}", mean)):
+    clocks = (
+        (f"{best / 1e3:.2f} ns, the best", saved[best]),
+        (f"mean of the {len(first)} shortest", quick),
+        (f"mean of {len(saved)}", mean),
+    )
+    for clock, (less, cooler) in clocks:
         second = "" if watts is None else f"-{watts:.0%}: {met(cooler >= watts)}"
         rows.append([title, clock, f"{-less:+.1%}", f"-{area:.0%}: {met(less >= area)}", f"{-cooler:+.1%}", second])
     return rows

@@ -1,8 +1,8 @@
 """Compare processing elements at equal clocks: exact normalization beside an-K-L, by library, pipeline depth and width.
 
-For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: two forms of the
-RTL, five scripts, sizing); its netlist is checked against the reference on a tile of a real model, whose toggles
-give the power. Results are kept in ``build/element_area``, one file a configuration: what is there already is not done again.
+For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: two forms of the RTL, five
+scripts, several delays to map for, sizing); its netlist is checked against the reference on a tile of a real model, whose
+toggles give the power. Results are kept in ``build/element_area``, a file a configuration: what is there is not done again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from common import machine, met, note, table, write
 
 from approxhw.arithmetic import FloatMac
 from approxhw.backends.estimate import CellLibrary, load_library, simulate_activity, sweep, synthesise
+from approxhw.backends.estimate.clock_sweep import Point
 from approxhw.backends.estimate.estimator import estimate_netlist
 from approxhw.backends.estimate.netlist import Netlist
 from approxhw.backends.matrix_templates import element_verilog
@@ -37,15 +38,21 @@ FACTORS = (1.02, 1.1, 1.2, 1.35, 1.6, 2.0)
 """Periods, in that of the fastest circuit with exact normalization and W = 20."""
 SHORTEST = 3
 """So many of them, up to a fifth longer, are what a design for speed would choose."""
+SEARCHES = (
+    (FACTORS[:SHORTEST], ("kept", "levels", "balanced"), 5),
+    (FACTORS[SHORTEST:], ("balanced", "levels", "flow", "area"), 3),
+)
+"""Periods that are looked at together, the scripts that come into question, and for how many delays each of them maps."""
 BEYOND = 0.75
 """One period more, in the first of them, which nobody meets: what comes nearest is a fastest circuit."""
 RELAXED_NS = 20.0
 """The clock at which circuits of the reference recipe, mapped for area alone, are compared."""
-EXACT, W, DEPTH = "exact", 20, 3
+FORMAT, EXACT, W, DEPTH = "bf16", "exact", 20, 3
 CHOSEN = "an-1-2"
 APPROXIMATE = ("an-1-1", CHOSEN, "an-2-2")
-WIDTHS = (16, 24)
-AREA, POWER, FURTHER = 0.16, 0.13, 0.30
+FURTHER = (FloatMac(FORMAT, 16, CHOSEN), FloatMac("e4m3", 16, CHOSEN))
+"""What else may stand in the place of exact normalization with W = 20, where accuracy allows it."""
+AREA, POWER, AIM = 0.16, 0.13, 0.30
 POSITIONS, ROWS = 12, 150
 
 
@@ -60,7 +67,8 @@ class Setting:
     @property
     def name(self) -> str:
         """Return what its file is called."""
-        return f"{self.library}-{self.depth}-{self.mac.accumulator_bits}-{self.mac.normalization}"
+        form = "" if self.mac.format == FORMAT else f"{self.mac.format}-"
+        return f"{self.library}-{self.depth}-{form}{self.mac.accumulator_bits}-{self.mac.normalization}"
 
 
 def main() -> None:
@@ -98,12 +106,12 @@ def liberty_files(paths: Sequence[Path]) -> list[Path]:
 
 def settings(libraries: Sequence[str], depths: Sequence[int], quick: bool) -> list[Setting]:
     """Return what is measured, the most telling first."""
-    first = [FloatMac("bf16", W, each) for each in (EXACT, CHOSEN)]
+    first = [FloatMac(FORMAT, W, each) for each in (EXACT, CHOSEN)]
     if quick:
         return [Setting(library, depth, mac) for library in libraries for depth in depths for mac in first]
-    narrow = [FloatMac("bf16", 16, each) for each in (CHOSEN, EXACT)]
-    others = [FloatMac("bf16", W, each) for each in APPROXIMATE if each != CHOSEN]
-    wide = [FloatMac("bf16", 24, each) for each in (EXACT, CHOSEN)]
+    narrow = [*FURTHER, FloatMac(FORMAT, 16, EXACT)]
+    others = [FloatMac(FORMAT, W, each) for each in APPROXIMATE if each != CHOSEN]
+    wide = [FloatMac(FORMAT, 24, each) for each in (EXACT, CHOSEN)]
     chosen: list[Setting] = []
     for macs, at in (
         (first, depths[:1]),
@@ -117,7 +125,7 @@ def settings(libraries: Sequence[str], depths: Sequence[int], quick: bool) -> li
 
 
 def digits_operands() -> tuple[np.ndarray, np.ndarray]:
-    """Return bf16 codes that layer 0 of a perceptron on scikit-learn's digits multiplies: rows × 64, 64 × 32."""
+    """Return what layer 0 of a perceptron on scikit-learn's scaled digits multiplies: rows × 64, 64 × 32."""
     from sklearn.datasets import load_digits
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -128,12 +136,12 @@ def digits_operands() -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = MLPClassifier((32,), max_iter=60, random_state=0).fit(x[:1200], y[:1200])
-    return to_codes(x[1200 : 1200 + ROWS], "bf16"), to_codes(model.coefs_[0], "bf16")
+    return x[1200 : 1200 + ROWS], model.coefs_[0]
 
 
 def clocks(setting: Setting, cells: CellLibrary, quick: bool) -> list[float]:
     """Return the periods (ps) of a library and depth, ascending, from those of the fastest exact element."""
-    verilog = element_verilog(FloatMac("bf16", W, EXACT), setting.depth)
+    verilog = element_verilog(FloatMac(FORMAT, W, EXACT), setting.depth)
     options: dict[str, Any] = {"scripts": ("kept",), "variants": VARIANTS[:1]} if quick else {"variants": VARIANTS}
     file = KEPT / f"{setting.library}-{setting.depth}-fastest{'-quick' * quick}.json"
     kept = read(file, verilog)
@@ -155,25 +163,31 @@ def measured(
 ) -> dict[str, Any]:
     """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one."""
     verilog = element_verilog(setting.mac, setting.depth)
-    options: dict[str, Any] = {"variants": VARIANTS, "adders": ("sklansky",), "targets": 4, "sized": 8}
-    if quick:
-        options |= {"scripts": ("balanced", "kept"), "targets": 2}
-    wanted = [BEYOND * periods[0], *periods]
-    file, made_from = KEPT / f"{setting.name}{'-quick' * quick}.json", f"{verilog}{wanted}{options}"
+    options: dict[str, Any] = {"variants": VARIANTS, "adders": ("sklansky",), "sized": 8}
+    searches = [(list(periods), ("balanced", "kept"), 2)]
+    if not quick:
+        period_of = dict(zip(FACTORS, periods, strict=True))
+        searches = [([period_of[factor] for factor in factors], *how) for factors, *how in SEARCHES]
+    searches[0][0].insert(0, BEYOND * periods[0])
+    file, made_from = KEPT / f"{setting.name}{'-quick' * quick}.json", f"{verilog}{searches}{options}"
     kept = read(file, made_from)
     if kept is not None:
         return kept
-    a, b = operands
+    a, b = (to_codes(each, setting.mac.format) for each in operands)
     spread = np.linspace(0, a.shape[1] - 1, POSITIONS).round().astype(int)
     fed = stimulus(setting.mac, setting.depth, a, b, [(int(k), int(5 * k % b.shape[1])) for k in spread])
-    points = sweep(verilog, "mac_element", cells, wanted, on_progress=told(file.stem), **options)
+    points: list[Point] = []
+    for among, scripts, count in searches:
+        chosen: dict[str, Any] = {**options, "scripts": scripts, "targets": count}
+        points += sweep(verilog, "mac_element", cells, among, on_progress=told(file.stem), **chosen)
     found: dict[str, Any] = {"fastest_ps": points[0].delay_ps, "fastest_um2": points[0].area_um2, "points": []}
-    for point in points[1:]:
-        entry: dict[str, Any] = {"period_ps": point.period_ps, "met": point.met, "delay_ps": point.delay_ps}
-        if point.met:
-            made = f"FAST = {point.variant['FAST']}, {point.script}"
-            entry |= {"area_um2": point.area_um2, "made": made}
-            entry |= power(point.netlist, fed, point.period_ps * 1e-3)
+    for period in periods:
+        within = [point for point in points if point.delay_ps <= period]
+        entry: dict[str, Any] = {"period_ps": period, "met": bool(within)}
+        if within:
+            point = min(within, key=lambda each: (each.area_um2, each.delay_ps))
+            entry |= {"area_um2": point.area_um2, "made": f"FAST = {point.variant['FAST']}, {point.script}"}
+            entry |= power(point.netlist, fed, period * 1e-3)
         found["points"].append(entry)
     free = synthesise(verilog, "mac_element", cells)
     found["free"] = {"area_um2": free.area() * 1e6, **power(free, fed, RELAXED_NS)}
@@ -205,9 +219,9 @@ def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
     parts = [
         "# Elements at equal clocks\n",
         "    python benchmarks/element_area.py --liberty ../shared/liberty\n",
-        "Area (µm²) of the smallest processing element found for each clock period, bf16, and its power (mW at that clock,",
-        "leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a comparison",
-        "have the same depth and registers, and the best of two forms of the RTL and five scripts.",
+        "Area (µm²) of the smallest processing element found for each clock period, bf16 if not said, and its power (mW at",
+        "that clock, leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a",
+        "comparison have the same depth and registers, and the best of two forms of the RTL and five scripts.",
         "Periods come from the fastest circuit that exact normalization with W = 20 has. — : no circuit met the period.",
         f"{compared:,} states of mapped netlists were compared with the reference, and all were equal. {machine()}\n",
         targets(results),
@@ -220,8 +234,16 @@ def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
 
 def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
     """Return a table: a row for each clock, area and power of each configuration beside exact ones of the same width."""
-    order = sorted(here, key=lambda mac: (mac.accumulator_bits != W, mac.accumulator_bits, mac.normalization != EXACT))
-    titles = ["clock"] + [f"{mac.normalization}, W = {mac.accumulator_bits}" for mac in order]
+    order = sorted(
+        here,
+        key=lambda mac: (
+            mac.format != FORMAT,
+            mac.accumulator_bits != W,
+            mac.accumulator_bits,
+            mac.normalization != EXACT,
+        ),
+    )
+    titles = ["clock"] + [called(mac) for mac in order]
     rows: list[list[str]] = []
     count = len(next(iter(here.values()))["points"])
     for number in range(count):
@@ -232,13 +254,18 @@ def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
     return table(titles, [*rows, ["fastest", *fastest]])
 
 
+def called(mac: FloatMac) -> str:
+    """Return how *mac* is called in tables."""
+    return f"{'' if mac.format == FORMAT else mac.format + ', '}{mac.normalization}, W = {mac.accumulator_bits}"
+
+
 def cell(here: Mapping[FloatMac, Mapping[str, Any]], mac: FloatMac, number: int | None) -> str:
     """Return area and power of *mac* at a clock, and what they are beside exact normalization of the same width."""
     own = at(here[mac], number)
     if own is None:
         return "—"
     text = f"{own['area_um2']:.0f}, {own['power_mw']:.2f} mW"
-    exact = FloatMac("bf16", mac.accumulator_bits, EXACT)
+    exact = FloatMac(mac.format, mac.accumulator_bits, EXACT)
     other = at(here[exact], number) if mac != exact and exact in here else None
     if other is None:
         return text
@@ -254,14 +281,13 @@ def at(found: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None
 def targets(results: Mapping[Setting, Mapping[str, Any]]) -> str:
     """Return the table of what is to be reached, over the clocks that both sides meet."""
     rows: list[list[str]] = []
-    for bits, title in ((W, f"{CHOSEN} beside exact, both W = {W}"), (16, f"{CHOSEN}, W = 16, beside exact, W = {W}")):
+    for mac in (FloatMac(FORMAT, W, CHOSEN), *FURTHER):
         for setting, found in results.items():
-            if setting.mac != FloatMac("bf16", bits, CHOSEN):
-                continue
-            exact = results.get(Setting(setting.library, setting.depth, FloatMac("bf16", W, EXACT)))
-            if exact is not None:
-                rows += compared_rows(f"{title}; {setting.library}, depth {setting.depth}", exact, found, bits == W)
-    return table(["comparison", "clock", "area", "target", "power", "target"], rows)
+            exact = results.get(Setting(setting.library, setting.depth, FloatMac(FORMAT, W, EXACT)))
+            if setting.mac == mac and exact is not None:
+                title = f"{called(mac)}; {setting.library}, depth {setting.depth}"
+                rows += compared_rows(title, exact, found, mac.accumulator_bits == W)
+    return table(["beside exact, W = 20", "clock", "area", "target", "power", "target"], rows)
 
 
 def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any], paper: bool) -> list[list[str]]:
@@ -278,7 +304,7 @@ def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any]
     mean, quick = (
         [float(np.mean([saved[each][place] for each in among])) for place in (0, 1)] for among in (saved, first)
     )
-    area, watts = (AREA, POWER) if paper else (FURTHER, None)
+    area, watts = (AREA, POWER) if paper else (AIM, None)
     rows = []
     clocks = (
         (f"{best / 1e3:.2f} ns, the best", saved[best]),

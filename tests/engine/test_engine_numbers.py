@@ -247,9 +247,12 @@ print(mib, y.size, float(far), float(abs(y).max()))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "width", "allowed"), [("conv", 20, 650), ("matmul", 24, 900)])
+@pytest.mark.parametrize(("kind", "width", "allowed"), [("conv", 20, 1100), ("matmul", 24, 900)])
 def test_layers_beyond_memory_stream(kind, width, allowed, tmp_path):
-    """The greatest size of a process that makes a model, reads it and runs it; 2 GiB over the model itself are the promise."""
+    """The greatest size of a process that makes a model, reads it and runs it; 2 GiB over the model itself are the promise.
+
+    Where kernels have to be compiled first, that takes up to 500 MiB of it.
+    """
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, kind, str(width), str(tmp_path / "m.onnx")],
         capture_output=True, text=True, timeout=300, check=False,

@@ -1,8 +1,9 @@
 """Compare processing elements at equal clocks: exact normalization beside an-K-L, by library, pipeline depth and width.
 
-For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: two forms of the RTL, five
-scripts, several delays to map for, sizing); its netlist is checked against the reference on a tile of a real model, whose
-toggles give the power. Results are kept in ``build/element_area``, a file a configuration: what is there is not done again.
+For each clock period the smallest circuit is looked for on both sides in the same way (``sweep``: two forms of the RTL, two
+kinds of adders, five scripts, several delays to map for, sizing); its netlist is checked against the reference on a tile of a
+real model, whose toggles give the power. Results are kept in ``build/element_area``, a file a configuration: what is there is
+not done again.
 """
 
 from __future__ import annotations
@@ -146,9 +147,7 @@ def clocks(setting: Setting, cells: CellLibrary, quick: bool) -> list[float]:
     file = KEPT / f"{setting.library}-{setting.depth}-fastest{'-quick' * quick}.json"
     kept = read(file, verilog)
     if kept is None:
-        (point,) = sweep(
-            verilog, "mac_element", cells, [1.0], adders=("sklansky",), on_progress=told(file.stem), **options
-        )
+        (point,) = sweep(verilog, "mac_element", cells, [1.0], on_progress=told(file.stem), **options)
         kept = keep(file, verilog, {"delay_ps": point.delay_ps, "area_um2": point.area_um2})
     factors = FACTORS[1::3] if quick else FACTORS
     return [math.ceil(kept["delay_ps"] * factor / 10) * 10.0 for factor in factors]
@@ -163,7 +162,7 @@ def measured(
 ) -> dict[str, Any]:
     """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one."""
     verilog = element_verilog(setting.mac, setting.depth)
-    options: dict[str, Any] = {"variants": VARIANTS, "adders": ("sklansky",), "sized": 8}
+    options: dict[str, Any] = {"variants": VARIANTS, "sized": 8}
     searches = [(list(periods), ("balanced", "kept"), 2)]
     if not quick:
         period_of = dict(zip(FACTORS, periods, strict=True))
@@ -221,8 +220,8 @@ def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
         "    python benchmarks/element_area.py --liberty ../shared/liberty\n",
         "Area (µm²) of the smallest processing element found for each clock period, bf16 if not said, and its power (mW at",
         "that clock, leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a",
-        "comparison have the same depth and registers, and the best of two forms of the RTL and five scripts.",
-        "Periods come from the fastest circuit that exact normalization with W = 20 has. — : no circuit met the period.",
+        "comparison have the same depth and registers, and the best of two forms of the RTL, two kinds of adders and five",
+        "scripts. Periods come from the fastest circuit that exact normalization with W = 20 has. — : no circuit met the period.",
         f"{compared:,} states of mapped netlists were compared with the reference, and all were equal. {machine()}\n",
         targets(results),
     ]

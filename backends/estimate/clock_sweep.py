@@ -17,6 +17,7 @@ from .timed_synthesis import ADDERS, DONT_USE, FF, PS, SCRIPTS, Front, front, ma
 from .timing import Surroundings, analyse, smallest_register
 
 _NEAR = 1.25  # a circuit that is slower than the period by more is not worth sizing for it
+_ALMOST = 1.03  # one that is slower by no more is likely to meet it
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def sweep(
     """Return for each period, ascending, the smallest circuit of *verilog* that meets it.
 
     Every variant of the RTL, kind of adder and ABC script is tried at *targets* delays between the least and the
-    greatest period; the *sized* smallest circuits that are near a period get their sizes chosen for it, and everything
-    found counts for every longer period too. ``around``: by default inputs come from registers where the design has
-    a register. ``timeout``: seconds for each external run; one that takes longer is left out, and if all do, its error
+    greatest period; the *sized* smallest circuits that are near a period, and as many of those that nearly meet it, get
+    their sizes chosen for it, and everything found counts for every longer period too. ``around``: by default inputs
+    come from registers where the design has a register. ``timeout``: seconds for each external run; one that takes longer is left out, and if all do, its error
     is raised. Raises :class:`OptionError` for periods and choices that make no sense, all of them at once,
     :class:`LibraryError` for a library without delay tables, and what Yosys says of broken Verilog.
     """
@@ -116,12 +117,13 @@ def _choose(
 ) -> list[Point]:
     """Size the likeliest circuits for every period and return the smallest that meets each."""
     found = list(pool)
+    pool = list({(c.area, c.delay): c for c in reversed(pool)}.values())  # several targets often give one circuit
     for number, period in enumerate(periods):
         tell("size", number, len(periods))
         near = sorted((c for c in pool if c.delay <= _NEAR * period), key=lambda c: (c.area, c.delay))[:sized]
-        quick = sorted((c for c in pool if c.delay <= period), key=lambda c: (c.area, c.delay))[:1]
+        almost = sorted((c for c in pool if c.delay <= _ALMOST * period), key=lambda c: (c.area, c.delay))[:sized]
         fastest = sorted(pool, key=lambda c: (c.delay, c.area))[: 1 if near else 2]
-        tried = {id(c): c for c in (*near, *quick, *([] if quick else fastest))}
+        tried = {id(c): c for c in (*near, *almost, *([] if almost else fastest))}
         for candidate in tried.values():
             result = size(candidate.netlist, period, around)
             found.append(_Candidate(result.netlist, result.netlist.area(), result.delay_ps, candidate.made))

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -310,3 +311,22 @@ def test_curve_of_a_multiplier_on_silicon(name: str) -> None:
         seen = simulate_netlist(point.netlist, vectors)["y"]
         assert np.array_equal(seen[2:], product[:-2])
     assert json.dumps([point.variant for point in points]) == "[{}, {}, {}]"
+
+
+def test_copies_of_a_circuit_leave_room_for_others(plain: CellLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five targets that gave one small and slow circuit count as one; what nearly meets the period is sized in any case."""
+    slow, near, fast, hopeless = (chain(plain, readers) for readers in (1, 2, 3, 4))
+    made = ({}, "ripple", "area")
+    pool = [clock_sweep._Candidate(slow, 1.0, 120.0, made) for _ in range(5)]
+    pool += [clock_sweep._Candidate(net, area, delay, made) for net, area, delay in ((near, 2, 102), (fast, 3, 90))]
+    pool += [clock_sweep._Candidate(hopeless, 0.5, 126.0, made)]
+    seen = []
+
+    def size(netlist, period, around):
+        seen.append(netlist)
+        return SimpleNamespace(netlist=netlist, delay_ps=100.0)
+
+    monkeypatch.setattr(clock_sweep, "size", size)
+    (point,) = clock_sweep._choose(pool, [100.0], Surroundings(), 2, lambda *step: None)
+    assert point.met
+    assert [sum(other is net for other in seen) for net in (slow, near, fast, hopeless)] == [1, 1, 1, 0]

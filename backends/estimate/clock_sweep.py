@@ -68,16 +68,18 @@ def sweep(
     Every variant of the RTL, kind of adder and ABC script is tried at *targets* delays between the least and the
     greatest period; the *sized* smallest circuits that are near a period, and as many of those that nearly meet it, get
     their sizes chosen for it, and everything found counts for every longer period too. ``around``: by default inputs
-    come from registers where the design has a register. ``timeout``: seconds for each external run; one that takes longer is left out, and if all do, its error
-    is raised. Raises :class:`OptionError` for periods and choices that make no sense, all of them at once,
-    :class:`LibraryError` for a library without delay tables, and what Yosys says of broken Verilog.
+    come from registers where the design has a register. ``timeout``: seconds for each external run; one that takes
+    longer is left out, and if all do, its error is raised. Raises :class:`OptionError` for periods and choices that make
+    no sense, all of them at once, :class:`LibraryError` for a library without delay tables, and what Yosys says of broken
+    Verilog.
     """
     cells = usable(load_library(library), dont_use)
     periods = sorted({float(period) for period in periods_ps})
     _check(cells, periods, variants, adders, scripts, targets, sized)
     top = find_top(verilog, timeout) if top is None else top
     tell = on_progress or (lambda step, done, total: None)
-    total = len(variants) * len(adders) * len(scripts) * min(targets, len(periods))
+    delays = _targets(periods, targets)
+    total = len(variants) * len(adders) * len(scripts) * len(delays)
     pool: list[_Candidate] = []
     late: ToolTimeoutError | None = None
     done = 0
@@ -86,11 +88,11 @@ def sweep(
         for kind in adders:
             made = front(verilog, top, cells, parameters=variant, adders=kind, timeout=timeout)
             fronts.setdefault(made.logic, made)  # without adders in it they are all one
-        done += (len(adders) - len(fronts)) * len(scripts) * min(targets, len(periods))
+        done += (len(adders) - len(fronts)) * len(scripts) * len(delays)
         for made in fronts.values():
             around = around or Surroundings(clocked_inputs=made.registers)
             for script in scripts:
-                for target in _targets(periods, targets):
+                for target in delays:
                     tell("synthesise", done, total)
                     done += 1
                     budget = max(target - (_overhead(cells) if made.registers else 0.0), 1.0)

@@ -15,7 +15,7 @@ SEED    ?= 1
 DEMO    := build/demo
 PACKAGES := iverilog g++ make
 # what the type checker is strict about: the core (docs/architecture.md)
-CORE    := errors formats arithmetic float_mac ir interpreter tools verifier text rewriting random_graphs options evaluation dataset \
+CORE    := errors eight_bit formats arithmetic float_mac ir interpreter tools verifier text rewriting random_graphs options evaluation dataset \
 	pipeline steps cost converters choosing folders design front report
 
 # The first interpreter that is new enough; `make setup PYTHON=/path/to/python3.12` chooses another one.

@@ -9,6 +9,31 @@ from typing import Any
 
 import numpy as np
 
+from .eight_bit import KINDS as EIGHT_BIT_KINDS
+from .eight_bit import Compressed, EightBit, dynamic8, linear8, mantissa8, static8
+from .eight_bit import parse as parse_eight_bit
+from .errors import OptionError
+
+__all__ = [
+    "FLOAT32",
+    "FLOAT64",
+    "MAXIMUM_BITS",
+    "RULES",
+    "Compressed",
+    "EightBit",
+    "Encoding",
+    "Fixed",
+    "Float",
+    "Format",
+    "Rational",
+    "dynamic8",
+    "fixed_for",
+    "linear8",
+    "mantissa8",
+    "parse_format",
+    "static8",
+]
+
 MAXIMUM_BITS = 4096
 """Widest ``Fixed`` format; widths come from exact ranges, so this only stops nonsense."""
 
@@ -71,7 +96,7 @@ class Rational:
         return "rational"
 
 
-Format = Fixed | Float | Rational
+Format = Fixed | Float | Rational | EightBit
 
 FLOAT32 = Float(8, 23)
 FLOAT64 = Float(11, 52)
@@ -96,6 +121,11 @@ def parse_format(text: str) -> Format:
     """Return the format that *text* spells; raise ``ValueError`` where it spells none."""
     if text == "rational":
         return Rational()
+    if text.startswith(EIGHT_BIT_KINDS):
+        try:
+            return parse_eight_bit(text)
+        except OptionError as error:
+            raise ValueError(str(error)) from None
     if match := _FLOAT.match(text):
         return Float(int(match[1]), int(match[2]))
     if match := _FIXED.match(text):

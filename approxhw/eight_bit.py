@@ -1,0 +1,356 @@
+"""Four 8-bit codes with decimal exponents: their tables, nearest-code encoding and decoding, one maximum a tensor or block.
+
+Source: Dettmers, "8-Bit Approximations for Parallelism in Deep Learning" (2015). ``docs/eight-bit.md`` is the definition.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+
+from .errors import InvalidDataError, OptionError, Problem, shown
+
+BLOCKS = (64, 4096)
+"""Smallest and largest number of values that share a maximum, where it is not the whole tensor's."""
+
+MAXIMA = ("exact", "pow2", "fixed")
+"""What a block's values are divided by: its largest magnitude, that rounded up to a power of two, or 1 (no maximum)."""
+
+LOWEST_POWER = -96
+"""Least exponent of ``pow2`` maxima: every code then stands for a normal float32, and hardware needs no subnormal ones."""
+
+SMALL = 1 << 12
+"""Up to so many values NumPy is quick enough, and nothing has to be compiled."""
+
+
+def _dynamic(code: int) -> Fraction:
+    """S, n zeros, flag 1, tree: the decade below 10^−n, split at 0.45·10^−n, each half in 2^(5−n) cells; 0 and 1 besides."""
+    if code < 2:
+        return Fraction(code)
+    flag = code.bit_length() - 1
+    tree, half, unit = code - (1 << flag), 1 << (flag - 1), Fraction(1, 10 ** (6 - flag))
+    low, width = (Fraction(1, 10), Fraction(35, 100)) if tree < half else (Fraction(45, 100), Fraction(55, 100))
+    return unit * (low + width * (Fraction(tree % half) + Fraction(1, 2)) / half)
+
+
+_LEAVES = [Fraction(16 + 7 * i, 16) for i in range(8)] + [Fraction(45, 10) + Fraction(675, 1000) * i for i in range(8)]
+
+
+def _static(code: int) -> Fraction:
+    """S, EEE, TTTT: one of 16 leaves between 1 and 10 times 10^(EEE − 6); code 0 is 0."""
+    return _LEAVES[code & 15] * Fraction(10) ** ((code >> 4) - 6) if code else Fraction(0)
+
+
+def _mantissa(code: int) -> Fraction:
+    """S, EEE, MMMM: M · 10^(EEE − 6)."""
+    return (code & 15) * Fraction(10) ** ((code >> 4) - 6)
+
+
+def _linear(code: int) -> Fraction:
+    """S and a whole number i: i / 127."""
+    return Fraction(code, 127)
+
+
+_RULES: dict[str, Callable[[int], Fraction]] = {
+    "dynamic8": _dynamic,
+    "static8": _static,
+    "mantissa8": _mantissa,
+    "linear8": _linear,
+}
+KINDS = tuple(_RULES)
+"""Names of the four codes."""
+
+
+@cache
+def magnitudes(kind: str, fixed: bool = False) -> tuple[Fraction, ...]:
+    """Return the exact magnitude of each of the 128 codes without a sign.
+
+    Of ``static8`` and ``mantissa8``, whose largest magnitudes are 92.25 and 150, those are taken as they are where *fixed*,
+    and divided by the largest otherwise, so that a block's maximum is a code like any other.
+    """
+    values = [_RULES[kind](code) for code in range(128)]
+    top = Fraction(1) if fixed else max(values)
+    return tuple(value / top for value in values)
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What encoding and decoding look at; ``codes[k]`` is the code of the k-th smallest magnitude."""
+
+    values: np.ndarray
+    """float32 of all 256 codes, the upper 128 negative; code 0x80 is −0.0."""
+    codes: np.ndarray
+    """uint8, by ascending magnitude; of equal magnitudes the smallest code."""
+    borders: np.ndarray
+    """float64, one fewer: a quotient that is at least ``borders[k]`` is nearer to magnitude k + 1, or wins the tie."""
+    exact: tuple[tuple[Fraction, bool], ...]
+    """The borders as fractions, and whether the greater magnitude wins at equality."""
+
+
+@cache
+def tables(kind: str, fixed: bool = False) -> Tables:
+    """Return the tables of *kind*; *fixed*: magnitudes as they are, not scaled to a largest one of 1."""
+    exact = magnitudes(kind, fixed)
+    rounded = np.array([float32_of(value) for value in exact], dtype=np.float32)
+    first: dict[Fraction, int] = {}
+    for code, value in enumerate(exact):
+        first.setdefault(value, code)
+    order = sorted(first.items())
+    pairs = list(itertools.pairwise(order))
+    borders = tuple(((low + high) / 2, bool(a & 1) and not b & 1) for (low, a), (high, b) in pairs)
+    # a quotient equal to the rounded border is the exact tie (docs/eight-bit.md): where the smaller wins, one step further
+    reached = [float(border) if upper else np.nextafter(float(border), np.inf) for border, upper in borders]
+    found = Tables(
+        np.concatenate([rounded, -rounded]),
+        np.array([code for _, code in order], dtype=np.uint8),
+        np.array(reached),
+        borders,
+    )
+    for array in (found.values, found.codes, found.borders):
+        array.flags.writeable = False
+    return found
+
+
+def float32_of(value: Fraction) -> float:
+    """Return *value* rounded once, to nearest even, to float32 (normal numbers only)."""
+    if not value:
+        return 0.0
+    exponent = value.numerator.bit_length() - value.denominator.bit_length()
+    if value < Fraction(2) ** exponent:
+        exponent -= 1
+    step = Fraction(2) ** (exponent - 23)
+    return float(round(value / step) * step)  # round() of a Fraction goes to even
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """A tensor in 8 bits a value: ``codes`` (uint8, the tensor's shape) and ``maxima`` (float32, one a block)."""
+
+    format: EightBit
+    codes: np.ndarray
+    maxima: np.ndarray
+
+    @property
+    def bits(self) -> int:
+        """Bits that codes and maxima take: 8 a value and 32 a block, none for maxima where they are fixed."""
+        return 8 * self.codes.size + (0 if self.format.maximum == "fixed" else 32 * self.maxima.size)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller than float32 it is."""
+        return 32 * self.codes.size / self.bits
+
+
+@dataclass(frozen=True)
+class EightBit:
+    """An 8-bit format: ``kind`` of code, values in a ``block`` (None: all of a tensor), and their ``maximum`` (:data:`MAXIMA`).
+
+    value = table[code] · maximum, both float32, rounded once to float32. Make one with :func:`dynamic8`, :func:`static8`,
+    :func:`mantissa8` or :func:`linear8`.
+    """
+
+    kind: str
+    block: int | None = None
+    maximum: str = "exact"
+
+    def __post_init__(self) -> None:
+        """Refuse kinds, blocks and maxima that do not exist, all at once."""
+        found = []
+        if self.kind not in _RULES:
+            found.append(Problem("kind", f"{shown(self.kind)!r} is no 8-bit code", f"choose one of {', '.join(KINDS)}"))
+        if self.maximum not in MAXIMA:
+            found.append(Problem("max", f"{shown(self.maximum)!r} is none", f"choose one of {', '.join(MAXIMA)}"))
+        if self.block is not None:
+            if (
+                isinstance(self.block, bool)
+                or not isinstance(self.block, int)
+                or not BLOCKS[0] <= self.block <= BLOCKS[1]
+            ):
+                why = f"a block has {BLOCKS[0]} to {BLOCKS[1]} values, not {shown(self.block)}"
+                found.append(Problem("block", why, "leave it out for one maximum a tensor"))
+            elif self.maximum == "fixed":
+                found.append(
+                    Problem("block", "max=fixed keeps no maxima, so that blocks have no meaning", "drop one of them")
+                )
+        if found:
+            raise OptionError("8-bit format", found)
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``dynamic8<block=256,max=pow2>``."""
+        extras = [] if self.block is None else [f"block={self.block}"]
+        if self.maximum != _default_maximum(self.kind, self.block):
+            extras.append(f"max={self.maximum}")
+        return f"{self.kind}<{','.join(extras)}>" if extras else self.kind
+
+    @property
+    def tables(self) -> Tables:
+        """Its tables."""
+        return tables(self.kind, self.maximum == "fixed")
+
+    def blocks(self, elements: int) -> int:
+        """Return how many maxima a tensor of so many *elements* has."""
+        return 1 if self.block is None else -(-elements // self.block)
+
+    def encode(self, x: np.ndarray, *, ragged: bool = False, name: str = "tensor") -> Compressed:
+        """Return the nearest code of every value of *x*, and the maxima.
+
+        ``x``: any shape, at least one element, finite; anything but float32 is rounded to it first. The nearest code is that of
+        the exact quotient value / maximum (float64 division decides it, see ``docs/eight-bit.md``). Blocks run through *x*
+        in row-major order; the last one may be shorter only where *ragged*. An all-zero block has maximum 0 and codes 0.
+        Raises :class:`InvalidDataError`, which calls the tensor *name*, for NaN, ±∞, an empty tensor, blocks that do not divide.
+        """
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(x, dtype=np.float32)
+        self._check(values, ragged, name)
+        flat = values.reshape(-1)
+        if flat.size > SMALL:
+            from .kernels import eight_bit as fast
+
+            codes, maxima = fast.encode(flat, self)
+        else:
+            maxima = self._maxima(flat)
+            codes = self._codes(flat, maxima)
+        if not np.isfinite(maxima).all():
+            remedy = "use max=exact, or scale the tensor"
+            raise InvalidDataError(name, [Problem(name, "float32 has no power of two above its maximum", remedy)])
+        return Compressed(self, codes.reshape(values.shape), maxima)
+
+    def decode(self, compressed: Compressed) -> np.ndarray:
+        """Return the values (float32, the codes' shape). Raises :class:`InvalidDataError` for codes of another format."""
+        found = _code_problems(self, compressed)
+        if found:
+            raise InvalidDataError("compressed tensor", found)
+        codes, maxima = np.ascontiguousarray(compressed.codes), compressed.maxima
+        if codes.size > SMALL:
+            from .kernels import eight_bit as fast
+
+            return fast.decode(codes.reshape(-1), maxima, self).reshape(codes.shape)
+        with np.errstate(under="ignore"):
+            return self.tables.values[codes] * self._spread(maxima, codes.size).reshape(codes.shape)
+
+    def _check(self, values: np.ndarray, ragged: bool, name: str) -> None:
+        found = []
+        if not values.size:
+            found.append(Problem(name, "it is empty", "there is nothing to encode"))
+        else:
+            finite = np.isfinite(values)
+            if not finite.all():
+                lost, nan = int(values.size - finite.sum()), int(np.isnan(values).sum())
+                which = [f"{count} {title}" for count, title in ((nan, "NaN"), (lost - nan, "infinite")) if count]
+                why = f"{' and '.join(which)} of {values.size} values: no 8-bit code stands for them"
+                found.append(Problem(name, why, "clean the tensor first"))
+            if self.block is not None and values.size % self.block and not ragged:
+                why = f"a block of {self.block} does not divide {values.size} values"
+                whole = -(-values.size // self.block) * self.block
+                remedy = (
+                    f"pad it to {whole}, choose another block or none, or let the last block be shorter (ragged=True)"
+                )
+                found.append(Problem(name, why, remedy))
+        if found:
+            raise InvalidDataError(f"encode as {self}", found)
+
+    def _maxima(self, flat: np.ndarray) -> np.ndarray:
+        if self.maximum == "fixed":
+            return np.ones(1, dtype=np.float32)
+        width = self.block or flat.size
+        largest = np.maximum.reduceat(np.abs(flat), np.arange(0, flat.size, width))
+        return power_above(largest) if self.maximum == "pow2" else largest
+
+    def _spread(self, maxima: np.ndarray, elements: int) -> np.ndarray:
+        return np.repeat(maxima, self.block or elements)[:elements]
+
+    def _codes(self, flat: np.ndarray, maxima: np.ndarray) -> np.ndarray:
+        found = self.tables
+        divisor = self._spread(maxima, flat.size).astype(np.float64)
+        quotient = np.abs(flat).astype(np.float64) / np.where(divisor == 0, 1.0, divisor)
+        codes = found.codes[np.searchsorted(found.borders, quotient, side="right")]
+        # magnitude 0 has code 0 alone: −0 is never made
+        return codes | np.where((flat < 0) & (codes != 0), np.uint8(128), np.uint8(0))
+
+
+def power_above(maxima: np.ndarray) -> np.ndarray:
+    """Return the least power of two ≥ 2^−96 that is not below each of *maxima* (float32, ≥ 0); of 0 it is 0, above 2^127 ∞."""
+    fraction, exponent = np.frexp(maxima)
+    with np.errstate(over="ignore"):
+        power = np.ldexp(np.float32(1), np.maximum(np.where(fraction == 0.5, exponent - 1, exponent), LOWEST_POWER))
+    return np.where(maxima == 0, np.float32(0), power).astype(np.float32)
+
+
+def _code_problems(wanted: EightBit, compressed: Compressed) -> list[Problem]:
+    if not isinstance(compressed, Compressed):
+        return [Problem("codes", f"{type(compressed).__name__} is no compressed tensor", "pass what encode() returned")]
+    if compressed.format != wanted:
+        remedy = f"decode with {compressed.format}"
+        return [Problem("codes", f"they are of format {compressed.format}, not {wanted}", remedy)]
+    found, codes, maxima = [], compressed.codes, compressed.maxima
+    if codes.dtype != np.uint8 or not codes.size:
+        found.append(Problem("codes", f"they are {codes.dtype} of shape {list(codes.shape)}, not some uint8"))
+    elif maxima.dtype != np.float32 or maxima.shape != (wanted.blocks(codes.size),):
+        why = f"{codes.size} codes of {wanted} have {wanted.blocks(codes.size)} float32 maxima, not {maxima.dtype} of shape"
+        found.append(Problem("maxima", f"{why} {list(maxima.shape)}"))
+    elif not (np.isfinite(maxima).all() and (maxima >= 0).all()):
+        found.append(Problem("maxima", "one of them is negative, NaN or infinite"))
+    return found
+
+
+def _default_maximum(kind: str, block: int | None) -> str:
+    """``static8`` and ``mantissa8`` have exponents enough to stand for numbers as they are, unless blocks are asked for."""
+    return "fixed" if kind in ("static8", "mantissa8") and block is None else "exact"
+
+
+def make(kind: str, block: int | None = None, max: str | None = None) -> EightBit:
+    """Return the format of that *kind*; where nothing is said *max* is ``exact``, of static8 and mantissa8 without blocks ``fixed``."""
+    return EightBit(kind, block, _default_maximum(kind, block) if max is None else max)
+
+
+def dynamic8(block: int | None = None, max: str | None = None) -> EightBit:
+    """Return the dynamic tree: a decimal exponent of any length, what is left of 7 bits cuts its decade."""
+    return make("dynamic8", block, max)
+
+
+def static8(block: int | None = None, max: str | None = None) -> EightBit:
+    """Return the static tree: 3 bits of decimal exponent, 4 bits cut the decade."""
+    return make("static8", block, max)
+
+
+def mantissa8(block: int | None = None, max: str | None = None) -> EightBit:
+    """Return the mantissa code: 3 bits of decimal exponent, a whole number 0…15."""
+    return make("mantissa8", block, max)
+
+
+def linear8(block: int | None = None, max: str | None = None) -> EightBit:
+    """Return the linear code: i / 127."""
+    return make("linear8", block, max)
+
+
+_SPELLED = re.compile(r"([a-z]+8)(?:<([^<>]*)>|,(.*))?\Z")
+
+
+def parse(text: str) -> EightBit:
+    """Return the format that *text* spells: ``dynamic8<block=256>``, or ``dynamic8,block=256`` as options have it."""
+    match = _SPELLED.match(text.strip())
+    found, options = [], {"block": None, "max": None}
+    if not match:
+        remedy = f"one of {', '.join(KINDS)}, then ,block=N and ,max=exact or pow2"
+        raise OptionError("8-bit format", [Problem("format", f"{shown(text)!r} spells none", remedy)])
+    for part in filter(None, (match[2] or match[3] or "").split(",")):
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        if key not in options:
+            found.append(
+                Problem(shown(key), "no option of an 8-bit format", "there are block=N and max=exact, pow2 or fixed")
+            )
+        elif key == "block" and not re.fullmatch(r"\d{1,9}", value):
+            found.append(Problem("block", f"{shown(value)!r} is no whole number"))
+        else:
+            options[key] = int(value) if key == "block" else value
+    if match[1] not in _RULES:
+        found.append(Problem("format", f"{shown(match[1])!r} is no 8-bit code", f"choose one of {', '.join(KINDS)}"))
+    if found:
+        raise OptionError("8-bit format", found)
+    return make(match[1], options["block"], options["max"])

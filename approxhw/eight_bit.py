@@ -305,7 +305,7 @@ def _default_maximum(kind: str, block: int | None) -> str:
 
 
 def make(kind: str, block: int | None = None, max: str | None = None) -> EightBit:
-    """Return the format of that *kind*; where nothing is said *max* is ``exact``, of static8 and mantissa8 without blocks ``fixed``."""
+    """Return the format of that *kind*; *max* is ``exact`` unless said, ``fixed`` for static8 and mantissa8 without blocks."""
     return EightBit(kind, block, _default_maximum(kind, block) if max is None else max)
 
 

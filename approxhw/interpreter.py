@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import MaskedPowerOfTwo
+from .eight_bit_fixed import reals_to_codes, words_to_codes
 from .errors import InvalidDataError, Problem
-from .formats import Fixed, Rational
+from .formats import EightBit, Fixed, Rational
 from .ir import (
     Affine,
     ArgMax,
     Clip,
-    Constant,
+    Decode,
     Dense,
+    Encode,
     Graph,
     Input,
     Node,
@@ -27,6 +29,7 @@ from .ir import (
     Reshape,
     Threshold,
     clip_codes,
+    decode_values,
     matches,
     product_ranges,
     ranges,
@@ -54,20 +57,34 @@ def run_all(graph: Graph, rows: np.ndarray) -> dict[str, np.ndarray]:
     wanted = {node.inputs[0] for node in graph.nodes if node.inputs} | {graph.output}
     for node in graph.nodes:
         op = node.op
-        if isinstance(op, Constant):
+        if graph.is_constant(node.name):
             if node.name in wanted:  # a whole value that is the same for every row
-                values[node.name] = np.broadcast_to(op.data, (len(rows), *node.type.shape))
+                values[node.name] = np.broadcast_to(graph.constant(node.name), (len(rows), *node.type.shape))
             continue
         if isinstance(op, Input):
             values[node.name] = _checked(graph, node, np.asarray(rows))
             continue
         x = values[node.inputs[0]]
-        if node.is_float:
+        if isinstance(op, Encode | Decode):
+            values[node.name] = _coded_node(graph, node, x.reshape(len(x), -1)).reshape(len(x), *node.type.shape)
+        elif node.is_float:
             source = graph[node.inputs[0]]
             values[node.name] = _float_node(graph, node, _real(source, x, node))
         else:
             values[node.name] = _integer_node(graph, node, x, known)
     return values
+
+
+def _coded_node(graph: Graph, node: Node, x: np.ndarray) -> np.ndarray:
+    """Encode or decode rows × elements, block after block."""
+    if isinstance(node.op, Decode):
+        return decode_values(graph, node, x)
+    source, code = graph[node.inputs[0]].type.format, node.type.format
+    assert isinstance(node.op, Encode)
+    assert isinstance(code, EightBit)
+    if isinstance(source, Fixed):
+        return words_to_codes(code, node.op.maxima, source, x)
+    return reals_to_codes(code, node.op.maxima, x)
 
 
 def _checked(graph: Graph, node: Node, rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import ApproximateMultiplier, Arithmetic, MaskedPowerOfTwo
-from .formats import Encoding, Fixed, Float, Format, Rational
+from .eight_bit_fixed import codes_to_reals, codes_to_words, decoded, starts
+from .formats import EightBit, Encoding, Fixed, Float, Format, Rational
 
 VERILOG_WORDS = frozenset(
     """
@@ -160,7 +161,21 @@ class Reshape:
     """The same elements in row-major order."""
 
 
-Op = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape
+@dataclass(frozen=True)
+class Encode:
+    """The nearest 8-bit code of x over its block's maximum; what exceeds a maximum saturates. ``maxima``: one a block."""
+
+    maxima: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Decode:
+    """The value that an 8-bit code stands for, times its block's maximum. ``maxima``: one a block."""
+
+    maxima: tuple[float, ...]
+
+
+Op = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape | Encode | Decode
 
 KINDS: dict[str, type] = {
     "input": Input,
@@ -173,6 +188,8 @@ KINDS: dict[str, type] = {
     "argmax": ArgMax,
     "threshold": Threshold,
     "reshape": Reshape,
+    "encode": Encode,
+    "decode": Decode,
 }
 """Keyword of the text form → kind."""
 
@@ -229,12 +246,26 @@ class Graph:
         """The one Input."""
         return next(node for node in self.nodes if isinstance(node.op, Input))
 
+    def is_constant(self, name: str) -> bool:
+        """Whether *name* is a Constant, or decodes one: the same for every row."""
+        node = self[name]
+        return isinstance(node.op, Constant) or (isinstance(node.op, Decode) and self.is_constant(node.inputs[0]))
+
     def constant(self, name: str) -> np.ndarray:
-        """Return the data of the Constant called *name*."""
-        op = self[name].op
-        if not isinstance(op, Constant):
+        """Return the data of the Constant called *name*, or what a Decode of that name makes of one (made once a Graph)."""
+        node = self[name]
+        if isinstance(node.op, Constant):
+            return node.op.data
+        if not self.is_constant(name):
             raise TypeError(f"{name} is no Constant")
-        return op.data
+        known: dict[str, np.ndarray] = self.__dict__.get("_decoded", {})
+        if name not in known:
+            codes = self.constant(node.inputs[0]).reshape(1, -1)
+            data = decode_values(self, node, codes).reshape(node.type.shape)
+            data.flags.writeable = False
+            known[name] = data
+            object.__setattr__(self, "_decoded", known)
+        return known[name]
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """Return every Node that reads *name*, in order."""
@@ -242,8 +273,8 @@ class Graph:
 
     @property
     def is_integer(self) -> bool:
-        """Whether every value is ``Fixed``: a Graph that hardware can carry out."""
-        return all(isinstance(node.type.format, Fixed) for node in self.nodes)
+        """Whether every value is ``Fixed`` or an 8-bit code: a Graph that hardware can carry out."""
+        return all(isinstance(node.type.format, Fixed | EightBit) for node in self.nodes)
 
     @property
     def classes(self) -> int:
@@ -339,6 +370,8 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
         return _full(1, 0), _full(1, graph[node.inputs[0]].type.elements - 1)
     if isinstance(op, Threshold) and node.inputs[0] not in known:
         return _full(1, 0), _full(1, 1)
+    if isinstance(op, Decode):
+        return _decoded_range(graph, node, known)
     low, high = known[node.inputs[0]]
     if isinstance(op, Dense):
         bias = graph.constant(node.inputs[2]).astype(object)
@@ -355,6 +388,40 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
         return np.array([int(low[0] > op.threshold)], dtype=object), np.array(
             [int(high[0] > op.threshold)], dtype=object
         )
+    return low, high
+
+
+def decode_values(graph: Graph, node: Node, codes: np.ndarray) -> np.ndarray:
+    """Return what *node*, a ``Decode``, makes of *codes* (rows × elements): integers, or float64 where its format is real."""
+    assert isinstance(node.op, Decode)
+    fmt, target = graph[node.inputs[0]].type.format, node.type.format
+    assert isinstance(fmt, EightBit)
+    if isinstance(target, Fixed):
+        return codes_to_words(fmt, node.op.maxima, target, codes)
+    return codes_to_reals(fmt, node.op.maxima, codes)
+
+
+def _decoded_range(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
+    """Range of a ``Decode``: of the data where that is constant, else of what lies between the codes of both ends."""
+    if graph.is_constant(node.name):
+        data = graph.constant(node.name).astype(object).reshape(-1)
+        return data, data
+    encode = graph[node.inputs[0]]
+    fmt, target = encode.type.format, node.type.format
+    assert isinstance(node.op, Decode)
+    assert isinstance(fmt, EightBit)
+    assert isinstance(target, Fixed)
+    source = graph[encode.inputs[0]] if isinstance(encode.op, Encode) else None
+    low, high = _full(node.type.elements, 0), _full(node.type.elements, 0)
+    tables = {maximum: decoded(fmt, maximum, target) for maximum in set(node.op.maxima)}
+    for i in range(node.type.elements):
+        block = 0 if fmt.block is None else i // fmt.block
+        table, reached = tables[node.op.maxima[block]], list(range(256))
+        if isinstance(encode.op, Encode) and source is not None and source.name in known:
+            ends = known[source.name]
+            assert isinstance(source.type.format, Fixed)
+            reached = starts(fmt, encode.op.maxima[block], source.type.format, int(ends[0][i]), int(ends[1][i]))[0]
+        low[i], high[i] = min(table[code] for code in reached), max(table[code] for code in reached)
     return low, high
 
 

@@ -13,8 +13,24 @@ import numpy as np
 
 from .arithmetic import parse_arithmetic
 from .errors import GraphError, Problem, shown
-from .formats import Encoding, Fixed, Float, Format, parse_format
-from .ir import ARITY, KINDS, ArgMax, Clip, Constant, Dense, Graph, Input, Node, Op, Requantize, Threshold, Type
+from .formats import EightBit, Encoding, Fixed, Float, Format, parse_format
+from .ir import (
+    ARITY,
+    KINDS,
+    ArgMax,
+    Clip,
+    Constant,
+    Decode,
+    Dense,
+    Encode,
+    Graph,
+    Input,
+    Node,
+    Op,
+    Requantize,
+    Threshold,
+    Type,
+)
 
 HEADER = "axir 1"
 MAXIMUM_CHARACTERS = 1 << 28
@@ -64,6 +80,8 @@ def _attributes(op: Op) -> dict[str, Any]:
         return {"multiplier": multiplier, "shift": _plain(op.shift), "offset": offset, **ends}
     if isinstance(op, Threshold):
         return {"threshold": _plain(op.threshold)}
+    if isinstance(op, Encode | Decode):
+        return {"maxima": [float(value) for value in op.maxima]}
     if isinstance(op, ArgMax) and (op.width is not None or op.bits):
         return {"width": _plain(op.width), "bits": [[_plain(p) for p in positions] for positions in op.bits]}
     return {}
@@ -246,6 +264,12 @@ def _integers(value: Any, fmt: Format) -> tuple[int, ...]:
     return tuple(_integer(v) for v in value)
 
 
+def _reals(value: Any, fmt: Format) -> tuple[float, ...]:
+    if not isinstance(value, list) or not all(type(v) in (int, float) for v in value):
+        raise ValueError("a list of numbers is needed")
+    return tuple(float(v) for v in value)
+
+
 def _positions(value: Any) -> tuple[tuple[int, ...], ...]:
     if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
         raise ValueError("bits is a list of lists of positions")
@@ -270,7 +294,7 @@ def _data(value: Any, fmt: Format) -> np.ndarray:
         if not all(type(v) in (int, float) for v in flat):
             raise ValueError(f"data of {fmt} is made of numbers")
         array = np.array([float(v) for v in flat], dtype=np.float64)
-    elif isinstance(fmt, Fixed):
+    elif isinstance(fmt, Fixed | EightBit):
         codes = [_integer(v) for v in flat]
         small = all(-(1 << 63) <= code < 1 << 63 for code in codes)
         array = np.array(codes, dtype=np.int64 if small else object)
@@ -320,6 +344,8 @@ _ATTRIBUTES: dict[str, dict[str, Callable[[Any, Format], Any]]] = {
         "high": _integer,
     },
     "threshold": {"threshold": _number},
+    "encode": {"maxima": _reals},
+    "decode": {"maxima": _reals},
     "argmax": {
         "width": lambda value, fmt: None if value is None else _integer(value),
         "bits": lambda value, fmt: _positions(value),

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from .errors import GraphError, Problem, shown
-from .formats import MAXIMUM_BITS, Encoding, Fixed, Float, Rational, fixed_for
+from .formats import MAXIMUM_BITS, EightBit, Encoding, Fixed, Float, Rational, fixed_for
 from .formats import RULES as ENCODING_RULES
 from .ir import (
     IDENTIFIER,
@@ -21,7 +21,9 @@ from .ir import (
     ArgMax,
     Clip,
     Constant,
+    Decode,
     Dense,
+    Encode,
     Graph,
     Input,
     Node,
@@ -252,6 +254,12 @@ def _formats(graph: Graph, broken: frozenset[str]) -> list[Problem]:
 
 def _format_problems(node: Node, operands: list[Node]) -> list[str]:
     op, own, read = node.op, node.type.format, [operand.type.format for operand in operands]
+    if isinstance(op, Encode | Decode):
+        return _coding_problems(op, node, operands[0])
+    if isinstance(own, EightBit):
+        return [f"only encode and constant make codes of {own}, not {node.kind}"]
+    if any(isinstance(fmt, EightBit) for fmt in read):
+        return ["only decode reads 8-bit codes"]
     if isinstance(op, ArgMax | Threshold):  # the only kinds that turn real values into codes
         classes = operands[0].type.elements if isinstance(op, ArgMax) else 2
         wanted = Fixed(max(1, (classes - 1).bit_length()))
@@ -284,6 +292,34 @@ def _format_problems(node: Node, operands: list[Node]) -> list[str]:
     return why
 
 
+def _coding_problems(op: Encode | Decode, node: Node, operand: Node) -> list[str]:
+    code, other = (node, operand) if isinstance(op, Encode) else (operand, node)
+    fmt = code.type.format
+    if not isinstance(fmt, EightBit) or not isinstance(other.type.format, Fixed | Float):
+        side = "makes 8-bit codes of" if isinstance(op, Encode) else "reads 8-bit codes and makes"
+        return [f"{node.kind} {side} fixed or floating point, not {operand.type.format} → {node.type.format}"]
+    why = []
+    if isinstance(op, Decode) and not isinstance(operand.op, Constant | Encode):
+        why.append(f"{operand.name} is {operand.kind}, codes come from encode or constant")
+    count = fmt.blocks(node.type.elements)
+    if len(op.maxima) != count:
+        why.append(f"{node.type.elements} values of {fmt} have {count} maxima, it has {len(op.maxima)}")
+    least = "greater than 0" if isinstance(op, Encode) else "at least 0"
+    single = [value for value in op.maxima if not _is_real(value) or not _is_single(float(value))]
+    if single or any(value < 0 or (value == 0 and isinstance(op, Encode)) for value in op.maxima):
+        why.append(f"maxima are finite numbers of float32, {least}")
+    elif fmt.maximum == "fixed" and any(value != 1 for value in op.maxima):
+        why.append("its format keeps no maxima: they are 1")
+    elif fmt.maximum == "pow2" and any(value and math.frexp(value)[0] != 0.5 for value in op.maxima):
+        why.append("its format has powers of two as maxima")
+    return why
+
+
+def _is_single(value: float) -> bool:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value)) == value
+
+
 def _constants(graph: Graph, broken: frozenset[str]) -> list[Problem]:
     found = []
     for node in graph.nodes:
@@ -291,7 +327,7 @@ def _constants(graph: Graph, broken: frozenset[str]) -> list[Problem]:
             found += [Problem(node.name, why) for why in _data_problems(node, node.op.data)]
         elif isinstance(node.op, Dense | Affine):
             for operand in _operands(graph, node, broken)[1:]:
-                if not isinstance(operand.op, Constant):
+                if not graph.is_constant(operand.name):
                     found.append(Problem(node.name, f"{operand.name} is {operand.kind}, it has to be a constant"))
     return found
 
@@ -304,6 +340,9 @@ def _data_problems(node: Node, data: np.ndarray) -> list[str]:
         if data.dtype != np.float64:
             return [f"{fmt} data is held as float64, not {data.dtype}"]
         return [] if np.isfinite(data).all() else ["its data holds NaN or infinity"]
+    if isinstance(fmt, EightBit):
+        ok = data.dtype.kind == "i" and not ((data < 0) | (data > 255)).any()
+        return [] if ok else [f"codes of {fmt} are integers in 0…255"]
     if isinstance(fmt, Rational):
         ok = all(isinstance(value, Fraction | int) for value in data.reshape(-1).tolist())
         return [] if ok else ["rational data is held as fractions"]

@@ -203,83 +203,97 @@ class EightBit:
         ``x``: any shape, at least one element, finite; anything but float32 is rounded to it first. The nearest code is that of
         the exact quotient value / maximum (float64 division decides it, see ``docs/eight-bit.md``). Blocks run through *x*
         in row-major order; the last one may be shorter only where *ragged*. An all-zero block has maximum 0 and codes 0.
-        Raises :class:`InvalidDataError`, which calls the tensor *name*, for NaN, ±∞, an empty tensor, blocks that do not divide.
+        Raises :class:`InvalidDataError`, which calls the tensor *name*, for NaN, ±∞ (as float32), an empty tensor, and blocks
+        that do not divide.
         """
-        with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(x, dtype=np.float32)
-        self._check(values, ragged, name)
+        given = np.asarray(x)
+        if given.dtype.kind in "cmMOSU":
+            found = [Problem(name, f"its values are {given.dtype}, no real numbers", "convert them to float32")]
+            raise InvalidDataError(f"encode as {self}", found)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.asarray(given, dtype=np.float32, order="C")
+        if found := self._size_problems(values.size, ragged, name):
+            raise InvalidDataError(f"encode as {self}", [*_specials(values, name), *found])
         flat = values.reshape(-1)
         if flat.size > SMALL:
             from .kernels import eight_bit as fast
 
             codes, maxima = fast.encode(flat, self)
         else:
-            maxima = self._maxima(flat)
-            codes = self._codes(flat, maxima)
-        if not np.isfinite(maxima).all():
-            remedy = "use max=exact, or scale the tensor"
-            raise InvalidDataError(name, [Problem(name, "float32 has no power of two above its maximum", remedy)])
+            codes, maxima = self.encode_plainly(flat)
+        if not np.isfinite(maxima).all():  # only now is there a reason to look at every value once more
+            above = Problem(name, "float32 has no power of two above its maximum", "use max=exact, or scale the tensor")
+            raise InvalidDataError(f"encode as {self}", _specials(values, name) or [above])
         return Compressed(self, codes.reshape(values.shape), maxima)
+
+    def encode_plainly(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes and maxima of *flat* (float32, one axis) by NumPy alone: what the fast kernel is held to.
+
+        As there, a block that holds NaN or ±∞ has a maximum that is not finite, and codes without meaning.
+        """
+        maxima, found = self._maxima(flat), self.tables
+        divisor = self._spread(maxima, flat.size).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            quotient = np.abs(flat).astype(np.float64) / np.where(divisor == 0, 1.0, divisor)
+        codes = found.codes[np.searchsorted(found.borders, quotient, side="right")]
+        # magnitude 0 has code 0 alone: −0 is never made
+        return codes | np.where((flat < 0) & (codes != 0), np.uint8(128), np.uint8(0)), maxima
 
     def decode(self, compressed: Compressed) -> np.ndarray:
         """Return the values (float32, the codes' shape). Raises :class:`InvalidDataError` for codes of another format."""
         found = _code_problems(self, compressed)
         if found:
             raise InvalidDataError("compressed tensor", found)
-        codes, maxima = np.ascontiguousarray(compressed.codes), compressed.maxima
+        codes, maxima = np.asarray(compressed.codes, order="C"), compressed.maxima
         if codes.size > SMALL:
             from .kernels import eight_bit as fast
 
             return fast.decode(codes.reshape(-1), maxima, self).reshape(codes.shape)
-        with np.errstate(under="ignore"):
-            return self.tables.values[codes] * self._spread(maxima, codes.size).reshape(codes.shape)
+        return self.decode_plainly(codes.reshape(-1), maxima).reshape(codes.shape)
 
-    def _check(self, values: np.ndarray, ragged: bool, name: str) -> None:
-        found = []
-        if not values.size:
-            found.append(Problem(name, "it is empty", "there is nothing to encode"))
-        else:
-            finite = np.isfinite(values)
-            if not finite.all():
-                lost, nan = int(values.size - finite.sum()), int(np.isnan(values).sum())
-                which = [f"{count} {title}" for count, title in ((nan, "NaN"), (lost - nan, "infinite")) if count]
-                why = f"{' and '.join(which)} of {values.size} values: no 8-bit code stands for them"
-                found.append(Problem(name, why, "clean the tensor first"))
-            if self.block is not None and values.size % self.block and not ragged:
-                why = f"a block of {self.block} does not divide {values.size} values"
-                whole = -(-values.size // self.block) * self.block
-                remedy = (
-                    f"pad it to {whole}, choose another block or none, or let the last block be shorter (ragged=True)"
-                )
-                found.append(Problem(name, why, remedy))
-        if found:
-            raise InvalidDataError(f"encode as {self}", found)
+    def decode_plainly(self, codes: np.ndarray, maxima: np.ndarray) -> np.ndarray:
+        """Return the values of *codes* (uint8, one axis) by NumPy alone: what the fast kernel is held to."""
+        with np.errstate(under="ignore"):
+            return self.tables.values[codes] * self._spread(maxima, codes.size)
+
+    def _size_problems(self, size: int, ragged: bool, name: str) -> list[Problem]:
+        if not size:
+            return [Problem(name, "it is empty", "there is nothing to encode")]
+        if self.block is None or ragged or size % self.block == 0:
+            return []
+        whole = -(-size // self.block) * self.block
+        remedy = f"pad it to {whole}, choose another block or none, or let the last block be shorter (ragged=True)"
+        return [Problem(name, f"a block of {self.block} does not divide {size} values", remedy)]
 
     def _maxima(self, flat: np.ndarray) -> np.ndarray:
-        if self.maximum == "fixed":
-            return np.ones(1, dtype=np.float32)
         width = self.block or flat.size
         largest = np.maximum.reduceat(np.abs(flat), np.arange(0, flat.size, width))
+        if self.maximum == "fixed":
+            return np.where(np.isfinite(largest), np.float32(1), largest)
         return power_above(largest) if self.maximum == "pow2" else largest
 
     def _spread(self, maxima: np.ndarray, elements: int) -> np.ndarray:
         return np.repeat(maxima, self.block or elements)[:elements]
 
-    def _codes(self, flat: np.ndarray, maxima: np.ndarray) -> np.ndarray:
-        found = self.tables
-        divisor = self._spread(maxima, flat.size).astype(np.float64)
-        quotient = np.abs(flat).astype(np.float64) / np.where(divisor == 0, 1.0, divisor)
-        codes = found.codes[np.searchsorted(found.borders, quotient, side="right")]
-        # magnitude 0 has code 0 alone: −0 is never made
-        return codes | np.where((flat < 0) & (codes != 0), np.uint8(128), np.uint8(0))
+
+def _specials(values: np.ndarray, name: str) -> list[Problem]:
+    """Say how many of *values* are NaN or infinite, where any is."""
+    counts = ((int(np.isnan(values).sum()), "NaN"), (int(np.isinf(values).sum()), "infinite"))
+    if which := " and ".join(f"{count} {title}" for count, title in counts if count):
+        why = f"{which} of {values.size} values: no 8-bit code stands for them"
+        return [Problem(name, why, "clean the tensor first")]
+    return []
 
 
 def power_above(maxima: np.ndarray) -> np.ndarray:
-    """Return the least power of two ≥ 2^−96 that is not below each of *maxima* (float32, ≥ 0); of 0 it is 0, above 2^127 ∞."""
+    """Return the least power of two ≥ 2^−96 that is not below each of *maxima* (float32, ≥ 0); of 0 it is 0, above 2^127 ∞.
+
+    What is not finite stays as it is.
+    """
     fraction, exponent = np.frexp(maxima)
     with np.errstate(over="ignore"):
         power = np.ldexp(np.float32(1), np.maximum(np.where(fraction == 0.5, exponent - 1, exponent), LOWEST_POWER))
-    return np.where(maxima == 0, np.float32(0), power).astype(np.float32)
+    return np.where((maxima == 0) | ~np.isfinite(maxima), maxima, power).astype(np.float32)
 
 
 def _code_problems(wanted: EightBit, compressed: Compressed) -> list[Problem]:

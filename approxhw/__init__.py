@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .dataset import Dataset, load_dataset
     from .engine_compiler import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
     from .engine_search import EngineFront, EngineSearch, search_engine
+    from .frontends.compressed_onnx import CompressedModel, compress_model
     from .ir import Graph
     from .measuring import estimate
     from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CompiledDesign": "compiler",
     "CompiledEngine": "engine_compiler",
+    "CompressedModel": "frontends.compressed_onnx",
     "Dataset": "dataset",
     "EngineFront": "engine_search",
     "EngineSearch": "engine_search",
@@ -41,6 +43,7 @@ _HOMES = {
     "check": "compiler",
     "compile": "compiler",
     "compile_engine": "engine_compiler",
+    "compress_model": "frontends.compressed_onnx",
     "estimate": "measuring",
     "load_dataset": "dataset",
     "named_pipeline": "pipeline",
@@ -58,6 +61,7 @@ _HOMES = {
 __all__ = [
     "CompiledDesign",
     "CompiledEngine",
+    "CompressedModel",
     "Dataset",
     "EngineFront",
     "EngineSearch",
@@ -70,6 +74,7 @@ __all__ = [
     "check",
     "compile",
     "compile_engine",
+    "compress_model",
     "estimate",
     "load_dataset",
     "named_pipeline",

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .compress_command import compress_options, run_compress
 from .engine_command import TARGET as ENGINE
 from .engine_command import (
     compile_engine_command,
@@ -425,6 +426,14 @@ def passes(terminal: Terminal) -> dict[str, Any]:
         ],
         "pipelines": pipelines,
     }
+
+
+@main.command()
+@compress_options
+@_command
+def compress(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
+    """Store the weights of MODEL as 8-bit codes that any ONNX runtime decodes."""
+    return run_compress(terminal, model, given)
 
 
 @main.command()

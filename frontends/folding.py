@@ -191,7 +191,9 @@ def _elements(node: Any, arrays: list[np.ndarray | None]) -> int:
     if op == "Tile":
         return present[0].size * _product(present[1])
     if op == "Gather":
-        return present[0].size * max(1, present[1].size)
+        axis = next((int(entry.i) for entry in node.attribute if entry.name == "axis"), 0)
+        inside = -present[0].ndim <= axis < present[0].ndim  # else the evaluator refuses it
+        return present[0].size // max(1, present[0].shape[axis] if inside else 1) * max(1, present[1].size)
     if op == "Range":
         start, limit, step = (float(array.reshape(-1)[0]) for array in present)
         return 0 if step == 0 or not math.isfinite((limit - start) / step) else int(abs((limit - start) / step)) + 1

@@ -61,20 +61,21 @@ def _show(terminal: Terminal, made: Any) -> None:
     from .report.figures import grouped, percent, significant
 
     table = Table(box=None, pad_edge=False)
-    for title in ("tensor", "shape", "format", "values", "times smaller", "MSE", "MAE", "mean relative error"):
-        table.add_column(title, justify="left" if title in ("tensor", "shape", "format") else "right")
+    for title in ("tensor", "shape", "format", "smaller", "MSE", "MAE", "relative"):
+        left = title in ("tensor", "shape", "format")
+        table.add_column(title, justify="left" if left else "right", no_wrap=title != "tensor")
     largest = sorted(made.tensors, key=lambda tensor: -tensor.elements)[:SHOWN]
     for tensor in [tensor for tensor in made.tensors if tensor in largest]:
         words = [_plain(tensor.name), " × ".join(map(str, tensor.shape)), str(tensor.format)]
-        counts = [grouped(tensor.elements), f"{tensor.ratio:.3f}"]
         errors = [f"{tensor.mse:.3g}", f"{tensor.mae:.3g}", percent(tensor.relative, 2)]
-        table.add_row(*words, *counts, *errors)
+        table.add_row(*words, f"{tensor.ratio:.3f}", *errors)
     terminal.out.print(table)
     if len(made.tensors) > SHOWN:
         terminal.say(f"… and {len(made.tensors) - SHOWN} smaller ones: --json")
     terminal.say(f"weights: {grouped(made.elements)} in {len(made.tensors)} tensors, {made.ratio:.3f} times smaller")
     kib = [significant(size / 1024) for size in (made.bytes_before, made.bytes_after)]
-    terminal.say(f"file: {kib[0]} KiB before, {kib[1]} KiB after, {made.file_ratio:.3f} times smaller")
+    word = "smaller" if made.file_ratio >= 1 else "smaller (tables and nodes take more than is saved)"
+    terminal.say(f"file: {kib[0]} KiB before, {kib[1]} KiB after, {made.file_ratio:.3f} times {word}")
     reasons = Counter(entry.why for entry in made.left)
     for why, count in reasons.most_common():
         elements = sum(entry.elements for entry in made.left if entry.why == why)

@@ -188,7 +188,8 @@ def compress_model(
     if not found:
         raise UnsupportedModelError(shown(title), [_nothing(left, minimum_elements)])
     stored = _encoded(found, wanted, title)
-    decoder = Decoder(loaded.opset, all_names(proto.graph))
+    titles = frozenset(node.name for node in proto.graph.node)
+    decoder = Decoder(loaded.opset, all_names(proto.graph), titles)
     types = {name: tensor.data_type for name, tensor in found.items()}
     for tensor in stored:
         decoder.add(tensor.name, tensor.compressed, types[tensor.name])
@@ -275,7 +276,8 @@ def _remedy(problem: Problem) -> str:
 
 def _stored(name: str, values: np.ndarray, format: EightBit) -> StoredTensor:
     compressed = format.encode(values, ragged=True, name=name)
-    decoded = format.decode(compressed).astype(values.dtype)
+    with np.errstate(over="ignore"):
+        decoded = format.decode(compressed).astype(values.dtype)
     if not np.isfinite(decoded).all():
         why = f"{values.dtype} cannot hold its largest value once decoded"
         raise InvalidDataError(name, [Problem(name, why, "use max=exact")])

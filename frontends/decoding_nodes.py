@@ -16,13 +16,15 @@ SLICE_INPUTS = 10
 
 @dataclass
 class Decoder:
-    """What is added to a model: ``initializers`` and ``nodes``, in order. ``taken``: names that the model has already.
+    """What is added to a model: ``initializers`` and ``nodes``, in order. ``taken``: names of values that are there already.
 
+    The node that makes a tensor bears its name, unless ``titles``, the names of nodes that are there already, has it.
     Tables, shapes and other small constants are shared by all tensors that need the same one.
     """
 
     opset: int
     taken: set[str]
+    titles: frozenset[str] = frozenset()
     initializers: list[Any] = field(default_factory=list)
     nodes: list[Any] = field(default_factory=list)
     shared: dict[tuple[str, bytes], str] = field(default_factory=dict)
@@ -35,7 +37,8 @@ class Decoder:
         from onnx import TensorProto
 
         codes, maxima, block = compressed.codes, compressed.maxima, compressed.format.block
-        many, last = len(maxima) > 1, name if data_type == TensorProto.FLOAT else self._named(f"{name}/float")
+        many = len(maxima) > 1
+        last = name if data_type == TensorProto.FLOAT else self._named(f"{name}/float")
         whole = many and codes.size % (block or 1) == 0
         layout = (len(maxima), block or 1) if whole else codes.shape
         stored = self._stored(f"{name}/codes", codes.reshape(layout))
@@ -55,6 +58,8 @@ class Decoder:
                 value = self._node("Reshape", [value, self._numbers(codes.shape)], "", last)
         if data_type != TensorProto.FLOAT:
             self._node("Cast", [value], "", name, to=data_type)
+        if name not in self.titles:
+            self.nodes[-1].name = name
 
     def _spread(self, name: str, maxima: str, block: int, codes: np.ndarray) -> str:
         """Return one maximum a value, where the last block is short: repeated, cut, and put into the codes' shape."""

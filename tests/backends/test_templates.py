@@ -15,9 +15,9 @@ LANES = tuple(name for name in template_names() if "parameter WIDTH = 1\n" in te
 ENGINE = tuple(
     name
     for name in template_names()
-    if name.startswith(("mac_", "normalize_", "float_", "column_", "engine_", "matrix_"))
+    if name.startswith(("mac_", "normalize_", "float_", "column_", "engine_", "matrix_", "eight_bit_"))
 )
-"""Templates of the matrix engine: tests/matrix_engine says what they mean."""
+"""Templates of the matrix engine and of 8-bit codes: tests/matrix_engine and tests/eight_bit_rtl say what they mean."""
 
 
 def ports_of(name, width):

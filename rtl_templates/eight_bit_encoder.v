@@ -1,0 +1,49 @@
+// LANES normalised numbers a clock to codes, one clock later: bfloat16 (FLOAT = 1, WIDTH 16), as eight_bit_encode has it, or
+// fixed point (FLOAT = 0), as eight_bit_encode_fixed has it, where nothing is invalid. While enable is 0 all stands still.
+// Lane i is values[WIDTH*i +: WIDTH], codes[8*i +: 8] and invalid[i]. reset: of out_valid alone.
+module eight_bit_encoder #(
+  parameter KIND       = 0,
+  parameter NORMALIZED = 1,
+  parameter FLOAT      = 1,
+  parameter WIDTH      = 16,
+  parameter FRACTION   = 15,
+  parameter LANES      = 1
+) (
+  input  wire                   clock,
+  input  wire                   reset,
+  input  wire                   enable,
+  input  wire                   in_valid,
+  input  wire [WIDTH*LANES-1:0] values,
+  output reg                    out_valid,
+  output reg  [8*LANES-1:0]     codes,
+  output reg  [LANES-1:0]       invalid
+);
+  wire [8*LANES-1:0] encoded;
+  wire [LANES-1:0]   refused;
+  genvar i;
+  generate
+    for (i = 0; i < LANES; i = i + 1) begin : lane
+      if (FLOAT != 0) begin : bfloat
+        eight_bit_encode #(.KIND(KIND), .NORMALIZED(NORMALIZED)) encode (
+          .value(values[16*i+:16]),
+          .code(encoded[8*i+:8]),
+          .invalid(refused[i])
+        );
+      end else begin : fixed
+        eight_bit_encode_fixed #(.KIND(KIND), .NORMALIZED(NORMALIZED), .WIDTH(WIDTH), .FRACTION(FRACTION)) encode (
+          .value(values[WIDTH*i+:WIDTH]),
+          .code(encoded[8*i+:8])
+        );
+        assign refused[i] = 1'b0;
+      end
+    end
+  endgenerate
+  always @(posedge clock) begin
+    if (enable) begin
+      out_valid <= in_valid;
+      codes     <= encoded;
+      invalid   <= refused;
+    end
+    if (reset) out_valid <= 1'b0;
+  end
+endmodule

@@ -1,0 +1,124 @@
+// The seven lower bits of the 8-bit code nearest to a magnitude, by bisection: each comparison gives a bit, from the top.
+// Values ascend with their codes, but dynamic8's code 1, which is 1.0. Ties go to the code whose lowest bit is clear, else
+// to the smaller magnitude. KIND, NORMALIZED: as in eight_bit_values. FLOAT = 1: the magnitude is a bfloat16 without its
+// sign, WIDTH 15; FLOAT = 0: it is a whole number, WIDTH up to 32, times 2^-FRACTION, FRACTION up to 31.
+module eight_bit_search #(
+  parameter KIND       = 0,
+  parameter NORMALIZED = 1,
+  parameter FLOAT      = 1,
+  parameter WIDTH      = 15,
+  parameter FRACTION   = 0
+) (
+  input  wire [WIDTH-1:0] magnitude,
+  output wire [6:0]       code
+);
+  // value = numerator / DENOMINATOR; the text is that of eight_bit_values
+  localparam [79:0] DENOMINATOR = KIND == 0 ? 80'd640000000
+                                : KIND == 1 ? (NORMALIZED != 0 ? 80'd7380000000 : 80'd80000000)
+                                : KIND == 2 ? (NORMALIZED != 0 ? 80'd150000000 : 80'd1000000)
+                                : 80'd127;
+  function [79:0] numerator;
+    input [79:0] of;
+    reg [79:0] power;  // of ten
+    reg [79:0] half;   // cells of half a decade
+    reg [79:0] leaf;
+    integer    k;
+    begin
+      power = 80'd1;
+      half  = 80'd1;
+      for (k = 0; k < 7; k = k + 1)
+        if (KIND == 0 ? k < 5 && of >= 4 * half : of >= 16 * k + 16) begin
+          power = power * 10;
+          half  = KIND == 0 ? half * 2 : half;
+        end
+      leaf = KIND == 0 ? of - 2 * half : of % 16;
+      if (of == 0)
+        numerator = 80'd0;
+      else if (KIND == 0)  // 0.1 + 0.35 (leaf + 1/2) / half, or from 0.45 on in steps of 0.55 / half
+        numerator = of == 1     ? DENOMINATOR
+                  : leaf < half ? (20 * half + 35 * (2 * leaf + 1)) * (32 / half) * power
+                                : (90 * half + 55 * (2 * (leaf - half) + 1)) * (32 / half) * power;
+      else if (KIND == 1)  // 1 + 0.4375 leaf, or from 4.5 on in steps of 0.675, in 80ths
+        numerator = (leaf < 8 ? 80 + 35 * leaf : 360 + 54 * (leaf - 8)) * power;
+      else if (KIND == 2)
+        numerator = leaf * power;
+      else
+        numerator = of;
+    end
+  endfunction
+
+  // the least magnitude that is nearer to code c (128: dynamic8's 1.0) than to the one below, or wins the tie
+  function [WIDTH-1:0] least;
+    input [79:0] c;
+    reg [79:0] low;
+    reg [79:0] high;
+    reg [79:0] n;
+    reg [79:0] d;
+    reg [79:0] q;
+    reg [79:0] biased;
+    begin
+      low  = c - 1;
+      high = c;
+      if (KIND == 0 && c == 2)
+        low = 80'd0;
+      if (KIND == 0 && c == 128)
+        high = 80'd1;
+      if (KIND == 2 && c % 16 == 0)  // the next two stand for what smaller codes stand for, too: they are never chosen
+        high = c + 2;
+      n = numerator(low) + numerator(high);
+      d = 2 * DENOMINATOR;
+      biased = 80'd127;
+      while (FLOAT != 0 && n < d) begin
+        n = n * 2;
+        biased = biased - 1;
+      end
+      while (FLOAT != 0 && n >= 2 * d) begin
+        d = d * 2;
+        biased = biased + 1;
+      end
+      n = n << (FLOAT != 0 ? 7 : FRACTION);
+      q = n / d;
+      if (n % d != 0 || !(low % 2 == 1 && high % 2 == 0))
+        q = q + 1;
+      if (FLOAT != 0)
+        q = biased * 128 + q - 128;
+      else if (q >= (80'd1 << WIDTH))
+        q = (80'd1 << WIDTH) - 1;  // a magnitude is at most 2^(WIDTH-1): never reached
+      least = KIND == 0 && c == 1 ? {WIDTH{1'b0}} : q[WIDTH-1:0];
+    end
+  endfunction
+
+  function [127*WIDTH-1:0] borders;
+    input [79:0] count;
+    reg [79:0] c;
+    begin
+      borders = 0;
+      for (c = count; c > 0; c = c - 1)
+        borders = {borders[126*WIDTH-1:0], least(c)};
+    end
+  endfunction
+
+  wire [6:0] found;
+  genvar s;
+  generate
+    for (s = 0; s < 7; s = s + 1) begin : step
+      localparam MIDDLE = (1 << (6 - s)) - 1;  // so many borders on either side
+      wire [(2*MIDDLE+1)*WIDTH-1:0] kept;      // those that are left
+      if (s == 0) begin : all
+        assign kept = borders(127);
+      end else begin : half
+        assign kept = found[7-s] ? step[s-1].kept[(4*MIDDLE+3)*WIDTH-1:(2*MIDDLE+2)*WIDTH]
+                                 : step[s-1].kept[(2*MIDDLE+1)*WIDTH-1:0];
+      end
+      assign found[6-s] = magnitude >= kept[MIDDLE*WIDTH+:WIDTH];
+    end
+    if (KIND == 0) begin : with_one
+      localparam [WIDTH-1:0] TOP = least(128);
+      wire one;
+      assign one  = magnitude >= TOP;
+      assign code = {found[6:1] & {6{~one}}, one | (found[0] & (|found[6:1]))};  // where 1 is found: zero
+    end else begin : ascending
+      assign code = found;
+    end
+  endgenerate
+endmodule

@@ -1,0 +1,149 @@
+"""Decoders and encoders of bfloat16: every code, every number, on both simulators and as synthesised gates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from approxhw.backends.eight_bit_rtl import decoder_verilog, encoder_verilog
+from approxhw.backends.estimate import simulate_netlist, synthesise
+from approxhw.eight_bit import EightBit
+from approxhw.sim import bundle, bundle_ports, simulate
+
+EXPONENTS = (-96, -95, -33, -1, 0, 1, 8, 113, 120, 126, 127)
+LANES = 4
+
+
+def decoder_job(meaning, format, exponents=EXPONENTS):
+    codes = np.tile(np.arange(256), len(exponents))
+    scales = np.repeat(np.array(exponents), 256)
+    return meaning.lanes_job(
+        f"decode {format}",
+        decoder_verilog(format, lanes=LANES),
+        "eight_bit_decoder",
+        LANES,
+        {"codes": (8, codes)},
+        {"values": (16, meaning.decoded(format, codes, scales))},
+        exponent=(8, scales[::LANES] & 255),
+    )
+
+
+def encoder_job(meaning, format):
+    codes, invalid = meaning.encoded(format)
+    return meaning.lanes_job(
+        f"encode {format}",
+        encoder_verilog(format, lanes=LANES),
+        "eight_bit_encoder",
+        LANES,
+        {"values": (16, np.arange(1 << 16))},
+        {"codes": (8, codes), "invalid": (1, invalid)},
+    )
+
+
+def failing(jobs, simulator, folder, rows):
+    """Return (name, port) of what ever differed."""
+    together = bundle(jobs)
+    result = simulate(together, simulator, folder)
+    assert result.vectors == rows > 0
+    return {(jobs[job].name, port) for job, port in map(bundle_ports(together).get, result.failing)}
+
+
+def test_every_code_is_decoded(meaning, simulator, tmp_path):
+    jobs = [decoder_job(meaning, format) for format in meaning.codes]
+    assert len({job.name for job in jobs}) == 6
+    assert failing(jobs, simulator, tmp_path / "run", 256 * len(EXPONENTS) // LANES) == set()
+
+
+def test_every_bfloat16_is_encoded(meaning, simulator, tmp_path):
+    jobs = [encoder_job(meaning, format) for format in meaning.codes]
+    assert failing(jobs, simulator, tmp_path / "run", (1 << 16) // LANES) == set()
+
+
+def test_the_meaning_of_decoding_is_that_of_the_formats(meaning):
+    """The tests' own meaning, by fractions, beside ``EightBit``."""
+    compared = 0
+    for format in meaning.codes:
+        codes = np.arange(256)
+        for exponent in EXPONENTS if format.maximum == "pow2" else (0,):
+            source = format.encode(np.array([1.0], dtype=np.float32))
+            maxima = np.array([2.0**exponent], dtype=np.float32)
+            found = format.decode(replace(source, codes=codes.astype(np.uint8), maxima=maxima))
+            wanted = meaning.decoded(format, codes, np.full(256, exponent))
+            assert meaning.bf16_of(found).tolist() == wanted.tolist(), (format, exponent)
+            compared += 256
+    assert compared == 256 * (4 * len(EXPONENTS) + 2)
+
+
+def test_the_meaning_of_encoding_is_that_of_the_formats(meaning):
+    for format in meaning.codes:
+        wanted, _ = meaning.encoded(format)
+        limit = 1.0 if format.maximum == "pow2" else np.inf
+        patterns = np.arange(1 << 16, dtype=np.uint32)
+        numbers = (patterns << 16).view(np.float32)
+        chosen = np.flatnonzero(np.isfinite(numbers) & (np.abs(numbers) <= limit))
+        assert len(chosen) >= 0x7F00
+        ones = np.append(numbers[chosen], np.float32(1.0))  # so that the maximum is 1
+        assert format.encode(ones).codes[:-1].tolist() == wanted[chosen].tolist(), format
+        assert wanted[0x3F80:0x7F81].tolist() == [int(wanted[0x7F7F])] * 0x4001 or limit == np.inf
+
+
+def test_gates_equal_the_meaning(meaning):
+    compared = 0
+    for number, format in enumerate(meaning.codes):
+        codes = np.repeat(np.arange(256), 2)
+        exponents = np.tile(np.array([EXPONENTS[number], EXPONENTS[-number]]), 256)
+        netlist = synthesise(decoder_verilog(format), "eight_bit_decode", "egfet")
+        seen = simulate_netlist(netlist, {"code": codes, "exponent": exponents & 255})
+        assert seen["value"].tolist() == meaning.decoded(format, codes, exponents).tolist()
+        netlist = synthesise(encoder_verilog(format), "eight_bit_encode", "egfet")
+        seen = simulate_netlist(netlist, {"value": np.arange(1 << 16)})
+        wanted, invalid = meaning.encoded(format)
+        assert (seen["code"].tolist(), seen["invalid"].tolist()) == (wanted.tolist(), invalid.tolist())
+        compared += len(codes) + len(wanted)
+    assert compared == 6 * (512 + 65536)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("360 + 54 * (leaf - 8)", "360 + 53 * (leaf - 8)"),
+    ("{~exponent[7], exponent[6:0]}", "{exponent[7], exponent[6:0]}"),
+    ("biased & {8{number}}", "biased"),
+    ("2 * rest == (64'd1 << cut) && q % 2 == 1", "2 * rest == (64'd1 << cut)"),
+    ("biased[8] | (&biased[7:0])", "biased[8]"),
+    ("halving[i-1].kept[(OUT << (IN - i))-1:OUT << (IN - 1 - i)]", "halving[i-1].kept[(OUT << (IN - 1 - i))-1:0]"),
+])  # fmt: skip
+def test_a_wrong_decoder_is_found(meaning, icarus, tmp_path, old, new):
+    jobs = [decoder_job(meaning, format) for format in meaning.codes]
+    assert sum(job.verilog.count(old) for job in jobs) == 6
+    together = bundle([replace(job, verilog=job.verilog.replace(old, new)) for job in jobs])
+    result = simulate(together, "icarus", tmp_path / "run")
+    assert result.vectors > 0
+    assert {port for _, port in map(bundle_ports(together).get, result.failing)} == {"values"}
+
+
+@pytest.mark.parametrize(("old", "new", "port"), [
+    ("low % 2 == 1 && high % 2 == 0", "low % 2 == 0 && high % 2 == 1", "codes"),
+    ("found[0] & (|found[6:1])", "found[0]", "codes"),
+    ("high = 80'd1;", "high = 80'd127;", "codes"),
+    ("high = c + 2;", "high = c + 1;", "codes"),
+    ("value[15] & (|magnitude)", "value[15]", "codes"),
+    ("& {8{~invalid}}", "", "codes"),
+    ("&value[14:7] & (|value[6:0])", "&value[14:7]", "invalid"),
+    ("invalid   <= refused", "invalid   <= encoded", "invalid"),
+])  # fmt: skip
+def test_a_wrong_encoder_is_found(meaning, icarus, tmp_path, old, new, port):
+    jobs = [
+        encoder_job(meaning, format) for format in meaning.codes if format.kind in ("dynamic8", "mantissa8", "linear8")
+    ]
+    assert sum(job.verilog.count(old) for job in jobs) == 4
+    together = bundle([replace(job, verilog=job.verilog.replace(old, new)) for job in jobs])
+    result = simulate(together, "icarus", tmp_path / "run")
+    assert result.vectors > 0
+    assert port in {port for _, port in map(bundle_ports(together).get, result.failing)}
+
+
+def test_default_formats_choose_their_tables():
+    assert "parameter NORMALIZED = 0" in decoder_verilog(EightBit("static8", None, "fixed"))
+    assert "parameter NORMALIZED = 1" in decoder_verilog(EightBit("static8", 64))
+    assert "parameter NORMALIZED = 1" in encoder_verilog(EightBit("dynamic8", None, "fixed"))

@@ -164,6 +164,9 @@ def check(terminal: Terminal, model: Path) -> dict[str, Any]:
 @click.option("--high", help="Upper end of the readings: one number, or one a feature.")
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, 2 to 16.")
 @click.option("--hidden-bits", type=int, help="Bits of hidden activations.  [default: full width]")
+@click.option(
+    "--compress", help="8-bit codes: dynamic8, static8, mantissa8, linear8 or auto, then ,block=256,max=pow2…"
+)
 @click.option("--registers", is_flag=True, help="Registered inputs and output.")
 @click.option("--steps", is_flag=True, help="Keep the Graph after every pass in steps/.")
 @click.option("--from-step", type=int, help="Start behind this step of the design that is in the folder already.")
@@ -206,6 +209,7 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
         registers=given["registers"],
         pipeline=given["pipeline"],
         library=given["library"],
+        compress=given["compress"],
     )
     compiled = compile(
         model,

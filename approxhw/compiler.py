@@ -19,7 +19,8 @@ from .errors import InvalidDataError, OptionError, Problem, UnsupportedModelErro
 from .evaluation import accuracy, predict
 from .folders import unwritable
 from .ir import Graph, Input, titled
-from .pipeline import Pass, PassContext, PassRecord, named_pipeline, run_passes, spell
+from .options import read_options
+from .pipeline import Pass, PassContext, PassRecord, named_pipeline, pass_named, run_passes, spell
 from .steps import read_step
 from .text import print_graph
 
@@ -32,7 +33,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Printed:
-    """Target: a bespoke printed classifier. The fields but ``registers`` and ``library`` are options of ``pipeline``."""
+    """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
 
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
     input_code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code)"})
@@ -48,12 +49,41 @@ class Printed:
     registers: bool = field(default=False, metadata={"help": "registered inputs and output"})
     pipeline: str = field(default="printed-exact", metadata={"help": "named pipeline"})
     library: str = field(default="egfet", metadata={"help": "cell library of estimates"})
+    compress: str | None = field(default=None, metadata={"help": "8-bit codes, such as dynamic8,block=256, or auto"})
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""
-        apart = {"registers", "pipeline", "library"}
+        apart = {"registers", "pipeline", "library", "compress"}
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
-        return named_pipeline(self.pipeline, **options)
+        passes = named_pipeline(self.pipeline, **options)
+        if self.compress is None:
+            return passes
+        # behind all that changes weights, in front of what fits formats to them
+        return (*passes[:-1], compress_pass(self.compress), passes[-1])
+
+
+def compress_pass(text: str) -> Pass:
+    """Return the pass ``compress`` that *text* asks for: a code or ``auto``, then its options, with commas between.
+
+    Such as ``dynamic8,block=256``, ``linear8,max=pow2,activations=true`` or ``auto,budget=8.5``.
+    """
+    first, *rest = (part.strip() for part in text.split(","))
+    given = {"code": first}
+    found = []
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if not equals or name in given:
+            why = f"{shown(part)!r} is no NAME=VALUE of its own"
+            found.append(Problem("--compress", why, "such as dynamic8,block=256"))
+        given[name] = value
+    if found:
+        raise OptionError("compress", found)
+    made = pass_named("compress")
+    values, found = read_options(made, given, "compress")
+    if found:
+        raise OptionError("compress", found)
+    chosen: Pass = made(**values)
+    return chosen
 
 
 TARGETS = {"printed": Printed}

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
+from .eight_bit import KINDS as CODES
+from .eight_bit import EightBit, make
+from .eight_bit_fixed import calibrated, codes_to_words
 from .formats import FLOAT64, Encoding, Fixed, Rational, fixed_for
 from .ir import (
     Affine,
     ArgMax,
     Clip,
     Constant,
+    Decode,
     Dense,
+    Encode,
     Graph,
     Input,
     Node,
@@ -46,11 +51,11 @@ def random_graph(
     It has 1 to *max_layers* ``Dense`` of 1 to *max_width* outputs over 1 to *max_inputs* features of *input_bits* bits
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
     layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``Reshape`` and
-    ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables and
-    comparators of chosen bits. Half of them have at most 16 input bits.
+    ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
+    comparators of chosen bits, weights and values in 8-bit codes. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
-    build = _Builder(rng)
+    build = _Builder(rng, coding=np.random.default_rng([seed, 3]))
     _integer_input(build, max_inputs, input_bits)
     layers = int(rng.integers(1, max_layers + 1))
     for layer in range(layers):
@@ -98,6 +103,8 @@ class _Builder:
     """Nodes so far, and a source of random numbers."""
 
     rng: np.random.Generator
+    coding: np.random.Generator | None = None
+    """Decides on 8-bit codes; none where there are to be none."""
     nodes: list[Node] = field(default_factory=list)
     real: Any = FLOAT64
 
@@ -249,10 +256,44 @@ def _exact_dense(build: _Builder, name: str, m: int, bits: int) -> None:
     fmt = x.type.format
     assert isinstance(fmt, Fixed)
     scale = Fraction(1, 1 << int(rng.integers(0, bits + 2)))
-    w = build.add(f"{name}_weight", Constant(weights), (), (m, n), Fixed(bits, True, scale))
+    if build.coding is not None and build.coding.random() < 0.2:
+        bits = _coded_weights(build, f"{name}_weight", weights, scale)
+        w = f"{name}_weight"
+    else:
+        w = build.add(f"{name}_weight", Constant(weights), (), (m, n), Fixed(bits, True, scale))
     lowest, highest = int(bias.min()), int(bias.max())
     b = build.add(f"{name}_bias", Constant(bias), (), (m,), fixed_for(lowest, highest, scale * fmt.scale))
     build.add(f"{name}_sum", Dense(Exact(bits)), (x.name, w, b), (m,), Fixed(200, True, scale * fmt.scale))
+
+
+def _random_code(rng: np.random.Generator) -> EightBit:
+    maximum = str(rng.choice(["exact", "pow2", "fixed"]))
+    return make(str(rng.choice(CODES)), 64 if maximum != "fixed" and rng.random() < 0.5 else None, maximum)
+
+
+def _coded_weights(build: _Builder, name: str, weights: np.ndarray, scale: Fraction) -> int:
+    """Add *weights* as 8-bit codes that are decoded; return the bits that the decoded ones need."""
+    assert build.coding is not None
+    code = _random_code(build.coding)
+    packed = code.encode(weights * float(scale), ragged=True)
+    maxima, codes = tuple(packed.maxima.tolist()), packed.codes.astype(np.int64)
+    build.add(f"{name}_codes", Constant(codes), (), codes.shape, code)
+    words = codes_to_words(code, maxima, Fixed(200, True, scale), codes.reshape(1, -1))
+    bits = fixed_for(min(0, int(words.min())), max(0, int(words.max())), scale).bits + 1
+    build.add(name, Decode(maxima), (f"{name}_codes",), codes.shape, Fixed(bits, True, scale))
+    return bits
+
+
+def _coded_values(build: _Builder, name: str) -> None:
+    """Encode the last value and decode it again, with maxima that some of it may exceed."""
+    rng, fmt = build.coding, build.fitted()
+    assert rng is not None
+    code = _random_code(rng)
+    reach = max(1.0, float(fmt.scale) * max(abs(fmt.low - fmt.zero), abs(fmt.high - fmt.zero)) * rng.uniform(0.3, 1.1))
+    maxima = calibrated(code, np.full(build.last.type.elements, reach))
+    build.follow(f"{name}_codes", Encode(maxima), fmt=code)
+    scale = fmt.scale * Fraction(int(rng.integers(1, 9)), 4)
+    build.follow(name, Decode(maxima), fmt=Fixed(200, True, scale, int(rng.choice([0, 0, 5]))))
 
 
 def _integer_activations(build: _Builder, name: str, chance: float) -> None:
@@ -264,6 +305,8 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
         build.follow(f"{name}_clip", Clip(low if rng.random() < 0.7 else None, high if rng.random() < 0.7 else None))
     if rng.random() < 0.35 * chance:
         _requantize(build, f"{name}_codes")
+    if build.coding is not None and build.coding.random() < 0.12 * chance:
+        _coded_values(build, f"{name}_decoded")
 
 
 def _requantize(build: _Builder, name: str) -> None:

@@ -57,6 +57,8 @@ def problems(graph: Graph) -> list[Problem]:
         new = rule(graph, frozenset(broken))
         if name in _STRUCTURAL:
             broken.update(problem.where for problem in new)
+            # what decodes broken codes is no constant that later rules could look at
+            broken.update(node.name for node in graph.nodes if isinstance(node.op, Decode) and broken & {*node.inputs})
         found += [replace(problem, why=f"[{name}] {problem.why}") for problem in new]
     return found
 
@@ -436,7 +438,11 @@ def _ranges(graph: Graph, broken: frozenset[str]) -> list[Problem]:
         fmt = node.type.format
         sound = node.name not in broken and all(name not in broken for name in node.inputs)
         decides = isinstance(node.op, ArgMax | Threshold)  # their range is known even where they read real values
-        if not isinstance(fmt, Fixed) or not sound or not (decides or all(name in known for name in node.inputs)):
+        read = node.inputs
+        if isinstance(node.op, Decode) and sound:
+            read = () if graph.is_constant(node.name) else graph[read[0]].inputs
+            read = tuple(name for name in read if isinstance(graph[name].type.format, Fixed))
+        if not isinstance(fmt, Fixed) or not sound or not (decides or all(name in known for name in read)):
             continue
         if isinstance(node.op, ArgMax) and node.op.width is not None and node.inputs[0] in known:
             low, high = known[node.inputs[0]]

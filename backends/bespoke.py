@@ -12,12 +12,13 @@ import numpy as np
 
 from approxhw.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.errors import PassError, Problem
-from approxhw.formats import Fixed
+from approxhw.formats import EightBit, Fixed
 from approxhw.ir import (
     ArgMax,
     Clip,
-    Constant,
+    Decode,
     Dense,
+    Encode,
     Graph,
     Input,
     Node,
@@ -32,13 +33,14 @@ from approxhw.ir import (
 from approxhw.rtl_templates import template_names
 
 from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, prune, width_of
+from .coding import decode_word, encode_word
 from .comparing import match, not_negative
 from .compression import Columns, compress
 from .elements import element
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
 
-ELEMENTWISE = (Relu, Clip, Requantize)
+ELEMENTWISE = (Relu, Clip, Requantize, Encode, Decode)
 SIGNED = ", in two's complement"
 
 
@@ -125,9 +127,10 @@ class _Builder:
         words: dict[str, tuple[Word, ...]] = {}
         rows = {node.inputs[0] for node in self.graph.nodes if node.inputs}
         for node in self.graph.nodes:
-            if isinstance(node.op, Constant):
+            if self.graph.is_constant(node.name):
                 if node.name in rows:  # read as a value, not as weights: the same for every input
-                    words[node.name] = tuple(constant_word(int(code)) for code in node.op.data.reshape(-1))
+                    data = self.graph.constant(node.name).reshape(-1)
+                    words[node.name] = tuple(constant_word(int(code)) for code in data)
                 continue
             if node.name in self.fused:
                 continue
@@ -149,7 +152,7 @@ class _Builder:
     def _chain(self, node: Node) -> list[Node]:
         """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
         chain = [node]
-        while chain[-1].name != self.graph.output and isinstance(node.op, Dense | Relu | Clip | Requantize):
+        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
             if len(readers) != 1:
                 break
@@ -196,7 +199,7 @@ class _Builder:
                 continue
             word = self._sum(block, neuron, 0, (low[index], high[index]), arrival)
             for link in tail:
-                word, total = element(block, link, index, word, total)
+                word, total = self._element(block, link, index, word, total)
             out = self._fresh(f"{block.name}_y")
             block.comment += [f"{out} = {total}", _range_text(word)]
             if isinstance(node.op.arithmetic, Exact):
@@ -292,12 +295,26 @@ class _Builder:
             block = Block(self._fresh(f"{node.name}_element{index}"))
             text = self._word_name(word, f"element {index}")
             for link in (node, *tail):
-                word, text = element(block, link, index, word, text)
+                word, text = self._element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
             block.comment += [f"{out} = {text}", _range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
+
+    def _element(self, block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
+        """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula."""
+        op, source = node.op, self.graph[node.inputs[0]].type.format
+        if not isinstance(op, Encode | Decode):
+            return element(block, node, index, word, text)
+        code, other = (node.type.format, source) if isinstance(op, Encode) else (source, node.type.format)
+        assert isinstance(code, EightBit)
+        assert isinstance(other, Fixed)
+        maximum = op.maxima[0 if code.block is None else index // code.block]
+        if isinstance(op, Encode):
+            return encode_word(block, code, maximum, other, word, text)
+        low, high = self.ranges[node.name]
+        return decode_word(block, code, maximum, other, word, text, (int(low[index]), int(high[index])))
 
     def _threshold(self, node: Node, word: Word) -> Word:
         assert isinstance(node.op, Threshold)

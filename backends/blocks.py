@@ -164,8 +164,12 @@ def _needed(cell: Cell, live: set[Dot]) -> list[Cell]:
     made = bits_made(cell)
     if not any(dot in live for dot in made):
         return []
-    if isinstance(cell, Lane) or cell.template != "ripple_adder":
-        return [_grouped_by_use(cell, live) if isinstance(cell, Lane) else cell]
+    if isinstance(cell, Lane):
+        return [_grouped_by_use(cell, live)]
+    if cell.template == "table_lookup":
+        return [_columns_read(cell, live)]
+    if cell.template != "ripple_adder":
+        return [cell]
     (_, a), (_, b), (_, carry) = cell.inputs
     total = cell.outputs[0][1]
     width = 1 + max(i for i, dot in enumerate(total) if dot in live)
@@ -183,6 +187,20 @@ def _needed(cell: Cell, live: set[Dot]) -> list[Cell]:
         )
         carry, start = (carry_out,), end
     return parts
+
+
+def _columns_read(cell: Whole, live: set[Dot]) -> Whole:
+    """Return a table without the columns that nothing reads."""
+    (port, dots), (inputs, outputs, table) = cell.outputs[0], (value for _, value, _ in cell.parameters)
+    kept = [place for place, dot in enumerate(dots) if dot in live]
+    if len(kept) == outputs:
+        return cell
+    content = 0
+    for entry in range(1 << inputs):
+        value = table >> entry * outputs
+        content |= sum((value >> place & 1) << i for i, place in enumerate(kept)) << entry * len(kept)
+    sizes = (("IN", inputs, 32), ("OUT", len(kept), 32), ("TABLE", content, len(kept) << inputs))
+    return replace(cell, outputs=((port, tuple(dots[place] for place in kept)),), parameters=sizes)
 
 
 def _grouped_by_use(lane: Lane, live: set[Dot]) -> Lane:

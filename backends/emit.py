@@ -257,7 +257,7 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
         for port, bits in first.inputs:
             arguments[f"i_{port}"] = scope.value(bits)
         for parameter, value, width in first.parameters or (("WIDTH", len(first.inputs[0][1]), 32),):
-            arguments[f"p_{parameter}"] = value if width <= 32 else Const(value, width)
+            arguments[f"p_{parameter}"] = value if width == 32 else Const(value, width)
     else:
         lanes = [cell for cell in cells if isinstance(cell, Lane)]
         for index, (port, bit) in enumerate(first.inputs):

@@ -71,7 +71,7 @@ def table_neuron(
         if low == high:
             neuron.constant += low
             continue
-        product = _looked_up(neuron, f"{LOCAL}product{number}", values, low, high, word)
+        product = looked_up(neuron.cells, f"{LOCAL}product{number}", values, word)
         neuron.add(product, f"T[{weight}, {name}]", 0, 1)
     return neuron
 
@@ -113,8 +113,9 @@ def _add_bits(neuron: Neuron, parts: Sequence[int], word: Word, name: str) -> No
         neuron.add(Word(0, mask >> below, bits), f"({text} >> {below})" if below else text, shift + below, sign)
 
 
-def _looked_up(neuron: Neuron, group: str, values: list[int], low: int, high: int, word: Word) -> Word:
-    """Add what makes *values* of the bits of *word* to the neuron; return the product's word."""
+def looked_up(cells: list[Cell], group: str, values: list[int], word: Word) -> Word:
+    """Add what makes *values*, one a pattern of the bits of *word*, to *cells*; return their word. What is a wire stays one."""
+    low, high = min(values), max(values)
     width = width_of(low, high)
     columns = [[value >> place & 1 for value in values] for place in range(width)]
     bits: list[Bit] = []
@@ -136,7 +137,7 @@ def _looked_up(neuron: Neuron, group: str, values: list[int], low: int, high: in
             if pattern == sum(1 << place for i, place in enumerate(inputs) if entry >> i & 1):
                 content |= code << entry * len(wanted)
         outputs: tuple[Dot, ...] = tuple((f"{group}_y", i) for i in range(len(wanted)))
-        neuron.cells.append(
+        cells.append(
             Whole(
                 "table_lookup",
                 group,

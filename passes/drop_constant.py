@@ -98,7 +98,8 @@ def _folded(graph: Graph) -> Graph:
     known = ranges(graph)
     nodes: list[Node] = []
     for node in graph.nodes:
-        code = None if isinstance(node.op, Input | Constant) else _only_code(node, known)
+        fixed = node.name in known and not isinstance(node.op, Input) and not graph.is_constant(node.name)
+        code = _only_code(node, known) if fixed else None
         if code is not None and node.name == graph.output and isinstance(node.op, ArgMax | Threshold):
             return _settled(graph, node, int(code[0]))
         if code is not None:

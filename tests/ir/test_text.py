@@ -44,8 +44,8 @@ def test_printed_form_is_the_documented_one():
     graph = random_graph(3)
     lines = print_graph(replace(graph, source="a.onnx", labels=("ü", 2))).splitlines()
     assert lines[:4] == ["axir 1", "graph random_3", 'source "a.onnx"', 'labels ["\\u00fc", 2]']
-    assert lines[5] == 'x_flat : s3<2^-4>[8] = reshape(x) @"/x_flat */ \\u2028"'
-    assert lines[-2:] == ["class_index : u4[] = argmax(layer1_sum)", "output class_index"]
+    assert lines[5] == 'x_flat : u2<2^-4>[8] = reshape(x) @"/x_flat */ \\u2028"'
+    assert lines[-2:] == ['class_index : u2[] = argmax(layer1_sum) @"/class_index */ \\u2028"', "output class_index"]
 
 
 @pytest.mark.parametrize("value", [0.1, 5e-324, 1.7976931348623157e308, -0.0, 1 / 3, 1e22, 123456789.0])

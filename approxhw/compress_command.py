@@ -21,7 +21,7 @@ OPTIONS = (
         "number_format",
         default="dynamic8,block=256",
         show_default=True,
-        help="dynamic8, static8, mantissa8 or linear8, then ,block=64…4096 and ,max=exact or pow2.",
+        help="dynamic8, static8, mantissa8 or linear8, then ,block=64…4096 and ,max=exact or pow2; or auto,budget=BITS.",
     ),
     click.option("-o", "--output", type=click.Path(path_type=Path), help="The compressed model; left out: told alone."),
     click.option(

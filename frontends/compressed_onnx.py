@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from approxhw.compressing import BUDGET, choose
 from approxhw.eight_bit import Compressed, EightBit, parse
 from approxhw.errors import (
     InvalidDataError,
@@ -169,10 +171,12 @@ def compress_model(
 
     Weights are initialisers and Constants of float16, float32 or float64 with at least two dimensions and *minimum_elements*
     values, but for those that *keep* names. ``format``: an :class:`EightBit` or its spelling; a last block may be shorter.
-    ``output``: file to write the model to. Raises :class:`OptionError`, :class:`InvalidModelError`, :class:`InvalidDataError`
-    for NaN and infinite weights, :class:`UnsupportedModelError` where there is nothing to compress, :class:`OutputError`.
+    Or ``auto,budget=BITS,max=pow2``: every tensor gets a format of its own, all together at most *budget* bits a value
+    (``approxhw.compressing`` says how). ``output``: file to write the model to. Raises :class:`OptionError`,
+    :class:`InvalidModelError`, :class:`InvalidDataError` for NaN and infinite weights, :class:`UnsupportedModelError` where
+    there is nothing to compress, :class:`OutputError`.
     """
-    wanted = parse(format) if isinstance(format, str) else format
+    wanted = _wanted(format)
     if isinstance(minimum_elements, bool) or not isinstance(minimum_elements, int) or minimum_elements < 1:
         why = f"{shown(repr(minimum_elements))} is no number of elements"
         raise OptionError("compress", [Problem("minimum elements", why, "give a whole number of at least 1")])
@@ -254,28 +258,74 @@ def _nothing(left: Sequence[LeftTensor], minimum: int) -> Problem:
     return Problem("model", f"{why} (left: {said})" if said else why, remedy)
 
 
-def _encoded(found: Mapping[str, Any], format: EightBit, title: str) -> list[StoredTensor]:
+@dataclass(frozen=True)
+class Auto:
+    """Formats chosen tensor by tensor: *budget* bits a value, maxima included; ``maximum``: exact or pow2."""
+
+    budget: float = BUDGET
+    maximum: str = "exact"
+
+    def __str__(self) -> str:
+        """Return its spelling."""
+        return f"auto<budget={self.budget:g}{'' if self.maximum == 'exact' else f',max={self.maximum}'}>"
+
+
+def _wanted(format: str | EightBit) -> EightBit | Auto:
+    if isinstance(format, EightBit):
+        return format
+    if not isinstance(format, str):
+        why = f"{shown(repr(format))} is neither an 8-bit format nor its spelling"
+        raise OptionError("compress", [Problem("format", why, "such as dynamic8,block=256")])
+    kind, *options = (part.strip() for part in format.split(","))
+    if kind != "auto":
+        return parse(format)
+    values, found = {"budget": BUDGET, "max": "exact"}, []
+    for option in options:
+        key, _, value = (piece.strip() for piece in option.partition("="))
+        if key == "budget" and re.fullmatch(r"\d{1,2}(\.\d{1,6})?", value) and 8 <= float(value) <= 64:
+            values[key] = float(value)
+        elif key == "budget":
+            found.append(
+                Problem(key, f"{shown(repr(value))} is no number of bits a value in 8…64", "such as budget=8.2")
+            )
+        elif key == "max" and value in ("exact", "pow2"):
+            values[key] = value
+        elif key == "max":
+            found.append(Problem(key, f"{shown(repr(value))} is none", "choose exact or pow2"))
+        else:
+            found.append(Problem(shown(key), "no option of auto", "there are budget=BITS and max=exact or pow2"))
+    if found:
+        raise OptionError("compress", found)
+    return Auto(float(values["budget"]), str(values["max"]))
+
+
+def _encoded(found: Mapping[str, Any], wanted: EightBit | Auto, title: str) -> list[StoredTensor]:
     from onnx import numpy_helper
 
     stored: list[StoredTensor] = []
     problems: list[Problem] = []
+    trial = EightBit("dynamic8", None, wanted.maximum) if isinstance(wanted, Auto) else wanted
     for name, tensor in found.items():
         values = numpy_helper.to_array(tensor)
         try:
-            stored.append(_stored(name, values, format))
+            stored.append(_stored(name, values, trial.encode(values, ragged=True, name=name)))
         except InvalidDataError as error:
             problems += [Problem(f"tensor {shown(repr(name))}", p.why, _remedy(p)) for p in error.problems]
     if problems:
         raise InvalidDataError(shown(title), problems)
-    return stored
+    if not isinstance(wanted, Auto):
+        return stored
+    values = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    chosen = choose(values, wanted.budget, maximum=wanted.maximum)
+    return [_stored(name, values[name], chosen[name]) for name in found]
 
 
 def _remedy(problem: Problem) -> str:
     return f"{problem.remedy or 'train the model again'}; or leave it alone: --keep"
 
 
-def _stored(name: str, values: np.ndarray, format: EightBit) -> StoredTensor:
-    compressed = format.encode(values, ragged=True, name=name)
+def _stored(name: str, values: np.ndarray, compressed: Compressed) -> StoredTensor:
+    format = compressed.format
     with np.errstate(over="ignore"):
         decoded = format.decode(compressed).astype(values.dtype)
     if not np.isfinite(decoded).all():
@@ -307,7 +357,7 @@ def _stored(name: str, values: np.ndarray, format: EightBit) -> StoredTensor:
     )
 
 
-def _rebuild(proto: Any, names: set[str], decoder: Decoder, format: EightBit) -> list[str]:
+def _rebuild(proto: Any, names: set[str], decoder: Decoder, format: EightBit | Auto) -> list[str]:
     """Put codes and their decoding into *proto* in place of the tensors *names*; return what else was changed."""
     graph, notes = proto.graph, []
     _replace(graph.initializer, [t for t in graph.initializer if t.name not in names] + decoder.initializers)

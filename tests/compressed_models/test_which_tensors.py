@@ -249,6 +249,50 @@ def test_wrong_options(mlp):
     assert "do: lower --minimum-elements" in str(caught.value)
 
 
+def test_auto_chooses_a_format_for_each_tensor_within_the_budget(make, run):
+    rng = np.random.default_rng(3)
+    constants = {"flat": rng.uniform(-1, 1, size=(40, 100)), "wide": rng.normal(size=(100, 40)) ** 5}
+    nodes = [node("MatMul", ["x", "flat"], ["h"]), node("MatMul", ["h", "wide"], ["y"])]
+    model = make(nodes, {k: v.astype(np.float32) for k, v in constants.items()}, [("x", (None, 40))])
+    for words, most in (("auto", 8.2), ("auto,budget=8.01", 8.01), ("auto, budget=9,max=pow2", 9.0)):
+        made = ax.compress_model(model, words)
+        assert sum(tensor.bits_after for tensor in made.tensors) <= most * made.elements
+        assert len({tensor.format.kind for tensor in made.tensors}) == 2, (
+            "uniform values suit linear8, wide ones do not"
+        )
+        assert {tensor.format.maximum for tensor in made.tensors} == {"pow2" if "pow2" in words else "exact"}
+        onnx.checker.check_model(made.proto, full_check=True)
+        rows = {"x": weight(5, 40)}
+        assert np.array_equal(run(made.proto, rows)[0], run(made.decoded(), rows)[0])
+        (entry,) = (entry.value for entry in made.proto.metadata_props if entry.key == "approxhw.compressed")
+        assert entry.startswith(f"auto<budget={most:g}")
+    fixed = ax.compress_model(model, "linear8").tensors
+    auto = ax.compress_model(model, "auto").tensors
+    assert sum(t.mse for t in auto) < sum(t.mse for t in fixed)
+
+
+def test_wrong_options_of_auto(mlp):
+    with pytest.raises(OptionError) as caught:
+        ax.compress_model(mlp(), "auto,budget=7,max=fixed,block=64")
+    assert str(caught.value) == (
+        "compress: 3 problems\n"
+        "  budget: '7' is no number of bits a value in 8…64\n"
+        "    do: such as budget=8.2\n"
+        "  max: 'fixed' is none\n"
+        "    do: choose exact or pow2\n"
+        "  block: no option of auto\n"
+        "    do: there are budget=BITS and max=exact or pow2"
+    )
+    with pytest.raises(OptionError, match="8 bits a value are fewer than the smallest formats take"):
+        ax.compress_model(mlp(), "auto,budget=8")
+    broken = weight(4, 80)
+    broken[1, 1] = np.nan
+    with pytest.raises(InvalidDataError, match="tensor 'w0': 1 NaN of 320 values"):
+        ax.compress_model(mlp(w0=broken), "auto")
+    with pytest.raises(OptionError, match="format: 8 is neither an 8-bit format nor its spelling"):
+        ax.compress_model(mlp(), 8)
+
+
 def test_files_that_are_not_ours_are_never_touched(mlp, tmp_path):
     source, other = tmp_path / "m.onnx", tmp_path / "other.onnx"
     onnx.save(mlp(), source)

@@ -9,6 +9,8 @@ SHELL := /bin/bash
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
+# without the tests, the linters and PyTorch, which is large
+USABLE  := $(VENV)/.usable
 WORKERS ?= 2
 COUNT   ?= 1000
 SEED    ?= 1
@@ -16,7 +18,7 @@ DEMO    := build/demo
 PACKAGES := iverilog g++ make
 # what the type checker is strict about: the core (docs/architecture.md)
 CORE    := errors eight_bit formats arithmetic float_mac ir interpreter tools verifier text rewriting random_graphs options evaluation dataset \
-	pipeline steps cost converters choosing folders design front report
+	pipeline steps cost gradients shard_exchange converters choosing folders design front report
 
 # The first interpreter that is new enough; `make setup PYTHON=/path/to/python3.12` chooses another one.
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -29,12 +31,14 @@ help:  ## list what can be made
 
 setup: $(STAMP) tools  ## make .venv with approxhw, its tests and linters; install the Icarus simulator where that is allowed
 
-$(STAMP): pyproject.toml
+$(STAMP): EXTRAS := test,lint
+$(USABLE): EXTRAS := sklearn
+$(STAMP) $(USABLE): pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo 'make: no Python 3.11 or newer on PATH; name one: make setup PYTHON=/path/to/python3' >&2; exit 1; fi
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo 'make: $(PYTHON) cannot make an environment; on Debian run: apt-get install python3-venv' >&2; exit 1; }
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test,lint]'
-	@touch $@
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $(USABLE) $@
 
 tools:
 	@if command -v iverilog >/dev/null && command -v vvp >/dev/null && command -v g++ >/dev/null; then exit 0; fi; \
@@ -51,7 +55,7 @@ tools:
 		echo '    sudo apt-get install $(PACKAGES)' >&2; exit 1; \
 	fi
 
-demo: setup  ## compile examples/breast_cancer.onnx: simulated on both simulators, measured, with a report
+demo: $(USABLE) tools  ## compile examples/breast_cancer.onnx: simulated on both simulators, measured, with a report
 	$(BIN)/approxhw compile examples/breast_cancer.onnx --data sklearn:breast_cancer --target printed -o $(DEMO) --require-tools
 	@echo; echo "the report: file://$(CURDIR)/$(DEMO)/report.html"
 

@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 FOLDERS = ("approxhw", "frontends", "passes", "backends", "rtl_templates", "sim")
 HEAVY = {
     "amaranth", "cocotb", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime", "pyosys", "pyverilog", "rich",
-    "scipy", "sklearn", "skl2onnx",
+    "scipy", "sklearn", "skl2onnx", "torch",
 }  # fmt: skip
 
 

@@ -190,7 +190,7 @@ BROKEN = {
 }
 TEXT = """axir 1
 graph g
-x : u2[2] = input {"features":["f0","f1"],"titles":["a","b"],"encoding":{"bits":2,"rule":"round","low":[0.0,0.0],"high":[3.0,3.0]}}
+x : u2[2] = input {"features":["f0","f1"],"titles":["a","b"],"encoding":{"bits":2,"rule":"round","low":[0,0],"high":[3,3]}}
 c : dynamic8[2,2] = constant {"data":[[3,4],[5,6]]}
 w : s40<2^-30>[2,2] = decode(c) {"maxima":[1.0]}
 b : s40<2^-30>[2] = constant {"data":[0,0]}

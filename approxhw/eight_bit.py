@@ -310,6 +310,10 @@ def _code_problems(wanted: EightBit, compressed: Compressed) -> list[Problem]:
         found.append(Problem("maxima", f"{why} {list(maxima.shape)}"))
     elif not (np.isfinite(maxima).all() and (maxima >= 0).all()):
         found.append(Problem("maxima", "one of them is negative, NaN or infinite"))
+    elif wanted.maximum == "fixed" and maxima[0] != 1:
+        found.append(Problem("maxima", f"it is {maxima[0]}, and 1 where max=fixed"))
+    elif wanted.maximum == "pow2" and not np.array_equal(power_above(maxima), maxima):
+        found.append(Problem("maxima", f"one of them is neither 0 nor a power of two from 2^{LOWEST_POWER} to 2^127"))
     return found
 
 
@@ -356,15 +360,18 @@ def parse(text: str) -> EightBit:
     for part in filter(None, (match[2] or match[3] or "").split(",")):
         key, _, value = (piece.strip() for piece in part.partition("="))
         if key not in options:
-            found.append(
-                Problem(shown(key), "no option of an 8-bit format", "there are block=N and max=exact, pow2 or fixed")
-            )
-        elif key == "block" and not re.fullmatch(r"\d{1,9}", value):
+            remedy = "there are block=N and max=exact, pow2 or fixed"
+            found.append(Problem(shown(key), "no option of an 8-bit format", remedy))
+        elif options[key] is not None:
+            found.append(Problem(key, "it is given twice", "drop one of them"))
+        elif key == "block" and not re.fullmatch(r"[0-9]{1,9}", value):
             found.append(Problem("block", f"{shown(value)!r} is no whole number"))
         else:
             options[key] = int(value) if key == "block" else value
-    if match[1] not in _RULES:
-        found.append(Problem("format", f"{shown(match[1])!r} is no 8-bit code", f"choose one of {', '.join(KINDS)}"))
+    try:
+        made = make(match[1], options["block"], options["max"])
+    except OptionError as error:
+        found += error.problems
     if found:
         raise OptionError("8-bit format", found)
-    return make(match[1], options["block"], options["max"])
+    return made

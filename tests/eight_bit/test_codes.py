@@ -250,8 +250,8 @@ def test_decoding_rounds_the_product_once(kind, mode):
         2.0**127,
         *np.ldexp(rng.uniform(1, 2, 30), rng.integers(-140, 127, 30)),
     ]
-    for maximum in [1.0] if mode == "fixed" else maxima:
-        maximum = np.float32(maximum)
+    maxima = np.array([1.0] if mode == "fixed" else maxima, dtype=np.float32)
+    for maximum in power_above(maxima) if mode == "pow2" else maxima:
         found = fmt.decode(Compressed(fmt, codes, np.array([maximum], dtype=np.float32)))
         product = fmt.tables.values.astype(np.float64) * float(maximum)  # 48 bits: exact
         assert bits(found) == bits(product.astype(np.float32))
@@ -337,10 +337,13 @@ def test_formats_that_cannot_be(arguments, texts):
         ("", ["format: '' spells none", "do: one of dynamic8, static8, mantissa8, linear8, then ,block=N and ,max="]),
         ("dynamic", ["'dynamic' spells none"]),
         ("dynamic8<block=64", ["'dynamic8<block=64' spells none"]),
-        ("int8", ["format: 'int8' is no 8-bit code"]),
+        ("int8", ["kind: 'int8' is no 8-bit code", "do: choose one of"]),
         ("dynamic8,size=3", ["size: no option of an 8-bit format", "do: there are block=N and max=exact, pow2 or fixed"]),
         ("dynamic8,block=many", ["block: 'many' is no whole number"]),
         ("dynamic8,block=-64", ["block: '-64' is no whole number"]),
+        ("dynamic8,block=64,block=64", ["block: it is given twice", "do: drop one of them"]),
+        ("dynamic8,block=٦٤", ["block: '٦٤' is no whole number"]),
+        ("int8,block=5,max=above", ["3 problems", "'int8' is no 8-bit code", "not 5", "'above' is none"]),
         ("dynamic8,block=32", ["a block has 64 to 4096 values, not 32"]),
         ("dynamic8,max=2", ["max: '2' is none"]),
         ("int8,size=3,block=x", ["3 problems", "size: no option", "block: 'x' is no whole number", "'int8' is no 8-bit code"]),
@@ -426,3 +429,13 @@ def test_codes_of_another_format_and_malformed_ones(compressed, text):
     found = refusal(lambda: dynamic8(64).decode(compressed))
     assert found.startswith("compressed tensor: 1 problem\n")
     assert text in found
+
+
+@pytest.mark.parametrize("maximum", [3.0, 2.0**-97, 1.0000001])
+def test_maxima_that_a_format_cannot_have(maximum):
+    text = refusal(
+        lambda: dynamic8(64, "pow2").decode(altered(format=dynamic8(64, "pow2"), maxima=np.float32([1, maximum])))
+    )
+    assert "maxima: one of them is neither 0 nor a power of two from 2^-96 to 2^127" in text
+    text = refusal(lambda: static8().decode(altered(format=static8(), maxima=np.float32([2]))))
+    assert "maxima: it is 2.0, and 1 where max=fixed" in text

@@ -1,12 +1,13 @@
 // A whole number of WIDTH bits, two's complement, times 2^-FRACTION, to the nearest 8-bit code; no clock.
 // It is normalised to [-1, 1] already; what is larger saturates. What is nearest to zero gives code 0x00.
 // KIND: 0 dynamic8, 1 static8, 2 mantissa8, 3 linear8. NORMALIZED: the largest value is 1; without, static8 and mantissa8 are
-// taken as they are, and the limits are 92.25 and 150. WIDTH: 2 to 32; FRACTION: 0 to 31.
+// taken as they are, and the limits are 92.25 and 150. WIDTH: 2 to 32; FRACTION: 0 to 31. PARALLEL: as in eight_bit_search.
 module eight_bit_encode_fixed #(
   parameter KIND       = 0,
   parameter NORMALIZED = 1,
   parameter WIDTH      = 16,
-  parameter FRACTION   = 15
+  parameter FRACTION   = 15,
+  parameter PARALLEL   = 3
 ) (
   input  wire [WIDTH-1:0] value,
   output wire [7:0]       code
@@ -14,9 +15,25 @@ module eight_bit_encode_fixed #(
   wire [WIDTH-1:0] size;  // of the least number it is 2^(WIDTH-1)
   assign size = value[WIDTH-1] ? ~value + {{(WIDTH-1){1'b0}}, 1'b1} : value;
   wire [6:0] magnitude;
-  eight_bit_search #(.KIND(KIND), .NORMALIZED(NORMALIZED), .FLOAT(0), .WIDTH(WIDTH), .FRACTION(FRACTION)) search (
-    .magnitude(size),
-    .code(magnitude)
-  );
+  generate
+    if (KIND == 3) begin : linear
+      eight_bit_linear #(.FLOAT(0), .WIDTH(WIDTH), .FRACTION(FRACTION)) rounded (
+        .magnitude(size),
+        .code(magnitude)
+      );
+    end else begin : decades
+      eight_bit_search #(
+        .KIND(KIND),
+        .NORMALIZED(NORMALIZED),
+        .FLOAT(0),
+        .WIDTH(WIDTH),
+        .FRACTION(FRACTION),
+        .PARALLEL(PARALLEL)
+      ) search (
+        .magnitude(size),
+        .code(magnitude)
+      );
+    end
+  endgenerate
   assign code = {value[WIDTH-1] & (|magnitude), magnitude};
 endmodule

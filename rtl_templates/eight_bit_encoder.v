@@ -1,12 +1,13 @@
 // LANES normalised numbers a clock to codes, one clock later: bfloat16 (FLOAT = 1, WIDTH 16), as eight_bit_encode has it, or
 // fixed point (FLOAT = 0), as eight_bit_encode_fixed has it, where nothing is invalid. While enable is 0 all stands still.
-// Lane i is values[WIDTH*i +: WIDTH], codes[8*i +: 8] and invalid[i]. reset: of out_valid alone.
+// PARALLEL: as in eight_bit_search. Lane i is values[WIDTH*i +: WIDTH], codes[8*i +: 8] and invalid[i]. reset: of out_valid alone.
 module eight_bit_encoder #(
   parameter KIND       = 0,
   parameter NORMALIZED = 1,
   parameter FLOAT      = 1,
   parameter WIDTH      = 16,
   parameter FRACTION   = 15,
+  parameter PARALLEL   = 3,
   parameter LANES      = 1
 ) (
   input  wire                   clock,
@@ -24,13 +25,19 @@ module eight_bit_encoder #(
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
       if (FLOAT != 0) begin : bfloat
-        eight_bit_encode #(.KIND(KIND), .NORMALIZED(NORMALIZED)) encode (
+        eight_bit_encode #(.KIND(KIND), .NORMALIZED(NORMALIZED), .PARALLEL(PARALLEL)) encode (
           .value(values[16*i+:16]),
           .code(encoded[8*i+:8]),
           .invalid(refused[i])
         );
       end else begin : fixed
-        eight_bit_encode_fixed #(.KIND(KIND), .NORMALIZED(NORMALIZED), .WIDTH(WIDTH), .FRACTION(FRACTION)) encode (
+        eight_bit_encode_fixed #(
+          .KIND(KIND),
+          .NORMALIZED(NORMALIZED),
+          .WIDTH(WIDTH),
+          .FRACTION(FRACTION),
+          .PARALLEL(PARALLEL)
+        ) encode (
           .value(values[WIDTH*i+:WIDTH]),
           .code(encoded[8*i+:8])
         );

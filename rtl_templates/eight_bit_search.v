@@ -1,13 +1,15 @@
 // The seven lower bits of the 8-bit code nearest to a magnitude, by bisection: each comparison gives a bit, from the top.
 // Values ascend with their codes, but dynamic8's code 1, which is 1.0. Ties go to the code whose lowest bit is clear, else
-// to the smaller magnitude. KIND, NORMALIZED: as in eight_bit_values. FLOAT = 1: the magnitude is a bfloat16 without its
-// sign, WIDTH 15; FLOAT = 0: it is a whole number, WIDTH up to 32, times 2^-FRACTION, FRACTION up to 31.
+// to the smaller magnitude. KIND, NORMALIZED: as in eight_bit_values. FLOAT = 1: the magnitude is {exponent - 96, fraction}
+// of a bfloat16; FLOAT = 0: it is a whole number, WIDTH up to 32, times 2^-FRACTION, FRACTION up to 31.
+// The PARALLEL upper bits, 0 to 7, do not wait for one another: more comparisons, each with a constant, and a shorter path.
 module eight_bit_search #(
   parameter KIND       = 0,
   parameter NORMALIZED = 1,
   parameter FLOAT      = 1,
-  parameter WIDTH      = 15,
-  parameter FRACTION   = 0
+  parameter WIDTH      = 12,
+  parameter FRACTION   = 0,
+  parameter PARALLEL   = 3
 ) (
   input  wire [WIDTH-1:0] magnitude,
   output wire [6:0]       code
@@ -81,10 +83,10 @@ module eight_bit_search #(
       if (n % d != 0 || !(low % 2 == 1 && high % 2 == 0))
         q = q + 1;
       if (FLOAT != 0)
-        q = biased * 128 + q - 128;
+        q = (biased - 96) * 128 + q - 128;
       else if (q >= (80'd1 << WIDTH))
         q = (80'd1 << WIDTH) - 1;  // a magnitude is at most 2^(WIDTH-1): never reached
-      least = KIND == 0 && c == 1 ? {WIDTH{1'b0}} : q[WIDTH-1:0];
+      least = q[WIDTH-1:0];
     end
   endfunction
 
@@ -99,24 +101,50 @@ module eight_bit_search #(
   endfunction
 
   wire [6:0] found;
-  genvar s;
+  genvar s, i;
   generate
     for (s = 0; s < 7; s = s + 1) begin : step
-      localparam MIDDLE = (1 << (6 - s)) - 1;  // so many borders on either side
-      wire [(2*MIDDLE+1)*WIDTH-1:0] kept;      // those that are left
-      if (s == 0) begin : all
-        assign kept = borders(127);
-      end else begin : half
-        assign kept = found[7-s] ? step[s-1].kept[(4*MIDDLE+3)*WIDTH-1:(2*MIDDLE+2)*WIDTH]
-                                 : step[s-1].kept[(2*MIDDLE+1)*WIDTH-1:0];
+      localparam MIDDLE = (1 << (6 - s)) - 1;  // so many borders on either side of the one that is looked at
+      wire [s:0] bits;                         // found so far
+      if (s < PARALLEL) begin : at_once
+        wire [(1<<s)-1:0] above;
+        for (i = 0; i < (1 << s); i = i + 1) begin : border
+          localparam [WIDTH-1:0] LEAST = least((2 * i + 1) << (6 - s));
+          assign above[i] = magnitude >= LEAST;
+        end
+        if (s == 0) begin : first
+          assign bits = above;
+        end else begin : further
+          assign bits = {step[s-1].bits, above[step[s-1].bits]};
+        end
+      end else begin : in_turn
+        wire [(2*MIDDLE+1)*WIDTH-1:0] kept;  // borders that are left
+        wire                          above;
+        assign above = magnitude >= kept[MIDDLE*WIDTH+:WIDTH];
+        if (s == 0) begin : all
+          assign kept = borders(127);
+          assign bits = above;
+        end else begin : further
+          assign bits = {step[s-1].bits, above};
+          if (s == PARALLEL) begin : some
+            wire [WIDTH-1:0] unused_next;
+            table_lookup #(.IN(s), .OUT((2*MIDDLE+2)*WIDTH), .TABLE({{WIDTH{1'b0}}, borders(127)})) lookup (
+              .x(step[s-1].bits),
+              .y({unused_next, kept})
+            );
+          end else begin : half
+            assign kept = step[s-1].bits[0] ? step[s-1].in_turn.kept[(4*MIDDLE+3)*WIDTH-1:(2*MIDDLE+2)*WIDTH]
+                                            : step[s-1].in_turn.kept[(2*MIDDLE+1)*WIDTH-1:0];
+          end
+        end
       end
-      assign found[6-s] = magnitude >= kept[MIDDLE*WIDTH+:WIDTH];
     end
+    assign found = step[6].bits;
     if (KIND == 0) begin : with_one
       localparam [WIDTH-1:0] TOP = least(128);
       wire one;
       assign one  = magnitude >= TOP;
-      assign code = {found[6:1] & {6{~one}}, one | (found[0] & (|found[6:1]))};  // where 1 is found: zero
+      assign code = {found[6:1] & {6{~one}}, one | (found[0] & (|found[6:1]))};  // 0 and 1 mean zero
     end else begin : ascending
       assign code = found;
     end

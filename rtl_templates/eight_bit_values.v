@@ -99,8 +99,39 @@ module eight_bit_values #(
     end
   endfunction
 
-  table_lookup #(.IN(7), .OUT(WIDTH), .TABLE(entries(128))) lookup (
-    .x(code),
-    .y(value)
-  );
+  localparam [128*WIDTH-1:0] ENTRIES = entries(128);
+
+  function [64*7-1:0] fractions;  // of mantissas from 8 to 15
+    input [31:0] count;
+    integer c;
+    begin
+      fractions = 0;
+      for (c = count - 1; c >= 0; c = c - 1)
+        fractions = {fractions[63*7-1:0], ENTRIES[(c/8*16+8+c%8)*WIDTH+:7]};
+    end
+  endfunction
+
+  generate
+    if (KIND == 2 && FLOAT != 0) begin : by_leading_digit  // 1, 2, 4 and 8 have one fraction, so have 3, 6 and 12
+      wire [8:0] head;
+      wire [6:0] unused_fraction;
+      wire [6:0] fraction;
+      wire [2:0] tail;  // of the mantissa, behind its highest 1
+      table_lookup #(.IN(7), .OUT(WIDTH), .TABLE(ENTRIES)) heads (
+        .x(code),
+        .y({head, unused_fraction})
+      );
+      assign tail = code[3] ? code[2:0] : code[2] ? {code[1:0], 1'b0} : {code[0] & code[1], 2'b00};
+      table_lookup #(.IN(6), .OUT(7), .TABLE(fractions(64))) tails (
+        .x({code[6:4], tail}),
+        .y(fraction)
+      );
+      assign value = {head, fraction & {7{head[8]}}};
+    end else begin : at_once
+      table_lookup #(.IN(7), .OUT(WIDTH), .TABLE(ENTRIES)) lookup (
+        .x(code),
+        .y(value)
+      );
+    end
+  endgenerate
 endmodule

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -353,7 +354,8 @@ _SPELLED = re.compile(r"([a-z]+8)(?:<([^<>]*)>|,(.*))?\Z")
 def parse(text: str) -> EightBit:
     """Return the format that *text* spells: ``dynamic8<block=256>``, or ``dynamic8,block=256`` as options have it."""
     match = _SPELLED.match(text.strip())
-    found, options = [], {"block": None, "max": None}
+    found: list[Problem] = []
+    options: dict[str, Any] = {"block": None, "max": None}
     if not match:
         remedy = f"one of {', '.join(KINDS)}, then ,block=N and ,max=exact or pow2"
         raise OptionError("8-bit format", [Problem("format", f"{shown(text)!r} spells none", remedy)])

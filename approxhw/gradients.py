@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,6 @@ class CompressedExchange:
     def _greet(self) -> None:
         """Learn who is there, and that all mean the same; once."""
         distributed = _distributed()
-        import torch
-
         backends = distributed.get_backend_config(self.group)
         if "cpu:" not in str(backends):
             why = f"its backend {backends} carries no tensors of the CPU"
@@ -120,14 +118,13 @@ class CompressedExchange:
         ranks, rank = distributed.get_world_size(self.group), distributed.get_rank(self.group)
         if ranks > 1:
             text = f"{self.format}, nonfinite={self.nonfinite}".encode().ljust(GREETING)
-            said = torch.empty(ranks * GREETING, dtype=torch.uint8)
-            _gather(said, torch.from_numpy(np.frombuffer(text, np.uint8).copy()), self.group).wait()
+            work, said = _gather(np.frombuffer(text, np.uint8).copy(), ranks, self.group)
+            work.wait()
             self.bytes_sent += (ranks - 1) * GREETING
             heard = [bytes(part).decode(errors="replace").strip() for part in said.numpy().reshape(ranks, GREETING)]
+            why, remedy = f"rank 0 {shown(heard[0])}", "use the same options on all"
             others = [
-                Problem(
-                    f"rank {r}", f"exchanges {shown(words)}, rank 0 {shown(heard[0])}", "use the same options on all"
-                )
+                Problem(f"rank {r}", f"exchanges {shown(words)}, {why}", remedy)
                 for r, words in enumerate(heard)
                 if words != heard[0]
             ]
@@ -150,19 +147,17 @@ class CompressedExchange:
         others = [r for r in range(self._ranks) if r != self._rank]
 
         # every other rank gets its shard in codes; the own one stays here as it is
-        trouble = _trouble(values, parameters)
-        sent, failed = _packed(shards, rows, () if trouble else others)
-        trouble = trouble or failed
-        out = torch.from_numpy(np.concatenate([shards.refusal() if trouble else sent[r] for r in others]))
-        received = torch.empty_like(out)
-        sizes = [shards.message if r != self._rank else 0 for r in range(self._ranks)]
-        work = _distributed().all_to_all_single(received, out, sizes, sizes, self.group, async_op=True)
-        self._count(shards, out.numel())
+        sent, trouble = _packed(shards, {r: rows[r] for r in others}, _trouble(values, parameters))
+        work, received = _scatter(shards, sent, self._rank, self.group)
+        self.bytes_sent += len(others) * shards.message
+        self.elements += shards.elements
+        self.ring_bytes += shards.ring_bytes
         yield
         work.wait()
         messages = dict(zip(others, received.numpy().reshape(len(others), shards.message)))
         refusing = dict.fromkeys((r for r in others if shards.refused(messages[r])), ELSEWHERE)
-        refusing |= {self._rank: trouble} if trouble else {}
+        if trouble:
+            refusing[self._rank] = trouble
         if refusing:
             self._refuse(where, refusing, buffer, done)
             return
@@ -173,11 +168,9 @@ class CompressedExchange:
             for r in range(self._ranks):
                 total += rows[r] if r == self._rank else shards.unpack(messages[r])
             mean = total / np.float32(self._ranks)
-        own, failed = _packed(shards, {self._rank: mean}, (self._rank,))
-        out = torch.from_numpy(shards.refusal() if failed else own[self._rank])
-        received = torch.empty(self._ranks * shards.message, dtype=torch.uint8)
-        work = _gather(received, out, self.group)
-        self._count(shards, len(others) * shards.message, first=False)
+        own, _ = _packed(shards, {self._rank: mean}, "")
+        work, received = _gather(own[self._rank], self._ranks, self.group)
+        self.bytes_sent += len(others) * shards.message
         yield
         work.wait()
         means = received.numpy().reshape(self._ranks, shards.message)
@@ -207,12 +200,6 @@ class CompressedExchange:
         found = [Problem(f"{where}, rank {r}", why, remedy) for r, why in sorted(refusing.items())]
         raise InvalidDataError("gradient exchange", found)
 
-    def _count(self, shards: Shards, sent: int, first: bool = True) -> None:
-        self.bytes_sent += sent
-        if first:
-            self.elements += shards.elements
-            self.ring_bytes += shards.ring_bytes
-
 
 def compressed_exchange(
     state: CompressedExchange, bucket: distributed.GradBucket
@@ -230,11 +217,11 @@ def compressed_exchange(
         if not state._ranks:
             state._greet()
         buffer = bucket.buffer()
-        if str(buffer.dtype).removeprefix("torch.") not in TYPES:
-            why = f"gradients of type {str(buffer.dtype).removeprefix('torch.')}"
-            raise InvalidDataError(
-                "gradient exchange", [Problem(f"bucket {bucket.index()}", why, f"they may be {', '.join(TYPES)}")]
+        if (name := str(buffer.dtype).removeprefix("torch.")) not in TYPES:
+            problem = Problem(
+                f"bucket {bucket.index()}", f"gradients of type {name}", f"they may be {', '.join(TYPES)}"
             )
+            raise InvalidDataError("gradient exchange", [problem])
         done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
         if state._ranks == 1:
             state.elements += buffer.numel()
@@ -260,14 +247,14 @@ def _goes_on(exchange: Iterator[None]) -> bool:
     return next(exchange, exchange) is None
 
 
-def _packed(
-    shards: Shards, rows: np.ndarray | dict[int, np.ndarray], wanted: Iterable[int]
-) -> tuple[dict[int, np.ndarray], str]:
-    """Return the messages of the *wanted* rows, and why there are none where one cannot be encoded."""
-    try:
-        return {r: shards.pack(rows[r]) for r in wanted}, ""
-    except InvalidDataError as error:
-        return {}, error.problems[0].why
+def _packed(shards: Shards, rows: dict[int, np.ndarray], trouble: str) -> tuple[dict[int, np.ndarray], str]:
+    """Return a message for each of *rows*, and why all are refusals where they are: *trouble*, or what has no code."""
+    if not trouble:
+        try:
+            return {r: shards.pack(row) for r, row in rows.items()}, ""
+        except InvalidDataError as error:
+            trouble = error.problems[0].why
+    return dict.fromkeys(rows, shards.refusal()), trouble
 
 
 def _trouble(values: np.ndarray, parameters: list[Any]) -> str:
@@ -296,11 +283,24 @@ def _zeros(parameter: Any) -> np.ndarray:
     return np.zeros(parameter.numel(), dtype=np.float32)
 
 
-def _gather(received: Any, sent: Any, group: Any) -> Any:
-    """Begin to send *sent* to all; ``all_gather_single`` is what PyTorch 2.13 calls ``all_gather_into_tensor``."""
-    distributed = _distributed()
+def _scatter(shards: Shards, messages: dict[int, np.ndarray], rank: int, group: Any) -> tuple[Any, Any]:
+    """Begin to send each other rank its message; return the work, and what will hold theirs, in the order of the ranks."""
+    import torch
+
+    out = torch.from_numpy(np.concatenate(list(messages.values())))
+    received = torch.empty_like(out)
+    sizes = [shards.message if r != rank else 0 for r in range(shards.ranks)]
+    return _distributed().all_to_all_single(received, out, sizes, sizes, group, async_op=True), received
+
+
+def _gather(message: np.ndarray, ranks: int, group: Any) -> tuple[Any, Any]:
+    """Begin to send *message* to all; return the work, and what will hold those of all ranks."""
+    import torch
+
+    distributed, received = _distributed(), torch.empty(ranks * len(message), dtype=torch.uint8)
+    # PyTorch 2.13 calls it so; before, it was all_gather_into_tensor
     gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
-    return gather(received, sent, group, async_op=True)
+    return gather(received, torch.from_numpy(message), group, async_op=True), received
 
 
 def _distributed() -> Any:

@@ -73,7 +73,7 @@ class Ranks:
         return [self.found(scenario, rank) for rank in range(self.ranks)]
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def done(request, tmp_path_factory) -> Ranks:
     """All scenarios, run once by 2 and once by 4 processes."""
     ranks = Ranks(tmp_path_factory.mktemp("ranks"), request.param, SCENARIOS)
@@ -328,7 +328,7 @@ def test_nan_of_a_backward_pass_comes_out_of_it_on_every_rank(done):
         assert ("NaN and 0 infinite in parameter" in words) == (rank == 1)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_rank_that_dies_is_torchs_error_on_the_others(tmp_path, ranks):
     there = Ranks(tmp_path, ranks, ("death",), seconds=20)
     others = [r for r in range(ranks) if r != 1]

@@ -31,6 +31,7 @@ from .engine_command import (
 )
 from .engine_command import summary as engine_summary
 from .errors import ApproxhwError, OptionError, Problem, ToolNotFoundError, shown
+from .link_command import link_options, run_link_model
 from .search_command import compile_member, run_search, search_options
 from .terminal import Terminal
 
@@ -438,6 +439,14 @@ def passes(terminal: Terminal) -> dict[str, Any]:
 def compress(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
     """Store the weights of MODEL as 8-bit codes that any ONNX runtime decodes."""
     return run_compress(terminal, model, given)
+
+
+@main.command(name="link-model")
+@link_options
+@_command
+def link_model(terminal: Terminal, **given: Any) -> dict[str, Any]:
+    """Predict how much faster several GPUs train a model, with float32 and with 8-bit exchange."""
+    return run_link_model(terminal, given)
 
 
 @main.command()

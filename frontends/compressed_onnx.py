@@ -26,10 +26,7 @@ from approxhw.folders import write_beside
 
 from .decoding_nodes import Decoder, held_formats
 from .loading import all_tensors, load
-from .weight_tensors import LEAST_IR, LeftTensor, all_names, is_constant, weights
-
-MAXIMUM_MODEL = 2 << 30
-"""Bytes of a model, and of its external data, at most; a protobuf file can be no larger."""
+from .weight_tensors import LEAST_IR, MAXIMUM_MODEL, LeftTensor, all_names, is_constant, weights
 
 MARK = "approxhw.compressed"
 """Key of the model's metadata that names the formats of its weights."""
@@ -279,24 +276,24 @@ def _wanted(format: str | EightBit) -> EightBit | Auto:
     kind, *options = (part.strip() for part in format.split(","))
     if kind != "auto":
         return parse(format)
-    values, found = {"budget": BUDGET, "max": "exact"}, []
+    budget, maximum, found = BUDGET, "exact", []
     for option in options:
         key, _, value = (piece.strip() for piece in option.partition("="))
         if key == "budget" and re.fullmatch(r"\d{1,2}(\.\d{1,6})?", value) and 8 <= float(value) <= 64:
-            values[key] = float(value)
+            budget = float(value)
         elif key == "budget":
             found.append(
                 Problem(key, f"{shown(repr(value))} is no number of bits a value in 8…64", "such as budget=8.2")
             )
         elif key == "max" and value in ("exact", "pow2"):
-            values[key] = value
+            maximum = value
         elif key == "max":
             found.append(Problem(key, f"{shown(repr(value))} is none", "choose exact or pow2"))
         else:
             found.append(Problem(shown(key), "no option of auto", "there are budget=BITS and max=exact or pow2"))
     if found:
         raise OptionError("compress", found)
-    return Auto(float(values["budget"]), str(values["max"]))
+    return Auto(budget, maximum)
 
 
 def _encoded(found: Mapping[str, Any], wanted: EightBit | Auto, title: str) -> list[StoredTensor]:
@@ -315,9 +312,9 @@ def _encoded(found: Mapping[str, Any], wanted: EightBit | Auto, title: str) -> l
         raise InvalidDataError(shown(title), problems)
     if not isinstance(wanted, Auto):
         return stored
-    values = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
-    chosen = choose(values, wanted.budget, maximum=wanted.maximum)
-    return [_stored(name, values[name], chosen[name]) for name in found]
+    arrays = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    chosen = choose(arrays, wanted.budget, maximum=wanted.maximum)
+    return [_stored(name, arrays[name], chosen[name]) for name in found]
 
 
 def _remedy(problem: Problem) -> str:

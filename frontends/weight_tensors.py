@@ -12,6 +12,9 @@ from approxhw.options import suggestion
 
 from .loading import STANDARD, node_title
 
+MAXIMUM_MODEL = 2 << 30
+"""Bytes of a model, and of its external data, at most; a protobuf file can be no larger."""
+
 LEAST_IR = 4
 """From this version on an initialiser need not be listed among the inputs."""
 
@@ -35,7 +38,7 @@ def weights(proto: Any, minimum: int, keep: Sequence[str]) -> tuple[dict[str, An
     found: dict[str, Any] = {}
     left: list[LeftTensor] = []
     known = set()
-    for name, tensor, inside in _constants(proto):
+    for name, tensor, inside in constants(proto):
         elements = math.prod(tensor.dims)
         if not inside:
             known.add(name)
@@ -65,7 +68,7 @@ def _no_tensor(name: str, known: set[str]) -> str:
     return f"the model has no tensor {shown(repr(name))}{suggestion(name, sorted(known)[:200])}"
 
 
-def _constants(proto: Any) -> Iterator[tuple[str, Any, str]]:
+def constants(proto: Any) -> Iterator[tuple[str, Any, str]]:
     """Yield name, tensor, and where it lies (empty: in the graph itself) of every initialiser and dense Constant."""
     yield from _held(proto.graph, "")
     for function in proto.functions:

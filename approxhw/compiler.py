@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
+from .compressing import compress_options
 from .dataset import Dataset, load_dataset
 from .design import Design, PortInfo, Rows, check_output, read_design, write_design
 from .errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
@@ -67,17 +68,7 @@ def compress_pass(text: str) -> Pass:
 
     Such as ``dynamic8,block=256``, ``linear8,max=pow2,activations=true`` or ``auto,budget=8.5``.
     """
-    first, *rest = (part.strip() for part in text.split(","))
-    given = {"code": first}
-    found = []
-    for part in rest:
-        name, equals, value = part.partition("=")
-        if not equals or name in given:
-            why = f"{shown(part)!r} is no NAME=VALUE of its own"
-            found.append(Problem("--compress", why, "such as dynamic8,block=256"))
-        given[name] = value
-    if found:
-        raise OptionError("compress", found)
+    given = compress_options(text)
     made = pass_named("compress")
     values, found = read_options(made, given, "compress")
     if found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .eight_bit import BLOCKS, KINDS, Compressed, EightBit, make
-from .errors import OptionError, Problem
+from .errors import OptionError, Problem, shown
 
 BUDGET = 8.2
 """Bits a value, maxima included, that a choice may take on average unless said otherwise: 3.9 times less than float32."""
@@ -28,6 +28,24 @@ class Loss:
     def __str__(self) -> str:
         """Return it in a line."""
         return f"MSE {self.mse:.3g}, MAE {self.mae:.3g}, mean relative error {100 * self.relative:.3g} %"
+
+
+def compress_options(text: str) -> dict[str, str]:
+    """Return the options that *text* such as ``dynamic8,block=256`` spells, by name; what stands first is ``code``.
+
+    Raises :class:`~approxhw.errors.OptionError` for what is no option with a value.
+    """
+    first, *rest = (part.strip() for part in text.split(","))
+    given, found = {"code": first}, []
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if not equals or name in given:
+            why = f"{shown(part)!r} is no NAME=VALUE of its own"
+            found.append(Problem("--compress", why, "such as dynamic8,block=256"))
+        given[name] = value
+    if found:
+        raise OptionError("compress", found)
+    return given
 
 
 def loss_of(x: np.ndarray, decoded: np.ndarray) -> Loss:

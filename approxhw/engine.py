@@ -18,6 +18,7 @@ from .errors import OptionError, Problem, shown
 if TYPE_CHECKING:
     import numpy as np
 
+    from .engine_codes import EngineCodes
     from .float_mac import Result
     from .frontends.engine import Engine
 
@@ -30,17 +31,19 @@ def open_engine(
     *,
     result: Result = "float32",
     threads: int = 1,
+    compress: EngineCodes | str | None = None,
 ) -> Engine:
     """Return *model* (path or ``onnx.ModelProto``) with its MatMul, Gemm and Conv on an emulated engine of *mac*.
 
     *mac*: arithmetic of every product; None leaves them in float32 in onnxruntime. *layers*: other arithmetic, or None,
     by the name of a node (of its output, where it has no name). *shape*: sizes of the inputs whose own are open, by name;
     layers are listed at these sizes. *result*: what the column's end rounds to. *threads*: change nothing but the time.
+    *compress*: operands become 8-bit codes first, such as ``dynamic8,block=256,activations=true`` (bf16 alone).
     Raises :class:`OptionError`, :class:`InvalidModelError`, :class:`UnsupportedModelError`.
     """
     from .frontends.engine import open_engine as opened
 
-    return opened(model, mac, layers, shape, result=result, threads=threads)
+    return opened(model, mac, layers, shape, result=result, threads=threads, compress=compress)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from approxhw.arithmetic import FloatMac
+from approxhw.engine_codes import EngineCodes, lane_problems, largest_of, read_codes, through
 from approxhw.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.float_mac import Result
 from approxhw.kernels.float_codes import Rounded, rounded
 from approxhw.kernels.float_gemm import multiply, shift_histogram
 
 from .engine_partition import Host, Layer, open_host
-from .engine_products import Gemm, Lowered, Matrix, MisfitError, Patches, Product, finished, lower
+from .engine_products import Gemm, Lowered, Matrix, MisfitError, Product, finished, lower
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +56,15 @@ class Counts:
 class Engine:
     """A model on the matrix engine. ``macs``: per layer, None where it runs in onnxruntime in float32.
 
-    ``counts``: per layer what was no finite number, over all runs. Results do not depend on ``threads``.
+    ``codes``: which operands become 8-bit codes first. ``counts``: per layer what was no finite number, over all runs.
+    Results do not depend on ``threads``.
     """
 
     host: Host
     macs: Mapping[str, FloatMac | None]
     result: Result = "float32"
     threads: int = 1
+    codes: EngineCodes | None = None
     counts: dict[str, Counts] = field(default_factory=dict, compare=False)
     kept: dict[tuple[str, bool, int, str], Rounded] = field(default_factory=dict, compare=False, repr=False)
 
@@ -72,7 +75,15 @@ class Engine:
 
     def configured(self, mac: FloatMac | None = None, layers: Mapping[str, FloatMac | None] | None = None) -> Engine:
         """Return the same model with other arithmetic, as ``open_engine`` takes it; nothing is read or built again."""
-        return replace(self, macs=_macs(self.host, mac, layers or {}), counts={})
+        macs = _macs(self.host, mac, layers or {})
+        return replace(self, macs=macs, codes=_codes(self.codes, macs), counts={})
+
+    def coded(self, compress: EngineCodes | str | None) -> Engine:
+        """Return the same model with its operands as 8-bit codes, such as ``dynamic8,block=256``; None: as numbers.
+
+        Raises :class:`OptionError` for codes that do not exist, and for formats other than bf16.
+        """
+        return replace(self, codes=_codes(compress, self.macs), counts={})
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the model's outputs by name. *inputs*: an array each, of any size that the model leaves open.
@@ -115,7 +126,11 @@ class Engine:
             total = np.zeros(mac.accumulator_bits + 2, np.int64)
             for gemm in _sampled(lowered, rows):
                 for left, right in _parts(gemm, 1):
-                    total += shift_histogram(gemm.left.rows(left), gemm.right.columns(right), mac)
+                    sides = (
+                        self._taken(gemm, left, across=False, name=lowered.product.name),
+                        self._taken(gemm, right, across=True, name=lowered.product.name),
+                    )
+                    total += shift_histogram(*sides, mac)
             counts[lowered.product.name] = total
 
         self._watched(inputs, seen)
@@ -186,7 +201,8 @@ class Engine:
         pieces = self.threads if lowered.sizes.count < self.threads else 1
         if lowered.sizes.products < _WORTH_A_THREAD:
             pieces = 1
-        jobs = [partial(self._tile, gemm, *part, mac) for gemm in lowered.gemms for part in _parts(gemm, pieces)]
+        work = partial(self._tile, mac=mac, name=lowered.product.name)
+        jobs = [partial(work, gemm, *part) for gemm in lowered.gemms for part in _parts(gemm, pieces)]
         if self.threads < 2 or len(jobs) == 1 or lowered.sizes.products < _WORTH_A_THREAD:
             for job in jobs:
                 job()
@@ -194,24 +210,45 @@ class Engine:
         for done in [pool.submit(job) for job in jobs]:
             done.result()
 
-    def _tile(self, gemm: Gemm, rows: slice, columns: slice, mac: FloatMac) -> None:
-        left = self._rounded(gemm.left, rows, mac.format, across=False)
-        right = self._rounded(gemm.right, columns, mac.format, across=True)
+    def _tile(self, gemm: Gemm, rows: slice, columns: slice, *, mac: FloatMac, name: str) -> None:
+        left = self._rounded(gemm, rows, mac.format, across=False, name=name)
+        right = self._rounded(gemm, columns, mac.format, across=True, name=name)
         gemm.into[rows, columns] = multiply(left, right, mac, result=self.result)
 
-    def _rounded(self, side: Matrix | Patches, pick: slice, format: str, *, across: bool) -> Rounded:
+    def _rounded(self, gemm: Gemm, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
+        side = gemm.right if across else gemm.left
         if isinstance(side, Matrix) and side.key is not None:
-            key = (*side.key, format)
+            # codes have blocks along K, so that what they leave depends on the side that a constant stands at
+            key = (*side.key, format if self.codes is None else f"{format} {self.codes} {across}")
             if key not in self.kept and self._room() >= 4 * side.array.size:
-                self.kept[key] = rounded(side.array, format)
-            if (whole := self.kept.get(key)) is not None:
+                whole = self._taken(gemm, slice(None), across=across, name=name)
+                self.kept[key] = rounded(whole, format)
+            if (found := self.kept.get(key)) is not None:
                 at = (slice(None), pick) if across else (pick,)
                 return replace(
-                    whole,
-                    numbers=np.ascontiguousarray(whole.numbers[at]),
-                    specials=None if whole.specials is None else np.ascontiguousarray(whole.specials[at]),
+                    found,
+                    numbers=np.ascontiguousarray(found.numbers[at]),
+                    specials=None if found.specials is None else np.ascontiguousarray(found.specials[at]),
                 )
-        return rounded(side.columns(pick) if across else side.rows(pick), format)
+        return rounded(self._taken(gemm, pick, across=across, name=name), format)
+
+    def _taken(self, gemm: Gemm, pick: slice, *, across: bool, name: str) -> np.ndarray:
+        """Return rows of the left operand or, *across*, columns of the right one, as they come out of the ports' decoders."""
+        side = gemm.right if across else gemm.left
+        taken = side.columns(pick) if across else side.rows(pick)
+        if self.codes is None:
+            return taken
+        stays = across != gemm.streams_right
+        format = self.codes.stays if stays else self.codes.streams
+        if format is None or not taken.size:
+            return taken
+        # without blocks a power of two is shared by all that stays, of which this may be a part
+        largest = None
+        if stays and format.block is None and isinstance(side, Matrix):
+            largest = largest_of(side.array.astype(np.float32, copy=False))
+        title = f"{'weights' if stays else 'activations'} of layer {shown(name, 60)}"
+        vectors = through(taken.T if across else taken, format, largest=largest, name=title)
+        return vectors.T if across else vectors
 
     def _room(self) -> int:
         return KEPT - sum(entry.numbers.nbytes for entry in list(self.kept.values()))
@@ -225,6 +262,7 @@ def open_engine(
     *,
     result: Result = "float32",
     threads: int = 1,
+    compress: EngineCodes | str | None = None,
 ) -> Engine:
     """Return the model of *source* (path or ``ModelProto``) on an engine of *mac*; see ``approxhw.engine.open_engine``."""
     host = open_host(source, shape)
@@ -234,11 +272,23 @@ def open_engine(
         problems.append(Problem("result", f"{shown(repr(result))} is no result", "choose bf16 or float32"))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
         problems.append(Problem("threads", f"{shown(repr(threads))} is no number of threads", "choose 1 … 256"))
+    try:
+        codes = _codes(compress, macs)
+    except OptionError as error:
+        problems += error.problems
     if problems:
         raise OptionError("matrix engine", problems)
     for sentence in host.model.left:
         _log.warning("%s: %s", shown(host.model.title), sentence)
-    return Engine(host, macs, result, threads)
+    return Engine(host, macs, result, threads, codes)
+
+
+def _codes(compress: EngineCodes | str | None, macs: Mapping[str, FloatMac | None]) -> EngineCodes | None:
+    codes = read_codes(compress)
+    formats = dict.fromkeys(mac.format for mac in macs.values() if mac is not None)
+    if problems := [problem for format in formats for problem in lane_problems(codes, 1, format)]:
+        raise OptionError("matrix engine", problems)
+    return codes
 
 
 def _macs(host: Host, mac: FloatMac | None, layers: Mapping[str, FloatMac | None]) -> dict[str, FloatMac | None]:

@@ -80,6 +80,21 @@ def encoder_verilog(format: EightBit, *, lanes: int | None = None, fixed: FixedP
     return configured(encoder_top(lanes, fixed), _code(format) | _form(fixed, lanes))
 
 
+def normalizer_verilog(format: EightBit, *, lanes: int = 1) -> str:
+    """Return ``eight_bit_normalize`` with its block and lanes set: values divided by their block's power of two.
+
+    The maximum is rounded up to a power of two whatever the format's own rule is. Raises :class:`OptionError` for a format
+    without blocks, and for lanes that do not make two rows or more of one.
+    """
+    return configured("eight_bit_normalize", _blocks(format, lanes))
+
+
+def compressor_verilog(format: EightBit, *, lanes: int = 1) -> str:
+    """Return ``eight_bit_compress``, a normalizer and the encoder behind it; arguments and errors as of the normalizer."""
+    chosen = {"KIND": KINDS.index(format.kind), **_blocks(format, lanes)}
+    return configured("eight_bit_compress", chosen)
+
+
 def decoder_top(lanes: int | None = None, fixed: FixedPoint | None = None) -> str:
     """Return the name of the module that :func:`decoder_verilog` writes."""
     return "eight_bit_decoder" if lanes else "eight_bit_decode_fixed" if fixed else "eight_bit_decode"
@@ -94,11 +109,31 @@ def _code(format: EightBit) -> dict[str, int]:
     return {"KIND": KINDS.index(format.kind), "NORMALIZED": int(normalized(format))}
 
 
+def _blocks(format: EightBit, lanes: int) -> dict[str, int]:
+    found = _lane_problems(lanes)
+    if format.block is None:
+        found.append(Problem("block", "the format has none, and a normalizer keeps one", "say block=256, say"))
+    elif not found and format.block % lanes:
+        why = f"{lanes} do not divide a block of {format.block}"
+        found.append(Problem("lanes", why, "choose another number, or another block"))
+    elif not found and format.block == lanes:
+        why = f"{lanes} are a whole block of {format.block}, and a block is two rows or more"
+        found.append(Problem("lanes", why, "choose fewer"))
+    if found:
+        raise OptionError("8-bit blocks", found)
+    return {"BLOCK": format.block or 0, "LANES": lanes}
+
+
+def _lane_problems(lanes: int) -> list[Problem]:
+    if LANES[0] <= lanes <= LANES[1]:
+        return []
+    return [Problem("lanes", f"{shown(lanes)} are not {LANES[0]} to {LANES[1]}", "choose another number")]
+
+
 def _form(fixed: FixedPoint | None, lanes: int | None) -> dict[str, int]:
     chosen = {} if fixed is None else {"WIDTH": fixed.width, "FRACTION": fixed.fraction}
     if lanes is None:
         return chosen
-    if not LANES[0] <= lanes <= LANES[1]:
-        why = f"{shown(lanes)} are not {LANES[0]} to {LANES[1]}"
-        raise OptionError("8-bit lanes", [Problem("lanes", why, "choose another number")])
+    if found := _lane_problems(lanes):
+        raise OptionError("8-bit lanes", found)
     return chosen | {"LANES": lanes, "FLOAT": int(fixed is None)}

@@ -13,19 +13,19 @@ module eight_bit_encode #(
 );
   // all borders are above 2^-31, and below 1, or 2^32 without normalizing: three bits of the exponent tell no more than that
   localparam BITS = NORMALIZED != 0 ? 12 : 13;
-  wire            within;
+  wire            covered;
   wire            beyond;
   wire [BITS-1:0] near;
   wire [6:0]      magnitude;
   generate
     if (NORMALIZED != 0) begin : at_most_one
-      assign within = &value[13:12];
-      assign beyond = value[14];
-      assign near   = (value[11:0] & {12{within}}) | {12{beyond}};
+      assign covered = &value[13:12];
+      assign beyond  = value[14];
+      assign near    = (value[11:0] & {12{covered}}) | {12{beyond}};
     end else begin : as_they_are
-      assign within = value[14] ^ (&value[13:12]);
-      assign beyond = value[14] & (|value[13:12]);
-      assign near   = ({value[14], value[11:0]} & {13{within}}) | {13{beyond}};
+      assign covered = value[14] ^ (&value[13:12]);
+      assign beyond  = value[14] & (|value[13:12]);
+      assign near    = ({value[14], value[11:0]} & {13{covered}}) | {13{beyond}};
     end
     if (KIND == 3) begin : linear
       eight_bit_linear #(.FLOAT(1), .WIDTH(BITS), .FRACTION(0)) rounded (

@@ -10,7 +10,9 @@ import pytest
 from approxhw.backends.eight_bit_rtl import decoder_verilog, encoder_verilog
 from approxhw.backends.estimate import simulate_netlist, synthesise
 from approxhw.eight_bit import EightBit
+from approxhw.rtl_templates import template_closure, template_names
 from approxhw.sim import bundle, bundle_ports, simulate
+from approxhw.tools import find_verilator, run_tool
 
 EXPONENTS = (-96, -95, -33, -1, 0, 1, 8, 113, 120, 126, 127)
 LANES = 4
@@ -147,3 +149,14 @@ def test_default_formats_choose_their_tables():
     assert "parameter NORMALIZED = 0" in decoder_verilog(EightBit("static8", None, "fixed"))
     assert "parameter NORMALIZED = 1" in decoder_verilog(EightBit("static8", 64))
     assert "parameter NORMALIZED = 1" in encoder_verilog(EightBit("dynamic8", None, "fixed"))
+
+
+def test_no_template_uses_a_word_of_later_standards(verilator, tmp_path):
+    """Verilog-2005 is asked for elsewhere; tools that are not told so read SystemVerilog."""
+    names = [name for name in template_names() if name.startswith("eight_bit_")]
+    assert len(names) == 11
+    for name in names:
+        file = tmp_path / f"{name}.v"
+        file.write_text(template_closure(name))
+        options = ["--lint-only", "-Wall", "--quiet", "-Wno-DECLFILENAME", "--top-module", name]
+        assert run_tool(find_verilator(), [*options, file], timeout=120).output.strip() == ""

@@ -144,7 +144,7 @@ module eight_bit_search #(
       localparam [WIDTH-1:0] TOP = least(128);
       wire one;
       assign one  = magnitude >= TOP;
-      assign code = {found[6:1] & {6{~one}}, one | (found[0] & (|found[6:1]))};  // 0 and 1 mean zero
+      assign code = {found[6:1] & {6{~one}}, found[0] | one};  // 1 is not found: its border is 1/2
     end else begin : ascending
       assign code = found;
     end

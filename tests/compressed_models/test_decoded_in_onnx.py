@@ -58,6 +58,16 @@ def test_onnxruntime_decodes_the_bits_of_the_format(format, make, shown_by):
     assert compared == 2 * sum(math.prod(shape) for shape in SHAPES)
 
 
+@pytest.mark.parametrize("opset", range(7, 25))
+def test_a_short_last_block_in_every_opset(make, shown_by, opset):
+    made = ax.compress_model(holder(make, [(20, 17)], opset=opset, ir=7), "dynamic8,block=64")
+    onnx.checker.check_model(made.proto, full_check=True)
+    (tensor,) = made.tensors
+    assert tensor.elements % 64
+    for level in ("none", "default"):
+        assert same_bits(shown_by(made, {"x": np.zeros((1, 4), np.float32)}, level)["w0"], tensor.decode())
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.sampled_from(FORMATS),

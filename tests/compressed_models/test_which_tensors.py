@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 import approxhw as ax
 from approxhw.cli import main
 from approxhw.engine import open_engine
-from approxhw.errors import InvalidDataError, OptionError, OutputError, UnsupportedModelError
+from approxhw.errors import InvalidDataError, InvalidModelError, OptionError, OutputError, UnsupportedModelError
+from approxhw.frontends import compressed_onnx
 from approxhw.text import print_graph
 
 node = helper.make_node
@@ -235,6 +236,19 @@ def test_models_that_are_compressed_already(mlp, tmp_path):
     assert "model: its weights are dynamic8 codes already\n    do: compress the model that it was made from" in str(
         caught.value
     )
+
+
+def test_models_that_no_file_can_hold(mlp, tmp_path, monkeypatch):
+    """The limit is 2 GiB; here it is made small."""
+    model = mlp(rest=weight(1000, seed=4))
+    onnx.save(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(compressed_onnx, "MAXIMUM_MODEL", 5000)
+    with pytest.raises(UnsupportedModelError) as caught:
+        ax.compress_model(model)
+    assert "model: what is left has 0 MiB; a model file can have no more than 0" in str(caught.value)
+    assert "do: compress more of it: --minimum-elements" in str(caught.value)
+    with pytest.raises(InvalidModelError, match="the file has 0 MiB; models of more than 0 MiB are refused"):
+        ax.compress_model(tmp_path / "m.onnx")
 
 
 def test_wrong_options(mlp):

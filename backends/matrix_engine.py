@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from approxhw.arithmetic import FloatMac
+from approxhw.eight_bit import KINDS, EightBit
+from approxhw.engine_codes import EXPONENT_BITS, EngineCodes, Packed, lane_problems
 from approxhw.errors import OptionError, Problem, shown
 from approxhw.float_mac import Result
 
@@ -21,6 +23,9 @@ from .matrix_templates import (
 )
 
 TOP = "matrix_engine"
+"""The top module of an engine."""
+CODED_TOP = "matrix_engine_codes"
+"""The top module of an engine with 8-bit codes on a port: a ``matrix_engine`` behind decoders."""
 FAULTS = ("more vectors than the memory holds", "a tile goes on from one of other length", "weights end early or late")
 """What the bits of the port ``fault`` say, lowest first."""
 
@@ -33,7 +38,7 @@ class Engine:
 
     ``depth``: pipeline registers of an element, 1 to 4. ``result``: what leaves a column, "bf16" or "float32".
     ``vectors``: how many states of a column wait between two tiles of one chain, a power of two. ``fast``: prefix trees in
-    place of rippling carries. Raises :class:`OptionError` with all problems.
+    place of rippling carries. ``codes``: which ports carry 8-bit codes. Raises :class:`OptionError` with all problems.
     """
 
     rows: int = 16
@@ -43,6 +48,7 @@ class Engine:
     result: Result = "float32"
     vectors: int = 256
     fast: bool = False
+    codes: EngineCodes | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -58,18 +64,44 @@ class Engine:
         if type(self.vectors) is not int or self.vectors not in [1 << n for n in range(1, 17)]:
             why = f"{shown(repr(self.vectors))} is no power of two from 2 to 65536"
             problems.append(Problem("vectors", why, "choose 256, say"))
+        problems += lane_problems(self.codes, self.rows, self.mac.format)
         if problems:
             raise OptionError("matrix engine", problems)
 
     @property
+    def top(self) -> str:
+        """The name of the top module."""
+        return TOP if self.codes is None else CODED_TOP
+
+    @property
+    def weight_codes(self) -> EightBit | None:
+        """The 8-bit code on the port of weights; None where numbers go over it."""
+        return None if self.codes is None else self.codes.stays
+
+    @property
+    def activation_codes(self) -> EightBit | None:
+        """The 8-bit code on the port of activations; None where numbers go over it."""
+        return None if self.codes is None else self.codes.streams
+
+    @property
     def code_bits(self) -> int:
-        """Width of a weight or activation on the streams: the codes of the format."""
+        """Width of a weight or activation in the format of the array."""
         return self.mac.code.bits
 
     @property
     def word_bits(self) -> int:
-        """Width of a word of weights or activations: one code a row."""
+        """Width of a word of weights or activations in the format of the array: one a row."""
         return self.rows * self.code_bits
+
+    @property
+    def weight_word_bits(self) -> int:
+        """Width of a word on the port of weights."""
+        return self.word_bits if self.weight_codes is None else 8 * self.rows + EXPONENT_BITS
+
+    @property
+    def activation_word_bits(self) -> int:
+        """Width of a word on the port of activations."""
+        return self.word_bits if self.activation_codes is None else 8 * self.rows + EXPONENT_BITS
 
     @property
     def result_bits(self) -> int:
@@ -83,12 +115,20 @@ class Engine:
         return self.rows * lag + early + 1
 
     def parameters(self) -> dict[str, int]:
-        """Return the parameters of the template ``matrix_engine``."""
-        return {
+        """Return the parameters of the top module's template."""
+        given = {
             **self.array_parameters(),
             "RESULT_BITS": self.result_bits,
             "ADDRESS_BITS": self.vectors.bit_length() - 1,
         }
+        if self.codes is None:
+            return given
+        for name in decode_parameters(
+            self.mac
+        ):  # those of bf16, the only format behind decoders, stand in the template
+            del given[name]
+        ports = {"WEIGHT_CODES": self.weight_codes, "ACTIVATION_CODES": self.activation_codes}
+        return given | {name: 0 if code is None else 1 + KINDS.index(code.kind) for name, code in ports.items()}
 
     def array_parameters(self) -> dict[str, int]:
         """Return the parameters of the template ``mac_array``."""
@@ -139,9 +179,9 @@ class Schedule:
 
 
 def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
-    """Return the whole engine as Verilog-2005, top module ``matrix_engine``. ``header``: comment lines on top."""
+    """Return the whole engine as Verilog-2005, top module ``engine.top``. ``header``: comment lines on top."""
     head = "".join(f"// {line}\n" for line in header)
-    text = configured(TOP, engine.parameters())
+    text = configured(engine.top, engine.parameters())
     return f"{head}\n{text}" if head else text
 
 
@@ -173,31 +213,50 @@ def make_schedule(engine: Engine, m: int, k: int, n: int) -> Schedule:
     return Schedule(m, k, n, tiles)
 
 
-def weight_words(engine: Engine, schedule: Schedule, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weight_words(engine: Engine, schedule: Schedule, codes: np.ndarray | Packed) -> tuple[np.ndarray, np.ndarray]:
     """Return the words of the stream of weights, and for each whether it ends a tile. *codes*: B, k x n, unsigned codes.
 
-    Words: uint8, words x bytes, least significant byte first; of each tile the last column comes first.
+    Words: uint8, words x bytes, least significant byte first; of each tile the last column comes first. Where 8-bit codes go
+    over the port, *codes* are those of B's columns, n x k; a word's exponent is its uppermost byte.
     """
+    ends = np.zeros((len(schedule.tiles), engine.columns), dtype=bool)
+    ends[:, -1] = True
+    if isinstance(codes, Packed) or engine.weight_codes is not None:
+        packed = _packed(codes, engine.weight_codes, (schedule.n, schedule.k), "weights")
+        octets = np.zeros((*ends.shape, engine.rows + 1), dtype=np.uint8)
+        for number, tile in enumerate(schedule.tiles):
+            part = _beats(packed, slice(tile.n, tile.n + tile.width), tile, engine.rows)
+            octets[number, engine.columns - tile.width :] = part[::-1]
+        return octets.reshape(-1, engine.rows + 1), ends.reshape(-1)
     _fitting(codes, (schedule.k, schedule.n), "weights")
     words = np.zeros((len(schedule.tiles), engine.columns, engine.rows), dtype=_dtype(engine))
     for number, tile in enumerate(schedule.tiles):
         part = codes[tile.k : tile.k + tile.depth, tile.n : tile.n + tile.width]
         words[number, engine.columns - tile.width :, : tile.depth] = part.T[::-1]
-    ends = np.zeros(words.shape[:2], dtype=bool)
-    ends[:, -1] = True
     return words.reshape(-1, engine.rows).view(np.uint8), ends.reshape(-1)
 
 
 def activation_words(
-    engine: Engine, schedule: Schedule, codes: np.ndarray
+    engine: Engine, schedule: Schedule, codes: np.ndarray | Packed
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the words of the stream of activations, their tlast and their tuser. *codes*: A, m x k, unsigned codes."""
-    _fitting(codes, (schedule.m, schedule.k), "activations")
+    """Return the words of the stream of activations, their tlast and their tuser. *codes*: A, m x k, unsigned codes.
+
+    Where 8-bit codes go over the port, *codes* are those of A's rows, and a word's exponent is its uppermost byte.
+    """
+    packed = None
+    if isinstance(codes, Packed) or engine.activation_codes is not None:
+        packed = _packed(codes, engine.activation_codes, (schedule.m, schedule.k), "activations")
+    else:
+        _fitting(codes, (schedule.m, schedule.k), "activations")
     words, ends, user = [], [], []
     for tile in schedule.tiles:
-        block = np.zeros((tile.count, engine.rows), dtype=_dtype(engine))
-        block[:, : tile.depth] = codes[tile.m : tile.m + tile.count, tile.k : tile.k + tile.depth]
-        words.append(block)
+        vectors = slice(tile.m, tile.m + tile.count)
+        if packed is not None:
+            words.append(_beats(packed, vectors, tile, engine.rows))
+        elif not isinstance(codes, Packed):
+            block = np.zeros((tile.count, engine.rows), dtype=_dtype(engine))
+            block[:, : tile.depth] = codes[vectors, tile.k : tile.k + tile.depth]
+            words.append(block)
         ends.append(np.arange(tile.count) == tile.count - 1)
         user.append(np.full(tile.count, tile.first | tile.last << 1))
     return np.concatenate(words).view(np.uint8), np.concatenate(ends), np.concatenate(user)
@@ -240,11 +299,32 @@ def gather_results(engine: Engine, schedule: Schedule, words: np.ndarray) -> np.
 def busy_clocks(engine: Engine, schedule: Schedule) -> int:
     """Return the fewest clocks that *schedule* takes: a tile's weights and vectors, and the last results' way out."""
     words = sum(engine.columns + tile.count for tile in schedule.tiles)
-    return words + engine.latency + engine.columns + 2
+    # the first weights are a clock later behind decoders; activations wait for them anyway
+    return words + engine.latency + engine.columns + 2 + int(engine.weight_codes is not None)
 
 
 def _leaving(schedule: Schedule) -> Iterator[Tile]:
     return (tile for tile in schedule.tiles if tile.last)
+
+
+def _beats(packed: Packed, vectors: slice, tile: Tile, rows: int) -> np.ndarray:
+    """Return a word of codes for each of some *vectors* along K: uint8, vectors x (rows + 1)."""
+    block = packed.format.block or packed.codes.shape[1]
+    part = np.zeros((vectors.stop - vectors.start, rows + 1), dtype=np.uint8)
+    part[:, : tile.depth] = packed.codes[vectors, tile.k : tile.k + tile.depth]
+    part[:, rows] = packed.exponents[vectors, tile.k // block].view(np.uint8)
+    return part
+
+
+def _packed(codes: np.ndarray | Packed, wanted: EightBit | None, shape: tuple[int, int], what: str) -> Packed:
+    if not isinstance(codes, Packed):
+        why = f"are numbers, and the port carries {wanted}"
+    elif wanted is None or codes.format != wanted:
+        why = f"are {codes.format}, and the port carries {wanted or 'numbers'}"
+    else:
+        _fitting(codes.codes, shape, what)
+        return codes
+    raise OptionError("schedule of a matrix product", [Problem(what, why)])
 
 
 def _dtype(engine: Engine) -> np.dtype[Any]:

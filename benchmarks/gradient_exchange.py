@@ -231,7 +231,7 @@ def parity(seeds: int, epochs: int, dataset: str) -> list[str]:
             continue
         middle, half = interval([e - read(jobs[PLAIN, seed])["error"] for seed, e in enumerate(errors)])
         known = "no" if abs(middle) <= half else "worse" if middle > 0 else "better"
-        lines.append([*line, f"{middle:+.2f} ± {half:.2f}", known])
+        lines.append([*line, f"{round(middle, 2) + 0.0:+.2f} ± {half:.2f}", known])
     count = read(jobs[PLAIN, 0])["steps"]
     return [
         f"## Training parity: {dataset}\n",
@@ -244,7 +244,7 @@ def parity(seeds: int, epochs: int, dataset: str) -> list[str]:
                 "error feedback",
                 "test error, mean",
                 "smallest … largest",
-                "less float32's",
+                "difference to float32",
                 "differs from 0",
             ],
             lines,
@@ -292,7 +292,8 @@ def speed() -> list[str]:
     return [
         "## Time of a step\n",
         f"Milliseconds of rank 0, medians of {TURNS} turns of {STEPS} steps, one thread a rank. Both ranks are processes of this "
-        "machine: its loop-back moves bytes faster than any network, so codes can only cost time here.\n",
+        "machine: its loop-back moves bytes faster than any network, so codes can only cost time here. "
+        f"Load of the machine meanwhile: {os.getloadavg()[0]:.1f}; where it is above 2, only CPU times compare.\n",
         table(["exchange", "error feedback", "wall ms", "CPU ms"], lines),
     ]
 
@@ -303,7 +304,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--seeds", type=int, default=6, help="runs of each exchange, at least 2")
-    parser.add_argument("--epochs", type=int, default=6, help="passes over the training rows")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the training rows")
     parser.add_argument("--work", nargs=3, metavar=("RANK", "RANKS", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

@@ -215,9 +215,9 @@ class Network(torch.nn.Module):
         self.last, *layers = (torch.nn.Linear(*size) for size in sizes)
         self.layers = torch.nn.ModuleList(layers)
 
-    def forward(self, x):
-        for layer in self.layers:
-            x = torch.relu(layer(x))
+    def forward(self, x, skip=-1):
+        for number, layer in enumerate(self.layers):
+            x = x if number == skip else torch.relu(layer(x))  # layer 2 has as many inputs as outputs
         return self.last(x)
 
 
@@ -257,6 +257,35 @@ def trained(rank, ranks):
     return found
 
 
+def settings(rank, ranks):
+    """Settings of DDP that change which buckets come when: layers that one rank leaves out, no_sync, join."""
+    found = {}
+    for number, options in enumerate(({"find_unused_parameters": True}, {"static_graph": True})):
+        torch.manual_seed(1)
+        model, state = DistributedDataParallel(Network(), bucket_cap_mb=0.004, **options), CompressedExchange()
+        model.register_comm_hook(state, compressed_exchange)
+        descent = torch.optim.SGD(model.parameters(), lr=0.05)
+        for step in range(6):
+            rows = torch.from_numpy(gradients(6, rank, step, 50 * 16).reshape(16, 50)).clamp(-3, 3)
+            skip = 2 if number == 0 and step % ranks == rank else -1
+            descent.zero_grad()
+            if step == 3:
+                with model.no_sync():
+                    model(rows, skip).square().mean().backward()
+            model(rows, skip).square().mean().backward()
+            descent.step()
+            assert state._under_way == []
+        found[f"weights/{number}"] = np.concatenate([p.detach().numpy().ravel() for p in model.parameters()])
+        found[f"first/{number}"] = np.concatenate([p.detach().numpy().ravel() for p in Network().parameters()])
+    model = DistributedDataParallel(torch.nn.Linear(50, 3))
+    model.register_comm_hook(CompressedExchange(error_feedback=False), compressed_exchange)
+    steps = 2 + rank  # the ranks that are through answer for the others
+    with model.join():
+        for _ in range(steps):
+            model(torch.ones(2, 50)).sum().backward()
+    return found | {"steps": np.array([steps])}
+
+
 def spoilt(rank, ranks):
     """NaN out of a real backward pass."""
     torch.manual_seed(1)
@@ -291,7 +320,7 @@ def sleep(rank, ranks):
 
 SCENARIOS = {
     work.__name__: work
-    for work in (formats, exact, feedback, counting, refusals, types, group, trained, spoilt, death, sleep)
+    for work in (formats, exact, feedback, counting, refusals, types, group, trained, settings, spoilt, death, sleep)
 }
 
 

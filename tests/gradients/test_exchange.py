@@ -17,7 +17,7 @@ from gradient_inputs import FORMATS, LENGTHS, STEPS, gradients
 from approxhw.eight_bit import parse
 
 WORKER = Path(__file__).with_name("exchange_worker.py")
-SCENARIOS = ("formats", "exact", "feedback", "counting", "refusals", "types", "group", "trained", "spoilt")
+SCENARIOS = ("formats", "exact", "feedback", "counting", "refusals", "types", "group", "trained", "settings", "spoilt")
 GREETING = 64
 
 
@@ -318,6 +318,14 @@ def test_training_under_ddp(done):
                 assert all(same_bits(f[f"residual/{i}"], kept[i][r]) for i in range(10))
     assert len(layouts) > 1, "DDP sorts its buckets anew after the first step"
     assert max(map(len, layouts)) > 3, "several buckets are under way at once"
+
+
+def test_settings_of_ddp(done):
+    found = done.everywhere("settings")
+    assert [f["steps"][0] for f in found] == [2 + rank for rank in range(done.ranks)]
+    for number in (0, 1):
+        assert not np.array_equal(found[0][f"weights/{number}"], found[0][f"first/{number}"])
+        assert all(same_bits(f[f"weights/{number}"], found[0][f"weights/{number}"]) for f in found)
 
 
 def test_nan_of_a_backward_pass_comes_out_of_it_on_every_rank(done):

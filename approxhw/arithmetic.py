@@ -138,7 +138,8 @@ class FloatMac:
 
     ``format``: of both inputs, one of ``FLOAT_CODES``. ``accumulator_bits``: significand of the sum, 16 to 24.
     ``normalization``: ``exact``, or ``an-K-L``: the sum moves left by 0, K or K + L, whichever its top K and next L bits
-    ask for, and may stay un-normalised. ``docs/float-mac.md`` defines every bit, ``float_mac.py`` is the reference.
+    ask for, and may stay un-normalised. ``alignment``: None is exact; M of 1 to 4 shifts the smaller addend by less than
+    2^M and drops it where it lies farther away. ``docs/float-mac.md`` defines every bit, ``float_mac.py`` is the reference.
     Raises :class:`OptionError` with everything that is wrong. Source of an-K-L: Alexandridis et al., *Floating-Point
     Multiply-Add with Approximate Normalization for Low-Cost Matrix Engines*, arXiv 2408.11997.
     """
@@ -146,6 +147,7 @@ class FloatMac:
     format: str = "bf16"
     accumulator_bits: int = 20
     normalization: str = "an-1-2"
+    alignment: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -181,6 +183,13 @@ class FloatMac:
                     f"{self.normalization} shifts left by {int(match[1]) + int(match[2])}, the accumulator has {width} bits",
                     f"choose K + L < {width}",
                 )
+        bits = self.alignment
+        if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 4):
+            yield Problem(
+                "alignment",
+                f"{shown(repr(bits))} is no number of bits of distance from 1 to 4",
+                "leave it out for exact alignment: from 5 bits on nothing that counts is dropped",
+            )
 
     @property
     def shifts(self) -> tuple[int, int] | None:
@@ -189,13 +198,19 @@ class FloatMac:
         return (int(match[1]), int(match[2])) if match else None
 
     @property
+    def reach(self) -> int | None:
+        """The distance, 2^M, from which on the smaller addend is dropped; None: alignment is exact."""
+        return None if self.alignment is None else 1 << self.alignment
+
+    @property
     def code(self) -> FloatCode:
         """The layout of the inputs' codes."""
         return FLOAT_CODES[self.format]
 
     def __str__(self) -> str:
-        """Return the one spelling, such as ``float-mac<bf16,20,an-1-2>``."""
-        return f"float-mac<{self.format},{self.accumulator_bits},{self.normalization}>"
+        """Return the one spelling, such as ``float-mac<bf16,20,an-1-2>`` or ``float-mac<bf16,16,an-1-2,align-3>``."""
+        limited = "" if self.alignment is None else f",align-{self.alignment}"
+        return f"float-mac<{self.format},{self.accumulator_bits},{self.normalization}{limited}>"
 
 
 Arithmetic = Exact | MaskedPowerOfTwo | ApproximateMultiplier

@@ -132,16 +132,27 @@ def normalize(mac: FloatMac, exponent: int, significand: int) -> tuple[int, int]
     return exponent - shift, significand << shift
 
 
-def add(mac: FloatMac, state: State, product: State) -> State:
-    """Return the sum of a state and an addend, normalised as *mac* says (steps 2 to 5)."""
+def product_exponent(mac: FloatMac, a_code: int, b_code: int) -> int:
+    """Return e of step 2: e_a + e_b, the product taken as less than 2; ``EMIN`` where it is 0 or special."""
+    a, b = decode(mac.format, a_code), decode(mac.format, b_code)
+    return a.exponent + b.exponent if a.significand and b.significand else EMIN
+
+
+def add(mac: FloatMac, state: State, product: State, e: int | None = None) -> State:
+    """Return the sum of a state and an addend, normalised as *mac* says (steps 2 to 5).
+
+    *e*: what :func:`product_exponent` says, asked only where alignment is limited; by default the product was less than 2.
+    """
     if state.nan or product.nan or (state.inf and product.inf and state.sign != product.sign):
         return _NAN
     if state.inf or product.inf:
         return State(state.sign if state.inf else product.sign, EMIN, 0, inf=True)
     exponent = max(state.exponent, product.exponent)
+    e = product.exponent if e is None else e
     total = 0
-    for addend in (state, product):
-        aligned = addend.significand >> (exponent - addend.exponent)
+    for addend, steps in ((state, e - state.exponent), (product, state.exponent - e - 1)):
+        dropped = mac.reach is not None and steps >= mac.reach
+        aligned = 0 if dropped else addend.significand >> (exponent - addend.exponent)
         total += -aligned if addend.sign else aligned
     if total == 0:
         return State(state.sign & product.sign, EMIN, 0)
@@ -153,7 +164,7 @@ def add(mac: FloatMac, state: State, product: State) -> State:
 
 def step(mac: FloatMac, state: State, a_code: int, b_code: int) -> State:
     """Return the state after one multiply-add; the inputs are codes of *mac*'s format."""
-    return add(mac, state, multiply(mac, a_code, b_code))
+    return add(mac, state, multiply(mac, a_code, b_code), product_exponent(mac, a_code, b_code))
 
 
 def chain(mac: FloatMac, a_codes: Iterable[int], b_codes: Iterable[int], state: State = START) -> State:

@@ -6,6 +6,9 @@ the conversion drops what the hardware's alignment drops. The sum, converted bac
 in float32's 24 bits, carry included; the low bit that a carry loses falls at the next step's alignment, or at the end. Zero has
 exponent field 0, below all others; powers of two formed from it may be nonsense, but are finite, and only zeros meet them.
 
+Limited alignment (``reach``, 2^M in the exponent's place; None is compiled by itself, and costs nothing) compares E with the
+exponent that the product has if taken as less than 2: the sum of its operands' own, or 0 for a zero, which drops nothing.
+
 The inner loop takes one step of many chains: several steps at once save loads, but processors then wait for results.
 """
 
@@ -28,7 +31,8 @@ from ._lanes import (
 from ._narrow import add32, and32, sub32
 
 _FIELD = np.int32(0x7F800000)
-_NONE = np.int32(0)
+_NONE, _ONE = np.int32(0), np.int32(1 << 23)
+_BIAS = np.int32(127 << 23)
 BLOCK = 256
 """Columns that are carried through all of K together: their states stay in the nearest cache."""
 
@@ -36,23 +40,29 @@ _LANES = 16  # float32 numbers in the widest vector, and in a line of a cache
 
 
 @numba.njit(cache=True, nogil=True)
-def _exact_step(state, a, b, up, down):  # type: ignore[no-untyped-def]
-    """Return the state after one step with exact normalization; *up*, *down*: W − 1 in the exponent's place, biased or not."""
+def _open_step(state, exponent, a, b, up, down, reach):  # type: ignore[no-untyped-def]
+    """Return the state after one step whose normalization is still to come, and the e of the step.
+
+    *up*, *down*: W − 1 in the exponent's place, biased or not.
+    """
     product = multiply(a, b)
-    e = max32(and32(bits_of(product), _FIELD), and32(bits_of(state), _FIELD))
+    field = and32(bits_of(product), _FIELD)
+    e = max32(field, exponent)
     scale = from_bits(sub32(up, e))
-    total = add32(truncated(multiply(product, scale)), truncated(multiply(state, scale)))
-    return multiply(to_float(total), from_bits(sub32(e, down)))
+    p, s = truncated(multiply(product, scale)), truncated(multiply(state, scale))
+    if reach is not None:
+        less = add32(and32(bits_of(a), _FIELD), sub32(and32(bits_of(b), _FIELD), _BIAS))
+        less = if_zero(field, _NONE, less)
+        s = if_greater(reach, sub32(less, exponent), s, _NONE)
+        p = if_greater(reach, sub32(sub32(exponent, less), _ONE), p, _NONE)
+    return multiply(to_float(add32(p, s)), from_bits(sub32(e, down))), e
 
 
 @numba.njit(cache=True, nogil=True)
-def _open_step(state, exponent, a, b, up, down):  # type: ignore[no-untyped-def]
-    """Return the state after one step whose normalization is still to come, and the e of the step."""
-    product = multiply(a, b)
-    e = max32(and32(bits_of(product), _FIELD), exponent)
-    scale = from_bits(sub32(up, e))
-    total = add32(truncated(multiply(product, scale)), truncated(multiply(state, scale)))
-    return multiply(to_float(total), from_bits(sub32(e, down))), e
+def _exact_step(state, a, b, up, down, reach):  # type: ignore[no-untyped-def]
+    """Return the state after one step with exact normalization: the exponent is the float's own."""
+    following, _ = _open_step(state, and32(bits_of(state), _FIELD), a, b, up, down, reach)
+    return following
 
 
 @numba.njit(cache=True, nogil=True)
@@ -109,8 +119,11 @@ def _panel(b, first, last, room):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def exact_chains(a, b, width, moved, bf16, result):  # type: ignore[no-untyped-def]
-    """Fill *result* (float32, M × N) with the products of a (M × K) and b (K × N), exact normalization, W = *width*."""
+def exact_chains(a, b, width, reach, moved, bf16, result):  # type: ignore[no-untyped-def]
+    """Fill *result* (float32, M × N) with the products of a (M × K) and b (K × N), exact normalization, W = *width*.
+
+    *reach*: how far below the other an addend is dropped, in the exponent's place (int32), or None.
+    """
     widest_vectors()
     rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
     up, down = np.int32((width + 253) << 23), np.int32((width - 1) << 23)
@@ -124,12 +137,12 @@ def exact_chains(a, b, width, moved, bf16, result):  # type: ignore[no-untyped-d
             for k in range(depth):
                 factor, across = a[m, k], panel[k]
                 for j in range(state.size):
-                    state[j] = _exact_step(state[j], factor, across[j], up, down)
+                    state[j] = _exact_step(state[j], factor, across[j], up, down, reach)
             _finish(state.view(np.int32), width, moved, bf16, words[m, first:last])
 
 
 @numba.njit(cache=True, nogil=True)
-def approximate_chains(a, b, width, k_shift, further, moved, bf16, result):  # type: ignore[no-untyped-def]
+def approximate_chains(a, b, width, k_shift, further, reach, moved, bf16, result):  # type: ignore[no-untyped-def]
     """Fill *result* likewise with an-k-λ normalization, k = *k_shift*, λ = *further*."""
     widest_vectors()
     rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]
@@ -147,12 +160,12 @@ def approximate_chains(a, b, width, k_shift, further, moved, bf16, result):  # t
                 factor, across = a[m, k], panel[k]
                 if k_shift == 1:
                     for j in range(state.size):
-                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
+                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down, reach)
                         exponents[j] = _lowered_by_one(s, e, one, most)
                         state[j] = s
                 else:
                     for j in range(state.size):
-                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down)
+                        s, e = _open_step(state[j], exponents[j], factor, across[j], up, down, reach)
                         exponents[j] = _lowered(s, e, one, most)
                         state[j] = s
             _finish(state.view(np.int32), width, moved, bf16, words[m, first:last])

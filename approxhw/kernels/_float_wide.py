@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from ..float_mac import EMIN
-from ._lanes import bits_of, if_greater, if_zero, max32, or32, shl32, to_float, widest_vectors
+from ._lanes import bits_of, if_greater, if_zero, max32, min32, or32, shl32, to_float, widest_vectors
 from ._narrow import add32, and32, mul32, shr32, sub32, xor32
 from .float_codes import INFINITE, NAN, NEGATIVE, ZERO
 
@@ -22,21 +22,21 @@ PLUS, MINUS, NOTHING = 1, 2, 4
 
 
 @numba.njit(cache=True, nogil=True)
-def _min32(a, b):  # type: ignore[no-untyped-def]
-    """Return the lesser of two int32."""
-    return if_greater(a, b, b, a)
+def _add(an, ae, asig, bn, be, bsig, top, up, reach, n, e, v):  # type: ignore[no-untyped-def]
+    """Return sign, E' and size (W + 1 bits) of state + a · b; *top*: place of a product's top bit, *up*: its way to bit W.
 
-
-@numba.njit(cache=True, nogil=True)
-def _add(an, ae, asig, bn, be, bsig, top, up, n, e, v):  # type: ignore[no-untyped-def]
-    """Return sign, E' and size (W + 1 bits) of state + a · b; *top*: place of a product's top bit, *up*: its way to bit W."""
+    *reach*: 2^M of a limited alignment, or None, which is compiled by itself and costs nothing.
+    """
     product = mul32(asig, bsig)
-    two = shr32(product, top)
-    pn, pe = xor32(an, bn), add32(add32(ae, be), two)
+    two, less = shr32(product, top), add32(ae, be)
+    pn, pe = xor32(an, bn), add32(less, two)
     product = shl32(product, sub32(up, two))
     greater = max32(pe, e)
-    p = shr32(product, _min32(sub32(greater, pe), _FAR))
-    s = shr32(v, _min32(sub32(greater, e), _FAR))
+    p = shr32(product, min32(sub32(greater, pe), _FAR))
+    s = shr32(v, min32(sub32(greater, e), _FAR))
+    if reach is not None:
+        s = if_greater(reach, sub32(less, e), s, _NONE)
+        p = if_greater(reach, sub32(sub32(e, less), _ONE), p, _NONE)
     total = add32(sub32(xor32(p, pn), pn), sub32(xor32(s, n), n))
     below = shr32(total, _FAR)
     return or32(below, and32(pn, n)), greater, sub32(xor32(total, below), below)
@@ -46,7 +46,7 @@ def _add(an, ae, asig, bn, be, bsig, top, up, n, e, v):  # type: ignore[no-untyp
 def _zeros_above(size, width):  # type: ignore[no-untyped-def]
     """Return how many of *width* bits stand above the highest one, 0 after a carry; 31 at most."""
     place = sub32(shr32(bits_of(to_float(size)), _BITS), _BIAS)
-    return _min32(max32(sub32(sub32(width, _ONE), place), _NONE), _FAR)
+    return min32(max32(sub32(sub32(width, _ONE), place), _NONE), _FAR)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -64,9 +64,10 @@ def _shifted(e, size, left, width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def advance(a, b, product_bits, width, k_shift, further, signs, exponents, significands):  # type: ignore[no-untyped-def]
+def advance(a, b, product_bits, width, k_shift, further, reach, signs, exponents, significands):  # type: ignore[no-untyped-def]
     """Carry the states (int32, M × N, in place) through all of K; *k_shift* 0: exact normalization.
 
+    *reach*: how far below the other an addend is dropped (int32), or None.
     *a*, *b*: signs, exponents and significands of the operands, int32, M × K and K × N.
     """
     widest_vectors()
@@ -82,16 +83,16 @@ def advance(a, b, product_bits, width, k_shift, further, signs, exponents, signi
             yn, ye, yv = bn[step], be[step], bv[step]
             if k_shift == 0:
                 for j in range(n.size):
-                    n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, n[j], e[j], v[j])
+                    n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, reach, n[j], e[j], v[j])
                     e[j], v[j] = _shifted(f, size, _zeros_above(size, w), w)
             else:
                 for j in range(n.size):
-                    n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, n[j], e[j], v[j])
+                    n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, reach, n[j], e[j], v[j])
                     e[j], v[j] = _shifted(f, size, _coarse(size, open_top, open_next, k, most), w)
 
 
 @numba.njit(cache=True, nogil=True)
-def advance_each(a, b, product_bits, width, k_shift, further, signs, exponents, significands):  # type: ignore[no-untyped-def]
+def advance_each(a, b, product_bits, width, k_shift, further, reach, signs, exponents, significands):  # type: ignore[no-untyped-def]
     """Carry every state (int32, one row, in place) through one step with operands of its own."""
     an, ae, av = a
     bn, be, bv = b
@@ -100,13 +101,13 @@ def advance_each(a, b, product_bits, width, k_shift, further, signs, exponents, 
     k, most = np.int32(k_shift), np.int32(k_shift + further)
     for j in range(signs.size):
         n, e, v = signs[j], exponents[j], significands[j]
-        signs[j], f, size = _add(an[j], ae[j], av[j], bn[j], be[j], bv[j], top, up, n, e, v)
+        signs[j], f, size = _add(an[j], ae[j], av[j], bn[j], be[j], bv[j], top, up, reach, n, e, v)
         left = _zeros_above(size, w) if k_shift == 0 else _coarse(size, open_top, open_next, k, most)
         exponents[j], significands[j] = _shifted(f, size, left, w)
 
 
 @numba.njit(cache=True, nogil=True)
-def count_shifts(a, b, product_bits, width, k_shift, further, counts):  # type: ignore[no-untyped-def]
+def count_shifts(a, b, product_bits, width, k_shift, further, reach, counts):  # type: ignore[no-untyped-def]
     """Add to *counts* (int64, W + 2) what exact normalization would do to each sum: carry, left by 0 … W − 1, a zero sum."""
     an, ae, av = a
     bn, be, bv = b
@@ -123,7 +124,7 @@ def count_shifts(a, b, product_bits, width, k_shift, further, counts):  # type: 
             xn, xe, xv = an[m, step], ae[m, step], av[m, step]
             yn, ye, yv = bn[step], be[step], bv[step]
             for j in range(columns):
-                n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, n[j], e[j], v[j])
+                n[j], f, size = _add(xn, xe, xv, yn[j], ye[j], yv[j], top, up, reach, n[j], e[j], v[j])
                 zeros = _zeros_above(size, w)
                 left = zeros if k_shift == 0 else _coarse(size, open_top, open_next, k, most)
                 e[j], v[j] = _shifted(f, size, left, w)

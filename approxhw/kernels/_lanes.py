@@ -28,6 +28,18 @@ def max32(context, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic  # type: ignore[misc]
+def min32(context, a, b):  # type: ignore[no-untyped-def]
+    """Return the lesser of two int32."""
+    if a != types.int32 or b != types.int32:
+        return None
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", *arguments), *arguments)
+
+    return types.int32(a, b), code
+
+
+@intrinsic  # type: ignore[misc]
 def if_greater(context, a, b, x, y):  # type: ignore[no-untyped-def]
     """Return x where a > b, else y; all are int32, and nothing branches."""
     if any(kind != types.int32 for kind in (a, b, x, y)):

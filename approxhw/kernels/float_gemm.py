@@ -139,9 +139,9 @@ def _depth(a: np.ndarray, b: np.ndarray) -> int:
     return int(a.shape[1])
 
 
-def _settings(mac: FloatMac) -> tuple[int, int, int, int]:
+def _settings(mac: FloatMac) -> tuple[int, int, int, int, np.int32 | None]:
     k, further = mac.shifts or (0, 0)
-    return mac.code.product_bits, mac.accumulator_bits, k, further
+    return mac.code.product_bits, mac.accumulator_bits, k, further, None if mac.reach is None else np.int32(mac.reach)
 
 
 def _turned(x: Rounded) -> Rounded:
@@ -192,10 +192,11 @@ def _kinds(x: Rounded) -> np.ndarray:
 
 
 def _fast(a: np.ndarray, b: np.ndarray, mac: FloatMac, moved: int, bf16: bool, products: np.ndarray) -> None:
+    reach = None if mac.reach is None else np.int32(mac.reach << 23)
     if mac.shifts is None:
-        fast.exact_chains(a, b, mac.accumulator_bits, moved, bf16, products)
+        fast.exact_chains(a, b, mac.accumulator_bits, reach, moved, bf16, products)
     else:
-        fast.approximate_chains(a, b, mac.accumulator_bits, *mac.shifts, moved, bf16, products)
+        fast.approximate_chains(a, b, mac.accumulator_bits, *mac.shifts, reach, moved, bf16, products)
 
 
 def _wide(a: Operands, b: Operands, mac: FloatMac, bf16: bool, products: np.ndarray) -> None:

@@ -299,7 +299,12 @@ def test_the_command_line_compiles_simulates_and_measures(tmp_path, icarus, monk
     assert told["estimate_pe"]["checked"] > 0
     assert told["estimate"]["area_mm2"] > 0
     assert told["simulation"][0]["mismatches"] == 0
-    assert told["engine"]["mac"] == {"format": "bf16", "accumulator_bits": 20, "normalization": "an-1-2"}
+    assert told["engine"]["mac"] == {
+        "format": "bf16",
+        "accumulator_bits": 20,
+        "normalization": "an-1-2",
+        "alignment": None,
+    }
     result = run("simulate", "out", "--simulator", "icarus", "--layer", "second", "--rows", 5)
     assert result.exit_code == 0, result.output
     assert "layer second (5 × 5 × 3), 15 results, 0 mismatches" in result.output

@@ -2,10 +2,9 @@
 
 A float32's bits, read as a whole number, ascend with its magnitude. They are cut into bins so narrow that each holds one border
 between codes at most and no border lies at a bin's edge: one look-up gives the two codes of a bin and the border between them.
-Quotients are products with the float32 reciprocal of the maximum: at most :data:`DOUBT` steps of float32 off. A block in which
-one comes that close to its border has its doubtful values divided in float64, which decides exactly; that is one value in ten
-thousand, unless the values are few different ones and one of them is a tie. Where the maximum is a power of two, float32
-quotients are exact and nothing is in doubt. Nothing branches on a value but that.
+Quotients are products with the float32 reciprocal of the maximum, less than :data:`DOUBT` steps of float32 off. A part in which
+one comes that close to its border is done once more by division in float64, which decides exactly; that is about one part in
+ten. Where the maximum is a power of two, float32 quotients are exact and nothing is in doubt. Nothing branches on a single value.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ..eight_bit import EightBit, Tables
 
 CHUNK = 4096
-"""Values that are encoded at once where one maximum serves all: they stay in the nearest cache."""
+"""Values that are encoded at once, blocks or a part of a larger one: they and the scratch stay in the nearest caches."""
 
 DOUBT = 4
 """Steps of float32 from a border within which a float32 quotient is not believed; it is off by 2 and the border by 1 at most."""
@@ -61,6 +60,16 @@ def _less(context, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic  # type: ignore[misc]
+def _if_below(context, a, b, x, y):  # type: ignore[no-untyped-def]
+    """Return x where a < b, both float64, else y; nothing branches."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *arguments[:2]), *arguments[2:])
+
+    return types.int32(types.float64, types.float64, types.int32, types.int32), code
+
+
+@intrinsic  # type: ignore[misc]
 def _byte(context, a):  # type: ignore[no-untyped-def]
     """Return the low byte of an int32."""
 
@@ -71,7 +80,11 @@ def _byte(context, a):  # type: ignore[no-untyped-def]
 
 
 def _apart(builder: Any, instruction: Any, kind: str) -> Any:
-    """Promise that what is loaded (*kind* noalias) is nothing that is stored (alias.scope): else no loop becomes vectors."""
+    """Promise that what is loaded so (*kind* noalias) is nothing that is stored so (alias.scope).
+
+    Without it no loop with a look-up becomes vectors, for its table might change below it. So what is stored by :func:`_put`
+    is never read by :func:`_look_up` in the same kernel.
+    """
     module = builder.module
     domain = module.add_metadata([ir.MetaDataString(module, "approxhw.eight_bit")])
     scope = module.add_metadata([ir.MetaDataString(module, "approxhw.eight_bit.results"), domain])
@@ -115,7 +128,7 @@ def encode(flat: np.ndarray, fmt: EightBit) -> tuple[np.ndarray, np.ndarray]:
     codes = np.empty(flat.size, dtype=np.uint8)
     maxima = np.empty(1 if fmt.maximum == "fixed" else -(-flat.size // width), dtype=np.int32)
     words = np.require(flat, requirements="A").view(np.int32)
-    _encode(words, width, _MODES[fmt.maximum], *_bins(tables), tables.codes, tables.borders, codes, maxima)
+    _encode(words, width, _MODES[fmt.maximum], *_bins(tables), codes, maxima)
     return codes, maxima.view(np.float32)
 
 
@@ -128,11 +141,11 @@ def decode(codes: np.ndarray, maxima: np.ndarray, fmt: EightBit) -> np.ndarray:
 
 
 @cache
-def _bins(tables: Tables) -> tuple[np.ndarray, np.int32, np.int32, np.int32]:
+def _bins(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.int32, np.int32, np.int32]:
     """Cut the float32 numbers around the borders in bins: the widest ones, and a start that keeps borders off their edges.
 
-    Returned are a word a bin (the border's place in it, the codes below and above), the bits at which the first bin begins,
-    the last bits of the last one, and the binary logarithm of a bin's size.
+    Returned are a word a bin (the border's place in it, the codes below and above), the border in float64 (of a bin without
+    one: ∞), the bits at which the first bin begins, the last bits of the last one, and the binary logarithm of a bin's size.
     """
     codes = tables.codes.tolist()
     reached = np.array([_first_bits(border, upper) for border, upper in tables.exact], dtype=np.int64)
@@ -142,7 +155,8 @@ def _bins(tables: Tables) -> tuple[np.ndarray, np.int32, np.int32, np.int32]:
             start = int(reached[0]) - before
             at, place = (reached - start) >> size, (reached - start) & ((1 << size) - 1)
             if (np.diff(at) > 0).all() and place.min() >= room and place.max() < (1 << size) - room:
-                table = np.empty(int(at[-1]) + 1, dtype=np.int64)
+                table, borders = np.empty(int(at[-1]) + 1, dtype=np.int64), np.full(int(at[-1]) + 1, np.inf)
+                borders[at] = tables.borders
                 for k in range(table.size):
                     rank = int(np.searchsorted(at, k))  # borders below this bin
                     if at[rank] == k:
@@ -150,8 +164,8 @@ def _bins(tables: Tables) -> tuple[np.ndarray, np.int32, np.int32, np.int32]:
                     else:
                         table[k] = codes[rank] << 7 | codes[rank]
                 words = table.astype(np.uint32).view(np.int32)
-                words.flags.writeable = False
-                return words, np.int32(start), np.int32(start + (table.size << size) - 1), np.int32(size)
+                words.flags.writeable = borders.flags.writeable = False
+                return words, borders, np.int32(start), np.int32(start + (table.size << size) - 1), np.int32(size)
     raise AssertionError("borders lie so close that no bins part them")
 
 
@@ -174,14 +188,9 @@ def _largest(words):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _near(x, reciprocal, table, start, last, size, doubt):  # type: ignore[no-untyped-def]
-    """Return the code of x · reciprocal without its sign, and how far it is from its border: 0…2·doubt − 1 is too near."""
-    bits = and32(bits_of(multiply(x, reciprocal)), _SIZE)
-    place = sub32(_less(max32(bits, start), last), start)
-    found = _look_up(table, shift_right(place, size))
-    low = and32(place, sub32(np.int32(1 << size), np.int32(1)))
-    distance = sub32(low, shift_right(found, _TO_OFFSET))
-    return and32(shift_right(found, and32(shr32(distance, _TO_MASK), _SEVEN)), _CODE), add32(distance, doubt)
+def _placed(bits, start, last):  # type: ignore[no-untyped-def]
+    """Return how far a quotient's *bits* are from where the first bin begins; what is outside of all bins is moved in."""
+    return sub32(_less(max32(bits, start), last), start)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -191,39 +200,42 @@ def _signed(code, word):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _some(words, reciprocal, table, start, last, size, doubt, codes):  # type: ignore[no-untyped-def]
-    """Fill *codes*; return the least distance from a border, as :func:`_near` has it."""
+def _place(words, reciprocal, start, last, places):  # type: ignore[no-untyped-def]
+    """Fill *places* with where the float32 products of a block and the *reciprocal* of its maximum lie among the bins."""
     widest_vectors()
-    nearest = np.int32(-1)
     for i in range(words.size):
-        word = _look_up(words, i)
-        code, distance = _near(from_bits(word), reciprocal, table, start, last, size, doubt)
-        nearest = _less(nearest, distance)
-        _put(codes, i, _signed(code, word))
+        places[i] = _placed(and32(bits_of(multiply(from_bits(words[i]), reciprocal)), _SIZE), start, last)
+
+
+@numba.njit(cache=True, nogil=True)
+def _settle(words, table, size, doubt, places, entries, codes):  # type: ignore[no-untyped-def]
+    """Fill *codes*; return the least distance of *places* from a border: 0…2·doubt − 1 is too near to be sure.
+
+    *entries*: scratch. Two loops: on a machine without good look-ups of vectors only the first is scalar.
+    """
+    widest_vectors()
+    nearest, mask = np.int32(-1), np.int32((1 << size) - 1)
+    for i in range(words.size):
+        _put(entries, i, _look_up(table, shift_right(_look_up(places, i), size)))
+    for i in range(words.size):
+        entry = entries[i]
+        distance = sub32(and32(places[i], mask), shift_right(entry, _TO_OFFSET))
+        nearest = _less(nearest, add32(distance, doubt))
+        codes[i] = _signed(and32(shift_right(entry, and32(shr32(distance, _TO_MASK), _SEVEN)), _CODE), words[i])
     return nearest
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _divided(word, maximum, ranks, borders):  # type: ignore[no-untyped-def]
-    """Return the code of a float32 (its bits) over *maximum*, by division in float64."""
-    quotient = abs(np.float64(from_bits(word))) / np.float64(maximum)
-    low, high = 0, borders.size
-    while low < high:
-        middle = (low + high) >> 1
-        if borders[middle] <= quotient:
-            low = middle + 1
-        else:
-            high = middle
-    return _signed(np.int32(ranks[low]), word)
-
-
-@numba.njit(cache=True, nogil=True)
-def _in_doubt(words, maximum, reciprocal, table, start, last, size, ranks, borders, codes):  # type: ignore[no-untyped-def]
-    """Mend the *codes* of values that lie too near to a border."""
+def _exactly(words, maximum, table, borders, start, last, size, codes):  # type: ignore[no-untyped-def]
+    """Fill *codes* by division in float64, which decides exactly; *borders*: float64, one a bin."""
+    widest_vectors()
+    divisor = np.float64(maximum)
     for i in range(words.size):
-        _, distance = _near(from_bits(words[i]), reciprocal, table, start, last, size, np.int32(DOUBT))
-        if 0 <= distance < 2 * DOUBT:
-            codes[i] = _divided(words[i], maximum, ranks, borders)
+        word = _look_up(words, i)
+        quotient = np.float64(from_bits(and32(word, _SIZE))) / divisor
+        k = shift_right(_placed(bits_of(np.float32(quotient)), start, last), size)
+        shift = _if_below(quotient, _look_up(borders, k), _SEVEN, _NONE)
+        _put(codes, i, _signed(and32(shift_right(_look_up(table, k), shift), _CODE), word))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -237,39 +249,46 @@ def _power_above(top):  # type: ignore[no-untyped-def]
 
 @numba.njit(
     types.void(
-        _WORDS, types.int64, types.int64, _WORDS, types.int32, types.int32, types.int32, _BYTES, _DOUBLES,
+        _WORDS, types.int64, types.int64, _WORDS, _DOUBLES, types.int32, types.int32, types.int32,
         types.uint8[::1], types.int32[::1],
     ),
     cache=True, nogil=True, error_model="numpy",
 )  # fmt: skip
-def _encode(words, width, mode, table, start, last, size, ranks, borders, codes, maxima):  # type: ignore[no-untyped-def]
-    """Fill *codes* and *maxima* (bits), block by block; *mode*: 0 exact maxima, 1 powers of two, 2 all are 1."""
+def _encode(words, width, mode, table, borders, start, last, size, codes, maxima):  # type: ignore[no-untyped-def]
+    """Fill *codes* and *maxima* (bits); *mode*: 0 exact maxima, 1 powers of two, 2 all are 1.
+
+    What fits the nearest cache is done at once: many small blocks, or a part of a large one.
+    """
     widest_vectors()
-    count, step = words.size, min(width, CHUNK)
-    top, seen, doubt = _NONE, _NONE, np.int32(0 if mode else DOUBT)
+    count = words.size
+    step = CHUNK // width * width if width <= CHUNK else CHUNK
+    within = min(step, width)
+    places, entries = np.empty(min(step, count), np.int32), np.empty(min(step, count), np.int32)
+    top, seen, doubt = bits_of(np.float32(1.0)), _NONE, np.int32(0 if mode else DOUBT)
     for first in range(0, count, step):
-        end = min(first + step, count)
-        part, found = words[first:end], codes[first:end]
-        if mode == 2:
-            seen = max32(seen, _largest(part))
-            top = bits_of(np.float32(1.0))
-        elif first % width == 0:
-            top = _largest(words[first : min(first + width, count)])
-            if mode == 1 and top < _INFINITE:
-                top = _power_above(top)
-            maxima[first // width] = top
-        if top == 0 or top >= _INFINITE:
-            found[:] = 0
+        end, sure = min(first + step, count), True
+        for begin in range(first, end, within):
+            part = words[begin : min(begin + within, end)]
+            if mode != 2 and begin % width == 0:
+                top = _largest(words[begin : min(begin + width, count)])
+                if mode == 1 and top < _INFINITE:
+                    top = _power_above(top)
+                maxima[begin // width] = top
+            if mode == 2 or width > step:  # a look at it brings it near: later loops are too long to fetch ahead
+                seen = max32(seen, _largest(part))
+            maximum = from_bits(top)
+            fair = _LEAST <= maximum <= _MOST
+            sure = sure and (fair or top == 0 or top >= _INFINITE)
+            reciprocal = np.float32(1.0) / maximum if fair else np.float32(0.0)  # 0 makes all codes 0
+            _place(part, reciprocal, start, last, places[begin - first : begin - first + part.size])
+        nearest = _settle(words[first:end], table, size, doubt, places, entries, codes[first:end])
+        if sure and not 0 <= nearest < 2 * doubt:
             continue
-        maximum = from_bits(top)
-        if maximum < _LEAST or maximum > _MOST:
-            for i in range(part.size):
-                found[i] = _divided(part[i], maximum, ranks, borders)
-            continue
-        reciprocal = np.float32(1.0) / maximum
-        nearest = _some(part, reciprocal, table, start, last, size, doubt, found)
-        if 0 <= nearest < 2 * doubt:
-            _in_doubt(part, maximum, reciprocal, table, start, last, size, ranks, borders, found)
+        for begin in range(first, end, within):
+            top_here = maxima[begin // width]
+            if 0 < top_here < _INFINITE:
+                stop = min(begin + within, end)
+                _exactly(words[begin:stop], from_bits(top_here), table, borders, start, last, size, codes[begin:stop])
     if mode == 2:
         maxima[0] = seen if seen >= _INFINITE else top
 

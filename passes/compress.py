@@ -33,7 +33,7 @@ from approxhw.ir import (
     renamed_inputs,
 )
 from approxhw.pipeline import PassContext
-from approxhw.rewriting import fit_formats, fresh_name
+from approxhw.rewriting import code_array, fit_formats, fresh_name
 
 AUTO = "auto"
 
@@ -45,7 +45,8 @@ class Compress:
     Weights of exact layers become codes that are decoded into the format they had; those of masked and tabulated layers
     stay. *code* ``auto`` picks code and block of every weight by its error, with at most *budget* bits a weight. An
     activation is encoded behind ``Relu``, ``Clip`` or ``Requantize`` and decoded in front of the layer; its maxima are the
-    greatest magnitudes on training rows (without rows: that its range allows), and what exceeds them saturates.
+    greatest magnitudes on training rows (without rows: that its range allows), and what exceeds them saturates. With
+    *correct*, biases then take up by how much each sum's mean over training rows has moved, layer after layer.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -57,6 +58,9 @@ class Compress:
     max: str = field(default="exact", metadata={"help": "exact, or pow2: rounded up to a power of two"})
     weights: bool = field(default=True, metadata={"help": "compress weights"})
     activations: bool = field(default=False, metadata={"help": "compress activations at layer borders"})
+    correct: bool = field(
+        default=False, metadata={"help": "move biases so that sums keep their means on training rows"}
+    )
     budget: float = field(default=BUDGET, metadata={"help": "bits a weight that auto may take, maxima included"})
 
     def __post_init__(self) -> None:
@@ -80,11 +84,13 @@ class Compress:
         if any(node.is_float and not isinstance(node.type.format, Float) for node in graph.nodes):
             why = "8-bit codes stand for floating or fixed point, not for fractions"
             raise PassError("pass compress", [Problem(graph.name, why)])
+        before = graph
         if self.weights:
             graph = self._weights(graph, context)
         if self.activations:
             graph = self._activations(graph, context)
-        return fit_formats(graph, widen_only=True)
+        graph = fit_formats(graph, widen_only=True)
+        return _corrected(before, graph, context) if self.correct else graph
 
     def _weights(self, graph: Graph, context: PassContext) -> Graph:
         held, left = _weight_names(graph)
@@ -136,6 +142,30 @@ class Compress:
             raise PassError("pass compress", [Problem(graph.name, why, "give --data, or compress weights only")])
         known = ranges(graph)
         return {name: np.stack([_real(graph[name], end) for end in known[name]]) for name in names}
+
+
+def _corrected(before: Graph, graph: Graph, context: PassContext) -> Graph:
+    """Return *graph* with the biases with which every sum has the mean over training rows that it had *before*."""
+    rows = _rows(before, context)
+    if not len(rows):
+        why = "means of sums come from training rows, and there are none"
+        raise PassError("pass compress", [Problem(before.name, why, "give --data, or leave correct out")])
+    wanted = run_all(before, rows)
+    for node in before.nodes:
+        if not isinstance(node.op, Dense):
+            continue
+        bias = graph[node.inputs[2]]
+        if not isinstance(bias.op, Constant) or len(graph.readers(bias.name)) > 1:
+            context.note(f"{bias.name}: not corrected, as others read it too")
+            continue
+        # codes and reals alike: both sums have the scale that they had
+        moved = (wanted[node.name] - run_all(graph, rows)[node.name]).astype(np.float64).mean(axis=0)
+        if isinstance(bias.type.format, Fixed):
+            data = code_array(bias.op.data.astype(object) + np.array([round(value) for value in moved], dtype=object))
+        else:
+            data = bias.op.data + moved
+        graph = fit_formats(_replaced(graph, {bias.name: (replace(bias, op=Constant(data)),)}), widen_only=True)
+    return graph
 
 
 def _rows(graph: Graph, context: PassContext) -> np.ndarray:

@@ -6,6 +6,7 @@ import pytest
 import approxhw as ax
 from approxhw.eight_bit import make
 from approxhw.errors import GraphError, OptionError, PassError
+from approxhw.evaluation import codes_of
 from approxhw.formats import EightBit, Fixed
 from approxhw.interpreter import run, run_all
 from approxhw.ir import Decode, Dense, Encode
@@ -125,6 +126,28 @@ def test_masked_and_tabulated_layers_stay():
             assert any(note.startswith("left as they are: ") and name in note for note in notes)
             stayed += 1
     assert stayed > 10
+
+
+@pytest.mark.parametrize("passes", ["", "quantize-inputs,fold-affine,quantize-weights{bits=12}"])
+def test_corrected_sums_keep_their_means_on_training_rows(passes):
+    graph, data = example()
+    for item in parse_passes(passes) if passes else ():
+        graph = item(graph, PassContext(data=data))
+    plain, _ = compressed(graph, "compress{code=mantissa8,max=pow2}", data)
+    after, _ = compressed(graph, "compress{code=mantissa8,max=pow2,correct=true}", data)
+    rows = codes_of(graph, data.X_train)
+    wanted, without, seen = (run_all(each, rows) for each in (graph, plain, after))
+    sums = [node for node in graph.nodes if isinstance(node.op, Dense)]
+    assert len(sums) == 2
+    for node in sums:
+        mean = wanted[node.name].mean(axis=0)
+        step = 0.5000001 if graph.is_integer else 1e-9 * np.abs(mean).max()
+        assert np.abs(seen[node.name].mean(axis=0) - mean).max() <= step
+        assert np.abs(without[node.name].mean(axis=0) - mean).max() > step
+    with pytest.raises(
+        PassError, match=r"means of sums come from training rows, and there are none\n    do: give --data"
+    ):
+        compressed(graph, "compress{correct=true}")
 
 
 def test_without_rows_maxima_come_from_ranges_or_are_asked_for():

@@ -15,6 +15,7 @@ import click
 
 from . import __version__
 from .compress_command import compress_options, run_compress
+from .eight_bit_command import eight_bit_options, run_eight_bit_rtl
 from .engine_command import TARGET as ENGINE
 from .engine_command import (
     compile_engine_command,
@@ -439,6 +440,14 @@ def passes(terminal: Terminal) -> dict[str, Any]:
 def compress(terminal: Terminal, model: Path, **given: Any) -> dict[str, Any]:
     """Store the weights of MODEL as 8-bit codes that any ONNX runtime decodes."""
     return run_compress(terminal, model, given)
+
+
+@main.command(name="eight-bit-rtl")
+@eight_bit_options
+@_command
+def eight_bit_rtl(terminal: Terminal, **given: Any) -> dict[str, Any]:
+    """Write a decoder, encoder, normalizer or compressor of the 8-bit code FORMAT as Verilog."""
+    return run_eight_bit_rtl(terminal, given)
 
 
 @main.command(name="link-model")

@@ -18,6 +18,8 @@ LANES = (1, 1024)
 """Fewest and most values a clock."""
 LATENCY = 1
 """Clocks from a row of lanes to what comes of it."""
+NORMALIZER_LATENCY = 3
+"""Clocks from the last row of a block to its first quotients; a compressor's codes come :data:`LATENCY` later."""
 
 
 @dataclass(frozen=True)

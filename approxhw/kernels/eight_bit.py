@@ -279,7 +279,7 @@ def _encode(words, width, mode, table, borders, start, last, size, codes, maxima
             maximum = from_bits(top)
             fair = _LEAST <= maximum <= _MOST
             sure = sure and (fair or top == 0 or top >= _INFINITE)
-            reciprocal = np.float32(1.0) / maximum if fair else np.float32(0.0)  # 0 makes all codes 0
+            reciprocal = np.float32(1.0) / maximum if fair else np.float32(0.0)  # else it is divided below
             _place(part, reciprocal, start, last, places[begin - first : begin - first + part.size])
         nearest = _settle(words[first:end], table, size, doubt, places, entries, codes[first:end])
         if sure and not 0 <= nearest < 2 * doubt:

@@ -99,6 +99,12 @@ def test_doubtful_quotients_are_divided(kind):
     reached = np.resize([fast._first_bits(*border) for border in fmt.tables.exact], 127).astype(np.int32)
     steps = approximate.view(np.int32)[:, 1:] - reached
     assert (steps[wrong[:, 1:]].min(), steps[wrong[:, 1:]].max()) == (-2, 1)
+    # neighbours in doubt would have the whole part divided: those that are off the most stand alone
+    hardest = np.argwhere(wrong[:, 1:] & ((steps == -2) | (steps == 1)))
+    assert len(hardest) > 20
+    for row, column in hardest[:200]:
+        alone = np.array([maxima[row, 0], x[row, column + 1]])
+        assert fast.encode(alone, fmt)[0].tolist() == fmt.encode_plainly(alone)[0].tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)

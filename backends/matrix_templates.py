@@ -8,6 +8,7 @@ from approxhw.arithmetic import FloatMac
 from approxhw.errors import OptionError, Problem, shown
 from approxhw.rtl_templates import template_closure
 
+_EXACT_ALIGN = 5  # shifts by up to 31: beyond that, nothing of 24 bits is left
 DEPTHS = (1, 2, 3, 4)
 """Pipeline depths of an element: how many groups of multiply, align, add, normalize the registers make."""
 
@@ -48,9 +49,10 @@ def decode_parameters(mac: FloatMac) -> dict[str, int]:
 
 
 def normalize_parameters(mac: FloatMac) -> dict[str, int]:
-    """Return what chooses the normalizer: EXACT, K, L."""
+    """Return what chooses the normalizer, EXACT, K and L, and how much the other shifter shifts by, ALIGN."""
     k, further = mac.shifts or (1, 1)
-    return {"EXACT": int(mac.shifts is None), "K": k, "L": further}
+    align = _EXACT_ALIGN if mac.alignment is None else mac.alignment
+    return {"ALIGN": align, "EXACT": int(mac.shifts is None), "K": k, "L": further}
 
 
 def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:

@@ -29,6 +29,8 @@ OTHERS = (
     FloatMac("e5m2", 16, "an-1-2"),
     FloatMac("fp16", 22, "an-1-2"),
 )
+LIMITED = tuple(FloatMac("bf16", 16, "an-1-2", bits) for bits in (3, 2, 1, 4))
+"""Alignment limited to so many bits of distance; with 4, a sum of 16 bits is what it is with exact alignment."""
 TOGETHER = 4
 """Documents that one run embeds."""
 
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--narrow", action="store_true", help="other formats than bf16, into a result of their own")
+    parser.add_argument("--alignment", action="store_true", help="limited alignment, into a result of its own")
     given = parser.parse_args()
     lacking = [name for name in ("model.onnx", "documents.npz") if not (given.folder / name).is_file()]
     if lacking:
@@ -110,7 +113,7 @@ def main() -> None:
     write_shifts(given.folder / "shifts.svg", shifts, "Sentence transformer: shifts that exact normalization needs")
     counts = sum(shifts.values())
     assert isinstance(counts, np.ndarray)
-    for mac in OTHERS if given.narrow else configurations:
+    for mac in LIMITED if given.alignment else OTHERS if given.narrow else configurations:
         with clock() as seconds:
             found, odd = embed(mac, news.tested, str(mac))
         seen = classifier.predict(found)
@@ -160,10 +163,12 @@ def report(
     verdicts.append(
         (f"the same for the slowest ({slowest[1]})", f"{slowest[0] / 60:.1f} minutes", met(slowest[0] <= 60 * MINUTES))
     )
-    options = f"--seed {given.seed} --threads {given.threads}{' --narrow' * given.narrow}"
+    kind = "alignment" if given.alignment else "formats" if given.narrow else ""
+    flag = {"": "", "formats": " --narrow", "alignment": " --alignment"}[kind]
+    options = f"--seed {given.seed} --threads {given.threads}{flag}"
     words = f"python benchmarks/transformer.py --tokens {given.tokens} --fitted {given.fitted} --tested {given.tested}"
     write(
-        "transformer_formats" if given.narrow else "transformer",
+        f"transformer_{kind}" if kind else "transformer",
         [
             "# A sentence transformer on the emulated matrix engine\n",
             f"    python benchmarks/models/sentence_transformer.py\n    {words} {options}\n",

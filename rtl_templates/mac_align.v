@@ -1,10 +1,12 @@
 // Product and state brought to the exponent of the larger: exponent + above is E' of the definition, larger and smaller
 // are significands of W bits, the smaller shifted right, low bits dropped. above: the product was 2 or more.
 // subtract: the significands have to be subtracted; negative is then the sign of larger. both_zero: nothing but zeros.
+// ALIGN: bits of distance; a smaller one 2^ALIGN and more away is 0. 5 is exact for every W up to 32.
 module mac_align #(
   parameter EXPONENT_BITS = 8,
   parameter FRACTION_BITS = 7,
   parameter W             = 20,
+  parameter ALIGN         = 5,
   parameter FAST          = 0
 ) (
   input  wire [2*FRACTION_BITS+1:0] product,
@@ -62,7 +64,7 @@ module mac_align #(
   wire [W-1:0] unshifted;
   assign steps     = distance[9:0] ^ {10{distance[10]}};
   assign unshifted = from_state ? p : high ? {1'b0, state_significand[W-1:1]} : state_significand;
-  assign smaller   = (unshifted >> steps[4:0]) & {W{~(|steps[9:5])}};
+  assign smaller   = (unshifted >> steps[ALIGN-1:0]) & {W{~(|steps[9:ALIGN])}};
 
   assign exponent  = from_state ? state_exponent : e;
   assign above     = ~from_state & high;

@@ -10,6 +10,7 @@ module mac_element #(
   parameter EXPONENT_BITS = 8,
   parameter FRACTION_BITS = 7,
   parameter W             = 20,
+  parameter ALIGN         = 5,
   parameter EXACT         = 0,
   parameter K             = 1,
   parameter L             = 2,
@@ -72,7 +73,13 @@ module mac_element #(
   wire         both_zero;
   wire         nan;
   wire         infinity;
-  mac_align #(.EXPONENT_BITS(EXPONENT_BITS), .FRACTION_BITS(FRACTION_BITS), .W(W), .FAST(FAST)) align (
+  mac_align #(
+    .EXPONENT_BITS(EXPONENT_BITS),
+    .FRACTION_BITS(FRACTION_BITS),
+    .W(W),
+    .ALIGN(ALIGN),
+    .FAST(FAST)
+  ) align (
     .product(to_align[M-1-:P]),
     .product_exponent(to_align[4+:EXPONENT_BITS+1]),
     .product_sign(to_align[3]),

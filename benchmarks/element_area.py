@@ -51,7 +51,8 @@ RELAXED_NS = 20.0
 FORMAT, EXACT, W, DEPTH = "bf16", "exact", 20, 3
 CHOSEN = "an-1-2"
 APPROXIMATE = ("an-1-1", CHOSEN, "an-2-2")
-FURTHER = (FloatMac(FORMAT, 16, CHOSEN), FloatMac(FORMAT, 16, "an-1-1"), FloatMac("e4m3", 16, CHOSEN))
+LIMITED = (FloatMac(FORMAT, 16, CHOSEN, 3), FloatMac(FORMAT, 16, CHOSEN, 2))
+FURTHER = (FloatMac(FORMAT, 16, CHOSEN), *LIMITED, FloatMac(FORMAT, 16, "an-1-1"), FloatMac("e4m3", 16, CHOSEN))
 """What else may stand in the place of exact normalization with W = 20, where accuracy allows it."""
 AREA, POWER, AIM = 0.16, 0.13, 0.30
 POSITIONS, ROWS = 12, 150
@@ -69,7 +70,8 @@ class Setting:
     def name(self) -> str:
         """Return what its file is called."""
         form = "" if self.mac.format == FORMAT else f"{self.mac.format}-"
-        return f"{self.library}-{self.depth}-{form}{self.mac.accumulator_bits}-{self.mac.normalization}"
+        limited = "" if self.mac.alignment is None else f"-align-{self.mac.alignment}"
+        return f"{self.library}-{self.depth}-{form}{self.mac.accumulator_bits}-{self.mac.normalization}{limited}"
 
 
 def main() -> None:
@@ -240,6 +242,7 @@ def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
             mac.accumulator_bits != W,
             mac.accumulator_bits,
             mac.normalization != EXACT,
+            -(mac.alignment or 5),
         ),
     )
     titles = ["clock"] + [called(mac) for mac in order]
@@ -255,7 +258,10 @@ def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
 
 def called(mac: FloatMac) -> str:
     """Return how *mac* is called in tables."""
-    return f"{'' if mac.format == FORMAT else mac.format + ', '}{mac.normalization}, W = {mac.accumulator_bits}"
+    limited = "" if mac.alignment is None else f", align-{mac.alignment}"
+    return (
+        f"{'' if mac.format == FORMAT else mac.format + ', '}{mac.normalization}, W = {mac.accumulator_bits}{limited}"
+    )
 
 
 def cell(here: Mapping[FloatMac, Mapping[str, Any]], mac: FloatMac, number: int | None) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .compressing import compress_options
+from .compressing import compress_options, loss_of
 from .eight_bit import BLOCKS, EightBit, make, power_above
 from .errors import InvalidDataError, OptionError, Problem, shown
 
-FORMAT = "bf16"
-"""What the decoders in front of an array make of codes."""
+FORMAT, NUMBER_BITS = "bf16", 16
+"""What the decoders in front of an array make of codes, and its bits."""
 
 EXPONENT_BITS = 8
 """Of a block's power of two, as it is held and as it goes with a beat: two's complement."""
@@ -111,6 +111,16 @@ class Packed:
     def elements(self) -> int:
         """How many values there are."""
         return int(self.codes.size)
+
+    def first(self, vectors: int | None) -> Packed:
+        """Return the first *vectors* of it; all where that is None."""
+        return replace(self, codes=self.codes[:vectors], exponents=self.exponents[:vectors])
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Return whether it holds vectors × K of *shape*, in the types and with the exponents that go with them."""
+        exponents = (shape[0], _blocks(shape[1], self.format))
+        typed = self.codes.dtype == np.uint8 and self.exponents.dtype == np.int8
+        return typed and self.codes.shape == shape and self.exponents.shape == exponents
 
 
 def packed_bits(vectors: int, k: int, format: EightBit, *, whole: bool = False) -> int:
@@ -213,16 +223,23 @@ def _unfit(values: np.ndarray, maxima: np.ndarray, name: str) -> Problem:
     return Problem(name, "float32 has no power of two above its maximum", "scale the tensor")
 
 
-def summary_of(x: np.ndarray, format: EightBit, *, whole: bool, beside: int) -> dict[str, Any]:
-    """Return what encoding *x* (vectors × K) does, as plain data: values, bits before and after, and the error.
+def summary_of(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], format: EightBit, vectors: int, k: int, *, count: int, whole: bool
+) -> dict[str, Any]:
+    """Return what codes do to *count* operands of *vectors* × *k* values, as plain data: bits before and after, and errors.
 
-    ``bits_before``: *beside* a value. *whole*: one exponent for all where *format* has no blocks.
+    *pairs*: operands and what decoding gives back, as many of them as errors are measured on, ``looked_at`` values.
+    *whole*: an operand has one exponent where *format* has no blocks. ``bits_before``: as numbers of the array's format.
     """
-    from .compressing import loss_of
-
-    largest = largest_of(x) if whole and format.block is None else None
-    loss = loss_of(x, through(x, format, largest=largest))
-    vectors, k = x.shape
-    after = packed_bits(vectors, k, format, whole=whole)
-    told = {"format": str(format), "elements": int(x.size), "bits_before": beside * int(x.size), "bits_after": after}
-    return {**told, "mse": loss.mse, "mae": loss.mae, "relative": loss.relative}
+    loss = loss_of(*(np.concatenate([np.ravel(pair[side]) for pair in pairs]) for side in (0, 1)))
+    elements = count * vectors * k
+    return {
+        "format": str(format),
+        "elements": elements,
+        "bits_before": NUMBER_BITS * elements,
+        "bits_after": count * packed_bits(vectors, k, format, whole=whole),
+        "looked_at": sum(int(pair[0].size) for pair in pairs),
+        "mse": loss.mse,
+        "mae": loss.mae,
+        "relative": loss.relative,
+    }

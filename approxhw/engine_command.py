@@ -54,7 +54,7 @@ _SEARCH = (
 )
 
 _OWN = {"number_format", "normalization", "accumulator_bits", "array", "depth", "result", "shape", "clock_ns"}
-_SHARED = {"data", "target", "output", "library", "no_simulate", "no_estimate", "require_tools"}
+_SHARED = {"data", "target", "output", "library", "compress", "no_simulate", "no_estimate", "require_tools"}
 SIMULATORS = ("icarus", "verilator")
 
 
@@ -223,6 +223,7 @@ def compile_engine_command(terminal: Terminal, model: Path, given: dict[str, Any
         depth=given["depth"],
         result=given["result"],
         clock_ns=given["clock_ns"],
+        compress=given["compress"],
     )
     problems: list[Problem] = []
     try:
@@ -275,6 +276,8 @@ def _show(terminal: Terminal, compiled: Any) -> None:
             f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}; "
             f"{100 * told['agree']:.2f} % of the answers agree"
         )
+    for line in _codes_said(compiled):
+        terminal.say(line)
     table = Table(box=None, pad_edge=False)
     for title in ("layer", "op", "count", "M × K × N", "tiles", "clocks", "array used"):
         table.add_column(title, justify="left" if title in ("layer", "op") else "right")
@@ -289,6 +292,24 @@ def _show(terminal: Terminal, compiled: Any) -> None:
         terminal.say(f"… and {len(design.layers) - 24} more: design.json")
     for warning in design.warnings:
         terminal.warn(warning)
+
+
+def _codes_said(compiled: Any) -> list[str]:
+    """Return a line for each port that carries 8-bit codes."""
+    from .engine_cost import engine_of
+
+    said, beats = [], engine_of(compiled.design).beats()
+    for port, beat in beats.items():
+        told = [layer.compression[port] for layer in compiled.design.layers if port in layer.compression]
+        if beat["bits"] == beat["without_codes"]:
+            continue
+        line = f"{port} as 8-bit codes: beats of {beat['bits']} bits, not {beat['without_codes']}"
+        if elements := sum(each["elements"] for each in told):
+            bits = sum(each["bits_after"] for each in told) / elements
+            relative = sum(each["elements"] * each["relative"] for each in told) / elements
+            line += f"; {bits:.3f} bits a value, not 16; mean relative error {100 * relative:.2f} %"
+        said.append(line)
+    return said
 
 
 def _plain(text: str) -> str:
@@ -329,14 +350,16 @@ def estimate_command(terminal: Terminal, compiled: Any, library: Any = None, **o
 
 def summary(compiled: Any) -> dict[str, Any]:
     """Return the one object that ``--json`` prints: what is known of the engine so far."""
-    from .engine_cost import engine_estimates
+    from .engine_cost import engine_estimates, engine_of
     from .engine_simulation import engine_verdicts
 
     estimates = engine_estimates(compiled.folder)
+    beats = engine_of(compiled.design).beats()
     last = estimates[-1] if estimates else {"estimate": None, "estimate_pe": None}
     return {
         "design": str(compiled.folder),
         "engine": dict(compiled.design.engine),
+        "beats": beats,
         "accuracy": dict(compiled.design.accuracy),
         "layers": [asdict(layer) for layer in compiled.design.layers],
         "simulation": engine_verdicts(compiled.folder),

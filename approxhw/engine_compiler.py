@@ -13,6 +13,7 @@ import numpy as np
 from . import __version__
 from .arithmetic import FloatMac
 from .compiler import Clock, model_of
+from .engine_codes import EngineCodes, Packed, lane_problems, largest_of, pack, read_codes, unpack
 from .engine_data import Feeds, accuracy_of, feeds_of
 from .engine_design import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
 from .errors import OptionError, Problem, shown
@@ -53,6 +54,9 @@ class MatrixEngine:
     clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
     library: str = field(default="sky130", metadata={"help": "cell library of estimates, or a Liberty file"})
     layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
+    compress: EngineCodes | str | None = field(
+        default=None, metadata={"help": "8-bit codes on its ports, such as dynamic8,block=256,activations=true"}
+    )
 
     @property
     def mac(self) -> FloatMac:
@@ -69,10 +73,16 @@ class MatrixEngine:
             mac = self.mac
         except OptionError as error:
             problems += error.problems
-        made = None
+        made = codes = None
+        try:
+            codes = read_codes(self.compress)
+        except OptionError as error:
+            problems += error.problems
+        if mac.format != self.format:  # there is no such arithmetic
+            problems += lane_problems(codes, 1, self.format)
         try:
             result: Any = self.result
-            made = Engine(self.rows, self.columns, mac, self.depth, result, self.vectors)
+            made = Engine(self.rows, self.columns, mac, self.depth, result, self.vectors, codes=codes)
         except OptionError as error:
             problems += error.problems
         if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
@@ -159,15 +169,14 @@ def compile_engine(
 
     target, clock = target or MatrixEngine(), Clock(on_progress)
     array = target.array()
+    options: dict[str, Any] = {"result": array.result, "threads": threads, "compress": array.codes}
     with clock.step("read"):
         feeds = feeds_of(model, data)
         given = shape or feeds.shapes(1)
-        emulated = open_engine(model, target.mac, target.layers, given, result=array.result, threads=threads)
+        emulated = open_engine(model, target.mac, target.layers, given, **options)
         rows = _rows(emulated, feeds)
         if shape is None and rows > 1:
-            emulated = open_engine(
-                model, target.mac, target.layers, feeds.shapes(rows), result=array.result, threads=threads
-            )
+            emulated = open_engine(model, target.mac, target.layers, feeds.shapes(rows), **options)
         name = _name(emulated)
     folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
     check_engine_output(folder)
@@ -176,7 +185,7 @@ def compile_engine(
         with clock.step("accuracy"):
             accuracy = accuracy_of(emulated, feeds)
     with clock.step("layers"):
-        layers, operands, notes = _layers(emulated, array, feeds.first(rows))
+        layers, operands, packed, notes = _layers(emulated, array, feeds.first(rows))
     with clock.step("emit"):
         modules = _modules(array, emulated, target)
     design = EngineDesign(
@@ -194,6 +203,7 @@ def compile_engine(
         accuracy=accuracy,
         seconds=dict(clock.seconds),
         warnings=(*notes, *feeds.notes),
+        packed=packed,
     )
     with clock.step("write"):
         write_engine(design, folder)
@@ -219,9 +229,15 @@ def _rows(emulated: Emulated, feeds: Feeds) -> int:
 
 def _layers(
     emulated: Emulated, array: Array, first: Mapping[str, np.ndarray]
-) -> tuple[tuple[LayerInfo, ...], dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
-    """Return what is known of every product, the operands that are kept, and what the user should know."""
+) -> tuple[
+    tuple[LayerInfo, ...],
+    dict[str, tuple[np.ndarray, np.ndarray]],
+    dict[str, tuple[Packed | None, Packed | None]],
+    list[str],
+]:
+    """Return what is known of every product, the operands that are kept, their 8-bit codes, and what the user should know."""
     from .backends.matrix_engine import busy_clocks, make_schedule
+    from .frontends.engine_losses import code_losses
     from .kernels.float_codes import to_codes
 
     notes: list[str] = []
@@ -231,7 +247,9 @@ def _layers(
         shifts = emulated.shift_histograms(first, rows=MEASURED_ROWS)
         if not before:
             emulated.run(first)
+    losses = code_losses(emulated, first, rows=MEASURED_ROWS) if first else {}
     operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    packed: dict[str, tuple[Packed | None, Packed | None]] = {}
     infos, chosen = [], _chosen(emulated, array) if first else []
     looked = emulated.operands_of(first, chosen, rows=KEPT_ROWS) if chosen else {}
     for number, layer in enumerate(emulated.layers):
@@ -253,11 +271,16 @@ def _layers(
             blocks=(array.vectors, array.columns, array.rows),
             nans=counts.nan if counts else 0,
             infinities=counts.inf if counts else 0,
+            compression=losses.get(layer.name, {}),
             shifts=tuple(shifts[layer.name].tolist()) if layer.name in shifts else (),
         )
         if layer.name in looked:
             a, b = looked[layer.name]
             file = f"operands/{number:02d}.npz"
+            if array.codes is not None:
+                packed[file] = coded = _packed(array, a, b)
+                a = a if coded[0] is None else unpack(coded[0])
+                b = b if coded[1] is None else np.ascontiguousarray(unpack(coded[1]).T)
             operands[file] = (to_codes(a, mac.format), to_codes(b, mac.format))
             info = replace(info, operands=file)
         if counts:
@@ -270,7 +293,16 @@ def _layers(
         notes.append(f"the operands of {len(left)} layers were not kept: {KEPT_BYTES >> 20} MiB of others were")
     if not first:
         notes.append("no data was given: no accuracy, no shifts and no operands to simulate are known")
-    return tuple(infos), operands, notes
+    return tuple(infos), operands, packed, notes
+
+
+def _packed(array: Array, a: np.ndarray, b: np.ndarray) -> tuple[Packed | None, Packed | None]:
+    """Return what goes over the ports for *a* (m × k) and *b* (k × n) where they carry 8-bit codes."""
+    streams, stays = array.activation_codes, array.weight_codes
+    return (
+        None if streams is None else pack(a, streams),
+        None if stays is None else pack(b.T, stays, largest=largest_of(b)),
+    )
 
 
 def _chosen(emulated: Emulated, array: Array) -> list[str]:
@@ -286,12 +318,17 @@ def _chosen(emulated: Emulated, array: Array) -> list[str]:
 
 def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
-    from .backends.matrix_engine import TOP, engine_verilog
+    from .backends.matrix_engine import engine_verilog
 
     model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in emulated.host.model.title[:120])
     header = [
         f"model:  {model}",
         f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",
+        *(
+            f"{port}: {code}"
+            for port, code in (("weights", array.weight_codes), ("activations", array.activation_codes))
+            if code
+        ),
         f"made by approxhw {__version__}, target matrix-engine",
     ]
     head = "".join(f"// {line}\n" for line in header)
@@ -299,4 +336,4 @@ def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str
     for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
         if match := re.search(r"^module (\w+)", part, re.MULTILINE):
             found[match[1]] = f"{head}\n{part.strip()}\n"
-    return {TOP: found.pop(TOP), **found}
+    return {array.top: found.pop(array.top), **found}

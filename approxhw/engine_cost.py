@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arithmetic import FloatMac
+from .engine_codes import EngineCodes
 from .engine_design import EngineDesign
 from .errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from .float_mac import decode
@@ -244,13 +245,16 @@ def engine_of(design: EngineDesign) -> Engine:
 
     told = dict(design.engine)
     try:
-        return Engine(**{**told, "mac": FloatMac(**told["mac"])})
+        codes = told.pop("codes", None)
+        coded = None if codes is None else EngineCodes(**codes)
+        return Engine(**{**told, "mac": FloatMac(**told["mac"]), "codes": coded})
     except (KeyError, TypeError) as error:
         raise OptionError("matrix engine", [Problem("design.json", f"describes no engine ({shown(error)})")]) from error
 
 
 def engine_parts(engine: Engine) -> list[tuple[str, int, str, str]]:
     """Return (part, how often, Verilog, top) of everything around the elements that is logic."""
+    from .backends.eight_bit_rtl import decoder_top, decoder_verilog
     from .backends.matrix_templates import configured, decode_parameters
 
     mac, lag = engine.mac, engine.depth - int(engine.depth > 2)
@@ -266,7 +270,13 @@ def engine_parts(engine: Engine) -> list[tuple[str, int, str, str]]:
         "QUEUE_BITS": queue,
         "FLIGHT_BITS": max((flight + 1).bit_length(), engine.vectors.bit_length() - 1) + 1,
     }
+    before = [
+        (f"decoders of 8-bit {port}", engine.rows, decoder_verilog(code), decoder_top())
+        for port, code in (("weights", engine.weight_codes), ("activations", engine.activation_codes))
+        if code is not None
+    ]
     return [
+        *before,
         ("decoders", engine.rows, decoder, "float_decode"),
         ("column ends", engine.columns, configured("column_end", end), "column_end"),
         ("control", 1, configured("engine_control", control), "engine_control"),
@@ -283,7 +293,10 @@ def register_bits(engine: Engine) -> dict[str, int]:
     queue = 1 << (flight + engine.columns + 3).bit_length()
     skew = sum(row * lag for row in range(engine.rows)) * (operand_bits(engine.mac) + 1)
     ways = flight * (address + 3) + (engine.columns - 1) * (2 * address + 4)
+    coded = [code is not None for code in (engine.weight_codes, engine.activation_codes)]
+    behind = sum((engine.word_bits + beside) * there for beside, there in zip((2, 4), coded))
     return {
+        **({"words behind 8-bit decoders": behind} if behind else {}),
         "skew of rows": skew,
         "addresses on their way": ways,
         "queue of weights (memory)": engine.word_bits << engine.columns.bit_length(),

@@ -3,7 +3,8 @@
 ======================  ================================================================================
 ``design.json``         the engine, its streams, every layer with its schedule, accuracies; written last
 ``rtl/MODULE.v``        one Verilog module a file; ``rtl/files.f`` lists them for simulators and synthesis
-``operands/NN.npz``     ``a`` (m × k) and ``b`` (k × n) of a layer: unsigned codes of the engine's format
+``operands/NN.npz``     ``a`` (m × k) and ``b`` (k × n) of a layer: unsigned codes of the engine's format; where a port has
+                        8-bit codes, they and their exponents, too: ``a_codes`` (m × k), ``b_codes`` (n × k)
 ``simulation/``         one folder a simulator and layer, made by ``simulate``
 ``estimate/``           one file a library, made by ``estimate``
 ``report.html``         made by ``report``
@@ -22,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from .datafiles import read_npz
-from .errors import InvalidDataError, InvalidDesignError, Problem, shown
+from .engine_codes import EngineCodes, Packed
+from .errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
 from .folders import beside, check_folder
 from .ir import IDENTIFIER
 
@@ -59,6 +61,8 @@ class LayerInfo:
     """In its activations, over the rows that were run."""
     shifts: tuple[int, ...] = ()
     """Steps by the left shift that exact normalization would do: carry, 0, 1, …, W − 1, and sums that were zero."""
+    compression: Mapping[str, Any] = field(default_factory=dict)
+    """Of ``weights`` and ``activations`` that come as 8-bit codes: bits before and after, and errors."""
     operands: str | None = None
     """The file of the operands that ``simulate`` streams; None where they were not kept."""
 
@@ -67,8 +71,9 @@ class LayerInfo:
 class EngineDesign:
     """A compiled matrix engine: everything but what simulators and synthesis say about it.
 
-    ``engine``: rows, columns, depth, vectors, result, fast, and ``mac`` (format, accumulator_bits, normalization).
-    ``operands``: file name → (a, b), unsigned codes.
+    ``engine``: rows, columns, depth, vectors, result, fast, ``codes`` and ``mac`` (format, accumulator_bits, normalization).
+    ``operands``: file name → (a, b), unsigned codes. ``packed``: the same files → 8-bit codes of a's rows and of b's columns,
+    None where a port carries numbers.
     """
 
     name: str
@@ -86,6 +91,7 @@ class EngineDesign:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    packed: Mapping[str, tuple[Packed | None, Packed | None]] = field(default_factory=dict)
 
     @property
     def top(self) -> str:
@@ -139,9 +145,16 @@ def write_engine(design: EngineDesign, folder: Path) -> None:
         if design.operands:
             (part / "operands").mkdir()
         for name, (a, b) in design.operands.items():
-            np.savez_compressed(part / name, a=a, b=b)
+            coded = zip("ab", design.packed.get(name, ()))
+            more = {
+                f"{side}_{what}": getattr(packed, what)
+                for side, packed in coded
+                if packed
+                for what in ("codes", "exponents")
+            }
+            np.savez_compressed(part / name, a=a, b=b, **more)
         digests = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, *design.operands]}
-        apart = {"modules", "layers", "operands"}
+        apart = {"modules", "layers", "operands", "packed"}
         told = {f.name: getattr(design, f.name) for f in fields(design) if f.name not in apart}
         told = {"format": FORMAT, **told, "modules": list(design.modules), "top": design.top}
         told["layers"] = [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in design.layers]
@@ -172,11 +185,14 @@ def read_engine(folder: Path) -> EngineDesign:
         ]
         if problems:
             raise InvalidDesignError(str(folder), problems)
-        apart = {"modules", "layers", "operands", "warnings"}
+        apart = {"modules", "layers", "operands", "packed", "warnings"}
+        codes = _codes(told["engine"].get("codes"))
+        held = {layer.operands: _operands(folder, layer, codes) for layer in layers if layer.operands}
         return EngineDesign(
             modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in names},
             layers=layers,
-            operands={layer.operands: _operands(folder, layer) for layer in layers if layer.operands},
+            operands={name: pair for name, (pair, _) in held.items()},
+            packed={name: packed for name, (_, packed) in held.items()} if codes else {},
             warnings=tuple(str(text) for text in told["warnings"]),
             **{f.name: _kind(f.name, told[f.name]) for f in fields(EngineDesign) if f.name not in apart},
         )
@@ -206,17 +222,52 @@ def _layer(told: Mapping[str, Any]) -> LayerInfo:
     texts = (layer.name, layer.op, layer.arithmetic, *([layer.operands] if layer.operands is not None else []))
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("names of layers")
+    if not isinstance(layer.compression, dict) or not all(map(_is_summary, layer.compression.items())):
+        raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")
     return layer
 
 
-def _operands(folder: Path, layer: LayerInfo) -> tuple[np.ndarray, np.ndarray]:
+_COUNTS, _ERRORS = ("elements", "bits_before", "bits_after", "looked_at"), ("mse", "mae", "relative")
+
+
+def _is_summary(told: tuple[Any, Any]) -> bool:
+    """Return whether *told* is a port and what codes do to its operands, as ``engine_codes.summary_of`` tells it."""
+    port, summary = told
+    if port not in ("weights", "activations") or not isinstance(summary, dict):
+        return False
+    if summary.keys() != {"format", *_COUNTS, *_ERRORS} or not isinstance(summary["format"], str):
+        return False
+    whole = all(type(summary[name]) is int and summary[name] > 0 for name in _COUNTS)
+    return whole and all(type(summary[name]) in (int, float) and summary[name] >= 0 for name in _ERRORS)
+
+
+def _codes(told: Any) -> EngineCodes | None:
+    try:
+        return None if told is None else EngineCodes(**told)
+    except OptionError as error:
+        raise ValueError(f"codes: {error.problems[0].why}") from error
+
+
+_Sides = tuple[Packed | None, Packed | None]
+
+
+def _operands(
+    folder: Path, layer: LayerInfo, codes: EngineCodes | None
+) -> tuple[tuple[np.ndarray, np.ndarray], _Sides]:
     assert layer.operands is not None
     arrays = read_npz(folder / layer.operands).arrays
     a, b = arrays["a"], arrays["b"]
     whole = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == layer.k and b.shape[1] == layer.n
     if not whole or a.dtype.kind != "u" or b.dtype != a.dtype or not len(a):
         raise ValueError(f"operands of layer {shown(layer.name, 40)}")
-    return a, b
+    packed = [
+        None if code is None else Packed(code, arrays[f"{side}_codes"], arrays[f"{side}_exponents"])
+        for side, code in (("a", codes.streams if codes else None), ("b", codes.stays if codes else None))
+    ]
+    for each, shape in zip(packed, (a.shape, b.shape[::-1])):
+        if each is not None and not each.fits(shape):
+            raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")
+    return (a, b), (packed[0], packed[1])
 
 
 def _fault(folder: Path, name: str, digest: str) -> Problem | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from .engine_cost import engine_estimates
+from .engine_cost import engine_estimates, engine_of
 from .engine_design import EngineDesign
 from .engine_simulation import engine_verdicts
 
@@ -26,5 +26,6 @@ def report_engine(folder: Path, design: EngineDesign) -> Path:
             shlex.join(["approxhw", "estimate", str(folder), "--clock-ns", f"{estimates[-1]['clock_ns']:g}"])
         )
     path = folder / "report.html"
-    write_engine_page(path, design, runs, estimates[-1] if estimates else None, str(folder), commands)
+    beats = engine_of(design).beats() if design.engine.get("codes") else {}
+    write_engine_page(path, design, runs, estimates[-1] if estimates else None, str(folder), commands, beats)
     return path

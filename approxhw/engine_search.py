@@ -237,6 +237,9 @@ def search_engine(
 
     options, target, started = options or EngineSearch(), target or MatrixEngine(), time.perf_counter()
     target.array()
+    if target.compress is not None:
+        why = "a search tries formats that codes do not go with"
+        raise OptionError("search", [Problem("compress", why, "leave it out, and compile the chosen member with it")])
     splits = split_feeds(model, data, options.seed, options.rows)
     search = splits["search"]
     emulated = open_engine(model, None, None, shape or search.shapes(search.rows), threads=jobs)

@@ -64,7 +64,7 @@ def layer_job(
 
     ``columns``: of the weights at most; all by default.
     """
-    from .backends.matrix_engine import TOP, activation_words, make_schedule, result_words, weight_words
+    from .backends.matrix_engine import activation_words, make_schedule, result_words, weight_words
     from .kernels.float_codes import from_codes
     from .kernels.float_gemm import matmul
     from .sim.streams import Disturbance, Stream, StreamJob
@@ -79,16 +79,17 @@ def layer_job(
     left, right = from_codes(a, engine.mac.format), from_codes(b, engine.mac.format)
     product = matmul(left, right, engine.mac, result=engine.result)
     special = ~np.isfinite(left).all(axis=1)
-    weights, weight_ends = weight_words(engine, schedule, b)
-    words, ends, user = activation_words(engine, schedule, a)
+    packed_a, packed_b = design.packed.get(layer.operands, (None, None))
+    weights, weight_ends = weight_words(engine, schedule, b if packed_b is None else packed_b.first(columns))
+    words, ends, user = activation_words(engine, schedule, a if packed_a is None else packed_a.first(vectors))
     results, result_ends = result_words(engine, schedule, product, special)
     job = StreamJob(
         f"{design.name}: {layer.name}",
         design.verilog,
-        TOP,
+        engine.top,
         (
-            Stream("s_axis_weights", engine.word_bits, weights, weight_ends),
-            Stream("s_axis_activations", engine.word_bits, words, ends, user),
+            Stream("s_axis_weights", engine.weight_word_bits, weights, weight_ends),
+            Stream("s_axis_activations", engine.activation_word_bits, words, ends, user),
         ),
         Stream("m_axis_results", engine.columns * engine.result_bits, results, result_ends),
         Disturbance(**(disturbance or {})),

@@ -108,6 +108,11 @@ class Engine:
         """Width of one result."""
         return _RESULT_BITS[self.result]
 
+    def beats(self) -> dict[str, dict[str, int]]:
+        """Return the bits of a beat of ``weights`` and of ``activations``, and how many they are without 8-bit codes."""
+        ports = {"weights": self.weight_word_bits, "activations": self.activation_word_bits}
+        return {name: {"bits": bits, "without_codes": self.word_bits} for name, bits in ports.items()}
+
     @property
     def latency(self) -> int:
         """Clocks from a vector's word to its states at the south of column 0; column c is c clocks later."""

@@ -127,13 +127,13 @@ class Engine:
             for gemm in _sampled(lowered, rows):
                 for left, right in _parts(gemm, 1):
                     sides = (
-                        self._taken(gemm, left, across=False, name=lowered.product.name),
-                        self._taken(gemm, right, across=True, name=lowered.product.name),
+                        self.taken(gemm, left, across=False, name=lowered.product.name),
+                        self.taken(gemm, right, across=True, name=lowered.product.name),
                     )
                     total += shift_histogram(*sides, mac)
             counts[lowered.product.name] = total
 
-        self._watched(inputs, seen)
+        self.watched(inputs, seen)
         return {layer.name: counts[layer.name] for layer in self.layers if layer.name in counts}
 
     def operands(self, inputs: Mapping[str, Any], layer: str, index: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -169,10 +169,10 @@ class Engine:
                 held[lowered.product.name] = (np.array(pair[0], np.float32), np.array(pair[1], np.float32))
 
         macs = {**self.macs, **{name: self.macs[name] or FloatMac() for name in layers}}
-        replace(self, macs=macs)._watched(inputs, seen)
+        replace(self, macs=macs).watched(inputs, seen)
         return held
 
-    def _watched(self, inputs: Mapping[str, Any], seen: Callable[[Lowered, FloatMac], None]) -> None:
+    def watched(self, inputs: Mapping[str, Any], seen: Callable[[Lowered, FloatMac], None]) -> None:
         """Run, and show *seen* every product that runs on the engine."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
@@ -221,7 +221,7 @@ class Engine:
             # codes have blocks along K, so that what they leave depends on the side that a constant stands at
             key = (*side.key, format if self.codes is None else f"{format} {self.codes} {across}")
             if key not in self.kept and self._room() >= 4 * side.array.size:
-                whole = self._taken(gemm, slice(None), across=across, name=name)
+                whole = self.taken(gemm, slice(None), across=across, name=name)
                 self.kept[key] = rounded(whole, format)
             if (found := self.kept.get(key)) is not None:
                 at = (slice(None), pick) if across else (pick,)
@@ -230,9 +230,9 @@ class Engine:
                     numbers=np.ascontiguousarray(found.numbers[at]),
                     specials=None if found.specials is None else np.ascontiguousarray(found.specials[at]),
                 )
-        return rounded(self._taken(gemm, pick, across=across, name=name), format)
+        return rounded(self.taken(gemm, pick, across=across, name=name), format)
 
-    def _taken(self, gemm: Gemm, pick: slice, *, across: bool, name: str) -> np.ndarray:
+    def taken(self, gemm: Gemm, pick: slice, *, across: bool, name: str) -> np.ndarray:
         """Return rows of the left operand or, *across*, columns of the right one, as they come out of the ports' decoders."""
         side = gemm.right if across else gemm.left
         taken = side.columns(pick) if across else side.rows(pick)

@@ -13,9 +13,17 @@ from .shifts import draw_shifts
 
 
 def render_engine(
-    design: Any, runs: Sequence[Mapping[str, Any]], cost: Mapping[str, Any] | None, folder: str, commands: Sequence[str]
+    design: Any,
+    runs: Sequence[Mapping[str, Any]],
+    cost: Mapping[str, Any] | None,
+    folder: str,
+    commands: Sequence[str],
+    beats: Mapping[str, Mapping[str, int]] | None = None,
 ) -> str:
-    """Return the page of *design* (``EngineDesign``); ``runs``: verdicts, ``cost``: an estimate, as ``--json`` tells them."""
+    """Return the page of *design* (``EngineDesign``); ``runs``: verdicts, ``cost``: an estimate, as ``--json`` tells them.
+
+    ``beats``: bits of a beat by port, where ports carry 8-bit codes.
+    """
     from markupsafe import Markup
 
     histograms = {layer.name: np.array(layer.shifts, np.int64) for layer in design.layers if layer.shifts}
@@ -33,6 +41,7 @@ def render_engine(
             shifts=shifts,
             folder=folder,
             commands=commands,
+            beats=beats,
         )
     )
     return page

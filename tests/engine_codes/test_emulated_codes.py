@@ -7,6 +7,7 @@ import pytest
 from onnx import helper
 
 from approxhw.arithmetic import FloatMac
+from approxhw.compressing import loss_of
 from approxhw.eight_bit import KINDS, make
 from approxhw.engine import open_engine
 from approxhw.engine_codes import (
@@ -21,6 +22,7 @@ from approxhw.engine_codes import (
     unpack,
 )
 from approxhw.errors import InvalidDataError, OptionError
+from approxhw.frontends.engine_losses import code_losses
 from approxhw.kernels.float_gemm import matmul
 
 MAC = FloatMac("bf16", 20, "an-1-2")
@@ -258,9 +260,28 @@ def test_lanes_and_blocks():
 
 
 def test_summary_counts_bits_and_tells_errors():
-    x = normal(3, 4, 300)
-    told = summary_of(x, make("dynamic8", 256, "pow2"), whole=True, beside=16)
-    assert (told["elements"], told["bits_before"], told["bits_after"]) == (1200, 19200, 9600 + 8 * 8)
-    assert 0.005 < told["relative"] < 0.04
-    shared = summary_of(x, make("dynamic8", None, "pow2"), whole=True, beside=16)
-    assert shared["bits_after"] == 9600 + 8
+    x, code = normal(3, 4, 300), make("dynamic8", 256, "pow2")
+    told = summary_of([(x, through(x, code))], code, 4, 300, count=2, whole=True)
+    assert (told["elements"], told["bits_before"], told["bits_after"]) == (2400, 38400, 2 * (9600 + 8 * 8))
+    assert told["looked_at"] == 1200
+    exact = loss_of(x, through(x, code))
+    assert (told["mse"], told["mae"], told["relative"]) == (exact.mse, exact.mae, exact.relative)
+    shared = summary_of([(x, x)], make("dynamic8", None, "pow2"), 4, 300, count=1, whole=True)
+    assert (shared["bits_after"], shared["mse"]) == (9600 + 8, 0)
+
+
+def test_losses_of_every_product(model_of):
+    """Whole constant weights, the first rows of what streams; of grouped filters all groups; nothing without codes."""
+    image, filters = normal(8, 2, 4, 6, 6), normal(9, 6, 2, 3, 3)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="c", group=2)
+    engine = open_engine(model_of([node], {"x": list(image.shape)}, {"w": filters}), MAC)
+    assert code_losses(engine, {"x": image}) == {}
+    told = code_losses(engine.coded("linear8,activations=true"), {"x": image}, rows=5)["c"]
+    halves = [
+        pack(half.reshape(3, 18), make("linear8", None, "pow2"), largest=largest_of(half))
+        for half in np.split(filters, 2)
+    ]
+    exact = loss_of(filters, np.concatenate([unpack(half).reshape(-1) for half in halves]).reshape(filters.shape))
+    assert told["weights"]["mse"] == exact.mse
+    assert (told["weights"]["looked_at"], told["weights"]["elements"]) == (108, 108)
+    assert (told["activations"]["looked_at"], told["activations"]["elements"]) == (5 * 18, 2 * 32 * 18)

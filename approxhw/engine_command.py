@@ -21,6 +21,7 @@ TARGET = "matrix-engine"
 OPTIONS = (
     click.option("--format", "number_format", default="bf16", show_default=True, help="bf16, fp16, e4m3 or e5m2."),
     click.option("--normalization", default="an-1-2", show_default=True, help="exact, or an-K-L."),
+    click.option("--alignment", type=int, help="Bits of distance, 1 to 4: smaller addends farther away are dropped."),
     click.option("--accumulator-bits", type=int, default=20, show_default=True, help="Significand of sums, 16 to 24."),
     click.option("--array", default="16x16", show_default=True, help="ROWSxCOLUMNS."),
     click.option("--depth", type=int, default=2, show_default=True, help="Pipeline registers of an element, 1 to 4."),
@@ -53,7 +54,8 @@ _SEARCH = (
     click.option("--clock-ns", type=float, default=10.0, show_default=True, help="Matrix engine: clock period."),
 )
 
-_OWN = {"number_format", "normalization", "accumulator_bits", "array", "depth", "result", "shape", "clock_ns"}
+_OWN = {"number_format", "normalization", "alignment", "accumulator_bits"}
+_OWN |= {"array", "depth", "result", "shape", "clock_ns"}
 _SHARED = {"data", "target", "output", "library", "compress", "no_simulate", "no_estimate", "require_tools"}
 SIMULATORS = ("icarus", "verilator")
 
@@ -220,6 +222,7 @@ def compile_engine_command(terminal: Terminal, model: Path, given: dict[str, Any
         format=given["number_format"],
         accumulator_bits=given["accumulator_bits"],
         normalization=given["normalization"],
+        alignment=given["alignment"],
         depth=given["depth"],
         result=given["result"],
         clock_ns=given["clock_ns"],

@@ -46,6 +46,7 @@ class MatrixEngine:
     format: str = field(default="bf16", metadata={"help": "bf16, fp16, e4m3 or e5m2: of both operands"})
     accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24"})
     normalization: str = field(default="an-1-2", metadata={"help": "exact or an-K-L"})
+    alignment: int | None = field(default=None, metadata={"help": "bits of distance, 1 to 4; None is exact"})
     rows: int = field(default=16, metadata={"help": "rows of the array"})
     columns: int = field(default=16, metadata={"help": "columns of the array"})
     depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
@@ -61,7 +62,7 @@ class MatrixEngine:
     @property
     def mac(self) -> FloatMac:
         """The arithmetic of the array."""
-        return FloatMac(self.format, self.accumulator_bits, self.normalization)
+        return FloatMac(self.format, self.accumulator_bits, self.normalization, self.alignment)
 
     def array(self) -> Array:
         """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ OBJECTIVES = ("area", "energy")
 
 @dataclass(frozen=True)
 class EngineSearch:
-    """How to search. ``formats``, ``accumulator_bits``, ``normalizations``: what a layer may have, where they fit together.
+    """How to search. ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``: what a layer may have.
 
     ``objective``: ``area`` of the elements (one array for each arithmetic that is used), or ``energy`` of one run's
     multiply-adds. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows.
@@ -46,6 +47,7 @@ class EngineSearch:
     formats: tuple[str, ...] = ("bf16", "e4m3", "e5m2")
     accumulator_bits: tuple[int, ...] = (16, 18, 20, 22, 24)
     normalizations: tuple[str, ...] = ("exact", "an-1-1", "an-1-2", "an-2-2", "an-2-3")
+    alignments: tuple[int | None, ...] = (None,)
     rows: int = field(default=512, metadata={"help": "most rows that a configuration is judged on"})
     members: int = field(default=12, metadata={"help": "members of the front at most"})
     seed: int = field(default=1, metadata={"help": "of every random draw"})
@@ -74,9 +76,9 @@ class EngineSearch:
         made = []
         for code in self.formats:
             for bits in self.accumulator_bits:
-                for normalization in self.normalizations:
+                for normalization, alignment in product(self.normalizations, self.alignments):
                     try:
-                        made.append(FloatMac(code, bits, normalization))
+                        made.append(FloatMac(code, bits, normalization, alignment))
                     except OptionError:
                         continue  # they do not fit together
         return tuple(made)
@@ -418,6 +420,7 @@ def _write(
         format=most.format,
         accumulator_bits=most.accumulator_bits,
         normalization=most.normalization,
+        alignment=most.alignment,
         layers=layers,
     )
     compile_engine(model, target=chosen, data=data, output=front.folder / "chosen", shape=shape, command=command)

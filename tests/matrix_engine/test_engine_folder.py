@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from approxhw.arithmetic import FloatMac
 from approxhw.cli import main
 from approxhw.engine_compiler import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
-from approxhw.engine_cost import element_cost, operand_words, stimulus
+from approxhw.engine_cost import element_cost, engine_of, operand_words, stimulus
 from approxhw.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
 from approxhw.kernels.float_codes import to_codes
 
@@ -313,7 +314,28 @@ def test_the_command_line_compiles_simulates_and_measures(tmp_path, icarus, monk
     assert "clock of 25 ns kept" in result.output
 
 
+def test_limited_alignment_goes_from_the_command_line_into_the_hardware(tmp_path, icarus, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("--alignment", "2", "--accumulator-bits", "16", "--array", "3x2", "--data", rows_of(tmp_path, 20))
+    kept = ("--no-simulate", "--no-estimate", "-o", "out")
+    result = run("compile", model_of(tmp_path), "--target", "matrix-engine", *words, *kept)
+    assert result.exit_code == 0, result.output
+    design = open_engine_design(tmp_path / "out").design
+    assert design.engine["mac"]["alignment"] == 2
+    assert {layer.arithmetic for layer in design.layers} == {"float-mac<bf16,16,an-1-2,align-2>"}
+    assert "parameter ALIGN                 = 2," in design.verilog
+    assert "float-mac<bf16,16,an-1-2,align-2>" in design.verilog
+    result = run("simulate", "out", "--simulator", "icarus", "--rows", 6)
+    assert result.exit_code == 0, result.output
+    assert ", 0 mismatches" in result.output
+    told = json.loads((tmp_path / "out" / "design.json").read_text())
+    del told["engine"]["mac"]["alignment"]  # as designs were written before there was any
+    assert engine_of(replace(design, engine=told["engine"])).mac == FloatMac("bf16", 16, "an-1-2")
+
+
 @pytest.mark.parametrize(("words", "text"), [
+    (["--alignment", "5", "--normalization", "an-0-2"], "alignment: 5 is no number of bits of distance from 1 to 4"),
+    (["--alignment", "5", "--normalization", "an-0-2"], "normalization: 'an-0-2' is no normalization"),
     (["--array", "8y4", "--depth", "7"], "--array: '8y4' is no ROWSxCOLUMNS"),
     (["--normalization", "an-9-9", "--accumulator-bits", "16"], "an-9-9 shifts left by 18, the accumulator has 16 bits"),
     (["--format", "fp16", "--accumulator-bits", "20"], "a product of two fp16 significands has 22 bits"),

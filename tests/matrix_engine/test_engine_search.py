@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -108,6 +109,22 @@ def test_a_search_can_be_ended(digits, tmp_path):
     assert [record["generation"] for record in seen] == [0, 1]
     assert "the search was interrupted" in found.rule
     assert found.chosen
+
+
+def test_alignments_are_searched_and_the_chosen_engine_has_its_own(digits, tmp_path):
+    options = replace(
+        FEW, generations=0, population=4, formats=("bf16",), normalizations=("exact",), alignments=(None, 3)
+    )
+    assert [str(mac) for mac in options.choices()] == [
+        f"float-mac<bf16,{bits},exact{limit}>" for bits in (16, 20) for limit in ("", ",align-3")
+    ]
+    only = replace(options, accumulator_bits=(16,), alignments=(3,))
+    found = search_engine(
+        digits / "digits.onnx", data=digits / "digits.npz", output=tmp_path / "front", target=ARRAY, options=only
+    )
+    assert set(found.elements) == {"float-mac<bf16,16,exact,align-3>"}
+    assert found.elements["float-mac<bf16,16,exact,align-3>"]["checked"] > 0
+    assert chosen_engine(found).design.engine["mac"]["alignment"] == 3
 
 
 def test_wrong_options_are_told_at_once():

@@ -1,4 +1,4 @@
-"""Accuracy of small networks on the emulated matrix engine, in every format, beside float32: digits and the five tasks.
+"""Accuracy of small networks on the emulated matrix engine, in every format and as 8-bit codes: digits and the five tasks.
 
 The networks for digits come from ``benchmarks/models/digits.py``, the five tasks from their folder (``--tasks``).
 """
@@ -15,7 +15,7 @@ from approxhw.engine import open_engine
 from approxhw.frontends.engine import Engine
 
 DIGITS = Path("build/digits")
-WITHIN = 0.01
+WITHIN, WITHIN_OF_CODES = 0.01, 0.005
 MACS = (
     *(FloatMac("bf16", width, name) for width in (16, 20, 24) for name in ("exact", "an-1-1", "an-1-2", "an-2-2")),
     FloatMac("fp16", 22, "an-1-2"),
@@ -24,6 +24,14 @@ MACS = (
     FloatMac("e5m2", 16, "exact"),
     FloatMac("e5m2", 16, "an-1-2"),
 )
+CODED = FloatMac("bf16", 20, "an-1-2")
+CODES = tuple(
+    f"{kind}{block}{activations}"
+    for kind in ("dynamic8", "linear8")
+    for activations in ("", ",activations=true")
+    for block in (",block=64", ",block=256", "")
+)
+"""Weights, and activations too, as 8-bit codes on the ports of an engine of ``CODED``."""
 
 
 def engines(folder: Path) -> dict[str, tuple[Engine, np.ndarray, np.ndarray]]:
@@ -73,6 +81,26 @@ def main() -> None:
                 name: accuracy(e.configured(mac), rows, labels) for name, (e, rows, labels) in models.items()
             }
             lines.append((str(mac), *(f"{100 * (shares[mac][name] - base[name]):+.2f}" for name in models)))
+        coded: dict[str, dict[str, float]] = {}
+        for code in CODES:
+            coded[code] = {
+                name: accuracy(e.configured(CODED).coded(code), rows, labels)
+                for name, (e, rows, labels) in models.items()
+            }
+        codes = [
+            (code, *(f"{100 * (coded[code][name] - shares[CODED][name]):+.2f}" for name in models)) for code in CODES
+        ]
+    for code in (code for code in CODES if code.startswith("dynamic8")):
+        losses = {name: shares[CODED][name] - coded[code][name] for name in models}
+        missed = [name for name, loss in losses.items() if loss > WITHIN_OF_CODES]
+        worst, where = max((loss, name) for name, loss in losses.items())
+        verdicts.append(
+            (
+                f"{code}: loses at most {100 * WITHIN_OF_CODES:g} % beside {CODED} without codes",
+                f"{-100 * worst:+.2f} points at worst ({where}); kept by {len(models) - len(missed)} of {len(models)}",
+                met(not missed),
+            )
+        )
     for width in (16, 20, 24):
         mac, exact = (FloatMac("bf16", width, name) for name in ("an-1-2", "exact"))
         for words, other in (("float32", base), ("exact normalization", shares[exact])):
@@ -98,9 +126,22 @@ def main() -> None:
             f"Layers of the digits' networks: {_layers(models)}.",
             f"{machine()} CPU time of everything: {seconds.cpu:.0f} s.\n",
             table(("arithmetic", *models), lines),
+            "\nWith operands as 8-bit codes on the ports, maxima rounded up to powers of two, blocks along K: points beside the",
+            f"same engine, {CODED}, without codes. {_weights(models)}",
+            "Networks of a hundred weights, fed with readings in units of their own, have nothing that evens errors of codes out.",
+            "One row more or less is "
+            + ", ".join(f"{100 / len(m[1]):.2f} ({name})" for name, m in models.items())
+            + " points.\n",
+            table(("codes", *models), codes),
             table(("to reach", "measured", ""), verdicts),
         ],
     )
+
+
+def _weights(models: dict[str, tuple[Engine, np.ndarray, np.ndarray]]) -> str:
+    """Say how many weights each network has."""
+    counts = {name: sum(e.count * e.k * e.n for e in engine.layers) for name, (engine, _, _) in models.items()}
+    return "Weights: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + "."
 
 
 def _layers(models: dict[str, tuple[Engine, np.ndarray, np.ndarray]]) -> str:

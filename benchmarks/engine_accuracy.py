@@ -128,7 +128,7 @@ def main() -> None:
             table(("arithmetic", *models), lines),
             "\nWith operands as 8-bit codes on the ports, maxima rounded up to powers of two, blocks along K: points beside the",
             f"same engine, {CODED}, without codes. {_weights(models)}",
-            "Networks of a hundred weights, fed with readings in units of their own, have nothing that evens errors of codes out.",
+            "Networks of a hundred weights, fed with readings in units of their own, have nothing that evens errors out.",
             "One row more or less is "
             + ", ".join(f"{100 / len(m[1]):.2f} ({name})" for name, m in models.items())
             + " points.\n",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from approxhw.backends.eight_bit_rtl import decoder_verilog, encoder_verilog
 from approxhw.backends.estimate import simulate_netlist, synthesise
@@ -16,6 +15,8 @@ from approxhw.tools import find_verilator, run_tool
 
 EXPONENTS = (-96, -95, -33, -1, 0, 1, 8, 113, 120, 126, 127)
 LANES = 4
+EVERY = np.arange(1 << 16)
+"""All bfloat16."""
 
 
 def decoder_job(meaning, format, exponents=EXPONENTS):
@@ -32,14 +33,14 @@ def decoder_job(meaning, format, exponents=EXPONENTS):
     )
 
 
-def encoder_job(meaning, format):
-    codes, invalid = meaning.encoded(format)
+def encoder_job(meaning, format, patterns=EVERY):
+    codes, invalid = (made[patterns] for made in meaning.encoded(format))
     return meaning.lanes_job(
         f"encode {format}",
         encoder_verilog(format, lanes=LANES),
         "eight_bit_encoder",
         LANES,
-        {"values": (16, np.arange(1 << 16))},
+        {"values": (16, patterns)},
         {"codes": (8, codes), "invalid": (1, invalid)},
     )
 
@@ -107,42 +108,57 @@ def test_gates_equal_the_meaning(meaning):
     assert compared == 6 * (512 + 65536)
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ("360 + 54 * (leaf - 8)", "360 + 53 * (leaf - 8)"),
-    ("{~exponent[7], exponent[6:0]}", "{exponent[7], exponent[6:0]}"),
-    ("biased & {8{number}}", "biased"),
-    ("2 * rest == (64'd1 << cut) && q % 2 == 1", "2 * rest == (64'd1 << cut)"),
-    ("biased[8] | (&biased[7:0])", "biased[8]"),
-    ("halving[i-1].kept[(OUT << (IN - i))-1:OUT << (IN - 1 - i)]", "halving[i-1].kept[(OUT << (IN - 1 - i))-1:0]"),
-])  # fmt: skip
-def test_a_wrong_decoder_is_found(meaning, icarus, tmp_path, old, new):
-    jobs = [decoder_job(meaning, format) for format in meaning.codes]
-    assert sum(job.verilog.count(old) for job in jobs) == 6
-    together = bundle([replace(job, verilog=job.verilog.replace(old, new)) for job in jobs])
-    result = simulate(together, "icarus", tmp_path / "run")
-    assert result.vectors > 0
-    assert {port for _, port in map(bundle_ports(together).get, result.failing)} == {"values"}
+WRONG_DECODERS = (
+    (1, "360 + 54 * (leaf - 8)", "360 + 53 * (leaf - 8)"),
+    (0, "{~exponent[7], exponent[6:0]}", "{exponent[7], exponent[6:0]}"),
+    (0, "biased & {8{number}}", "biased"),
+    (2, "2 * rest == (64'd1 << cut) && q % 2 == 1", "2 * rest == (64'd1 << cut)"),
+    (2, "biased[8] | (&biased[7:0])", "biased[8]"),
+    (5, "halving[i-1].kept[(OUT << (IN - i))-1:OUT << (IN - 1 - i)]", "halving[i-1].kept[(OUT << (IN - 1 - i))-1:0]"),
+    (3, "{code[0] & code[1], 2'b00}", "{code[0], 2'b00}"),
+    (3, "code[2] ? {code[1:0], 1'b0}", "code[2] ? {code[0], code[1], 1'b0}"),
+)
+WRONG_ENCODERS = (
+    (3, "low % 2 == 1 && high % 2 == 0", "low % 2 == 0 && high % 2 == 1"),
+    (0, "low = 80'd0;", "low = 80'd1;"),
+    (0, "high = 80'd1;", "high = 80'd127;"),
+    (3, "high = c + 2;", "high = c + 1;"),
+    (0, "value[15] & (|magnitude)", "value[15]"),
+    (1, "& {8{~invalid}}", ""),
+    (2, "&value[14:7] & (|value[6:0])", "&value[14:7]"),
+    (5, "invalid   <= refused", "invalid   <= ~refused"),
+    (5, "exponent >= 31", "exponent >= 32"),
+    (5, "exponent < 23", "exponent < 24"),
+    (5, "doubled[0] & ~(&doubled[7:1])", "1'b0"),
+    (2, "value[14] ^ (&value[13:12])", "&value[13:12]"),
+    (1, "assign beyond  = value[14];", "assign beyond  = 1'b0;"),
+)
+"""Table, what stands in the Verilog once, and what is put in its place."""
 
 
-@pytest.mark.parametrize(("old", "new", "port"), [
-    ("low % 2 == 1 && high % 2 == 0", "low % 2 == 0 && high % 2 == 1", "codes"),
-    ("low = 80'd0;", "low = 80'd1;", "codes"),
-    ("high = 80'd1;", "high = 80'd127;", "codes"),
-    ("high = c + 2;", "high = c + 1;", "codes"),
-    ("value[15] & (|magnitude)", "value[15]", "codes"),
-    ("& {8{~invalid}}", "", "codes"),
-    ("&value[14:7] & (|value[6:0])", "&value[14:7]", "invalid"),
-    ("invalid   <= refused", "invalid   <= encoded", "invalid"),
-])  # fmt: skip
-def test_a_wrong_encoder_is_found(meaning, icarus, tmp_path, old, new, port):
-    jobs = [
-        encoder_job(meaning, format) for format in meaning.codes if format.kind in ("dynamic8", "mantissa8", "linear8")
-    ]
-    assert sum(job.verilog.count(old) for job in jobs) == 4
-    together = bundle([replace(job, verilog=job.verilog.replace(old, new)) for job in jobs])
-    result = simulate(together, "icarus", tmp_path / "run")
-    assert result.vectors > 0
-    assert port in {port for _, port in map(bundle_ports(together).get, result.failing)}
+def wrong(jobs, defects):
+    """Return the jobs with a defect in each, named after it."""
+    assert len(jobs) == len(defects)
+    made = []
+    for job, (_, old, new) in zip(jobs, defects, strict=True):
+        assert job.verilog.count(old) == 1, old
+        made.append(replace(job, name=old, verilog=job.verilog.replace(old, new)))
+    return made
+
+
+def test_wrong_decoders_are_found(meaning, icarus, tmp_path):
+    jobs = [decoder_job(meaning, meaning.codes[number]) for number, _, _ in WRONG_DECODERS]
+    found = failing(wrong(jobs, WRONG_DECODERS), "icarus", tmp_path / "run", jobs[0].count)
+    assert found == {(old, "values") for _, old, _ in WRONG_DECODERS}
+
+
+def test_wrong_encoders_are_found(meaning, icarus, tmp_path):
+    near = np.arange(0x3000, 0x4380)  # 2^-31 to 256
+    patterns = np.concatenate([near, near | 0x8000, [0, 0x8000, 1, 0x7F7F, 0x7F80, 0x7F81, 0xFF80, 0xFFFF]])
+    jobs = [encoder_job(meaning, meaning.codes[number], patterns) for number, _, _ in WRONG_ENCODERS]
+    found = failing(wrong(jobs, WRONG_ENCODERS), "icarus", tmp_path / "run", jobs[0].count)
+    assert {name for name, _ in found} == {old for _, old, _ in WRONG_ENCODERS}
+    assert failing(jobs[:4], "icarus", tmp_path / "right", jobs[0].count) == set()
 
 
 def test_default_formats_choose_their_tables():

@@ -18,7 +18,7 @@ DEMO    := build/demo
 PACKAGES := iverilog g++ make
 # what the type checker is strict about: the core (docs/architecture.md)
 CORE    := errors eight_bit formats arithmetic float_mac ir interpreter tools verifier text rewriting random_graphs options evaluation dataset \
-	pipeline steps cost gradients shard_exchange converters choosing folders design front report
+	pipeline steps cost gradients shard_exchange compressing eight_bit_fixed link_model converters choosing folders design front report
 
 # The first interpreter that is new enough; `make setup PYTHON=/path/to/python3.12` chooses another one.
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

@@ -34,7 +34,9 @@ def starts(code: EightBit, maximum: float, source: Fixed, low: int, high: int) -
     # below zero a code ends where it begins above it: the next smaller magnitude begins one word later
     below = [(zero - steps + 1, number | 128 if number else 0) for steps, number in zip(reached, codes)]
     edges = [*reversed(below), *above]
-    current, found_codes, found_starts = codes[-1] | 128, [], []
+    current = codes[-1] | 128
+    found_codes: list[int] = []
+    found_starts: list[int] = []
     for word, number in edges:
         if word <= low:
             current = number

@@ -146,7 +146,7 @@ def test_each_operator_packs_what_its_ports_carry(model_of, plainly, compress, k
 def test_tiles_threads_and_kept_weights_change_nothing(model_of, monkeypatch):
     from approxhw.frontends import engine as module
 
-    x, w = normal(1, 40, 130), normal(2, 130, 50)
+    x, w = normal(1, 40, 130), normal(2, 130, 50) * np.float32(2.0) ** (np.arange(50) % 9).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["w", "h2"], ["y"])]
     nodes.insert(1, helper.make_node("Transpose", ["h"], ["h2"], perm=[1, 0]))
     model = model_of(nodes, {"x": [40, 130]}, {"w": w})  # one constant at the right and at the left
@@ -268,6 +268,16 @@ def test_summary_counts_bits_and_tells_errors():
     assert (told["mse"], told["mae"], told["relative"]) == (exact.mse, exact.mae, exact.relative)
     shared = summary_of([(x, x)], make("dynamic8", None, "pow2"), 4, 300, count=1, whole=True)
     assert (shared["bits_after"], shared["mse"]) == (9600 + 8, 0)
+
+
+def test_losses_of_two_activations(model_of):
+    """Of several products of what comes and goes, those of the first are looked at."""
+    a, b = normal(6, 3, 6, 80), normal(7, 3, 80, 4)
+    model = model_of([helper.make_node("MatMul", ["a", "b"], ["y"], name="p")], {"a": [3, 6, 80], "b": [3, 80, 4]}, {})
+    told = code_losses(open_engine(model, MAC, compress="dynamic8"), {"a": a, "b": b})["p"]["weights"]
+    first = np.ascontiguousarray(b[0].T)
+    assert told["mse"] == loss_of(first, through(first, make("dynamic8", None, "pow2"), largest=largest_of(first))).mse
+    assert (told["looked_at"], told["elements"], told["bits_after"]) == (320, 960, 8 * 960 + 3 * 8)
 
 
 def test_losses_of_every_product(model_of):

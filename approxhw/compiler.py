@@ -71,9 +71,12 @@ def compress_pass(text: str) -> Pass:
     given = compress_options(text)
     made = pass_named("compress")
     values, found = read_options(made, given, "compress")
+    try:
+        chosen: Pass = made(**values)
+    except OptionError as error:
+        found += error.problems
     if found:
         raise OptionError("compress", found)
-    chosen: Pass = made(**values)
     return chosen
 
 

@@ -186,6 +186,15 @@ def test_a_misspelt_option_of_the_command_line_is_named(text):
         compress_pass(text)
 
 
+def test_everything_wrong_with_the_option_is_told_at_once():
+    from approxhw.compiler import compress_pass
+
+    with pytest.raises(OptionError) as error:
+        compress_pass("dynamic9,block=10,foo=1")
+    for text in ("compress has no such option", "'dynamic9' is no 8-bit code", "not 10"):
+        assert text in str(error.value)
+
+
 def test_the_printed_target_compresses_behind_all_that_changes_weights(tmp_path):
     design = ax.compile(
         "examples/breast_cancer.onnx",

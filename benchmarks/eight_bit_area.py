@@ -7,6 +7,7 @@ on all of them. Plain forms: a ``case`` of 256 entries, with an adder for the ex
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from common import command, machine, note, table, write
 
 from approxhw.backends.eight_bit_rtl import FixedPoint, decoder_top, decoder_verilog, encoder_top, encoder_verilog
 from approxhw.backends.estimate import CellLibrary, analyse, load_library, simulate_netlist, synthesise
+from approxhw.backends.estimate.netlist import Netlist
+from approxhw.backends.estimate.timed_synthesis import front, mapped, usable
 from approxhw.eight_bit import KINDS, EightBit, make, tables
 
 DEFAULT = Path("../shared/liberty")
@@ -22,6 +25,8 @@ FILES = ("sky130hd_tt.lib.gz",)
 LIBRARIES = ("egfet", "sky130")
 EXPONENTS = (-96, -7, 0, 1, 127)
 FIXED = FixedPoint(12, 11)
+TARGET_PS = 300.0
+"""The delay that mapping for speed aims at; none gets there."""
 PARALLEL = (0, 3, 7)
 """Upper bits of a code that an encoder finds at once."""
 
@@ -81,11 +86,40 @@ def main() -> None:
         titles = [f"{count} at once" for count in PARALLEL]
         parts.append(table(["encoder of bfloat16", *titles, "127 comparisons"], rows["encoder"]))
         parts.append(table([f"fixed point {FIXED.width}.{FIXED.fraction}", "decoder", "encoder"], rows["fixed"]))
+    for file in [] if given.quick else files:
+        text, compared = fast(formats, file)
+        parts += [
+            f"\n## {file.name}, mapped for speed\n",
+            "Area, longest path; buffers and sizes of cells are chosen, too.\n",
+            text,
+        ]
+        vectors += compared
     parts.append(f"\n{vectors:,} vectors through the netlists, all equal to the formats. {machine()}")
     if given.quick:
         note("\n".join(parts))
     else:
         write("eight_bit_area", parts)
+
+
+def fast(formats: Sequence[EightBit], file: Path) -> tuple[str, int]:
+    """Return the table of circuits mapped for speed, with buffers and sizes, and how many vectors were compared."""
+    cells, rows, vectors = usable(load_library(file)), [], 0
+    for format in formats:
+        ours, _, adder = decoders(format)
+        _, three, seven, comparisons = encoders(format)
+        chosen = [ours, adder, three or encoders(format)[0], seven, comparisons]
+        row = [called(format)]
+        for circuit in chosen:
+            if circuit is None:
+                row.append("—")
+                continue
+            netlist = mapped(front(circuit.verilog, circuit.top, cells), TARGET_PS, "kept")
+            row.append(figures(circuit, netlist))
+            vectors += len(next(iter(circuit.vectors.values())))
+        note(f"{file.name}, for speed: {', '.join(row)}")
+        rows.append(row)
+    titles = ["for speed", "decoder", "table and adder", "encoder", "7 at once", "127 comparisons"]
+    return table(titles, rows), vectors
 
 
 def called(format: EightBit) -> str:
@@ -95,7 +129,12 @@ def called(format: EightBit) -> str:
 
 def measured(circuit: Circuit, library: CellLibrary) -> str:
     """Return area and longest path of *circuit*, which is checked on all its vectors."""
-    netlist = synthesise(circuit.verilog, circuit.top, library)
+    return figures(circuit, synthesise(circuit.verilog, circuit.top, library))
+
+
+def figures(circuit: Circuit, netlist: Netlist) -> str:
+    """Return area and longest path of *netlist*, which is checked on all vectors of *circuit*."""
+    library = netlist.library
     seen = simulate_netlist(netlist, circuit.vectors)
     for port, wanted in circuit.wanted.items():
         if not len(wanted) or not np.array_equal(np.asarray(seen[port]).astype(np.int64), wanted):

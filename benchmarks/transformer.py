@@ -31,6 +31,10 @@ OTHERS = (
 )
 LIMITED = tuple(FloatMac("bf16", 16, "an-1-2", bits) for bits in (3, 2, 1, 4))
 """Alignment limited to so many bits of distance; with 4, a sum of 16 bits is what it is with exact alignment."""
+CODED = FloatMac("bf16", 16, "an-1-2")
+CODES = ("dynamic8,block=256", "dynamic8", "dynamic8,block=256,activations=true")
+"""What goes over the ports of an engine of ``CODED`` as 8-bit codes; None of it at first, to compare with."""
+WITHIN_OF_CODES = 0.005
 TOGETHER = 4
 """Documents that one run embeds."""
 
@@ -75,6 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--narrow", action="store_true", help="other formats than bf16, into a result of their own")
     parser.add_argument("--alignment", action="store_true", help="limited alignment, into a result of its own")
+    parser.add_argument("--codes", action="store_true", help="operands as 8-bit codes, into a result of its own")
     given = parser.parse_args()
     lacking = [name for name in ("model.onnx", "documents.npz") if not (given.folder / name).is_file()]
     if lacking:
@@ -88,8 +93,10 @@ def main() -> None:
     sizes = {"tokens": (1, given.tokens), "mask": (1, given.tokens)}
     plain = open_engine(given.folder / "model.onnx", None, shape=sizes, threads=given.threads)
 
-    def embed(mac: FloatMac | None, tokens: np.ndarray, name: str) -> tuple[np.ndarray, dict[str, object]]:
-        engine = plain.configured(mac)
+    def embed(
+        mac: FloatMac | None, tokens: np.ndarray, name: str, codes: str | None = None
+    ) -> tuple[np.ndarray, dict[str, object]]:
+        engine = plain.configured(mac).coded(codes)
         parts, told = [], time.monotonic()
         for start, feeds in enumerate(batches(tokens)):
             parts.append(engine.run(feeds)["embedding"])
@@ -109,6 +116,14 @@ def main() -> None:
     ]
     configurations = [FloatMac("bf16", width, name) for width in WIDTHS for name in NORMALIZATIONS]
     outcomes: dict[FloatMac, tuple[float, float]] = {}
+    if given.codes:
+        coded = {}
+        for code in (None, *CODES):
+            with clock() as seconds:
+                found, _ = embed(CODED, news.tested, code or str(CODED), code)
+            coded[code] = classifier.predict(found), (found * reference).sum(axis=1).min(), seconds.cpu
+            report_codes(given, base, coded, news.tested_labels, len(plain.layers))
+        return
     shifts = plain.configured(FloatMac("bf16", 20, "exact")).shift_histograms(next(batches(news.tested)), rows=64)
     write_shifts(given.folder / "shifts.svg", shifts, "Sentence transformer: shifts that exact normalization needs")
     counts = sum(shifts.values())
@@ -133,6 +148,54 @@ def main() -> None:
             )
         )
         report(given, base, rows, outcomes, counts, sum(layer.products for layer in plain.layers), len(plain.layers))
+
+
+def report_codes(
+    given: argparse.Namespace,
+    base: float,
+    coded: dict[str | None, tuple[np.ndarray, float, float]],
+    labels: np.ndarray,
+    layers: int,
+) -> None:
+    """Write what is known so far of operands as 8-bit codes."""
+    expected = coded[None][0]
+    shares = {code: float((seen == labels).mean()) for code, (seen, _, _) in coded.items()}
+    rows = [
+        (
+            "none: numbers" if code is None else code,
+            f"{100 * shares[code]:.1f} %",
+            f"{100 * (shares[code] - shares[None]):+.1f}",
+            str(int((seen != expected).sum())),
+            f"{cosine:.5f}",
+            f"{cpu:.0f}",
+        )
+        for code, (seen, cosine, cpu) in coded.items()
+    ]
+    verdicts = [
+        (
+            f"{code}: loses at most {100 * WITHIN_OF_CODES:g} % beside the same engine without codes",
+            f"{100 * (shares[code] - shares[None]):+.1f} points",
+            met(shares[None] - shares[code] <= WITHIN_OF_CODES + 1e-12),
+        )
+        for code in coded
+        if code is not None
+    ]
+    options = f"--seed {given.seed} --threads {given.threads} --codes"
+    words = f"python benchmarks/transformer.py --tokens {given.tokens} --fitted {given.fitted} --tested {given.tested}"
+    titles = ("codes", "accuracy", "beside no codes, points", "documents classified otherwise")
+    titles += ("least cosine with the float32 embedding", "CPU seconds")
+    write(
+        "transformer_codes",
+        [
+            "# A sentence transformer on the emulated matrix engine, operands as 8-bit codes\n",
+            f"    python benchmarks/models/sentence_transformer.py\n    {words} {options}\n",
+            "Model, documents and classifier as in [transformer.md](transformer.md). What stays in the array, in attention too,",
+            f"comes as codes, with activations=true what streams through it as well; all {layers} products on an engine of",
+            f"{CODED}. Float32: {100 * base:.1f} %; one document is {100 / given.tested:.2f} points. {machine()}\n",
+            table(titles, rows),
+            table(("to reach", "measured", ""), verdicts),
+        ],
+    )
 
 
 def report(

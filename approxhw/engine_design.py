@@ -71,7 +71,8 @@ class LayerInfo:
 class EngineDesign:
     """A compiled matrix engine: everything but what simulators and synthesis say about it.
 
-    ``engine``: rows, columns, depth, vectors, result, fast, ``codes`` and ``mac`` (format, accumulator_bits, normalization).
+    ``engine``: rows, columns, depth, vectors, result, fast, ``codes`` and ``mac`` (format, accumulator_bits, normalization,
+    alignment).
     ``operands``: file name → (a, b), unsigned codes. ``packed``: the same files → 8-bit codes of a's rows and of b's columns,
     None where a port carries numbers.
     """

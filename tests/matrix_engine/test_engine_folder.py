@@ -328,6 +328,9 @@ def test_limited_alignment_goes_from_the_command_line_into_the_hardware(tmp_path
     result = run("simulate", "out", "--simulator", "icarus", "--rows", 6)
     assert result.exit_code == 0, result.output
     assert ", 0 mismatches" in result.output
+    assert run("report", "out").exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "normalization <b>an-1-2</b>, aligned by 2 bits of distance, made" in page
     told = json.loads((tmp_path / "out" / "design.json").read_text())
     del told["engine"]["mac"]["alignment"]  # as designs were written before there was any
     assert engine_of(replace(design, engine=told["engine"])).mac == FloatMac("bf16", 16, "an-1-2")

@@ -154,7 +154,7 @@ class _Builder:
         chain = [node]
         while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
-            if len(readers) != 1:
+            if len(readers) != 1 or isinstance(chain[-1].op, Encode):  # codes are what crosses from layer to layer
                 break
             follows_dense = isinstance(chain[-1].op, Dense) and isinstance(readers[0].op, Threshold)
             if not isinstance(readers[0].op, ELEMENTWISE) and not follows_dense:

@@ -12,50 +12,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .arithmetic import FloatMac
-    from .compiler import CompiledDesign, Printed, check, compile, open_design, read
-    from .dataset import Dataset, load_dataset
-    from .engine_compiler import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
-    from .engine_search import EngineFront, EngineSearch, search_engine
-    from .frontends.compressed_onnx import CompressedModel, compress_model
-    from .ir import Graph
-    from .measuring import estimate
-    from .pipeline import available_passes, named_pipeline, parse_passes, run_passes
-    from .searching import SearchResult, open_front, search
-    from .tabulating import tabulate
+from .common.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from approxhw.common.dataset import Dataset, load_dataset
+    from approxhw.dse.api import SearchResult, open_front, search
+    from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+    from approxhw.engine.search import EngineFront, EngineSearch, search_engine
+    from approxhw.flow.compile import CompiledDesign, Printed, check, compile, open_design, read
+    from approxhw.flow.measure import estimate
+    from approxhw.flow.tabulate import tabulate
+    from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
+    from approxhw.ir.graph import Graph
+    from approxhw.ir.pass_manager import available_passes, named_pipeline, parse_passes, run_passes
+    from approxhw.numerics.mac.arithmetic import FloatMac
 
 _HOMES = {
-    "CompiledDesign": "compiler",
-    "CompiledEngine": "engine_compiler",
-    "CompressedModel": "frontends.compressed_onnx",
-    "Dataset": "dataset",
-    "EngineFront": "engine_search",
-    "EngineSearch": "engine_search",
-    "FloatMac": "arithmetic",
-    "Graph": "ir",
-    "MatrixEngine": "engine_compiler",
-    "Printed": "compiler",
-    "SearchResult": "searching",
-    "available_passes": "pipeline",
-    "check": "compiler",
-    "compile": "compiler",
-    "compile_engine": "engine_compiler",
-    "compress_model": "frontends.compressed_onnx",
-    "estimate": "measuring",
-    "load_dataset": "dataset",
-    "named_pipeline": "pipeline",
-    "open_design": "compiler",
-    "open_engine_design": "engine_compiler",
-    "open_front": "searching",
-    "parse_passes": "pipeline",
-    "read": "compiler",
-    "run_passes": "pipeline",
-    "search": "searching",
-    "search_engine": "engine_search",
-    "tabulate": "tabulating",
+    "CompiledDesign": "flow.compile",
+    "CompiledEngine": "engine.compile",
+    "CompressedModel": "frontends.compressed.compress_model",
+    "Dataset": "common.dataset",
+    "EngineFront": "engine.search",
+    "EngineSearch": "engine.search",
+    "FloatMac": "numerics.mac.arithmetic",
+    "Graph": "ir.graph",
+    "MatrixEngine": "engine.compile",
+    "Printed": "flow.compile",
+    "SearchResult": "dse.api",
+    "available_passes": "ir.pass_manager",
+    "check": "flow.compile",
+    "compile": "flow.compile",
+    "compile_engine": "engine.compile",
+    "compress_model": "frontends.compressed.compress_model",
+    "estimate": "flow.measure",
+    "load_dataset": "common.dataset",
+    "named_pipeline": "ir.pass_manager",
+    "open_design": "flow.compile",
+    "open_engine_design": "engine.compile",
+    "open_front": "dse.api",
+    "parse_passes": "ir.pass_manager",
+    "read": "flow.compile",
+    "run_passes": "ir.pass_manager",
+    "search": "dse.api",
+    "search_engine": "engine.search",
+    "tabulate": "flow.tabulate",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """Run the command line as ``python -m approxhw``."""
 
-from approxhw.cli import main
+from approxhw.cli.main import main
 
 main(prog_name="approxhw")

@@ -9,8 +9,8 @@ import numpy as np
 from common import TASKS, arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.evaluation import accuracy, predict
-from approxhw.pipeline import Pass, PassContext
+from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.pass_manager import Pass, PassContext
 
 INPUT_BITS = (3, 4, 5, 6, 7, 8)
 WEIGHT_BITS = (4, 6, 8, 12)

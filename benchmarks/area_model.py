@@ -12,13 +12,13 @@ import numpy as np
 from common import TASKS, arguments, command, machine, met, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.arithmetic import MaskedPowerOfTwo
-from approxhw.cost import AreaModel, calibrate, default_model, features, full_adders_date24
-from approxhw.formats import Encoding, Fixed
-from approxhw.ir import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Type
-from approxhw.kernels.masked_network import classes_of
-from approxhw.passes.genetic.space import Space, decode, space_of
-from approxhw.rewriting import code_constant
+from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Type
+from approxhw.ir.rewriting import code_constant
+from approxhw.networks.area_model import AreaModel, calibrate, default_model, features, full_adders_date24
+from approxhw.networks.kernels.masked_network import classes_of
+from approxhw.networks.space import Space, decode, space_of
+from approxhw.numerics.formats import Encoding, Fixed
+from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
 TARGET, SPEED = 0.95, 100_000
 SETS = {"all densities": 100, "small": 60}
@@ -102,8 +102,8 @@ def _drawn(space: Space, rng: np.random.Generator, count: int, small: bool) -> n
 
 def synthesised(job: tuple[tuple[int, ...], np.ndarray]) -> float:
     """Return the area in mm² of one genome's circuit on ``egfet`` by the reference recipe."""
-    from approxhw.backends.bespoke import build_circuit
-    from approxhw.backends.emit import emit
+    from approxhw.backends.bespoke.circuit import build_circuit
+    from approxhw.backends.bespoke.emit import emit
     from approxhw.backends.estimate import synthesise
 
     sizes, genome = job

@@ -12,7 +12,7 @@ import numpy as np
 from common import Seconds, arguments, clock, command, machine, met, note, table, write
 
 import approxhw as ax
-from approxhw.pipeline import PassContext
+from approxhw.ir.pass_manager import PassContext
 
 ROUNDS = 7
 STEPS = ("read", "data", "passes", "build", "emit")
@@ -67,9 +67,9 @@ def digits_model(folder: Path, hidden: int = 32) -> tuple[Path, ax.Dataset]:
 
 def steps(file: Path, data: Any) -> tuple[Timed, Timed, int]:
     """Return the time of each step of making Verilog from *file*, the time of each pass (wall only), and lines made."""
-    from approxhw.backends.bespoke import build_circuit
-    from approxhw.backends.emit import emit
-    from approxhw.backends.readback import check_emitted
+    from approxhw.backends.bespoke.circuit import build_circuit
+    from approxhw.backends.bespoke.emit import emit
+    from approxhw.backends.bespoke.readback import check_emitted
 
     with clock() as read:
         graph = ax.read(file)

@@ -8,8 +8,8 @@ from pathlib import Path
 from common import TASKS, arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.evaluation import accuracy
-from approxhw.pipeline import PassContext, parse_passes
+from approxhw.ir.evaluation import accuracy
+from approxhw.ir.pass_manager import PassContext, parse_passes
 
 CODES = ("dynamic8", "linear8", "static8", "mantissa8")
 VARIANTS = (

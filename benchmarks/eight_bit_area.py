@@ -14,11 +14,18 @@ from pathlib import Path
 import numpy as np
 from common import command, machine, note, table, write
 
-from approxhw.backends.eight_bit_rtl import FixedPoint, decoder_top, decoder_verilog, encoder_top, encoder_verilog
 from approxhw.backends.estimate import CellLibrary, analyse, load_library, simulate_netlist, synthesise
-from approxhw.backends.estimate.netlist import Netlist
-from approxhw.backends.estimate.timed_synthesis import front, mapped, usable
-from approxhw.eight_bit import KINDS, EightBit, make, tables
+from approxhw.backends.estimate.netlist.netlist import Netlist
+from approxhw.backends.estimate.synthesis.timed import front, mapped, usable
+from approxhw.backends.matrix_engine.eight_bit_rtl import (
+    FixedPoint,
+    decoder_top,
+    decoder_verilog,
+    encoder_top,
+    encoder_verilog,
+)
+from approxhw.numerics.eight_bit.codes import EightBit, make
+from approxhw.numerics.eight_bit.tables import KINDS, tables
 
 DEFAULT = Path("../shared/liberty")
 FILES = ("sky130hd_tt.lib.gz",)

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 from common import clock, command, machine, met, note, table, write
 
-from approxhw.eight_bit import EightBit, dynamic8, linear8, make, mantissa8, static8
+from approxhw.numerics.eight_bit.codes import EightBit, dynamic8, linear8, make, mantissa8, static8
 
 COUNT = 25_000_000
 SEEDS = range(1, 6)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import numpy as np
 from common import command, machine, met, note, table, write
 
-from approxhw.eight_bit import KINDS, EightBit, make
-from approxhw.kernels import eight_bit as kernel
+from approxhw.numerics.eight_bit import _kernel as kernel
+from approxhw.numerics.eight_bit.codes import EightBit, make
+from approxhw.numerics.eight_bit.tables import KINDS
 
 COUNT = 25_000_000
 ROUNDS = 7

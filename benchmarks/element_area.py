@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from common import machine, met, note, table, write
 
-from approxhw.arithmetic import FloatMac
 from approxhw.backends.estimate import CellLibrary, load_library, simulate_activity, sweep, synthesise
 from approxhw.backends.estimate.clock_sweep import Point
 from approxhw.backends.estimate.estimator import estimate_netlist
-from approxhw.backends.estimate.netlist import Netlist
-from approxhw.backends.matrix_templates import element_verilog
-from approxhw.engine_cost import Stimulus, stimulus
-from approxhw.kernels.float_codes import to_codes
+from approxhw.backends.estimate.netlist.netlist import Netlist
+from approxhw.backends.matrix_engine.templates import element_verilog
+from approxhw.engine.cost import Stimulus, stimulus
+from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.numerics.mac.kernels.codes import to_codes
 
 DEFAULT = Path("../shared/liberty")
 LIBRARIES = ("sky130hd_tt.lib.gz", "sg13g2_typ_1v20.lib.gz")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from common import DEFAULT_TASKS, TASKS, arguments, clock, command, machine, met, note, table, write
 
-from approxhw.arithmetic import FloatMac
-from approxhw.engine import open_engine
-from approxhw.frontends.engine import Engine
+from approxhw.engine.api import open_engine
+from approxhw.frontends.products.emulate import Engine
+from approxhw.numerics.mac.arithmetic import FloatMac
 
 DIGITS = Path("build/digits")
 WITHIN, WITHIN_OF_CODES = 0.01, 0.005

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from common import machine, note, table, write
 
-from approxhw.engine_compiler import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
-from approxhw.engine_cost import engine_of as engine_of_design
-from approxhw.engine_simulation import EngineVerdict
+from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+from approxhw.engine.cost import engine_of as engine_of_design
+from approxhw.engine.simulate import EngineVerdict
 
 FOLDER = Path("build/transformer")
 MODEL_SET_UP = "python benchmarks/models/sentence_transformer.py"

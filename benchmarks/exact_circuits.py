@@ -10,9 +10,9 @@ from pathlib import Path
 from common import TASKS, arguments, clock, command, machine, met, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw import evaluation
-from approxhw.errors import MismatchError
-from approxhw.pipeline import PassContext
+from approxhw.common.errors import MismatchError
+from approxhw.ir import evaluation
+from approxhw.ir.pass_manager import PassContext
 
 # cm2: published exact bespoke circuits, synthesised and mapped by the reference recipe of this project
 PUBLISHED = {"cardio": 35.6, "pendigits": 74.0, "redwine": 19.1, "whitewine": 33.7}

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from common import command, machine, met, table, write
 
-from approxhw.kernels import masked_network
-from approxhw.passes.genetic.space import Space, make_space
+from approxhw.networks.kernels import masked_network
+from approxhw.networks.space import Space, make_space
 
 sys.path.insert(0, str(Path(__file__).parent))
 from competitors import numpy_fitness

@@ -16,8 +16,8 @@ import numpy as np
 from common import command, machine, met, note, table, write
 from threadpoolctl import threadpool_limits
 
-from approxhw.arithmetic import FloatMac
-from approxhw.kernels.float_gemm import matmul
+from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.numerics.mac.kernels.gemm import matmul
 
 SIZE = 256
 ROUNDS = 9

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from common import command, machine, met, table, write
 
-from approxhw.cost import default_model, full_adders_date24
-from approxhw.kernels.masked_network import classes_of, count_errors
-from approxhw.passes.genetic import operators
-from approxhw.passes.genetic.evolution import UM2_PER_MM2, Problem, SearchOptions, default_toolbox, evolve
-from approxhw.passes.genetic.space import make_space
+from approxhw.dse.genetic import operators
+from approxhw.dse.genetic.evolution import UM2_PER_MM2, Problem, SearchOptions, default_toolbox, evolve
+from approxhw.networks.area_model import default_model, full_adders_date24
+from approxhw.networks.kernels.masked_network import classes_of, count_errors
+from approxhw.networks.space import make_space
 
 sys.path.insert(0, str(Path(__file__).parent))
 from competitors import deap_search, numpy_fitness

@@ -18,7 +18,7 @@ from statistics import mean, median, stdev
 import numpy as np
 from common import command, machine, met, note, table, write
 
-from approxhw.eight_bit import parse
+from approxhw.numerics.eight_bit.codes import parse
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 KEPT = Path("build/gradient_exchange")
@@ -77,7 +77,7 @@ class Rank:
         torch = self.torch
         from torch.nn.parallel import DistributedDataParallel
 
-        from approxhw.gradients import CompressedExchange, compressed_exchange
+        from approxhw.distributed.gradients import CompressedExchange, compressed_exchange
 
         torch.manual_seed(seed)
         sizes = (self.x.shape[1], 256, 256, 10)

@@ -10,8 +10,8 @@ from common import clock, command, machine, table, write
 from compile_time import random_model
 
 import approxhw as ax
-from approxhw import evaluation, interpreter
-from approxhw.pipeline import PassContext
+from approxhw.ir import evaluation, interpreter
+from approxhw.ir.pass_manager import PassContext
 
 TOPOLOGY = (16, 5, 10)
 ROWS = 100_000

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from common import command, met, note, table, write
 
-from approxhw import link_model as lm
-from approxhw.formats import dynamic8
-from approxhw.published_speedups import FOUR_GPUS, NINETY_SIX_GPUS, PARAMETERS, TOTAL_MS, exchanges
+from approxhw.distributed import link_model as lm
+from approxhw.distributed.published_speedups import FOUR_GPUS, NINETY_SIX_GPUS, PARAMETERS, TOTAL_MS, exchanges
+from approxhw.numerics.formats import dynamic8
 
 MODEL = Path("build/transformer/model.onnx")
 STEP_MS = 100.0

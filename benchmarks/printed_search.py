@@ -12,7 +12,7 @@ import numpy as np
 from common import TASKS, arguments, clock, command, machine, met, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.evaluation import predict
+from approxhw.ir.evaluation import predict
 
 PUBLISHED = {
     "breast_cancer": (0.942, 0.0325),
@@ -189,7 +189,7 @@ def main() -> None:
             "# Printed search: five tasks, five seeds, one circuit each\n",
             command(),
             machine() + "\n",
-            "One member a seed is chosen by the rule of `approxhw/choosing.py` from validation rows (four folds of 20 % of the "
+            "One member a seed is chosen by the rule of `dse/decision_rule.py` from validation rows (four folds of 20 % of the "
             "training rows), then scored once on the test rows. Both circuits come from one front.\n",
             *report(found),
             "Slowest search of a task, synthesis and designs included, simulators left out: "

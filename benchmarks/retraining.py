@@ -7,8 +7,8 @@ import statistics
 from common import TASKS, arguments, clock, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.evaluation import accuracy
-from approxhw.pipeline import PassContext
+from approxhw.ir.evaluation import accuracy
+from approxhw.ir.pass_manager import PassContext
 
 SEEDS = (1, 2, 3)
 WAYS = {

@@ -12,15 +12,15 @@ import numpy as np
 from common import arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.cost import default_model
-from approxhw.evaluation import codes_of
-from approxhw.judging import Teacher
-from approxhw.kernels.masked_network import count_errors
-from approxhw.passes.genetic.seeding import Seeder, Seeding
-from approxhw.passes.genetic.space import encode, space_of
-from approxhw.pipeline import PassContext
-from approxhw.search_rows import search_rows
-from approxhw.searching import widened
+from approxhw.dse.api import widened
+from approxhw.dse.fitness import Teacher
+from approxhw.dse.genetic.seeding import Seeder, Seeding
+from approxhw.dse.split_rows import search_rows
+from approxhw.ir.evaluation import codes_of
+from approxhw.ir.pass_manager import PassContext
+from approxhw.networks.area_model import default_model
+from approxhw.networks.kernels.masked_network import count_errors
+from approxhw.networks.space import encode, space_of
 
 BUDGETS = {
     "cardio": (0.65, 1.3, 5.0),

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from approxhw.backends.estimate import Surroundings, analyse, load_library, synthesise
-from approxhw.backends.estimate.cells import CellLibrary
-from approxhw.backends.estimate.netlist import Netlist
-from approxhw.backends.estimate.netlist_text import netlist_verilog
-from approxhw.backends.estimate.reading_as_abc import as_abc_reads
-from approxhw.backends.estimate.timed_synthesis import front, mapped, usable
-from approxhw.tools import Tool, run_tool
+from approxhw.backends.estimate.library.as_abc_reads import as_abc_reads
+from approxhw.backends.estimate.library.cells import CellLibrary
+from approxhw.backends.estimate.netlist.netlist import Netlist
+from approxhw.backends.estimate.netlist.text import netlist_verilog
+from approxhw.backends.estimate.synthesis.timed import front, mapped, usable
+from approxhw.common.tools import Tool, run_tool
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import RESULTS

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from common import clock, machine, met, note, table, write
 
-from approxhw.arithmetic import FloatMac
-from approxhw.engine import open_engine, write_shifts
+from approxhw.engine.api import open_engine, write_shifts
+from approxhw.numerics.mac.arithmetic import FloatMac
 
 FOLDER = Path("build/transformer")
 MINUTES, WITHIN = 10.0, 0.01

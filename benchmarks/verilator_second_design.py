@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw import sim, tools
-from approxhw.errors import ToolNotFoundError
+from approxhw import sim
+from approxhw.common import tools
+from approxhw.common.errors import ToolNotFoundError
 
 RESULT = Path(__file__).parent / "results" / "verilator_second_design.md"
 VECTORS = 20_000

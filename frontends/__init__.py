@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from approxhw.errors import Problem
+from approxhw.common.errors import Problem
 
 if TYPE_CHECKING:
-    from approxhw.ir import Graph
-
-    from .loading import Loaded
+    from approxhw.frontends.onnx.loading import Loaded
+    from approxhw.ir.graph import Graph
 
 __all__ = ["check_model", "read_model"]
 
@@ -22,11 +21,11 @@ def read_model(source: Any, *, name: str | None = None) -> Graph:
     integer Graph with its own scales. Raises :class:`InvalidModelError` for a broken file and
     :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.
     """
-    from .reading import read
+    from approxhw.frontends.onnx.reading import read
 
     loaded, titles = _loaded(source, name)
     graph = read(loaded, titles).whole(loaded.title)
-    from approxhw.verifier import verify
+    from approxhw.ir.verifier import verify
 
     verify(graph)
     return graph
@@ -37,9 +36,8 @@ def check_model(source: Any) -> list[Problem]:
 
     Raises :class:`InvalidModelError` only where the file itself is broken.
     """
-    from approxhw.errors import InvalidModelError
-
-    from .reading import read
+    from approxhw.common.errors import InvalidModelError
+    from approxhw.frontends.onnx.reading import read
 
     loaded, titles = _loaded(source, None)
     reading = read(loaded, titles)
@@ -49,7 +47,8 @@ def check_model(source: Any) -> list[Problem]:
 
 
 def _loaded(source: Any, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
-    from .loading import load
+    from approxhw.frontends.onnx.loading import load
+
     from .scikit_learn import convert, is_estimator
 
     if not is_estimator(source):

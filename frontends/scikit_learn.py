@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.errors import OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 
 
 def is_estimator(source: Any) -> bool:

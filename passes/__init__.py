@@ -1,1 +1,1 @@
-"""Passes: Graph → Graph, one file for one pass; ``approxhw.pipeline`` finds them by file name."""
+"""Passes: Graph → Graph, one file for one pass; ``approxhw.ir.pass_manager`` finds them by file name."""

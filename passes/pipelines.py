@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from approxhw.passes.approximate_argmax import ApproximateArgmax
-from approxhw.passes.calibrate_weights import CalibrateWeights
-from approxhw.passes.center_logits import CenterLogits
-from approxhw.passes.drop_constant import DropConstant
-from approxhw.passes.fold_affine import FoldAffine
-from approxhw.passes.mask import Mask
-from approxhw.passes.narrow_formats import NarrowFormats
-from approxhw.passes.power_of_two import PowerOfTwo
-from approxhw.passes.quantize_inputs import QuantizeInputs
-from approxhw.passes.quantize_weights import QuantizeWeights
-from approxhw.passes.requantize_hidden import RequantizeHidden
-from approxhw.pipeline import Pass
+from approxhw.ir.pass_manager import Pass
+from approxhw.passes.approximate.approximate_argmax import ApproximateArgmax
+from approxhw.passes.approximate.mask import Mask
+from approxhw.passes.quantize.calibrate_weights import CalibrateWeights
+from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
+from approxhw.passes.quantize.quantize_weights import QuantizeWeights
+from approxhw.passes.quantize.requantize_hidden import RequantizeHidden
+from approxhw.passes.retrain.power_of_two import PowerOfTwo
+from approxhw.passes.simplify.center_logits import CenterLogits
+from approxhw.passes.simplify.drop_constant import DropConstant
+from approxhw.passes.simplify.fold_affine import FoldAffine
+from approxhw.passes.simplify.narrow_formats import NarrowFormats
 
 
 def printed_exact(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import OptionError, Problem, shown
+from approxhw.common.errors import OptionError, Problem, shown
+
 from .job import SimulationJob, check_job
 
 # comments, texts, escaped identifiers, system tasks, directives, numbers, identifiers: what must not be cut in two

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MismatchError, OptionError, Problem, shown
+from approxhw.common.errors import MismatchError, OptionError, Problem, shown
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 SMALL_BITS = 63  # up to here a bit pattern is an int64, beyond it a Python integer in an object array

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from .. import tools
-from ..errors import OptionError, Problem, ToolFailedError, shown
+from approxhw.common import tools
+from approxhw.common.errors import OptionError, Problem, ToolFailedError, shown
+
 from .job import IDENTIFIER
 
 

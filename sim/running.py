@@ -17,8 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import tools
-from ..errors import OptionError, OutputError, Problem, ToolFailedError, ToolNotFoundError, ToolTimeoutError, shown
+from approxhw.common import tools
+from approxhw.common.errors import (
+    OptionError,
+    OutputError,
+    Problem,
+    ToolFailedError,
+    ToolNotFoundError,
+    ToolTimeoutError,
+    shown,
+)
+
 from .harness import Harness, make_harness
 from .job import SimulationJob, SimulationResult, check_job
 from .packing import split_row, write_rows

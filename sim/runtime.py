@@ -13,8 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .. import tools
-from ..errors import OutputError, Problem, ToolNotFoundError
+from approxhw.common import tools
+from approxhw.common.errors import OutputError, Problem, ToolNotFoundError
 
 # what a design with a procedural interface, and without tracing, coverage, delays or SystemC, is linked with
 UNITS = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")

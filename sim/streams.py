@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tools
-from ..errors import MismatchError, OptionError, Problem, ToolFailedError, shown
+from approxhw.common import tools
+from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, shown
+
 from .job import IDENTIFIER
 from .running import SIMULATORS, find_verilator_for_build
 from .runtime import runtime_objects
@@ -210,7 +211,7 @@ def _prepare(job: StreamJob, simulator: str, work: Path, timeout: float) -> None
         np.save(work / f"user{number}.npy", np.asarray(user, dtype=np.int64))
     disturbance = job.disturbance
     settings = {
-        "bench": "approxhw.sim.stream_bench",
+        "bench": "approxhw.sim.benches.stream_bench",
         "results": "results.json",
         "simulator": simulator,
         "folder": str(work),

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import InvalidDataError, OptionError, Problem, shown
+from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
+
 from .job import SMALL_BITS
 
 

@@ -47,7 +47,7 @@ def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:
 
 def _run(runner: Any, settings: dict[str, Any], folder: Path, settings_file: Path) -> None:
     runner.test(
-        test_module=settings.get("bench", "approxhw.sim.bench"),
+        test_module=settings.get("bench", "approxhw.sim.benches.bench"),
         hdl_toplevel=settings["top"],
         hdl_toplevel_lang="verilog",
         build_dir=folder / "build",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from approxhw import tools
-from approxhw.errors import ToolNotFoundError
+from approxhw.common import tools
+from approxhw.common.errors import ToolNotFoundError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED_TASKS = CHECKOUT.parent / "shared" / "tasks"

@@ -1,17 +1,6 @@
 """The HTML reports: one self-contained page a design, and one a front."""
 
-from .data import (
-    Accuracy,
-    Confusion,
-    Cost,
-    Layer,
-    LayerCost,
-    LedgerRow,
-    Port,
-    ReportData,
-    Simulation,
-    ledger_row,
-)
+from .data import Accuracy, Confusion, Cost, Layer, LayerCost, LedgerRow, Port, ReportData, Simulation, ledger_row
 from .front_page import render_front, write_front_page
 from .layers import layers_of
 from .page import render, write_report

@@ -110,7 +110,7 @@ class LedgerRow:
 
 
 def ledger_row(row: Mapping[str, Any]) -> LedgerRow:
-    """Return what the page shows of one line of a ledger (``approxhw.pipeline.PassRecord``, as plain types)."""
+    """Return what the page shows of one line of a ledger (``approxhw.ir.pass_manager.PassRecord``, as plain types)."""
     return LedgerRow(
         name=row["name"],
         kind=row["kind"],

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import shown
-from ..front import Front, Member
+from approxhw.artifacts.front import Front, Member
+from approxhw.common.errors import shown
+
 from .data import LedgerRow, ledger_row
 from .page import environment, template, write_page
 

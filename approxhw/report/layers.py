@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir import Clip, Dense, Graph, Requantize
+from approxhw.ir.graph import Clip, Dense, Graph, Requantize
+
 from .data import Layer
 
 

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError, Problem, shown
+from approxhw.common.errors import OutputError, Problem, shown
+
 from . import figures
 from .data import Confusion, ReportData
 from .drawing import NAME, draw
@@ -97,8 +98,11 @@ def write_page(path: Path, text: str) -> None:
 
 
 def template(name: str) -> str:
-    """Return the text of a file beside this one."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    """Return the text of a template; names are unique over the folders of ``templates/``."""
+    for folder in resources.files(__package__).joinpath("templates").iterdir():
+        if folder.is_dir() and (file := folder.joinpath(name)).is_file():
+            return file.read_text(encoding="utf-8")
+    raise FileNotFoundError(name)
 
 
 def _printable(value: Any) -> Any:

@@ -5,40 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cells import Cell, CellLibrary, built_in_libraries, load_library
+    from approxhw.backends.estimate.library.cells import Cell, CellLibrary
+    from approxhw.backends.estimate.library.load import built_in_libraries, load_library
+    from approxhw.backends.estimate.netlist.netlist import Netlist
+    from approxhw.backends.estimate.netlist.simulator import Activity, simulate_activity, simulate_netlist
+    from approxhw.backends.estimate.synthesis.proofs import BlockProof, prove_blocks
+    from approxhw.backends.estimate.synthesis.synthesise import synthesise
+    from approxhw.backends.estimate.timing.analyse import Surroundings, Timing, analyse
+    from approxhw.backends.estimate.timing.sizing import size
+
     from .clock_sweep import Point, sweep
     from .estimator import Estimate, HierarchyEstimate, Part, estimate, estimate_hierarchy, estimate_netlist
-    from .netlist import Netlist
-    from .netlist_simulator import Activity, simulate_activity, simulate_netlist
-    from .proofs import BlockProof, prove_blocks
-    from .sizing import size
-    from .synthesis import synthesise
-    from .timing import Surroundings, Timing, analyse
 
 _HOMES = {
-    "Activity": "netlist_simulator",
-    "BlockProof": "proofs",
-    "Cell": "cells",
-    "CellLibrary": "cells",
+    "Activity": "netlist.simulator",
+    "BlockProof": "synthesis.proofs",
+    "Cell": "library.cells",
+    "CellLibrary": "library.cells",
     "Estimate": "estimator",
     "HierarchyEstimate": "estimator",
-    "Netlist": "netlist",
+    "Netlist": "netlist.netlist",
     "Part": "estimator",
     "Point": "clock_sweep",
-    "Surroundings": "timing",
-    "Timing": "timing",
-    "analyse": "timing",
-    "built_in_libraries": "cells",
+    "Surroundings": "timing.analyse",
+    "Timing": "timing.analyse",
+    "analyse": "timing.analyse",
+    "built_in_libraries": "library.load",
     "estimate": "estimator",
     "estimate_hierarchy": "estimator",
     "estimate_netlist": "estimator",
-    "load_library": "cells",
-    "prove_blocks": "proofs",
-    "simulate_activity": "netlist_simulator",
-    "simulate_netlist": "netlist_simulator",
-    "size": "sizing",
+    "load_library": "library.load",
+    "prove_blocks": "synthesis.proofs",
+    "simulate_activity": "netlist.simulator",
+    "simulate_netlist": "netlist.simulator",
+    "size": "timing.sizing",
     "sweep": "clock_sweep",
-    "synthesise": "synthesis",
+    "synthesise": "synthesis.synthesise",
 }
 
 __all__ = [

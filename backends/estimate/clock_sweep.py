@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import LibraryError, OptionError, Problem, ToolTimeoutError
-from .cells import CellLibrary, load_library
-from .netlist import Netlist
-from .sizing import size
-from .synthesis import find_top
-from .tables import timing_of
-from .timed_synthesis import ADDERS, DONT_USE, FF, PS, SCRIPTS, Front, front, mapped, usable
-from .timing import Surroundings, analyse, smallest_register
+from approxhw.backends.estimate.library.cells import CellLibrary, timing_of
+from approxhw.backends.estimate.library.load import load_library
+from approxhw.backends.estimate.netlist.netlist import Netlist
+from approxhw.backends.estimate.synthesis.synthesise import find_top
+from approxhw.backends.estimate.synthesis.timed import ADDERS, DONT_USE, FF, PS, SCRIPTS, Front, front, mapped, usable
+from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, smallest_register
+from approxhw.backends.estimate.timing.sizing import size
+from approxhw.common.errors import LibraryError, OptionError, Problem, ToolTimeoutError
 
 _NEAR = 1.25  # a circuit that is slower than the period by more is not worth sizing for it
 _ALMOST = 1.03  # one that is slower by no more is likely to meet it

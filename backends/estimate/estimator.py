@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import LibraryError, OptionError, Problem, shown
-from .cells import CellLibrary, load_library
-from .netlist import Netlist
-from .netlist_simulator import Activity, simulate_activity
-from .recipes import RECIPES
-from .synthesis import synthesise
-from .timing import Surroundings, analyse, path_of
+from approxhw.backends.estimate.library.cells import CellLibrary
+from approxhw.backends.estimate.library.load import load_library
+from approxhw.backends.estimate.netlist.netlist import Netlist
+from approxhw.backends.estimate.netlist.simulator import Activity, simulate_activity
+from approxhw.backends.estimate.synthesis.recipes import RECIPES
+from approxhw.backends.estimate.synthesis.synthesise import synthesise
+from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, path_of
+from approxhw.common.errors import LibraryError, OptionError, Problem, shown
 
 UNIFORM_VECTORS = 10_000
 TIMED = "timed"

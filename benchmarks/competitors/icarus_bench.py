@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.backends.estimate import Netlist, logic
-from approxhw.backends.estimate.proofs import spell_verilog
-from approxhw.tools import Tool, find_icarus, run_tool
+from approxhw.backends.estimate import Netlist
+from approxhw.backends.estimate.library import logic
+from approxhw.backends.estimate.synthesis.proofs import spell_verilog
+from approxhw.common.tools import Tool, find_icarus, run_tool
 
 PRIMITIVES = {  # truth table over two pins → primitive; bit s of the table is the value in state s
     0b0111: "nand",

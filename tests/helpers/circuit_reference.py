@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from approxhw.arithmetic import MaskedPowerOfTwo
-from approxhw.backends.bespoke import Circuit
-from approxhw.backends.blocks import plain
-from approxhw.cost import FEATURES
-from approxhw.formats import Encoding, Fixed
-from approxhw.ir import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
-from approxhw.passes.genetic.space import Space
-from approxhw.rewriting import code_constant
+from approxhw.backends.bespoke.blocks import plain
+from approxhw.backends.bespoke.circuit import Circuit
+from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.ir.rewriting import code_constant
+from approxhw.networks.area_model import FEATURES
+from approxhw.networks.space import Space
+from approxhw.numerics.formats import Encoding, Fixed
+from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
 KIND = {name: index for index, name in enumerate(FEATURES)}
 

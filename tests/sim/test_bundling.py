@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from approxhw import sim
-from approxhw.errors import OptionError
+from approxhw.common.errors import OptionError
 from approxhw.sim.bundling import modules_of, rename_identifiers
 from approxhw.sim.packing import split_row, write_rows
 

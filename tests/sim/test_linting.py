@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from approxhw import sim
-from approxhw.errors import OptionError, ToolFailedError
+from approxhw.common.errors import OptionError, ToolFailedError
 
 CLEAN = """module top(input [3:0] a, output [4:0] s);
   sub part(.a(a), .s(s));
@@ -43,7 +43,7 @@ def test_everything_disliked_is_an_error(change, words):
 
 
 def test_icarus_is_asked_too(monkeypatch):
-    from approxhw import tools
+    from approxhw.common import tools
     from approxhw.sim import linting
 
     monkeypatch.setattr(linting.tools, "find_verilator", lambda: tools.Tool("nothing", ("true",)))

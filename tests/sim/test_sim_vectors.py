@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from approxhw import sim
-from approxhw.errors import InvalidDataError, OptionError
+from approxhw.common.errors import InvalidDataError, OptionError
 
 
 def test_small_input_spaces_are_exhausted():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from approxhw import sim
-from approxhw.errors import (
+from approxhw.common.errors import (
     MismatchError,
     OptionError,
     OutputError,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from approxhw import sim, tools
-from approxhw.errors import OutputError, ToolNotFoundError
+from approxhw import sim
+from approxhw.common import tools
+from approxhw.common.errors import OutputError, ToolNotFoundError
 from approxhw.sim import runtime
 
 GOAL_SECONDS = 6.0

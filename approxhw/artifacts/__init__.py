@@ -1,0 +1,1 @@
+"""What stands on disk: designs, engines, fronts, steps of a pass list."""

@@ -1,0 +1,382 @@
+"""A front on disk: the members that a search found, what each of them costs, and how one of them is picked.
+
+=======================  ===================================================================================
+``front.json``           everything but genomes: model, data, options, members, accuracies; written last
+``front.csv``            the members as a table, one a line
+``front.npz``            ``genomes``: int32, one row a member, in the order of the table
+``members/NN/``          one compiled design a member: what ``approxhw compile`` writes
+``report.html``          the interactive page
+``checkpoint/``          where the search stood last: what ``--resume`` starts from
+=======================  ===================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from approxhw.common.arrays import read_npz
+from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
+from approxhw.common.files import check_folder
+
+FORMAT = "approxhw front 1"
+CHECKPOINT = "checkpoint"
+_FILES = ("front.json", "front.csv", "front.npz", "report.html")
+_REMEDY = "search again, into another folder if this one is to be kept"
+_DESIGN = re.compile(r"members/\d{2,4}")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One circuit of a front. Accuracies are shares of rows, None where there are no such rows."""
+
+    index: int
+    train_accuracy: float
+    """On the rows that the search optimised on."""
+    validation_accuracy: float | None
+    """On rows split off the training rows, which pick the winners."""
+    test_accuracy: float | None
+    """Reported, never used."""
+    area_mm2: float
+    """Synthesised."""
+    estimated_area_mm2: float
+    """What the model that guided the search thought."""
+    power_mw: float
+    """Over the training rows, static and dynamic."""
+    delay_ms: float
+    cells: int
+    inputs: int
+    """Features that the circuit still reads: each needs an analogue-to-digital converter."""
+    converters_area_mm2: float
+    converters_power_mw: float
+    design: str
+    """Its design folder, relative to the front's."""
+    chosen: bool = False
+    expected_accuracy: float | None = None
+    """What it is expected to hold on rows never seen, by training rows alone (``choosing.py``)."""
+    fold: int = 0
+    """Which of the searches found it: each put other validation rows aside."""
+    simulated: Mapping[str, int] = field(default_factory=dict)
+    """Simulator → vectors on which hardware and Graph were equal."""
+
+    @property
+    def accuracy(self) -> float:
+        """What picks go by: the expected accuracy, else that on validation rows, else that on training rows."""
+        known = (self.expected_accuracy, self.validation_accuracy, self.train_accuracy)
+        return next(value for value in known if value is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The members by rising area, none of which another beats in both area and accuracy, and where they come from."""
+
+    name: str
+    members: tuple[Member, ...]
+    genomes: np.ndarray
+    """int32, members × genes."""
+    version: str
+    model: Mapping[str, Any]
+    """``title``, and ``sha256`` of its file."""
+    data: Mapping[str, Any]
+    """``name``; rows of each split; ``sha256`` of all of it."""
+    onnx: Mapping[str, float | None]
+    """Accuracy of the model before any approximation on ``train``, ``validation`` and ``test`` rows."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    """How ``chosen`` was chosen."""
+    library: str = "egfet"
+    evaluations: int = 0
+    generations: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By step."""
+    interrupted: bool = False
+    bound_met: bool = True
+    """Whether any member keeps within the accuracy that was asked for."""
+    rank_correlation: float | None = None
+    """Spearman's, of estimated with synthesised area over everything that was synthesised."""
+    ledger: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+    """What each generation reached."""
+    command: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> Member:
+        """The member that the rule of the search chose."""
+        return next(member for member in self.members if member.chosen)
+
+    def knee(self) -> Member:
+        """Return the member where accuracy stops being cheap.
+
+        It is the one farthest above the straight line from the smallest to the most accurate member, area and accuracy
+        both counted from 0 to 1 between these two; the smaller of equals.
+        """
+        first, last = self.members[0], max(self.members, key=lambda m: (m.accuracy, -m.area_mm2))
+        width, height = last.area_mm2 - first.area_mm2, last.accuracy - first.accuracy
+        if width <= 0 or height <= 0:
+            return first
+        above = [(m.accuracy - first.accuracy) / height - (m.area_mm2 - first.area_mm2) / width for m in self.members]
+        return self.members[int(np.argmax(np.round(above, 12)))]
+
+    def within(self, loss: str | float) -> Member:
+        """Return the smallest member that loses at most *loss* (``"5%"`` or 0.05, absolute) against the ONNX model.
+
+        The member's is the expected one, the model's that on validation rows. Raises :class:`OptionError` where no
+        member holds that.
+        """
+        share = share_of(loss, "within")
+        split = "train" if self.members[0].validation_accuracy is None else "validation"
+        reference = self.onnx[split]
+        if reference is None:
+            why = "the accuracy of the model itself is not known (onnxruntime cannot run it)"
+            raise OptionError("front", [Problem("within", why, "use cheapest(accuracy=…)")])
+        return self.cheapest(accuracy=reference - share)
+
+    def cheapest(
+        self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
+    ) -> Member:
+        """Return the smallest member of at least *accuracy* that needs at most *power_mw*.
+
+        With *power_mw* alone: the most accurate member that this much power feeds. With neither: the smallest of all.
+        *converters*: the power must feed the converters of the inputs, too. Raises :class:`OptionError` where there is
+        no such member; it says what there is.
+        """
+        least = None if accuracy is None else share_of(accuracy, "accuracy", lowest=-1.0)
+        fed = [m for m in self.members if power_mw is None or _power(m, converters) <= power_mw]
+        if not fed:
+            hungry = min(_power(m, converters) for m in self.members)
+            why = f"no member works on {power_mw:g} mW; the thriftiest needs {hungry:.3g} mW"
+            raise OptionError("front", [Problem("cheapest", why, "give more power")])
+        if least is None:
+            return fed[0] if power_mw is None else max(fed, key=lambda m: (m.accuracy, -m.area_mm2))
+        held = [m for m in fed if m.accuracy >= least - 1e-12]
+        if not held:
+            best = max(m.accuracy for m in fed)
+            why = f"no member holds an accuracy of {100 * least:.2f} %; the best one has {100 * best:.2f} %"
+            raise OptionError("front", [Problem("cheapest", why, "ask for less, or search longer")])
+        return held[0]
+
+    def pick(self, text: str) -> Member:
+        """Return what *text* spells: ``knee``, ``chosen``, ``cheapest``, a number such as ``03``, or ``within:5%``."""
+        word, _, value = text.strip().partition(":")
+        if word == "within" and value:
+            return self.within(value)
+        if word in ("knee", "cheapest", "chosen") and not value:
+            return self.chosen if word == "chosen" else self.knee() if word == "knee" else self.cheapest()
+        if re.fullmatch(r"\d{1,4}", text.strip()):
+            for member in self.members:
+                if member.index == int(text):
+                    return member
+            why = f"there is no member {int(text)}; there are 0 to {len(self.members) - 1}"
+            raise OptionError("front", [Problem("--pick", why)])
+        why = f"{shown(text, 40)!r} is no pick"
+        raise OptionError("front", [Problem("--pick", why, "knee, chosen, cheapest, within:5%, or a member's number")])
+
+
+def _power(member: Member, converters: bool) -> float:
+    return member.power_mw + (member.converters_power_mw if converters else 0.0)
+
+
+def share_of(value: str | float, option: str, lowest: float = 0.0) -> float:
+    """Return ``"5%"``, ``"0.05"`` or 0.05 as a fraction; raise :class:`OptionError` for anything else than 0 to 1."""
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not lowest <= number <= 1:
+        why = f"{shown(text, 40)!r} is no share from 0 to 1"
+        raise OptionError("options", [Problem(option, why, "such as 5% or 0.05")])
+    return number
+
+
+def pareto(points: list[tuple[float, float]]) -> list[int]:
+    """Return which of *points* (cost, gain) no other one beats, by rising cost; the first of equal ones."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
+    kept: list[int] = []
+    for i in order:
+        if not kept or points[i][1] > points[kept[-1]][1]:
+            kept.append(i)
+    return kept
+
+
+def check_front_output(folder: Path) -> None:
+    """Raise :class:`OutputError` unless *folder* is free, empty, or a front with nothing foreign in it."""
+    check_folder(folder, "a front", _ours)
+
+
+def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
+    """Return the files of the front in *folder* with those of its designs, and what else a search leaves there."""
+    if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
+        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+    described = _described(folder)
+    files = set(_FILES)
+    for told in described["members"]:
+        if not _DESIGN.fullmatch(told["design"]):
+            raise ValueError("a design outside the folder")
+        files |= {f"{told['design']}/{name}" for name in design_files(folder / told["design"])}
+    return files, (CHECKPOINT,)
+
+
+def design_files(folder: Path) -> set[str]:
+    """Return what ``approxhw`` wrote into the design folder *folder*, relative to it."""
+    from .design import LATER, described_files
+
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return described_files(folder) | {name for name in there if name.split("/")[0] in LATER}
+
+
+def write_front(front: Front, folder: Path) -> None:
+    """Write the files of *front* into *folder*, where the designs are already; ``front.json`` comes last."""
+    (folder / "front.csv").write_text(as_csv(front), encoding="utf-8")
+    np.savez(folder / "front.npz", genomes=np.ascontiguousarray(front.genomes, dtype=np.int32))
+    digests = {name: _digest(folder / name) for name in ("front.csv", "front.npz")}
+    told = {"format": FORMAT, **_plain(front), "files": digests}
+    (folder / "front.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(front: Front) -> dict[str, Any]:
+    told = {f.name: getattr(front, f.name) for f in fields(front) if f.name != "genomes"}
+    told["members"] = [{f.name: _plain_value(getattr(m, f.name)) for f in fields(m)} for m in front.members]
+    return {key: _plain_value(value) for key, value in told.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain_value(item) for key, item in value.items()}
+    return [_plain_value(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def as_csv(front: Front) -> str:
+    """Return the members as a table with one line of titles."""
+    columns = [f.name for f in fields(Member) if f.name != "simulated"]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for member in front.members:
+        values = [getattr(member, name) for name in columns]
+        writer.writerow(["" if value is None else int(value) if isinstance(value, bool) else value for value in values])
+    return stream.getvalue()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_front(folder: Path) -> Front:
+    """Return the Front in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
+    try:
+        described = _described(folder)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        remedy = "make it with: approxhw search MODEL --data DATA -o FOLDER"
+        if (folder / CHECKPOINT).is_dir() and not (folder / "front.json").exists():
+            remedy = "the search was ended before it had a front: run it again with --resume"
+        raise InvalidDesignError(str(folder), [Problem("front.json", f"no front ({shown(error)})", remedy)]) from error
+    problems = [fault for name, told in _digests(described).items() if (fault := _fault(folder, name, told))]
+    try:
+        members = tuple(_member(told) for told in described["members"])
+        problems += [
+            Problem(f"{member.design}/design.json", "the file is missing", _REMEDY)
+            for member in members
+            if not (folder / member.design / "design.json").is_file()
+        ]
+        if problems:
+            raise InvalidDesignError(str(folder), problems)
+        genomes = read_npz(folder / "front.npz").arrays["genomes"]
+        return _front(described, members, genomes)
+    except InvalidDataError as error:
+        raise InvalidDesignError(str(folder), error.problems) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f"it does not fit its files ({shown(error)})"
+        raise InvalidDesignError(str(folder), [Problem("front.json", why, _REMEDY)]) from error
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    if described["format"] != FORMAT:
+        raise ValueError(f"format {shown(described['format'])!r} is not {FORMAT!r}")
+    return described
+
+
+def _digests(described: Mapping[str, Any]) -> dict[str, str]:
+    told = described.get("files")
+    known = told if isinstance(told, Mapping) else {}
+    return {name: str(known.get(name)) for name in ("front.csv", "front.npz")}
+
+
+def _fault(folder: Path, name: str, digest: str) -> Problem | None:
+    try:
+        same = _digest(folder / name) == digest
+    except OSError:
+        return Problem(name, "the file is missing", _REMEDY)
+    return None if same else Problem(name, "the file was changed since the search", _REMEDY)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "str": (str,),
+    "bool": (bool,),
+    "Mapping[str, int]": (dict,),
+    "Mapping[str, Any]": (dict,),
+    "Mapping[str, float]": (dict,),
+    "Mapping[str, float | None]": (dict,),
+    "tuple[str, ...]": (list,),
+    "tuple[Mapping[str, Any], ...]": (list,),
+}
+"""What JSON must hold for a field of that annotation."""
+
+
+def _values(cls: type, told: Any, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of *cls* out of *told*, of the right kinds: anybody may have written it."""
+    values = {}
+    for f in fields(cls):
+        if f.name in apart:
+            continue
+        value, kinds = told[f.name], _KINDS[str(f.type)]
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{f.name}: {shown(value, 40)}")
+        values[f.name] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _member(told: Any) -> Member:
+    member = Member(**_values(Member, told))
+    shares = [x for x in (member.train_accuracy, member.validation_accuracy, member.test_accuracy) if x is not None]
+    if not _DESIGN.fullmatch(member.design) or min(shares) < 0 or max(shares) > 1 or member.area_mm2 < 0:
+        raise ValueError(f"member {member.index}: it cannot be")
+    if any(type(count) is not int for count in member.simulated.values()):
+        raise ValueError(f"member {member.index}: simulated")
+    return member
+
+
+def _front(described: Mapping[str, Any], members: tuple[Member, ...], genomes: np.ndarray) -> Front:
+    front = Front(members=members, genomes=genomes, **_values(Front, described, ("members", "genomes")))
+    areas = [member.area_mm2 for member in members]
+    if not members or areas != sorted(areas) or [m.index for m in members] != list(range(len(members))):
+        raise ValueError("members: not by rising area")
+    if sum(member.chosen for member in members) != 1:
+        raise ValueError("members: not one of them is chosen")
+    if genomes.dtype != np.int32 or genomes.ndim != 2 or len(genomes) != len(members):
+        raise ValueError("front.npz: not one genome a member")
+    accuracies = [front.onnx[split] for split in ("train", "validation", "test")]
+    if any(not isinstance(value, float | int | None) for value in accuracies):
+        raise ValueError("onnx")
+    if any(not isinstance(row, Mapping) for row in (*front.ledger, *front.history)):
+        raise ValueError("ledger, history")
+    rows = front.data["rows"]
+    if not isinstance(rows, Mapping) or any(type(rows[split]) is not int for split in ("train", "validation", "test")):
+        raise ValueError("data: rows")
+    return front

@@ -1,0 +1,92 @@
+"""``approxhw compress``: its options, and what it prints of the tensors and of the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .terminal import Terminal
+
+SHOWN = 40
+"""Tensors that get a line of their own at most; the largest ones do."""
+
+OPTIONS = (
+    click.argument("model", type=click.Path(path_type=Path)),
+    click.option(
+        "--format",
+        "number_format",
+        default="dynamic8,block=256",
+        show_default=True,
+        help="dynamic8, static8, mantissa8 or linear8, then ,block=64…4096 and ,max=exact or pow2; or auto,budget=BITS.",
+    ),
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="The compressed model; left out: told alone."),
+    click.option(
+        "--minimum-elements", type=int, default=256, show_default=True, help="Smaller tensors are left as they are."
+    ),
+    click.option("--keep", multiple=True, help="A tensor to leave as it is, by name; may be given more than once."),
+)
+
+
+def compress_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options of ``compress``."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_compress(terminal: Terminal, model: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Compress *model* as the command line asks for it, and return what ``--json`` prints."""
+    from approxhw.frontends.compressed.compress_model import compress_model
+
+    made = compress_model(
+        model,
+        given["number_format"],
+        minimum_elements=given["minimum_elements"],
+        keep=given["keep"],
+        output=given["output"],
+    )
+    _show(terminal, made)
+    if given["output"] is not None:
+        terminal.say(f"model: {given['output']}")
+    return {**made.as_json(), "output": None if given["output"] is None else str(given["output"])}
+
+
+def _show(terminal: Terminal, made: Any) -> None:
+    from rich.table import Table
+
+    from approxhw.report.figures import grouped, percent, significant
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("tensor", "shape", "format", "smaller", "MSE", "MAE", "relative"):
+        left = title in ("tensor", "shape", "format")
+        table.add_column(title, justify="left" if left else "right", no_wrap=title != "tensor")
+    largest = sorted(made.tensors, key=lambda tensor: -tensor.elements)[:SHOWN]
+    for tensor in [tensor for tensor in made.tensors if tensor in largest]:
+        words = [_plain(tensor.name), " × ".join(map(str, tensor.shape)), str(tensor.format)]
+        errors = [f"{tensor.mse:.3g}", f"{tensor.mae:.3g}", percent(tensor.relative, 2)]
+        table.add_row(*words, f"{tensor.ratio:.3f}", *errors)
+    terminal.out.print(table)
+    if len(made.tensors) > SHOWN:
+        terminal.say(f"… and {len(made.tensors) - SHOWN} smaller ones: --json")
+    terminal.say(f"weights: {grouped(made.elements)} in {len(made.tensors)} tensors, {made.ratio:.3f} times smaller")
+    kib = [significant(size / 1024) for size in (made.bytes_before, made.bytes_after)]
+    word = "smaller" if made.file_ratio >= 1 else "smaller (tables and nodes take more than is saved)"
+    terminal.say(f"file: {kib[0]} KiB before, {kib[1]} KiB after, {made.file_ratio:.3f} times {word}")
+    reasons = Counter(entry.why for entry in made.left)
+    for why, count in reasons.most_common():
+        elements = sum(entry.elements for entry in made.left if entry.why == why)
+        terminal.say(f"left as they are: {count} tensors of {grouped(elements)} values: {why}")
+    for note in made.notes:
+        terminal.warn(note)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    from approxhw.common.errors import shown
+
+    return escape(shown(text, 60))

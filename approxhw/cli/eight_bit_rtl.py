@@ -1,0 +1,132 @@
+"""``approxhw eight-bit-rtl``: its options, all their problems at once, and the Verilog file that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from approxhw.common.errors import OptionError, OutputError, Problem, ProblemsError, shown
+
+from .terminal import Terminal
+
+PARTS = ("decoder", "encoder", "normalizer", "compressor")
+BLOCK = 256
+"""Values of a block where the format has none and a normalizer needs one."""
+MARK = "// approxhw "
+"""How a file begins that this command wrote, and may replace."""
+
+OPTIONS = (
+    click.argument("number_format", metavar="FORMAT"),
+    click.option("--part", default="decoder", show_default=True, help=f"{', '.join(PARTS[:-1])} or {PARTS[-1]}."),
+    click.option(
+        "--lanes", type=int, help="Values a clock, registered.  [default: no clock; normalizer, compressor: 1]"
+    ),
+    click.option("--fixed", help="WIDTH.FRACTION of fixed point, such as 12.11, instead of bfloat16."),
+    click.option("--maximum", type=int, help="Exponent of the maximum that fixed point is scaled by.  [default: 0]"),
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The Verilog file."),
+)
+
+
+def eight_bit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options of ``eight-bit-rtl``."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_eight_bit_rtl(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the part that the command line asks for, and return what ``--json`` prints."""
+    from approxhw.common.files import write_beside
+    from approxhw.common.version import __version__
+
+    top, text, latency = _made(given)
+    output: Path = given["output"]
+    _check_file(output)
+    part, lanes = given["part"], given["lanes"]
+    title = f"{given['number_format']} {part}{'' if lanes is None else f', {lanes} lanes'}"
+    write_beside(output, f"{MARK}{__version__}: {shown(title, 100)}; top {top}\n{text}")
+    when = "no clock" if latency is None else f"results {latency} clock{'s' * (latency > 1)} after the row they come of"
+    if part in PARTS[2:]:
+        when = f"a block comes out {latency} clocks after its last row is in"
+    terminal.say(f"{output}: top {top}, {when}")
+    return {"output": str(output), "top": top, "part": part, "lanes": lanes, "latency": latency}
+
+
+def _made(given: Mapping[str, Any]) -> tuple[str, str, int | None]:
+    """Return top module, Verilog, and latency; raise :class:`OptionError` with all that is wrong."""
+    from dataclasses import replace
+
+    from approxhw.backends.matrix_engine import eight_bit_rtl as rtl
+    from approxhw.common.options import suggestion
+    from approxhw.numerics.eight_bit.codes import dynamic8, parse
+
+    problems: list[Problem] = []
+
+    def tried(make: Callable[[], Any], otherwise: Any, **names: str) -> Any:
+        try:
+            return make()
+        except ProblemsError as error:
+            problems.extend(
+                Problem(names.get(each.where, each.where), each.why, each.remedy) for each in error.problems
+            )
+            return otherwise
+
+    part, lanes, text, maximum = given["part"], given["lanes"], given["fixed"], given["maximum"]
+    blocks = part in PARTS[2:]
+    if part not in PARTS:
+        why = f"there is no part {shown(part)!r}{suggestion(part, PARTS)}"
+        problems.append(Problem("--part", why, f"choose one of {', '.join(PARTS)}"))
+    format = tried(lambda: parse(given["number_format"]), dynamic8(), format="FORMAT", kind="FORMAT")
+    names = dict.fromkeys(("fixed", "width", "fraction"), "--fixed")
+    fixed = None if text is None else tried(lambda: rtl.parse_fixed(text), rtl.FixedPoint(16, 15), **names)
+    if fixed is not None and blocks:
+        problems.append(Problem("--fixed", f"a {part} takes bfloat16 alone", "leave it out"))
+    if maximum is not None and (part != "decoder" or text is None):
+        why = "it is for a decoder to fixed point; bfloat16 has a port for the exponent"
+        problems.append(Problem("--maximum", why, "leave it out"))
+    makers: dict[str, Callable[[], tuple[str, str, int | None]]] = {
+        "decoder": lambda: (
+            rtl.decoder_top(lanes, fixed),
+            rtl.decoder_verilog(format, lanes=lanes, fixed=fixed, maximum=maximum or 0),
+            None if lanes is None else rtl.LATENCY,
+        ),
+        "encoder": lambda: (
+            rtl.encoder_top(lanes, fixed),
+            rtl.encoder_verilog(format, lanes=lanes, fixed=fixed),
+            None if lanes is None else rtl.LATENCY,
+        ),
+    }
+    if blocks:
+        kept = format if format.block else replace(format, block=BLOCK, maximum="pow2")
+        count = 1 if lanes is None else lanes
+        makers["normalizer"] = lambda: (
+            "eight_bit_normalize",
+            rtl.normalizer_verilog(kept, lanes=count),
+            rtl.NORMALIZER_LATENCY,
+        )
+        makers["compressor"] = lambda: (
+            "eight_bit_compress",
+            rtl.compressor_verilog(kept, lanes=count),
+            rtl.NORMALIZER_LATENCY + rtl.LATENCY,
+        )
+    made = tried(makers[part], None, lanes="--lanes", maximum="--maximum") if part in makers else None
+    if problems or made is None:
+        raise OptionError("eight-bit-rtl", problems)
+    top, verilog, latency = made
+    return top, verilog, latency
+
+
+def _check_file(path: Path) -> None:
+    """Refuse to replace what this command did not write."""
+    if not path.exists() and not path.is_symlink():
+        return
+    ours = False
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            ours = file.read(len(MARK)) == MARK.encode()
+    if not ours:
+        why = "it is there already, and approxhw did not write it"
+        raise OutputError("output", [Problem(str(path), why, "choose another file with -o, or move that one away")])

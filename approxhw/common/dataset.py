@@ -1,0 +1,271 @@
+"""Rows and labels: what a data set is, and how one is read, checked and split."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arrays import Table, read_csv, read_npy, read_npz
+from .errors import InvalidDataError, Problem, shown
+
+TEST_SHARE = 0.3
+"""Share of the rows of each class that a data set without splits gives to the test split."""
+
+_SKLEARN = ("breast_cancer", "digits", "iris", "wine")
+_SHOWN = 5
+_KINDS = "NAME.npz, NAME.csv, 'X.npy,y.npy' or sklearn:NAME"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows of readings (float64, rows × features) and class indices (int64, rows); either split may have no rows."""
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    features: tuple[str, ...] = ()
+    """Titles of the features, or none."""
+    name: str = "data"
+
+
+def load_dataset(
+    spec: str | Path | Dataset | tuple[Any, ...] | Mapping[str, Any],
+    features: int | None = None,
+    classes: int | None = None,
+    labels: tuple[str | int, ...] = (),
+    seed: int = 1,
+) -> Dataset:
+    """Return the data set that *spec* names or holds.
+
+    *spec*: an ``.npz`` with X_train and y_train (and X_test, y_test), or X and y; a ``.csv`` with a label column; a
+    pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a dict of
+    arrays named like those of an npz.
+    X and y alone are split 70/30 by class, the same way for the same *seed*. *features* and *classes*: what the model
+    has. *labels*: the model's own names of its classes; labels are mapped to class indices by them, else they are
+    indices, else (texts) they are numbered in sorted order. Raises :class:`InvalidDataError` with every fault at once.
+    """
+    if isinstance(spec, Dataset):
+        splits = {"X_train": spec.X_train, "y_train": spec.y_train, "X_test": spec.X_test, "y_test": spec.y_test}
+        table, name = Table({key: np.asarray(value) for key, value in splits.items()}, spec.features), spec.name
+    else:
+        table, name = _read(spec)
+    return _checked(table, name, features, classes, labels, seed)
+
+
+def _read(spec: str | Path | tuple[Any, ...] | Mapping[str, Any]) -> tuple[Table, str]:
+    """Return arrays and a name for messages."""
+    if isinstance(spec, Mapping):
+        return Table({str(key): _array(value) for key, value in spec.items()}), "data"
+    if isinstance(spec, tuple):
+        keys = {2: ("X", "y"), 4: ("X_train", "y_train", "X_test", "y_test")}.get(len(spec))
+        if keys is None:
+            why = f"a tuple of {len(spec)}; (X, y) or (X_train, y_train, X_test, y_test) is needed"
+            raise InvalidDataError("data", [Problem("data", why)])
+        return Table({key: _array(value) for key, value in zip(keys, spec)}), "data"
+    text = str(spec)
+    if text.startswith("sklearn:"):
+        return _from_sklearn(text.removeprefix("sklearn:")), text
+    pair = text.split(",")
+    if len(pair) == 2 and not Path(text).exists():
+        paths = [Path(part.strip()) for part in pair]
+        _refuse_missing(*paths)
+        return Table({"X": read_npy(paths[0]), "y": read_npy(paths[1])}), paths[0].stem
+    path = Path(text)
+    _refuse_missing(path)
+    readers = {".npz": read_npz, ".csv": read_csv}
+    if path.suffix.lower() not in readers:
+        why = f"no data is read from {shown(path.suffix or 'a file without a suffix')!r}"
+        raise InvalidDataError(text, [Problem(path.name, why, f"give {_KINDS}")])
+    return readers[path.suffix.lower()](path), path.stem
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value)
+
+
+def _refuse_missing(*paths: Path) -> None:
+    found = []
+    for path in paths:
+        if not path.is_file():
+            near = difflib.get_close_matches(path.name, _names(path.parent), 1)
+            hint = f"; did you mean {shown(near[0])!r}?" if near else ""
+            found.append(Problem(str(path), f"there is no such file{hint}", f"give {_KINDS}"))
+    if found:
+        raise InvalidDataError("data", found)
+
+
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+
+
+def _from_sklearn(name: str) -> Table:
+    if name not in _SKLEARN:
+        near = difflib.get_close_matches(name, _SKLEARN, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(_SKLEARN)}"
+        raise InvalidDataError("data", [Problem(f"sklearn:{name}", f"no data set of this name is known{hint}")])
+    if importlib.util.find_spec("sklearn") is None:
+        raise InvalidDataError(
+            "data", [Problem(f"sklearn:{name}", "scikit-learn is missing", "pip install scikit-learn")]
+        )
+    bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
+    return Table({"X": bunch.data, "y": bunch.target}, tuple(map(str, bunch.feature_names)))
+
+
+def _checked(
+    table: Table, name: str, features: int | None, classes: int | None, labels: tuple[str | int, ...], seed: int
+) -> Dataset:
+    arrays = table.arrays
+    found: list[Problem] = []
+    if "X_train" in arrays or "X_test" in arrays:
+        splits = [split for split in ("train", "test") if f"X_{split}" in arrays]
+        keys = [(f"X_{split}", f"y_{split}") for split in splits]
+    else:
+        keys = [("X", "y")]
+    missing = [key for pair in keys for key in pair if key not in arrays]
+    if missing:
+        there = ", ".join(map(shown, sorted(arrays))) or "nothing"
+        why = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; there is {there}"
+        raise InvalidDataError(name, [Problem(name, why, "X_train, y_train (X_test, y_test), or X, y are needed")])
+    rows = {x: _rows(x, arrays[x], features, found) for x, _ in keys}
+    widths = {x: value.shape[1] for x, value in rows.items() if value is not None and len(value)}
+    if len(set(widths.values())) > 1:
+        found.append(Problem(name, f"the splits differ in their features: {', '.join(map(str, widths.values()))}"))
+    raw = {y: _labels(y, arrays[y], found) for _, y in keys}
+    indices = _indices([value for value in raw.values() if value is not None], classes, labels, found, list(raw))
+    for x, y in keys:
+        if rows[x] is not None and raw[y] is not None and len(rows[x]) != len(raw[y]):
+            found.append(Problem(f"{x}, {y}", f"{len(rows[x])} rows, but {len(raw[y])} labels"))
+    if not found and not any(len(value) for value in rows.values()):
+        found.append(Problem(name, "it has no rows"))
+    if found:
+        raise InvalidDataError(name, found)
+    width = next(iter(widths.values()))
+    titles = table.titles if len(table.titles) == width else ()
+    if keys == [("X", "y")]:
+        whole, given = rows["X"], indices[0]
+        train, test = split_rows(given, TEST_SHARE, seed)
+        return Dataset(whole[train], given[train], whole[test], given[test], titles, name)
+    empty = Dataset(np.empty((0, width)), np.empty(0, np.int64), np.empty((0, width)), np.empty(0, np.int64))
+    parts = {x: rows[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
+    return replace(empty, features=titles, name=name, **parts)
+
+
+def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> Any:
+    """Return *array* as float64 rows × features, or None where that cannot be; what is wrong goes to *found*."""
+    if array.dtype == object:
+        found.append(Problem(key, "it holds Python objects, not numbers", "give an array of numbers"))
+        return None
+    if array.dtype.kind not in "fiub":
+        found.append(Problem(key, f"readings are numbers, not {array.dtype}"))
+        return None
+    if array.ndim < 2:
+        found.append(Problem(key, f"rows × features are needed, the array has shape {list(array.shape)}"))
+        return None
+    rows = array.reshape(len(array), int(np.prod(array.shape[1:]))).astype(np.float64)
+    if features is not None and len(rows) and rows.shape[1] != features:
+        found.append(Problem(key, f"the model reads {features} features, the data has {rows.shape[1]}"))
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        why = f"{len(bad)} of {len(rows)} rows hold NaN or infinity: rows {_some(bad)}, counted from 0"
+        found.append(Problem(key, why, "drop or fill them"))
+    return rows
+
+
+def _some(values: Any) -> str:
+    text = ", ".join(shown(value, 40) for value in list(values)[:_SHOWN])
+    return f"{text}, …" if len(values) > _SHOWN else text
+
+
+def _labels(key: str, array: np.ndarray, found: list[Problem]) -> Any:
+    """Return labels as int64 or as texts, or None where they are neither."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        found.append(Problem(key, f"one label a row is needed, the array has shape {list(array.shape)}"))
+        return None
+    if array.dtype == object and all(isinstance(value, str) for value in array.tolist()):
+        array = array.astype(str)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    if array.dtype.kind == "U":
+        return _as_numbers(array)
+    if array.dtype.kind == "f":
+        whole = np.isfinite(array) & (array == np.floor(array)) & (np.abs(array) < 2**53)
+        if not whole.all():
+            bad = np.flatnonzero(~whole)
+            found.append(Problem(key, f"labels are integers or texts; row {bad[0]} has {array[bad[0]]}"))
+            return None
+    elif array.dtype.kind not in "iub" or (array.dtype == np.uint64 and len(array) and array.max() >= 1 << 63):
+        found.append(Problem(key, f"labels are integers or texts, not {array.dtype}"))
+        return None
+    return array.astype(np.int64)
+
+
+def _as_numbers(texts: np.ndarray) -> np.ndarray:
+    """Return *texts* as integers where all of them are such, else as they are."""
+    try:
+        numbers = np.array([float(text) for text in texts.tolist()])
+    except ValueError:
+        return texts
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
+    return numbers.astype(np.int64) if whole.all() else texts
+
+
+def _indices(
+    parts: list[np.ndarray], classes: int | None, labels: tuple[str | int, ...], found: list[Problem], keys: list[str]
+) -> list[np.ndarray]:
+    """Return class indices for the labels of all splits together."""
+    values = [part.tolist() for part in parts]
+    seen = list(dict.fromkeys(value for part in values for value in part))
+    by_text = {str(label): index for index, label in enumerate(labels)}
+    count = classes or (len(labels) or None)
+    numbers = all(isinstance(value, int) for value in seen)
+    if labels and all(str(value) in by_text for value in seen):
+        table = {value: by_text[str(value)] for value in seen}
+    elif numbers:
+        table = {value: value for value in seen}
+        bad = sorted(value for value in seen if value < 0 or (count is not None and value >= count))
+        if bad:
+            reach = f"0…{count - 1}" if count is not None else "0, 1, 2, …"
+            named = f", nor among the model's labels {_some(labels)}" if labels else ""
+            why = f"labels {_some(bad)} are not in {reach}{named}"
+            found.append(Problem(", ".join(keys), why, "number the classes from 0"))
+    elif labels:
+        bad = sorted({str(value) for value in seen} - set(by_text))
+        why = f"{_some(bad)} are not among the model's labels {_some(labels)}"
+        found.append(Problem(", ".join(keys), why))
+        return []
+    else:
+        table = {value: index for index, value in enumerate(sorted(seen, key=str))}
+        if count is not None and len(table) > count:
+            found.append(Problem(", ".join(keys), f"{len(table)} different labels for {count} classes"))
+    return [np.array([table[value] for value in part], dtype=np.int64) for part in values]
+
+
+def split_rows(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ascending row numbers of two parts: of each class of *y* the second has *share*, the first one row at least."""
+    return fold_rows(y, share, 1, seed)[0]
+
+
+def fold_rows(y: np.ndarray, share: float, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return *folds* splits of all rows as by :func:`split_rows`; no row is in the second part of two of them.
+
+    ``share · folds`` must not be above 1. The first split is the same for any number of folds.
+    """
+    rng = np.random.default_rng(seed)
+    second: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in range(folds)]
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        ends = [round(share * len(rows) * fold) for fold in range(folds + 1)]
+        for fold in range(folds):
+            second[fold].append(rows[ends[fold] : ends[fold + 1]][: len(rows) - 1])
+    chosen = [np.sort(np.concatenate(parts)).astype(np.int64) for parts in second]
+    return [(np.setdiff1d(np.arange(len(y)), part), part) for part in chosen]

@@ -1,0 +1,312 @@
+"""The recipe of a search: stages of evolution, synthesis on the way, refinement; what comes out are genomes."""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.artifacts.front import pareto
+from approxhw.common.arrays import read_npz
+from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, Problem
+from approxhw.common.files import write_beside
+from approxhw.networks.area_model import AreaModel, default_model, measured_model
+
+from .initial_population import STARTS, make_starts
+
+if TYPE_CHECKING:
+    from approxhw.dse.genetic.evolution import GenerationRecord, SearchOptions
+    from approxhw.dse.genetic.evolution import Problem as SearchProblem
+    from approxhw.dse.genetic.seeding import Seeder, Seeding
+    from approxhw.networks.kernels.masked_network import Rows
+    from approxhw.networks.space import Space
+
+    from .candidates import Workshop
+
+CHECKPOINT = "search.npz"
+SYNTHESISED = "synthesised.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found: ``genomes`` (int32, F × G), of which the front is to be chosen."""
+
+    genomes: np.ndarray
+    evaluations: int
+    generations: int
+    feasible: bool
+    """Whether anything kept within the loss of accuracy that was asked for, on the rows searched on."""
+    least_errors: int
+    """Of everything found, on the rows searched on."""
+    interrupted: bool
+    history: tuple[dict[str, Any], ...] = ()
+    """What each generation reached."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who wants to hear of a search, who may end it, and how it is customised.
+
+    ``on_start`` gets what is searched: ``rows``, ``validation`` (numbers of rows), ``genes``, ``onnx`` (accuracy).
+    ``on_generation`` gets a record of each generation. ``stop``: asked after each; true ends the search. ``toolbox``: makes
+    the operators of a search problem and its options; the default ones where it is None.
+    """
+
+    on_start: Callable[[dict[str, Any]], None] | None = None
+    on_generation: Callable[[GenerationRecord], None] | None = None
+    on_progress: Callable[[str, int, int], None] | None = None
+    stop: Callable[[], bool] | None = None
+    toolbox: Callable[[Any, Any], Any] | None = None
+
+
+def area_model(library: str, timeout: float = 600.0) -> AreaModel:
+    """Return the area model of a cell library; one that has no table yet gets its cells synthesised one by one."""
+    try:
+        return default_model(library)
+    except OptionError:
+        from approxhw.backends.estimate import load_library, synthesise
+
+        cells = load_library(library)
+        return measured_model(library, lambda text, top: synthesise(text, top, cells, timeout=timeout).area())
+
+
+def seeder_of(
+    problem: SearchProblem, model: AreaModel, seeding: Seeding, options: SearchOptions, teacher: Any
+) -> Seeder:
+    """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
+    from approxhw.dse.genetic.seeding import Seeder
+
+    rows = len(problem.labels)
+    # a little beyond the bound: evolution may bring such circuits back
+    allowed = problem.allowed_errors(options.max_accuracy_loss) + rows // 50
+    return Seeder(
+        problem.space,
+        np.asarray(problem.starts[0]),
+        problem.codes,
+        problem.labels,
+        model,
+        allowed,
+        seeding,
+        options.seed,
+        teacher,
+    )
+
+
+def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what estimates genomes (int32, P × G) of *space* in mm² (float64, P), fit to be sent to workers."""
+    return functools.partial(model.area_mm2, space.layout, space.head)
+
+
+def optimise(
+    problem: SearchProblem,
+    options: SearchOptions,
+    workshop: Workshop,
+    executor: Any,
+    folder: Path,
+    seeder: Seeder,
+    *,
+    resume: bool = False,
+    synthesise_every: int = 100,
+    synthesised: int = 16,
+    refine_share: int = 1,
+    hooks: Hooks | None = None,
+) -> Found:
+    """Search *problem* and return genomes to choose a front from.
+
+    First come the starts that *seeder* makes, then the generations, then refinement. ``folder``: for the starts and for
+    the checkpoint, written every generation; with *resume* the search goes on from there. Every ``synthesise_every``
+    generations (0: never) *synthesised* members of the front go through *workshop*; those that no other beats by
+    synthesised area stay in the running, whatever the estimate says of them. One in ``refine_share`` of the ``REFINED``
+    genomes is refined.
+    """
+    from approxhw.dse.genetic.evolution import evolve
+
+    hooks = hooks or Hooks()
+    started = time.perf_counter()
+    kept = _Kept(folder / SYNTHESISED, problem.space, resume)
+    spent = [0.0]
+    starts, whole = make_starts(
+        seeder, executor, folder / STARTS, resume=resume, stop=hooks.stop, on_progress=hooks.on_progress
+    )
+    problem = replace(problem, starts=np.concatenate([problem.starts, starts]))
+    seeding = time.perf_counter() - started
+
+    def on_generation(record: GenerationRecord) -> None:
+        if hooks.on_generation:
+            hooks.on_generation(record)
+        due = synthesise_every and record.generation and record.generation % synthesise_every == 0
+        if due and record.generation < options.generations and record.generation not in kept.marks:
+            since = time.perf_counter()
+            kept.add(record.generation, spread(record.front, synthesised), workshop, hooks)
+            spent[0] += time.perf_counter() - since
+
+    evolution = evolve(
+        problem,
+        options,
+        hooks.toolbox(problem, options) if hooks.toolbox else None,
+        executor=executor,
+        on_generation=on_generation,
+        # of a search that was ended among its starts there is nothing to go on from but these
+        checkpoint=folder / CHECKPOINT if whole else None,
+        resume=resume,
+        stop=hooks.stop,
+    )
+    since = time.perf_counter()
+    # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
+    genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
+    if not evolution.interrupted:
+        genomes = distinct(problem.space, refined(problem, genomes, executor, hooks, -(-REFINED // refine_share)))
+    refining = time.perf_counter() - since
+    return Found(
+        genomes=genomes,
+        evaluations=evolution.evaluations,
+        generations=max(0, evolution.generations),
+        feasible=evolution.feasible,
+        least_errors=int(evolution.errors.min()) if len(evolution.errors) else len(problem.labels),
+        interrupted=evolution.interrupted,
+        history=tuple(dict(record) for record in evolution.logbook),
+        seconds={
+            "anneal": seeding,
+            "evolve": time.perf_counter() - started - spent[0] - refining - seeding,
+            "refine": refining,
+            "synthesise": spent[0],
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Refinement:
+    """Genome → the same without all that it does not need: a pure function, so that any worker may do it."""
+
+    space: Space
+    rows: Rows
+    area: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, genome: np.ndarray) -> np.ndarray:
+        from approxhw.networks.refine import refine
+
+        return refine(self.space, genome, self.rows, self.area).genome
+
+
+REFINED, REFINED_ROWS = 32, 8000
+"""Genomes that are refined, and the rows (noisy copies with them) on which nothing may get worse."""
+
+COPIES, NOISE = 2, 0.2
+"""Noisy copies of each of these rows, and the probability that one of their codes is off by one."""
+
+
+def refined(
+    problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks, most: int = REFINED
+) -> np.ndarray:
+    """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
+
+    The best are those by area and these rows. What they were before is not kept: it reads inputs that nothing needs.
+    """
+    from approxhw.networks.anneal import noisy
+    from approxhw.networks.kernels.masked_network import count_errors, prepare
+
+    space = problem.space
+    rng = np.random.default_rng(len(problem.labels))
+    count = min(len(problem.labels), REFINED_ROWS // (1 + COPIES))
+    chosen = np.sort(rng.choice(len(problem.labels), count, replace=False))
+    highest = (1 << space.layers[0].input_bits) - 1
+    codes, labels = noisy(
+        problem.codes[chosen], problem.labels[chosen], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
+    )
+    errors = count_errors(space.layout, space.head, genomes, codes, labels)
+    gains = -np.asarray(errors, dtype=np.float64)
+    best = np.array(layers_of_front(np.asarray(problem.area(genomes)), gains, most)[:most], dtype=np.int64)
+    todo = genomes[best]
+    executor.start(_Refinement(space, prepare(codes, labels), problem.area))
+    done: list[np.ndarray] = []
+    step = 8  # a batch, so that there is something to show in between
+    for start in range(0, len(todo), step):
+        if hooks.on_progress:
+            hooks.on_progress("refine", start, len(todo))
+        done += executor.map(list(todo[start : start + step]))
+    left = np.delete(genomes, best, axis=0)
+    return np.concatenate([np.array(done, dtype=np.int32).reshape(len(done), space.genes), left])
+
+
+def layers_of_front(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
+    """Return at least *count* of the points that few others beat, where there are as many: front after front."""
+    left = list(range(len(costs)))
+    listed: list[int] = []
+    while left and len(listed) < count:
+        front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
+        listed += front
+        taken = set(front)
+        left = [i for i in left if i not in taken]
+    return listed
+
+
+def spread(genomes: np.ndarray, count: int) -> np.ndarray:
+    """Return at most *count* of *genomes* (a front in order), both ends and evenly between."""
+    chosen = np.unique(np.linspace(0, len(genomes) - 1, min(count, len(genomes))).round().astype(np.int64))
+    return genomes[chosen] if len(genomes) else genomes
+
+
+def distinct(space: Space, genomes: np.ndarray) -> np.ndarray:
+    """Return *genomes* (P × G) in their canonical form, each circuit once, in the order of their first appearance."""
+    from approxhw.networks.space import canonical
+
+    plain = canonical(space, genomes)
+    return plain[np.sort(np.unique(plain, axis=0, return_index=True)[1])]
+
+
+class _Kept:
+    """Genomes that were synthesised on the way and proved small, by generation; on disk beside the checkpoint."""
+
+    def __init__(self, path: Path, space: Space, resume: bool) -> None:
+        self.path, self.space = path, space
+        self.genomes = np.zeros((0, space.genes), dtype=np.int32)
+        self.generations = np.zeros(0, dtype=np.int64)
+        if resume and path.exists():
+            self._read()
+        elif path.exists():
+            path.unlink()
+
+    @property
+    def marks(self) -> set[int]:
+        return set(self.generations.tolist())
+
+    def add(self, generation: int, genomes: np.ndarray, workshop: Workshop, hooks: Hooks) -> None:
+        """Synthesise *genomes* (a front by rising errors); keep those that are smaller than all before them."""
+        areas = workshop.areas(genomes, hooks.on_progress)
+        least = np.minimum.accumulate(np.concatenate([[np.inf], areas]))[:-1]
+        chosen = genomes[areas < least]
+        self.genomes = np.concatenate([self.genomes, chosen])
+        self.generations = np.concatenate([self.generations, np.full(len(chosen), generation)])
+        packed = io.BytesIO()
+        np.savez(packed, genomes=self.genomes, generations=self.generations)
+        write_beside(self.path, packed.getvalue())
+
+    def _read(self) -> None:
+        remedy = "start again without --resume"
+        try:
+            arrays = read_npz(self.path).arrays
+        except InvalidDataError as error:
+            raise CheckpointError(str(self.path), [Problem(p.where, p.why, remedy) for p in error.problems]) from error
+        genomes, generations = arrays.get("genomes"), arrays.get("generations")
+        whole = (
+            genomes is not None
+            and generations is not None
+            and genomes.dtype == np.int32
+            and generations.dtype == np.int64
+            and genomes.shape == (len(generations), self.space.genes)
+            and generations.ndim == 1
+            and bool(((genomes >= self.space.lower) & (genomes <= self.space.upper)).all())
+        )
+        if not whole:
+            why = "it holds no genomes of this search with one generation each"
+            raise CheckpointError(str(self.path), [Problem(self.path.name, why, remedy)])
+        assert genomes is not None
+        assert generations is not None
+        self.genomes, self.generations = genomes, generations

@@ -1,0 +1,155 @@
+"""The folds of a search: each has passes, starts and evolution of its own, and validation rows that none of them saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.ir.evaluation import codes_of
+from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.ir.text import print_graph
+
+from .candidates import Origin, Workshop
+from .evolve import Found, area_of, optimise, seeder_of
+from .fitness import Judge, Teacher
+
+if TYPE_CHECKING:
+    from approxhw.dse.genetic.evolution import Problem as SearchProblem
+    from approxhw.dse.genetic.evolution import SearchOptions
+    from approxhw.dse.genetic.seeding import Seeder, Seeding
+    from approxhw.ir.graph import Graph
+    from approxhw.networks.area_model import AreaModel
+    from approxhw.networks.space import Space
+
+    from .evolve import Hooks
+    from .settings import Task
+    from .split_rows import SearchRows
+
+TARGET_SLACK = 0.01
+"""How far below a target circuits are still let in where the bound on the loss of accuracy would keep them out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One fold of a search, ready to begin."""
+
+    number: int
+    judge: Judge
+    problem: SearchProblem
+    seeder: Seeder
+    options: SearchOptions
+    workshop: Workshop
+    reference: float
+    """Accuracy of the model on the rows that this fold is searched on."""
+
+    @property
+    def space(self) -> Space:
+        """The genomes of this fold."""
+        return self.problem.space
+
+    def estimate(self, genomes: np.ndarray) -> np.ndarray:
+        """Return the estimated area in mm² of each of *genomes* (P × G): float64, P."""
+        return np.asarray(self.problem.area(genomes), dtype=np.float64)
+
+
+def branch_of(
+    task: Task,
+    graph: Graph,
+    rows: SearchRows,
+    number: int,
+    reference: float,
+    model: AreaModel,
+    origin: Mapping[str, Any],
+) -> Branch:
+    """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share."""
+    from approxhw.dse.genetic.evolution import Problem as SearchProblem
+    from approxhw.networks.space import encode, space_of
+
+    masked, records = run_passes(graph, task.passes, PassContext(rows.searched(number), graph))
+    space, splits = space_of(masked), rows.splits(number)
+    codes = {name: codes_of(masked, x) for name, (x, _) in splits.items()}
+    judge = Judge(space, codes, {name: y for name, (_, y) in splits.items()})
+    labels = judge.labels["train"]
+    wrong = round((1 - reference) * len(labels))
+    estimate, start = area_of(model, space), encode(space, masked)[None]
+    problem = SearchProblem(space, codes["train"], labels, wrong, estimate, start, print_graph(masked))
+    options, folds = _bounded(task, reference), len(rows.folds)
+    options = replace(
+        options,
+        population=max(options.population // folds, min(options.population, 4 * options.islands)),
+        seed=options.seed if number == 0 else int(np.random.SeedSequence((options.seed, number)).generate_state(1)[0]),
+    )
+    seeding: Seeding = replace(task.seeding, starts=-(-task.seeding.starts // folds))
+    seeder = seeder_of(problem, model, seeding, options, Teacher(graph, masked))
+    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, **origin), task.jobs)
+    return Branch(number, judge, problem, seeder, options, workshop, reference)
+
+
+def _bounded(task: Task, reference: float) -> SearchOptions:
+    """Return the options with a bound that lets circuits in which just hold a target that was asked for."""
+    target, options = task.settings.target_accuracy, task.options
+    if target is None or target >= reference - options.max_accuracy_loss:
+        return options
+    return replace(options, max_accuracy_loss=min(1.0, round(reference - target + TARGET_SLACK, 6)))
+
+
+def search_branches(task: Task, branches: list[Branch], folder: Path) -> list[Found]:
+    """Search fold after fold, and return what each found; fewer where the search was asked to end on the way.
+
+    ``folder``: of the checkpoints, one folder a fold.
+    """
+    from approxhw.dse.genetic.executors import executor_for
+
+    settings, found = task.settings, list[Found]()
+    executor = executor_for(min(task.jobs, task.options.islands), settings.scheduler)
+    share = len(branches)
+    try:
+        for branch in branches:
+            one = optimise(
+                branch.problem,
+                branch.options,
+                branch.workshop,
+                executor,
+                folder / f"fold-{branch.number}",
+                branch.seeder,
+                resume=settings.resume,
+                synthesise_every=settings.synthesise_every,
+                synthesised=max(2, settings.members // share),
+                refine_share=share,
+                hooks=_shifted(task.hooks, found, share),
+            )
+            found.append(one)
+            for step, seconds in one.seconds.items():
+                task.clock.seconds[step] = task.clock.seconds.get(step, 0.0) + seconds
+            if one.interrupted:
+                break
+    finally:
+        executor.close()
+    return found
+
+
+def _shifted(hooks: Hooks, before: list[Found], folds: int) -> Hooks:
+    """Return *hooks* that hear of the generations of one fold as of a part of them all."""
+    tell = hooks.on_generation
+    if tell is None or folds == 1:
+        return hooks
+    generations = sum(found.generations for found in before)
+    evaluations = sum(found.evaluations for found in before)
+    seconds = sum(found.seconds.get("evolve", 0.0) for found in before)
+
+    def on_generation(record: Any) -> None:
+        tell(
+            replace(
+                record,
+                generation=record.generation + generations,
+                generations=record.generations * folds,
+                evaluations=record.evaluations + evaluations,
+                seconds=record.seconds + seconds,
+            )
+        )
+
+    return replace(hooks, on_generation=on_generation)

@@ -1,0 +1,137 @@
+"""Where a search starts from: the network retrained many times, and each time annealed along a rising price of area."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem
+from approxhw.networks.anneal import Schedule, anneal, noisy
+from approxhw.networks.retrain import Settings, retrain
+from approxhw.networks.space import Space
+
+if TYPE_CHECKING:
+    from approxhw.networks.area_model import AreaModel
+
+_STREAM = 0x5EED
+"""Keeps the draws of starts apart from those of islands."""
+
+_RETRAINING_WORK = 150_000_000
+"""Weights × rows × epochs of one retraining: about half a second."""
+
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 200
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """How the starts of a search are made; every field decides what the front is."""
+
+    starts: int = field(default=8, metadata={"help": "annealed starts; 0: only the retrained network"})
+    levels: int = field(default=14, metadata={"help": "prices of area that each start is annealed at"})
+    moves: int = field(default=20_000, metadata={"help": "moves tried at each price"})
+    rows: int = field(default=4000, metadata={"help": "most rows looked at by a move, drawn anew at each price"})
+    copies: int = field(default=2, metadata={"help": "noisy copies of every row"})
+    noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})
+    first_price: float = field(
+        default=0.02, metadata={"help": "share of the rows that the whole start is worth at first"}
+    )
+    last_price: float = field(default=0.06, metadata={"help": "share of the rows that one mm² is worth in the end"})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, all at once."""
+        least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
+        found = [
+            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
+            for name, low in least.items()
+            if isinstance(getattr(self, name), bool)
+            or not isinstance(getattr(self, name), int)
+            or getattr(self, name) < low
+        ]
+        if not 0 <= self.noise <= 1:
+            found.append(Problem("noise", f"{self.noise!r} is not in 0…1"))
+        found += [
+            Problem(name, f"{getattr(self, name)!r} is not above 0 and at most 1")
+            for name in ("first_price", "last_price")
+            if not 0 < getattr(self, name) <= 1
+        ]
+        if found:
+            raise OptionError("seeding", found)
+
+
+@dataclass(frozen=True, eq=False)
+class Seeder:
+    """Number of a start → genomes of its levels (int32, levels × G): a pure function, so that any worker may do it.
+
+    Each start is retrained from *genome* with draws of its own on jittered codes, then annealed: at every level the price
+    of a mm² is a fixed multiple of the one before, and the rows, and noisy copies of them, are drawn anew. In every second
+    start the copies bear the classes that *teacher*, the model, gives them. No further level is begun once more than
+    *allowed* of the rows are wrong.
+    """
+
+    space: Space
+    genome: np.ndarray
+    """int32, G: what every start begins with."""
+    codes: np.ndarray
+    """Integers, rows × features."""
+    labels: np.ndarray
+    model: AreaModel
+    allowed: int
+    """Wrong rows beyond which smaller circuits are of no use."""
+    seeding: Seeding
+    seed: int
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None
+    """Codes (rows × features) → class indices that the model gives them: labels of every second start's noisy copies."""
+
+    def __call__(self, number: int) -> np.ndarray:
+        """Return the genomes of start *number*."""
+        from approxhw.networks.kernels.masked_network import count_errors, prepare
+
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, number)))
+        genome = self._retrained(int(rng.integers(1 << 30)))
+        found = [genome]
+        highest = (1 << self.space.layers[0].input_bits) - 1
+        for price in self._prices(genome):
+            chosen = self._drawn(rng)
+            codes, labels = noisy(
+                self.codes[chosen],
+                self.labels[chosen],
+                copies=self.seeding.copies,
+                probability=self.seeding.noise,
+                highest=highest,
+                seed=int(rng.integers(1 << 30)),
+            )
+            if self.teacher is not None and number % 2:
+                labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
+            schedule = Schedule((price,), moves=self.seeding.moves)
+            rows = prepare(codes, labels)
+            genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
+            found.append(genome)
+            wrong = count_errors(self.space.layout, self.space.head, genome[None], self.codes, self.labels)
+            if int(wrong[0]) > self.allowed:
+                break
+        return np.array(found, dtype=np.int32)
+
+    def _retrained(self, seed: int) -> np.ndarray:
+        work = max(1, self.space.genes * len(self.labels))
+        epochs = min(max(_RETRAINING_WORK // work, _FEWEST_EPOCHS), _MOST_EPOCHS)
+        settings = Settings(epochs=epochs, jitter=self.seeding.noise / 2, seed=seed)
+        settings = replace(settings, l1=1e-4)
+        return np.asarray(retrain(self.space, self.genome[None], self.codes, self.labels, settings).genomes[0])
+
+    def _prices(self, genome: np.ndarray) -> list[float]:
+        """Return the price of a mm² at each level, in shares of the rows."""
+        area = float(self.model.area_mm2(self.space.layout, self.space.head, genome[None])[0])
+        last = self.seeding.last_price
+        first = min(self.seeding.first_price / max(area, 1.0), last)
+        steps = max(1, self.seeding.levels - 1)
+        return [first * (last / first) ** (level / steps) for level in range(self.seeding.levels)]
+
+    def _drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the rows of a level: all of them where they are few enough, with their copies."""
+        total, count = len(self.labels), self.seeding.rows // (1 + self.seeding.copies)
+        if count >= total:
+            return np.arange(total)
+        return np.sort(rng.choice(total, max(1, count), replace=False))

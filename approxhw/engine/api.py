@@ -1,0 +1,77 @@
+"""Front door of the emulated matrix engine: a model whose products run through floating-point multiply-add chains.
+
+>>> from approxhw import engine as ax_engine
+>>> from approxhw.numerics.mac.arithmetic import FloatMac
+>>> engine = ax_engine.open_engine("model.onnx", mac=FloatMac("bf16", 20, "an-1-2"), shape={"x": (1, 128)})
+>>> outputs = engine.run({"x": rows})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.numerics.mac.arithmetic import FloatMac
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from approxhw.frontends.products.emulate import Engine
+    from approxhw.numerics.eight_bit.port_codes import EngineCodes
+    from approxhw.numerics.mac.float_mac import Result
+
+
+def open_engine(
+    model: Any,
+    mac: FloatMac | None = None,
+    layers: Mapping[str, FloatMac | None] | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    *,
+    result: Result = "float32",
+    threads: int = 1,
+    compress: EngineCodes | str | None = None,
+) -> Engine:
+    """Return *model* (path or ``onnx.ModelProto``) with its MatMul, Gemm and Conv on an emulated engine of *mac*.
+
+    *mac*: arithmetic of every product; None leaves them in float32 in onnxruntime. *layers*: other arithmetic, or None,
+    by the name of a node (of its output, where it has no name). *shape*: sizes of the inputs whose own are open, by name;
+    layers are listed at these sizes. *result*: what the column's end rounds to. *threads*: change nothing but the time.
+    *compress*: operands become 8-bit codes first, such as ``dynamic8,block=256,activations=true`` (bf16 alone).
+    Raises :class:`OptionError`, :class:`InvalidModelError`, :class:`UnsupportedModelError`.
+    """
+    from approxhw.frontends.products.emulate import open_engine as opened
+
+    return opened(model, mac, layers, shape, result=result, threads=threads, compress=compress)
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return input sizes from texts such as ``input_ids=1x128``; raise :class:`OptionError` with all that are none."""
+    shapes, problems = {}, []
+    for text in texts:
+        name, equals, sizes = text.rpartition("=")
+        parts = sizes.replace("×", "x").split("x")
+        if not equals or not name or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            problems.append(
+                Problem("shape", f"{shown(repr(text))} is no shape", "write NAME=SIZExSIZE, such as x=1x128")
+            )
+        elif name in shapes:
+            problems.append(Problem("shape", f"input {shown(name)!r} is given two shapes", "give one"))
+        else:
+            shapes[name] = tuple(map(int, parts))
+    if problems:
+        raise OptionError("input shapes", problems)
+    return shapes
+
+
+def plot_shifts(histograms: Mapping[str, np.ndarray], title: str = "") -> str:
+    """Return an SVG picture of what ``Engine.shift_histograms`` gave: how often which shift is needed, per layer."""
+    from approxhw.report.shifts import draw_shifts
+
+    return draw_shifts(histograms, title)
+
+
+def write_shifts(path: Path, histograms: Mapping[str, np.ndarray], title: str = "") -> None:
+    """Write that picture to the file *path*."""
+    path.write_text(plot_shifts(histograms, title), encoding="utf-8")

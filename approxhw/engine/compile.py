@@ -1,0 +1,350 @@
+"""compile_engine(): an ONNX model → a matrix engine, its layers' schedules, real operands and accuracy, in one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.artifacts.engine import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.version import __version__
+from approxhw.flow.compile import Clock, model_of
+from approxhw.numerics.eight_bit.port_codes import (
+    EngineCodes,
+    Packed,
+    lane_problems,
+    largest_of,
+    pack,
+    read_codes,
+    unpack,
+)
+from approxhw.numerics.mac.arithmetic import FloatMac
+
+from .operands import Feeds, accuracy_of, feeds_of
+
+if TYPE_CHECKING:
+    from approxhw.backends.matrix_engine.engine import Engine as Array
+    from approxhw.frontends.products.emulate import Engine as Emulated
+
+    from .simulate import EngineVerdict
+
+ROWS = 64
+"""Rows of the data that are run to look at shifts and to keep operands."""
+
+LOOKED_AT = 2_000_000_000
+"""Multiply-adds of these rows, about: fewer rows are run where they have more."""
+
+KEPT_BYTES, KEPT_ROWS = 64 << 20, 256
+"""Most bytes of operands that a design keeps, and most rows of a layer's activations."""
+
+MEASURED_ROWS = 512
+"""Rows of every layer in which needed shifts are counted."""
+
+
+@dataclass(frozen=True)
+class MatrixEngine:
+    """Target: a weight-stationary matrix engine of floating-point multiply-adds.
+
+    ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
+    """
+
+    format: str = field(default="bf16", metadata={"help": "bf16, fp16, e4m3 or e5m2: of both operands"})
+    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24"})
+    normalization: str = field(default="an-1-2", metadata={"help": "exact or an-K-L"})
+    alignment: int | None = field(default=None, metadata={"help": "bits of distance, 1 to 4; None is exact"})
+    rows: int = field(default=16, metadata={"help": "rows of the array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array"})
+    depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
+    result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
+    vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
+    clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
+    library: str = field(default="sky130", metadata={"help": "cell library of estimates, or a Liberty file"})
+    layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
+    compress: EngineCodes | str | None = field(
+        default=None, metadata={"help": "8-bit codes on its ports, such as dynamic8,block=256,activations=true"}
+    )
+
+    @property
+    def mac(self) -> FloatMac:
+        """The arithmetic of the array."""
+        return FloatMac(self.format, self.accumulator_bits, self.normalization, self.alignment)
+
+    def array(self) -> Array:
+        """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""
+        from approxhw.backends.matrix_engine.engine import Engine
+
+        problems: list[Problem] = []
+        mac = FloatMac()
+        try:
+            mac = self.mac
+        except OptionError as error:
+            problems += error.problems
+        made = codes = None
+        try:
+            codes = read_codes(self.compress)
+        except OptionError as error:
+            problems += error.problems
+        if mac.format != self.format:  # there is no such arithmetic
+            problems += lane_problems(codes, 1, self.format)
+        try:
+            result: Any = self.result
+            made = Engine(self.rows, self.columns, mac, self.depth, result, self.vectors, codes=codes)
+        except OptionError as error:
+            problems += error.problems
+        if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
+            problems.append(Problem("clock_ns", f"{self.clock_ns} is no clock period", "give nanoseconds above 0"))
+        if problems or made is None:
+            raise OptionError("matrix engine", problems)
+        return made
+
+    def compile_model(self, model: Any, **options: Any) -> CompiledEngine:
+        """Compile a matrix engine for *model*: what :func:`approxhw.compile` does with this target."""
+        return compile_engine(model, target=self, **options)
+
+
+def array_of(text: str) -> tuple[int, int]:
+    """Return the rows and columns that *text* such as ``16x16`` spells."""
+    match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
+    if match is None:
+        raise OptionError(
+            "matrix engine", [Problem("--array", f"{shown(text, 40)!r} is no ROWSxCOLUMNS", "such as 16x16")]
+        )
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """The folder of a matrix engine: ``folder`` on disk, ``design`` what stands in it."""
+
+    folder: Path
+    design: EngineDesign
+
+    @property
+    def verilog(self) -> str:
+        """The whole engine as one text."""
+        return self.design.verilog
+
+    @property
+    def accuracy(self) -> Mapping[str, Any]:
+        """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
+        return self.design.accuracy
+
+    def simulate(self, simulator: str = "verilator", **options: Any) -> EngineVerdict:
+        """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
+        from .simulate import simulate_engine
+
+        return simulate_engine(self.folder, self.design, simulator, **options)
+
+    def estimate(self, library: str | Path | None = None, **options: Any) -> dict[str, Any]:
+        """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
+        from .cost import estimate_engine
+
+        return estimate_engine(self.folder, self.design, library, **options)
+
+    def report(self) -> Path:
+        """Write ``report.html`` from all that is known so far; return its path."""
+        from .write_report import report_engine
+
+        return report_engine(self.folder, self.design)
+
+
+def open_engine_design(folder: str | Path) -> CompiledEngine:
+    """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
+    return CompiledEngine(Path(folder), read_engine(Path(folder)))
+
+
+def compile_engine(
+    model: Any,
+    *,
+    target: MatrixEngine | None = None,
+    data: Any = None,
+    output: str | Path | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    threads: int = 1,
+    command: str = "",
+    on_progress: Callable[[str, float], None] | None = None,
+) -> CompiledEngine:
+    """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
+
+    ``data``: what :func:`approxhw.load_dataset` takes, for a model with one input; or an ``.npz`` with an array for every
+    input by name, and ``labels`` where there are any. Its accuracy on the engine is told; the operands of the layers of
+    its first rows are kept for simulation. ``shape``: sizes of open inputs by name; those of the data by default.
+    Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
+    """
+    from .api import open_engine
+
+    target, clock = target or MatrixEngine(), Clock(on_progress)
+    array = target.array()
+    options: dict[str, Any] = {"result": array.result, "threads": threads, "compress": array.codes}
+    with clock.step("read"):
+        feeds = feeds_of(model, data)
+        given = shape or feeds.shapes(1)
+        emulated = open_engine(model, target.mac, target.layers, given, **options)
+        rows = _rows(emulated, feeds)
+        if shape is None and rows > 1:
+            emulated = open_engine(model, target.mac, target.layers, feeds.shapes(rows), **options)
+        name = _name(emulated)
+    folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
+    check_engine_output(folder)
+    accuracy: dict[str, Any] = {}
+    if feeds.labels is not None:
+        with clock.step("accuracy"):
+            accuracy = accuracy_of(emulated, feeds)
+    with clock.step("layers"):
+        layers, operands, packed, notes = _layers(emulated, array, feeds.first(rows))
+    with clock.step("emit"):
+        modules = _modules(array, emulated, target)
+    design = EngineDesign(
+        name=name,
+        engine=asdict(array),
+        modules=modules,
+        layers=layers,
+        operands=operands,
+        version=__version__,
+        clock_ns=float(target.clock_ns),
+        model=_model_of(model, emulated),
+        shape={each.name: list(emulated.host.model.sizes[each.name]) for each in emulated.host.model.inputs},
+        library=target.library,
+        command=command,
+        accuracy=accuracy,
+        seconds=dict(clock.seconds),
+        warnings=(*notes, *feeds.notes),
+        packed=packed,
+    )
+    with clock.step("write"):
+        write_engine(design, folder)
+    return CompiledEngine(folder, design)
+
+
+def _name(emulated: Emulated) -> str:
+    stem = re.sub(r"\W+", "_", Path(emulated.host.model.title).stem, flags=re.ASCII).strip("_")
+    return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
+
+
+def _model_of(model: Any, emulated: Emulated) -> dict[str, Any]:
+    if isinstance(model, str | Path):
+        return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
+    return {"title": shown(emulated.host.model.title, 120), "sha256": None}
+
+
+def _rows(emulated: Emulated, feeds: Feeds) -> int:
+    """Return how many rows are looked at: fewer of a model with many multiply-adds a row."""
+    products = sum(layer.products for layer in emulated.layers) // max(1, len(next(iter(feeds.first(1).values()), [0])))
+    return max(1, min(ROWS, feeds.rows, LOOKED_AT // max(1, products)))
+
+
+def _layers(
+    emulated: Emulated, array: Array, first: Mapping[str, np.ndarray]
+) -> tuple[
+    tuple[LayerInfo, ...],
+    dict[str, tuple[np.ndarray, np.ndarray]],
+    dict[str, tuple[Packed | None, Packed | None]],
+    list[str],
+]:
+    """Return what is known of every product, the operands that are kept, their 8-bit codes, and what the user should know."""
+    from approxhw.backends.matrix_engine.engine import busy_clocks, make_schedule
+    from approxhw.frontends.products.code_losses import code_losses
+    from approxhw.numerics.mac.kernels.codes import to_codes
+
+    notes: list[str] = []
+    shifts: Mapping[str, np.ndarray] = {}
+    before = {name: (c.nan, c.inf) for name, c in emulated.counts.items()}
+    if first:
+        shifts = emulated.shift_histograms(first, rows=MEASURED_ROWS)
+        if not before:
+            emulated.run(first)
+    losses = code_losses(emulated, first, rows=MEASURED_ROWS) if first else {}
+    operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    packed: dict[str, tuple[Packed | None, Packed | None]] = {}
+    infos, chosen = [], _chosen(emulated, array) if first else []
+    looked = emulated.operands_of(first, chosen, rows=KEPT_ROWS) if chosen else {}
+    for number, layer in enumerate(emulated.layers):
+        mac = emulated.macs[layer.name]
+        info = LayerInfo(
+            layer.name, layer.op, layer.m, layer.k, layer.n, layer.count, "float32" if mac is None else str(mac)
+        )
+        if mac is None:
+            infos.append(info)
+            continue
+        schedule = make_schedule(array, layer.m, layer.k, layer.n)
+        clocks, places = busy_clocks(array, schedule), array.rows * array.columns
+        counts = emulated.counts.get(layer.name)
+        info = replace(
+            info,
+            tiles=len(schedule.tiles),
+            clocks=clocks,
+            utilisation=layer.m * layer.k * layer.n / (clocks * places),
+            blocks=(array.vectors, array.columns, array.rows),
+            nans=counts.nan if counts else 0,
+            infinities=counts.inf if counts else 0,
+            compression=losses.get(layer.name, {}),
+            shifts=tuple(shifts[layer.name].tolist()) if layer.name in shifts else (),
+        )
+        if layer.name in looked:
+            a, b = looked[layer.name]
+            file = f"operands/{number:02d}.npz"
+            if array.codes is not None:
+                packed[file] = coded = _packed(array, a, b)
+                a = a if coded[0] is None else unpack(coded[0])
+                b = b if coded[1] is None else np.ascontiguousarray(unpack(coded[1]).T)
+            operands[file] = (to_codes(a, mac.format), to_codes(b, mac.format))
+            info = replace(info, operands=file)
+        if counts:
+            notes.append(
+                f"layer {shown(layer.name, 60)}: {counts.nan} NaN and {counts.inf} infinities among its activations, carried on"
+            )
+        infos.append(info)
+    left = [info.name for info in infos if info.operands is None and info.arithmetic == str(array.mac)]
+    if first and left:
+        notes.append(f"the operands of {len(left)} layers were not kept: {KEPT_BYTES >> 20} MiB of others were")
+    if not first:
+        notes.append("no data was given: no accuracy, no shifts and no operands to simulate are known")
+    return tuple(infos), operands, packed, notes
+
+
+def _packed(array: Array, a: np.ndarray, b: np.ndarray) -> tuple[Packed | None, Packed | None]:
+    """Return what goes over the ports for *a* (m × k) and *b* (k × n) where they carry 8-bit codes."""
+    streams, stays = array.activation_codes, array.weight_codes
+    return (
+        None if streams is None else pack(a, streams),
+        None if stays is None else pack(b.T, stays, largest=largest_of(b)),
+    )
+
+
+def _chosen(emulated: Emulated, array: Array) -> list[str]:
+    """Return the layers of the array's own arithmetic whose operands are kept: the first ones, until it is enough."""
+    chosen, kept = [], 0
+    for layer in emulated.layers:
+        size = (min(layer.m, KEPT_ROWS) * layer.k + layer.k * layer.n) * array.code_bits // 8
+        if emulated.macs[layer.name] == array.mac and kept + size <= KEPT_BYTES:
+            chosen.append(layer.name)
+            kept += size
+    return chosen
+
+
+def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:
+    """Return module → text, the header in front of each; the top first."""
+    from approxhw.backends.matrix_engine.engine import engine_verilog
+
+    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in emulated.host.model.title[:120])
+    header = [
+        f"model:  {model}",
+        f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",
+        *(
+            f"{port}: {code}"
+            for port, code in (("weights", array.weight_codes), ("activations", array.activation_codes))
+            if code
+        ),
+        f"made by approxhw {__version__}, target matrix-engine",
+    ]
+    head = "".join(f"// {line}\n" for line in header)
+    found: dict[str, str] = {}
+    for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
+        if match := re.search(r"^module (\w+)", part, re.MULTILINE):
+            found[match[1]] = f"{head}\n{part.strip()}\n"
+    return {array.top: found.pop(array.top), **found}

@@ -1,0 +1,195 @@
+"""Data for models on the matrix engine: arrays for every input, and labels; how accurate a model is on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.common.arrays import read_npz
+from approxhw.common.dataset import load_dataset
+from approxhw.common.errors import InvalidDataError, Problem, shown
+
+if TYPE_CHECKING:
+    from approxhw.frontends.products.emulate import Engine
+
+BATCH = 256
+"""Rows of one run."""
+
+LABELS = "labels"
+"""The array of class indices beside those of the inputs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Feeds:
+    """Rows to run: an array for each input (by name), the first dimension being rows; class indices where they are known."""
+
+    arrays: Mapping[str, np.ndarray]
+    labels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    fixed: int | None = None
+    """Rows of one run where the model leaves no choice."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return min((len(array) for array in self.arrays.values()), default=0)
+
+    def first(self, count: int) -> dict[str, np.ndarray]:
+        """Return the first *count* rows, as many as one run takes; empty without data."""
+        count = min(count, self.rows) if self.fixed is None else self.fixed
+        return {name: array[:count] for name, array in self.arrays.items()}
+
+    def shapes(self, count: int) -> dict[str, tuple[int, ...]] | None:
+        """Return the shapes of the inputs for the first rows; None without data."""
+        return {name: tuple(array.shape) for name, array in self.first(count).items()} or None
+
+
+def feeds_of(model: Any, data: Any) -> Feeds:
+    """Return the rows of *data* for *model*: an ``.npz`` (or a mapping) with an array for every input, or labelled rows.
+
+    Labelled rows (what :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are used, the
+    training rows where there are none. Raises :class:`InvalidDataError` with everything that does not fit.
+    """
+    from approxhw.frontends.products.model import model_inputs
+
+    if data is None:
+        return Feeds({})
+    return _feeds(model_inputs(model), data)["report"]
+
+
+def split_feeds(model: Any, data: Any, seed: int, most: int) -> dict[str, Feeds]:
+    """Return labelled rows of *data* to ``search`` on (at most *most*), to choose by (``validation``), and for the ``report``.
+
+    Labelled rows that come in two splits: training rows for the first two, 2 : 1, test rows for the report. Rows in one
+    split: 2 : 1 : 2, by *seed*. Raises :class:`InvalidDataError`, also where there are no labels.
+    """
+    from approxhw.frontends.products.model import model_inputs
+
+    found = _feeds(model_inputs(model), data)
+    report, rest = found["report"], found.get("search")
+    if report.labels is None:
+        why = "it has no labels, and a search counts wrong answers"
+        raise InvalidDataError("data", [Problem(LABELS, why, "give class indices, one a row")])
+    order = np.random.default_rng(seed)
+    if rest is None:
+        parts = order.permutation(report.rows)
+        cut = 3 * report.rows // 5
+        rest, report = _rows_of(report, np.sort(parts[:cut])), _rows_of(report, np.sort(parts[cut:]))
+    parts = order.permutation(rest.rows)
+    third = rest.rows // 3
+    if not third or not report.rows:
+        why = f"{rest.rows} rows to search and to choose by, {report.rows} for the report"
+        raise InvalidDataError("data", [Problem("rows", why, "give more rows")])
+    return {
+        "search": _rows_of(rest, np.sort(parts[third:][:most])),
+        "validation": _rows_of(rest, np.sort(parts[:third][:most])),
+        "report": report,
+    }
+
+
+def _rows_of(feeds: Feeds, chosen: np.ndarray) -> Feeds:
+    labels = None if feeds.labels is None else feeds.labels[chosen]
+    return Feeds({name: array[chosen] for name, array in feeds.arrays.items()}, labels, feeds.notes, feeds.fixed)
+
+
+def _feeds(known: Sequence[Any], data: Any) -> dict[str, Feeds]:
+    """Return the rows for the ``report``, and those to ``search`` on where the data has splits."""
+    arrays = _arrays(data)
+    if arrays is not None and all(each.name in arrays for each in known):
+        return {"report": _named(arrays, known)}
+    if len(known) != 1:
+        names = ", ".join(shown(each.name, 40) for each in known)
+        why = f"the model has {len(known)} inputs ({names}), and the data has no array for each"
+        raise InvalidDataError(
+            "data", [Problem("data", why, f"give an .npz with the arrays {names}, and labels if known")]
+        )
+    (only,) = known
+    dims = list((only.dims or ())[1:])
+    features = int(np.prod(dims)) if dims and all(isinstance(dim, int) for dim in dims) else None
+    found = load_dataset(data, features)
+    fixed = only.dims[0] if only.dims and isinstance(only.dims[0], int) else None
+
+    def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
+        sizes = tuple(int(dim) for dim in dims) if features is not None else x.shape[1:]
+        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, (), fixed)
+
+    train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
+    if train.rows and test.rows:
+        return {"report": test, "search": train}
+    return {"report": test if test.rows else train}
+
+
+def _arrays(data: Any) -> Mapping[str, np.ndarray] | None:
+    if isinstance(data, Mapping):
+        return {str(name): np.asarray(array) for name, array in data.items()}
+    if isinstance(data, str | Path) and str(data).endswith(".npz") and Path(data).is_file():
+        return read_npz(Path(data)).arrays
+    return None
+
+
+def _named(arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> Feeds:
+    found: list[Problem] = []
+    feeds = {each.name: np.asarray(arrays[each.name]) for each in known}
+    for each in known:
+        given = feeds[each.name]
+        if given.dtype.kind not in "fiub":
+            found.append(Problem(shown(each.name, 40), f"it holds {given.dtype}, not numbers"))
+        elif not given.ndim or not len(given):
+            found.append(Problem(shown(each.name, 40), "it has no rows"))
+        else:
+            feeds[each.name] = given.astype(each.dtype)
+    lengths = {name: len(array) for name, array in feeds.items() if array.ndim}
+    labels = arrays.get(LABELS)
+    if labels is not None:
+        lengths[LABELS] = len(labels)
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            found.append(
+                Problem(LABELS, f"class indices are needed, one a row; it is {labels.dtype} {list(labels.shape)}")
+            )
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{shown(name, 40)} {count}" for name, count in lengths.items())
+        found.append(Problem("rows", f"the arrays differ in their rows: {told}"))
+    if found:
+        raise InvalidDataError("data", found)
+    fixed = next((each.dims[0] for each in known if each.dims and isinstance(each.dims[0], int)), None)
+    return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed)
+
+
+def predictions(engine: Engine, feeds: Feeds) -> np.ndarray:
+    """Return the class index (int64) of every row by the first output: its largest value; an integer is the class itself.
+
+    Of one value that is no integer: whether it is above 0.
+    """
+    step, found = feeds.fixed or BATCH, []
+    for start in range(0, feeds.rows, step):
+        part = {name: array[start : start + step] for name, array in feeds.arrays.items()}
+        if feeds.fixed and min(len(array) for array in part.values()) < feeds.fixed:
+            break  # the model takes whole batches only
+        found.append(_classes(np.asarray(next(iter(engine.run(part).values())))))
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _classes(scores: np.ndarray) -> np.ndarray:
+    flat = scores.reshape(len(scores), -1)
+    if flat.shape[1] > 1:
+        return flat.argmax(axis=1)
+    # a model may name the class itself, or give one value whose sign is the answer
+    return flat[:, 0].astype(np.int64) if scores.dtype.kind in "iu" else (flat[:, 0] > 0).astype(np.int64)
+
+
+def accuracy_of(engine: Engine, feeds: Feeds) -> dict[str, Any]:
+    """Return the accuracy in float32 (``onnx``) and on the ``engine``, on how many ``rows``, and how many ``agree``."""
+    assert feeds.labels is not None
+    plain, made = predictions(engine.configured(None), feeds), predictions(engine, feeds)
+    rows = len(made)
+    labels = feeds.labels[:rows]
+    return {
+        "onnx": float(np.mean(plain == labels)),
+        "engine": float(np.mean(made == labels)),
+        "agree": float(np.mean(plain == made)),
+        "rows": rows,
+    }

@@ -1,0 +1,1 @@
+"""From a model to a measured design: compile, simulate, estimate, report."""

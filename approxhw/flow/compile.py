@@ -1,0 +1,468 @@
+"""compile(): read → passes → emit → read back → design folder; and the compiled design as Python sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
+from approxhw.artifacts.steps import read_step
+from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import unwritable
+from approxhw.common.options import read_options
+from approxhw.common.version import __version__
+from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.graph import Graph, Input, titled
+from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, named_pipeline, pass_named, run_passes, spell
+from approxhw.ir.text import print_graph
+from approxhw.numerics.eight_bit.choose import compress_options
+
+if TYPE_CHECKING:
+    from approxhw.backends.bespoke.emit import Emitted
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a step and the share of it that is done (0 … 1)."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
+
+    input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
+    input_code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code)"})
+    weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
+    hidden_bits: int | None = field(
+        default=None, metadata={"help": "bits of hidden activations; full width by default"}
+    )
+    ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
+    low: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "lower end of the readings, one or one a feature"}
+    )
+    high: tuple[float, ...] | None = field(default=None, metadata={"help": "upper end of the readings"})
+    registers: bool = field(default=False, metadata={"help": "registered inputs and output"})
+    pipeline: str = field(default="printed-exact", metadata={"help": "named pipeline"})
+    library: str = field(default="egfet", metadata={"help": "cell library of estimates"})
+    compress: str | None = field(default=None, metadata={"help": "8-bit codes, such as dynamic8,block=256, or auto"})
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Return the passes of this target."""
+        apart = {"registers", "pipeline", "library", "compress"}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        passes = named_pipeline(self.pipeline, **options)
+        if self.compress is None:
+            return passes
+        # behind all that changes weights, in front of what fits formats to them
+        return (*passes[:-1], compress_pass(self.compress), passes[-1])
+
+
+def compress_pass(text: str) -> Pass:
+    """Return the pass ``compress`` that *text* asks for: a code or ``auto``, then its options, with commas between.
+
+    Such as ``dynamic8,block=256``, ``linear8,max=pow2,activations=true`` or ``auto,budget=8.5``.
+    """
+    given = compress_options(text)
+    made = pass_named("compress")
+    values, found = read_options(made, given, "compress")
+    try:
+        chosen: Pass = made(**values)
+    except OptionError as error:
+        found += error.problems
+    if found:
+        raise OptionError("compress", found)
+    return chosen
+
+
+TARGETS = {"printed": Printed}
+
+
+def read(source: Any, *, name: str | None = None) -> Graph:
+    """Return the Graph of *source*: an ONNX file, ``onnx.ModelProto`` or fitted scikit-learn classifier.
+
+    Raises :class:`~approxhw.common.errors.InvalidModelError` and :class:`~approxhw.common.errors.UnsupportedModelError`.
+    """
+    from approxhw.frontends import read_model
+
+    return read_model(source, name=name)
+
+
+def check(source: Any) -> list[Problem]:
+    """Return everything that keeps the model in *source* from being compiled; empty where nothing does."""
+    from approxhw.frontends import check_model
+
+    return check_model(source)
+
+
+@dataclass(frozen=True)
+class CompiledDesign:
+    """A design folder: ``folder`` on disk, ``design`` what stands in it."""
+
+    folder: Path
+    design: Design
+
+    @property
+    def verilog(self) -> str:
+        """The whole circuit as one text."""
+        return self.design.verilog
+
+    @property
+    def accuracy(self) -> Mapping[str, Any]:
+        """Accuracies: ``onnx`` and ``hardware`` on test rows (training rows where there are none), and both splits."""
+        return self.design.accuracy
+
+    def simulate(self, simulator: str = "verilator", **options: Any) -> Any:
+        """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.measure.simulate_design`."""
+        from .measure import simulate_design
+
+        return simulate_design(self.folder, self.design, simulator, **options)
+
+    def estimate(self, library: str | Path | None = None, **options: Any) -> Any:
+        """Measure area, delay and power; options and result as :func:`approxhw.flow.measure.estimate_design`."""
+        from .measure import estimate_design
+
+        return estimate_design(self.folder, self.design, library, **options)
+
+    def report(self) -> Path:
+        """Write ``report.html`` from all that is known so far; return its path."""
+        from .write_report import report_design
+
+        return report_design(self.folder, self.design)
+
+    def predict(self, readings: np.ndarray) -> np.ndarray:
+        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features)."""
+        return predict(self.design.graph, readings)
+
+
+def open_design(folder: str | Path) -> CompiledDesign:
+    """Return the design in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
+    return CompiledDesign(Path(folder), read_design(Path(folder)))
+
+
+@dataclass
+class Clock:
+    """Seconds by step, and who wants to hear of them."""
+
+    tell: Progress | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Any:
+        """Time the block as step *name*."""
+        if self.tell:
+            self.tell(name, 0.0)
+        started = time.perf_counter()
+        try:
+            yield
+        except OSError as error:  # a full disk under temporary files, say
+            raise unwritable(Path(error.filename or f"temporary files of {name}"), error) from error
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        if self.tell:
+            self.tell(name, 1.0)
+
+
+def compile(
+    model: Any,
+    *,
+    target: Any = None,
+    data: Any = None,
+    output: str | Path | None = None,
+    passes: Sequence[Pass] | None = None,
+    steps: bool = False,
+    from_step: int | None = None,
+    command: str = "",
+    on_progress: Progress | None = None,
+) -> Any:
+    """Compile *model* into bespoke Verilog, checked against its Graph, and write the design folder.
+
+    ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default; another kind of target, such
+    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned. ``data``: what
+    :func:`approxhw.load_dataset` takes; the ranges of the inputs come from its training rows (or from ``target.low`` and
+    ``high``). ``output``: the folder, ``build/<name>`` by default; only a design is ever replaced. ``passes``: instead of
+    the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step of the design that is
+    in ``output`` already.
+    Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
+    """
+    target = Printed() if target is None else target
+    if not isinstance(target, Printed):
+        if passes is not None or steps or from_step is not None:
+            why = f"{type(target).__name__} has no passes"
+            raise OptionError("compile", [Problem("passes, steps, from_step", why, "leave them out")])
+        return target.compile_model(model, data=data, output=output, command=command, on_progress=on_progress)
+    clock = Clock(on_progress)
+    with clock.step("read"):
+        graph = model if isinstance(model, Graph) else read(model)
+    folder = Path(output) if output is not None else Path("build") / graph.name
+    check_output(folder)
+    with clock.step("data"):
+        rows = _rows(graph, data)
+        graph = titled(graph, rows.features) if rows else graph
+    with clock.step("reference"):
+        reference = _reference(model, graph, rows)
+    todo = tuple(passes) if passes is not None else target.passes()
+    texts = {"00_input.axir": print_graph(graph)}
+    original, start = graph, 0
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    if from_step is not None:
+        graph, start, earlier, texts = _restart(folder, from_step, todo)
+    with clock.step("passes"):
+        integer, records = _lowered(graph, todo, _context(rows, original, target.library), texts, start)
+    about = header_of(integer, model, target, [spell(item) for item in todo])
+    design = designed(integer, rows, reference, header=about, registers=target.registers, clock=clock)
+    ledger = (*earlier, *(ledger_row(record) for record in records))
+    design = replace(
+        design,
+        model=model_of(model, graph),
+        pipeline=target.pipeline if passes is None else ",".join(spell(item) for item in todo),
+        library=target.library,
+        command=command,
+        ledger=ledger,
+        seconds=dict(clock.seconds),
+    )
+    with clock.step("write"):
+        write_design(design, folder, texts if steps or from_step is not None else None)
+    return CompiledDesign(folder, design)
+
+
+def designed(
+    graph: Graph,
+    data: Dataset | None,
+    reference: Mapping[str, float | None],
+    *,
+    header: Sequence[str] = (),
+    registers: bool = False,
+    clock: Clock | None = None,
+) -> Design:
+    """Return the Design of an integer *graph*: its circuit, emitted, and read back.
+
+    ``data``: readings and labels, whose codes and accuracies go with it. ``reference``: accuracies of the model before any
+    pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file.
+    """
+    from approxhw.backends.bespoke.circuit import build_circuit
+    from approxhw.backends.bespoke.emit import emit
+    from approxhw.backends.bespoke.readback import check_emitted
+
+    clock = clock or Clock()
+    with clock.step("emit"):
+        emitted = emit(build_circuit(graph), registers=registers, header=header)
+    with clock.step("read back"):
+        modules = check_emitted(emitted)
+    with clock.step("accuracy"):
+        return _design(graph, emitted, tuple(modules), data, reference)
+
+
+def _context(rows: Dataset | None, model: Graph, library: str) -> PassContext:
+    """Return what passes may look at, with the synthesis that they cannot reach themselves."""
+    from .measure import circuit_area
+    from .tabulate import tabulate_verilog
+
+    return PassContext(rows, model, tabulate=tabulate_verilog, area=lambda graph: circuit_area(graph, library))
+
+
+def _rows(graph: Graph, data: Any) -> Dataset | None:
+    if data is None:
+        return None
+    return load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
+
+
+def _reference(model: Any, graph: Graph, data: Dataset | None) -> dict[str, float | None]:
+    if data is None:
+        return {"train": None, "test": None}
+    return reference_accuracies(
+        model, graph, {"train": (data.X_train, data.y_train), "test": (data.X_test, data.y_test)}
+    )
+
+
+def reference_accuracies(
+    model: Any, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, float | None]:
+    """Return the accuracy of the model before any pass on each split (readings, class indices); None without rows.
+
+    onnxruntime says so where there is a file, else the interpreter.
+    """
+    if isinstance(model, Graph):
+        return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
+    from approxhw.frontends.runtime.reference import open_reference
+
+    try:
+        session = open_reference(model)
+    except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
+        return dict.fromkeys(splits)
+    return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
+
+
+def _restart(
+    folder: Path, from_step: int, todo: Sequence[Pass]
+) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
+    """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
+    if not 0 <= from_step <= len(todo):
+        why = f"there is no step {from_step}; this pipeline has steps 0 to {len(todo)}"
+        raise OptionError("compile", [Problem("--from-step", why)])
+    earlier = read_design(folder).ledger[:from_step]
+    for done, item in zip(earlier, todo, strict=False):
+        if done["spelled"] != spell(item):
+            why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell(item)}"
+            raise OptionError(
+                "compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")]
+            )
+    graph = read_step(folder / "steps", from_step)
+    texts = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted((folder / "steps").glob("*.axir"))
+        if int(path.name[:2]) <= from_step
+    }
+    return graph, from_step, earlier, texts
+
+
+def _lowered(
+    graph: Graph, todo: Sequence[Pass], context: PassContext, texts: dict[str, str], start: int
+) -> tuple[Graph, tuple[PassRecord, ...]]:
+    def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
+        texts[f"{index:02d}_{name.replace('-', '_')}.axir"] = print_graph(result)
+
+    return run_passes(graph, todo, context, on_step=keep, start=start)
+
+
+def _design(
+    graph: Graph,
+    emitted: Emitted,
+    order: Sequence[str],
+    data: Dataset | None,
+    reference: Mapping[str, float | None],
+) -> Design:
+    op = graph.input.op
+    assert isinstance(op, Input)
+    if op.encoding is None:
+        raise InvalidDataError("compile", [Problem("inputs", "the Graph has no input code", "run quantize-inputs")])
+    empty = np.zeros((0, len(op.features)))
+    x_train, y_train = (data.X_train, data.y_train) if data else (empty, np.zeros(0, dtype=np.int64))
+    x_test, y_test = (data.X_test, data.y_test) if data else (empty, np.zeros(0, dtype=np.int64))
+    train, saturated_train = op.encoding.encode(x_train)
+    test, saturated_test = op.encoding.encode(x_test)
+    hardware = {"train": accuracy(graph, x_train, y_train), "test": accuracy(graph, x_test, y_test)}
+    split = "test" if len(x_test) else "train"
+    warnings = []
+    if count := int(saturated_test.sum()):
+        titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
+        where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
+        warnings.append(f"{count} test readings lie outside the range of their feature and saturate ({where})")
+    if data is not None and reference[split] is None:
+        warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
+    if data is None:
+        warnings.append("no data was given: no accuracy is known")
+    return Design(
+        name=graph.name,
+        top=emitted.top,
+        modules=_modules(emitted, order),
+        inputs=_ports(graph, emitted),
+        output=emitted.output[0],
+        output_bits=emitted.output[1],
+        clock=emitted.clock,
+        latency=emitted.latency,
+        graph=graph,
+        rows=Rows(train, y_train, test, y_test),
+        version=__version__,
+        accuracy={
+            "onnx": reference[split],
+            "hardware": hardware[split],
+            "rows": split,
+            "onnx_splits": dict(reference),
+            "hardware_splits": hardware,
+        },
+        saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
+        warnings=tuple(warnings),
+    )
+
+
+def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
+    op = graph.input.op
+    assert isinstance(op, Input)
+    assert op.encoding is not None
+    numbers = {name: index for index, name in enumerate(op.features)}
+    ports = []
+    for name, positions in emitted.input_bits:
+        index = numbers[name]
+        ports.append(
+            PortInfo(
+                name=name,
+                bits=len(positions),
+                feature=index,
+                title=op.titles[index],
+                code_bits=positions,
+                low=op.encoding.low[index],
+                high=op.encoding.high[index],
+                rule=op.encoding.rule,
+                formula=op.encoding.formula(index),
+            )
+        )
+    return tuple(ports)
+
+
+def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
+    """Return module → text, the header comment in front of each: files travel alone."""
+    header, _, body = emitted.verilog.partition("\n\n")
+    texts: dict[str, str] = {}
+    comment: list[str] = []
+    lines: list[str] = []
+    name = ""
+    for line in body.splitlines():
+        if not name and line.startswith("module "):
+            name = line.split()[1].split("(")[0]
+        (lines if name else comment).append(line)
+        if name and line == "endmodule":
+            about = "\n".join(comment).strip("\n")
+            texts[name] = "\n".join(part for part in (header, about, *lines) if part) + "\n"
+            comment, lines, name = [], [], ""
+    assert set(texts) == set(order)
+    return {emitted.top: texts.pop(emitted.top), **texts}
+
+
+def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) -> list[str]:
+    """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
+    source = _ascii(graph.source or str(model_of(model, graph)["title"]))
+    lines = [
+        f"model:  {source}",
+        *_wrapped("passes: ", ", ".join(passes)),
+        f"made by approxhw {__version__}, target {_name(target)}",
+    ]
+    return [_ascii(line) for line in lines]
+
+
+def _name(target: Printed) -> str:
+    return next(name for name, cls in TARGETS.items() if isinstance(target, cls))
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, 110, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=True)
+
+
+def _ascii(text: str) -> str:
+    return (
+        "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text[:400])
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+    )
+
+
+def model_of(model: Any, graph: Graph) -> dict[str, Any]:
+    """Return what the model was: a title and, for a file, its digest."""
+    if isinstance(model, str | Path):
+        path = Path(model)
+        return {"title": shown(path.name, 120), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"title": shown(graph.source or graph.name, 120), "sha256": None}
+
+
+def ledger_row(record: PassRecord) -> dict[str, Any]:
+    """Return a line of the ledger as plain types."""
+    row = asdict(record)
+    row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}
+    row["notes"] = list(record.notes)
+    return row

@@ -1,0 +1,324 @@
+"""Simulate and estimate: a design folder, or any Verilog, on simulators and on a cell library."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.artifacts.design import Design
+from approxhw.common.arrays import read_npz
+from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
+from approxhw.common.files import write_beside
+from approxhw.ir.graph import Graph
+from approxhw.ir.interpreter import run
+
+if TYPE_CHECKING:
+    from approxhw.backends.estimate import Estimate
+    from approxhw.sim import SimulationJob, SimulationResult
+
+Progress = Callable[[str, int, int], None]
+"""Called with a step, how much of it is done, and how much there is."""
+
+
+def job_of(
+    design: Design, *, random: int = 1000, seed: int = 1, every_row: bool = False, exhaustive_bits: int = 16
+) -> tuple[SimulationJob, dict[str, int]]:
+    """Return what to simulate of *design*, and how many vectors are of which kind.
+
+    The test rows come first (the training rows where there are none, or all of them with *every_row*), then every vector
+    there is (inputs of at most *exhaustive_bits* bits together) or corner cases and *random* uniform ones. What is
+    expected comes from the interpreter.
+    """
+    from approxhw.sim import SimulationJob, test_vectors
+
+    widths = [(port.name, port.bits) for port in design.inputs]
+    rows = design.rows.test if len(design.rows.test) else design.rows.train
+    if every_row:
+        rows = np.concatenate([design.rows.test, design.rows.train])
+    columns = design.ports_of(rows) if widths else None
+    vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
+    count = sum(counts.values())
+    expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
+    job = SimulationJob(
+        name=design.name,
+        verilog=design.verilog,
+        top=design.top,
+        inputs=tuple(widths),
+        outputs=((design.output, design.output_bits),),
+        clock=design.clock,
+        latency=design.latency,
+        vectors=vectors,
+        expected={design.output: expected},
+    )
+    return job, counts
+
+
+def simulate_design(
+    folder: Path,
+    design: Design,
+    simulator: str = "verilator",
+    *,
+    random: int = 1000,
+    seed: int = 1,
+    timeout: float = 600.0,
+    on_progress: Progress | None = None,
+) -> SimulationResult:
+    """Drive rows, corners and random vectors through the design on *simulator* (``icarus`` or ``verilator``) and compare.
+
+    ``seconds`` may be spent on it all: *timeout*. The verdict is kept in ``simulation/<simulator>/``. Raises
+    :class:`MismatchError` where hardware and Graph differ, and the tool errors.
+    """
+    from approxhw.sim import simulate
+
+    job, counts = job_of(design, random=random, seed=seed)
+    result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
+    verdict = {
+        "simulator": simulator,
+        "vectors": result.vectors,
+        "mismatches": result.mismatches,
+        "sources": counts,
+        "seconds": dict(result.seconds),
+        "mismatch_file": str(result.mismatch_file) if result.mismatch_file else None,
+    }
+    write_beside(folder / "simulation" / simulator / "verdict.json", json.dumps(verdict, indent=1) + "\n")
+    return result.raise_on_mismatch()
+
+
+def estimate_design(
+    folder: Path,
+    design: Design,
+    library: str | Path | None = None,
+    *,
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    prove: bool = False,
+    recipe: str = "reference",
+    clock_ns: float | None = None,
+    on_progress: Progress | None = None,
+) -> Estimate:
+    """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
+
+    Power comes from the design's own training rows, from 10 000 seeded uniform vectors where it has none.
+    ``frequency``: vectors per second; the library's own by default. ``clock_ns``: a clock period instead: slack is told,
+    and there is a vector a clock. ``prove``: also prove blocks of at most 10 input
+    bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
+    hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
+    """
+    from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
+    from approxhw.backends.estimate.estimator import TIMED, check_rate
+
+    tell = on_progress or (lambda step, done, total: None)
+    cells = load_library(library or design.library)
+    check_rate(frequency, clock_ns, recipe)
+    if recipe == TIMED:
+        why = "is for Verilog files: the blocks of a design are compared one by one, by one ruler"
+        raise OptionError("estimate", [Problem(f"recipe {TIMED}", why)])
+    started = time.perf_counter()
+    tell("synthesise", 0, 4)
+    netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
+    tell("netlist = graph", 1, 4)
+    job, _ = job_of(design, every_row=True)
+    checked = check_netlist(job, netlist, folder / "estimate" / "netlist_mismatches.json")
+    rows, origin = _power_rows(design)
+    rows = idle_clock(design.clock, netlist)(rows) if rows else rows
+    tell("power", 2, 4)
+    estimate = estimate_netlist(
+        netlist,
+        vectors=rows,
+        vectors_from=origin,
+        frequency=frequency,
+        started=started,
+        recipe=recipe,
+        clock_ns=clock_ns,
+    )
+    tell("by layer", 3, 4)
+    parts = estimate_hierarchy(
+        design.verilog,
+        design.top,
+        cells,
+        vectors=rows,
+        vectors_from=origin,
+        frequency=frequency,
+        keep=_blocks(design),
+        timeout=timeout,
+        recipe=recipe,
+        clock_ns=clock_ns,
+    )
+    kept = {
+        **estimate.as_json(),
+        "netlist_vectors": checked,
+        "netlist_mismatches": 0,
+        "by_layer": _by_layer(parts),
+        "by_layer_area_mm2": parts.area_mm2,
+        "proofs": _proofs(design, cells, timeout) if prove else [],
+    }
+    write_beside(folder / "estimate" / f"{_safe(cells.name)}.json", json.dumps(kept, indent=1) + "\n")
+    write_beside(folder / "estimate" / f"{_safe(cells.name)}_netlist.v", netlist.verilog)
+    tell("by layer", 4, 4)
+    return estimate
+
+
+def idle_clock(clock: str | None, netlist: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Return what gives vectors for *netlist* a column of zeros for a *clock* whose registers were all optimised away."""
+    idle = clock is not None and clock in {port.name for port in netlist.data_inputs}
+
+    def with_clock(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = max((len(column) for column in vectors.values()), default=1)
+        return {**vectors, clock: np.zeros(count, dtype=np.int64)} if idle and clock else dict(vectors)
+
+    return with_clock
+
+
+def check_netlist(job: SimulationJob, netlist: Any, file: Path, about: Mapping[str, Any] | None = None) -> int:
+    """Compare a synthesised netlist with what *job* expects, on all its vectors; return how many there were.
+
+    Raises :class:`MismatchError` naming *file*, which then holds at most 1000 vectors, expected and seen values, and *about*.
+    """
+    from approxhw.backends.estimate import simulate_netlist
+
+    name = job.outputs[0][0]
+    expected = job.expected[name]
+    # the pipeline is filled by repeating the last vector
+    columns = {port: np.concatenate([c, np.repeat(c[-1:], job.latency)]) for port, c in job.vectors.items()}
+    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
+    # without inputs there is one result, and it stays
+    seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
+    if seen.shape != expected.shape:
+        raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
+    wrong = np.flatnonzero(seen != expected)
+    if len(wrong):
+        rows = [
+            {
+                "index": int(i),
+                "inputs": {port: int(column[i]) for port, column in job.vectors.items()},
+                "expected": int(expected[i]),
+                "seen": int(seen[i]),
+            }
+            for i in wrong[:1000]
+        ]
+        content = {**about, "mismatches": rows} if about else rows
+        write_beside(file, json.dumps(content, indent=1) + "\n")
+        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
+    return len(expected)
+
+
+def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float = 600.0) -> float:
+    """Return the synthesised area, in mm², of the bespoke circuit of an integer *graph*."""
+    from approxhw.backends.bespoke.circuit import build_circuit
+    from approxhw.backends.bespoke.emit import emit
+    from approxhw.backends.estimate import synthesise
+
+    emitted = emit(build_circuit(graph))
+    return synthesise(emitted.verilog, emitted.top, library, timeout=timeout).area()
+
+
+def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:
+    count = len(design.rows.train)
+    if not count or not design.inputs:
+        return None, ""
+    return design.ports_of(design.rows.train), f"{count} training rows of the design"
+
+
+def _blocks(design: Design) -> list[str]:
+    """Return the modules that belong to layers: what is neither the top nor a template, which has parameters."""
+    return [name for name, text in design.modules.items() if name != design.top and "  parameter " not in text]
+
+
+def _by_layer(parts: Any) -> list[dict[str, Any]]:
+    """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
+    layers: dict[str, list[float]] = {}
+    for part in parts.parts:
+        name = part.path[0].split("_")[0] if part.path else "top"
+        entry = layers.setdefault(name, [0.0, 0.0, 0.0])
+        for i, value in enumerate((part.area_mm2, part.power_mw, part.cells)):
+            entry[i] += value
+    return [
+        {"name": name, "area_mm2": area, "power_mw": power, "cells": int(cells)}
+        for name, (area, power, cells) in sorted(layers.items())
+        if cells or name != "top"
+    ]
+
+
+def _proofs(design: Design, cells: Any, timeout: float) -> list[dict[str, Any]]:
+    from approxhw.backends.estimate import prove_blocks
+
+    return [
+        {
+            "module": _readable(proof.module),
+            "input_bits": proof.input_bits,
+            "proven": proof.proven,
+            "seconds": proof.seconds,
+        }
+        for proof in prove_blocks(design.verilog, design.top, cells, timeout=timeout)
+    ]
+
+
+def _readable(module: str) -> str:
+    r"""Return a module's name as people write it: Yosys calls ``full_adders #(.WIDTH(2))`` ``$paramod\full_adders\WIDTH=…``."""
+    match = re.fullmatch(r"\$paramod\\(\w+)\\(\w+)=\d+'([01]+)", module)
+    return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:64] or "library"
+
+
+def estimate(
+    verilog: str | Path,
+    *,
+    top: str | None = None,
+    library: str | Path = "egfet",
+    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    recipe: str = "reference",
+    clock_ns: float | None = None,
+) -> Estimate:
+    """Measure any Verilog by the ruler of our own designs.
+
+    ``verilog``: a file. ``top``: its top module, found where there is only one candidate. ``vectors``: ``.npz`` with one
+    array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
+    ``clock_ns``: a clock period: slack is told, and there is a vector a clock; recipe ``timed`` synthesises for it.
+    """
+    from approxhw.backends.estimate import estimate as measure
+
+    path = Path(verilog)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
+    origin = ""
+    if isinstance(vectors, str | Path):
+        origin = f"vectors of {shown(Path(vectors).name)}"
+        vectors = _vectors_file(Path(vectors))
+    return measure(
+        text,
+        top,
+        library,
+        vectors=vectors,
+        vectors_from=origin,
+        frequency=frequency,
+        timeout=timeout,
+        recipe=recipe,
+        clock_ns=clock_ns,
+    )
+
+
+def _vectors_file(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InvalidDataError(str(path), [Problem(str(path), "there is no such file", "check the path")])
+    arrays = read_npz(path).arrays
+    problems = [
+        Problem(shown(name), f"an array of {array.dtype} with {array.ndim} axes", "give whole numbers, one a vector")
+        for name, array in arrays.items()
+        if array.dtype.kind not in "iub" or array.ndim != 1
+    ]
+    if problems:
+        raise InvalidDataError(str(path), problems)
+    return dict(arrays)

@@ -1,0 +1,74 @@
+"""``approxhw opt``: run passes on a Graph in a file, as a tool for those who write passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from approxhw.artifacts.steps import read_graph, read_step, step_writer
+from approxhw.common.dataset import load_dataset
+from approxhw.common.errors import OptionError, OutputError, Problem
+from approxhw.common.files import write_beside
+from approxhw.ir.graph import Graph
+from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes
+from approxhw.ir.text import print_graph
+
+from .measure import circuit_area
+from .tabulate import tabulate_verilog
+
+
+def optimize_file(
+    source: Path,
+    output: Path,
+    passes: str,
+    *,
+    data: Any = None,
+    steps: Path | None = None,
+    from_step: int = 0,
+    on_pass: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
+
+    ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
+    *output* is replaced only where it is a Graph already.
+    """
+    if from_step and steps is None:
+        raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
+    todo = parse_passes(passes)
+    if not 0 <= from_step <= len(todo):
+        raise OptionError(
+            "opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")]
+        )
+    _refuse_foreign(output)
+    graph = read_graph(source)
+    rows = (
+        load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
+    )
+    keep = step_writer(steps, graph if not from_step else None) if steps is not None else None
+
+    def on_step(index: int, name: str, result: Graph, record: PassRecord) -> None:
+        if on_pass:
+            on_pass(name)
+        if keep:
+            keep(index, name, result, record)
+
+    start = read_step(steps, from_step) if steps is not None and from_step else graph
+    context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area)
+    result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
+    write_beside(output, print_graph(result))
+    return [asdict(record) for record in records]
+
+
+def _refuse_foreign(output: Path) -> None:
+    if not output.exists():
+        return
+    try:
+        with output.open(encoding="utf-8") as stream:
+            ours = stream.read(5) == "axir "
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        why = "it exists and is no .axir file"
+        raise OutputError("opt", [Problem(str(output), why, "choose another name with -o")])

@@ -1,0 +1,181 @@
+"""Fill the report of a design folder with all that is known so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from approxhw.artifacts.design import Design
+from approxhw.common.errors import InvalidDesignError, Problem, shown
+from approxhw.ir.evaluation import confusion
+from approxhw.ir.graph import Input
+from approxhw.report import (
+    Accuracy,
+    Confusion,
+    Cost,
+    LayerCost,
+    Port,
+    ReportData,
+    Simulation,
+    layers_of,
+    ledger_row,
+    write_report,
+)
+
+_NUMBER = (int, float)
+_VERDICT: dict[str, Any] = {"simulator": str, "vectors": int, "mismatches": int, "sources": dict, "seconds": dict}
+_VERDICT["mismatch_file"] = (str, type(None))
+_ESTIMATE: dict[str, Any] = {
+    "library": str,
+    "states_from": str,
+    "delay_point": str,
+    "cells": int,
+    "cells_by_type": dict,
+}
+_ESTIMATE |= {"critical_path": list, "by_layer": list}
+_ESTIMATE |= dict.fromkeys(("area_mm2", "power_mw", "static_power_mw", "dynamic_power_mw"), _NUMBER)
+_ESTIMATE |= dict.fromkeys(("delay_ms", "voltage", "frequency_hz", "seconds"), _NUMBER)
+
+
+def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
+    """Write ``report.html`` into *folder*; return its path. *named*: what the page calls the folder, if not by its path."""
+    path = folder / "report.html"
+    data = report_data(folder, design)
+    if named is not None:
+        data = replace(data, folder=str(named), commands=_commands(named, design, estimates(folder)))
+    write_report(path, data)
+    return path
+
+
+def verdicts(folder: Path) -> list[dict[str, Any]]:
+    """Return what every simulator said of the design in *folder*, oldest name first."""
+    return [_json(path, _VERDICT) for path in sorted((folder / "simulation").glob("*/verdict.json"))]
+
+
+def estimates(folder: Path) -> list[dict[str, Any]]:
+    """Return every estimate of the design in *folder*, the newest last."""
+    paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
+    return [_json(path, _ESTIMATE) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def report_data(folder: Path, design: Design) -> ReportData:
+    """Return everything that the page of *folder* shows."""
+    op = design.graph.input.op
+    assert isinstance(op, Input)
+    found = estimates(folder)
+    return ReportData(
+        title=design.name,
+        model=str(design.model.get("title", "")),
+        pipeline=design.pipeline,
+        version=design.version,
+        folder=str(folder),
+        layers=layers_of(design.graph),
+        inputs=op.titles,
+        labels=design.graph.labels,
+        accuracy=_accuracies(design),
+        confusion=_confusion(design),
+        ports=_ports(design),
+        cost=_cost(found[-1]) if found else None,
+        ledger=tuple(ledger_row(row) for row in design.ledger),
+        simulations=tuple(_simulation(row) for row in verdicts(folder)),
+        commands=_commands(folder, design, found),
+        seconds=tuple((name, float(value)) for name, value in design.seconds.items()),
+        warnings=design.warnings,
+    )
+
+
+def _json(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object in *path*, its values of the *kinds* that are needed: anybody may have written it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [key for key, kind in kinds.items() if not isinstance(content[key], kind)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: of the wrong kind")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        remedy = "run that simulation or estimate again"
+        raise InvalidDesignError(
+            str(path), [Problem(path.name, f"it cannot be read ({shown(error)})", remedy)]
+        ) from error
+    return dict(content)
+
+
+def _accuracies(design: Design) -> tuple[Accuracy, ...]:
+    reference = design.accuracy["onnx_splits"]
+    hardware = design.accuracy["hardware_splits"]
+    source = "float (onnxruntime)" if design.model.get("sha256") else "before any pass"
+    rows = [Accuracy(source, reference["train"], reference["test"])]
+    for row in design.ledger:
+        if row["name"] in ("quantize-inputs", "quantize-weights"):
+            rows.append(Accuracy(f"after {row['name']}", row["train_accuracy_after"], row["test_accuracy_after"]))
+    rows.append(Accuracy("hardware", hardware["train"], hardware["test"], "the integer Graph that the circuit equals"))
+    return tuple(rows)
+
+
+def _confusion(design: Design) -> Confusion | None:
+    for codes, classes, name in (
+        (design.rows.test, design.rows.test_classes, "test rows"),
+        (design.rows.train, design.rows.train_classes, "training rows"),
+    ):
+        if len(codes):
+            table = confusion(design.graph, codes, classes, max(design.graph.classes, int(classes.max()) + 1))
+            return Confusion(tuple(tuple(row) for row in table.tolist()), name)
+    return None
+
+
+def _ports(design: Design) -> tuple[Port, ...]:
+    ports = [
+        Port(port.name, "input", port.bits, port.title, port.low, port.high, port.formula) for port in design.inputs
+    ]
+    if design.clock:
+        ports.append(Port(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))
+    ports.append(Port(design.output, "output", design.output_bits, "class index"))
+    return tuple(ports)
+
+
+def _cost(found: Mapping[str, Any]) -> Cost:
+    return Cost(
+        library=found["library"],
+        area_mm2=found["area_mm2"],
+        power_mw=found["power_mw"],
+        delay_ms=found["delay_ms"],
+        cells=found["cells"],
+        voltage=found["voltage"],
+        static_power_mw=found["static_power_mw"],
+        dynamic_power_mw=found["dynamic_power_mw"],
+        frequency_hz=found["frequency_hz"],
+        cells_by_type=tuple(sorted(found["cells_by_type"].items(), key=lambda item: -item[1])),
+        states_from=found["states_from"],
+        by_layer=tuple(
+            LayerCost(row["name"], row["area_mm2"], row["power_mw"], row["cells"]) for row in found["by_layer"]
+        ),
+        critical_path=tuple(found["critical_path"]),
+        delay_point=found["delay_point"],
+    )
+
+
+def _simulation(row: Mapping[str, Any]) -> Simulation:
+    return Simulation(
+        simulator=row["simulator"],
+        vectors=row["vectors"],
+        mismatches=row["mismatches"],
+        sources=tuple(row["sources"].items()),
+        mismatch_file=row["mismatch_file"] or "",
+        seconds=sum(row["seconds"].values()),
+    )
+
+
+def _commands(folder: Path, design: Design, found: list[dict[str, Any]]) -> tuple[str, ...]:
+    import shlex
+
+    name = shlex.quote(str(folder))
+    library = shlex.quote(found[-1]["library"]) if found else design.library
+    return (
+        design.command or f"approxhw compile MODEL --data DATA -o {name}",
+        f"approxhw simulate {name} --simulator icarus",
+        f"approxhw simulate {name} --simulator verilator",
+        f"approxhw estimate {name} --library {library}",
+        f"approxhw report {name}",
+    )

@@ -1,0 +1,1 @@
+"""The intermediate representation: Graphs, their meaning, text, verifier, and the passes' manager."""

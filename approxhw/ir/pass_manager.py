@@ -1,0 +1,324 @@
+"""Passes: what one is, how they are found, spelled and described, and how a list of them runs and keeps a ledger."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from approxhw.common.dataset import Dataset
+from approxhw.common.errors import ApproxhwError, GraphError, OptionError, PassError, Problem, shown
+from approxhw.common.options import OptionInfo, options_of, parse_calls, read_options, spell_call, suggestion
+from approxhw.numerics.formats import Fixed
+from approxhw.numerics.product_tables import ProductTable, Stated
+
+from .evaluation import accuracy, codes_of
+from .graph import Dense, Graph, ranges
+from .interpreter import run
+from .verifier import problems
+
+KINDS = ("algebraic", "exact", "approximating")
+"""What a pass promises: equal over the rationals; equal bit for bit; declares what it changes."""
+
+_PACKAGE = "approxhw.passes"
+_PIPELINES = "pipelines"
+_CHECKED_ROWS = 512
+_DEFECT = "this is a defect of the pass, not of your model; please report it"
+
+
+@dataclass(frozen=True)
+class PassContext:
+    """What passes may look at besides the Graph: rows (training rows only), and a place for notes in the ledger.
+
+    ``model``: the Graph before any pass, whose outputs a calibrating pass may hold its own against; ``run_passes`` sets it.
+    ``tabulate``: reads a multiplier in Verilog, ``area``: mm² of a Graph's circuit; callables of those who run passes, as
+    passes know no synthesis.
+    """
+
+    data: Dataset | None = None
+    model: Graph | None = None
+    notes: list[str] = field(default_factory=list)
+    tabulate: Callable[[Path, Stated], ProductTable] | None = None
+    area: Callable[[Graph], float] | None = None
+
+    def note(self, text: str) -> None:
+        """Add a line to the record of the running pass."""
+        self.notes.append(text)
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """A frozen dataclass: its fields are its options, the first line of its docstring is its contract."""
+
+    kind: ClassVar[str]
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return the changed Graph."""
+        ...
+
+
+@dataclass(frozen=True)
+class PassInfo:
+    """A pass as ``approxhw passes`` lists it."""
+
+    name: str
+    kind: str
+    contract: str
+    options: tuple[OptionInfo, ...]
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One line of the ledger. Accuracies are shares of rows, None without rows; widths are in bits."""
+
+    index: int
+    name: str
+    spelled: str
+    options: dict[str, Any]
+    kind: str
+    seconds: float
+    nodes_before: int
+    nodes_after: int
+    train_accuracy_before: float | None
+    train_accuracy_after: float | None
+    test_accuracy_before: float | None
+    test_accuracy_after: float | None
+    weights: int
+    """Weights other than 0 after the pass."""
+    accumulator_bits: int | None
+    """Width of the widest sum after the pass; None while sums are real-valued."""
+    checked_rows: int
+    """Rows on which the output before and after was compared (exact passes)."""
+    notes: tuple[str, ...] = ()
+
+
+def _homes() -> dict[str, str]:
+    """Return the module of every pass by the pass's name: each file of a folder of ``passes/`` is one."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    files = [path for folder in folders for path in Path(folder).glob("*/*.py") if not path.stem.startswith("_")]
+    return {path.stem.replace("_", "-"): f"{_PACKAGE}.{path.parent.name}.{path.stem}" for path in files}
+
+
+def available_passes() -> tuple[str, ...]:
+    """Return the names of all passes, sorted; none is imported."""
+    return tuple(sorted(_homes()))
+
+
+def pass_named(name: str) -> type[Any]:
+    """Return the class of the pass called *name*; raise :class:`OptionError` where there is none."""
+    homes = _homes()
+    if name not in homes:
+        known = [*sorted(homes), *available_pipelines()]
+        raise OptionError(
+            "passes", [Problem(name, f"there is no pass or pipeline of this name{suggestion(name, known)}")]
+        )
+    found: type[Any] = getattr(importlib.import_module(homes[name]), _class_name(name))
+    return found
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
+def name_of(item: Pass) -> str:
+    """Return the name of a pass object, such as ``fold-affine``."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(item).__name__).lstrip("-")
+
+
+def describe(cls: type[Any]) -> PassInfo:
+    """Return name, kind, contract and options of a pass class."""
+    name = "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
+    contract = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+    return PassInfo(name, cls.kind, contract, options_of(cls))
+
+
+def available_pipelines() -> tuple[str, ...]:
+    """Return the names of all named pipelines, sorted."""
+    return tuple(sorted(_pipelines()))
+
+
+def _pipelines() -> dict[str, Callable[..., tuple[Pass, ...]]]:
+    found: dict[str, Callable[..., tuple[Pass, ...]]] = importlib.import_module(f"{_PACKAGE}.{_PIPELINES}").PIPELINES
+    return found
+
+
+def named_pipeline(name: str, **options: Any) -> tuple[Pass, ...]:
+    """Return the passes of a named pipeline; raise :class:`OptionError` for an unknown name or option."""
+    makers = _pipelines()
+    if name not in makers:
+        why = f"there is no pipeline of this name{suggestion(name, list(makers))}"
+        raise OptionError("pipeline", [Problem(name, why)])
+    values, found = read_options(makers[name], options, name)
+    if found:
+        raise OptionError(f"pipeline {name}", found)
+    return makers[name](**values)
+
+
+def parse_passes(text: str) -> tuple[Pass, ...]:
+    """Return the pass objects that *text* spells, such as ``fold-affine,quantize-weights{bits=8}``.
+
+    The name of a pipeline stands for its passes. Raises :class:`OptionError` that lists every unknown name and option
+    and every value of the wrong type.
+    """
+    calls, found = parse_calls(text)
+    passes: list[Pass] = []
+    for name, options in calls:
+        try:
+            if name in available_pipelines():
+                passes += named_pipeline(name, **options)
+                continue
+            cls = pass_named(name)
+            values, wrong = read_options(cls, options, name)
+            found += wrong
+            if not wrong:
+                passes.append(cls(**values))
+        except OptionError as error:
+            found += error.problems
+    if found:
+        raise OptionError("passes", found)
+    return tuple(passes)
+
+
+def spell(item: Pass) -> str:
+    """Return the text that :func:`parse_passes` reads as *item*; options at their default are left out."""
+    return spell_call(name_of(item), item)
+
+
+def run_passes(
+    graph: Graph,
+    passes: Sequence[Pass],
+    context: PassContext | None = None,
+    on_step: Callable[[int, str, Graph, PassRecord], None] | None = None,
+    *,
+    check: bool = True,
+    start: int = 0,
+) -> tuple[Graph, tuple[PassRecord, ...]]:
+    """Run *passes* over *graph* and return the last Graph and the ledger, one record a pass.
+
+    After every pass the verifier runs; with *check*, output before and after an ``exact`` pass is compared on rows of
+    the data and on random ones. ``on_step(index, name, graph, record)`` is called after every pass, index from 1.
+    With *start*, *graph* is what the pass of that number gave, and the passes up to it are left out.
+    Raises :class:`GraphError` for a broken *graph*, and :class:`PassError` that names the pass that went wrong.
+    """
+    context = context or PassContext()
+    if context.model is None and not start:
+        context = replace(context, model=graph)
+    found = problems(graph)
+    if found:
+        raise GraphError(f"Graph {shown(graph.name)}", found)
+    records: list[PassRecord] = []
+    before = _accuracies(graph, context.data)
+    for index, item in enumerate(passes[start:], start + 1):
+        name, began = name_of(item), time.perf_counter()
+        context.notes.clear()
+        result = _run_one(graph, item, context)
+        seconds = time.perf_counter() - began
+        checked = _check_exact(graph, result, name, context) if check and item.kind == "exact" else 0
+        after = before if result is graph else _accuracies(result, context.data)
+        records.append(_record(index, item, seconds, (graph, result), (before, after), checked, tuple(context.notes)))
+        graph, before = result, after
+        if on_step:
+            on_step(index, name, graph, records[-1])
+    return graph, tuple(records)
+
+
+def _run_one(graph: Graph, item: Pass, context: PassContext) -> Graph:
+    name = name_of(item)
+    try:
+        result = item(graph, context)
+    except ApproxhwError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        why = f"it failed on Graph {shown(graph.name)}: {type(error).__name__}: {shown(error, 200)}"
+        raise PassError(
+            f"pass {name}", [Problem(name, why, "this is a defect of the pass; please report it")]
+        ) from error
+    broken = problems(result)
+    if broken:
+        raise PassError(f"pass {name} made a Graph that breaks rules", broken)
+    return result
+
+
+def _check_exact(before: Graph, after: Graph, name: str, context: PassContext) -> int:
+    """Compare the outputs on data rows, corners and random rows; return how many rows that were."""
+    if not before.is_integer:
+        return 0
+    rows = _rows(before, context.data)
+    different = np.flatnonzero((run(before, rows) != run(after, rows)).reshape(len(rows), -1).any(axis=1))
+    if len(different):
+        why = (
+            f"it is exact, but {len(different)} of {len(rows)} rows differ; the first is {rows[different[0]].tolist()}"
+        )
+        raise PassError(f"pass {name}", [Problem(name, why, "this is a defect of the pass; please report it")])
+    return len(rows)
+
+
+def _rows(graph: Graph, data: Dataset | None) -> np.ndarray:
+    node, rng = graph.input, np.random.default_rng(1)
+    fmt, n = node.type.format, node.type.elements
+    assert isinstance(fmt, Fixed)
+    top = min(fmt.high, (1 << 62) - 1)
+    parts = [np.full((1, n), fmt.low), np.full((1, n), top), rng.integers(fmt.low, top + 1, (_CHECKED_ROWS, n))]
+    if data is not None and len(data.X_train):
+        parts.append(codes_of(graph, data.X_train[:_CHECKED_ROWS]))
+    return np.concatenate(parts).astype(np.int64)
+
+
+_Accuracies = tuple[float | None, float | None]
+
+
+def _accuracies(graph: Graph, data: Dataset | None) -> _Accuracies:
+    if data is None:
+        return None, None
+    return accuracy(graph, data.X_train, data.y_train), accuracy(graph, data.X_test, data.y_test)
+
+
+def _record(
+    index: int,
+    item: Pass,
+    seconds: float,
+    graphs: tuple[Graph, Graph],
+    accuracies: tuple[_Accuracies, _Accuracies],
+    checked: int,
+    notes: tuple[str, ...],
+) -> PassRecord:
+    before, after = accuracies
+    weights, bits = weights_and_bits(graphs[1])
+    values = {f.name: getattr(item, f.name) for f in fields(item)}  # type: ignore[arg-type]
+    return PassRecord(
+        index=index,
+        name=name_of(item),
+        spelled=spell(item),
+        options=values,
+        kind=item.kind,
+        seconds=seconds,
+        nodes_before=len(graphs[0].nodes),
+        nodes_after=len(graphs[1].nodes),
+        train_accuracy_before=before[0],
+        train_accuracy_after=after[0],
+        test_accuracy_before=before[1],
+        test_accuracy_after=after[1],
+        weights=weights,
+        accumulator_bits=bits,
+        checked_rows=checked,
+        notes=notes,
+    )
+
+
+def weights_and_bits(graph: Graph) -> tuple[int, int | None]:
+    """Return the number of weights other than 0, and the width of the widest integer sum (None where there is none)."""
+    weights, widths = 0, []
+    known = ranges(graph)
+    for node in graph.nodes:
+        if isinstance(node.op, Dense):
+            weights += int(np.count_nonzero(graph.constant(node.inputs[1])))
+            if node.name in known and isinstance(node.type.format, Fixed):
+                widths.append(node.type.format.bits)
+    return weights, max(widths, default=None)

@@ -1,0 +1,50 @@
+"""Small tools for whoever rewrites Graphs: fit formats to exact ranges, fresh names, integer Constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from approxhw.numerics.formats import Fixed, fixed_for
+
+from .graph import ArgMax, Constant, Graph, Input, Node, Threshold, Type, identifier, ranges
+
+
+def fit_formats(graph: Graph, widen_only: bool = False) -> Graph:
+    """Return *graph* with every ``Fixed`` format the narrowest for its exact range; scales and zero points stay.
+
+    The Input keeps its format (its Encoding says its width), ``ArgMax`` and ``Threshold`` keep theirs (their kind says
+    it). With *widen_only*, formats that hold their range stay as they are.
+    """
+    known, nodes = ranges(graph), []
+    for node in graph.nodes:
+        fmt = node.type.format
+        if isinstance(fmt, Fixed) and not isinstance(node.op, Input | ArgMax | Threshold):
+            low, high = known[node.name]
+            lowest, highest = int(min(low.tolist())), int(max(high.tolist()))
+            if not (widen_only and fmt.low <= lowest and highest <= fmt.high):
+                node = replace(node, type=Type(node.type.shape, fixed_for(lowest, highest, fmt.scale, fmt.zero)))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def code_array(values: object) -> np.ndarray:
+    """Return integers as the array that a ``Constant`` holds: int64, or object where one needs more bits."""
+    array = np.array(values, dtype=object)
+    flat = array.reshape(-1).tolist()
+    small = all(-(1 << 63) <= value < 1 << 63 for value in flat)
+    return array.astype(np.int64) if small else array
+
+
+def code_constant(name: str, values: object, scale: Fraction = Fraction(1), zero: int = 0, origin: str = "") -> Node:
+    """Return a Constant Node of integer codes in the narrowest format that holds them."""
+    data = code_array(values)
+    fmt = fixed_for(int(data.min()), int(data.max()), scale, zero)
+    return Node(name, Constant(data), (), Type(data.shape, fmt), origin)
+
+
+def fresh_name(graph: Graph, base: str, taken: frozenset[str] | set[str] = frozenset()) -> str:
+    """Return a legal name like *base* that no Node of *graph* bears and that is not in *taken*."""
+    return identifier(base, {node.name for node in graph.nodes} | set(taken))

@@ -1,0 +1,153 @@
+"""Read a Graph that is one chain of layers as real weights and biases over input codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from approxhw.common.errors import Problem
+from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Node, Relu, Requantize, Reshape, Threshold
+from approxhw.numerics.formats import Fixed
+from approxhw.numerics.mac.arithmetic import Exact
+
+from .initial_weights import RealLayer, products
+from .space import MOST_INPUT_BITS
+
+_MOST = 1e100
+"""Real weights and biases stay below: products of a few of them are still numbers."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers as real numbers over codes, and the Nodes that they come from."""
+
+    layers: tuple[RealLayer, ...]
+    dense: tuple[Node, ...]
+    activations: tuple[str, ...]
+    """Name of the value that leaves each hidden layer."""
+    head: Node
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Shape:
+    """What stands behind the sums S of a layer: gain · S + add, or where *floor* is given, floor + gain · max(0, S + add)."""
+
+    gain: np.ndarray
+    add: np.ndarray
+    floor: np.ndarray | None = None
+
+
+def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
+    """Return *graph* as a chain Input → Dense → Relu → … → Dense → ArgMax or Threshold, or everything that keeps it from it.
+
+    ``Clip`` and ``Requantize`` may stand for ``Relu``: bounds, gains and zero points go into weights and biases; an upper
+    bound is left to the saturation of QReLU. What rectifies the last sums is dropped: it only makes ties.
+    """
+    found: list[Problem] = []
+    head = graph[graph.output]
+    if not isinstance(head.op, ArgMax | Threshold):
+        return None, [Problem(head.name, f"the output is {head.kind}: training needs argmax or threshold")]
+    stretches, node = _stretches(graph, head, found)
+    fmt = graph.input.type.format
+    if node is not graph.input:
+        found.append(Problem(node.name, "the layers do not start at the input"))
+    if not isinstance(fmt, Fixed):
+        found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
+    elif fmt.signed or fmt.bits > MOST_INPUT_BITS:
+        why = f"inputs are {fmt}: only unsigned codes of at most {MOST_INPUT_BITS} bits are masked"
+        found.append(Problem(graph.input.name, why))
+    if not stretches and not found:
+        found.append(Problem(graph.name, "there is no dense layer to train"))
+    layers: list[RealLayer] = []
+    notes: list[str] = []
+    gain: np.ndarray = np.ones(())
+    floor: np.ndarray = np.zeros(())
+    if isinstance(fmt, Fixed) and stretches and stretches[0][0].is_float:
+        gain, floor = np.array(float(fmt.scale)), np.array(-float(fmt.scale * fmt.zero))
+    for number, (dense, activations) in enumerate(stretches):
+        last = number == len(stretches) - 1
+        weights, bias = (graph.constant(name).astype(np.float64) for name in dense.inputs[1:3])
+        bias = bias + products(weights, np.broadcast_to(floor, weights.shape[1:]))
+        shape = _shape(activations, len(bias), found, notes)
+        if last:
+            if shape.floor is not None:
+                notes.append(f"{activations[-1].name}: no longer rectifies what the {head.kind} reads")
+                shape = _Shape(shape.gain, shape.gain * shape.add + shape.floor)
+            layers.append(RealLayer(weights * gain * shape.gain[:, None], bias * shape.gain + shape.add))
+            break
+        if shape.floor is None:
+            why = "no relu stands between this layer and the next: QReLU would change what they compute"
+            found.append(Problem(dense.name, why, "put a relu between them, or merge them"))
+            shape.floor = np.zeros(len(bias))
+        layers.append(RealLayer(weights * gain, bias + shape.add))
+        gain, floor = shape.gain, shape.floor
+    for layer, (dense, _) in zip(layers, stretches):
+        largest = max(np.abs(layer.weights).max(initial=0.0), np.abs(layer.bias).max(initial=0.0))
+        if not largest < _MOST:
+            found.append(
+                Problem(dense.name, f"weights or biases over input codes reach {largest:g}", "scale the model")
+            )
+    if found:
+        return None, found
+    names = tuple(activations[-1].name for _, activations in stretches[:-1])
+    return Chain(tuple(layers), tuple(dense for dense, _ in stretches), names, head, tuple(notes)), []
+
+
+def _stretches(graph: Graph, head: Node, found: list[Problem]) -> tuple[list[tuple[Node, list[Node]]], Node]:
+    """Return each Dense with what follows it element by element, from the Input on, and the Node where the walk ended."""
+    stretches: list[tuple[Node, list[Node]]] = []
+    following: list[Node] = []
+    node = graph[head.inputs[0]]
+    while node is not graph.input and node.inputs:
+        if len(graph.readers(node.name)) != 1:
+            found.append(Problem(node.name, f"{len(graph.readers(node.name))} Nodes read it: no chain of layers"))
+        if isinstance(node.op, Dense):
+            if not node.is_float and not isinstance(node.op.arithmetic, Exact):
+                why = f"its arithmetic is {node.op.arithmetic}; training starts from real or exact weights"
+                found.append(Problem(node.name, why))
+            stretches.insert(0, (node, following))
+            following = []
+        elif isinstance(node.op, Relu | Clip | Requantize):
+            following.insert(0, node)
+        elif not isinstance(node.op, Reshape):
+            remedy = "run fold-affine before" if node.kind == "affine" else ""
+            found.append(Problem(node.name, f"{node.kind} has no place between layers", remedy))
+        node = graph[node.inputs[0]]
+    if isinstance(node.op, Constant):
+        found.append(Problem(node.name, "a constant in place of a value"))
+    if following:
+        found.append(Problem(following[0].name, f"{following[0].kind} stands in front of the first layer"))
+    return stretches, node
+
+
+def _shape(activations: Sequence[Node], count: int, found: list[Problem], notes: list[str]) -> _Shape:
+    shape = _Shape(np.ones(count), np.zeros(count))
+    for node in activations:
+        op = node.op
+        if isinstance(op, Requantize):
+            multiplier, offset = (np.broadcast_to(np.array(v, np.float64), count) for v in (op.multiplier, op.offset))
+            if multiplier.min() <= 0:
+                found.append(Problem(node.name, "a multiplier that is not above 0 turns the relu around"))
+                multiplier = np.ones(count)
+            scale = 0.5**op.shift
+            # truncation costs half a unit on average; nothing where nothing is cut off
+            lost = 0.5 if op.shift else 0.0
+            if shape.floor is None:
+                shape.add = (shape.add * multiplier + offset) * scale - lost
+            else:
+                shape.floor = (shape.floor * multiplier + offset) * scale - lost
+            shape.gain = shape.gain * multiplier * scale
+        low, high = (0, None) if isinstance(op, Relu) else (op.low, op.high)  # type: ignore[union-attr]
+        if high is not None:
+            notes.append(f"{node.name}: the bound {high} is left to the saturation of QReLU")
+        if low is None:
+            continue
+        if shape.floor is None:
+            shape.add, shape.floor = (shape.add - float(low)) / shape.gain, np.full(count, float(low))
+        else:
+            cut = np.maximum(float(low) - shape.floor, 0)
+            shape.add, shape.floor = shape.add - cut / shape.gain, shape.floor + cut
+    return shape

@@ -1,0 +1,1 @@
+"""What numbers mean: formats, product tables, multiply-adds, 8-bit codes, each beside its kernel."""

@@ -1,0 +1,230 @@
+"""Number formats: which codes exist, what real value a code stands for, and how a reading becomes a code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from approxhw.common.errors import OptionError
+from approxhw.numerics.eight_bit.codes import Compressed, EightBit, dynamic8, linear8, mantissa8, static8
+from approxhw.numerics.eight_bit.codes import parse as parse_eight_bit
+from approxhw.numerics.eight_bit.tables import KINDS as EIGHT_BIT_KINDS
+
+__all__ = [
+    "FLOAT32",
+    "FLOAT64",
+    "MAXIMUM_BITS",
+    "RULES",
+    "Compressed",
+    "EightBit",
+    "Encoding",
+    "Fixed",
+    "Float",
+    "Format",
+    "Rational",
+    "dynamic8",
+    "fixed_for",
+    "linear8",
+    "mantissa8",
+    "parse_format",
+    "static8",
+]
+
+MAXIMUM_BITS = 4096
+"""Widest ``Fixed`` format; widths come from exact ranges, so this only stops nonsense."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Integer codes with an exact scale: real value = ``scale`` · (code − ``zero``)."""
+
+    bits: int
+    signed: bool = False
+    scale: Fraction = Fraction(1)
+    zero: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse widths and scales that cannot exist."""
+        if not 1 <= self.bits <= MAXIMUM_BITS:
+            raise ValueError(f"a Fixed format has 1 to {MAXIMUM_BITS} bits, not {self.bits}")
+        if self.scale <= 0:
+            raise ValueError(f"the scale of a Fixed format is greater than 0, not {self.scale}")
+
+    @property
+    def low(self) -> int:
+        """Lowest code."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Highest code."""
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``s8<2^-5>``."""
+        extras = []
+        if self.scale != 1:
+            extras.append(_spell_scale(self.scale))
+        if self.zero:
+            extras.append(f"zero={self.zero}")
+        suffix = f"<{','.join(extras)}>" if extras else ""
+        return f"{'s' if self.signed else 'u'}{self.bits}{suffix}"
+
+
+@dataclass(frozen=True)
+class Float:
+    """Binary floating point with ``exponent`` and ``mantissa`` (stored fraction) bits; codes are the numbers themselves."""
+
+    exponent: int
+    mantissa: int
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``float<8,23>``."""
+        return f"float<{self.exponent},{self.mantissa}>"
+
+
+@dataclass(frozen=True)
+class Rational:
+    """Exact fractions; only tests of algebraic passes use it."""
+
+    def __str__(self) -> str:
+        """Return the one spelling."""
+        return "rational"
+
+
+Format = Fixed | Float | Rational | EightBit
+
+FLOAT32 = Float(8, 23)
+FLOAT64 = Float(11, 52)
+
+
+def fixed_for(low: int, high: int, scale: Fraction = Fraction(1), zero: int = 0) -> Fixed:
+    """Return the narrowest ``Fixed`` that holds every integer from *low* to *high*; unsigned where *low* ≥ 0."""
+    if low > high:
+        raise ValueError(f"empty range {low}…{high}")
+    if low >= 0:
+        return Fixed(max(1, high.bit_length()), signed=False, scale=scale, zero=zero)
+    bits = 1 + max((-low - 1).bit_length(), high.bit_length() if high > 0 else 0)
+    return Fixed(bits, signed=True, scale=scale, zero=zero)
+
+
+_FIXED = re.compile(r"([us])(\d{1,5})(?:<([^<>]*)>)?\Z")
+_FRACTION = re.compile(r"\d{1,1300}(?:/\d{1,1300})?\Z")
+_FLOAT = re.compile(r"float<(\d{1,3}),(\d{1,3})>\Z")
+
+
+def parse_format(text: str) -> Format:
+    """Return the format that *text* spells; raise ``ValueError`` where it spells none."""
+    if text == "rational":
+        return Rational()
+    if text.startswith(EIGHT_BIT_KINDS):
+        try:
+            return parse_eight_bit(text)
+        except OptionError as error:
+            raise ValueError(str(error)) from None
+    if match := _FLOAT.match(text):
+        return Float(int(match[1]), int(match[2]))
+    if match := _FIXED.match(text):
+        scale, zero = Fraction(1), 0
+        for extra in match[3].split(",") if match[3] else ():
+            if extra.startswith("zero="):
+                zero = int(extra.removeprefix("zero="))
+            else:
+                scale = _parse_scale(extra)
+        return Fixed(int(match[2]), match[1] == "s", scale, zero)
+    raise ValueError(f"no number format: {text[:80]!r}")
+
+
+def _spell_scale(scale: Fraction) -> str:
+    for number, sign in ((scale.denominator, "-"), (scale.numerator, "")):
+        other = scale.numerator if sign else scale.denominator
+        if other == 1 and number & (number - 1) == 0:
+            return f"2^{sign}{number.bit_length() - 1}"
+    return f"{scale.numerator}/{scale.denominator}"
+
+
+def _parse_scale(text: str) -> Fraction:
+    if text.startswith("2^"):
+        exponent = int(text[2:])
+        if abs(exponent) > MAXIMUM_BITS:
+            raise ValueError(f"scale {text} is out of reach")
+        return Fraction(2) ** exponent
+    if not _FRACTION.match(text):  # Fraction itself also reads "1e999999999", and would work it out
+        raise ValueError(f"no scale: {text[:80]!r}")
+    return Fraction(text)
+
+
+RULES = ("round", "floor16", "linear")
+"""How a reading becomes a code; ``docs/ir.md`` gives the formulas."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How readings become unsigned ``bits``-bit codes, one ``low`` and ``high`` a feature (in units of the reading)."""
+
+    bits: int
+    rule: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes (int64, rows × features) and, per feature, how many readings saturated.
+
+        ``rows``: rows × features, finite. Evaluated in the order and precision that ``docs/ir.md`` gives.
+        """
+        x = np.asarray(rows, dtype=np.float64)
+        top = (1 << self.bits) - 1
+        low, high = np.array(self.low), np.array(self.high)
+        if self.rule == "floor16":
+            raw = np.floor(16.0 * x)
+        elif self.rule == "linear":
+            # ONNX divides single-precision readings by a single-precision scale; near-ties depend on it
+            scale, zero = self.steps().astype(np.float32), self.zeros()
+            raw = np.rint(x.astype(np.float32) / scale).astype(np.float64) + zero
+        else:
+            constant = high == low
+            raw = np.floor((x - low) / np.where(constant, 1.0, high - low) * top + 0.5)
+            raw = np.where(constant, 0.0, raw)
+        # `linear` counts what its clip moves: ONNX gives it a scale, and low and high follow from that
+        outside = (raw < 0) | (raw > top) if self.rule != "round" else (x < low) | (x > high)
+        return np.clip(raw, 0, top).astype(np.int64), outside.sum(axis=0)
+
+    def steps(self) -> np.ndarray:
+        """Return what one code step is worth, per feature (float64); 0 for a constant feature."""
+        if self.rule == "floor16":
+            return np.full(len(self.low), 1 / 16)
+        return (np.array(self.high) - np.array(self.low)) / ((1 << self.bits) - 1)
+
+    def zeros(self) -> np.ndarray:
+        """Return the code that stands for 0 under rule ``linear``, per feature (float64, whole numbers)."""
+        return np.rint(-np.array(self.low) / self.steps())
+
+    def offsets(self) -> np.ndarray:
+        """Return the reading that code 0 stands for, per feature (float64)."""
+        if self.rule == "floor16":
+            return np.full(len(self.low), 1 / 32)
+        if self.rule == "linear":
+            return -self.steps() * self.zeros()
+        return np.array(self.low)
+
+    def formula(self, feature: int) -> str:
+        """Return the code of reading x of one feature as a line that a user can wire a sensor by."""
+        top = (1 << self.bits) - 1
+        low, high = self.low[feature], self.high[feature]
+        if self.rule == "floor16":
+            return "code = clip(floor(16 * x), 0, 15)"
+        if self.rule == "linear":
+            return (
+                f"code = clip(round_half_even(x / {self.steps()[feature]!r}) + {int(self.zeros()[feature])}, 0, {top})"
+            )
+        if low == high:
+            return f"code = 0 (x was {low!r} in every training row)"
+        return f"code = clip(floor((x - {low!r}) / ({high!r} - {low!r}) * {top} + 0.5), 0, {top})"
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}

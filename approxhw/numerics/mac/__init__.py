@@ -1,0 +1,1 @@
+"""Multiply-accumulate: what one is, for integers and floating point, and its plain reference."""

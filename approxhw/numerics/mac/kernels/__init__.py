@@ -1,0 +1,5 @@
+"""Floating-point multiply-add chains over whole matrices, in Numba; imported only when used."""
+
+from approxhw.common.kernel_cache import forget_stale_kernels
+
+forget_stale_kernels()

@@ -1,0 +1,1 @@
+"""Graph -> a circuit with every weight wired in, in Verilog."""

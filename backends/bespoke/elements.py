@@ -1,0 +1,114 @@
+"""Elementwise Nodes as cells: Relu, Clip and Requantize of one word."""
+
+from __future__ import annotations
+
+from approxhw.ir.graph import Clip, Node, Relu, Requantize
+
+from .blocks import LOCAL, Block, Dot, Whole, Word, constant_word, inverted, width_of
+from .comparing import greater, lane
+from .compression import Columns, compress
+from .shift_add import signed_digits
+
+
+def element(block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
+    """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula grown from *text*."""
+    op = node.op
+    if isinstance(op, Relu):
+        return _bounded(block, word, 0, None), f"relu({text})"
+    if isinstance(op, Clip):
+        return _bounded(block, word, op.low, op.high), f"clip({text}, {op.low}, {op.high})"
+    assert isinstance(op, Requantize)
+    multiplier = op.multiplier[index if len(op.multiplier) > 1 else 0]
+    offset = op.offset[index if len(op.offset) > 1 else 0]
+    word = _scaled(block, word, multiplier, offset)
+    # an arithmetic shift drops low bits; the range shifts with it
+    bits = word.bits[op.shift :] if len(word.bits) > op.shift else word.bits[-1:] if word.signed else ()
+    word = Word(word.low >> op.shift, word.high >> op.shift, bits)
+    scaled = text if multiplier == 1 else f"{multiplier} * ({text})"
+    scaled = f"{scaled} + {offset}" if offset else scaled
+    shifted = f"({scaled}) >> {op.shift}" if op.shift else scaled
+    return _bounded(block, _trimmed(word), op.low, op.high), f"clip({shifted}, {op.low}, {op.high})"
+
+
+def _scaled(block: Block, word: Word, multiplier: int, offset: int) -> Word:
+    if multiplier == 1 and offset == 0:
+        return word
+    low, high = sorted((word.low * multiplier + offset, word.high * multiplier + offset))
+    columns = Columns(width_of(low, high), offset)
+    for shift, sign in signed_digits(multiplier):
+        columns.add(word, shift, sign)
+    lanes, bits = compress(columns, prefix=_local(block, "scaled_"))
+    block.cells.extend(lanes)
+    return Word(low, high, bits)
+
+
+def _bounded(block: Block, word: Word, low: int | None, high: int | None) -> Word:
+    """Return min(max(word, low), high)."""
+    if high is not None and word.high > high:
+        if word.low >= high:
+            return constant_word(high)
+        word = _at_most(block, word, high, floor=low)
+    if low is not None and word.low < low:
+        if word.high <= low:
+            return constant_word(low)
+        word = _at_least(block, word, low)
+    return word
+
+
+def _at_least(block: Block, word: Word, low: int) -> Word:
+    group = _local(block, "relu" if low == 0 else "at_least")
+    width = width_of(low, word.high)
+    if low == 0:
+        keep = inverted(word.bits[-1])
+        lanes = [lane("mask_bits", group, {"keep": keep, "x": word.bit(i)}, i, {"keep"}) for i in range(width)]
+    else:
+        constant = constant_word(low)
+        below = greater(block, f"{group}_compare", constant, word)
+        lanes = [
+            lane("choose", group, {"take_b": below, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
+            for i in range(width)
+        ]
+    block.cells.extend(lanes)
+    return Word(low, word.high, tuple(lane.outputs[0][1] for lane in lanes))
+
+
+def _at_most(block: Block, word: Word, high: int, floor: int | None) -> Word:
+    group = _local(block, "saturated" if high & (high + 1) == 0 else "at_most")
+    if high & (high + 1) == 0 and floor is not None and floor >= 0:
+        # all ones where a bit above is set; a negative value is cleared by the lower bound that follows
+        width = high.bit_length()
+        value = word.bits[:-1] if word.signed else word.bits
+        overflow: Dot = (f"{group}_overflow", 0)
+        block.cells.append(Whole("any_bit", f"{group}_overflow", (("x", value[width:]),), (("any", (overflow,)),)))
+        lanes = [
+            lane("saturate_bits", group, {"overflow": overflow, "x": word.bit(i)}, i, {"overflow"})
+            for i in range(width)
+        ]
+        block.cells.extend(lanes)
+        bits = tuple(lane.outputs[0][1] for lane in lanes)
+        # a negative value becomes some other negative one of this width: the lower bound clears it either way
+        return Word(-1 << width, high, (*bits, word.bits[-1])) if word.signed else Word(word.low, high, bits)
+    constant = constant_word(high)
+    above = greater(block, f"{group}_compare", word, constant)
+    lanes = [
+        lane("choose", group, {"take_b": above, "a": word.bit(i), "b": constant.bit(i)}, i, {"take_b"})
+        for i in range(width_of(word.low, high))
+    ]
+    block.cells.extend(lanes)
+    return Word(word.low, high, tuple(lane.outputs[0][1] for lane in lanes))
+
+
+def _local(block: Block, name: str) -> str:
+    """Return *name*, marked as local, numbered where the block has a group that starts with it already."""
+    taken = {cell.group for cell in block.cells}
+    chosen = name = f"{LOCAL}{name}"
+    count = 1
+    while any(group.startswith(chosen) for group in taken):
+        count += 1
+        chosen = f"{name.rstrip('_')}{count}{'_' if name.endswith('_') else ''}"
+    return chosen
+
+
+def _trimmed(word: Word) -> Word:
+    """Return *word* without bits above what its range needs."""
+    return Word(word.low, word.high, tuple(word.bit(i) for i in range(width_of(word.low, word.high))))

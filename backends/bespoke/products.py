@@ -1,0 +1,165 @@
+"""What a neuron adds up, by arithmetic: masked inputs shifted to their power of two, or the products of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from approxhw.numerics.mac.arithmetic import ApproximateMultiplier
+
+from .blocks import LOCAL, Bit, Cell, Dot, Whole, Word, inverted, width_of
+from .shift_add import Term, signed_digits
+
+
+@dataclass
+class Neuron:
+    """The summands of one neuron: ``terms`` point into ``sources``, whose texts stand in ``names``; ``cells`` make them."""
+
+    constant: int
+    sources: list[Word] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    terms: list[Term] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+
+    def add(self, word: Word, name: str, shift: int, sign: int) -> None:
+        """Add sign · (word << shift)."""
+        self.terms.append((len(self.sources), shift, sign))
+        self.sources.append(word)
+        self.names.append(name)
+
+
+def masked_neuron(
+    weights: Sequence[int], masks: Sequence[int], bias: int, x: Sequence[Word], names: Sequence[str]
+) -> Neuron:
+    """Return the neuron bias + Σ ±((xᵢ & maskᵢ) << k) of weights 0 or ±2^k; inputs are unsigned."""
+    neuron = Neuron(bias)
+    for weight, mask, word, name in zip(weights, masks, x, names, strict=True):
+        bits = tuple(bit if mask >> place & 1 else 0 for place, bit in enumerate(word.bits))
+        if not weight or not any(bit != 0 for bit in bits):
+            continue
+        seen = mask & ((1 << len(bits)) - 1)
+        whole = seen == (1 << len(bits)) - 1
+        text = name if whole else f"({name} & {len(bits)}'b{seen:0{len(bits)}b})"
+        neuron.add(Word(0, seen, bits), text, abs(weight).bit_length() - 1, -1 if weight < 0 else 1)
+    return neuron
+
+
+def table_neuron(
+    arithmetic: ApproximateMultiplier,
+    table: np.ndarray,
+    weights: Sequence[int],
+    bias: int,
+    x: Sequence[Word],
+    names: Sequence[str],
+) -> Neuron:
+    """Return the neuron bias + Σ T[wᵢ, xᵢ].
+
+    A row that is a sum over the bits of x, as those of array multipliers are, becomes masked summands; any other one is
+    looked up, by nothing but the bits that it depends on.
+    """
+    neuron = Neuron(bias)
+    for number, (weight, word, name) in enumerate(zip(weights, x, names, strict=True)):
+        row = table[int(weight) % (1 << arithmetic.weight_bits)].tolist()
+        parts = _by_bit(row, word)
+        if parts is not None:
+            _add_bits(neuron, parts, word, name)
+            continue
+        values = _by_code(row, word)
+        low, high = min(values), max(values)
+        if low == high:
+            neuron.constant += low
+            continue
+        product = looked_up(neuron.cells, f"{LOCAL}product{number}", values, word)
+        neuron.add(product, f"T[{weight}, {name}]", 0, 1)
+    return neuron
+
+
+def _by_code(row: Sequence[int], word: Word) -> list[int]:
+    """Return the product of every pattern of the bits of *word*; patterns it never shows get that of its nearest end."""
+    width, values = len(word.bits), []
+    for pattern in range(1 << width):
+        code = pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern
+        values.append(row[min(max(code, word.low), word.high) % len(row)])
+    return values
+
+
+def _by_bit(row: Sequence[int], word: Word) -> list[int] | None:
+    """Return the product at 0 and what each bit of *word* adds to it; None where the product is no such sum."""
+    width = len(word.bits)
+    codes = [pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern for pattern in range(1 << width)]
+    values = [row[code % len(row)] for code in codes]
+    parts = [values[1 << place] - values[0] for place in range(width)]
+    for pattern, code in enumerate(codes):
+        total = sum(part for place, part in enumerate(parts) if pattern >> place & 1)
+        if word.low <= code <= word.high and values[pattern] != values[0] + total:
+            return None
+    return [values[0], *parts]
+
+
+def _add_bits(neuron: Neuron, parts: Sequence[int], word: Word, name: str) -> None:
+    """Add parts[0] + Σ bitᵢ · parts[i + 1]: summands ±((x & mask) << k), one for every k and sign of a signed digit."""
+    neuron.constant += parts[0]
+    masks: dict[tuple[int, int], int] = {}
+    for place, part in enumerate(parts[1:]):
+        for shift, sign in signed_digits(part):
+            masks[shift - place, sign] = masks.get((shift - place, sign), 0) | 1 << place
+    for (shift, sign), mask in sorted(masks.items()):
+        below = (mask & -mask).bit_length() - 1 if shift < 0 else 0
+        bits = tuple(bit if mask >> place & 1 else 0 for place, bit in enumerate(word.bits))[below : mask.bit_length()]
+        whole = mask == (1 << len(word.bits)) - 1 and not word.signed
+        text = name if whole else f"({name} & {len(word.bits)}'b{mask:0{len(word.bits)}b})"
+        neuron.add(Word(0, mask >> below, bits), f"({text} >> {below})" if below else text, shift + below, sign)
+
+
+def looked_up(cells: list[Cell], group: str, values: list[int], word: Word) -> Word:
+    """Add what makes *values*, one a pattern of the bits of *word*, to *cells*; return their word. What is a wire stays one."""
+    low, high = min(values), max(values)
+    width = width_of(low, high)
+    columns = [[value >> place & 1 for value in values] for place in range(width)]
+    bits: list[Bit] = []
+    wanted: list[int] = []
+    for place, column in enumerate(columns):
+        known = _as_wire(column, word)
+        if known is None:
+            known = (f"{group}_y", len(wanted))
+            wanted.append(place)
+        bits.append(known)
+    if wanted:
+        inputs = [place for place in range(len(word.bits)) if any(_depends(columns[w], place) for w in wanted)]
+        entries = [
+            sum(1 << i for i, place in enumerate(inputs) if pattern >> place & 1) for pattern in range(len(values))
+        ]
+        content = 0
+        for pattern, entry in enumerate(entries):
+            code = sum(columns[place][pattern] << i for i, place in enumerate(wanted))
+            if pattern == sum(1 << place for i, place in enumerate(inputs) if entry >> i & 1):
+                content |= code << entry * len(wanted)
+        outputs: tuple[Dot, ...] = tuple((f"{group}_y", i) for i in range(len(wanted)))
+        cells.append(
+            Whole(
+                "table_lookup",
+                group,
+                (("x", tuple(word.bits[place] for place in inputs)),),
+                (("y", outputs),),
+                (("IN", len(inputs), 32), ("OUT", len(wanted), 32), ("TABLE", content, len(wanted) << len(inputs))),
+            )
+        )
+    return Word(low, high, tuple(bits))
+
+
+def _as_wire(column: Sequence[int], word: Word) -> Bit | None:
+    """Return the constant or the (inverted) bit of *word* that a product's bit always equals; None where it is neither."""
+    if len(set(column)) == 1:
+        return column[0]
+    for place, bit in enumerate(word.bits):
+        if all(value == pattern >> place & 1 for pattern, value in enumerate(column)):
+            return bit
+        if all(value != pattern >> place & 1 for pattern, value in enumerate(column)):
+            return inverted(bit)
+    return None
+
+
+def _depends(column: Sequence[int], place: int) -> bool:
+    return any(value != column[pattern ^ 1 << place] for pattern, value in enumerate(column))

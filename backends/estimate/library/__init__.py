@@ -1,0 +1,1 @@
+"""Cell libraries: built-in tables, Liberty files, logic functions, delay tables."""

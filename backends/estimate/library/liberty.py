@@ -1,0 +1,241 @@
+"""Read a Liberty file (plain or gzip) into a CellLibrary: functions, areas, leakage by state, capacitances, delays."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from bisect import bisect_right
+from dataclasses import replace
+from pathlib import Path
+
+from approxhw.common.errors import LibraryError, Problem, shown
+
+from . import logic
+from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell
+from .liberty_syntax import Group, liberty_text, number, parse_library
+from .liberty_timing import cell_timing, most_fanout
+
+PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
+_PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
+
+
+def read_liberty(path: Path) -> CellLibrary:
+    """Return the cells of the Liberty file *path* that can be used: gates, constants and plain flops.
+
+    Cells with bus pins, tristate outputs, latches, more than six inputs or no function are left out, by name and reason
+    (``left_out``). ``Cell.timing`` holds the tables. ``Cell.delays`` are those at the smallest slew and at the greatest
+    tabulated load not above the smallest inverter's input capacitance, the worst over all arcs with the first input's
+    related pin first. Raises :class:`LibraryError` with the line for a file that is broken.
+    """
+    text = liberty_text(path)
+    top = parse_library(text, path)
+    if top is None:
+        raise LibraryError(str(path), [Problem(path.name, "not a Liberty file: it has no library group")])
+    units = _units(top, path)
+    load = _typical_load(top)
+    cells, left_out, problems = {}, {}, []
+    for group in top.inside("cell"):
+        try:
+            cell, reason = _cell(group, units, load, top)
+        except ValueError as error:
+            problems.append(Problem(f"line {group.line}, cell {shown(group.label)}", shown(error, 160)))
+            continue
+        if cell is None:
+            left_out[group.label] = reason
+        else:
+            cells[cell.name] = cell
+    if not cells and not problems:
+        problems.append(Problem(path.name, "no usable cell in it"))
+    if problems:
+        raise LibraryError(str(path), problems)
+    ties = [cell for cell in cells.values() if not cell.inputs]
+    slowest = max(figure for cell in cells.values() for pair in cell.delays.values() for figure in pair)
+    return CellLibrary(
+        name=path.name,
+        title=shown(top.label),
+        voltage=units["voltage"],
+        frequency=PRINTED_FREQUENCY if slowest > 0.01 else SILICON_FREQUENCY,
+        cells=cells,
+        delay_point=(
+            "tables, at the slew and the load of each net"
+            if any(cell.timing for cell in cells.values())
+            else "smallest slew, greatest tabulated load not above one inverter input"
+        ),
+        tie=min(ties, key=lambda cell: (cell.area, cell.name)).name if ties else "",
+        source=str(path),
+        left_out=left_out,
+        most_fanout=most_fanout(top),
+    )
+
+
+def _scaled(text: str, what: str) -> float:
+    """Return a unit such as ``1ns``, ``10ps``, ``1nW`` in SI."""
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([fpnumk]?)[A-Za-z]+\s*", text)
+    if match is None:
+        raise ValueError(f"{what} is {text!r}, not a number and a unit")
+    return number(match[1], what) * _PREFIX[match[2]]
+
+
+def _units(top: Group, path: Path) -> dict[str, float]:
+    """Return what multiplies the file's figures: leakage → µW, capacitance → F, time → ms; and the voltage in V."""
+    try:
+        load = top.lists.get("capacitive_load_unit", ("1", "pf"))
+        conditions = {group.label: group for group in top.inside("operating_conditions")}
+        chosen = conditions.get(top.attributes.get("default_operating_conditions", ""))
+        voltage = chosen.attributes.get("voltage") if chosen else None
+        return {
+            "power": _scaled(top.attributes.get("leakage_power_unit", "1nW"), "leakage_power_unit") * 1e6,
+            "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
+            "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
+            "voltage": number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
+        }
+    except ValueError as error:
+        raise LibraryError(str(path), [Problem("library", shown(error, 160))]) from error
+
+
+def _typical_load(top: Group) -> float:
+    """Return the input capacitance (file units) of the smallest cell that has one input and inverts it."""
+    found = []
+    for group in top.inside("cell"):
+        pins = list(group.inside("pin"))
+        inputs = [pin for pin in pins if pin.attributes.get("direction") == "input"]
+        functions = [pin.attributes.get("function", "") for pin in pins]
+        if len(inputs) == 1 and re.sub(r"[\s()]", "", "".join(functions)) in (
+            f"!{inputs[0].label}",
+            f"{inputs[0].label}'",
+        ):
+            with contextlib.suppress(ValueError):
+                area = float(group.attributes.get("area", "inf"))
+                found.append((area, float(inputs[0].attributes.get("capacitance", "0"))))
+    return min(found)[1] if found else 0.0
+
+
+def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tuple[Cell | None, str]:
+    """Return the cell, or None and why it is not used."""
+    if group.attributes.get("dont_use", "").lower() == "true":
+        return None, "the file says dont_use"
+    for name in ("latch", "statetable", "bus", "bundle", "test_cell", "ff_bank", "latch_bank", "memory"):
+        if any(group.inside(name)):
+            return None, f"has a {name} group"
+    pins = list(group.inside("pin"))
+    if any(pin.attributes.get("three_state") for pin in pins):
+        return None, "tristate output"
+    inputs = [pin for pin in pins if pin.attributes.get("direction") == "input"]
+    outputs = [pin for pin in pins if pin.attributes.get("direction") == "output"]
+    functions = {pin.label: pin.attributes["function"] for pin in outputs if pin.attributes.get("function")}
+    if not functions or len(functions) != len(outputs) or len(inputs) + len(outputs) != len(pins):
+        return None, "an output without a function, or a pin that is neither input nor output"
+    if len(inputs) > MAX_INPUTS:
+        return None, f"more than {MAX_INPUTS} inputs"
+    flop = _flop(group)
+    if any(
+        any(arc.attributes.get("timing_type", "").startswith("three") for arc in p.inside("timing")) for p in outputs
+    ):
+        return None, "tristate output"
+    capacitances = {
+        pin.label: number(pin.attributes.get("capacitance", "0"), "capacitance") * units["capacitance"]
+        for pin in inputs
+    }
+    parsed = {name: logic.parse(text) for name, text in functions.items()}
+    if flop is None and any(e.pins() - set(capacitances) for e in parsed.values()):
+        return None, "an output that is a function of something else than inputs"
+    cell = Cell(
+        name=group.label,
+        area=number(group.attributes.get("area", ""), "area") * 1e-6,
+        inputs=tuple(capacitances),
+        functions=parsed,
+        capacitances=capacitances,
+        powers={},
+        delays={pin.label: _delay(pin, load, top, units["time"]) for pin in outputs},
+        flip_flop=flop,
+    )
+    if problems := check_cell(cell):
+        return None, problems[0].why
+    timing = cell_timing(group, cell, top, units)
+    return replace(cell, powers=_powers(group, cell, units["power"]), timing=timing), ""
+
+
+def _flop(group: Group) -> FlipFlop | None:
+    ff = next(group.inside("ff"), None)
+    if ff is None:
+        return None
+    clock = logic.parse(ff.attributes.get("clocked_on", ""))
+    inverted = clock.kind == "not"
+    pin = clock.operands[0] if inverted else clock
+    if pin.kind != "pin":
+        raise ValueError("clocked_on is not a pin or its complement")
+    held = {k: logic.parse(ff.attributes[k]) for k in ("clear", "preset") if k in ff.attributes}
+    names = (*ff.args, "IQ", "IQN")
+    return FlipFlop(
+        pin.name,
+        not inverted,
+        logic.parse(ff.attributes.get("next_state", "")),
+        held.get("clear"),
+        held.get("preset"),
+        names[0],
+        names[1] if len(ff.args) > 1 else "IQN",
+    )
+
+
+def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
+    """Return state → µW: per supply pin the first ``when`` that holds in the state, summed over supply pins.
+
+    A state that no ``when`` covers is left out. Without inputs there is one state: its figure is cell_leakage_power.
+    """
+    pins = cell.state_pins
+    if not pins:
+        return {"": number(group.attributes.get("cell_leakage_power", "0"), "cell_leakage_power") * unit}
+    masks, full = logic.columns(pins)
+    flop = cell.flip_flop
+    if flop is not None:
+        masks[flop.inverse] = full & ~masks[flop.state]
+        masks[flop.clock] = 0 if flop.rising else full  # the clock rests in the state before its edge
+    for pin, function in cell.functions.items():
+        masks[pin] = logic.evaluate(function, masks, full)
+    totals: dict[int, float] = {}
+    supplies: dict[str, int] = {}
+    for leakage in group.inside("leakage_power"):
+        when = leakage.attributes.get("when")
+        if when is None:
+            continue
+        supply = leakage.attributes.get("related_pg_pin", "")
+        expression = logic.parse(when)
+        if unknown := expression.pins() - set(masks):
+            raise ValueError(f"a leakage group speaks of {sorted(unknown)[0]!r}, which is no pin")
+        fresh = logic.evaluate(expression, masks, full) & ~supplies.get(supply, 0)
+        supplies[supply] = supplies.get(supply, 0) | fresh
+        value = number(leakage.attributes.get("value", ""), "leakage value") * unit
+        for state in range(full.bit_length()):
+            if fresh >> state & 1:
+                totals[state] = totals.get(state, 0.0) + value
+    return {format(state, f"0{len(pins)}b"): value for state, value in sorted(totals.items())}
+
+
+def _delay(pin: Group, load: float, top: Group, unit: float) -> tuple[float, float]:
+    """Return (rise, fall) in ms of the first input's arcs: the worst of them at the table point that is read."""
+    worst = {"cell_rise": 0.0, "cell_fall": 0.0}
+    first = None
+    for arc in pin.inside("timing"):
+        if arc.attributes.get("timing_type", "combinational").startswith(
+            ("setup", "hold", "min_pulse", "recovery", "removal")
+        ):
+            continue
+        first = arc.attributes.get("related_pin") if first is None else first
+        if arc.attributes.get("related_pin") != first:
+            continue
+        for name in worst:
+            for table in arc.inside(name):
+                worst[name] = max(worst[name], _entry(table, load, top))
+    return worst["cell_rise"] * unit, worst["cell_fall"] * unit
+
+
+def _entry(table: Group, load: float, top: Group) -> float:
+    rows = table.lists.get("values", ())
+    if not rows:
+        raise ValueError("a delay table without values")
+    first = [number(text, "a delay") for text in re.split(r"[,\s]+", rows[0].strip()) if text]
+    template = next((t for t in top.inside("lu_table_template") if t.label == table.label), None)
+    index = table.lists.get("index_2") or (template.lists.get("index_2") if template else None)
+    loads = [number(text, "index_2") for text in re.split(r"[,\s]+", index[0].strip()) if text] if index else []
+    chosen = max(bisect_right(loads, load) - 1, 0) if len(loads) == len(first) else 0
+    return first[chosen]

@@ -1,0 +1,184 @@
+"""Load a cell library: a built-in table by its name, a table of one's own, or a Liberty file."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from approxhw.common.errors import LibraryError, OptionError, Problem, shown
+
+from . import logic
+from .cells import Cell, CellLibrary, FlipFlop, check_cell
+from .liberty import read_liberty
+
+TABLES = Path(__file__).parent
+
+
+ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
+
+
+MAX_TABLE_BYTES = 4_000_000
+
+
+_UNITS: dict[str, dict[str, float]] = {
+    "area": {"mm2": 1.0, "um2": 1e-6},
+    "power": {"mW": 1e3, "uW": 1.0, "nW": 1e-3, "pW": 1e-6},
+    "capacitance": {"nF": 1e-9, "pF": 1e-12, "fF": 1e-15},
+    "delay": {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6, "ps": 1e-9},
+}
+
+
+def built_in_libraries() -> tuple[str, ...]:
+    """Return the names of the tables that come with approxhw."""
+    return tuple(sorted(file.stem for file in TABLES.glob("*.toml")))
+
+
+def load_library(library: str | Path | CellLibrary) -> CellLibrary:
+    """Return a built-in library by name, or the one in a file: ``.toml`` table, or Liberty (``.lib``, ``.lib.gz``).
+
+    Raises :class:`OptionError` for a name that is neither, :class:`LibraryError` listing what is wrong with a file.
+    """
+    if isinstance(library, CellLibrary):
+        return library
+    name = ALIASES.get(str(library), str(library))
+    if name in built_in_libraries():
+        return _read_table(TABLES / f"{name}.toml")
+    path = Path(library)
+    if not path.is_file():
+        known = [*built_in_libraries(), *ALIASES]
+        near = difflib.get_close_matches(str(library), known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        why = f"no built-in library and no file of that name; {hint}built in are: {', '.join(known)}"
+        raise OptionError(
+            "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
+        )
+    if path.suffix == ".toml":
+        return _read_table(path)
+    return read_liberty(path)
+
+
+@functools.cache
+def _read_table(path: Path) -> CellLibrary:
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise LibraryError(str(path), [Problem(path.name, f"larger than {MAX_TABLE_BYTES} bytes")])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LibraryError(str(path), [Problem(path.name, f"not a readable TOML table: {shown(error)}")]) from error
+    problems: list[Problem] = []
+    scales = _scales(content.get("units", {}), problems)
+    voltage = _number(content, "voltage", "library", problems, above_zero=True)
+    frequency = _number(content, "frequency", "library", problems, above_zero=True)
+    for key in ("title", "source", "delay_point"):
+        if not isinstance(content.get(key), str):
+            problems.append(Problem("library", f"no text `{key}`"))
+    listed = content.get("cells")
+    if not isinstance(listed, dict) or not listed:
+        problems.append(Problem("library", "no [cells] table"))
+        listed = {}
+    cells = {}
+    for name, entry in listed.items():
+        cell = _cell(name, entry, scales, problems)
+        if cell is not None:
+            cells[name] = cell
+    tie = content.get("tie", "")
+    if tie and tie not in cells:
+        problems.append(Problem("library", f"tie cell {shown(tie)} is not in [cells]"))
+    if problems:
+        raise LibraryError(str(path), problems)
+    return CellLibrary(
+        path.stem, content["title"], voltage, frequency, cells, content["delay_point"], tie, content["source"]
+    )
+
+
+def _scales(units: Any, problems: list[Problem]) -> dict[str, float]:
+    scales = {}
+    for quantity, known in _UNITS.items():
+        unit = units.get(quantity) if isinstance(units, dict) else None
+        if not isinstance(unit, str) or unit not in known:
+            problems.append(Problem("units", f"`{quantity}` is not one of {', '.join(known)}"))
+        scales[quantity] = known.get(unit, 1.0) if isinstance(unit, str) else 1.0
+    return scales
+
+
+def _number(table: Mapping[str, Any], key: str, where: str, problems: list[Problem], above_zero: bool = False) -> float:
+    value = table.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        problems.append(Problem(where, f"`{key}` is not a finite number"))
+        return 1.0
+    if value < 0 or (above_zero and value == 0):
+        problems.append(Problem(where, f"`{key}` is {value}, and must be {'above' if above_zero else 'at least'} 0"))
+    return float(value)
+
+
+def _numbers(entry: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> dict[str, float]:
+    table = entry.get(key, {})
+    if not isinstance(table, dict):
+        problems.append(Problem(where, f"`{key}` is not a table"))
+        return {}
+    return {name: _number(table, name, f"{where} {key}", problems) for name in table}
+
+
+def _cell(name: str, entry: Any, scales: Mapping[str, float], problems: list[Problem]) -> Cell | None:
+    where = f"cell {shown(name)}"
+    before = len(problems)
+    if not isinstance(entry, dict):
+        problems.append(Problem(where, "not a table"))
+        return None
+    area = _number(entry, "area", where, problems) * scales["area"]
+    capacitances = {k: v * scales["capacitance"] for k, v in _numbers(entry, "capacitance", where, problems).items()}
+    powers = {k: v * scales["power"] for k, v in _numbers(entry, "power", where, problems).items()}
+    functions = _functions(entry.get("function"), where, problems)
+    delays = {}
+    for pin in functions:
+        listed = entry.get("delay", {})
+        figures = _numbers(listed, pin, where, problems) if isinstance(listed, dict) else {}
+        if functions[pin].pins() and set(figures) != {"rise", "fall"}:
+            problems.append(Problem(where, f"`delay.{shown(pin)}` does not give rise and fall"))
+        delays[pin] = (figures.get("rise", 0.0) * scales["delay"], figures.get("fall", 0.0) * scales["delay"])
+    if not isinstance(entry.get("source"), dict) or not set(entry["source"]) >= {"area", "power"}:
+        problems.append(Problem(where, "`source` does not name where area and power come from"))
+    flop = _flop(entry["flop"], where, problems) if "flop" in entry else None
+    cell = Cell(name, area, tuple(capacitances), functions, capacitances, powers, delays, flop)
+    problems += check_cell(cell)
+    return cell if len(problems) == before else None
+
+
+def _functions(table: Any, where: str, problems: list[Problem]) -> dict[str, logic.Expression]:
+    functions: dict[str, logic.Expression] = {}
+    if not isinstance(table, dict) or not table:
+        problems.append(Problem(where, "no table `function` of output pins"))
+        return functions
+    for pin, text in table.items():
+        found = _expression(text, f"{where} function.{shown(pin)}", problems)
+        if found is not None:
+            functions[pin] = found
+    return functions
+
+
+def _expression(text: Any, where: str, problems: list[Problem]) -> logic.Expression | None:
+    try:
+        return logic.parse(str(text))
+    except ValueError as error:
+        problems.append(Problem(where, f"not a Boolean expression: {shown(error)}"))
+        return None
+
+
+def _flop(table: Any, where: str, problems: list[Problem]) -> FlipFlop | None:
+    if (
+        not isinstance(table, dict)
+        or not {"clock", "data"} <= set(table)
+        or table.get("edge") not in ("rising", "falling")
+    ):
+        problems.append(Problem(where, "`flop` must give clock, data and edge (rising or falling)"))
+        return None
+    found = {k: _expression(table[k], f"{where} flop.{k}", problems) for k in ("data", "clear", "preset") if k in table}
+    data = found["data"]
+    if data is None:
+        return None
+    return FlipFlop(str(table["clock"]), table["edge"] == "rising", data, found.get("clear"), found.get("preset"))

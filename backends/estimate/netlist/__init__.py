@@ -1,0 +1,1 @@
+"""Mapped netlists: read, printed, simulated 64 vectors a word."""

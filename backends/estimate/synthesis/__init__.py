@@ -1,0 +1,1 @@
+"""Verilog -> a mapped netlist, by Yosys and ABC; recipes, proofs, timed mapping."""

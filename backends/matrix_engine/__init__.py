@@ -1,0 +1,1 @@
+"""Matrix engines in Verilog: array, schedule, words on the ports, 8-bit decoders."""

@@ -1,0 +1,98 @@
+"""FloatMac → the templates of the matrix engine with their parameters set: one element, or one of its parts, as a top module."""
+
+from __future__ import annotations
+
+import re
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.rtl_templates import template_closure
+
+_EXACT_ALIGN = 5  # shifts by up to 31: beyond that, nothing of 24 bits is left
+DEPTHS = (1, 2, 3, 4)
+"""Pipeline depths of an element: how many groups of multiply, align, add, normalize the registers make."""
+
+
+def operand_exponent_bits(mac: FloatMac) -> int:
+    """Return the width of a decoded operand's exponent: unbiased, two's complement, subnormals normalised."""
+    code = mac.code
+    lowest = 1 - code.bias - (code.fraction_bits if code.subnormals else 0)
+    highest = (1 << code.exponent_bits) - 1 - code.bias - code.infinities
+    return max((-lowest - 1).bit_length(), highest.bit_length()) + 1
+
+
+def operand_bits(mac: FloatMac) -> int:
+    """Return the width of a decoded operand: sign, number, exponent, fraction."""
+    return 2 + operand_exponent_bits(mac) + mac.code.fraction_bits
+
+
+def state_bits(mac: FloatMac) -> int:
+    """Return the width of a state on wires: nan, inf, sign, ten bits of exponent, the significand."""
+    return mac.accumulator_bits + 13
+
+
+def element_latency(depth: int) -> tuple[int, int]:
+    """Return (early, lag) of an element: its state comes *early* clocks after the operand is held, and leaves *lag* later."""
+    return int(depth > 2), depth - int(depth > 2)
+
+
+def decode_parameters(mac: FloatMac) -> dict[str, int]:
+    """Return the parameters of ``float_decode`` for the codes of *mac*."""
+    code = mac.code
+    return {
+        "EXPONENT_BITS": code.exponent_bits,
+        "FRACTION_BITS": code.fraction_bits,
+        "INFINITY": int(code.infinities),
+        "SUBNORMALS": int(code.subnormals),
+        "OPERAND_EXPONENT_BITS": operand_exponent_bits(mac),
+    }
+
+
+def normalize_parameters(mac: FloatMac) -> dict[str, int]:
+    """Return what chooses the normalizer, EXACT, K and L, and how much the other shifter shifts by, ALIGN."""
+    k, further = mac.shifts or (1, 1)
+    align = _EXACT_ALIGN if mac.alignment is None else mac.alignment
+    return {"ALIGN": align, "EXACT": int(mac.shifts is None), "K": k, "L": further}
+
+
+def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:
+    """Return the parameters of ``mac_element``. ``depth``: 1 to 4. ``fast``: a form, as :func:`element_verilog` has it."""
+    check_depth(depth)
+    return {
+        "EXPONENT_BITS": operand_exponent_bits(mac),
+        "FRACTION_BITS": mac.code.fraction_bits,
+        "W": mac.accumulator_bits,
+        **normalize_parameters(mac),
+        "DEPTH": depth,
+        "FAST": int(fast),
+    }
+
+
+def check_depth(depth: int) -> None:
+    """Raise :class:`OptionError` for a pipeline depth that no element has."""
+    if depth not in DEPTHS:
+        raise OptionError(
+            "matrix engine", [Problem("depth", f"{shown(repr(depth))} is no depth", "choose 1, 2, 3 or 4")]
+        )
+
+
+def element_verilog(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> str:
+    """Return one element of the array, ``mac_element``, as Verilog with all its parts: what an estimate of the PE reads.
+
+    ``fast``: 0, carries ripple; 2, they go through prefix trees; 1, the multiplier and the leading zeros are trees, too.
+    """
+    return configured("mac_element", element_parameters(mac, depth, fast=fast))
+
+
+def configured(name: str, parameters: dict[str, int]) -> str:
+    """Return the template *name* with all that it instantiates; its own *parameters* have these values by default."""
+    text = template_closure(name)
+    at = re.search(rf"^module {name} #\(\n(.*?)\n\) \(\n", text, re.MULTILINE | re.DOTALL)
+    if at is None:
+        raise ValueError(f"template {name} has no parameters")
+    head = at[1]
+    for key, value in parameters.items():
+        head, count = re.subn(rf"^(  parameter {key} += )\d+\b", rf"\g<1>{value}", head, flags=re.MULTILINE)
+        if count != 1:
+            raise ValueError(f"template {name} has no parameter {key}")
+    return text[: at.start(1)] + head + text[at.end(1) :]

@@ -1,0 +1,85 @@
+"""Relu, Clip, Min and Max with constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from approxhw.ir.graph import Clip, Relu
+
+from .importer import Call, Importer
+from .values import Known, Refusal, Row, Value, per_row
+
+
+def relu(work: Importer, call: Call) -> Value:
+    """Relu."""
+    row = call.row()
+    return _activated(work, call, row, f"{work.prefix}_relu", Relu())
+
+
+def clip(work: Importer, call: Call) -> Value:
+    """Clip by attributes (opset 6) or by inputs (opset 11 and newer); an infinite bound is none."""
+    row = call.row()
+    if call.opset < 11:
+        low, high = call.attributes.get("min"), call.attributes.get("max")
+    else:
+        low, high = (
+            _scalar(call.constant(position, f"the {name} bound")) for position, name in ((1, "lower"), (2, "upper"))
+        )
+    return _clipped(work, call, row, low, high)
+
+
+def minimum(work: Importer, call: Call) -> Value:
+    """Min with one constant number."""
+    row, bound = _bounded(call)
+    return _clipped(work, call, row, None, bound)
+
+
+def maximum(work: Importer, call: Call) -> Value:
+    """Max with one constant number; Max(x, 0) is Relu."""
+    row, bound = _bounded(call)
+    return _clipped(work, call, row, bound, None)
+
+
+def _bounded(call: Call) -> tuple[Row, float]:
+    rows = [position for position, value in enumerate(call.values) if not isinstance(value, Known)]
+    if len(call.values) != 2 or len(rows) != 1:
+        raise Refusal("compares computed tensors with one another", "one operand must be a constant number")
+    row = call.row(rows[0])
+    array = call.constant(1 - rows[0], "the bound")
+    assert array is not None
+    spread = per_row(array, row, "the bound")
+    if not (spread == spread[0]).all():
+        raise Refusal("its bound differs from element to element", "use one bound for all")
+    return row, float(spread[0])
+
+
+def _scalar(array: np.ndarray | None) -> float | None:
+    if array is None:
+        return None
+    if array.size != 1:
+        raise Refusal(f"a bound of shape {array.shape} is no single number", invalid=True)
+    return float(array.reshape(-1)[0])
+
+
+def _clipped(work: Importer, call: Call, row: Row, low: Any, high: Any) -> Row:
+    bounds = [None if bound is None else float(bound) for bound in (low, high)]
+    if any(bound is not None and np.isnan(bound) for bound in bounds):
+        raise Refusal("a bound is NaN", invalid=True)
+    # exporters write the largest float32 for "no bound"
+    low, high = (None if bound is None or abs(bound) > 3.4e38 else bound for bound in bounds)
+    if low is not None and high is not None and low > high:
+        raise Refusal(f"its lower bound {low:g} is greater than its upper bound {high:g}", "swap or mend the bounds")
+    if low is None and high is None:
+        return row
+    if low == 0 and high is None:
+        return _activated(work, call, row, f"{work.prefix}_relu", Relu())
+    return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))
+
+
+def _activated(work: Importer, call: Call, row: Row, name: str, op: Relu | Clip) -> Row:
+    origin = str(call.proto.name)
+    value = work.vector(row, origin)
+    return replace(row, value=work.emit(name, op, (value,), (row.elements,), origin), columns=None, shared=False)

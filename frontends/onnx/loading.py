@@ -1,0 +1,324 @@
+"""A model file or ``ModelProto`` → a ``ModelProto`` that is whole: sizes, external data, order, names, opsets.
+
+Nothing is allocated that the file does not hold, and no file outside the model's folder is opened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from approxhw.common.errors import InvalidModelError, Problem, shown
+
+MAXIMUM_FILE = 512 << 20
+"""Largest model file and external data, in bytes."""
+
+MAXIMUM_NODES = 20_000
+"""Most nodes of a model."""
+
+OLDEST_OPSET = 7
+ML_OPSETS = range(1, 6)
+STANDARD = ("", "ai.onnx")
+ML = "ai.onnx.ml"
+QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+REMEDY_EXPORT = "export the model again, or copy the whole file"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A whole model: external data is inside ``proto``; ``stem`` names it; ``opset`` of the standard operators."""
+
+    proto: Any
+    stem: str
+    title: str
+    opset: int
+
+
+def load(source: Any, name: str | None = None, maximum: int | None = None) -> Loaded:
+    """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems.
+
+    *maximum*: bytes of the model file, and of its external data, at most; ``MAXIMUM_FILE`` by default.
+    """
+    from onnx import ModelProto
+
+    maximum = maximum or MAXIMUM_FILE
+
+    if isinstance(source, ModelProto):
+        proto, folder = ModelProto(), None
+        proto.CopyFrom(source)
+        title = name or source.graph.name or "model"
+        stem = title
+    else:
+        path = Path(source)
+        title, stem, folder = path.name, path.stem, path.parent
+        proto = _parsed(path, maximum)
+    subject = shown(title)
+    problems = _envelope(proto)
+    if problems:
+        raise InvalidModelError(subject, problems)
+    problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
+    if problems:
+        raise InvalidModelError(subject, problems)
+    return Loaded(proto, name or stem, title, _opsets(proto)[""])
+
+
+def _parsed(path: Path, maximum: int) -> Any:
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    where = str(path)
+    if not path.exists():
+        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
+    if not path.is_file():
+        raise InvalidModelError(
+            path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
+        )
+    try:
+        size = path.stat().st_size
+        if size > maximum:
+            why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"
+            raise InvalidModelError(path.name, [Problem(where, why, _remedy_size(maximum))])
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidModelError(path.name, [Problem(where, f"cannot be read ({error.strerror})")]) from error
+    if not content:
+        raise InvalidModelError(path.name, [Problem(where, "the file is empty", REMEDY_EXPORT)])
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except (DecodeError, RecursionError) as error:
+        why = "this is no ONNX model, or one that was cut short"
+        raise InvalidModelError(path.name, [Problem(where, why, REMEDY_EXPORT)]) from error
+    return proto
+
+
+def _opsets(proto: Any) -> dict[str, int]:
+    return {("" if entry.domain in STANDARD else entry.domain): entry.version for entry in proto.opset_import}
+
+
+def _envelope(proto: Any) -> list[Problem]:
+    """Problems of the outermost level: is it a model at all, and of versions that are known."""
+    from onnx.defs import onnx_opset_version
+
+    if not proto.HasField("graph") or (not proto.graph.node and not proto.graph.output):
+        return [Problem("model", "it holds no graph: this is no ONNX model, or one that was cut short", REMEDY_EXPORT)]
+    if any(isinstance(text, bytes) for text in _texts(proto)):  # what protobuf gives where it cannot decode
+        return [Problem("model", "it holds names that are no UTF-8 text: the file is damaged", REMEDY_EXPORT)]
+    opsets, problems = _opsets(proto), []
+    newest = onnx_opset_version()
+    if "" not in opsets:
+        problems.append(Problem("opset", "the model does not say which opset its operators are of", REMEDY_EXPORT))
+    elif opsets[""] < OLDEST_OPSET:
+        why = f"opset {opsets['']} is too old; {OLDEST_OPSET} … {newest} are known"
+        problems.append(Problem("opset", why, "convert it with onnx.version_converter, or export it again"))
+    elif opsets[""] > newest:
+        why = f"opset {opsets['']} is newer than what is known ({OLDEST_OPSET} … {newest})"
+        problems.append(Problem("opset", why, "export with an older opset, such as 17"))
+    if ML in opsets and opsets[ML] not in ML_OPSETS:
+        problems.append(
+            Problem("opset", f"opset {opsets[ML]} of {ML} is unknown; {ML_OPSETS[0]} … {ML_OPSETS[-1]} are known")
+        )
+    return problems
+
+
+def _texts(proto: Any) -> Iterator[str | bytes]:
+    """Yield every name in *proto* that is read; ``bytes`` where it is no UTF-8."""
+    yield from (proto.graph.name, proto.producer_name)
+    yield from (entry.domain for entry in proto.opset_import)
+    for function in proto.functions:
+        yield from (function.name, function.domain)
+    for value in (*proto.graph.input, *proto.graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in proto.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for _, tensor in all_tensors(proto):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+
+
+def all_tensors(proto: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what to call it and the tensor itself, for every initializer and every tensor attribute of a node."""
+    for tensor in proto.graph.initializer:
+        yield f"initializer {tensor.name!r}", tensor
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield f"node {node_title(node)}, attribute {attribute.name!r}", attribute.t
+            for tensor in attribute.tensors:
+                yield f"node {node_title(node)}, attribute {attribute.name!r}", tensor
+
+
+def node_title(node: Any) -> str:
+    """Return what to call *node* in a message: its name, or what it makes."""
+    if node.name:
+        return shown(repr(node.name))
+    made = next(iter(node.output), "")
+    return f"that makes {shown(repr(made))}"
+
+
+def _remedy_size(maximum: int) -> str:
+    small = "approxhw is for small classifiers"
+    return small if maximum <= MAXIMUM_FILE else "choose a smaller model, or store it in fewer bits"
+
+
+def _tensors(proto: Any, folder: Path | None, maximum: int) -> list[Problem]:
+    problems: list[Problem] = []
+    budget = maximum
+    for where, tensor in all_tensors(proto):
+        why, used = _tensor_problem(tensor, folder, budget, maximum)
+        budget -= used
+        if why is not None:
+            problems.append(Problem(where, why[0], why[1]))
+    for sparse in proto.graph.sparse_initializer:
+        problems.append(Problem(f"initializer {sparse.values.name!r}", "sparse tensors are not read", "store it dense"))
+    return problems
+
+
+def _tensor_problem(tensor: Any, folder: Path | None, budget: int, maximum: int) -> tuple[tuple[str, str] | None, int]:
+    """Return (why, remedy) or None, and how many bytes of external data were read into *tensor*."""
+    from onnx import TensorProto, helper
+
+    dims = list(tensor.dims)
+    shape = "×".join(map(str, dims[:8])) or "scalar"
+    if any(dim < 0 for dim in dims):
+        return (f"has a negative dimension ({shape})", REMEDY_EXPORT), 0
+    if len(dims) > 16:
+        return (f"has {len(dims)} dimensions", REMEDY_EXPORT), 0
+    count = math.prod(dims)
+    try:
+        bits = _bits(tensor.data_type, helper, TensorProto)
+    except KeyError:
+        return (f"has the unknown element type {tensor.data_type}", REMEDY_EXPORT), 0
+    needed = (count * bits + 7) // 8
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return _external(tensor, folder, needed, budget, maximum)
+    if tensor.data_type == TensorProto.STRING:
+        held = len(tensor.string_data)
+        return (None if held == count else (f"declares {count} strings ({shape}) but holds {held}", REMEDY_EXPORT)), 0
+    if tensor.HasField("raw_data"):
+        held = len(tensor.raw_data)
+        if held != needed:
+            return (f"declares {needed} bytes ({shape}) but holds {held}", REMEDY_EXPORT), 0
+        return None, 0
+    field = helper.tensor_dtype_to_field(tensor.data_type)
+    values = len(getattr(tensor, field))
+    per_value = 2 if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128) else 1
+    expected = count * per_value if bits >= 8 else math.ceil(count * bits / 8)
+    if values != expected:
+        return (f"declares {count} values ({shape}) but holds {values}", REMEDY_EXPORT), 0
+    return None, 0
+
+
+def _bits(data_type: int, helper: Any, proto: Any) -> int:
+    """Return the stored size of one element in bits; raise ``KeyError`` for a type that does not exist."""
+    if data_type == proto.STRING:
+        return 8
+    narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+    try:
+        name = proto.DataType.Name(data_type)
+    except ValueError:
+        raise KeyError(data_type) from None
+    if name == "UNDEFINED":
+        raise KeyError(data_type)
+    return narrow[name] if name in narrow else int(helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+
+
+def _external(
+    tensor: Any, folder: Path | None, needed: int, budget: int, maximum: int
+) -> tuple[tuple[str, str] | None, int]:
+    """Read the external data of *tensor* into it, if its file lies in the model's folder and is as long as declared."""
+    from onnx import TensorProto
+
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    named = shown(repr(location))
+    if folder is None:
+        return (f"lies in external data ({named}), but the model has no folder", "give the path of the model file"), 0
+    refused = (f"external data {named} lies outside the model's folder: refused", "put the file beside the model")
+    pure = Path(location)
+    if (
+        not location
+        or "\0" in location
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or ":" in location
+        or "\\" in location
+    ):
+        return refused, 0
+    base = folder.resolve()
+    path = base / pure
+    if not path.resolve().is_relative_to(base):
+        return refused, 0
+    if not path.is_file():
+        return (f"its external data file {named} is missing", "copy it beside the model"), 0
+    try:
+        offset = int(entries.get("offset") or 0)
+        length = int(entries.get("length") or needed)
+    except ValueError:
+        return (f"the offset or length of its external data {named} is no number", REMEDY_EXPORT), 0
+    size = path.stat().st_size
+    if offset < 0 or length != needed or offset + length > size:
+        why = f"declares {needed} bytes, its external data {named} gives {length} at {offset} of a file of {size}"
+        return (why, REMEDY_EXPORT), 0
+    if needed > budget:
+        return (f"external data of more than {maximum >> 20} MiB is refused", _remedy_size(maximum)), 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(length)
+    if len(content) != length:
+        return (f"its external data {named} ends too early", REMEDY_EXPORT), 0
+    tensor.raw_data = content
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
+    return None, needed
+
+
+def _structure(proto: Any) -> list[Problem]:
+    """Problems of the graph as a graph: doubled names, inputs that nobody makes, cycles, wrong order."""
+    graph = proto.graph
+    problems: list[Problem] = []
+    if len(graph.node) > MAXIMUM_NODES:
+        return [
+            Problem("graph", f"{len(graph.node)} nodes; more than {MAXIMUM_NODES} are refused", "simplify the model")
+        ]
+    known = {""} | {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input]
+    initializers = [tensor.name for tensor in graph.initializer]
+    for kind, listed in (("input", names), ("initializer", initializers)):
+        for name in sorted(name for name, count in Counter(listed).items() if count > 1):
+            problems.append(Problem(f"{kind} {name!r}", "this name is given twice", REMEDY_EXPORT))
+    makers: dict[str, int] = {}
+    for position, node in enumerate(graph.node):
+        for output in filter(None, node.output):
+            if output in makers or output in known:
+                problems.append(
+                    Problem(f"node {node_title(node)}", f"makes {shown(repr(output))}, which exists already")
+                )
+            makers.setdefault(output, position)
+    for position, node in enumerate(graph.node):
+        for name in dict.fromkeys(node.input):
+            where = f"node {node_title(node)} ({shown(node.op_type)})"
+            if name in known:
+                continue
+            if name not in makers:
+                problems.append(Problem(where, f"reads {shown(repr(name))}, which nothing makes", REMEDY_EXPORT))
+            elif makers[name] == position:
+                problems.append(Problem(where, "reads its own output: the graph has a cycle", REMEDY_EXPORT))
+            elif makers[name] > position:
+                why = f"reads {shown(repr(name))}, which a later node makes: the graph is cyclic or not sorted"
+                problems.append(Problem(where, why, "sort the nodes topologically, or export again"))
+    if not graph.output:
+        problems.append(Problem("graph", "it has no output", REMEDY_EXPORT))
+    for value in graph.output:
+        if not value.name:
+            problems.append(Problem("graph", "an output has no name", REMEDY_EXPORT))
+        if value.name not in makers and value.name not in known:
+            problems.append(Problem(f"output {value.name!r}", "nothing makes it", REMEDY_EXPORT))
+    return problems

@@ -1,0 +1,178 @@
+"""What is read and what is not: the table of operators, advice for the others, and their Markdown form."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from approxhw.common.errors import Problem, shown
+
+from . import activations, linear, quantised, shapes, tail
+from .importer import Handler, where
+from .loading import ML, QONNX
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator that is read: its handler, and what is read of it, for the table in the documentation."""
+
+    handler: Handler
+    note: str
+
+
+STANDARD_OPERATORS: dict[str, Operator] = {
+    "Add": Operator(linear.add, "one operand constant; fused into the bias of the layer before it"),
+    "ArgMax": Operator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
+    "BatchNormalization": Operator(linear.batch_normalization, "inference, with running statistics"),
+    "Cast": Operator(shapes.cast, "between floating-point types, and of labels"),
+    "Clip": Operator(activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"),
+    "Concat": Operator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
+    "DequantizeLinear": Operator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
+    "Div": Operator(linear.divide, "by a constant"),
+    "Dropout": Operator(shapes.dropout, "inference: does nothing"),
+    "Flatten": Operator(shapes.flatten, "keeps the batch axis apart"),
+    "Gather": Operator(shapes.gather, "columns of the model's input; labels by class index"),
+    "Gemm": Operator(linear.gemm, "weights on either side; every `transA`, `transB`, `alpha`, `beta`; C optional"),
+    "Greater": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "GreaterOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "Identity": Operator(shapes.identity, "anything"),
+    "Less": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "LessOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "LogSoftmax": Operator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
+    "MatMul": Operator(linear.matmul, "constant weights on either side"),
+    "Max": Operator(activations.maximum, "with one constant number"),
+    "Min": Operator(activations.minimum, "with one constant number"),
+    "Mul": Operator(linear.multiply, "one operand constant"),
+    "Neg": Operator(linear.negate, "anything"),
+    "QuantizeLinear": Operator(quantised.quantize_linear, "QDQ: one scale and zero point for a tensor of activations"),
+    "Relu": Operator(activations.relu, "anything"),
+    "Reshape": Operator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
+    "Shape": Operator(shapes.shape_of, "where it ends in the shape of a Reshape"),
+    "Sigmoid": Operator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0"),
+    "Slice": Operator(shapes.slice_, "columns of the model's input"),
+    "Softmax": Operator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
+    "Squeeze": Operator(shapes.squeeze, "axes of length 1"),
+    "Sub": Operator(linear.subtract, "one operand constant, either side"),
+    "Sum": Operator(linear.add, "of two, one of them constant"),
+    "Transpose": Operator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
+    "Unsqueeze": Operator(shapes.unsqueeze, "anything"),
+}
+
+ML_OPERATORS: dict[str, Operator] = {
+    "ArrayFeatureExtractor": Operator(
+        shapes.array_feature_extractor, "labels by class index; columns of the model's input"
+    ),
+    "FeatureVectorizer": Operator(shapes.feature_vectorizer, "model inputs side by side"),
+    "LabelEncoder": Operator(tail.label_encoder, "of class labels, behind ArgMax"),
+    "LinearClassifier": Operator(tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"),
+    "Normalizer": Operator(tail.normalizer, "of probabilities, at the end"),
+    "Scaler": Operator(linear.scaler, "one offset and scale, or one a feature"),
+    "ZipMap": Operator(tail.zipmap, "gives the class labels"),
+}
+
+QONNX_OPERATORS: dict[str, Operator] = {
+    "Quant": Operator(quantised.quant, "1 to 16 bits; `signed`, `narrow`; rounding `ROUND` or `FLOOR`"),
+}
+
+RELU_ADVICE = "train with ReLU (or Clip/ReLU6) in its place"
+CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
+QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
+STATIC_ADVICE = "quantise statically (onnxruntime: quantize_static with QuantFormat.QDQ)"
+UNROLL_ADVICE = "export a model without control flow; onnxsim may fold it away"
+TREE_ADVICE = "train a multi-layer perceptron or a linear classifier"
+
+ADVICE: dict[str, str] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"), CONV_ADVICE),
+    **dict.fromkeys(
+        ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample"), CONV_ADVICE
+    ),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"), CONV_ADVICE),
+    **dict.fromkeys(("Tanh", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign"), RELU_ADVICE),
+    **dict.fromkeys(("HardSigmoid", "HardSwish", "Swish", "Mish", "ThresholdedRelu", "Erf", "Abs", "Exp"), RELU_ADVICE),
+    **dict.fromkeys(("Pow", "Sqrt", "Log", "Reciprocal", "Sin", "Cos"), "compute it before the model, on the features"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "use BatchNormalization"),
+    **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization", "LpNormalization"), "use BatchNormalization"),
+    **dict.fromkeys(("QLinearMatMul", "QLinearAdd", "QGemm", "MatMulInteger"), QDQ_ADVICE),
+    "DynamicQuantizeLinear": STATIC_ADVICE,
+    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), UNROLL_ADVICE),
+    **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsemble", "SVMClassifier"), TREE_ADVICE),
+    **dict.fromkeys(
+        ("Imputer", "OneHotEncoder", "TfIdfVectorizer", "CategoryMapper"), "prepare the features before the model"
+    ),
+    **dict.fromkeys(("LinearRegressor", "TreeEnsembleRegressor", "SVMRegressor"), "approxhw compiles classifiers only"),
+    "BipolarQuant": "use Quant with 2 bits, signed and narrow",
+    "Trunc": "fold the truncation into a Quant node",
+    "TopK": "end with ArgMax",
+    "Split": "cut columns with Slice or Gather, of the model's input only",
+    "Where": "end with ArgMax over the classes, or with Greater for a single logit",
+    "Not": "swap the comparison",
+}
+
+
+def find(node: Any) -> Operator | None:
+    """Return the entry for *node* by its domain and operator; None where it is not read."""
+    if node.domain in ("", "ai.onnx"):
+        return STANDARD_OPERATORS.get(node.op_type)
+    if node.domain == ML:
+        return ML_OPERATORS.get(node.op_type)
+    return QONNX_OPERATORS.get(node.op_type) if node.domain in QONNX else None
+
+
+def unsupported(node: Any, functions: frozenset[tuple[str, str]] = frozenset()) -> Problem:
+    """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions."""
+    op = str(node.op_type)
+    if (node.domain, op) in functions:
+        remedy = "inline the model's functions first: onnx.inliner.inline_local_functions"
+        return Problem(where(node), "calls a function of the model's own, which is not read", remedy)
+    advice = ADVICE.get(op, "")
+    known_domain = node.domain in ("", "ai.onnx", ML, "com.microsoft", *QONNX)
+    if not known_domain:
+        why = f"operator {shown(op)} is of the unknown domain {shown(repr(node.domain))}"
+        return Problem(where(node), why, advice or "export with standard ONNX operators only")
+    if advice:
+        return Problem(where(node), f"operator {shown(op)} is not supported", advice)
+    names = [*STANDARD_OPERATORS, *ML_OPERATORS, *QONNX_OPERATORS]
+    close = difflib.get_close_matches(op[:80], names, n=1, cutoff=0.7)
+    if close and not _exists(node):
+        remedy = f"did you mean {close[0]}?"
+    else:
+        remedy = "see the table in docs/operators.md, and build the model from those"
+    return Problem(where(node), f"operator {shown(op)} is not supported", remedy)
+
+
+def _exists(node: Any) -> bool:
+    from onnx import defs
+
+    if not (isinstance(node.op_type, str) and node.op_type.isascii() and node.domain.isascii()):
+        return False
+    return bool(defs.has(node.op_type, node.domain if node.domain != "ai.onnx" else ""))
+
+
+def support_table() -> str:
+    """Return the tables of supported operators and of advice, as Markdown."""
+    from .folding import FOLDABLE
+
+    lines = ["### Operators that are read", "", "| operator | domain | what is read |", "|---|---|---|"]
+    groups = (("ONNX", STANDARD_OPERATORS), (ML, ML_OPERATORS), (QONNX[0], QONNX_OPERATORS))
+    for domain, table in groups:
+        lines += [f"| `{name}` | {domain} | {entry.note} |" for name, entry in sorted(table.items())]
+    lines += ["", "`Constant` nodes of every form are read, and nodes that read constants only are folded: "]
+    lines[-1] += ", ".join(f"`{name}`" for name in sorted(FOLDABLE)) + "."
+    lines += ["", "### Operators that are refused, and what to do", "", "| operators | what to do |", "|---|---|"]
+    by_advice: dict[str, list[str]] = {}
+    for name, advice in ADVICE.items():
+        by_advice.setdefault(advice, []).append(name)
+    lines += [
+        f"| {', '.join(f'`{name}`' for name in sorted(names))} | {advice} |" for advice, names in by_advice.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+
+def page_with_table(page: str) -> str:
+    """Return *page*, the text of ``docs/operators.md``, with the tables between its markers made anew."""
+    head, tail = page.split(BEGIN)[0], page.split(END)[-1]
+    return f"{head}{BEGIN}\n\n{support_table()}\n{END}{tail}"

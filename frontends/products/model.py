@@ -1,0 +1,298 @@
+"""An ONNX model as the matrix engine takes it apart: nodes, constants as arrays, inputs with their sizes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, load, node_title
+
+MAXIMUM_MODEL = 2 << 30
+"""Largest model file, and external data, in bytes; a protobuf file can be no larger."""
+
+MAXIMUM_VALUE = 1 << 30
+"""Largest tensor that a node may make, in bytes."""
+
+PRODUCTS = frozenset(["MatMul", "Gemm", "Conv"])
+"""Operators that run on the engine."""
+
+NATIVE = frozenset(
+    ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+)
+"""Element types that NumPy and onnxruntime both know."""
+
+_OTHERS = frozenset(
+    (
+        *("Einsum", "ConvTranspose", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"),
+        *("LSTM", "GRU", "RNN", "Attention", "DeformConv"),
+    )
+)
+"""Operators that multiply matrices too, and stay in onnxruntime."""
+
+_DRAWN = frozenset(["RandomNormal", "RandomUniform"])
+"""Operators without inputs that are no constants."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """An input: its NumPy type, and its sizes: a number, or the name of an open one; None where even the rank is open."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | str, ...] | None
+
+    def __str__(self) -> str:
+        """Return name and sizes, open ones by name."""
+        if self.dims is None:
+            return f"{shown(self.name)}: of any rank"
+        return f"{shown(self.name)}: {' × '.join(shown(dim) for dim in self.dims) or 'a scalar'}"
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """``nodes``: NodeProtos in order. ``constants``: by name. ``odd``: TensorProtos of types that NumPy lacks.
+
+    ``fixed``: names that depend on constants alone; ``sizes``: of every input, as the user gave or the model fixed them.
+    """
+
+    title: str
+    nodes: tuple[Any, ...]
+    constants: dict[str, np.ndarray]
+    odd: dict[str, Any]
+    fixed: frozenset[str]
+    inputs: tuple[ModelInput, ...]
+    sizes: dict[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    opsets: tuple[Any, ...]
+    ir_version: int
+    left: tuple[str, ...]
+
+
+def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
+    """Return the model of *source* (path or ``ModelProto``); *shape*: sizes of inputs whose own are open.
+
+    Raises :class:`InvalidModelError`, :class:`UnsupportedModelError` where it holds no matrix product, and
+    :class:`OptionError` where *shape* does not fit or is needed and not there.
+    """
+    loaded = load(source, maximum=MAXIMUM_MODEL)
+    proto, title = _inlined(loaded.proto, loaded.title), loaded.title
+    constants, odd = _constants(proto)
+    nodes = tuple(node for node in proto.graph.node if not _is_tensor(node))
+    known = constants.keys() | odd.keys()
+    inputs = _inputs(proto, known, title)
+    fixed = _fixed(nodes, known)
+    if not any(is_product(node) and node.output[0] not in fixed for node in nodes):
+        why = "no MatMul, Gemm or Conv that reads an input: a matrix engine has nothing to do"
+        others = sorted({shown(node.op_type) for node in nodes})
+        remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
+        raise UnsupportedModelError(shown(title), [Problem("model", f"it holds {why}", remedy)])
+    return EngineModel(
+        title=title,
+        nodes=nodes,
+        constants=constants,
+        odd=odd,
+        fixed=fixed,
+        inputs=inputs,
+        sizes=_sizes(inputs, shape or {}),
+        outputs=tuple(value.name for value in proto.graph.output),
+        opsets=tuple(proto.opset_import),
+        ir_version=proto.ir_version,
+        left=tuple(_left(nodes)),
+    )
+
+
+def model_inputs(source: Any) -> tuple[ModelInput, ...]:
+    """Return the inputs of the model in *source*, whatever sizes it leaves open. Raises as :func:`read_engine_model`."""
+    loaded = load(source, maximum=MAXIMUM_MODEL)
+    known = {tensor.name for tensor in loaded.proto.graph.initializer}
+    return _inputs(loaded.proto, known, loaded.title)
+
+
+def is_product(node: Any) -> bool:
+    """Return whether *node* multiplies matrices in a way that the engine knows."""
+    return node.domain in STANDARD and node.op_type in PRODUCTS
+
+
+def reads(node: Any) -> list[str]:
+    """Return the names that *node* reads, those that its branches and loops take from outside too."""
+    names = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            names.extend(_captured(graph))
+    return list(dict.fromkeys(names))
+
+
+def _captured(graph: Any) -> list[str]:
+    inside = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    inside |= {name for node in graph.node for name in node.output}
+    names = [name for node in graph.node for name in reads(node)] + [value.name for value in graph.output]
+    return [name for name in names if name not in inside]
+
+
+def _inlined(proto: Any, title: str) -> Any:
+    """Return *proto* with its own functions written out."""
+    if not proto.functions:
+        return proto
+    from onnx import inliner
+
+    bodies = {(function.domain, function.name): function for function in proto.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def nodes_of(key: tuple[str, str], path: tuple[tuple[str, str], ...]) -> int:
+        if key in path:
+            why = f"calls itself: {' → '.join(shown(name) for _, name in (*path, key))}"
+            raise InvalidModelError(shown(title), [Problem(f"function {shown(key[1])!r}", why, REMEDY_EXPORT)])
+        if key not in counts:
+            counts[key] = sum(nodes_below(node, (*path, key)) for node in bodies[key].node)
+        return counts[key]
+
+    def nodes_below(node: Any, path: tuple[tuple[str, str], ...]) -> int:
+        key = (node.domain, node.op_type)
+        return nodes_of(key, path) if key in bodies else 1
+
+    total = sum(nodes_below(node, ()) for node in proto.graph.node)
+    if total > MAXIMUM_NODES:
+        why = f"{total} nodes once its functions are written out; more than {MAXIMUM_NODES} are refused"
+        raise InvalidModelError(shown(title), [Problem("functions", why, "simplify the model")])
+    try:
+        return inliner.inline_local_functions(proto)
+    except Exception as error:  # the inliner raises what its C++ part happens to throw
+        why = f"cannot be written out: {shown(error, 160)}"
+        raise InvalidModelError(shown(title), [Problem("functions", why, REMEDY_EXPORT)]) from error
+
+
+def _is_tensor(node: Any) -> bool:
+    return (
+        node.op_type == "Constant"
+        and node.domain in STANDARD
+        and any(entry.name == "value" for entry in node.attribute)
+    )
+
+
+def _constants(proto: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return initializers and Constants, each taken out of *proto* as it is read, so that none is held twice."""
+    from onnx import numpy_helper
+
+    held: list[tuple[str, Any]] = [(tensor.name, tensor) for tensor in proto.graph.initializer]
+    for node in proto.graph.node:
+        if _is_tensor(node):
+            held.extend((node.output[0], entry.t) for entry in node.attribute if entry.name == "value")
+    constants: dict[str, np.ndarray] = {}
+    odd: dict[str, Any] = {}
+    for name, tensor in held:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype.name in NATIVE:
+            constants[name] = array
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+        else:
+            odd[name] = type(tensor)()
+            odd[name].CopyFrom(tensor)
+            odd[name].name = name
+    return constants, odd
+
+
+def _inputs(proto: Any, known: set[str], title: str) -> tuple[ModelInput, ...]:
+    from onnx import helper
+
+    problems, inputs = [], []
+    for value in proto.graph.input:
+        if value.name in known:
+            continue
+        kind = value.type.tensor_type
+        try:
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        except KeyError:
+            dtype = "no tensor"
+        if dtype not in NATIVE and dtype != "object":
+            why = f"its element type ({shown(dtype)}) cannot be fed to the model"
+            problems.append(Problem(f"input {shown(value.name)!r}", why, "export with float32 or integer inputs"))
+        dims = tuple(_dim(dim, axis) for axis, dim in enumerate(kind.shape.dim)) if kind.HasField("shape") else None
+        inputs.append(ModelInput(value.name, dtype, dims))
+    if problems:
+        raise UnsupportedModelError(shown(title), problems)
+    return tuple(inputs)
+
+
+def _dim(dim: Any, axis: int) -> int | str:
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return dim.dim_param or f"size{axis}"
+
+
+def _fixed(nodes: Sequence[Any], known: set[str]) -> frozenset[str]:
+    """Return the names of constants, and of what nodes make of constants alone."""
+    fixed = set(known)
+    for node in nodes:
+        if not (node.domain in STANDARD and node.op_type in _DRAWN) and all(name in fixed for name in reads(node)):
+            fixed.update(name for name in node.output if name)
+    return frozenset(fixed)
+
+
+def _sizes(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Return the sizes of every input, or raise :class:`OptionError`."""
+    problems = []
+    names = [value.name for value in inputs]
+    for name in shape:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {shown(near[0])!r}?" if near else f"its inputs are {', '.join(map(shown, names))}"
+            problems.append(Problem("shape", f"the model has no input {shown(name)!r}", hint))
+    sizes = {}
+    for value in inputs:
+        if value.name not in shape:
+            if value.dims is None or any(isinstance(dim, str) for dim in value.dims):
+                example = " ".join(map(str, (dim if isinstance(dim, int) else 1 for dim in value.dims or ())))
+                how = f"say them: --shape {shown(value.name)}={example.replace(' ', 'x') or '1x8'}"
+                problems.append(Problem(f"input {shown(value.name)!r}", f"its sizes are open ({value})", how))
+            else:
+                sizes[value.name] = tuple(int(dim) for dim in value.dims)
+            continue
+        given = tuple(shape[value.name])
+        if why := misfit(value, given):
+            problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))
+        sizes[value.name] = given
+    if problems:
+        raise OptionError("input shapes", problems)
+    return sizes
+
+
+def misfit(value: ModelInput, sizes: Sequence[int]) -> str:
+    """Return why *sizes* do not fit an input; empty where they do."""
+    said = " × ".join(shown(size) for size in sizes) or "a scalar"
+    if any(isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 for size in sizes):
+        return f"{said}: sizes are whole numbers of at least 1"
+    if value.dims is None:
+        return ""
+    if len(sizes) != len(value.dims):
+        return f"{said} has {len(sizes)} dimensions, not {len(value.dims)}"
+    pairs = zip(sizes, value.dims, strict=True)
+    wrong = [f"{size} where the model has {dim}" for size, dim in pairs if isinstance(dim, int) and dim != size]
+    return f"{said}: {', '.join(wrong)}" if wrong else ""
+
+
+def _left(nodes: Sequence[Any]) -> list[str]:
+    """Return a sentence for every product that stays outside of the engine: other operators, and those inside of branches."""
+    said = []
+    for node in nodes:
+        if node.domain in STANDARD and node.op_type in _OTHERS:
+            said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine")
+        inside = sum(is_product(inner) for inner in _inner(node))
+        if inside:
+            said.append(
+                f"node {node_title(node)} ({shown(node.op_type)}) holds {inside} matrix products in its branches; "
+                "they run in onnxruntime, not on the engine"
+            )
+    return said
+
+
+def _inner(node: Any) -> list[Any]:
+    graphs = [
+        graph for entry in node.attribute for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs)
+    ]
+    return [found for graph in graphs for inner in graph.node for found in (inner, *_inner(inner))]

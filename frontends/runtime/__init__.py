@@ -1,0 +1,1 @@
+"""onnxruntime: sessions, and the reference that a compiled model is compared with."""

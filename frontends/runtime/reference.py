@@ -1,0 +1,114 @@
+"""The reference: the model as onnxruntime executes it, with labels turned back into class indices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from approxhw.common.errors import InvalidDataError, Problem
+from approxhw.frontends import _loaded
+from approxhw.frontends.onnx.reading import Reading, read
+
+from .sessions import open_session
+
+CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class OnnxReference:
+    """A model in onnxruntime. ``labels``: class labels by index, empty where the model gives indices or scores."""
+
+    session: Any
+    reading: Reading
+    labels: tuple[str | int, ...]
+    classes: int
+    title: str
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order."""
+        if self.reading.is_label:
+            return self._indices(self._run(rows, self.reading.output).reshape(-1))
+        scores = self.scores(rows)
+        if scores is None:  # LinearClassifier shows probabilities alone: their order is that of the logits
+            scores = self._run(rows, self.reading.output)
+        if scores.shape[1] == 1:
+            return (scores[:, 0] > 0).astype(np.int64)
+        return np.argmax(scores, axis=1).astype(np.int64)
+
+    def scores(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the logits (float64, rows × classes; one column for a single logit); None where it shows labels."""
+        if not self.reading.logits:
+            return None
+        raw = self._run(rows, self.reading.logits)
+        return np.asarray(raw, dtype=np.float64).reshape(len(rows), -1 if len(rows) else self.classes)
+
+    def _indices(self, raw: np.ndarray) -> np.ndarray:
+        if not self.labels:
+            return raw.astype(np.int64)
+        table = {label: index for index, label in enumerate(self.labels)}
+        plain = [value.decode() if isinstance(value, bytes) else value for value in raw.tolist()]
+        return np.array([table[value] for value in plain], dtype=np.int64)
+
+    def _run(self, rows: np.ndarray, output: str) -> np.ndarray:
+        rows = np.asarray(rows)
+        total = sum(math.prod(shape) for _, shape in self.reading.widths)
+        if rows.ndim < 2 or math.prod(rows.shape[1:]) != total:
+            why = f"the model reads {total} features, the data has shape {rows.shape}"
+            raise InvalidDataError(f"rows for {self.title}", [Problem("rows", why)])
+        rows = rows.reshape(len(rows), total)
+        batch = self.reading.batch
+        size = CHUNK if batch is None else max(batch, 1)
+        parts = [self._chunk(rows[start : start + size], output) for start in range(0, len(rows), size)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.classes), dtype=np.int64)
+
+    def _chunk(self, rows: np.ndarray, output: str) -> np.ndarray:
+        """Run at most one batch; a fixed batch is filled up with its last row, and the filling cut off again."""
+        batch, count = self.reading.batch, len(rows)
+        if batch and count < batch:
+            rows = np.concatenate([rows, np.repeat(rows[-1:], batch - count, axis=0)])
+        feeds, start = {}, 0
+        types = {entry.name: _dtype(entry.type) for entry in self.session.get_inputs()}
+        for name, shape in self.reading.widths:
+            width = math.prod(shape)
+            dims = shape if batch == 0 else (len(rows), *shape)
+            feeds[name] = np.ascontiguousarray(rows[:, start : start + width].reshape(dims).astype(types[name]))
+            start += width
+        made = np.asarray(self.session.run([output], feeds)[0])
+        if batch == 0:
+            return made.reshape(1, -1)
+        axis = dict(self.reading.batch_axes).get(output, 0)
+        made = np.moveaxis(made, axis, 0) if axis else made
+        return made.reshape(len(rows), -1)[:count]
+
+
+def _dtype(kind: str) -> str:
+    names = {"float": "float32", "double": "float64"}
+    inner = kind.removeprefix("tensor(").removesuffix(")")
+    return names.get(inner, inner)
+
+
+def open_reference(source: Any) -> OnnxReference:
+    """Return the model in *source* (as for ``read_model``) in onnxruntime, on the CPU.
+
+    Raises what ``read_model`` raises, and :class:`UnsupportedModelError` where onnxruntime does not know an operator.
+    """
+    loaded, titles = _loaded(source, None)
+    reading = read(loaded, titles)
+    graph = reading.whole(loaded.title)
+    proto = type(loaded.proto)()
+    proto.CopyFrom(loaded.proto)
+    names = {value.name for value in proto.graph.output}
+    if reading.logits and reading.logits not in names:
+        proto.graph.output.add().name = reading.logits
+    for node in proto.graph.node:
+        node.name = ""  # onnxruntime refuses doubled names, which mean nothing
+    session = open_session(proto, loaded.title)
+    return OnnxReference(session, reading, graph.labels, graph.classes, loaded.title)
+
+
+def run_reference(source: Any, rows: np.ndarray) -> np.ndarray:
+    """Return the class index that onnxruntime gives every row (int64); *source* as for ``read_model``."""
+    return open_reference(source).predict(rows)

@@ -1,0 +1,239 @@
+"""The pass that takes the products of chosen layers from an approximate multiplier: a table, a Verilog module, one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, PassError, Problem, shown
+from approxhw.ir.evaluation import codes_of
+from approxhw.ir.graph import Dense, Graph, Node
+from approxhw.ir.pass_manager import PassContext
+from approxhw.numerics.classic_multipliers import EXACT, SPELLED, Operator, bits_of, own_operator
+from approxhw.numerics.mac import arithmetic
+from approxhw.numerics.product_tables import SIGNS, ProductTable, Stated, error_figures, read_table
+
+from ._operators import (
+    Choice,
+    Maker,
+    choose_operators,
+    figures_in_use,
+    layers_of,
+    operand_format,
+    replaced,
+    with_operator,
+)
+
+__all__ = ["ApproximateMultiplier", "Choice", "choose_operators"]
+
+_NAME = "approximate-multiplier"
+_FILES = (".npz", ".v", ".sv")
+
+
+@dataclass(frozen=True)
+class ApproximateMultiplier:
+    """Take the products of chosen layers from an approximate multiplier: every w · x becomes T[w, x], sums stay exact.
+
+    The multiplier is one of ours (``truncated-4``, ``truncated-4-corrected``, ``broken-array-4-1``, ``logarithmic``; as wide
+    as the layer needs), a table (``.npz``) or a Verilog module (``.v``) of two inputs and one output. What a table or module
+    cannot say is stated: ``weight``, the port (axis ``a`` or ``b``) of the weight; ``signed``, which operands are two's
+    complement; widths. With *correct*, the mean error of every neuron's sum on training rows goes into its bias, layer by
+    layer, unless that costs training accuracy; with *skip_zero*, a weight of 0 has no product. *operators* ``a:b:exact``
+    names several: each layer gets the one with which the synthesised circuit is smallest at a training accuracy at most
+    *max_loss* lower.
+    """
+
+    kind: ClassVar[str] = "approximating"
+
+    operator: str = field(default="truncated-4", metadata={"help": "one of ours, a .npz table or a .v module"})
+    layers: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "layers by number, from 0; all by default"}
+    )
+    weight: str = field(default="a", metadata={"help": "port of a module, axis a or b of a table, that is the weight"})
+    signed: str = field(default="weight", metadata={"help": "operands in two's complement: weight, none or both"})
+    weight_bits: int | None = field(default=None, metadata={"help": "bits of the weight operand; checked, or as found"})
+    x_bits: int | None = field(default=None, metadata={"help": "bits of the other operand; checked, or as found"})
+    top: str | None = field(default=None, metadata={"help": "module of a .v file, where it has several"})
+    correct: bool = field(
+        default=True, metadata={"help": "move biases by the mean error on training rows, where that helps"}
+    )
+    skip_zero: bool = field(default=True, metadata={"help": "a weight of 0 has no product, whatever the table says"})
+    operators: str | None = field(default=None, metadata={"help": "a:b:exact: choose among these, layer by layer"})
+    max_loss: float = field(default=0.01, metadata={"help": "training accuracy that a choice may cost, absolute"})
+
+    def __post_init__(self) -> None:
+        """Refuse options that cannot be; files are looked at when the pass runs."""
+        found = [
+            Problem(f"{_NAME}.operators" if self.operators else f"{_NAME}.operator", why) for why in self._unknown()
+        ]
+        if self.signed not in SIGNS:
+            found.append(Problem(f"{_NAME}.signed", f"{shown(self.signed)!r} is not one of {', '.join(SIGNS)}"))
+        for layer in self.layers or ():
+            if layer < 0 or layer != int(layer):
+                found.append(Problem(f"{_NAME}.layers", f"{layer} is no layer: they are numbered 0, 1, …"))
+        if self.layers is not None and (not self.layers or len(set(self.layers)) != len(self.layers)):
+            found.append(Problem(f"{_NAME}.layers", "name every layer once", "such as layers=0:1"))
+        for name in ("weight_bits", "x_bits"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                found.append(Problem(f"{_NAME}.{name}", f"{value} is less than 1"))
+        if not 0 <= self.max_loss <= 1:
+            found.append(Problem(f"{_NAME}.max_loss", f"{self.max_loss} is not in 0…1"))
+        if self.operators is not None and self.operator != _default("operator"):
+            found.append(Problem(f"{_NAME}.operator", "several are named by operators", "give one of the two options"))
+        found += self._foreign_to_ours()
+        if found:
+            raise OptionError(_NAME, found)
+
+    def _names(self) -> tuple[str, ...]:
+        named = self.operator if self.operators is None else self.operators
+        return tuple(dict.fromkeys(named.split(":") if self.operators is not None else [named]))
+
+    def _unknown(self) -> list[str]:
+        several = self.operators is not None
+        return [
+            f"there is no operator {shown(name)!r}; there are {', '.join(SPELLED)}"
+            f"{', exact' if several else ''}, and files that end in {', '.join(_FILES)}"
+            for name in self._names()
+            if own_operator(name) is None and Path(name).suffix not in _FILES and not (several and name == EXACT)
+        ]
+
+    def _foreign_to_ours(self) -> list[Problem]:
+        """Return what is stated of our own operators, which know it themselves."""
+        if any(Path(name).suffix in _FILES for name in self._names()):
+            return []
+        return [
+            Problem(
+                f"{_NAME}.{name}",
+                f"{_spelled(getattr(self, name))} is stated of operators that have signed weights and unsigned x",
+                f"leave {name} out: it is for .npz and .v files",
+            )
+            for name in ("weight", "signed", "top")
+            if getattr(self, name) != _default(name)
+        ]
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return *graph* with approximate products."""
+        layers = self._chosen_layers(graph)
+        makers = {name: self._maker(name, context) for name in self._names()}
+        _refuse_what_does_not_fit(graph, layers, makers)
+        codes = codes_of(graph, context.data.X_train) if context.data is not None else np.empty((0, 1), dtype=np.int64)
+        if self.operators is not None:
+            return self._choose(graph, layers, makers, codes, context)
+        (maker,) = makers.values()
+        assert maker is not None
+        for layer in layers:
+            table = maker(graph, graph[layer])
+            context.note(f"{layer}: {table.name}: over all pairs {error_figures(table)}")
+            graph, moves = with_operator(graph, layer, table, context.data, self.correct, self.skip_zero)
+            _note_use(graph, layer, codes, moves, context)
+        if self.correct and not len(codes):
+            context.note("no training rows: biases stay")
+        return graph
+
+    def _choose(
+        self, graph: Graph, layers: list[str], makers: dict[str, Maker | None], codes: np.ndarray, context: PassContext
+    ) -> Graph:
+        if context.data is None or not len(codes):
+            why = "operators are chosen by training rows, and there are none"
+            raise PassError(f"pass {_NAME}", [Problem("operators", why, "give --data, or name one operator")])
+        if context.area is None:
+            why = "operators are chosen by synthesised area, and nothing here synthesises"
+            remedy = "run it by approxhw compile or opt, or give PassContext(area=…)"
+            raise PassError(f"pass {_NAME}", [Problem("operators", why, remedy)])
+        built, choice = choose_operators(
+            graph,
+            layers,
+            makers,
+            context.data,
+            context.area,
+            self.max_loss,
+            correct=self.correct,
+            skip_zero=self.skip_zero,
+        )
+        for layer, name in choice.names.items():
+            saved = ", ".join(f"{other} {choice.saved[layer, other]:.4g}" for other in makers if other != EXACT)
+            context.note(f"{layer}: {name}; mm² saved in this layer alone: {saved}")
+            if name != EXACT:
+                _note_use(built, layer, codes, [], context)
+        context.note(f"{choice.exact_mm2:.4g} mm² became {choice.area_mm2:.4g} mm²")
+        return built
+
+    def _chosen_layers(self, graph: Graph) -> list[str]:
+        """Return the names of the layers that change; raise :class:`PassError` listing those that cannot."""
+        if not graph.is_integer:
+            why = "only an integer Graph has products to replace"
+            raise PassError(f"pass {_NAME}", [Problem(graph.name, why, "run quantize-weights before")])
+        there = layers_of(graph)
+        found, chosen = [], []
+        for number in map(int, self.layers if self.layers is not None else range(len(there))):
+            if number >= len(there):
+                names = ", ".join(f"{i} {node.name}" for i, node in enumerate(there)) or "none"
+                found.append(Problem(f"layer {number}", f"there is none of this number; there are: {names}"))
+                continue
+            node = there[number]
+            assert isinstance(node.op, Dense)
+            if isinstance(node.op.arithmetic, arithmetic.Exact):
+                chosen.append(node.name)
+            else:
+                why = f"its products are those of {node.op.arithmetic} already"
+                found.append(Problem(f"layer {number}, {node.name}", why, "name other layers, or run it before"))
+        if found:
+            raise PassError(f"pass {_NAME}", found)
+        return chosen
+
+    def _maker(self, name: str, context: PassContext) -> Maker | None:
+        """Return what makes the table of operator *name* for a layer; files are read here, once."""
+        if name == EXACT and self.operators is not None:
+            return None
+        operator = own_operator(name)
+        if operator is not None:
+            return partial(self._own, operator)
+        stated = Stated(self.weight, self.signed, self.weight_bits, self.x_bits, self.top)
+        if Path(name).suffix == ".npz":
+            table = read_table(Path(name), stated)
+        elif context.tabulate is not None:
+            table = context.tabulate(Path(name), stated)
+        else:
+            why = "it is a Verilog module, and nothing here tabulates one"
+            remedy = "run it by approxhw compile or opt, or give PassContext(tabulate=…)"
+            raise PassError(f"pass {_NAME}", [Problem(name, why, remedy)])
+        return lambda graph, node: table
+
+    def _own(self, operator: Operator, graph: Graph, node: Node) -> ProductTable:
+        weights, fmt = graph.constant(node.inputs[1]), operand_format(graph, node)
+        return operator.table(self.weight_bits or bits_of(weights), self.x_bits or fmt.bits)
+
+
+def _refuse_what_does_not_fit(graph: Graph, layers: list[str], makers: Mapping[str, Maker | None]) -> None:
+    """Raise :class:`PassError` listing every layer whose weights or codes are too wide for an operator."""
+    found: list[Problem] = []
+    for layer in layers:
+        for maker in makers.values():
+            try:
+                if maker is not None:
+                    replaced(graph, layer, maker(graph, graph[layer]))
+            except OptionError as error:
+                found += [replace(p, where=f"{layer}, {p.where}") for p in error.problems]
+    if found:
+        raise PassError(f"pass {_NAME}", found)
+
+
+def _note_use(graph: Graph, layer: str, codes: np.ndarray, moves: list[int], context: PassContext) -> None:
+    if not len(codes):
+        return
+    moved = f"; biases moved by {min(moves)}…{max(moves)}" if moves else "; biases stay"
+    context.note(f"{layer}: on its own weights and training rows {figures_in_use(graph, layer, codes)}{moved}")
+
+
+def _default(name: str) -> object:
+    return next(f.default for f in fields(ApproximateMultiplier) if f.name == name)
+
+
+def _spelled(value: object) -> str:
+    return shown(repr(value), 40)

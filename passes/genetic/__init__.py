@@ -1,1 +1,0 @@
-"""The genetic search over masked power-of-two networks: genome, variation, selection, refinement, checkpoint, workers."""

@@ -1,0 +1,1 @@
+"""Passes that turn real numbers into codes."""

@@ -1,0 +1,164 @@
+"""The pass that turns real weights and biases into fixed-point codes: a float Graph becomes an integer Graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Reshape, Threshold, Type
+from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.rewriting import code_constant, fit_formats
+from approxhw.numerics.formats import Fixed
+from approxhw.numerics.mac.arithmetic import Exact
+
+_WIDE = 4000
+"""Width of a result before ``fit_formats`` finds the narrowest."""
+
+
+@dataclass(frozen=True)
+class QuantizeWeights:
+    """Turn real weights into fixed-point codes and biases into codes of the product's scale: floats become integers.
+
+    A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
+    that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
+    up; x > threshold becomes code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
+    """
+
+    kind: ClassVar[str] = "approximating"
+
+    bits: int = field(default=8, metadata={"help": "width of a weight code, two's complement, 2 to 16"})
+
+    def __post_init__(self) -> None:
+        """Refuse widths out of reach."""
+        if not 2 <= self.bits <= 16:
+            raise OptionError("quantize-weights", [Problem("quantize-weights.bits", f"{self.bits} is not in 2…16")])
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return an integer Graph."""
+        if graph.is_integer:
+            context.note("the Graph has integer weights already")
+            return graph
+        _refuse_what_cannot_be(graph)
+        made: dict[str, Node] = {}
+        nodes: list[Node] = []
+        for node in graph.nodes:
+            fresh = self._changed(graph, node, made, context)
+            nodes += fresh
+            made.update({new.name: new for new in fresh})
+        used = {name for node in nodes for name in node.inputs} | {graph.output}
+        kept = tuple(node for node in nodes if node.name in used or isinstance(node.op, Input))
+        return fit_formats(replace(graph, nodes=kept))
+
+    def _changed(self, graph: Graph, node: Node, made: dict[str, Node], context: PassContext) -> list[Node]:
+        """Return what stands for *node* in the integer Graph; *made*: what stands for those above it."""
+        op = node.op
+        if isinstance(op, Constant) or not node.inputs:
+            return [] if node.is_float else [node]
+        fmt = made[node.inputs[0]].type.format
+        assert isinstance(fmt, Fixed)
+        if isinstance(op, Dense) and node.is_float:
+            return self._dense(graph, node, fmt, context)
+        if isinstance(op, Threshold) and isinstance(op.threshold, float | Fraction | int):
+            if isinstance(graph[node.inputs[0]].type.format, Fixed):
+                return [node]
+            return [replace(node, op=Threshold(math.floor(Fraction(op.threshold) / fmt.scale) + fmt.zero))]
+        if not node.is_float:
+            return [node]
+        kept = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True))
+        if isinstance(op, Clip):
+            low, high = (None if bound is None else _code(bound, fmt) for bound in (op.low, op.high))
+            return [replace(node, op=Clip(low, high), type=kept)]
+        if isinstance(op, Relu) and fmt.zero:
+            return [replace(node, op=Clip(fmt.zero, None), type=kept)]
+        return [replace(node, type=kept)]
+
+    def _dense(self, graph: Graph, node: Node, fmt: Fixed, context: PassContext) -> list[Node]:
+        w, b = node.inputs[1:]
+        real = graph.constant(w)
+        codes, fraction = quantized(real, self.bits)
+        saturated = int((codes != _codes(real, fraction)).sum())
+        scale = Fraction(2) ** -fraction
+        bias = [
+            math.floor(Fraction(value) / (scale * fmt.scale) + Fraction(1, 2)) - fmt.zero * int(row.sum())
+            for value, row in zip(graph.constant(b).tolist(), codes)
+        ]
+        context.note(f"{node.name}: weights in units of 2^{-fraction}, {saturated} of {codes.size} saturate")
+        result = Type(node.type.shape, Fixed(_WIDE, True, scale * fmt.scale))
+        return [
+            # the format says the width that was asked for; the circuit only pays for the codes that are there
+            Node(f"{w}", Constant(codes), (), Type(codes.shape, Fixed(self.bits, True, scale)), graph[w].origin),
+            code_constant(b, bias, scale * fmt.scale, origin=graph[b].origin),
+            replace(node, op=Dense(Exact(self.bits)), type=result),
+        ]
+
+
+def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
+    """Return codes of *weights* (int64, *bits*-bit two's complement) and f: a code stands for code · 2^-f.
+
+    Of the finest f where every weight fits and up to three finer ones, the one with the least mean squared error.
+    """
+    largest = Fraction(abs(weights).max())
+    if largest == 0:
+        return np.zeros(weights.shape, dtype=np.int64), 0
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    fraction = bits + 1 - (math.floor(largest).bit_length() or 1 - math.ceil(1 / largest).bit_length())
+    while not _fits(_codes(weights, fraction), low, high):
+        fraction -= 1
+    best: tuple[Any, np.ndarray, int] | None = None
+    for candidate in range(fraction, fraction + 4):
+        codes = np.clip(_codes(weights, candidate), low, high)
+        error = _squared_error(codes, weights, candidate, fraction)
+        if best is None or error < best[0]:
+            best = (error, codes, candidate)
+    assert best is not None
+    return best[1].astype(np.int64), best[2]
+
+
+def _codes(weights: np.ndarray, fraction: int) -> np.ndarray:
+    """Return weights · 2^fraction rounded to the nearest integer, halves up, without any other rounding."""
+    if weights.dtype != object:
+        scaled = np.ldexp(weights, fraction)
+        floor = np.floor(scaled)
+        return floor + (scaled - floor >= 0.5)  # not floor(scaled + 0.5): that sum is rounded
+    scale = Fraction(2) ** fraction
+    codes = np.empty(weights.size, dtype=object)
+    codes[:] = [math.floor(Fraction(value) * scale + Fraction(1, 2)) for value in weights.reshape(-1).tolist()]
+    return codes.reshape(weights.shape)
+
+
+def _squared_error(codes: np.ndarray, weights: np.ndarray, fraction: int, unit: int) -> Any:
+    """Return the sum of (code · 2^-fraction − weight)², in units of 2^-unit; the same on every machine."""
+    if weights.dtype != object:
+        errors = np.ldexp(codes, unit - fraction) - np.ldexp(weights, unit)
+        return math.fsum((errors * errors).reshape(-1).tolist())
+    scale, pairs = Fraction(2) ** -fraction, zip(codes.reshape(-1).tolist(), weights.reshape(-1).tolist())
+    return sum(((code * scale - value) ** 2 for code, value in pairs), Fraction(0)) * 4**unit
+
+
+def _fits(codes: np.ndarray, low: int, high: int) -> bool:
+    return bool(low <= codes.min() and codes.max() <= high)
+
+
+def _code(value: Any, fmt: Fixed) -> int:
+    return math.floor(Fraction(value) / fmt.scale + Fraction(1, 2)) + fmt.zero
+
+
+def _refuse_what_cannot_be(graph: Graph) -> None:
+    found = []
+    if not isinstance(graph.input.type.format, Fixed):
+        found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
+    for node in graph.nodes:
+        legal = isinstance(node.op, Input | Constant | Dense | Relu | Clip | Reshape | ArgMax | Threshold)
+        if node.is_float and not legal:
+            found.append(Problem(node.name, f"a real-valued {node.kind} has no codes", "run fold-affine before"))
+        whole = node.inputs[:1] if isinstance(node.op, Dense) else node.inputs
+        for name in [*whole, *([graph.output] if node is graph.nodes[-1] else [])]:
+            if isinstance(graph[name].op, Constant) and graph[name].is_float:
+                found.append(Problem(name, "a real-valued constant in place of a value has no scale", "fold it before"))
+    if found:
+        raise PassError("pass quantize-weights", found)

@@ -1,0 +1,1 @@
+"""Passes that find new weights on training rows."""

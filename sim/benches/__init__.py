@@ -1,0 +1,1 @@
+"""The cocotb benches: what runs inside a simulator."""

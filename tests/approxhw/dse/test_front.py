@@ -1,0 +1,204 @@
+"""Fronts as data: which member a pick takes, what stands on disk, and what is refused of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+import approxhw as ax
+from approxhw.artifacts.front import as_csv, check_front_output, pareto, read_front, share_of, write_front
+from approxhw.common.errors import InvalidDesignError, OptionError, OutputError
+
+
+def test_the_knee_is_farthest_above_the_line_between_both_ends(member, front_of):
+    curve = [(0.50, 1.0), (0.70, 2.0), (0.80, 3.0), (0.82, 6.0), (0.83, 11.0)]
+    front = front_of([member(i, accuracy, area, chosen=not i) for i, (accuracy, area) in enumerate(curve)])
+    above = [(a - 0.5) / 0.33 - (area - 1) / 10 for a, area in curve]
+    assert front.knee().index == int(np.argmax(above)) == 2
+    assert front_of([member(0, 0.9, 3.0, chosen=True)]).knee().index == 0
+
+
+def test_within_counts_the_loss_against_the_model_on_validation_rows(plain_front):
+    assert plain_front.onnx["validation"] == 0.906
+    assert plain_front.within("5%").index == plain_front.within(0.05).index == plain_front.within(" 5 %").index == 5
+    assert plain_front.members[4].accuracy < 0.856 <= plain_front.members[5].accuracy
+    assert plain_front.within("100%").index == 0
+    with pytest.raises(OptionError, match=r"no member holds an accuracy of 90.50 %; the best one has 89.60 %"):
+        plain_front.within("0.1%")
+
+
+def test_within_takes_training_rows_where_no_others_were_split_off(member, front_of):
+    members = [member(0, 0.8, 1.0, validation_accuracy=None, train_accuracy=0.85, chosen=True)]
+    front = front_of(members, onnx={"train": 0.9, "validation": None, "test": 0.1})
+    assert front.within("5%").accuracy == 0.85
+    front = front_of(members, onnx={"train": None, "validation": None, "test": None})
+    with pytest.raises(OptionError, match="the accuracy of the model itself is not known"):
+        front.within("5%")
+
+
+def test_cheapest_by_accuracy_by_power_and_by_both(plain_front):
+    powers = [member.power_mw for member in plain_front.members]
+    assert powers == sorted(powers)
+    assert plain_front.cheapest().index == 0
+    assert plain_front.cheapest(accuracy="87%").index == 7
+    assert plain_front.cheapest(accuracy=0.87, power_mw=2).index == 7
+    assert plain_front.cheapest(power_mw=1).index == 6
+    assert plain_front.cheapest(power_mw=10, converters=True).index == 5
+    with pytest.raises(OptionError, match=r"no member works on 0.001 mW; the thriftiest needs 0.0151 mW"):
+        plain_front.cheapest(power_mw=0.001)
+    with pytest.raises(OptionError, match=r"no member holds an accuracy of 89.00 %; the best one has 86.90 %"):
+        plain_front.cheapest(accuracy=0.89, power_mw=1)
+
+
+def test_picks_are_spelled_as_on_the_command_line(plain_front):
+    spelled = ("chosen", "knee", "cheapest", "3", "03", "within:5%", "within:0.05")
+    picks = [plain_front.pick(text).index for text in spelled]
+    assert picks == [5, plain_front.knee().index, 0, 3, 3, 5, 5]
+    with pytest.raises(OptionError, match="there is no member 12; there are 0 to 11"):
+        plain_front.pick("12")
+    for text in ("kneee", "within", "knee:1", "-1", ""):
+        with pytest.raises(OptionError, match=r"is no pick\n    do: knee, chosen, cheapest, within:5%"):
+            plain_front.pick(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("0.05", 0.05), (0.05, 0.05), ("12.5 %", 0.125), (0, 0), (1, 1)]
+)
+def test_shares_are_percent_or_fractions(text, share):
+    assert math.isclose(share_of(text, "x"), share)
+
+
+@pytest.mark.parametrize("text", ["5", 5, "-1%", "101%", "five", "nan", "inf", "", "%", True])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(OptionError, match=r"x: .* is no share from 0 to 1\n    do: such as 5% or 0.05"):
+        share_of(text, "x")
+
+
+def test_pareto_keeps_what_no_other_beats():
+    points = [(3.0, 0.9), (1.0, 0.5), (2.0, 0.5), (1.0, 0.5), (2.0, 0.7), (4.0, 0.9), (0.5, 0.1)]
+    kept = pareto(points)
+    assert [points[i] for i in kept] == [(0.5, 0.1), (1.0, 0.5), (2.0, 0.7), (3.0, 0.9)]
+    assert kept[1] == 1, "the first of equal ones"
+    for i, (cost, gain) in enumerate(points):
+        beaten = any(c <= cost and g >= gain and (c, g) != (cost, gain) for c, g in points)
+        assert (i in kept) == (not beaten and i != 3)
+
+
+def test_a_front_comes_back_from_disk_as_it_was(plain_front, tmp_path):
+    for member in plain_front.members:
+        (tmp_path / member.design).mkdir(parents=True)
+        (tmp_path / member.design / "design.json").write_text("{}")
+    write_front(plain_front, tmp_path)
+    back = read_front(tmp_path)
+    assert back.genomes.dtype == np.int32
+    assert np.array_equal(back.genomes, plain_front.genomes)
+    assert [vars(member) for member in back.members] == [vars(member) for member in plain_front.members]
+    apart = ("members", "genomes")
+    assert {k: v for k, v in vars(back).items() if k not in apart} == {
+        k: v for k, v in vars(plain_front).items() if k not in apart
+    }
+
+
+def test_the_table_has_one_line_a_member(plain_front):
+    rows = list(csv.DictReader(as_csv(plain_front).splitlines()))
+    assert len(rows) == 12
+    assert [float(row["area_mm2"]) for row in rows] == [member.area_mm2 for member in plain_front.members]
+    assert [row["chosen"] for row in rows].count("1") == 1
+    assert rows[3]["design"] == "members/03"
+
+
+def _edit(folder, change):
+    told = json.loads((folder / "front.json").read_text())
+    change(told)
+    (folder / "front.json").write_text(json.dumps(told))
+
+
+def _member(key, value):
+    return lambda told: told["members"][0].update({key: value})
+
+
+FORGED = {
+    "another format": (lambda told: told.update(format="x"), r"no front \(format 'x' is not 'approxhw front 1'\)"),
+    "no members": (lambda told: told.update(members=[]), "it does not fit its files"),
+    "a design elsewhere": (_member("design", "../../etc"), "member 0: it cannot be"),
+    "an area that is none": (_member("area_mm2", "1e3"), "area_mm2: 1e3"),
+    "an area of NaN": (_member("area_mm2", math.nan), "area_mm2: nan"),
+    "an accuracy over 1": (_member("test_accuracy", 1.5), "member 0: it cannot be"),
+    "a lacking figure": (lambda told: told["members"][0].pop("inputs"), "'inputs'"),
+    "nobody chosen": (lambda told: [m.update(chosen=False) for m in told["members"]], "not one of them is chosen"),
+    "another order": (lambda told: told["members"].reverse(), "members: not by rising area"),
+    "rows that are none": (lambda told: told["data"].update(rows=3), "data: rows"),
+    "texts that are none": (lambda told: told.update(name=["x"]), "name: "),
+    "no digests": (lambda told: told.update(files=[]), "the file was changed since the search"),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_forged_front_is_refused_by_name(forged, front):
+    change, text = FORGED[forged]
+    _edit(front, change)
+    with pytest.raises(InvalidDesignError, match=text):
+        ax.open_front(front)
+
+
+def test_files_that_are_missing_or_altered_are_named_together(front):
+    (front / "front.csv").write_text("index\n")
+    (front / "front.npz").unlink()
+    (front / "members/00/design.json").unlink()
+    with pytest.raises(InvalidDesignError) as caught:
+        ax.open_front(front)
+    assert [problem.where for problem in caught.value.problems] == ["front.csv", "front.npz", "members/00/design.json"]
+    assert "the file was changed since the search" in str(caught.value)
+    assert str(caught.value).count("the file is missing") == 2
+
+
+def test_genomes_that_were_cut_short_are_refused(front):
+    from hashlib import sha256
+
+    with np.load(front / "front.npz") as stored:
+        genomes = stored["genomes"]
+    np.savez(front / "front.npz", genomes=genomes[:-1])
+    digest = sha256((front / "front.npz").read_bytes()).hexdigest()
+    _edit(front, lambda told: told["files"].update({"front.npz": digest}))
+    with pytest.raises(InvalidDesignError, match=r"front\.npz: not one genome a member"):
+        ax.open_front(front)
+
+
+def test_a_folder_without_a_front_says_how_to_make_one(tmp_path):
+    with pytest.raises(InvalidDesignError, match=r"do: make it with: approxhw search MODEL --data DATA -o FOLDER"):
+        ax.open_front(tmp_path)
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(InvalidDesignError, match=r"was ended before it had a front: run it again with --resume"):
+        ax.open_front(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "members/00/mine.txt", "members/mine/x", "rtl/top.v"])
+def test_a_front_with_a_foreign_file_in_it_is_not_replaced(name, front):
+    check_front_output(front)
+    (front / name).parent.mkdir(parents=True, exist_ok=True)
+    (front / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"it is a front, but holds files that approxhw did not write: {name}"):
+        check_front_output(front)
+
+
+def test_what_commands_add_to_the_members_is_no_foreign_file(front):
+    for name in ("simulation/icarus/verdict.json", "estimate/sky130.json", "report.html"):
+        path = front / "members/00" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    check_front_output(front)
+
+
+def test_designs_and_other_folders_are_not_taken_for_fronts(front, tmp_path):
+    with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
+        check_front_output(front / "members/00")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="it exists and is no folder"):
+        check_front_output(tmp_path / "file")
+    (tmp_path / "killed/checkpoint").mkdir(parents=True)
+    (tmp_path / "killed/checkpoint/search.npz").write_text("")
+    check_front_output(tmp_path / "killed")

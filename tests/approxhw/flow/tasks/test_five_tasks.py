@@ -1,0 +1,85 @@
+"""The five outside classifiers, from model to netlist: every test row, on both simulators, accuracy and area."""
+
+import json
+
+import numpy as np
+import pytest
+
+import approxhw as ax
+
+# test rows; the area in mm² of the published exact circuit; what 4-bit inputs and 8-bit weights may cost in accuracy
+TASKS = {
+    "breast_cancer": (205, None, 0.01),
+    "cardio": (638, 3560.0, 0.015),
+    "pendigits": (3298, 7400.0, 0.01),
+    "redwine": (480, 1910.0, 0.01),
+    "whitewine": (1470, 3370.0, 0.01),
+}
+RANDOM = 50
+
+
+@pytest.fixture(scope="module")
+def compiled(shared_tasks, tmp_path_factory):
+    """Name → compiled design, made once."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name) / "design"
+            model, data = shared_tasks / f"{name}.onnx", shared_tasks / f"{name}.npz"
+            made[name] = ax.compile(model, data=data, output=folder)
+        return made[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_verilator_equals_the_interpreter_on_every_test_row(name, compiled, verilator):
+    design, (rows, _, _) = compiled(name), TASKS[name]
+    result = design.simulate("verilator", random=RANDOM)
+    assert result.mismatches == 0
+    assert len(design.design.rows.test) == rows
+    verdict = json.loads((design.folder / "simulation" / "verilator" / "verdict.json").read_text())
+    assert verdict["sources"]["data"] == rows
+    assert result.vectors == sum(verdict["sources"].values()) >= rows + RANDOM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_icarus_equals_the_interpreter_on_every_test_row(name, compiled, icarus):
+    design, (rows, _, _) = compiled(name), TASKS[name]
+    result = design.simulate("icarus", random=RANDOM)
+    assert result.mismatches == 0
+    assert result.vectors >= rows + RANDOM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_the_netlist_equals_the_interpreter_on_all_rows_and_is_small(name, compiled):
+    design, (rows, published, _) = compiled(name), TASKS[name]
+    estimate = design.estimate("egfet")
+    kept = json.loads(next((design.folder / "estimate").glob("*.json")).read_text())
+    assert kept["netlist_mismatches"] == 0
+    assert kept["netlist_vectors"] >= rows + len(design.design.rows.train)
+    assert estimate.area_mm2 > 10
+    if published is not None:
+        assert estimate.area_mm2 <= published
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_hardware_is_nearly_as_accurate_as_the_model(name, compiled, shared_tasks, tmp_path):
+    design, loss = compiled(name), TASKS[name][2]
+    assert design.accuracy["rows"] == "test"
+    assert design.accuracy["hardware"] >= design.accuracy["onnx"] - loss
+    model, data = shared_tasks / f"{name}.onnx", shared_tasks / f"{name}.npz"
+    eight = ax.compile(model, data=data, target=ax.Printed(input_bits=8), output=tmp_path / "eight")
+    assert eight.accuracy["hardware"] >= eight.accuracy["onnx"] - loss
+
+
+def test_the_accuracy_is_that_of_what_the_circuit_says(compiled, icarus):
+    design = compiled("redwine")
+    codes, classes = design.design.rows.test, design.design.rows.test_classes
+    from approxhw.ir.interpreter import run
+
+    said = run(design.design.graph, codes).reshape(len(codes))
+    assert np.mean(said == classes) == pytest.approx(design.accuracy["hardware"])

@@ -1,0 +1,218 @@
+"""Other people's multipliers: Verilog modules read, checked against what is said of them, and tabulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import approxhw as ax
+from approxhw.backends.bespoke.multiplier_verilog import multiplier_verilog
+from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError
+from approxhw.numerics.classic_multipliers import own_operator
+from approxhw.numerics.product_tables import ProductTable, error_figures
+
+SIGNED = """// the lowest bit of the product is always 0
+module mul(input signed [4:0] w, input [2:0] x, output signed [7:0] p);
+  wire signed [8:0] whole;
+  assign whole = w * $signed({1'b0, x});
+  assign p = {whole[7:1], 1'b0};
+endmodule
+"""
+GATES = """module mul2s(input [1:0] A, input [1:0] B, output [3:0] O);
+  wire a1b0, a0b1, middle, top;
+  and g0(O[0], A[0], B[0]);
+  nand g1(a1b0, A[1], B[0]);
+  nand g2(a0b1, A[0], B[1]);
+  wire carry1, carry2, sum;
+  assign {carry1, sum} = a1b0 + a0b1;
+  assign O[1] = sum;
+  assign {carry2, O[2]} = (A[1] & B[1]) + carry1 + 2'd1;
+  assign O[3] = ~carry2;
+endmodule
+"""
+"""A Baugh-Wooley multiplier of 2 by 2 bits: no port says signed."""
+
+Writer = Callable[[str], Path]
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Writer:
+    def write(text: str) -> Path:
+        (tmp_path / "their.v").write_text(text)
+        return tmp_path / "their.v"
+
+    return write
+
+
+def refused(path: Path, **stated: object) -> str:
+    with pytest.raises(OptionError) as caught:
+        ax.tabulate(path, **stated)
+    return str(caught.value)
+
+
+def test_a_module_becomes_its_products(module):
+    table = ax.tabulate(module(SIGNED), weight="w", weight_bits=5, x_bits=3)
+    weights = np.where(np.arange(32) > 15, np.arange(32) - 32, np.arange(32))
+    exact = weights[:, None] * np.arange(8)
+    assert (table.products == exact - (exact & 1)).all()
+    assert (table.name, table.signed) == ("their.v, module mul", "weight")
+    assert error_figures(table).error_rate == 1 / 4
+
+
+def test_gates_without_signs_are_what_is_stated(module):
+    table = ax.tabulate(module(GATES), weight="A", signed="both")
+    assert table.products.tolist() == [[0, 0, 0, 0], [0, 1, -2, -1], [0, -2, 4, 2], [0, -1, 2, 1]]
+    for signed in ("weight", "none"):
+        said = refused(module(GATES), weight="A", signed=signed)
+        assert f"signed: signed={signed} is stated, but the mean error" in said
+        assert "do: state signed=both, or take another multiplier" in said
+
+
+@pytest.mark.parametrize("name", ["truncated-3-corrected", "broken-array-4-1", "logarithmic"])
+def test_our_own_come_back_as_their_reference(module, name):
+    operator = own_operator(name)
+    table = ax.tabulate(module(multiplier_verilog(operator, 6, 5)))
+    assert (table.products == operator.table(6, 5).products).all()
+    assert (ax.tabulate(name, weight_bits=6, x_bits=5).products == table.products).all()
+
+
+def test_declared_signs_that_contradict_what_is_stated(module):
+    said = refused(module(SIGNED), weight="w", signed="none")
+    assert said.startswith("multiplier their.v, module mul: 2 problems\n")
+    assert "port w: the module declares it signed, but signed=none is stated: the weight would be unsigned\n" in said
+    assert "port p: the module declares it signed, but signed=none is stated: the product would be unsigned\n" in said
+    assert "do: state signed=weight or signed=both" in said
+    said = refused(module(SIGNED), weight="x")
+    assert "port w: the module declares it signed, but signed=weight is stated: the x would be unsigned\n" in said
+    assert "do: state signed=both, or weight= for the other port" in said
+
+
+def test_signs_declared_on_a_wire_count(module):
+    text = "module m(a, b, y);\n  input [2:0] a, b;\n  wire signed [2:0] a;\n  output [5:0] y;\n  assign y = a * b;\nendmodule\n"
+    said = refused(module(text), signed="none")
+    assert "port a: the module declares it signed" in said
+
+
+def test_directives_are_resolved(module, icarus):
+    text = "`timescale 1ns/1ps\n`define BITS 5\n`ifdef NARROW\n`define X 2\n`else\n`define X 3\n`endif\n"
+    text += SIGNED.replace("[4:0]", "[`BITS-1:0]").replace("[2:0]", "[`X-1:0]")
+    assert ax.tabulate(module(text), weight="w").products.shape == (32, 8)
+
+
+def test_directives_without_icarus(module, monkeypatch):
+    def nowhere() -> None:
+        raise ToolNotFoundError("iverilog", "install it")
+
+    monkeypatch.setattr("approxhw.flow.tabulate.find_icarus", nowhere)
+    ax.tabulate(module("// `define in a comment\n" + SIGNED), weight="w")
+    with pytest.raises(ToolNotFoundError, match=r"install it; their\.v has directives, which it resolves"):
+        ax.tabulate(module("`timescale 1ns/1ps\n" + SIGNED), weight="w")
+
+
+def test_no_other_file_is_read(module):
+    said = refused(module('`include "/etc/hostname"\n' + SIGNED), weight="w")
+    assert '`include "/etc/hostname": other files are not read\n    do: put all modules into one file' in said
+
+
+CLOCKED = """module m(input clock, input [3:0] a, input [3:0] b, output reg [7:0] y, output ready);
+  assign ready = 1'b1;
+  always @(posedge clock) y <= a * b;
+endmodule
+"""
+LATCHED = """module m(input [3:0] a, input [3:0] b, output [7:0] y);
+  reg [7:0] kept;
+  assign y = kept;
+  always @(*) if (a[0]) kept = a * b;
+endmodule
+"""
+
+
+def test_registers_latches_and_ports_too_many_are_named_at_once(module):
+    said = refused(module(CLOCKED), signed="none")
+    assert said == (
+        "multiplier their.v, module m: 3 problems\n"
+        "  inputs: it has 3 inputs (clock, a, b); a multiplier has 2\n"
+        "    do: wrap it in a module that has just those\n"
+        "  outputs: it has 2 outputs (y, ready); a multiplier has 1\n"
+        "    do: wrap it in a module that has just those\n"
+        "  registers: 8 bits are stored at a clock edge (y): what it says depends on the past\n"
+        "    do: give its combinational part"
+    )
+    said = refused(module(LATCHED), signed="none")
+    assert "latches: a latch is left where some branch assigns nothing (kept): what it says depends on the past" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "stated", "said"),
+    [
+        (SIGNED, {}, "weight: there is no input 'a'; the inputs are: w, x\n    do: say weight=PORT"),
+        (SIGNED, {"weight": "p"}, "weight: there is no input 'p'"),
+        (SIGNED, {"weight": "w", "weight_bits": 8}, "weight_bits: 8 bits are stated, the multiplier has 5"),
+        (SIGNED, {"weight": "w", "x_bits": 4}, "x_bits: 4 bits are stated, the multiplier has 3"),
+        (SIGNED, {"weight": "w", "signed": "x"}, "signed: 'x' is not one of weight, none, both"),
+        (SIGNED, {"weight": "w", "top": "mult"}, "top: there is no module 'mult'; there are: mul"),
+        (SIGNED + GATES, {}, "top: the file does not tell which module it is; there are: mul, mul2s\n    do: say top="),
+        (
+            "module m(input [3:0] a, inout [3:0] b, output [7:0] y);\nendmodule\n",
+            {},
+            "port b: is inout; a multiplier has",
+        ),
+        (
+            "module m(input signed [15:0] a, input [15:0] b, output [31:0] y);\n  assign y = a * b;\nendmodule\n",
+            {},
+            "ports: 16 by 16 bits: the table of its products would be too large (at most 10 bits an operand, 18 together)",
+        ),
+        (
+            "module m #(parameter N = 11) (input [N-1:0] a, input b, output [N:0] y);\n  assign y = a & {N{b}};\nendmodule\n",
+            {"signed": "none"},
+            "ports: 11 by 1 bits: the table of its products would be too large",
+        ),
+        (
+            "module m(input a, input b, output [40:0] y);\n  assign y = {40'b0, a & b};\nendmodule\n",
+            {"signed": "none"},
+            "port y: a product of 41 bits; at most 40",
+        ),
+        (
+            "module m(input [1:0] a, input [1:0] b, output y);\n  wire t;\n  assign t = ~(t & a[0]);\n"
+            "  assign y = t & b[0];\nendmodule\n",
+            {"signed": "none"},
+            "loop: a loop of ",
+        ),
+    ],
+)
+def test_modules_that_are_no_multiplier_as_stated(module, text, stated, said):
+    assert said in refused(module(text), **stated)
+
+
+def test_parameters_have_their_defaults(module):
+    text = "module m #(parameter N = 3) (input [N-1:0] a, input [1:0] b, output [N+1:0] y);\n  assign y = a * b;\nendmodule\n"
+    assert ax.tabulate(module(text), signed="none").products.shape == (8, 4)
+
+
+def test_one_of_several_modules(module):
+    assert ax.tabulate(module(SIGNED + GATES), weight="A", signed="both", top="mul2s").products.shape == (4, 4)
+
+
+def test_files_that_are_none(module, tmp_path):
+    assert "nowhere.v: there is no such file\n    do: check the path" in refused(tmp_path / "nowhere.v")
+    (tmp_path / "bytes.v").write_bytes(b"\xff\xfe\x00")
+    assert "bytes.v: it cannot be read as text" in refused(tmp_path / "bytes.v")
+    with pytest.raises(InvalidDesignError, match="pyverilog: cannot read it"):
+        ax.tabulate(module("module m(input [3:0] a; endmodule\n"))
+
+
+def test_our_own_have_to_be_told_their_widths():
+    with pytest.raises(
+        OptionError, match="logarithmic: its widths are not stated\n    do: give weight_bits and x_bits"
+    ):
+        ax.tabulate("logarithmic", weight_bits=4)
+
+
+def test_tables_come_back(tmp_path):
+    ax.tabulate("truncated-2", weight_bits=4, x_bits=4).save(tmp_path / "t.npz")
+    table = ax.tabulate(tmp_path / "t.npz")
+    assert isinstance(table, ProductTable)
+    assert (table.products == own_operator("truncated-2").table(4, 4).products).all()

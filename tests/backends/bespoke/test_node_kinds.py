@@ -1,0 +1,172 @@
+"""Every kind of Node as a circuit: equal to the interpreter for every input, on both simulators, many under one top."""
+
+import numpy as np
+import pytest
+
+from approxhw.ir.graph import Clip, Relu, Requantize, Reshape
+from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
+
+SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]
+BIAS = [-9, 2, -20, 11]
+
+
+def element_cases(making):
+    """Yield (name, Graph) of elementwise Nodes after a Dense, after nothing, and in chains."""
+    bounds = [(0, 7), (0, 6), (0, 0), (5, 5), (-3, 10), (-8, 7), (-9, -2), (3, 12), (0, 1 << 70), (-(1 << 70), 4)]
+    bounds += [
+        (None, 6),
+        (None, 7),
+        (None, -4),
+        (2, None),
+        (-5, None),
+        (0, None),
+        (None, None),
+        (300, 400),
+        (-400, -300),
+    ]
+    for low, high in bounds:
+        name = f"clip_{low}_{high}".replace("-", "m")
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(Clip(low, high)).argmax().graph()
+        yield f"{name}_unsigned", making(3, 3).then(Clip(low, high)).argmax().graph()
+    yield "relu", making(2, 3).dense(SPREAD, BIAS).then(Relu()).argmax().graph()
+    yield "relu_of_unsigned", making(2, 3).then(Relu()).argmax().graph()
+    yield "relu_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(Relu()).argmax().graph()
+    requantized = {
+        "shift": Requantize((1,), 2, (0,), 0, 15),
+        "round": Requantize((1,), 2, (2,), -128, 127),
+        "multiplier": Requantize((13,), 4, (8,), -16, 15),
+        "negative": Requantize((-7,), 3, (4,), -31, 31),
+        "negative_unsigned_result": Requantize((-7,), 1, (-30,), 0, 255),
+        "nothing": Requantize((0,), 3, (-17,), -9, 9),
+        "one_a_element": Requantize((1, -3, 0, 17), 2, (0, 5, -9, 100), -100, 100),
+        "offsets": Requantize((5,), 1, (-40, 0, 40, 7), 0, 31),
+        "wide_shift": Requantize((3,), 40, (1,), -5, 5),
+        "shift_of_all": Requantize((1,), 7, (0,), -5, 5),
+        "no_shift": Requantize((2,), 0, (1,), -20, 20),
+        "odd_bounds": Requantize((3,), 2, (1,), -11, 13),
+        "high_below_zero": Requantize((3,), 2, (1,), -11, -3),
+        "low_above_zero": Requantize((3,), 2, (1,), 3, 13),
+        "one_code": Requantize((3,), 2, (1,), 6, 6),
+    }
+    for name, op in requantized.items():
+        yield f"requantize_{name}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"requantize_{name}_of_inputs", making(4, 2).then(op).argmax().graph()
+    chain = making(2, 3).dense(SPREAD, BIAS).then(Clip(-20, None)).then(Requantize((3,), 1, (1,), -99, 99))
+    yield "chain", chain.then(Relu()).then(Clip(2, 30)).then(Requantize((-1,), 0, (0,), -50, 0)).argmax().graph()
+    yield (
+        "two_requantize",
+        making(2, 3)
+        .dense(SPREAD, BIAS)
+        .then(Requantize((3,), 1, (1,), -99, 99))
+        .then(Requantize((-5,), 2, (3,), -30, 30))
+        .then(Requantize((7,), 3, (0,), -9, 20))
+        .argmax()
+        .graph(),
+    )
+
+
+def head_cases(making):
+    """Yield (name, Graph) of heads: ArgMax of 1 to 9 classes with ties, Threshold wherever it may stand."""
+    rng = np.random.default_rng(3)
+    for classes in range(1, 10):
+        graph = making(3, 2).dense(rng.integers(-2, 3, (classes, 3)), rng.integers(-2, 3, classes))
+        yield f"argmax_{classes}", graph.argmax().graph()
+        yield f"argmax_of_{classes}_inputs", making(classes, 1).argmax().graph()
+        yield f"argmax_all_equal_{classes}", making(2, 2).dense([[1, 2]] * classes).argmax().graph()
+        rising = making(2, 2).dense([[1, 1]] * classes, list(range(classes)))
+        yield f"argmax_known_{classes}", rising.argmax().graph()
+        apart = making(2, 2).dense(rng.integers(-2, 3, (classes, 2)), [0, 40, -40, 3, 0, 0, 41, 40, 2][:classes])
+        yield f"argmax_partly_known_{classes}", apart.argmax().graph()
+    yield "argmax_of_powers", making(2, 3).dense([[1, 0], [0, 1], [0, 0]], [0, 1, 8]).argmax().graph()
+    yield "argmax_of_signs", making(1, 2).dense([[1], [-1], [1], [-1]], [-4, 0, -1, 3]).argmax().graph()
+    for threshold in (-100, -8, -7, -1, 0, 1, 5, 6, 7, 100):
+        yield (
+            f"threshold_{threshold}".replace("-", "m"),
+            making(2, 2).dense([[3, -2]], [1]).threshold(threshold).graph(),
+        )
+        after = making(2, 2).dense([[3, -2]], [1]).then(Relu()).threshold(threshold)
+        yield f"threshold_after_relu_{threshold}".replace("-", "m"), after.graph()
+        yield f"threshold_of_input_{threshold}".replace("-", "m"), making(1, 3).threshold(threshold).graph()
+    middle = making(3, 2).argmax("winner").then(Reshape(), shape=(1,)).dense([[2], [-1], [0]], [-1, 1, 1])
+    yield "argmax_in_the_middle", middle.argmax().graph()
+    chosen = making(1, 3).threshold(3, "chosen").then(Reshape(), shape=(1,)).dense([[-5], [2]], [1, -2]).argmax()
+    yield "threshold_in_the_middle", chosen.graph()
+    direct = making(2, 2).dense([[3, -2]], [1]).threshold(2, "layer0_neuron0_y").then(Reshape(), shape=(1,))
+    yield "threshold_named_like_a_wire", direct.dense([[-5], [2]], [1, -2]).argmax().graph()
+
+
+def value_cases(making):
+    """Yield (name, Graph) of what ranges and readers can be: constants, several readers, unread and wide values."""
+    yield (
+        "reshape",
+        making(4, 2).then(Reshape(), shape=(2, 2)).then(Relu()).then(Reshape(), shape=(4,)).argmax().graph(),
+    )
+    yield "constant_to_argmax", making(2, 2).constant([3, 7, 7]).argmax().graph()
+    yield "constant_to_dense", making(2, 2).constant([3, -7]).dense([[1, 2], [-3, -4]], [0, 1]).argmax().graph()
+    mixed = making(3, 2).dense([[0, 0, 0], [1, 0, 0], [0, 0, 0]], [3, 1, -2]).then(Relu())
+    yield "dead_neurons", mixed.dense([[1, 2, 3], [2, -1, 7]], [0, -1]).argmax().graph()
+    yield "unread_feature", making(3, 2).dense([[1, 0, 2], [2, 0, 1]]).argmax().graph()
+    yield "unread_bits", making(2, 4).then(Requantize((1,), 2, (0,), 0, 3)).dense([[1, -1], [2, 1]]).argmax().graph()
+    yield "multiples_of_eight", making(2, 3).dense([[8, -16], [-8, 24]], [8, 16]).argmax().graph()
+    both = making(2, 3).dense(SPREAD, BIAS)
+    both.then(Relu(), name="positive").dense([[1, -1, 2, -2]], [1], reads="sum0").then(Relu(), name="other")
+    both.dense([[1, 1, -1, -1]], reads="positive").argmax()
+    yield "several_readers", both.graph()
+    twice = making(2, 3).dense(SPREAD, BIAS).then(Relu(), name="hidden").then(Clip(0, 5), name="low")
+    twice.dense([[1, 1, 1, 1], [2, 0, 0, 1]], reads="hidden").then(Clip(3, 40)).argmax()
+    yield "element_with_an_unread_reader", twice.graph()
+    big = 1 << 70
+    yield "wide", making(2, 3).dense([[big + 1, -big], [3 - big, big // 3], [5, 1]], [-7, big, 0]).argmax().graph()
+    deep = making(2, 2).dense([[big, 3 - big], [1 - big, big // 7]], [5, -3]).then(Relu())
+    deep.dense([[253, -255], [-201, 249]], [1 << 77, 0]).then(Relu()).then(Clip(None, 1 << 76))
+    yield "wide_and_deep", deep.argmax().graph()
+    for bias in (-8, -7, -1, 0, 1, 7, 8):
+        graph = making(1, 3).dense([[1], [-1], [0]], [bias, -bias, 0]).then(Relu()).argmax().graph()
+        yield f"ranges_at_powers_of_two_{bias}".replace("-", "m"), graph
+    shared = making(2, 3).dense([[-3, 0], [-3, 0], [45, 45], [90, 90], [-45, -45]], [0, 1, 2, 3, 4])
+    yield "shared_sums", shared.then(Relu()).dense([[11, 13, 11, 13, 11]] * 2, [0, 1]).argmax().graph()
+    fixed = making(2, 2).then(Requantize((0, 1), 0, (5, 0), 0, 7)).dense([[11, 3], [11, -3], [22, 5]], [0, 0, -9])
+    yield "constant_among_inputs", fixed.argmax().graph()
+
+
+CASES = {"elements": element_cases, "heads": head_cases, "values": value_cases}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def built(request, making, jobs):
+    """Names of the cases of a kind, and their simulations."""
+    cases = dict(CASES[request.param](making))
+    assert len(cases) >= 18
+    return list(cases), [jobs(graph, limit=8, random=300) for graph in cases.values()]
+
+
+def test_circuits_equal_the_interpreter(built, simulator, tmp_path):
+    names, made = built
+    together = bundle(made)
+    result = simulate(together, simulator, tmp_path / simulator)
+    assert sorted({names[bundle_ports(together)[port][0]] for port in result.failing}) == []
+    assert result.vectors == max(job.count for job in made) >= 64
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_registered_circuits_equal_the_interpreter(kind, making, jobs, icarus, tmp_path):
+    cases = dict(list(CASES[kind](making))[::4])
+    together = bundle([jobs(graph, registers=True, limit=8, random=60) for graph in cases.values()])
+    assert together.latency == 2
+    result = simulate(together, "icarus", tmp_path / "icarus")
+    names = list(cases)
+    assert sorted({names[bundle_ports(together)[port][0]] for port in result.failing}) == []
+
+
+def test_every_class_of_nine_wins_somewhere(making, jobs):
+    job = jobs(making(9, 1).argmax().graph())
+    assert set(job.expected["class_index"].tolist()) == set(range(9))
+    assert job.outputs == (("class_index", 4),)
+
+
+def test_a_wrong_circuit_is_found(making, jobs, icarus, tmp_path):
+    job = jobs(making(2, 3).dense(SPREAD, BIAS).then(Relu()).argmax().graph())
+    broken = SimulationJob(**{**vars(job), "verilog": job.verilog.replace("take_b}})", "take_b}}) ^ a")})
+    assert broken.verilog != job.verilog
+    assert simulate(job, "icarus", tmp_path / "right").mismatches == 0
+    assert simulate(broken, "icarus", tmp_path / "wrong").mismatches > 0

@@ -17,7 +17,7 @@ ENGINE = tuple(
     for name in template_names()
     if name.startswith(("mac_", "normalize_", "float_", "column_", "engine_", "matrix_", "eight_bit_"))
 )
-"""Templates of the matrix engine and of 8-bit codes: tests/backends/matrix_engine and tests/backends/eight_bit_rtl say what they mean."""
+"""Of the matrix engine and of 8-bit codes: tests/backends/matrix_engine and tests/backends/eight_bit_rtl say what they mean."""
 
 
 def ports_of(name, width):

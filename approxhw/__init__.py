@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .common.version import __version__ as __version__
+from approxhw.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from approxhw.common.dataset import Dataset, load_dataset

@@ -14,6 +14,8 @@ from approxhw.artifacts.engine import EngineDesign, LayerInfo, check_engine_outp
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.version import __version__
 from approxhw.flow.compile import Clock, model_of
+from approxhw.ir.kinds.tensors import Feed
+from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import (
     EngineCodes,
     Packed,
@@ -29,7 +31,7 @@ from .operands import Feeds, accuracy_of, feeds_of
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
-    from approxhw.frontends.products.emulate import Engine as Emulated
+    from approxhw.ir.tensor.emulate import EmulatedEngine
 
     from .simulate import EngineVerdict
 
@@ -208,7 +210,7 @@ def compile_engine(
         version=__version__,
         clock_ns=float(target.clock_ns),
         model=_model_of(model, emulated),
-        shape={each.name: list(emulated.host.model.sizes[each.name]) for each in emulated.host.model.inputs},
+        shape={node.op.title: list(node.type.shape) for node in emulated.graph.nodes if isinstance(node.op, Feed)},
         library=target.library,
         command=command,
         accuracy=accuracy,
@@ -221,25 +223,25 @@ def compile_engine(
     return CompiledEngine(folder, design)
 
 
-def _name(emulated: Emulated) -> str:
-    stem = re.sub(r"\W+", "_", Path(emulated.host.model.title).stem, flags=re.ASCII).strip("_")
+def _name(emulated: EmulatedEngine) -> str:
+    stem = re.sub(r"\W+", "_", Path(title_of(emulated.graph)).stem, flags=re.ASCII).strip("_")
     return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
 
 
-def _model_of(model: Any, emulated: Emulated) -> dict[str, Any]:
+def _model_of(model: Any, emulated: EmulatedEngine) -> dict[str, Any]:
     if isinstance(model, str | Path):
         return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
-    return {"title": shown(emulated.host.model.title, 120), "sha256": None}
+    return {"title": shown(title_of(emulated.graph), 120), "sha256": None}
 
 
-def _rows(emulated: Emulated, feeds: Feeds) -> int:
+def _rows(emulated: EmulatedEngine, feeds: Feeds) -> int:
     """Return how many rows are looked at: fewer of a model with many multiply-adds a row."""
     products = sum(layer.products for layer in emulated.layers) // max(1, len(next(iter(feeds.first(1).values()), [0])))
     return max(1, min(ROWS, feeds.rows, LOOKED_AT // max(1, products)))
 
 
 def _layers(
-    emulated: Emulated, array: Array, first: Mapping[str, np.ndarray]
+    emulated: EmulatedEngine, array: Array, first: Mapping[str, np.ndarray]
 ) -> tuple[
     tuple[LayerInfo, ...],
     dict[str, tuple[np.ndarray, np.ndarray]],
@@ -248,8 +250,9 @@ def _layers(
 ]:
     """Return what is known of every product, the operands that are kept, their 8-bit codes, and what the user should know."""
     from approxhw.backends.matrix_engine.engine import busy_clocks, make_schedule
-    from approxhw.frontends.products.code_losses import code_losses
     from approxhw.numerics.mac.kernels.codes import to_codes
+
+    from .code_losses import code_losses
 
     notes: list[str] = []
     shifts: Mapping[str, np.ndarray] = {}
@@ -316,7 +319,7 @@ def _packed(array: Array, a: np.ndarray, b: np.ndarray) -> tuple[Packed | None, 
     )
 
 
-def _chosen(emulated: Emulated, array: Array) -> list[str]:
+def _chosen(emulated: EmulatedEngine, array: Array) -> list[str]:
     """Return the layers of the array's own arithmetic whose operands are kept: the first ones, until it is enough."""
     chosen, kept = [], 0
     for layer in emulated.layers:
@@ -327,11 +330,11 @@ def _chosen(emulated: Emulated, array: Array) -> list[str]:
     return chosen
 
 
-def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:
+def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
     from approxhw.backends.matrix_engine.engine import engine_verilog
 
-    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in emulated.host.model.title[:120])
+    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(emulated.graph)[:120])
     header = [
         f"model:  {model}",
         f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",

@@ -14,7 +14,7 @@ from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
 
 if TYPE_CHECKING:
-    from approxhw.frontends.products.emulate import Engine
+    from approxhw.ir.tensor.emulate import EmulatedEngine
 
 BATCH = 256
 """Rows of one run."""
@@ -159,7 +159,7 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> Feeds:
     return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed)
 
 
-def predictions(engine: Engine, feeds: Feeds) -> np.ndarray:
+def predictions(engine: EmulatedEngine, feeds: Feeds) -> np.ndarray:
     """Return the class index (int64) of every row by the first output: its largest value; an integer is the class itself.
 
     Of one value that is no integer: whether it is above 0.
@@ -181,7 +181,7 @@ def _classes(scores: np.ndarray) -> np.ndarray:
     return flat[:, 0].astype(np.int64) if scores.dtype.kind in "iu" else (flat[:, 0] > 0).astype(np.int64)
 
 
-def accuracy_of(engine: Engine, feeds: Feeds) -> dict[str, Any]:
+def accuracy_of(engine: EmulatedEngine, feeds: Feeds) -> dict[str, Any]:
     """Return the accuracy in float32 (``onnx``) and on the ``engine``, on how many ``rows``, and how many ``agree``."""
     assert feeds.labels is not None
     plain, made = predictions(engine.configured(None), feeds), predictions(engine, feeds)

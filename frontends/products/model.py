@@ -11,6 +11,7 @@ import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, load, node_title
+from approxhw.ir.kinds.tensors import misfit, spell_dims
 
 MAXIMUM_MODEL = 2 << 30
 """Largest model file, and external data, in bytes; a protobuf file can be no larger."""
@@ -48,9 +49,7 @@ class ModelInput:
 
     def __str__(self) -> str:
         """Return name and sizes, open ones by name."""
-        if self.dims is None:
-            return f"{shown(self.name)}: of any rank"
-        return f"{shown(self.name)}: {' × '.join(shown(dim) for dim in self.dims) or 'a scalar'}"
+        return spell_dims(self.name, self.dims)
 
 
 @dataclass(frozen=True)
@@ -254,26 +253,12 @@ def _sizes(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> 
                 sizes[value.name] = tuple(int(dim) for dim in value.dims)
             continue
         given = tuple(shape[value.name])
-        if why := misfit(value, given):
+        if why := misfit(value.dims, given):
             problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))
         sizes[value.name] = given
     if problems:
         raise OptionError("input shapes", problems)
     return sizes
-
-
-def misfit(value: ModelInput, sizes: Sequence[int]) -> str:
-    """Return why *sizes* do not fit an input; empty where they do."""
-    said = " × ".join(shown(size) for size in sizes) or "a scalar"
-    if any(isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 for size in sizes):
-        return f"{said}: sizes are whole numbers of at least 1"
-    if value.dims is None:
-        return ""
-    if len(sizes) != len(value.dims):
-        return f"{said} has {len(sizes)} dimensions, not {len(value.dims)}"
-    pairs = zip(sizes, value.dims, strict=True)
-    wrong = [f"{size} where the model has {dim}" for size, dim in pairs if isinstance(dim, int) and dim != size]
-    return f"{said}: {', '.join(wrong)}" if wrong else ""
 
 
 def _left(nodes: Sequence[Any]) -> list[str]:

@@ -251,6 +251,7 @@ def main() -> None:
     shared.add_argument("--parts", default=",".join(PARTS), help="which parts: circuits,engines,search")
     shared.add_argument("--limit", type=float, default=900, metavar="SECONDS", help="that one program may take")
     shared.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what was compiled there")
+    shared.add_argument("--kept-kernels", action="store_true", help="do not compile kernels anew: faster, less certain")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     modes = parser.add_subparsers(dest="mode")
     record = modes.add_parser("record", parents=[shared], help="make a record")
@@ -296,7 +297,13 @@ def record_of(
         work = options.keep / name if options.keep else Path(scratch)
         work.mkdir(parents=True, exist_ok=not options.keep)
         # not resolved: an interpreter of a virtual environment is a link, and knows by its own place where it belongs
-        run = Run(checkout, (python or checkout / ".venv/bin/python").absolute(), work.resolve(), options.limit)
+        run = Run(
+            checkout,
+            (python or checkout / ".venv/bin/python").absolute(),
+            work.resolve(),
+            options.limit,
+            options.kept_kernels,
+        )
         return make(run, options.tasks, parts, only_portable)
 
 

@@ -54,16 +54,23 @@ WHERE = "import approxhw; print(approxhw.__file__)"
 
 @dataclass(frozen=True)
 class Run:
-    """A checkout, its interpreter, a folder to work in, and the seconds that a program may take."""
+    """A checkout, its interpreter, a folder to work in, and the seconds that a program may take.
+
+    ``kept_kernels``: use those that Numba compiled before. It takes minutes less, and does not see that a function which
+    a kernel calls was edited in another file.
+    """
 
     checkout: Path
     python: Path
     work: Path
     limit: float
+    kept_kernels: bool = False
 
     def python_of(self, words: Sequence[str], given: object = None) -> str:
         """Run the interpreter on *words*, with *given* as JSON on its input; return what it prints, or end with its log."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        if not self.kept_kernels:
+            environment["NUMBA_CACHE_DIR"] = str(self.work / "kernels")
         try:
             done = subprocess.run(
                 [str(self.python), *words],
@@ -106,8 +113,10 @@ def write_network(path: Path, rows: Path, seed: int = 1) -> None:
 
     rng = np.random.default_rng(seed)
 
-    def drawn(shape: tuple[int, ...], size: float) -> np.ndarray:  # of whole numbers: a bell curve takes a logarithm
-        return (rng.integers(-(2**23), 2**23, shape) * (size / 2**23)).astype(np.float32)
+    def drawn(shape: tuple[int, ...], size: float) -> np.ndarray:
+        """Whole numbers, as a bell curve takes a logarithm; many end in zeros, so that roundings meet ties."""
+        ends = rng.integers(0, 21, shape)
+        return ((rng.integers(-(2**23), 2**23, shape) >> ends << ends) * (size / 2**23)).astype(np.float32)
 
     shapes = {"filters": (4, 1, 3, 3), "offsets": (4,), "weights": (10, 256), "bias": (10,)}
     constants = [numpy_helper.from_array(drawn(shape, 0.5), name) for name, shape in shapes.items()]

@@ -78,7 +78,7 @@ def test_a_record_of_a_circuit_is_made_again_alike(golden: ModuleType, tmp_path:
     found = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        run = golden.Run(CHECKOUT, Path(sys.executable), tmp_path / name, 300)
+        run = golden.Run(CHECKOUT, Path(sys.executable), tmp_path / name, 300, kept_kernels=True)
         found.append(golden.circuits(run, tasks, ("iris",), ("printed-exact",)))
     assert found[0] == found[1]
     assert found[0]["circuits/iris/printed-exact/registered/design.json/latency"] == "2"

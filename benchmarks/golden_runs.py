@@ -39,8 +39,12 @@ for folder, rows, output in json.load(sys.stdin):
 OUTPUTS = """
 import json, sys
 import numpy as np
-from approxhw.arithmetic import FloatMac
-from approxhw.engine import open_engine
+try:
+    from approxhw.engine.api import open_engine
+    from approxhw.numerics.mac.arithmetic import FloatMac
+except ImportError:  # a checkout of before the rooms
+    from approxhw.arithmetic import FloatMac
+    from approxhw.engine import open_engine
 for model, rows, mac, result, codes, output in json.load(sys.stdin):
     inputs = dict(np.load(rows))
     shape = {name: value.shape for name, value in inputs.items()}

@@ -21,9 +21,10 @@ from approxhw.common.version import __version__
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .compile import CompiledEngine, MatrixEngine, compile_engine
+from .compile import CompiledEngine, compile_engine
 from .cost import ElementCost, element_cost
 from .operands import Feeds, predictions, split_feeds
+from .target import MatrixEngine
 
 if TYPE_CHECKING:
     from deap import base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,16 @@ from approxhw.common.options import read_options
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
 from approxhw.ir.graph import Graph, Input, titled
-from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, named_pipeline, pass_named, run_passes, spell
+from approxhw.ir.pass_manager import (
+    Pass,
+    PassContext,
+    PassRecord,
+    named_pipeline,
+    pass_named,
+    placed,
+    run_passes,
+    spell,
+)
 from approxhw.ir.text import print_graph
 from approxhw.numerics.eight_bit.choose import compress_options
 
@@ -60,7 +70,7 @@ class Printed:
         if self.compress is None:
             return passes
         # behind all that changes weights, in front of what fits formats to them
-        return (*passes[:-1], compress_pass(self.compress), passes[-1])
+        return placed(passes, compress_pass(self.compress), before="narrow-formats")
 
 
 def compress_pass(text: str) -> Pass:
@@ -191,10 +201,17 @@ def compile(
     """
     target = Printed() if target is None else target
     if not isinstance(target, Printed):
-        if passes is not None or steps or from_step is not None:
-            why = f"{type(target).__name__} has no passes"
-            raise OptionError("compile", [Problem("passes, steps, from_step", why, "leave them out")])
-        return target.compile_model(model, data=data, output=output, command=command, on_progress=on_progress)
+        return compiler_of(target)(
+            model,
+            target=target,
+            data=data,
+            output=output,
+            passes=passes,
+            steps=steps,
+            from_step=from_step,
+            command=command,
+            on_progress=on_progress,
+        )
     clock = Clock(on_progress)
     with clock.step("read"):
         graph = model if isinstance(model, Graph) else read(model)
@@ -228,6 +245,16 @@ def compile(
     with clock.step("write"):
         write_design(design, folder, texts if steps or from_step is not None else None)
     return CompiledDesign(folder, design)
+
+
+def compiler_of(target: Any) -> Callable[..., Any]:
+    """Return what compiles for *target*: the function that its class names as ``compiler``, ``module:function``."""
+    module, _, name = str(getattr(type(target), "compiler", "")).partition(":")
+    if not name:
+        why = f"{shown(type(target).__name__)} is no target: it names no compiler"
+        raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def designed(
@@ -297,20 +324,28 @@ def reference_accuracies(
     return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
 
 
-def _restart(
-    folder: Path, from_step: int, todo: Sequence[Pass]
-) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
-    """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
+def restarted(
+    from_step: int, todo: Sequence[Pass], ledger: Callable[[], Sequence[Mapping[str, Any]]], folder: Path
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the lines of the *ledger* of *folder* up to *from_step*; raise :class:`OptionError` where *todo* is another list."""
     if not 0 <= from_step <= len(todo):
         why = f"there is no step {from_step}; this pipeline has steps 0 to {len(todo)}"
         raise OptionError("compile", [Problem("--from-step", why)])
-    earlier = read_design(folder).ledger[:from_step]
+    earlier = tuple(ledger()[:from_step])
     for done, item in zip(earlier, todo, strict=False):
         if done["spelled"] != spell(item):
             why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell(item)}"
             raise OptionError(
                 "compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")]
             )
+    return earlier
+
+
+def _restart(
+    folder: Path, from_step: int, todo: Sequence[Pass]
+) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
+    """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
+    earlier = restarted(from_step, todo, lambda: read_design(folder).ledger, folder)
     graph = read_step(folder / "steps", from_step)
     texts = {
         path.name: path.read_text(encoding="utf-8")

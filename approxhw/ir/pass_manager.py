@@ -19,8 +19,9 @@ from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
 from .evaluation import accuracy, codes_of
-from .graph import Dense, Graph, ranges
+from .graph import Constant, Dense, Graph, ranges
 from .interpreter import run
+from .kinds.tensors import Conv, Gemm, MatMul
 from .verifier import problems
 
 KINDS = ("algebraic", "exact", "approximating")
@@ -46,6 +47,10 @@ class PassContext:
     notes: list[str] = field(default_factory=list)
     tabulate: Callable[[Path, Stated], ProductTable] | None = None
     area: Callable[[Graph], float] | None = None
+    accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
+    """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
+    search: Callable[[Graph, Any], Graph] | None = None
+    """Finds a masked network for what a Graph computes (``genetic-retraining``); the second argument is the pass."""
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""
@@ -191,6 +196,13 @@ def spell(item: Pass) -> str:
     return spell_call(name_of(item), item)
 
 
+def placed(passes: Sequence[Pass], item: Pass, *, before: str) -> tuple[Pass, ...]:
+    """Return *passes* with *item* in front of the first one called *before*; behind all of them where there is none."""
+    names = [name_of(other) for other in passes]
+    at = names.index(before) if before in names else len(names)
+    return (*passes[:at], item, *passes[at:])
+
+
 def run_passes(
     graph: Graph,
     passes: Sequence[Pass],
@@ -214,14 +226,14 @@ def run_passes(
     if found:
         raise GraphError(f"Graph {shown(graph.name)}", found)
     records: list[PassRecord] = []
-    before = _accuracies(graph, context.data)
+    before = _accuracies(graph, context)
     for index, item in enumerate(passes[start:], start + 1):
         name, began = name_of(item), time.perf_counter()
         context.notes.clear()
         result = _run_one(graph, item, context)
         seconds = time.perf_counter() - began
         checked = _check_exact(graph, result, name, context) if check and item.kind == "exact" else 0
-        after = before if result is graph else _accuracies(result, context.data)
+        after = before if result is graph else _accuracies(result, context)
         records.append(_record(index, item, seconds, (graph, result), (before, after), checked, tuple(context.notes)))
         graph, before = result, after
         if on_step:
@@ -231,6 +243,9 @@ def run_passes(
 
 def _run_one(graph: Graph, item: Pass, context: PassContext) -> Graph:
     name = name_of(item)
+    if graph.is_tensor and not getattr(item, "tensors", False):
+        why = f"{name} works on one row of a classifier; {shown(graph.name)} is a Graph of whole tensors"
+        raise PassError(f"pass {name}", [Problem(name, why, "approxhw passes tells which passes work on tensors")])
     try:
         result = item(graph, context)
     except ApproxhwError:
@@ -274,7 +289,10 @@ def _rows(graph: Graph, data: Dataset | None) -> np.ndarray:
 _Accuracies = tuple[float | None, float | None]
 
 
-def _accuracies(graph: Graph, data: Dataset | None) -> _Accuracies:
+def _accuracies(graph: Graph, context: PassContext) -> _Accuracies:
+    if graph.is_tensor:
+        return context.accuracy(graph) if context.accuracy else (None, None)
+    data = context.data
     if data is None:
         return None, None
     return accuracy(graph, data.X_train, data.y_train), accuracy(graph, data.X_test, data.y_test)
@@ -312,8 +330,20 @@ def _record(
     )
 
 
+def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
+    read, bits = set(), []
+    for node in graph.nodes:
+        if isinstance(node.op, MatMul | Gemm | Conv):
+            read.update(node.inputs[:2])
+            bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
+    ops = [graph[name].op for name in sorted(read)]
+    return sum(int(np.count_nonzero(op.data)) for op in ops if isinstance(op, Constant)), max(bits, default=None)
+
+
 def weights_and_bits(graph: Graph) -> tuple[int, int | None]:
     """Return the number of weights other than 0, and the width of the widest integer sum (None where there is none)."""
+    if graph.is_tensor:
+        return _tensor_weights_and_bits(graph)
     weights, widths = 0, []
     known = ranges(graph)
     for node in graph.nodes:

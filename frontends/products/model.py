@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, load, node_title
+from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, load, node_title
 from approxhw.ir.kinds.tensors import misfit, spell_dims
 
 MAXIMUM_MODEL = 2 << 30
@@ -78,7 +78,7 @@ def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = N
     Raises :class:`InvalidModelError`, :class:`UnsupportedModelError` where it holds no matrix product, and
     :class:`OptionError` where *shape* does not fit or is needed and not there.
     """
-    loaded = load(source, maximum=MAXIMUM_MODEL)
+    loaded = load_products(source)
     proto, title = _inlined(loaded.proto, loaded.title), loaded.title
     constants, odd = _constants(proto)
     nodes = tuple(node for node in proto.graph.node if not _is_tensor(node))
@@ -97,7 +97,7 @@ def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = N
         odd=odd,
         fixed=fixed,
         inputs=inputs,
-        sizes=_sizes(inputs, shape or {}),
+        sizes=sizes_of_inputs(inputs, shape or {}),
         outputs=tuple(value.name for value in proto.graph.output),
         opsets=tuple(proto.opset_import),
         ir_version=proto.ir_version,
@@ -105,9 +105,14 @@ def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = N
     )
 
 
+def load_products(source: Any) -> Loaded:
+    """Return the model of *source* (path or ``ModelProto``), read and checked; other functions here take it in its place."""
+    return source if isinstance(source, Loaded) else load(source, maximum=MAXIMUM_MODEL)
+
+
 def model_inputs(source: Any) -> tuple[ModelInput, ...]:
     """Return the inputs of the model in *source*, whatever sizes it leaves open. Raises as :func:`read_engine_model`."""
-    loaded = load(source, maximum=MAXIMUM_MODEL)
+    loaded = load_products(source)
     known = {tensor.name for tensor in loaded.proto.graph.initializer}
     return _inputs(loaded.proto, known, loaded.title)
 
@@ -233,7 +238,7 @@ def _fixed(nodes: Sequence[Any], known: set[str]) -> frozenset[str]:
     return frozenset(fixed)
 
 
-def _sizes(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """Return the sizes of every input, or raise :class:`OptionError`."""
     problems = []
     names = [value.name for value in inputs]

@@ -25,7 +25,7 @@ from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
-from .model import EngineModel, is_product, read_engine_model, reads
+from .model import EngineModel, is_product, read_engine_model, reads, sizes_of_inputs
 from .pieces import element_of, measure, submodel, type_word
 
 LARGE = 1 << 20
@@ -42,6 +42,15 @@ class OpenedModel:
     graph: Graph
     host: OnnxHost
     notes: tuple[str, ...]
+    model: EngineModel
+
+    def at(self, sizes: Mapping[str, Sequence[int]]) -> OpenedModel:
+        """Return the same model with the types of inputs of other *sizes*; nothing is read or built again."""
+        model = replace(self.model, sizes=sizes_of_inputs(self.model.inputs, sizes))
+        try:
+            return replace(self, graph=_typed(self.graph, model, self.host), model=model)
+        except (MisfitError, InvalidDataError) as error:
+            raise _refused(model, error) from error
 
 
 @dataclass
@@ -86,15 +95,19 @@ def open_model(source: Any, shape: Mapping[str, Sequence[int]] | None = None) ->
         constants = _settle(model, types)
         building = _Building(model, constants, types, host)
         graph = _typed(_graph(building), model, host)
-    except MisfitError as error:
-        raise InvalidModelError(shown(model.title), [Problem(error.product.title, error.why)]) from error
-    except InvalidDataError as error:  # what onnxruntime says of constants and plain inputs
-        raise InvalidModelError(shown(model.title), error.problems) from error
+    except (MisfitError, InvalidDataError) as error:
+        raise _refused(model, error) from error
     if not product_nodes(graph):
         why = "its matrix products are of whole numbers: the engine multiplies floating-point ones"
         remedy = "give the float model, not the quantised one"
         raise UnsupportedModelError(shown(model.title), [Problem("model", why, remedy)])
-    return OpenedModel(graph, host, model.left)
+    return OpenedModel(graph, host, model.left, replace(model, constants={}, nodes=()))
+
+
+def _refused(model: EngineModel, error: MisfitError | InvalidDataError) -> InvalidModelError:
+    """Return the error of a model whose products do not fit, or of what onnxruntime says of constants and plain inputs."""
+    found = [Problem(error.product.title, error.why)] if isinstance(error, MisfitError) else error.problems
+    return InvalidModelError(shown(model.title), found)
 
 
 def _graph(building: _Building) -> Graph:

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
-from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
 from approxhw.engine.cost import element_cost, engine_of, operand_words, stimulus
+from approxhw.engine.target import MatrixEngine, engine_target
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes
 
@@ -239,7 +240,7 @@ def test_folders_of_others_are_left_alone(tmp_path):
 
 def test_everything_wrong_with_an_engine_is_told_at_once():
     with pytest.raises(OptionError) as caught:
-        MatrixEngine(format="bf17", rows=0, depth=9, clock_ns=-1).array()
+        engine_target(format="bf17", rows=0, depth=9, clock_ns=-1)
     for text in ("'bf17' is no input format", "0 is no number of rows", "9 is no depth", "-1 is no clock period"):
         assert text in str(caught.value)
 
@@ -368,7 +369,7 @@ def test_options_of_the_other_target_are_refused(compiled, tmp_path, monkeypatch
 def test_compile_hands_the_model_to_its_target(tmp_path):
     import approxhw as ax
 
-    target = ax.MatrixEngine(rows=2, columns=2, normalization="exact")
+    target = ax.MatrixEngine(ax.FloatMac(normalization="exact"), rows=2, columns=2)
     made = ax.compile(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
     assert isinstance(made, ax.CompiledEngine)
     assert ax.open_engine_design(tmp_path / "out").design.engine["mac"]["normalization"] == "exact"

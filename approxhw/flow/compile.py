@@ -38,6 +38,9 @@ from approxhw.numerics.eight_bit.choose import compress_options
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.emit import Emitted
 
+SEARCH = "approxhw.dse.as_pass:retrained"
+"""What carries the pass ``genetic-retraining`` out."""
+
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done (0 … 1)."""
 
@@ -249,10 +252,16 @@ def compile(
 
 def compiler_of(target: Any) -> Callable[..., Any]:
     """Return what compiles for *target*: the function that its class names as ``compiler``, ``module:function``."""
-    module, _, name = str(getattr(type(target), "compiler", "")).partition(":")
-    if not name:
+    entry = getattr(type(target), "compiler", None)
+    if not isinstance(entry, str):
         why = f"{shown(type(target).__name__)} is no target: it names no compiler"
         raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
+    return loaded(entry)
+
+
+def loaded(entry: str) -> Callable[..., Any]:
+    """Return the function that *entry* names as ``module:function``: of a higher floor, or of somebody else's package."""
+    module, _, name = entry.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
@@ -289,7 +298,14 @@ def _context(rows: Dataset | None, model: Graph, library: str) -> PassContext:
     from .measure import circuit_area
     from .tabulate import tabulate_verilog
 
-    return PassContext(rows, model, tabulate=tabulate_verilog, area=lambda graph: circuit_area(graph, library))
+    def search(graph: Graph, item: Any, context: PassContext) -> Graph:
+        found: Graph = loaded(SEARCH)(graph, item, context, library)
+        return found
+
+    def area(graph: Graph) -> float:
+        return circuit_area(graph, library)
+
+    return PassContext(rows, model, tabulate=tabulate_verilog, area=area, search=search)
 
 
 def _rows(graph: Graph, data: Any) -> Dataset | None:

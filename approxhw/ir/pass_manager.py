@@ -49,8 +49,8 @@ class PassContext:
     area: Callable[[Graph], float] | None = None
     accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
-    search: Callable[[Graph, Any], Graph] | None = None
-    """Finds a masked network for what a Graph computes (``genetic-retraining``); the second argument is the pass."""
+    search: Callable[[Graph, Any, PassContext], Graph] | None = None
+    """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,12 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
             stop.leave()
         terminal.step(name, share)
 
+    def begun(about: Mapping[str, Any]) -> None:
+        stop.enter()
+        view.start(about)
+
     hooks = Hooks(
-        on_start=lambda about: (stop.enter(), view.start(about))[-1],
+        on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
         stop=stop,

@@ -331,7 +331,8 @@ def _record(
 
 
 def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
-    read, bits = set(), []
+    read: set[str] = set()
+    bits: list[int] = []
     for node in graph.nodes:
         if isinstance(node.op, MatMul | Gemm | Conv):
             read.update(node.inputs[:2])

@@ -193,13 +193,14 @@ def generators(title: str, file: Path, data: Any) -> list[tuple[object, ...]]:
     return lines
 
 
-def side_by_side(cases: list[tuple[str, Path, Any]]) -> list[str]:
-    """Return the part of the result about the other generators."""
+def side_by_side(cases: list[tuple[str, Path, Any]]) -> None:
+    """Measure, print, and write what the other generators make of the same integers."""
     lines = [line for case in cases for line in generators(*case)]
     left_out = [f"{module.MISSING}." for module in (da4ml_network, alkaid_network) if not module.available()]
     titles = ("network", "generator", "CPU, s", "ours takes times as long", *(f"{name}, mm²" for name in LIBRARIES))
-    return [
-        "## The same integers by other generators\n",
+    text = [
+        "# The same integers by other generators\n",
+        command(),
         "From integer weights on, without argmax (neither other one is asked for one), all sums leave the circuit; each with",
         f"its defaults, no pipeline, no limit of depth, one thread. CPU time, {ROUNDS} rounds in which they take turns, ratios",
         "of the same round; the machine is shared. Areas are by our own synthesis and mapping, for all alike; the mapped",
@@ -207,29 +208,21 @@ def side_by_side(cases: list[tuple[str, Path, Any]]) -> list[str]:
         "Verilog through Yosys.\n",
         table((*titles, *(f"ours over it, {name}" for name in LIBRARIES)), lines),
         *left_out,
+        machine(),
     ]
+    write("compile_time_generators", text)
 
 
-def main() -> None:
-    """Measure, print, and write the result."""
-    given = arguments(__doc__ or "").parse_args()
+def step_by_step(cases: list[tuple[str, Path, Any]], scratch: Path) -> None:
+    """Measure, print, and write how long every step takes."""
     rows, parts = [], []
-    with tempfile.TemporaryDirectory(prefix="approxhw-benchmark-") as name:
-        scratch = Path(name)
-        warm, warm_data = random_model((7, 4, 3), scratch, seed=2)
-        steps(warm, warm_data)
-        whole(warm, warm_data, scratch / "warm")
-        if (given.tasks / "pendigits.onnx").is_file():
-            first = ("pendigits, 16-5-10", given.tasks / "pendigits.onnx", given.tasks / "pendigits.npz")
-        else:
-            first = ("seeded random weights, 16-5-10", *random_model((16, 5, 10), scratch))
-        second = ("scikit-learn's digits, 64-32-10", *digits_model(scratch))
-        for case, target in ((first, 1.0), (second, 5.0)):
-            row, part = measure(*case, target, scratch)
-            rows.append(row)
-            parts += part
-        cases = [first, ("`examples/digits.onnx`, 64-16-10", DIGITS, "sklearn:digits")]
-        parts += side_by_side(cases)
+    warm, warm_data = random_model((7, 4, 3), scratch, seed=2)
+    steps(warm, warm_data)
+    whole(warm, warm_data, scratch / "warm")
+    for case, target in zip(cases, (1.0, 5.0), strict=True):
+        row, part = measure(*case, target, scratch)
+        rows.append(row)
+        parts += part
     titles = (
         "network",
         "target, s",
@@ -252,6 +245,23 @@ def main() -> None:
         table(titles, rows),
     ]
     write("compile_time", [*head, *parts])
+
+
+def main() -> None:
+    """Measure both parts, or the one that is asked for."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--only", choices=("steps", "generators"), help="run one part, by default both")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="approxhw-benchmark-") as name:
+        scratch = Path(name)
+        if (given.tasks / "pendigits.onnx").is_file():
+            first = ("pendigits, 16-5-10", given.tasks / "pendigits.onnx", given.tasks / "pendigits.npz")
+        else:
+            first = ("seeded random weights, 16-5-10", *random_model((16, 5, 10), scratch))
+        if given.only != "generators":
+            step_by_step([first, ("scikit-learn's digits, 64-32-10", *digits_model(scratch))], scratch)
+        if given.only != "steps":
+            side_by_side([first, ("`examples/digits.onnx`, 64-16-10", DIGITS, "sklearn:digits")])
 
 
 if __name__ == "__main__":

@@ -50,10 +50,9 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
     """
     if isinstance(library, CellLibrary):
         return library
-    name = ALIASES.get(str(library), str(library))
+    name, added = ALIASES.get(str(library), str(library)), _added()
     if name in built_in_libraries():
         return _read_table(TABLES / f"{name}.toml")
-    added = _added()
     if name in added:
         return _library_of(name, added[name])
     path = Path(library)

@@ -12,7 +12,7 @@ from approxhw.frontends.third_party import Frontend
 from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Relu, Type, identifier
 from approxhw.numerics.formats import FLOAT64, Fixed
 
-ARRAYS = {"hidden": 2, "hidden_bias": 1, "output": 2, "output_bias": 1}
+ARRAYS = {"weights0": 2, "bias0": 1, "weights1": 2, "bias1": 1}
 """Key → axes; weights are outputs × inputs."""
 
 
@@ -30,9 +30,11 @@ def read(source: Path | Mapping[str, Any], name: str | None) -> Graph:
         for key, axes in ARRAYS.items()
         if arrays[key].ndim != axes
     ]
-    if not problems and arrays["hidden"].shape[0] != arrays["output"].shape[1]:
+    if not problems and arrays["weights0"].shape[0] != arrays["weights1"].shape[1]:
         problems.append(
-            Problem("output", f"it reads {arrays['output'].shape[1]} values, hidden gives {len(arrays['hidden'])}")
+            Problem(
+                "weights1", f"it reads {arrays['weights1'].shape[1]} values, weights0 gives {len(arrays['weights0'])}"
+            )
         )
     if problems:
         raise InvalidModelError(title, problems)
@@ -41,18 +43,18 @@ def read(source: Path | Mapping[str, Any], name: str | None) -> Graph:
 
 
 def _graph(name: str, title: str, arrays: Mapping[str, np.ndarray]) -> Graph:
-    features = tuple(f"x{i}" for i in range(arrays["hidden"].shape[1]))
-    hidden, classes = len(arrays["hidden"]), len(arrays["output"])
+    features = tuple(f"x{i}" for i in range(arrays["weights0"].shape[1]))
+    hidden, classes = len(arrays["weights0"]), len(arrays["weights1"])
     index = Type((), Fixed(max(1, (classes - 1).bit_length()), False))
     nodes = (
         Node("x", Input(features, features), (), Type((len(features),), FLOAT64)),
         *(Node(key, Constant(data), (), Type(data.shape, FLOAT64)) for key, data in arrays.items()),
-        Node("hidden_sum", Dense(), ("x", "hidden", "hidden_bias"), Type((hidden,), FLOAT64)),
-        Node("hidden_relu", Relu(), ("hidden_sum",), Type((hidden,), FLOAT64)),
-        Node("output_sum", Dense(), ("hidden_relu", "output", "output_bias"), Type((classes,), FLOAT64)),
-        Node("class_index", ArgMax(), ("output_sum",), index),
+        Node("sum0", Dense(), ("x", "weights0", "bias0"), Type((hidden,), FLOAT64)),
+        Node("relu0", Relu(), ("sum0",), Type((hidden,), FLOAT64)),
+        Node("sum1", Dense(), ("relu0", "weights1", "bias1"), Type((classes,), FLOAT64)),
+        Node("class_index", ArgMax(), ("sum1",), index),
     )
     return Graph(name, nodes, "class_index", tuple(range(classes)), source=title)
 
 
-FRONTEND = Frontend(read, suffixes=(".toy",), accepts=lambda source: isinstance(source, dict) and "hidden" in source)
+FRONTEND = Frontend(read, suffixes=(".toy",), accepts=lambda source: isinstance(source, dict) and "weights0" in source)

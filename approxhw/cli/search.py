@@ -78,9 +78,9 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     from approxhw.dse.api import search
     from approxhw.dse.evolve import Hooks
     from approxhw.dse.genetic.seeding import Seeding
-    from approxhw.dse.settings import SIMULATORS
     from approxhw.flow.compile import Printed
     from approxhw.ir.pass_manager import parse_passes
+    from approxhw.sim.simulators.registry import SIMULATORS
 
     load_library(given["library"])  # what cannot be measured need not be searched
     view, stop = SearchView(terminal), Interrupt(terminal)

@@ -20,7 +20,8 @@ from approxhw.common.files import unwritable
 from approxhw.common.options import read_options
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
-from approxhw.ir.graph import Graph, Input, titled
+from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, named_pipeline, pass_named, run_passes, spell
 from approxhw.ir.text import print_graph
 from approxhw.numerics.eight_bit.choose import compress_options

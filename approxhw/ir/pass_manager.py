@@ -19,8 +19,9 @@ from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
 from .evaluation import accuracy, codes_of
-from .graph import Dense, Graph, ranges
+from .graph import Graph, ranges
 from .interpreter import run
+from .kinds import Dense
 from .verifier import problems
 
 KINDS = ("algebraic", "exact", "approximating")

@@ -14,7 +14,8 @@ from approxhw.numerics.eight_bit_words import calibrated, codes_to_words
 from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational, fixed_for
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
-from .graph import (
+from .graph import Graph, Node, Op, arity
+from .kinds import (
     Affine,
     ArgMax,
     Clip,
@@ -22,16 +23,12 @@ from .graph import (
     Decode,
     Dense,
     Encode,
-    Graph,
     Input,
-    Node,
-    Op,
     Relu,
     Requantize,
     Reshape,
     Threshold,
     Type,
-    arity,
 )
 from .rewriting import fit_formats
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from approxhw.numerics.formats import Fixed, fixed_for
 
-from .graph import ArgMax, Constant, Graph, Input, Node, Threshold, Type, identifier, ranges
+from .graph import Graph, Node, identifier, ranges
+from .kinds import ArgMax, Constant, Input, Threshold, Type
 
 
 def fit_formats(graph: Graph, widen_only: bool = False) -> Graph:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from approxhw.common.errors import Problem
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Node, Relu, Requantize, Reshape, Threshold
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Relu, Requantize, Reshape, Threshold
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 

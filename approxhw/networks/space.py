@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Node, Requantize, Reshape, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo

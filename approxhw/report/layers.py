@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from approxhw.ir.graph import Clip, Dense, Graph, Requantize
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Clip, Dense, Requantize
 
 from .data import Layer
 

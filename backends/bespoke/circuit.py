@@ -11,23 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import (
-    ArgMax,
-    Clip,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    identifier,
-    matches,
-    ranges,
-)
+from approxhw.ir.graph import Graph, Node, identifier, ranges
+from approxhw.ir.kinds import ArgMax, Clip, Decode, Dense, Encode, Input, Relu, Requantize, Reshape, Threshold, matches
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names

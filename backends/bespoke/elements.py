@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from approxhw.ir.graph import Clip, Node, Relu, Requantize
+from approxhw.ir.graph import Node
+from approxhw.ir.kinds import Clip, Relu, Requantize
 
 from .blocks import LOCAL, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane

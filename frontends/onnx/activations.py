@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import Clip, Relu
+from approxhw.ir.kinds import Clip, Relu
 
 from .importer import Call, Importer
 from .values import Known, Refusal, Row, Value, per_row

@@ -14,21 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Dense,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    Type,
-)
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Encoding, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact

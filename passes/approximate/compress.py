@@ -11,22 +11,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import (
-    Clip,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Type,
-    ranges,
-    renamed_inputs,
-)
+from approxhw.ir.graph import Graph, Node, ranges, renamed_inputs
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Clip, Constant, Decode, Dense, Encode, Relu, Requantize, Reshape, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, fit_formats, fresh_name
 from approxhw.numerics.eight_bit.choose import BUDGET, choose, loss_of

@@ -9,8 +9,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.evaluation import codes_of, decides
-from approxhw.ir.graph import Clip, Constant, Dense, Graph, Node, Requantize, Reshape, Type, ranges, without_unread
+from approxhw.ir.graph import Graph, Node, ranges, without_unread
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Clip, Constant, Dense, Requantize, Reshape, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed

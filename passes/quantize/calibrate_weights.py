@@ -9,8 +9,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Reshape, Threshold
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Reshape, Threshold
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed, Float

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Reshape, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, Relu, Reshape, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed

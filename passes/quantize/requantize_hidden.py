@@ -11,20 +11,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import (
-    Clip,
-    Dense,
-    Graph,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    Type,
-    ranges,
-    renamed_inputs,
-)
+from approxhw.ir.graph import Graph, Node, ranges, renamed_inputs
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Clip, Dense, Relu, Requantize, Reshape, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.ir.graph import ArgMax, Dense, Graph, Node, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Dense, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed, fixed_for

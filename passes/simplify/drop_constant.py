@@ -9,25 +9,22 @@ import numpy as np
 
 from approxhw.artifacts.converters import converters
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import (
+from approxhw.ir.graph import Graph, Node, ranges, without_unread
+from approxhw.ir.kinds import (
     ArgMax,
     Clip,
     Constant,
     Dense,
-    Graph,
     Input,
-    Node,
     Range,
     Relu,
     Requantize,
     Reshape,
     Threshold,
     Type,
+    approximate_argmax,
     product_ranges,
-    ranges,
-    without_unread,
 )
-from approxhw.ir.interpreter import approximate_argmax
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -178,7 +175,7 @@ def _dense_folded(graph: Graph, node: Node, operand: Range) -> list[Node]:
         constant &= np.array([row[int(code) % len(row)] == 0 for code in operand[0].tolist()], dtype=bool)
     if not constant.any():
         return [node]
-    products = product_ranges(graph, node, operand)[0]
+    products = product_ranges(node.op, tuple(graph.operand(name, {node.inputs[0]: operand}) for name in node.inputs))[0]
     bias = bias + products[:, constant].sum(axis=1)
     weights = np.where(constant[None, :], 0, weights)
     if isinstance(node.op.arithmetic, MaskedPowerOfTwo):

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from approxhw.ir.graph import Affine, Constant, Dense, Graph, Node, Relu, Reshape, Type, identifier, without_unread
-from approxhw.ir.graph import Clip as ClipKind
+from approxhw.ir.graph import Graph, Node, identifier, without_unread
+from approxhw.ir.kinds import Affine, Constant, Dense, Relu, Reshape, Type
+from approxhw.ir.kinds import Clip as ClipKind
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Format, Rational
 

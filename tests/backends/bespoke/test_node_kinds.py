@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from approxhw.ir.graph import Clip, Relu, Requantize, Reshape
+from approxhw.ir.kinds import Clip, Relu, Requantize, Reshape
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]

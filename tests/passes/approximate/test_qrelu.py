@@ -8,8 +8,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify

@@ -10,21 +10,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of
-from approxhw.ir.graph import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Dense,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Threshold,
-    Type,
-)
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, named_pipeline, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph

@@ -11,8 +11,9 @@ from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import accuracy, codes_of, predict
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph, print_graph

@@ -1,0 +1,47 @@
+"""Kinds of Nodes, one file a family: each op with all its rules. This is the package's one face."""
+
+from .coding import KINDS as _CODING
+from .coding import Decode, Encode
+from .decide import KINDS as _DECIDE
+from .decide import ArgMax, Threshold, approximate_argmax, matches
+from .dense import KINDS as _DENSE
+from .dense import Affine, Dense, product_ranges
+from .elementwise import KINDS as _ELEMENTWISE
+from .elementwise import Clip, LeakyRelu, Relu
+from .kind import Check, Fault, Kind, Operand, Operands, Range, Type
+from .layout import KINDS as _LAYOUT
+from .layout import Reshape
+from .requantize import KINDS as _REQUANTIZE
+from .requantize import Requantize
+from .source import KINDS as _SOURCE
+from .source import Constant, Input
+
+__all__ = [
+    "KINDS",
+    "Affine",
+    "ArgMax",
+    "Check",
+    "Clip",
+    "Constant",
+    "Decode",
+    "Dense",
+    "Encode",
+    "Fault",
+    "Input",
+    "Kind",
+    "LeakyRelu",
+    "Operand",
+    "Operands",
+    "Range",
+    "Relu",
+    "Requantize",
+    "Reshape",
+    "Threshold",
+    "Type",
+    "approximate_argmax",
+    "matches",
+    "product_ranges",
+]
+
+KINDS: tuple[Kind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING)
+"""Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""

@@ -200,12 +200,6 @@ class Graph:
         count = kind_of(node.op).classes if is_legal(node.op) else None
         return count(node.op, self[node.inputs[0]].type) if count is not None else 0
 
-    @property
-    def decides(self) -> bool:
-        """Whether the output is the index of a class, made by a kind that decides."""
-        op = self[self.output].op
-        return is_legal(op) and kind_of(op).classes is not None
-
 
 def arity(op: Op) -> int:
     """Return how many inputs a Node of this *op* has."""

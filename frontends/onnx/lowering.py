@@ -15,7 +15,20 @@ from typing import Any
 import numpy as np
 
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Reshape, Threshold, Type
+from approxhw.ir.kinds import (
+    Affine,
+    ArgMax,
+    Clip,
+    Constant,
+    Dense,
+    Input,
+    LeakyRelu,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    Type,
+)
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Encoding, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
@@ -102,6 +115,10 @@ def _affine(lowering: _Lowering, node: Node, state: _State) -> _State:
 
 def _relu(lowering: _Lowering, node: Node, state: _State) -> _State:
     return replace(state, low=max(state.low, 0.0), high=max(state.high, 0.0))
+
+
+def _leaky_relu(lowering: _Lowering, node: Node, state: _State) -> _State:
+    raise Refusal("LeakyRelu between quantised layers is not read", "quantise with ReLU, or leave the model in floats")
 
 
 def _clip(lowering: _Lowering, node: Node, state: _State) -> _State:
@@ -307,6 +324,7 @@ def _threshold(lowering: _Lowering, node: Node, state: _State) -> _State:
 _STEPS: dict[type, Callable[[_Lowering, Node, _State], _State]] = {
     Affine: _affine,
     Relu: _relu,
+    LeakyRelu: _leaky_relu,
     Clip: _clip,
     Reshape: _reshape,
     FakeQuantize: _quantise,

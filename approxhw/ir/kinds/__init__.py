@@ -5,7 +5,7 @@ from .coding import Decode, Encode
 from .decide import KINDS as _DECIDE
 from .decide import ArgMax, Threshold, approximate_argmax, matches
 from .dense import KINDS as _DENSE
-from .dense import Affine, Dense, product_ranges
+from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, LeakyRelu, Relu
 from .kind import Check, Fault, Kind, Operand, Operands, Range, Type
@@ -39,6 +39,7 @@ __all__ = [
     "Threshold",
     "Type",
     "approximate_argmax",
+    "dense_sums",
     "matches",
     "product_ranges",
 ]

@@ -154,7 +154,7 @@ def _table_ranges(arithmetic: ApproximateMultiplier, weights: np.ndarray, table:
 # Dense: meaning ----------------------------------------------------------------------------------------------------------
 
 
-def sums(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def dense_sums(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Return x · weightsᵀ + bias, rows × outputs, in the number type of *x*."""
     result: np.ndarray = x @ weights.T + bias
     return result
@@ -179,8 +179,8 @@ def _on_codes(op: Dense, values: Values, operands: Operands, own: Operand) -> np
         exact: np.ndarray = (x.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64) + bias
         return exact
     if reach < EXACT_IN_INT64 and x.dtype != object:
-        return sums(x, weights, bias)
-    return narrowed(sums(*(array.astype(object) for array in (x, weights, bias))), own.ends)
+        return dense_sums(x, weights, bias)
+    return narrowed(dense_sums(*(array.astype(object) for array in (x, weights, bias))), own.ends)
 
 
 def _masked_sums(x: np.ndarray, weights: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ def _table_sums(x: np.ndarray, weights: np.ndarray, table: np.ndarray) -> np.nda
 
 
 def _on_reals(op: Dense, values: Values, operands: Operands, own: Operand) -> np.ndarray:
-    return sums(values[0], operands[1].data, operands[2].data)
+    return dense_sums(values[0], operands[1].data, operands[2].data)
 
 
 def _attributes(op: Dense) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError, shown
+from approxhw.sim.simulators.registry import SIMULATORS
 
 from .interrupt import Interrupt
 from .terminal import Terminal
@@ -58,7 +59,6 @@ _SEARCH = (
 _OWN = {"number_format", "normalization", "alignment", "accumulator_bits"}
 _OWN |= {"array", "depth", "result", "shape", "clock_ns"}
 _SHARED = {"data", "target", "output", "library", "compress", "no_simulate", "no_estimate", "require_tools"}
-SIMULATORS = ("icarus", "verilator")
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,12 +52,16 @@ def open_engine(
     from approxhw.numerics.eight_bit.port_codes import read_codes
 
     opened = open_model(model, shape)
-    graph, problems = with_macs(opened.graph, mac, layers), []
-    for change in (lambda graph: with_result(graph, result), lambda graph: with_codes(graph, read_codes(compress))):
-        try:
-            graph = change(graph)
-        except OptionError as error:
-            problems += error.problems
+    graph = with_macs(opened.graph, mac, layers)
+    problems: list[Problem] = []
+    try:
+        graph = with_result(graph, result)
+    except OptionError as error:
+        problems += error.problems
+    try:
+        graph = with_codes(graph, read_codes(compress))
+    except OptionError as error:
+        problems += error.problems
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
         problems.append(Problem("threads", f"{shown(repr(threads))} is no number of threads", "choose 1 … 256"))
     if problems:

@@ -128,7 +128,8 @@ def compile_engine(
     check_engine_output(folder)
     todo = tuple(passes) if passes is not None else target.passes()
     graphs = [("00_input.axir", opened.graph)]
-    start, earlier = 0, ()
+    start = 0
+    earlier: tuple[Mapping[str, Any], ...] = ()
     if from_step is not None:
         earlier = restarted(from_step, todo, lambda: read_engine(folder).ledger, folder)
         graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]

@@ -418,14 +418,7 @@ def _write(
     by_name = {str(mac): mac for mac in choices}
     layers = {name: by_name[text] for name, text in front.chosen.layers.items()}
     most = max(layers.values(), key=lambda mac: (list(layers.values()).count(mac), str(mac)))
-    chosen = replace(
-        target,
-        format=most.format,
-        accumulator_bits=most.accumulator_bits,
-        normalization=most.normalization,
-        alignment=most.alignment,
-        layers=layers,
-    )
+    chosen = replace(target, mac=most, layers=layers)
     compile_engine(model, target=chosen, data=data, output=front.folder / "chosen", shape=shape, command=command)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

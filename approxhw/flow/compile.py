@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from approxhw.artifacts.built_files import check_built_output, read_built, write_built
 from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
 from approxhw.artifacts.steps import read_step
 from approxhw.common.dataset import Dataset, load_dataset
@@ -34,6 +35,8 @@ from approxhw.ir.pass_manager import (
 )
 from approxhw.ir.text import print_graph
 from approxhw.numerics.eight_bit.choose import compress_options
+
+from .targets import build_files, name_of_target
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.emit import Emitted
@@ -91,9 +94,6 @@ def compress_pass(text: str) -> Pass:
     if found:
         raise OptionError("compress", found)
     return chosen
-
-
-TARGETS = {"printed": Printed}
 
 
 def read(source: Any, *, name: str | None = None) -> Graph:
@@ -195,7 +195,8 @@ def compile(
     """Compile *model* into bespoke Verilog, checked against its Graph, and write the design folder.
 
     ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default; another kind of target, such
-    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned. ``data``: what
+    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned; one of another package
+    (:class:`approxhw.flow.targets.Target`) builds files of the Graph behind its passes. ``data``: what
     :func:`approxhw.load_dataset` takes; the ranges of the inputs come from its training rows (or from ``target.low`` and
     ``high``). ``output``: the folder, ``build/<name>`` by default; only a design is ever replaced. ``passes``: instead of
     the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step of the design that is
@@ -203,7 +204,8 @@ def compile(
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
     target = Printed() if target is None else target
-    if not isinstance(target, Printed):
+    builds = hasattr(target, "build")  # a target of another package
+    if not isinstance(target, Printed) and not builds:
         return compiler_of(target)(
             model,
             target=target,
@@ -219,23 +221,32 @@ def compile(
     with clock.step("read"):
         graph = model if isinstance(model, Graph) else read(model)
     folder = Path(output) if output is not None else Path("build") / graph.name
-    check_output(folder)
+    (check_built_output if builds else check_output)(folder)
     with clock.step("data"):
         rows = _rows(graph, data)
         graph = titled(graph, rows.features) if rows else graph
     with clock.step("reference"):
         reference = _reference(model, graph, rows)
-    todo = tuple(passes) if passes is not None else target.passes()
+    todo = tuple(passes if passes is not None else target.passes())
     texts = {"00_input.axir": print_graph(graph)}
     original, start = graph, 0
     earlier: tuple[Mapping[str, Any], ...] = ()
     if from_step is not None:
-        graph, start, earlier, texts = _restart(folder, from_step, todo)
+        graph, start, earlier, texts = _restart(folder, from_step, todo, _built_ledger if builds else _ledger)
     with clock.step("passes"):
-        integer, records = _lowered(graph, todo, _context(rows, original, target.library), texts, start)
-    about = header_of(integer, model, target, [spell(item) for item in todo])
-    design = designed(integer, rows, reference, header=about, registers=target.registers, clock=clock)
+        integer, records = _lowered(
+            graph, todo, _context(rows, original, getattr(target, "library", "egfet")), texts, start
+        )
     ledger = (*earlier, *(ledger_row(record) for record in records))
+    if builds:
+        about = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
+        with clock.step("build"):
+            built = build_files(target, integer, rows, folder, about)
+        with clock.step("write"):
+            write_built(built, texts if steps or from_step is not None else None)
+        return built
+    header = header_of(integer, model, target, [spell(item) for item in todo])
+    design = designed(integer, rows, reference, header=header, registers=target.registers, clock=clock)
     design = replace(
         design,
         model=model_of(model, graph),
@@ -329,7 +340,9 @@ def reference_accuracies(
 
     onnxruntime says so where there is a file, else the interpreter.
     """
-    if isinstance(model, Graph):
+    from approxhw.frontends import runs_in_onnxruntime
+
+    if isinstance(model, Graph) or not runs_in_onnxruntime(model):
         return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
     from approxhw.frontends.runtime.reference import open_reference
 
@@ -338,6 +351,15 @@ def reference_accuracies(
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
         return dict.fromkeys(splits)
     return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
+
+
+def _ledger(folder: Path) -> Sequence[Mapping[str, Any]]:
+    return read_design(folder).ledger
+
+
+def _built_ledger(folder: Path) -> Sequence[Mapping[str, Any]]:
+    ledger: Sequence[Mapping[str, Any]] = read_built(folder).record["ledger"]
+    return ledger
 
 
 def restarted(
@@ -358,10 +380,10 @@ def restarted(
 
 
 def _restart(
-    folder: Path, from_step: int, todo: Sequence[Pass]
+    folder: Path, from_step: int, todo: Sequence[Pass], ledger_of: Callable[[Path], Sequence[Mapping[str, Any]]]
 ) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
     """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
-    earlier = restarted(from_step, todo, lambda: read_design(folder).ledger, folder)
+    earlier = restarted(from_step, todo, lambda: ledger_of(folder), folder)
     graph = read_step(folder / "steps", from_step)
     texts = {
         path.name: path.read_text(encoding="utf-8")
@@ -480,13 +502,9 @@ def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) 
     lines = [
         f"model:  {source}",
         *_wrapped("passes: ", ", ".join(passes)),
-        f"made by approxhw {__version__}, target {_name(target)}",
+        f"made by approxhw {__version__}, target {name_of_target(target)}",
     ]
     return [_ascii(line) for line in lines]
-
-
-def _name(target: Printed) -> str:
-    return next(name for name, cls in TARGETS.items() if isinstance(target, cls))
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -23,6 +23,7 @@ from approxhw.report import (
     ledger_row,
     write_report,
 )
+from approxhw.sim.simulators.registry import SIMULATORS
 
 
 def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
@@ -133,8 +134,7 @@ def _commands(folder: Path, design: Design, found: list[dict[str, Any]]) -> tupl
     library = shlex.quote(found[-1]["library"]) if found else design.library
     return (
         design.command or f"approxhw compile MODEL --data DATA -o {name}",
-        f"approxhw simulate {name} --simulator icarus",
-        f"approxhw simulate {name} --simulator verilator",
+        *(f"approxhw simulate {name} --simulator {simulator}" for simulator in SIMULATORS),
         f"approxhw estimate {name} --library {library}",
         f"approxhw report {name}",
     )

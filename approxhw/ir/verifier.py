@@ -391,6 +391,8 @@ def _data_problems(node: Node, data: np.ndarray) -> list[str]:
     if isinstance(fmt, Rational):
         ok = all(isinstance(value, Fraction | int) for value in data.reshape(-1).tolist())
         return [] if ok else ["rational data is held as fractions"]
+    if not isinstance(fmt, Fixed):
+        return [f"nothing is computed with {fmt} of one row"]
     if data.dtype.kind != "i" and not all(isinstance(value, int) for value in data.reshape(-1).tolist()):
         return [f"{fmt} data is held as integers, not {data.dtype}"]
     low, high = int(data.min()), int(data.max())

@@ -67,16 +67,17 @@ def _parsed(program: bytes, title: str) -> Any:
 
 
 def _product_model(op: MatMul | Gemm | Conv, operands: Sequence[np.ndarray]) -> Any:
-    from onnx import helper
+    from onnx import ValueInfoProto, helper
 
     product = product_of(op, ())
     spelled = {key: value for key, value in product.attributes.items() if value not in ((), "NOTSET")}
     given = {key: int(value) if isinstance(value, bool) else value for key, value in spelled.items()}
     names = [f"x{i}" for i in range(len(operands))]
-    node = helper.make_node(product.op, names, ["y"], **given)
+    node = helper.make_node(product.op, names, ["y"])
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in given.items())
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(operand.dtype), None)
         for name, operand in zip(names, operands, strict=True)
     ]
-    graph = helper.make_graph([node], "product", inputs, [helper.ValueInfoProto(name="y")])
+    graph = helper.make_graph([node], "product", inputs, [ValueInfoProto(name="y")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

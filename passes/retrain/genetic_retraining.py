@@ -53,5 +53,7 @@ class GeneticRetraining:
             raise PassError("pass genetic-retraining", [Problem(graph.name, why, "give them with --data")])
         if context.search is None:
             why = "whoever runs the passes hands in no search"
-            raise PassError("pass genetic-retraining", [Problem(graph.name, why, "use approxhw compile, or ax.compile")])
+            raise PassError(
+                "pass genetic-retraining", [Problem(graph.name, why, "use approxhw compile, or ax.compile")]
+            )
         return context.search(graph, self, context)

@@ -68,7 +68,7 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
         return [("formats", f"no array of a tensor Graph holds {fmt}")]
     if isinstance(op, Feed):
         why = misfit(op.dims, shape)
-        return [("shapes", why)] if why and math.prod(shape) else []
+        return [("shapes", why)] if why and 0 not in shape else []
     if isinstance(op, MatMul | Gemm | Conv):
         return _product_problems(op, own, operands)
     shapes, formats = [told[0] for told in operands], [told[1] for told in operands]

@@ -14,6 +14,7 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.numerics.mac.float_mac import Result
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MatMul:
     title: str
     arithmetic: FloatMac | None = None
     """How an engine multiplies; None: the host does, in floating point."""
-    result: str = "float32"
+    result: Result = "float32"
     """What the end of a column rounds to: float32 or bf16."""
     codes: EngineCodes | None = None
     """Which operands reach the engine as 8-bit codes."""
@@ -47,7 +48,7 @@ class Gemm:
     transpose_a: bool = False
     transpose_b: bool = False
     arithmetic: FloatMac | None = None
-    result: str = "float32"
+    result: Result = "float32"
     codes: EngineCodes | None = None
 
 
@@ -64,7 +65,7 @@ class Conv:
     kernel: tuple[int, ...] = ()
     """Sizes of the filters, where the model says them beside the filters themselves."""
     arithmetic: FloatMac | None = None
-    result: str = "float32"
+    result: Result = "float32"
     codes: EngineCodes | None = None
 
 

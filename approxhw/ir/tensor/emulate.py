@@ -15,6 +15,7 @@ import numpy as np
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.products import Block, Lowered, Matrix, MisfitError, Product, finished, lower
+from approxhw.ir.kinds.tensors import Conv, Gemm, MatMul
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result
@@ -212,8 +213,8 @@ class EmulatedEngine:
             raise InvalidDataError(f"inputs of {title_of(self.graph)}", [problem]) from error
 
     def _mac(self, node: Node) -> FloatMac | None:
-        mac: FloatMac | None = node.op.arithmetic  # type: ignore[union-attr]
-        return mac
+        assert isinstance(node.op, MatMul | Gemm | Conv)
+        return node.op.arithmetic
 
     @property
     def _constants(self) -> frozenset[str]:
@@ -224,7 +225,8 @@ class EmulatedEngine:
         pieces = self.threads if lowered.sizes.count < self.threads else 1
         if lowered.sizes.products < _WORTH_A_THREAD:
             pieces = 1
-        work = partial(self._tile, mac=mac, name=lowered.product.name, result=node.op.result)  # type: ignore[union-attr]
+        assert isinstance(node.op, MatMul | Gemm | Conv)
+        work = partial(self._tile, mac=mac, name=lowered.product.name, result=node.op.result)
         jobs = [partial(work, gemm, *part) for gemm in lowered.gemms for part in _parts(gemm, pieces)]
         if self.threads < 2 or len(jobs) == 1 or lowered.sizes.products < _WORTH_A_THREAD:
             for job in jobs:

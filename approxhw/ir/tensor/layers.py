@@ -14,6 +14,7 @@ from approxhw.ir.kinds.tensors import Product as ProductOp
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Float
 from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.numerics.mac.float_mac import Result
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def with_result(graph: Graph, result: str) -> Graph:
     if result not in ("bf16", "float32"):
         why = f"{shown(repr(result))} is no result"
         raise OptionError("matrix engine", [Problem("result", why, "choose bf16 or float32")])
-    return _changed(graph, lambda op: replace(op, result=result))
+    chosen: Result = "bf16" if result == "bf16" else "float32"
+    return _changed(graph, lambda op: replace(op, result=chosen))
 
 
 def near(name: str, known: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from approxhw.common.errors import GraphError, InvalidDataError, OptionError, Pa
 from approxhw.ir.graph import Constant, Node, Relu, Type
 from approxhw.ir.kinds.tensors import Add, Feed, Host, MatMul, Part, Transpose, is_product
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
-from approxhw.ir.random_tensors import random_tensor_graph
+from approxhw.ir.random_tensors import random_feeds, random_tensor_graph
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import codes_of_ports, layers_of, macs_of
 from approxhw.ir.text import parse_graph, print_graph

@@ -69,7 +69,7 @@ class LayerInfo:
     """The file of the operands that ``simulate`` streams; None where they were not kept."""
 
 
-class Mac(TypedDict):
+class MacFields(TypedDict):
     """A :class:`~approxhw.numerics.mac.arithmetic.FloatMac` as plain types."""
 
     format: str
@@ -78,7 +78,7 @@ class Mac(TypedDict):
     alignment: NotRequired[int | None]
 
 
-class Codes(TypedDict, total=False):
+class CodesFields(TypedDict, total=False):
     """:class:`~approxhw.numerics.eight_bit.port_codes.EngineCodes` as plain types."""
 
     code: str
@@ -88,17 +88,17 @@ class Codes(TypedDict, total=False):
     activations: bool
 
 
-class Array(TypedDict):
+class EngineFields(TypedDict):
     """An engine of the backend as plain types: what it takes to build it again."""
 
     rows: int
     columns: int
-    mac: Mac
+    mac: MacFields
     depth: int
     result: str
     vectors: int
     fast: NotRequired[bool]
-    codes: NotRequired[Codes | None]
+    codes: NotRequired[CodesFields | None]
 
 
 class EngineAccuracy(TypedDict, total=False):
@@ -121,7 +121,7 @@ class EngineDesign:
     """
 
     name: str
-    engine: Array
+    engine: EngineFields
     modules: Mapping[str, str]
     """Module → its Verilog text, the top first."""
     layers: tuple[LayerInfo, ...]
@@ -166,7 +166,7 @@ class EngineRecord:
 
     format: str
     name: str
-    engine: Array
+    engine: EngineFields
     version: str
     clock_ns: float
     model: Model = field(default_factory=Model)
@@ -294,7 +294,7 @@ def _is_summary(told: tuple[str, Summary]) -> bool:
     return whole and all(isinstance(error, int | float) and error >= 0 for error in errors)
 
 
-def _codes(told: Codes | None) -> EngineCodes | None:
+def _codes(told: CodesFields | None) -> EngineCodes | None:
     try:
         return None if told is None else EngineCodes(**told)
     except OptionError as error:

@@ -14,7 +14,6 @@ from approxhw.artifacts.engine import EngineDesign
 from approxhw.artifacts.folder import decoded, json_text, read_json
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
-from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import decode
 
@@ -252,12 +251,9 @@ def engine_of(design: EngineDesign) -> Engine:
     """Return the engine that *design* describes; raise :class:`OptionError` where nobody could build it."""
     from approxhw.backends.matrix_engine.engine import Engine
 
-    told = dict(design.engine)
     try:
-        codes = told.pop("codes", None)
-        coded = None if codes is None else EngineCodes(**codes)
-        return Engine(**{**told, "mac": FloatMac(**told["mac"]), "codes": coded})
-    except (KeyError, TypeError) as error:
+        return decoded(design.engine, Engine)
+    except ValueError as error:
         raise OptionError("matrix engine", [Problem("design.json", f"describes no engine ({shown(error)})")]) from error
 
 

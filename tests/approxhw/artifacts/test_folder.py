@@ -264,7 +264,7 @@ def test_numbers_keep_their_values():
     assert math.isnan(decoded({**told, "size": math.nan}, Part).size)
 
 
-ARRAY = {
+FIELDS = {
     "rows": 2,
     "columns": 2,
     "mac": {"format": "bf16", "accumulator_bits": 20, "normalization": "exact", "alignment": None},
@@ -282,7 +282,7 @@ def engine(tmp_path):
     """A folder that says that an engine of a single layer is in it."""
     design = EngineDesign(
         name="net",
-        engine=ARRAY,
+        engine=FIELDS,
         modules={"top": "module top;\nendmodule\n"},
         layers=(LayerInfo("first", "Gemm", 4, 3, 2, 1, "float32"),),
         operands={},
@@ -296,7 +296,7 @@ def engine(tmp_path):
 
 def test_an_engine_comes_back(engine):
     found = read_engine(engine)
-    assert found.engine == ARRAY
+    assert found.engine == FIELDS
     assert found.ledger == (vouched.plain(LINE),)
     assert found.layers == (LayerInfo("first", "Gemm", 4, 3, 2, 1, "float32"),)
     assert found.modules == {"top": "module top;\nendmodule\n"}

@@ -10,7 +10,7 @@ from typing import Any
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.ir.evaluation import confusion
-from approxhw.ir.graph import Input
+from approxhw.ir.kinds import Input
 from approxhw.report import (
     Accuracy,
     Confusion,

@@ -269,7 +269,7 @@ def _simulate(terminal: Terminal, compiled: Any, simulator: str, **options: Any)
 
 def _summary(compiled: Any) -> dict[str, Any]:
     """Return the one object that ``--json`` prints: what is known of the design so far."""
-    from approxhw.flow.write_report import estimates, verdicts
+    from approxhw.artifacts.results import estimates, verdicts
 
     found = estimates(compiled.folder)
     seconds = dict(compiled.design.seconds)

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from approxhw.artifacts.design import Design, write_design
+from approxhw.artifacts.design import Design, Model, write_design
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
@@ -56,7 +56,7 @@ class Origin:
     space: Space
     data: Dataset
     onnx: Mapping[str, float | None]
-    model: Mapping[str, Any]
+    model: Model
     ledger: tuple[PassRecord, ...]
     target: Printed
     search: str = "search"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from approxhw.artifacts.built_files import check_built_output, read_built, write_built
-from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
+from approxhw.artifacts.design import Design, Model, PortInfo, Rows, check_output, read_design, write_design
 from approxhw.artifacts.steps import read_step
 from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
@@ -522,7 +522,7 @@ def _ascii(text: str) -> str:
     )
 
 
-def model_of(model: Any, graph: Graph) -> dict[str, Any]:
+def model_of(model: Any, graph: Graph) -> Model:
     """Return what the model was: a title and, for a file, its digest."""
     if isinstance(model, str | Path):
         path = Path(model)

@@ -15,22 +15,30 @@ from approxhw.numerics.formats import EightBit, Fixed
 
 from . import kinds
 from .kinds import (
+    Add,
     Affine,
     ArgMax,
     Clip,
     Constant,
+    Conv,
     Decode,
     Dense,
     Encode,
+    Feed,
+    Gemm,
+    Host,
     Input,
     Kind,
     LeakyRelu,
+    MatMul,
     Operand,
+    Part,
     Range,
     Relu,
     Requantize,
     Reshape,
     Threshold,
+    Transpose,
     Type,
 )
 
@@ -81,9 +89,17 @@ Op = (
     | Reshape
     | Encode
     | Decode
+    | Feed
+    | MatMul
+    | Gemm
+    | Conv
+    | Add
+    | Transpose
+    | Host
+    | Part
 )
 
-KINDS: dict[str, Kind] = {kind.keyword: kind for kind in kinds.KINDS}
+KINDS: dict[str, Kind] = {kind.keyword: kind for kind in (*kinds.KINDS, *kinds.TENSOR_KINDS)}
 """Keyword of the text form → kind: the registry. A new family of kinds is added here."""
 
 _BY_CLASS = {kind.op: kind for kind in KINDS.values()}
@@ -132,6 +148,8 @@ class Graph:
     output: str
     labels: tuple[str | int, ...] = ()
     source: str = field(default="", compare=False)
+    results: tuple[tuple[str, str], ...] = ()
+    """Of a tensor Graph: what the model calls each value that leaves, and its Node; ``output`` is the first of them."""
 
     def __getitem__(self, name: str) -> Node:
         """Return the Node called *name*."""
@@ -145,6 +163,16 @@ class Graph:
             cached = {node.name: node for node in self.nodes}
             object.__setattr__(self, "_by_name", cached)
         return cached
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it is a function of whole tensors, not of one row."""
+        return bool(self.results) or any(isinstance(node.op, Feed) for node in self.nodes)
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """Every value that leaves."""
+        return tuple(dict.fromkeys((self.output, *(name for _, name in self.results))))
 
     @property
     def input(self) -> Node:
@@ -207,7 +235,7 @@ class Graph:
     @property
     def is_integer(self) -> bool:
         """Whether every value is ``Fixed`` or an 8-bit code: a Graph that hardware can carry out."""
-        return all(isinstance(node.type.format, Fixed | EightBit) for node in self.nodes)
+        return not self.is_tensor and all(isinstance(node.type.format, Fixed | EightBit) for node in self.nodes)
 
     @property
     def classes(self) -> int:
@@ -233,9 +261,9 @@ def rewrite(graph: Graph, change: Callable[[Node], list[Node] | None]) -> Graph:
 
 def without_unread(graph: Graph) -> Graph:
     """Return *graph* without Nodes that nothing reads; the Input and the output stay."""
-    wanted, kept = {graph.output}, []
+    wanted, kept = set(graph.leaving), []
     for node in reversed(graph.nodes):
-        if node.name in wanted or isinstance(node.op, Input):
+        if node.name in wanted or isinstance(node.op, Input | Feed):
             wanted.update(node.inputs)
             kept.append(node)
     return replace(graph, nodes=tuple(reversed(kept)))
@@ -262,8 +290,10 @@ def titled(graph: Graph, titles: tuple[str, ...]) -> Graph:
 
 
 def ranges(graph: Graph) -> dict[str, Range]:
-    """Return the exact range of every ``Fixed`` value, element by element (``docs/ir.md``, *Ranges*)."""
+    """Return the exact range of every ``Fixed`` value, element by element; of a tensor Graph nothing (``docs/ir.md``)."""
     known: dict[str, Range] = {}
+    if graph.is_tensor:
+        return known
     for node in graph.nodes:
         if has_range(node, known):
             known[node.name] = range_of(graph, node, known)

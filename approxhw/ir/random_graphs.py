@@ -15,20 +15,7 @@ from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational, fixed_
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 from .graph import KINDS, Graph, Node, Op, arity
-from .kinds import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Input,
-    Relu,
-    Reshape,
-    Threshold,
-    Type,
-)
+from .kinds import Affine, ArgMax, Clip, Constant, Decode, Dense, Encode, Input, Relu, Reshape, Threshold, Type
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())

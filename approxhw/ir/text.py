@@ -9,52 +9,68 @@ from dataclasses import dataclass
 from typing import Any
 
 from approxhw.common.errors import GraphError, Problem, shown
+from approxhw.ir.kinds.beside import MOST_INLINE, Beside, Fetch, fetched, put, spell_bytes, stands_beside
 from approxhw.numerics.formats import Format, parse_format
 
 from .graph import KINDS, Graph, Node, kind_of
-from .kinds import Kind, Type
+from .kinds import Constant, Kind, Type
 
 HEADER = "axir 1"
 MAXIMUM_CHARACTERS = 1 << 28
 MAXIMUM_LINES = 100_000
 _MAXIMUM_PROBLEMS = 20
-_MOST_INPUTS = max(kind.most_inputs for kind in KINDS.values())
+_MOST_INPUTS = max(kind.most_inputs for kind in KINDS.values() if not kind.tensor)
 
-_LINE = re.compile(r"([a-z][a-z0-9_]{0,63}) : (\S{1,3000}) = ([a-z]{1,20})(?:\(([a-z0-9_, ]{0,400})\))?(?= |\Z)")
+_LINE = re.compile(r"([a-z][a-z0-9_]{0,63}) : (\S{1,3000}) = ([a-z]{1,20})(?:\(([a-z0-9_, ]{0,300000})\))?(?= |\Z)")
 _TYPE = re.compile(r"(\S+)\[((?:\d{1,9}(?:,\d{1,9}){0,7})?)\]\Z")
 
 
-def print_graph(graph: Graph) -> str:
-    """Return *graph* as text, one Node a line, pure ASCII; :func:`parse_graph` gives an equal Graph back."""
+def print_graph(graph: Graph, beside: Beside | None = None) -> str:
+    """Return *graph* as text, one Node a line, pure ASCII; :func:`parse_graph` gives an equal Graph back.
+
+    *beside*: takes the large arrays of a tensor Graph, by digest; where it is None, everything stands in the text.
+    """
     lines = [HEADER, f"graph {graph.name}"]
     if graph.source:
         lines.append(f"source {json.dumps(graph.source)}")
     if graph.labels:
         lines.append(f"labels {json.dumps(list(graph.labels))}")
-    lines += [_node_line(node) for node in graph.nodes]
+    lines += [_node_line(node, beside if graph.is_tensor else None) for node in graph.nodes]
     lines.append(f"output {graph.output}")
+    if graph.results:
+        lines.append(f"results {json.dumps(graph.results)}")
     return "\n".join(lines) + "\n"
 
 
-def _node_line(node: Node) -> str:
+def _node_line(node: Node, beside: Beside | None) -> str:
     inputs = f"({', '.join(node.inputs)})" if node.inputs else ""
-    attributes = kind_of(node.op).attributes(node.op)
+    attributes = _attributes(node, beside)
     text = f" {json.dumps(attributes, separators=(',', ':'))}" if attributes else ""
     origin = f" @{json.dumps(node.origin)}" if node.origin else ""
     return f"{node.name} : {node.type} = {node.kind}{inputs}{text}{origin}"
 
 
-def parse_graph(text: str, subject: str = "text") -> Graph:
+def _attributes(node: Node, beside: Beside | None) -> dict[str, Any]:
+    """Return the attributes of *node* as JSON knows them, what is large *beside* the text."""
+    op = node.op
+    if beside is not None and isinstance(op, Constant) and op.data.size > MOST_INLINE and op.data.dtype != object:
+        return {"data": put(op.data, beside)}
+    told = kind_of(op).attributes(op)
+    return {name: spell_bytes(v, beside) if isinstance(v, bytes) else v for name, v in told.items()}
+
+
+def parse_graph(text: str, subject: str = "text", fetch: Fetch | None = None) -> Graph:
     """Return the Graph that *text* spells.
 
-    *subject* names the text in errors. The Graph is well formed but not verified: ``verifier.verify`` does that.
+    *subject* names the text in errors. *fetch* gives the arrays beside it, by digest. The Graph is well formed but not
+    verified: ``verifier.verify`` does that.
     Raises :class:`GraphError` with line numbers for anything else; nothing in the text is ever evaluated.
     """
     lines = text[: MAXIMUM_CHARACTERS + 1].split("\n", MAXIMUM_LINES + 1)
     if len(text) > MAXIMUM_CHARACTERS or len(lines) > MAXIMUM_LINES:
         why = f"it has more than {MAXIMUM_CHARACTERS} characters or {MAXIMUM_LINES} lines"
         raise GraphError(subject, [Problem("text", why)])
-    state = _State()
+    state = _State(fetch)
     problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -71,13 +87,15 @@ def parse_graph(text: str, subject: str = "text") -> Graph:
     if problems:
         raise GraphError(subject, problems)
     words = state.words
-    return Graph(words["graph"], tuple(state.nodes), words["output"], words.get("labels", ()), words.get("source", ""))
+    told = (words.get(name, default) for name, default in (("labels", ()), ("source", ""), ("results", ())))
+    return Graph(words["graph"], tuple(state.nodes), words["output"], *told)
 
 
 @dataclass
 class _State:
     """What has been read so far."""
 
+    fetch: Fetch | None = None
     header: bool = False
     begun: bool = False
 
@@ -96,7 +114,7 @@ def _parse_line(state: _State, line: str) -> None:
         state.header = True
         return
     if match := _LINE.match(line):
-        state.nodes.append(_parse_node(match, line[match.end() :]))
+        state.nodes.append(_parse_node(match, line[match.end() :], state.fetch))
         return
     word, _, rest = line.partition(" ")
     if word not in _WORDS:
@@ -126,7 +144,22 @@ def _labels(text: str) -> tuple[str | int, ...]:
     return tuple(value)
 
 
-_WORDS: dict[str, Callable[[str], Any]] = {"graph": _name, "output": _name, "source": _source, "labels": _labels}
+def _results(text: str) -> tuple[tuple[str, str], ...]:
+    value = _json(text)
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(word, str) for word in pair) for pair in value
+    ):
+        raise ValueError("results is a JSON list of pairs: a title, and the value that leaves")
+    return tuple((title, name) for title, name in value)
+
+
+_WORDS: dict[str, Callable[[str], Any]] = {
+    "graph": _name,
+    "output": _name,
+    "source": _source,
+    "labels": _labels,
+    "results": _results,
+}
 
 
 def _json(text: str) -> Any:
@@ -148,7 +181,7 @@ def _refuse(text: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-def _parse_node(match: re.Match[str], rest: str) -> Node:
+def _parse_node(match: re.Match[str], rest: str, fetch: Fetch | None) -> Node:
     name, type_text, kind, inputs_text = match.groups()
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of Node; there are {', '.join(KINDS)}")
@@ -162,9 +195,9 @@ def _parse_node(match: re.Match[str], rest: str) -> Node:
     if rest.strip() or not isinstance(attributes, dict) or not isinstance(origin, str):
         raise ValueError(f'a Node ends with {{attributes}} and @"origin", not {rest[:40] or origin!r}')
     inputs = tuple(inputs_text.split(", ")) if inputs_text else ()
-    if len(inputs) > _MOST_INPUTS:
-        raise ValueError(f"{len(inputs)} inputs, no kind has more than {_MOST_INPUTS}")
-    return Node(name, _parse_op(KINDS[kind], attributes, type_.format), inputs, type_, origin)
+    if len(inputs) > (most := max(_MOST_INPUTS, KINDS[kind].most_inputs)):
+        raise ValueError(f"{len(inputs)} inputs, no kind has more than {most}")
+    return Node(name, _parse_op(KINDS[kind], attributes, type_.format, fetch), inputs, type_, origin)
 
 
 def _parse_type(text: str) -> Type:
@@ -174,9 +207,10 @@ def _parse_type(text: str) -> Type:
     return Type(tuple(int(d) for d in match[2].split(",") if d), parse_format(match[1]))
 
 
-def _parse_op(kind: Kind, given: dict[str, Any], fmt: Format) -> Any:
+def _parse_op(kind: Kind, given: dict[str, Any], fmt: Format, fetch: Fetch | None) -> Any:
     unknown, missing = set(given) - set(kind.readers), set(kind.readers) - set(given) - kind.optional
     if unknown or missing:
         fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has no {shown(', '.join(sorted(unknown)))}"
         raise ValueError(f"{kind.keyword} {fault}")
-    return kind.op(**{name: kind.readers[name](value, fmt) for name, value in given.items()})
+    values = {name: fetched(value, fetch) if stands_beside(value) else value for name, value in given.items()}
+    return kind.op(**{name: kind.readers[name](value, fmt) for name, value in values.items()})

@@ -13,17 +13,7 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import decides
 from approxhw.ir.graph import Graph, Node, identifier, ranges
-from approxhw.ir.kinds import (
-    ArgMax,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Input,
-    Reshape,
-    Threshold,
-    matches,
-)
+from approxhw.ir.kinds import ArgMax, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names

@@ -145,6 +145,9 @@ class Kind:
     folds: bool = False
     """Of constants it is a constant itself: weights may stand behind it."""
 
+    tensor: bool = False
+    """It stands in Graphs of whole tensors alone; ``tensor_rules`` has its rules."""
+
     # role
     activation: bool = False
     """A function of each element alone that may stand between layers."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import shown
-from approxhw.numerics.formats import RULES, EightBit, Encoding, Fixed, Float, Format, Rational
+from approxhw.numerics.formats import RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
 
 from .attributes import integer, number, plain, texts
 from .kind import Fault, Kind, Operand, Operands, Range, full
@@ -35,7 +35,8 @@ class Constant:
         """Freeze the array: Graphs share it."""
         data = np.array(self.data)
         if data.dtype.kind in "iub":
-            data = data.astype(np.int64)
+            beyond = data.dtype == np.uint64 and data.size and int(data.max()) >= 1 << 63
+            data = data.astype(object if beyond else np.int64)
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
 
@@ -139,6 +140,8 @@ def _data_faults(op: Constant, operands: Operands, own: Operand) -> list[Fault]:
     if isinstance(fmt, Rational):
         ok = all(isinstance(value, Fraction | int) for value in data.reshape(-1).tolist())
         return [] if ok else ["rational data is held as fractions"]
+    if not isinstance(fmt, Fixed):
+        return [f"nothing is computed with {fmt} of one row"]
     if data.dtype.kind != "i" and not all(isinstance(value, int) for value in data.reshape(-1).tolist()):
         return [f"{fmt} data is held as integers, not {data.dtype}"]
     low, high = int(data.min()), int(data.max())
@@ -158,11 +161,25 @@ def _data_range(op: Constant, operands: Operands, own: Operand) -> Range:
 
 def _data_attributes(op: Constant) -> dict[str, Any]:
     data = op.data if op.data.dtype != object else np.vectorize(plain, otypes=[object])(op.data)
-    return {"data": data.tolist()}
+    whole = op.data.dtype.kind != "f" or np.isfinite(op.data).all()
+    return {"data": data.tolist() if whole else _special(data.tolist())}
+
+
+_SPECIALS = ("nan", "inf", "-inf")
+"""Numbers that JSON has no word for; constants of tensor Graphs may hold them."""
+
+
+def _special(value: Any) -> Any:
+    """Return *value*, a nested list of numbers, with texts in place of NaN and infinity."""
+    if isinstance(value, list):
+        return [_special(inner) for inner in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 def _data(value: Any, fmt: Format) -> np.ndarray:
     """Return nested lists as the array that ``Constant`` holds in this format; ragged lists are refused."""
+    if isinstance(value, np.ndarray):  # it stood beside the text
+        return value
     shape, level = [], value
     while isinstance(level, list):
         shape.append(len(level))
@@ -170,9 +187,11 @@ def _data(value: Any, fmt: Format) -> np.ndarray:
     flat: list[Any] = []
     _flatten(value, tuple(shape), flat)
     if isinstance(fmt, Float):
-        if not all(type(v) in (int, float) for v in flat):
+        if not all(type(v) in (int, float) or v in _SPECIALS for v in flat):
             raise ValueError(f"data of {fmt} is made of numbers")
         array = np.array([float(v) for v in flat], dtype=np.float64)
+    elif isinstance(fmt, Text):
+        array = np.array([*texts(flat, fmt), None], dtype=object)[:-1]
     elif isinstance(fmt, Fixed | EightBit):
         codes = [integer(v) for v in flat]
         small = all(-(1 << 63) <= code < 1 << 63 for code in codes)

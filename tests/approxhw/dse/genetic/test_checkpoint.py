@@ -13,7 +13,9 @@ import pytest
 
 from approxhw.common.errors import CheckpointError, OutputError
 from approxhw.dse.genetic import checkpoint as module
-from approxhw.dse.genetic.evolution import SearchOptions, default_toolbox, evolve
+from approxhw.dse.genetic.evolution import evolve
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import default_toolbox
 from approxhw.networks.area_model import default_model
 
 OPTIONS = SearchOptions(population=40, generations=10, islands=2, migration_every=3, migrants=2)
@@ -21,9 +23,11 @@ OPTIONS = SearchOptions(population=40, generations=10, islands=2, migration_ever
 SEARCH = """
 import functools, sys
 import numpy as np
-from approxhw.cost import default_model
-from approxhw.passes.genetic.evolution import Problem, SearchOptions, evolve
-from approxhw.passes.genetic.space import make_space
+from approxhw.networks.area_model import default_model
+from approxhw.dse.genetic.evolution import evolve
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import NetworkProblem as Problem
+from approxhw.networks.space import make_space
 
 rows, checkpoint = sys.argv[1:]
 data, space = np.load(rows), make_space((5, 3, 3))

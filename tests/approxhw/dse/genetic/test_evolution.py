@@ -9,8 +9,10 @@ from deap import tools
 
 from approxhw.common.errors import OptionError
 from approxhw.dse.genetic import operators
-from approxhw.dse.genetic.evolution import OPERATORS, UM2_PER_MM2, SearchOptions, default_toolbox, evaluate, evolve
+from approxhw.dse.genetic.evolution import OPERATORS, evolve
 from approxhw.dse.genetic.islands import _state, generator_of, migrate, new_island, violations
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import UM2_PER_MM2, default_toolbox, evaluate
 
 SMALL = SearchOptions(population=40, generations=12, islands=2, migration_every=4, migrants=2)
 

@@ -10,6 +10,7 @@ from typing import Any
 from approxhw.artifacts.design import Design, check_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import load_dataset
+from approxhw.common.errors import OptionError, Problem
 from approxhw.flow.compile import Clock, CompiledDesign, Printed, designed, header_of, open_design, read
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.pass_manager import Pass
@@ -18,6 +19,7 @@ from .evolve import Hooks
 from .run import make_front
 from .settings import SearchSettings, Task, settled
 from .split_rows import search_rows
+from .targets import search_target
 
 
 def search(
@@ -25,15 +27,18 @@ def search(
     *,
     data: Any,
     output: str | Path | None = None,
-    target: Printed | None = None,
+    target: Any = None,
     passes: Sequence[Pass] | None = None,
     settings: SearchSettings | None = None,
     command: str = "",
     hooks: Hooks | None = None,
     on_step: Callable[[str, float], None] | None = None,
     **options: Any,
-) -> SearchResult:
-    """Search for the smallest circuits that still do the job of *model*; write the front, and return it.
+) -> Any:
+    """Search for the smallest circuits that still do the job of *model*; write the front, and return it (:class:`SearchResult`).
+
+    A ``target`` that is no :class:`Printed`, such as ``MatrixEngine``, is searched as :func:`approxhw.search_engine` does it,
+    with options of its own.
 
     ``model``, ``data``, ``output``, ``target``, ``passes``: as :func:`approxhw.compile`; the passes (``printed-po2`` by
     default) give the masked network that is searched. ``options``: fields of
@@ -51,6 +56,9 @@ def search(
     on from the checkpoint in *output*. Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only
     when the new one is whole.
     """
+    if (entry := getattr(target, "search_problem", None)) is not None:
+        given = {"data": data, "output": output, "command": command, **options}
+        return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)
     asked = settled(options, settings)
     with (clock := Clock(on_step)).step("read"):
         graph = model if isinstance(model, Graph) else read(model)
@@ -65,6 +73,16 @@ def search(
     todo = tuple(passes) if passes is not None else widened(target.passes(), asked.widen)
     task = Task(target, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, model, graph, rows, folder))
+
+
+def _search_target(entry: str, model: Any, target: Any, passes: Any, settings: Any, hooks: Hooks, **given: Any) -> Any:
+    """Search what *target* is searched by; raise :class:`OptionError` for what is for circuits alone."""
+    circuit = [name for name, value in (("passes", passes), ("settings", settings)) if value is not None]
+    if circuit:
+        why = f"is for circuits; {type(target).__name__} is searched with options of its own"
+        raise OptionError("search", [Problem(name, why, "leave it out") for name in circuit])
+    told = {"on_progress": hooks.on_progress, "stop": hooks.stop, "hooks": hooks}
+    return search_target(entry, model, target=target, **{**told, **given})
 
 
 def widened(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:

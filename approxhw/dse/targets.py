@@ -139,7 +139,8 @@ def search_target(
     ``jobs``, ``scheduler``: who works (None: a worker a core); the front does not depend on it. Where there are more jobs
     than islands, an evaluation has threads. ``resume``: go on from the checkpoint in the folder of the front.
     ``on_generation``: gets ``generation``, ``generations``, ``least_errors``, ``least_cost``, ``front`` (size) of each;
-    ``stop``: asked after it; true ends the search with the front so far. ``hooks``: ``toolbox`` of them is heeded, too.
+    ``stop``: asked after it; true ends the search with the front so far. ``hooks``: ``toolbox`` and ``on_generation`` of them
+    are heeded, too. What is left of *given* goes to *entry*, such as ``data``, ``output``, ``target``, and options by name.
     Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only when the new one is whole.
     """
     from .genetic.evolution import evolve
@@ -155,6 +156,8 @@ def search_target(
     options = SearchOptions(**asked)
 
     def told(record: GenerationRecord) -> None:
+        if hooks and hooks.on_generation:
+            hooks.on_generation(record)
         if on_generation:
             reached = record.front_objectives
             on_generation(

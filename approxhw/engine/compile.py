@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -68,6 +68,9 @@ class MatrixEngine:
     compress: EngineCodes | str | None = field(
         default=None, metadata={"help": "8-bit codes on its ports, such as dynamic8,block=256,activations=true"}
     )
+
+    search_problem: ClassVar[str] = "approxhw.engine.search:problem"
+    """What makes its search problem: the rooms dse and engine never import each other."""
 
     @property
     def mac(self) -> FloatMac:

@@ -22,6 +22,7 @@ from approxhw.artifacts.engine_front import (
 )
 from approxhw.artifacts.objectives import DEFAULT, ENGINE, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.options import suggestion
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 from .compile import CompiledEngine, MatrixEngine, compile_engine
@@ -356,14 +357,23 @@ def problem(
     jobs: int = 1,
     command: str = "",
     on_progress: Callable[[str, int, int], None] | None = None,
+    **asked: Any,
 ) -> EngineProblem:
     """Return what the search of *model* is; arguments as :func:`approxhw.search_engine` takes them.
 
-    Every element that may be chosen is synthesised here. Raises errors of :mod:`approxhw.common.errors`.
+    ``asked``: fields of *options* that are to be other than there. Every element that may be chosen is synthesised here.
+    Raises errors of :mod:`approxhw.common.errors`.
     """
     from .api import open_engine
 
-    options, target, started = options or EngineSearch(), target or MatrixEngine(), time.perf_counter()
+    target, started = target or MatrixEngine(), time.perf_counter()
+    known = [*EngineSearch.__dataclass_fields__]
+    unknown = [
+        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
+    ]
+    if unknown:
+        raise OptionError("search", unknown)
+    options = replace(options or EngineSearch(), **asked)
     target.array()
     if target.compress is not None:
         why = "a search tries formats that codes do not go with"

@@ -91,7 +91,8 @@ class Delay:
         if looked.shape[1]:
             bits = np.array([[int(value).bit_count() for value in row] for row in looked.tolist()])
             depth = self.space.classes.bit_length() - (self.space.classes & (self.space.classes - 1) == 0)
-            total += depth * delay["multiplexer"] + bits.max(axis=1) * delay["comparator step"]
+            most = bits.max(axis=1)
+            total += np.where(most > 0, depth * delay["multiplexer"], 0.0) + most * delay["comparator step"]
         return total
 
 

@@ -201,3 +201,8 @@ def test_fronts_of_real_numbers_are_those_of_the_definition(width):
         assert pareto_front(points) == (peeled[0] if peeled else [])
         assert layers_of_front(points, size) == [i for front in peeled for i in front]
         assert layers_of_front(points, 1) == (peeled[0] if peeled else [])
+
+
+def test_a_front_of_figures_keeps_what_no_other_beats_and_the_first_of_equal_ones():
+    points = np.array([(3.0, -0.9), (1.0, -0.5), (2.0, -0.5), (1.0, -0.5), (2.0, -0.7), (4.0, -0.9), (0.5, -0.1)])
+    assert pareto_front(points) == [6, 1, 4, 0]

@@ -127,7 +127,7 @@ def test_every_generation_is_told_and_booked(make_problem):
     assert [record.evaluations for record in told] == [40 * (i + 1) for i in range(13)]
     assert all(record.generations == 12 and record.evaluations_per_second > 0 for record in told)
     assert all(a.seconds <= b.seconds for a, b in pairwise(told))
-    least = [record.least_area_mm2 for record in told]
+    least = [record.least_cost for record in told]
     assert least == sorted(least, reverse=True)
     assert least[-1] == found.areas_mm2[-1]
     assert found.errors[0] <= told[-1].least_errors

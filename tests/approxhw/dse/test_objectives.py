@@ -84,9 +84,13 @@ def test_inputs_and_converters_count_the_features_that_something_reads():
 def test_power_delay_and_energy_of_an_empty_circuit_are_none_and_grow_with_what_is_in_it():
     figures = CellFigures((1.0,) * 16, (1.0,) * 16, "made up")
     power, delay = Power(SPACE, figures), Delay(SPACE, figures)
-    empty, some, full = (
-        genome(np.full((2, 3), bits), np.full((2, 2), wide)) for bits, wide in ((0, 0), (1, 1), (15, 255))
-    )
+    empty = genome(np.zeros((2, 3)), np.zeros((2, 2)))
+    some, full = genome([[1, 0, 0], [0, 1, 0]], ((15, 0), (0, 15))), genome(np.full((2, 3), 15), np.full((2, 2), 255))
+    for made in (some, full):
+        SPACE.comparators(made)[:] = (1 << SPACE.width) - 1
+    # neurons of equal weights would be compared away
+    for layer in (0, 1):
+        SPACE.layer_genes(full, layer).exponents[0] = np.arange(SPACE.layout[layer, :2].prod()).reshape(2, -1)
     assert power(empty).tolist() == delay(empty).tolist() == [0.0]
     assert 0 < power(some)[0] < power(full)[0]
     assert 0 < delay(some)[0] < delay(full)[0]

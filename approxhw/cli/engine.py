@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError, shown
+from approxhw.sim.simulators.registry import SIMULATORS
 
 from .interrupt import Interrupt
 from .terminal import Terminal
@@ -60,8 +61,6 @@ _SHARED = {"data", "target", "output", "library", "compress", "no_simulate", "no
 ENGINE_OWN = ("population", "generations", "members", "islands", "objectives")
 """Options of ``search`` whose defaults are others for a matrix engine."""
 
-SIMULATORS = ("icarus", "verilator")
-
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give *command* the options of a matrix engine."""
@@ -102,8 +101,8 @@ def search_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> di
     from approxhw.backends.estimate import load_library
     from approxhw.dse.targets import search_engine
     from approxhw.engine.api import parse_shapes
-    from approxhw.engine.compile import MatrixEngine, array_of
     from approxhw.engine.search import EngineSearch
+    from approxhw.engine.target import MatrixEngine, array_of
 
     shared = {"data", "output", "population", "generations", "max_accuracy_loss", "seed", "jobs", "members", "library"}
     shared |= {"objectives", "islands", "scheduler", "resume"}
@@ -233,27 +232,29 @@ def compile_engine_command(terminal: Terminal, model: Path, given: dict[str, Any
     """Compile a matrix engine as the command line asks for it, stream a layer through it, and measure it."""
     from approxhw.backends.estimate import load_library
     from approxhw.engine.api import parse_shapes
-    from approxhw.engine.compile import MatrixEngine, array_of, compile_engine
+    from approxhw.engine.compile import compile_engine
+    from approxhw.engine.target import MatrixEngine, array_of, engine_target
 
     refuse_foreign(given, engine=True)
-    target = MatrixEngine(
-        format=given["number_format"],
-        accumulator_bits=given["accumulator_bits"],
-        normalization=given["normalization"],
-        alignment=given["alignment"],
-        depth=given["depth"],
-        result=given["result"],
-        clock_ns=given["clock_ns"],
-        compress=given["compress"],
-    )
     problems: list[Problem] = []
+    target = MatrixEngine()
+    sizes: dict[str, int] = {}
     try:
-        rows, columns = array_of(given["array"])
-        target = replace(target, rows=rows, columns=columns)
+        sizes["rows"], sizes["columns"] = array_of(given["array"])
     except OptionError as error:
         problems += error.problems
     try:
-        target.array()
+        target = engine_target(
+            format=given["number_format"],
+            accumulator_bits=given["accumulator_bits"],
+            normalization=given["normalization"],
+            alignment=given["alignment"],
+            depth=given["depth"],
+            result=given["result"],
+            clock_ns=given["clock_ns"],
+            compress=given["compress"],
+            **sizes,
+        )
     except OptionError as error:
         problems += error.problems
     if problems:

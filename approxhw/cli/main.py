@@ -15,7 +15,9 @@ import click
 
 from approxhw.common.errors import ApproxhwError, OptionError, Problem, ToolNotFoundError, shown
 from approxhw.common.version import __version__
+from approxhw.sim.simulators.registry import SIMULATORS
 
+from .added_target import compile_added_target
 from .compress import compress_options, run_compress
 from .eight_bit_rtl import eight_bit_options, run_eight_bit_rtl
 from .engine import TARGET as ENGINE
@@ -36,8 +38,6 @@ from .engine import summary as engine_summary
 from .link_model import link_options, run_link_model
 from .search import compile_member, run_search, search_options
 from .terminal import Terminal
-
-SIMULATORS = ("icarus", "verilator")
 
 
 class _Group(click.Group):
@@ -187,15 +187,13 @@ def compile_command(terminal: Terminal, model: Path, **given: Any) -> dict[str, 
 
     MODEL may be the folder of a front, too: one of its members is compiled.
     """
-    from approxhw.common.options import suggestion
-    from approxhw.flow.compile import TARGETS, Printed, compile
+    from approxhw.flow.compile import Printed, compile
     from approxhw.ir.pass_manager import parse_passes
 
     if given["target"] == ENGINE:
         return compile_engine_command(terminal, model, given)
-    if given["target"] not in TARGETS:
-        why = f"there is no target {shown(given['target'])!r}{suggestion(given['target'], [*TARGETS, ENGINE])}"
-        raise OptionError("compile", [Problem("--target", why)])
+    if given["target"] != "printed":
+        return compile_added_target(terminal, model, given)
     refuse_foreign(given, engine=False)
     if not given["no_estimate"]:
         _check_library(given["library"])
@@ -432,6 +430,7 @@ def passes(terminal: Terminal) -> dict[str, Any]:
                 "name": info.name,
                 "kind": info.kind,
                 "contract": info.contract,
+                "package": info.package,
                 "options": [
                     {"name": o.name, "type": o.type, "default": o.default, "help": o.help} for o in info.options
                 ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,10 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     from approxhw.backends.estimate import load_library
     from approxhw.dse.api import search
     from approxhw.dse.evolve import Hooks
-    from approxhw.dse.settings import SIMULATORS, SearchSettings
+    from approxhw.dse.settings import SearchSettings
     from approxhw.flow.compile import Printed
     from approxhw.ir.pass_manager import parse_passes
+    from approxhw.sim.simulators.registry import SIMULATORS
 
     load_library(given["library"])  # what cannot be measured need not be searched
     view, stop = SearchView(terminal), Interrupt(terminal)
@@ -96,8 +97,12 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
             stop.leave()
         terminal.step(name, share)
 
+    def begun(about: Mapping[str, Any]) -> None:
+        stop.enter()
+        view.start(about)
+
     hooks = Hooks(
-        on_start=lambda about: (stop.enter(), view.start(about))[-1],
+        on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
         stop=stop,

@@ -15,7 +15,7 @@ from approxhw.ir.text import print_graph
 
 from .candidates import Origin, Workshop
 from .evolve import Found, Prices, area_of, optimise, seeder_of
-from .fitness import Judge, Teacher
+from .genetic.fitness import Judge, Teacher
 
 if TYPE_CHECKING:
     from approxhw.dse.genetic.options import SearchOptions

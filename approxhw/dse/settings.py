@@ -13,12 +13,11 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
 from approxhw.flow.compile import Clock, Printed
 from approxhw.ir.pass_manager import Pass
+from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
 from .evolve import Hooks
 from .genetic.options import SearchOptions
 from .genetic.seeding import Seeding
-
-SIMULATORS = ("icarus", "verilator")
 
 FOLDS = 4
 """Searches that put other rows aside each, where nothing else is asked for."""
@@ -139,9 +138,9 @@ def _problems(settings: SearchSettings, validation_share: float) -> list[Problem
             Problem("validation_share", f"{validation_share:g} leaves too few rows to train on", "at most 90%")
         )
     found += [
-        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(SIMULATORS)}")
+        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(simulator_names())}")
         for name in settings.simulate
-        if name not in SIMULATORS
+        if name not in simulator_names()
     ]
     return found
 

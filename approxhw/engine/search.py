@@ -23,14 +23,16 @@ from approxhw.artifacts.engine_front import (
 from approxhw.artifacts.objectives import DEFAULT, ENGINE, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import suggestion
+from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .compile import CompiledEngine, MatrixEngine, compile_engine
+from .compile import CompiledEngine, compile_engine
 from .cost import ElementCost, element_cost
 from .operands import Feeds, predictions, split_feeds
+from .target import MatrixEngine
 
 if TYPE_CHECKING:
-    from approxhw.frontends.products.emulate import Engine
+    from approxhw.ir.tensor.emulate import EmulatedEngine
 
 OBJECTIVES = ("area", "energy")
 """What ``objective`` may be, the one word for both objectives."""
@@ -140,7 +142,7 @@ class EngineProblem:
     threads: int
     """Of an evaluation; they change nothing but the time."""
     started: float
-    opened: Engine | None = None
+    opened: EmulatedEngine | None = None
     known: dict[bytes, int] = field(default_factory=dict)
     """Wrong rows of genomes seen before."""
     against: str = "float32"
@@ -267,7 +269,7 @@ class EngineProblem:
         """Return the arithmetic of every product."""
         return {name: self.choices[int(gene)] for name, gene in zip(self.names, genome, strict=True)}
 
-    def engine(self) -> Engine:
+    def engine(self) -> EmulatedEngine:
         """Return the opened model."""
         if self.opened is None:
             from onnx import ModelProto
@@ -327,14 +329,7 @@ class EngineProblem:
         layers = self.layers(genome)
         macs = list(layers.values())
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
-        chosen = replace(
-            self.target,
-            format=most.format,
-            accumulator_bits=most.accumulator_bits,
-            normalization=most.normalization,
-            alignment=most.alignment,
-            layers=layers,
-        )
+        chosen = replace(self.target, mac=most, layers=layers)
         compile_engine(
             self.model, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
         )
@@ -384,7 +379,7 @@ def problem(
     # several islands are several processes, of one thread each
     threads = max(1, jobs // options.islands)
     emulated = open_engine(model, None, None, sizes, threads=threads)
-    title = Path(str(emulated.host.model.title)).stem
+    title = Path(str(title_of(emulated.graph))).stem
     folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
     check_engine_front_output(folder)
     names = [layer.name for layer in emulated.layers]
@@ -425,7 +420,7 @@ def _share(found: np.ndarray, feeds: Feeds) -> float:
 
 
 def _elements(
-    emulated: Engine,
+    emulated: EmulatedEngine,
     layer: str,
     feeds: Feeds,
     target: MatrixEngine,

@@ -11,7 +11,7 @@ from typing import Any
 from approxhw.artifacts.design import Design
 from approxhw.common.errors import InvalidDesignError, Problem, shown
 from approxhw.ir.evaluation import confusion
-from approxhw.ir.graph import Input
+from approxhw.ir.kinds import Input
 from approxhw.report import (
     Accuracy,
     Confusion,
@@ -24,6 +24,7 @@ from approxhw.report import (
     ledger_row,
     write_report,
 )
+from approxhw.sim.simulators.registry import SIMULATORS
 
 _NUMBER = (int, float)
 _VERDICT: dict[str, Any] = {"simulator": str, "vectors": int, "mismatches": int, "sources": dict, "seconds": dict}
@@ -174,8 +175,7 @@ def _commands(folder: Path, design: Design, found: list[dict[str, Any]]) -> tupl
     library = shlex.quote(found[-1]["library"]) if found else design.library
     return (
         design.command or f"approxhw compile MODEL --data DATA -o {name}",
-        f"approxhw simulate {name} --simulator icarus",
-        f"approxhw simulate {name} --simulator verilator",
+        *(f"approxhw simulate {name} --simulator {simulator}" for simulator in SIMULATORS),
         f"approxhw estimate {name} --library {library}",
         f"approxhw report {name}",
     )

@@ -9,8 +9,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Graph, matches, ranges
+from approxhw.ir.graph import Graph, ranges
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, matches
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import fixed_for
 
@@ -103,11 +104,11 @@ def _chosen(values: np.ndarray, labels: np.ndarray, seen: list[int], loss: int) 
 
 def _errors(values: np.ndarray, labels: np.ndarray, seen: list[int]) -> int:
     """Return how many rows the tree of comparators that look at *seen* gets wrong."""
-    entries = [(row, np.int64(index)) for index, row in enumerate(values)]
+    entries: list[tuple[np.ndarray, ...]] = [(row, np.array(index)) for index, row in enumerate(values)]
     comparators = iter(seen)
     for pairs in matches(len(entries)):
         odd = entries[-1:] if len(entries) % 2 else []
-        winners = []
+        winners: list[tuple[np.ndarray, ...]] = []
         for left, right in pairs:
             mask = next(comparators)
             wins = (entries[right][0] & mask) > (entries[left][0] & mask)

@@ -10,27 +10,17 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.ir.chain import feeds_layers, is_activation
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import (
-    Clip,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Type,
-    ranges,
-    renamed_inputs,
-)
+from approxhw.ir.graph import Graph, Node, ranges, renamed_inputs
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Constant, Decode, Dense, Encode, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, fit_formats, fresh_name
+from approxhw.ir.tensor.layers import with_codes
 from approxhw.numerics.eight_bit.choose import BUDGET, choose, loss_of
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, make
+from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.eight_bit.tables import KINDS
 from approxhw.numerics.eight_bit_words import calibrated
 from approxhw.numerics.formats import Fixed, Float, fixed_for
@@ -51,6 +41,7 @@ class Compress:
     """
 
     kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
 
     code: str = field(default="dynamic8", metadata={"help": f"{', '.join(KINDS)}, or {AUTO}"})
     block: int | None = field(
@@ -81,7 +72,9 @@ class Compress:
             raise OptionError("compress", found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
-        """Return *graph* with codes in place of what it held."""
+        """Return *graph* with codes in place of what it held; products of tensors read them over the ports of an engine."""
+        if graph.is_tensor:
+            return self._ports(graph, context)
         if any(node.is_float and not isinstance(node.type.format, Float) for node in graph.nodes):
             why = "8-bit codes stand for floating or fixed point, not for fractions"
             raise PassError("pass compress", [Problem(graph.name, why)])
@@ -92,6 +85,22 @@ class Compress:
             graph = self._activations(graph, context)
         graph = fit_formats(graph, widen_only=True)
         return _corrected(before, graph, context) if self.correct else graph
+
+    def _ports(self, graph: Graph, context: PassContext) -> Graph:
+        found = [
+            Problem(f"compress.{name}", "a product of tensors has no sums whose means are known", "leave it out")
+            for name in ("correct",)
+            if self.correct
+        ]
+        try:
+            codes = EngineCodes(self.code, self.block, "pow2", self.weights, self.activations)
+        except OptionError as error:
+            found += error.problems
+        if found:
+            raise OptionError("compress", found)
+        sides = [name for name, there in (("weights", self.weights), ("activations", self.activations)) if there]
+        context.note(f"{' and '.join(sides)} of products: {codes.format}, maxima rounded up to powers of two")
+        return with_codes(graph, codes)
 
     def _weights(self, graph: Graph, context: PassContext) -> Graph:
         held, left = _weight_names(graph)
@@ -229,12 +238,7 @@ def _replaced(graph: Graph, nodes: dict[str, tuple[Node, ...]]) -> Graph:
 
 def _is_border(graph: Graph, node: Node) -> bool:
     """Whether *node* is the last of what follows a layer, element by element, and another layer reads it."""
-    if not isinstance(node.op, Relu | Clip | Requantize):
-        return False
-    readers = graph.readers(node.name)
-    while len(readers) == 1 and isinstance(readers[0].op, Reshape):
-        readers = graph.readers(readers[0].name)
-    return bool(readers) and all(isinstance(reader.op, Dense) for reader in readers)
+    return is_activation(node) and feeds_layers(graph, node)
 
 
 def _bordered(graph: Graph, node: Node, code: EightBit, magnitudes: np.ndarray) -> tuple[tuple[Node, Node], int]:

@@ -18,8 +18,8 @@ import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
 from approxhw.dse.targets import search_engine
-from approxhw.engine.compile import MatrixEngine
 from approxhw.engine.search import EngineSearch, chosen_engine
+from approxhw.engine.target import MatrixEngine
 
 FEW = EngineSearch(
     population=8,
@@ -119,7 +119,7 @@ def test_a_search_can_be_ended(digits, tmp_path):
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
-from approxhw.engine.compile import MatrixEngine
+from approxhw.engine.target import MatrixEngine
 from approxhw.engine.search import EngineSearch
 import approxhw as ax
 

@@ -23,22 +23,41 @@ SIMULATORS = ("icarus", "verilator")
 class Settings:
     """What a search is asked for besides the options of the genetic search itself (``SearchOptions``)."""
 
-    jobs: int | None = field(default=None, metadata={"help": "workers; one a core by default"})
+    jobs: int | None = field(
+        default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
+    )
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
-    target_accuracy: float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
-    validation_share: float = field(default=0.2, metadata={"help": "share of the training rows that picks winners"})
-    folds: int | None = field(default=None, metadata={"help": "searches that put other validation rows aside each"})
-    synthesise_every: int = field(
-        default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
+    target_accuracy: float | None = field(
+        default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
     )
-    members: int = field(default=16, metadata={"help": "members of the front at most"})
-    synthesised: int = field(default=24, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    validation_share: float = field(
+        default=0.2, metadata={"help": "share of the training rows that picks winners", "unit": "share"}
+    )
+    folds: int | None = field(
+        default=None,
+        metadata={
+            "help": "searches that put other validation rows aside each",
+            "fewest": 1,
+            "shown_default": "4, or as many as the share allows",
+        },
+    )
+    synthesise_every: int = field(
+        default=100, metadata={"help": "generations between syntheses of the front; 0: never", "fewest": 0}
+    )
+    members: int = field(default=16, metadata={"help": "members of the front at most", "fewest": 1})
+    synthesised: int = field(
+        default=24, metadata={"help": "circuits synthesised in the end, to choose members from", "fewest": 1}
+    )
     keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
-    seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
-    simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
+    seeding: Seeding | None = field(
+        default=None, metadata={"help": "how starts are made; the default way where None", "option": False}
+    )
+    simulate: tuple[str, ...] = field(
+        default=SIMULATORS, metadata={"help": "simulators that every member must pass", "choices": SIMULATORS}
+    )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
-    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
 
 
 @dataclass(frozen=True, eq=False)

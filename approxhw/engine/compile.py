@@ -13,7 +13,7 @@ import numpy as np
 from approxhw.artifacts.engine import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import Clock, model_of
+from approxhw.flow.compile import LIBRARIES, Clock, model_of
 from approxhw.numerics.eight_bit.port_codes import (
     EngineCodes,
     Packed,
@@ -53,20 +53,38 @@ class MatrixEngine:
     ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
     """
 
-    format: str = field(default="bf16", metadata={"help": "bf16, fp16, e4m3 or e5m2: of both operands"})
-    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24"})
-    normalization: str = field(default="an-1-2", metadata={"help": "exact or an-K-L"})
-    alignment: int | None = field(default=None, metadata={"help": "bits of distance, 1 to 4; None is exact"})
-    rows: int = field(default=16, metadata={"help": "rows of the array"})
-    columns: int = field(default=16, metadata={"help": "columns of the array"})
+    format: str = field(
+        default="bf16",
+        metadata={"help": "format of both operands", "choices": ("bf16", "fp16", "e4m3", "e5m2"), "compile_only": True},
+    )
+    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24", "compile_only": True})
+    normalization: str = field(
+        default="an-1-2",
+        metadata={"help": "exact or an-K-L", "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"), "metavar": "NAME",
+                  "compile_only": True},
+    )  # fmt: skip
+    alignment: int | None = field(
+        default=None,
+        metadata={"help": "bits of distance, 1 to 4: smaller addends farther away are dropped", "shown_default": "exact",
+                  "compile_only": True},
+    )  # fmt: skip
+    rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
     depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
-    result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
+    result: str = field(
+        default="float32",
+        metadata={"help": "what leaves a column", "choices": ("float32", "bf16"), "compile_only": True},
+    )
     vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
     clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
-    library: str = field(default="sky130", metadata={"help": "cell library of estimates, or a Liberty file"})
+    library: str = field(
+        default="sky130",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
     layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
     compress: EngineCodes | str | None = field(
-        default=None, metadata={"help": "8-bit codes on its ports, such as dynamic8,block=256,activations=true"}
+        default=None,
+        metadata={"help": "on its ports, such as dynamic8,block=256,activations=true", "compile_only": True},
     )
 
     @property
@@ -105,16 +123,6 @@ class MatrixEngine:
     def compile_model(self, model: Any, **options: Any) -> CompiledEngine:
         """Compile a matrix engine for *model*: what :func:`approxhw.compile` does with this target."""
         return compile_engine(model, target=self, **options)
-
-
-def array_of(text: str) -> tuple[int, int]:
-    """Return the rows and columns that *text* such as ``16x16`` spells."""
-    match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
-    if match is None:
-        raise OptionError(
-            "matrix engine", [Problem("--array", f"{shown(text, 40)!r} is no ROWSxCOLUMNS", "such as 16x16")]
-        )
-    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True)

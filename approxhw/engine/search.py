@@ -43,8 +43,10 @@ class EngineSearch:
 
     population: int = field(default=32, metadata={"help": "individuals"})
     generations: int = field(default=10, metadata={"help": "generations after the first population"})
-    max_accuracy_loss: float = field(default=0.01, metadata={"help": "absolute, against the model in float32"})
-    objective: str = field(default="area", metadata={"help": "area or energy"})
+    max_accuracy_loss: float = field(
+        default=0.01, metadata={"help": "absolute, against the model in float32", "unit": "share"}
+    )
+    objective: str = field(default="area", metadata={"help": "area or energy", "choices": OBJECTIVES})
     formats: tuple[str, ...] = ("bf16", "e4m3", "e5m2")
     accumulator_bits: tuple[int, ...] = (16, 18, 20, 22, 24)
     normalizations: tuple[str, ...] = ("exact", "an-1-1", "an-1-2", "an-2-2", "an-2-3")

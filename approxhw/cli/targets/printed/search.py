@@ -1,0 +1,85 @@
+"""``approxhw search --target printed``: the smallest circuits that still do a model's job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import command_line
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import SearchOptions
+from approxhw.common.option_fields import nested, option, values_of
+from approxhw.dse.genetic.evolution import SearchOptions as Evolution
+from approxhw.dse.genetic.seeding import Seeding
+from approxhw.dse.settings import Settings
+from approxhw.flow.compile import Printed
+
+from .folder import IS_FOR
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class PrintedSearch:
+    """What ``search`` takes for printed circuits."""
+
+    target: Printed = nested(Printed(pipeline="printed-po2"), without="compile_only")
+    passes: str | None = option("passes instead of the pipeline's", None, metavar="PASSES")
+    widen: float = option("times the model's hidden neurons, at first", 2.0, least=1, most=16)
+    no_simulate: bool = option("leave the simulators out", False)
+    evolution: Evolution = nested(Evolution())
+    settings: Settings = nested(Settings())
+    seeding: Seeding = nested(Seeding())
+
+
+def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> dict[str, Any]:
+    """Search as the command line asks for it, show how it goes, and return what ``--json`` prints."""
+    from approxhw.backends.estimate import load_library
+    from approxhw.cli.terminal.interrupt import Interrupt
+    from approxhw.cli.terminal.search_view import SearchView, show_front
+    from approxhw.dse.api import search
+    from approxhw.dse.evolve import Hooks
+    from approxhw.ir.pass_manager import parse_passes
+
+    load_library(own.target.library)  # what cannot be measured need not be searched
+    view, stop = SearchView(terminal), Interrupt(terminal)
+
+    def on_step(name: str, share: float) -> None:
+        if name == "synthesise":
+            view.finish()
+            stop.leave()
+        terminal.step(name, share)
+
+    hooks = Hooks(
+        on_start=lambda about: (stop.enter(), view.start(about))[-1],
+        on_generation=view.generation,
+        on_progress=view.progress,
+        stop=stop,
+    )
+    settings = {**values_of(own.evolution), **values_of(own.settings), "seeding": own.seeding}
+    if own.no_simulate:
+        settings["simulate"] = ()
+    try:
+        result = search(
+            asked.model,
+            data=asked.data,
+            output=asked.output,
+            target=own.target,
+            passes=parse_passes(own.passes) if own.passes else None,
+            widen=own.widen,
+            command=command_line(),
+            hooks=hooks,
+            on_step=on_step,
+            **settings,
+        )
+    finally:
+        view.finish()
+        stop.leave()
+    told = result.as_json()
+    show_front(terminal, {**told, "knee": told["front"][result.knee().index]})
+    terminal.say(f"front: {result.folder / 'report.html'}")
+    return told
+
+
+KIND = Kind("printed", "Target printed", PrintedSearch, run, is_for=IS_FOR)

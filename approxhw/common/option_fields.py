@@ -112,12 +112,8 @@ class OptionField:
         if self.about.get("unit") == "share":
             return f"{100 * self.default:g}%"
         if isinstance(self.default, tuple):
-            return (" " if self.repeated else ",").join(f"{value:g}" if _is(value) else value for value in self.default)
-        return str(self.default)
-
-
-def _is(value: Any) -> bool:
-    return isinstance(value, int | float)
+            return " ".join(self.default) if self.repeated else ",".join(f"{value:g}" for value in self.default)
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
 def option_fields(maker: Any, default: Any = None, without: str = "") -> tuple[OptionField, ...]:
@@ -150,12 +146,17 @@ def _default(item: dataclasses.Field[Any]) -> Any:
 
 
 def _types(maker: Any, item: dataclasses.Field[Any]) -> tuple[Any, ...]:
-    """Return the types of a field without None; those of other fields may be known to type checkers alone."""
+    """Return the types of a field without None; of one that is no option they may be known to type checkers alone."""
     if not isinstance(item.type, str):
         hint: Any = item.type
     else:
         alone = types.SimpleNamespace(__annotations__={item.name: item.type})
-        hint = typing.get_type_hints(alone, vars(sys.modules[maker.__module__]))[item.name]
+        try:
+            hint = typing.get_type_hints(alone, vars(sys.modules[maker.__module__]))[item.name]
+        except NameError:
+            if "help" in item.metadata:
+                raise
+            return ()
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     return tuple(kind for kind in kinds if kind is not type(None))
 

@@ -60,7 +60,7 @@ class MatrixEngine:
     accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24", "compile_only": True})
     normalization: str = field(
         default="an-1-2",
-        metadata={"help": "exact or an-K-L", "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"), "metavar": "NAME",
+        metadata={"help": "exact or an-K-L", "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"), "metavar": "NORMALIZATION",
                   "compile_only": True},
     )  # fmt: skip
     alignment: int | None = field(

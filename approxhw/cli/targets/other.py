@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def compile_kind(name: str, target: type) -> Kind:
     """Return what ``compile`` takes and does for the dataclass *target*, which compiles models itself."""
     fields = [("source", TargetChoice, nested(TargetChoice())), ("target", target, nested(target()))]
-    options = dataclasses.make_dataclass(f"{target.__name__}Options", fields, frozen=True, module=__name__)
+    options = dataclasses.make_dataclass(f"{target.__name__}Options", fields, frozen=True)
     return Kind(name, f"Target {name}", options, _run, is_for=f"is for --target {name}")
 
 

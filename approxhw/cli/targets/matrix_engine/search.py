@@ -29,7 +29,7 @@ class EngineSearchOptions:
     target: MatrixEngine = nested(MatrixEngine(), without="compile_only")
     evolution: EngineSearch = nested(EngineSearch())
     open: OpenSizes = nested(OpenSizes())
-    jobs: int | None = option("workers of this machine", None, shown_default="cores")
+    jobs: int | None = option("workers; one a core by default", None, shown_default="cores")
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the array and with sizes."""

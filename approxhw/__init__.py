@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .common.version import __version__ as __version__
+from approxhw.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from approxhw.common.dataset import Dataset, load_dataset
     from approxhw.dse.api import SearchResult, open_front, search
-    from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+    from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.search import EngineFront, EngineSearch, search_engine
+    from approxhw.engine.target import MatrixEngine
     from approxhw.flow.compile import CompiledDesign, Printed, check, compile, open_design, read
     from approxhw.flow.measure import estimate
     from approxhw.flow.tabulate import tabulate
@@ -36,7 +37,7 @@ _HOMES = {
     "EngineSearch": "engine.search",
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
-    "MatrixEngine": "engine.compile",
+    "MatrixEngine": "engine.target",
     "Printed": "flow.compile",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",

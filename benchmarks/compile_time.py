@@ -1,10 +1,16 @@
-"""Time ONNX → Verilog, without synthesis, step by step: a 16-5-10 classifier (target 1 s) and a 64-32-10 one (5 s)."""
+"""Time ONNX → Verilog, without synthesis, step by step: a 16-5-10 classifier (target 1 s) and a 64-32-10 one (5 s).
+
+Beside it, from the integers on and without argmax: the Verilog of two networks by us, by da4ml and by alkaid, in CPU time
+and in the area that our own synthesis gives it, after their outputs were found equal on the mapped netlists.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +18,17 @@ import numpy as np
 from common import Seconds, arguments, clock, command, machine, met, note, table, write
 
 import approxhw as ax
+from approxhw.backends.estimate import simulate_netlist, synthesise
 from approxhw.ir.pass_manager import PassContext
 
+sys.path.insert(0, str(Path(__file__).parent))
+from competitors import alkaid_network, da4ml_network, our_network
+from competitors.constant_network import Generated, Network
+
 ROUNDS = 7
+LIBRARIES = ("egfet", "sky130")
+COMPARED = 2_000
+DIGITS = Path(__file__).parent.parent / "examples" / "digits.onnx"
 STEPS = ("read", "data", "passes", "build", "emit")
 """What makes Verilog of an ONNX file; reading it back and the design folder are stated apart."""
 
@@ -137,24 +151,78 @@ def measure(title: str, file: Path, data: Any, target: float, scratch: Path) -> 
     return row, part
 
 
-def main() -> None:
-    """Measure, print, and write the result."""
-    given = arguments(__doc__ or "").parse_args()
-    rows, parts = [], []
-    with tempfile.TemporaryDirectory(prefix="approxhw-benchmark-") as name:
-        scratch = Path(name)
-        warm, warm_data = random_model((7, 4, 3), scratch, seed=2)
-        steps(warm, warm_data)
-        whole(warm, warm_data, scratch / "warm")
-        if (given.tasks / "pendigits.onnx").is_file():
-            first = ("pendigits, 16-5-10", given.tasks / "pendigits.onnx", given.tasks / "pendigits.npz")
+def areas_of(made: Generated, codes: np.ndarray, network: Network) -> list[float]:
+    """Return the area of *made* in each library; end where a mapped netlist makes other sums of *codes* than integers do."""
+    areas = []
+    for library in LIBRARIES:
+        netlist = synthesise(made.verilog, made.top, library)
+        found = made.read(simulate_netlist(netlist, made.vectors(codes))[made.output])
+        if not np.array_equal(found, network.sums(codes)):
+            raise SystemExit(f"{made.top}: the netlist in {library} makes other sums than the network")
+        areas.append(netlist.area())
+    return areas
+
+
+def generators(title: str, file: Path, data: Any) -> list[tuple[object, ...]]:
+    """Return a line per generator of the same integers: CPU seconds, areas, and what ours are of theirs."""
+    note(f"{title}: the same integers by every generator")
+    graph = ax.read(file)
+    rows = ax.load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
+    integer, _ = ax.run_passes(graph, ax.Printed().passes(), PassContext(rows))
+    sums = our_network.without_argmax(integer)
+    network = our_network.network_of(sums)
+    works: dict[str, Callable[[], Generated]] = {our_network.NAME: lambda: our_network.generate(sums)}
+    for module in (da4ml_network, alkaid_network):
+        if module.available():
+            works[module.NAME] = lambda generate=module.generate: generate(network)
         else:
-            first = ("seeded random weights, 16-5-10", *random_model((16, 5, 10), scratch))
-        second = ("scikit-learn's digits, 64-32-10", *digits_model(scratch))
-        for case, target in ((first, 1.0), (second, 5.0)):
-            row, part = measure(*case, target, scratch)
-            rows.append(row)
-            parts += part
+            note(f"{module.MISSING}: it is left out")
+    codes = np.random.default_rng(3).integers(0, 1 << network.bits, (COMPARED, network.features))
+    areas = {name: areas_of(work(), codes, network) for name, work in works.items()}
+    cpu: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            with clock() as taken:
+                work()
+            cpu[name].append(taken.cpu)
+    ours, lines = np.array(cpu[our_network.NAME]), []
+    for name, seconds in cpu.items():
+        ratios = [f"{mine / area:.2f}" for mine, area in zip(areas[our_network.NAME], areas[name], strict=True)]
+        times = f"{np.median(ours / np.array(seconds)):.1f}"
+        lines.append((title, name, f"{np.median(seconds):.3f}", times, *(f"{a:,.6g}" for a in areas[name]), *ratios))
+    return lines
+
+
+def side_by_side(cases: list[tuple[str, Path, Any]]) -> None:
+    """Measure, print, and write what the other generators make of the same integers."""
+    lines = [line for case in cases for line in generators(*case)]
+    left_out = [f"{module.MISSING}." for module in (da4ml_network, alkaid_network) if not module.available()]
+    titles = ("network", "generator", "CPU, s", "ours takes times as long", *(f"{name}, mm²" for name in LIBRARIES))
+    text = [
+        "# The same integers by other generators\n",
+        command(),
+        "From integer weights on, without argmax (neither other one is asked for one), all sums leave the circuit; each with",
+        f"its defaults, no pipeline, no limit of depth, one thread. CPU time, {ROUNDS} rounds in which they take turns, ratios",
+        "of the same round; the machine is shared. Areas are by our own synthesis and mapping, for all alike; the mapped",
+        f"netlists make the sums that the integers make, on all of {COMPARED:,} random rows. Ours writes commented hierarchical",
+        "Verilog through Yosys.\n",
+        table((*titles, *(f"ours over it, {name}" for name in LIBRARIES)), lines),
+        *left_out,
+        machine(),
+    ]
+    write("compile_time_generators", text)
+
+
+def step_by_step(cases: list[tuple[str, Path, Any]], scratch: Path) -> None:
+    """Measure, print, and write how long every step takes."""
+    rows, parts = [], []
+    warm, warm_data = random_model((7, 4, 3), scratch, seed=2)
+    steps(warm, warm_data)
+    whole(warm, warm_data, scratch / "warm")
+    for case, target in zip(cases, (1.0, 5.0), strict=True):
+        row, part = measure(*case, target, scratch)
+        rows.append(row)
+        parts += part
     titles = (
         "network",
         "target, s",
@@ -170,13 +238,30 @@ def main() -> None:
     head = [
         "# Compile time\n",
         command(),
-        f"Seconds after imports and the compilation of another model, median of {ROUNDS}. {machine()} CPU time is that of the",
-        "process and its children: other work on the machine makes wall times longer, CPU times hardly.\n",
+        f"Seconds after imports and the compilation of another model, median of {ROUNDS}. {machine()}",
+        "CPU time is that of the process and its children: other work on the machine makes wall times longer, CPU times less.\n",
         f"Verilog: {', '.join(STEPS)}; the target is for this. `ax.compile`: also reads the Verilog back with pyverilog, runs",
         "onnxruntime over all rows, and writes the design folder. No synthesis and no simulator in either.\n",
         table(titles, rows),
     ]
     write("compile_time", [*head, *parts])
+
+
+def main() -> None:
+    """Measure both parts, or the one that is asked for."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--only", choices=("steps", "generators"), help="run one part, by default both")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="approxhw-benchmark-") as name:
+        scratch = Path(name)
+        if (given.tasks / "pendigits.onnx").is_file():
+            first = ("pendigits, 16-5-10", given.tasks / "pendigits.onnx", given.tasks / "pendigits.npz")
+        else:
+            first = ("seeded random weights, 16-5-10", *random_model((16, 5, 10), scratch))
+        if given.only != "generators":
+            step_by_step([first, ("scikit-learn's digits, 64-32-10", *digits_model(scratch))], scratch)
+        if given.only != "steps":
+            side_by_side([first, ("`examples/digits.onnx`, 64-16-10", DIGITS, "sklearn:digits")])
 
 
 if __name__ == "__main__":

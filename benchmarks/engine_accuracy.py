@@ -11,7 +11,7 @@ import numpy as np
 from common import DEFAULT_TASKS, TASKS, arguments, clock, command, machine, met, note, table, write
 
 from approxhw.engine.api import open_engine
-from approxhw.frontends.products.emulate import Engine
+from approxhw.ir.tensor.emulate import Engine
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 DIGITS = Path("build/digits")

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from common import machine, note, table, write
 
-from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
 from approxhw.engine.cost import engine_of as engine_of_design
 from approxhw.engine.simulate import EngineVerdict
+from approxhw.engine.target import MatrixEngine
+from approxhw.numerics.mac.arithmetic import FloatMac
 
 FOLDER = Path("build/transformer")
 MODEL_SET_UP = "python benchmarks/models/sentence_transformer.py"
@@ -32,7 +34,7 @@ def engine_of(folder: Path, output: Path, tokens: int, normalization: str, compr
     assert long.shape == (1, tokens)
     assert (long > 0).all()
     data = {"tokens": long, "mask": np.ones_like(long)}
-    target = MatrixEngine(normalization=normalization, compress=compress)
+    target = MatrixEngine(FloatMac(normalization=normalization), compress=compress)
     return compile_engine(folder / "model.onnx", target=target, data=data, output=output)
 
 

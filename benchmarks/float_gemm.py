@@ -1,4 +1,4 @@
-"""Time matrix products through emulated multiply-add chains, beside float32 BLAS and apytypes' custom-float product.
+"""Time matrix products through emulated multiply-add chains, beside a plain Numba loop, float32 BLAS and apytypes.
 
 At 256³ and W = 20, one thread, exact normalization is to be at most 12 times slower than BLAS and at least 50 times faster
 than apytypes, an-1-2 at most 20 times slower and 25 times faster; two threads at least 1.8 times as fast as one.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ from threadpoolctl import threadpool_limits
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.gemm import matmul
 
+sys.path.insert(0, str(Path(__file__).parent))
+from competitors import numba_float_gemm
+
 SIZE = 256
 ROUNDS = 9
 TARGETS = {"exact": (12, 50), "an-1-2": (20, 25)}
@@ -27,6 +32,9 @@ TARGETS = {"exact": (12, 50), "an-1-2": (20, 25)}
 KNOWN = {"BLAS": 33_400, "exact": 3_950, "an-1-2": 2_080, "apytypes": 33}
 """What a feasibility study reached on another machine, without 512-bit vectors; million multiply-adds per core-second."""
 
+PLAIN = ("exact", "an-1-2", "an-2-2")
+"""Normalizations that the plain Numba loop carries out too, bf16, W = 20."""
+
 THREADED = 640
 TWO_THREADS = 1.8
 
@@ -34,6 +42,33 @@ TWO_THREADS = 1.8
 def emulated(a: np.ndarray, b: np.ndarray, mac: FloatMac, threads: int = 1) -> Callable[[], np.ndarray]:
     """Return our product of a and b; what it does to round them is timed too."""
     return lambda: matmul(a, b, mac, threads=threads)
+
+
+def plain(a: np.ndarray, b: np.ndarray, mac: FloatMac) -> Callable[[], np.ndarray]:
+    """Return the same product by the plain Numba loop; it rounds its inputs in that time too."""
+    return lambda: numba_float_gemm.matmul(a, b, mac.accumulator_bits, mac.shifts)
+
+
+def plain_name(mac: FloatMac) -> str:
+    """Return what the tables call the plain loop's product."""
+    return f"plain Numba loop, {mac}"
+
+
+def check_plain(rng: np.random.Generator) -> int:
+    """Compare the plain loop with ours bit for bit, on normal numbers and on such that cancel, overflow and underflow."""
+    compared = 0
+    for spread in (0, 8, 60):
+        a, b = (
+            (rng.normal(size=(SIZE, SIZE)) * 2.0 ** rng.integers(-spread, spread + 1, (SIZE, SIZE))).astype(np.float32)
+            for _ in range(2)
+        )
+        for name in PLAIN:
+            mac = FloatMac("bf16", 20, name)
+            found, expected = (result.view(np.int32) for result in (plain(a, b, mac)(), matmul(a, b, mac)))
+            if not np.array_equal(found, expected):
+                raise SystemExit(f"the plain loop differs from ours: {mac}, exponents ±{spread}")
+            compared += expected.size
+    return compared
 
 
 def apytypes_product(a: np.ndarray, b: np.ndarray, width: int) -> Callable[[], Any] | None:
@@ -86,12 +121,14 @@ def one_thread(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], float]:
     a, b = (rng.normal(size=(SIZE, SIZE)).astype(np.float32) for _ in range(2))
     works: dict[str, Callable[[], object]] = {"float32, BLAS": lambda: a @ b}
     for mac in (
-        *(FloatMac("bf16", 20, name) for name in ("exact", "an-1-2", "an-2-2")),
+        *(FloatMac("bf16", 20, name) for name in PLAIN),
         FloatMac("fp16", 23, "an-1-2"),
         FloatMac("e4m3", 16, "an-1-1"),
         *(FloatMac("bf16", 24, name) for name in ("exact", "an-1-2")),
     ):
         works[str(mac)] = emulated(a, b, mac)
+        if mac.format == "bf16" and mac.accumulator_bits == 20:
+            works[plain_name(mac)] = plain(a, b, mac)
     if product := apytypes_product(a, b, 20):
         works["apytypes, 20-bit accumulator"] = product
     else:
@@ -130,7 +167,7 @@ def main() -> None:
     """Measure, print, and write the result."""
     rng = np.random.default_rng(1)
     with threadpool_limits(1):
-        compared = agree(20)
+        compared, same = agree(20), check_plain(rng)
         seconds, error = one_thread(rng)
     threads = two_threads(rng)
     blas = seconds["float32, BLAS"]
@@ -143,6 +180,7 @@ def main() -> None:
             (
                 name,
                 f"{SIZE**3 / np.median(values) / 1e6:,.0f}",
+                f"{np.median(seconds[loop] / values):.1f}" if (loop := f"plain Numba loop, {name}") in seconds else "",
                 f"{np.median(values / blas):.1f}",
                 "" if peer is None else f"{np.median(peer / values):.0f}",
                 f"{KNOWN[known[name]]:,}" if name in known else "",
@@ -170,11 +208,13 @@ def main() -> None:
             f"{SIZE} × {SIZE} × {SIZE}, one thread, CPU time, median of {ROUNDS} rounds in which the competitors take turns on",
             "the same random normal numbers; ours round their inputs in that time, apytypes has its own made before.",
             machine(),
-            "Ratios are of the same round; *known* is what a feasibility study reached on a machine without 512-bit vectors.\n",
+            "Ratios are of the same round; *known* is what a feasibility study reached on a machine without 512-bit vectors.",
+            f"The plain loop's results are ours, bit for bit: {same:,} of {same:,} elements, exponents far apart among them.\n",
             table(
                 (
                     "product",
                     "million multiply-adds per core-second",
+                    "faster than plain Numba by",
                     "slower than BLAS by",
                     "faster than apytypes by",
                     "known, million per core-second",

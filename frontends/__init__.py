@@ -10,17 +10,22 @@ if TYPE_CHECKING:
     from approxhw.frontends.onnx.loading import Loaded
     from approxhw.ir.graph import Graph
 
-__all__ = ["check_model", "read_model"]
+__all__ = ["check_model", "read_model", "runs_in_onnxruntime"]
 
 
 def read_model(source: Any, *, name: str | None = None) -> Graph:
     """Return the Graph of one row of the model in *source*.
 
-    ``source``: path of an ONNX file, an ``onnx.ModelProto``, or a fitted scikit-learn classifier or pipeline. ``name``:
-    what to call the Graph; the file's stem by default. A float model gives a float64 Graph, a QDQ or QONNX model an
-    integer Graph with its own scales. Raises :class:`InvalidModelError` for a broken file and
+    ``source``: path of an ONNX file, an ``onnx.ModelProto``, a fitted scikit-learn classifier or pipeline, or what a frontend
+    of another package reads (``third_party.Frontend``). ``name``: what to call the Graph; the file's stem by default. A float
+    model gives a float64 Graph, a QDQ or QONNX model an integer Graph with its own scales. Raises
+    :class:`InvalidModelError` for a broken file and
     :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.
     """
+    from .third_party import read_by, third_party
+
+    if (theirs := third_party(source)) is not None:
+        return read_by(*theirs, source, name)
     from approxhw.frontends.onnx.reading import read
 
     loaded, titles = _loaded(source, name)
@@ -36,14 +41,29 @@ def check_model(source: Any) -> list[Problem]:
 
     Raises :class:`InvalidModelError` only where the file itself is broken.
     """
-    from approxhw.common.errors import InvalidModelError
+    from approxhw.common.errors import InvalidModelError, UnsupportedModelError
     from approxhw.frontends.onnx.reading import read
 
+    from .third_party import read_by, third_party
+
+    if (theirs := third_party(source)) is not None:
+        try:
+            read_by(*theirs, source, None)
+        except UnsupportedModelError as error:
+            return list(error.problems)
+        return []
     loaded, titles = _loaded(source, None)
     reading = read(loaded, titles)
     if reading.invalid:
         raise InvalidModelError(loaded.title, reading.problems)
     return list(reading.problems)
+
+
+def runs_in_onnxruntime(source: Any) -> bool:
+    """Whether the model in *source* is, or becomes, an ONNX model, so that onnxruntime tells what it says."""
+    from .third_party import third_party
+
+    return third_party(source) is None
 
 
 def _loaded(source: Any, name: str | None) -> tuple[Loaded, tuple[str, ...]]:

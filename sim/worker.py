@@ -6,6 +6,7 @@ its working directory reaches the simulator.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -21,9 +22,7 @@ def main(step: str, settings_file: Path) -> None:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ.update(settings["environment"])
-    from cocotb_tools.runner import get_runner
-
-    runner = get_runner(settings["simulator"])
+    runner = _runner(settings["runner"])
     folder = Path(settings["folder"])
     try:
         if step == "build":
@@ -32,6 +31,14 @@ def main(step: str, settings_file: Path) -> None:
             _run(runner, settings, folder, settings_file)
     except RuntimeError as error:  # a command of the runner failed; a traceback would push its words out of the tail
         sys.exit(f"cocotb's runner: {error}")
+
+
+def _runner(spelled: str) -> Any:
+    """Return cocotb's runner of this name, or an object of the class that ``module:Class`` names."""
+    from cocotb_tools.runner import get_runner
+
+    module, colon, name = spelled.partition(":")
+    return getattr(importlib.import_module(module), name)() if colon else get_runner(spelled)
 
 
 def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from toy_packages import install_toy, run_with
 
 from approxhw.common import tools
 from approxhw.common.errors import ToolNotFoundError
@@ -72,6 +73,25 @@ def verilator() -> tools.Tool:
 def chromium() -> tools.Tool:
     """A headless Chromium, for pages."""
     return _tool("Chromium", tools.find_chromium)
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the toy package of docs/plugins.md is installed in; nothing else sees it."""
+    return install_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def toy(toy_site: Path, tmp_path: Path) -> Callable[..., str]:
+    """Run approxhw's command line, or with ``-c`` Python, beside the toy package; return what it printed."""
+
+    def run(*words: object, code: int = 0) -> str:
+        words = words if words[0] == "-c" else ("-m", "approxhw", *words)
+        done = run_with(toy_site, *words, folder=tmp_path)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

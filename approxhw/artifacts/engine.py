@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ import numpy as np
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import beside, check_folder
-from approxhw.ir.graph import IDENTIFIER
+from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
+
+from .steps import write_graph
 
 FORMAT = "approxhw engine 1"
 LATER = ("simulation", "estimate", "report.html")
@@ -93,6 +95,9 @@ class EngineDesign:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     packed: Mapping[str, tuple[Packed | None, Packed | None]] = field(default_factory=dict)
+    pipeline: str = ""
+    ledger: tuple[Mapping[str, Any], ...] = ()
+    """What each pass did; folders of before have none."""
 
     @property
     def top(self) -> str:
@@ -134,10 +139,15 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     return set(described["files"]) | {"design.json"}, LATER
 
 
-def write_engine(design: EngineDesign, folder: Path) -> None:
-    """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole."""
+def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
+    """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole. *steps*: file and Graph."""
     check_engine_output(folder)
     with beside(folder) as part:
+        kept: list[str] = []
+        for file, graph in steps:
+            (part / "steps").mkdir(exist_ok=True)
+            held = write_graph(graph, part / "steps" / file)
+            kept += [f"steps/{name}" for name in (file, *held)]
         (part / "rtl").mkdir()
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
@@ -154,7 +164,9 @@ def write_engine(design: EngineDesign, folder: Path) -> None:
                 for what in ("codes", "exponents")
             }
             np.savez_compressed(part / name, a=a, b=b, **more)
-        digests = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, *design.operands]}
+        digests = {
+            name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, *design.operands, *kept]
+        }
         apart = {"modules", "layers", "operands", "packed"}
         told = {f.name: getattr(design, f.name) for f in fields(design) if f.name not in apart}
         told = {"format": FORMAT, **told, "modules": list(design.modules), "top": design.top}
@@ -186,7 +198,7 @@ def read_engine(folder: Path) -> EngineDesign:
         ]
         if problems:
             raise InvalidDesignError(str(folder), problems)
-        apart = {"modules", "layers", "operands", "packed", "warnings"}
+        apart = {"modules", "layers", "operands", "packed", "warnings", "ledger"}
         codes = _codes(told["engine"].get("codes"))
         held = {layer.operands: _operands(folder, layer, codes) for layer in layers if layer.operands}
         return EngineDesign(
@@ -195,7 +207,8 @@ def read_engine(folder: Path) -> EngineDesign:
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
             warnings=tuple(str(text) for text in told["warnings"]),
-            **{f.name: _kind(f.name, told[f.name]) for f in fields(EngineDesign) if f.name not in apart},
+            ledger=_ledger(told.get("ledger", [])),
+            **{f.name: _kind(f.name, told.get(f.name, f.default)) for f in fields(EngineDesign) if f.name not in apart},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
         why = f"it does not fit its files ({shown(error)})"
@@ -203,13 +216,21 @@ def read_engine(folder: Path) -> EngineDesign:
 
 
 _KINDS: dict[str, Any] = dict.fromkeys(("engine", "model", "shape", "accuracy", "seconds"), dict)
-_KINDS |= dict.fromkeys(("name", "version", "library", "command"), str) | {"clock_ns": (int, float)}
+_KINDS |= dict.fromkeys(("name", "version", "library", "command", "pipeline"), str) | {"clock_ns": (int, float)}
 
 
 def _kind(name: str, value: Any) -> Any:
     if not isinstance(value, _KINDS[name]):
         raise ValueError(f"{name} is of the wrong kind")
     return value
+
+
+def _ledger(told: Any) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(told, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("spelled"), str) for row in told
+    ):
+        raise ValueError("the ledger is no list of passes")
+    return tuple(told)
 
 
 def _layer(told: Mapping[str, Any]) -> LayerInfo:

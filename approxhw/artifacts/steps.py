@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from approxhw.common.errors import GraphError, OutputError, Problem
+import numpy as np
+
+from approxhw.common.arrays import read_npy
+from approxhw.common.errors import GraphError, InvalidDataError, OutputError, Problem, shown
 from approxhw.ir.graph import Graph
+from approxhw.ir.kinds.tensor_text import Fetch
 from approxhw.ir.pass_manager import PassRecord
 from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify
+
+WEIGHTS = "weights"
+"""The folder of large arrays beside the texts that hold them."""
 
 
 def step_writer(folder: Path, graph: Graph | None = None) -> Callable[[int, str, Graph, PassRecord], None]:
@@ -25,21 +31,70 @@ def step_writer(folder: Path, graph: Graph | None = None) -> Callable[[int, str,
     return on_step
 
 
+def step_name(index: int, name: str) -> str:
+    """Return the file of step *index*, such as ``03_fold_affine.axir``."""
+    return f"{index:02d}_{re.sub('[^a-z0-9]+', '_', name.lower())}.axir"
+
+
+def step_files(folder: Path, last: int) -> list[Path]:
+    """Return the files of the steps in *folder* up to number *last*, in order; raise :class:`GraphError` where one lacks."""
+    files = [path for path in sorted(folder.glob("*.axir")) if path.name[:2].isdigit() and int(path.name[:2]) <= last]
+    if [int(path.name[:2]) for path in files] != list(range(last + 1)):
+        there = ", ".join(path.name for path in files) or "none"
+        why = f"not every step up to {last} is there; steps: {there}"
+        raise GraphError(str(folder), [Problem(f"step {last}", why, "compile once more with --steps")])
+    return files
+
+
 def write_step(folder: Path, index: int, name: str, graph: Graph) -> Path:
     """Write *graph* as ``NN_name.axir`` into *folder*, made if need be; another NN_* is replaced."""
-    path = folder / f"{index:02d}_{re.sub('[^a-z0-9]+', '_', name.lower())}.axir"
-    beside = path.with_suffix(".axir.part")
+    path = folder / step_name(index, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside.write_text(print_graph(graph), encoding="ascii")
+        write_graph(graph, path)
         for other in folder.glob(f"{index:02d}_*.axir"):
             if other != path:
                 other.unlink()
-        os.replace(beside, path)  # noqa: PTH105  (Path.replace is the same; this one is atomic by documentation)
     except OSError as error:
-        beside.unlink(missing_ok=True) if folder.is_dir() else None
         raise OutputError("steps", [Problem(str(path), f"it cannot be written ({error})")]) from error
     return path
+
+
+def write_graph(graph: Graph, path: Path) -> tuple[str, ...]:
+    """Write *graph* to the ``.axir`` file *path*; return what stands beside it, by its place in the folder.
+
+    Large arrays of a tensor Graph go to ``weights/DIGEST.npy``, written once however many Graphs of the folder hold them.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    text = print_graph(graph, arrays)
+    for digest, array in arrays.items():
+        file = path.parent / WEIGHTS / f"{digest}.npy"
+        if not file.is_file():
+            file.parent.mkdir(exist_ok=True)
+            part = file.with_suffix(".part")
+            with part.open("wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+            part.replace(file)
+    part = path.with_suffix(".axir.part")
+    try:
+        part.write_text(text, encoding="ascii")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return tuple(f"{WEIGHTS}/{digest}.npy" for digest in arrays)
+
+
+def fetch_from(folder: Path) -> Fetch:
+    """Return what gives the arrays beside the texts in *folder*, by digest; it raises ``ValueError`` where one is not there."""
+
+    def fetch(digest: str) -> np.ndarray:
+        file = folder / WEIGHTS / f"{digest}.npy"
+        try:
+            return read_npy(file)
+        except (OSError, InvalidDataError) as error:
+            raise ValueError(f"array {digest} is not in {WEIGHTS}/ beside the text ({shown(error, 80)})") from error
+
+    return fetch
 
 
 def read_step(folder: Path, index: int) -> Graph:
@@ -59,6 +114,6 @@ def read_graph(path: Path) -> Graph:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise GraphError(str(path), [Problem("file", f"it cannot be read as text ({error})")]) from error
-    graph = parse_graph(text, subject=str(path))
+    graph = parse_graph(text, subject=str(path), fetch=fetch_from(path.parent))
     verify(graph)
     return graph

@@ -121,6 +121,12 @@ class WorkersError(ApproxhwError):
         super().__init__(f"{what}\n    do: {remedy}")
 
 
+class PluginError(ProblemsError):
+    """What an installed package adds to approxhw cannot be used, or has the name of something else."""
+
+    exit_code = 17
+
+
 class MismatchError(ApproxhwError):
     """Hardware and model disagree; ``file`` holds every vector with the expected and the seen value."""
 

@@ -43,6 +43,22 @@ def options_of(maker: Callable[..., Any]) -> tuple[OptionInfo, ...]:
     )
 
 
+def option_class_problem(cls: Any) -> str | None:
+    """Return why *cls* cannot be a class whose fields are options; None where it can.
+
+    It is a frozen dataclass, and each field has a default and a type that texts can be read as.
+    """
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls) and vars(cls)["__dataclass_params__"].frozen):
+        return "it is no frozen dataclass"
+    for f in dataclasses.fields(cls):
+        if f.default is dataclasses.MISSING:
+            return f"its field {f.name} has no default"
+        hint = typing.get_type_hints(cls)[f.name]
+        if not all(_is_numbers(variant) or variant in _READERS for variant in _variants(hint)):
+            return f"its field {f.name} has a type that is no option: int, float, bool, str, None or tuple[float, ...]"
+    return None
+
+
 def _declared(maker: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Return type and default of each option."""
     hints = typing.get_type_hints(maker)

@@ -14,10 +14,11 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.flow.compile import Clock, CompiledDesign, Printed, designed, header_of, open_design, read
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.pass_manager import Pass
+from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
 from .evolve import Hooks
 from .run import make_front
-from .settings import SIMULATORS, Settings, Task
+from .settings import Settings, Task
 from .split_rows import search_rows
 
 FOLDS = 4
@@ -162,9 +163,9 @@ def _setting_problems(settings: Settings, validation_share: float) -> list[Probl
             Problem("validation_share", f"{validation_share:g} leaves too few rows to train on", "at most 90%")
         )
     found += [
-        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(SIMULATORS)}")
+        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(simulator_names())}")
         for name in settings.simulate
-        if name not in SIMULATORS
+        if name not in simulator_names()
     ]
     return found
 

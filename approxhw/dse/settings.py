@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.flow.compile import Clock, Printed
 from approxhw.ir.pass_manager import Pass
+from approxhw.sim.simulators.registry import SIMULATORS
 
 from .evolve import Hooks
 
 if TYPE_CHECKING:
     from approxhw.dse.genetic.evolution import SearchOptions
     from approxhw.dse.genetic.seeding import Seeding
-
-
-SIMULATORS = ("icarus", "verilator")
 
 
 @dataclass(frozen=True)

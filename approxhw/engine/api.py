@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,12 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 if TYPE_CHECKING:
     import numpy as np
 
-    from approxhw.frontends.products.emulate import Engine
+    from approxhw.ir.tensor.emulate import EmulatedEngine
     from approxhw.numerics.eight_bit.port_codes import EngineCodes
     from approxhw.numerics.mac.float_mac import Result
+
+
+_log = logging.getLogger(__name__)
 
 
 def open_engine(
@@ -32,7 +36,7 @@ def open_engine(
     result: Result = "float32",
     threads: int = 1,
     compress: EngineCodes | str | None = None,
-) -> Engine:
+) -> EmulatedEngine:
     """Return *model* (path or ``onnx.ModelProto``) with its MatMul, Gemm and Conv on an emulated engine of *mac*.
 
     *mac*: arithmetic of every product; None leaves them in float32 in onnxruntime. *layers*: other arithmetic, or None,
@@ -41,9 +45,30 @@ def open_engine(
     *compress*: operands become 8-bit codes first, such as ``dynamic8,block=256,activations=true`` (bf16 alone).
     Raises :class:`OptionError`, :class:`InvalidModelError`, :class:`UnsupportedModelError`.
     """
-    from approxhw.frontends.products.emulate import open_engine as opened
+    from approxhw.frontends.products.partition import open_model
+    from approxhw.ir.tensor.emulate import EmulatedEngine
+    from approxhw.ir.tensor.layers import with_codes, with_macs, with_result
+    from approxhw.ir.tensor.run import title_of
+    from approxhw.numerics.eight_bit.port_codes import read_codes
 
-    return opened(model, mac, layers, shape, result=result, threads=threads, compress=compress)
+    opened = open_model(model, shape)
+    graph = with_macs(opened.graph, mac, layers)
+    problems: list[Problem] = []
+    try:
+        graph = with_result(graph, result)
+    except OptionError as error:
+        problems += error.problems
+    try:
+        graph = with_codes(graph, read_codes(compress))
+    except OptionError as error:
+        problems += error.problems
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
+        problems.append(Problem("threads", f"{shown(repr(threads))} is no number of threads", "choose 1 … 256"))
+    if problems:
+        raise OptionError("matrix engine", problems)
+    for sentence in opened.notes:
+        _log.warning("%s: %s", shown(title_of(graph)), sentence)
+    return EmulatedEngine(graph, opened.host, threads)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

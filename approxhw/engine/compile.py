@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
-from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.artifacts.steps import read_graph, step_files, step_name
+from approxhw.common.errors import shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import LIBRARIES, Clock, model_of
-from approxhw.numerics.eight_bit.port_codes import (
-    EngineCodes,
-    Packed,
-    lane_problems,
-    largest_of,
-    pack,
-    read_codes,
-    unpack,
-)
-from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.flow.compile import Clock, ledger_row, model_of, restarted
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds.tensors import Feed
+from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes, spell
+from approxhw.ir.tensor.emulate import EmulatedEngine
+from approxhw.ir.tensor.layers import layers_of
+from approxhw.ir.tensor.run import title_of
+from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
-from .operands import Feeds, accuracy_of, feeds_of
+from .operands import Feeds, Predictions, feeds_of
+from .target import MatrixEngine
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
-    from approxhw.frontends.products.emulate import Engine as Emulated
 
     from .simulate import EngineVerdict
+
+_log = logging.getLogger(__name__)
 
 ROWS = 64
 """Rows of the data that are run to look at shifts and to keep operands."""
@@ -44,85 +45,6 @@ KEPT_BYTES, KEPT_ROWS = 64 << 20, 256
 
 MEASURED_ROWS = 512
 """Rows of every layer in which needed shifts are counted."""
-
-
-@dataclass(frozen=True)
-class MatrixEngine:
-    """Target: a weight-stationary matrix engine of floating-point multiply-adds.
-
-    ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
-    """
-
-    format: str = field(
-        default="bf16",
-        metadata={"help": "format of both operands", "choices": ("bf16", "fp16", "e4m3", "e5m2"), "compile_only": True},
-    )
-    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24", "compile_only": True})
-    normalization: str = field(
-        default="an-1-2",
-        metadata={"help": "exact or an-K-L", "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"), "metavar": "NORMALIZATION",
-                  "compile_only": True},
-    )  # fmt: skip
-    alignment: int | None = field(
-        default=None,
-        metadata={"help": "bits of distance, 1 to 4: smaller addends farther away are dropped", "shown_default": "exact",
-                  "compile_only": True},
-    )  # fmt: skip
-    rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
-    columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
-    depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
-    result: str = field(
-        default="float32",
-        metadata={"help": "what leaves a column", "choices": ("float32", "bf16"), "compile_only": True},
-    )
-    vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
-    clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
-    library: str = field(
-        default="sky130",
-        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
-    )
-    layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
-    compress: EngineCodes | str | None = field(
-        default=None,
-        metadata={"help": "on its ports, such as dynamic8,block=256,activations=true", "compile_only": True},
-    )
-
-    @property
-    def mac(self) -> FloatMac:
-        """The arithmetic of the array."""
-        return FloatMac(self.format, self.accumulator_bits, self.normalization, self.alignment)
-
-    def array(self) -> Array:
-        """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""
-        from approxhw.backends.matrix_engine.engine import Engine
-
-        problems: list[Problem] = []
-        mac = FloatMac()
-        try:
-            mac = self.mac
-        except OptionError as error:
-            problems += error.problems
-        made = codes = None
-        try:
-            codes = read_codes(self.compress)
-        except OptionError as error:
-            problems += error.problems
-        if mac.format != self.format:  # there is no such arithmetic
-            problems += lane_problems(codes, 1, self.format)
-        try:
-            result: Any = self.result
-            made = Engine(self.rows, self.columns, mac, self.depth, result, self.vectors, codes=codes)
-        except OptionError as error:
-            problems += error.problems
-        if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
-            problems.append(Problem("clock_ns", f"{self.clock_ns} is no clock period", "give nanoseconds above 0"))
-        if problems or made is None:
-            raise OptionError("matrix engine", problems)
-        return made
-
-    def compile_model(self, model: Any, **options: Any) -> CompiledEngine:
-        """Compile a matrix engine for *model*: what :func:`approxhw.compile` does with this target."""
-        return compile_engine(model, target=self, **options)
 
 
 @dataclass(frozen=True)
@@ -173,6 +95,9 @@ def compile_engine(
     data: Any = None,
     output: str | Path | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
+    passes: Sequence[Pass] | None = None,
+    steps: bool = False,
+    from_step: int | None = None,
     threads: int = 1,
     command: str = "",
     on_progress: Callable[[str, float], None] | None = None,
@@ -182,27 +107,49 @@ def compile_engine(
     ``data``: what :func:`approxhw.load_dataset` takes, for a model with one input; or an ``.npz`` with an array for every
     input by name, and ``labels`` where there are any. Its accuracy on the engine is told; the operands of the layers of
     its first rows are kept for simulation. ``shape``: sizes of open inputs by name; those of the data by default.
+    ``passes``: instead of the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step
+    of the engine that is in ``output`` already.
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
-    from .api import open_engine
+    from approxhw.frontends.products.model import load_products
+    from approxhw.frontends.products.partition import open_model
 
     target, clock = target or MatrixEngine(), Clock(on_progress)
     array = target.array()
-    options: dict[str, Any] = {"result": array.result, "threads": threads, "compress": array.codes}
     with clock.step("read"):
-        feeds = feeds_of(model, data)
-        given = shape or feeds.shapes(1)
-        emulated = open_engine(model, target.mac, target.layers, given, **options)
-        rows = _rows(emulated, feeds)
+        loaded = load_products(model)
+        feeds = feeds_of(loaded, data)
+        opened = open_model(loaded, shape or feeds.shapes(1))
+        rows = _rows(opened.graph, feeds)
         if shape is None and rows > 1:
-            emulated = open_engine(model, target.mac, target.layers, feeds.shapes(rows), **options)
-        name = _name(emulated)
+            opened = opened.at(feeds.shapes(rows) or {})
+        name = _name(opened.graph)
     folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
     check_engine_output(folder)
+    todo = tuple(passes) if passes is not None else target.passes()
+    graphs = [("00_input.axir", opened.graph)]
+    start = 0
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    if from_step is not None:
+        earlier = restarted(from_step, todo, lambda: read_engine(folder).ledger, folder)
+        graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
+        start = from_step
+    emulated = EmulatedEngine(opened.graph, opened.host, threads)
+    told = Predictions(emulated, feeds)
+    with clock.step("passes"):
+        context = PassContext(model=opened.graph, accuracy=told.accuracies)
+
+        def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
+            graphs.append((step_name(index, name), result))
+
+        graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=start)
+    emulated = emulated.on(graph)
+    for sentence in opened.notes:
+        _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy: dict[str, Any] = {}
     if feeds.labels is not None:
         with clock.step("accuracy"):
-            accuracy = accuracy_of(emulated, feeds)
+            accuracy = told.beside_float(graph)
     with clock.step("layers"):
         layers, operands, packed, notes = _layers(emulated, array, feeds.first(rows))
     with clock.step("emit"):
@@ -216,38 +163,42 @@ def compile_engine(
         version=__version__,
         clock_ns=float(target.clock_ns),
         model=_model_of(model, emulated),
-        shape={each.name: list(emulated.host.model.sizes[each.name]) for each in emulated.host.model.inputs},
+        shape={node.op.title: list(node.type.shape) for node in graph.nodes if isinstance(node.op, Feed)},
         library=target.library,
         command=command,
         accuracy=accuracy,
         seconds=dict(clock.seconds),
         warnings=(*notes, *feeds.notes),
         packed=packed,
+        pipeline=", ".join(spell(item) for item in todo),
+        ledger=(*earlier, *(ledger_row(record) for record in records)),
     )
     with clock.step("write"):
-        write_engine(design, folder)
+        write_engine(design, folder, graphs if steps or from_step is not None else ())
     return CompiledEngine(folder, design)
 
 
-def _name(emulated: Emulated) -> str:
-    stem = re.sub(r"\W+", "_", Path(emulated.host.model.title).stem, flags=re.ASCII).strip("_")
+def _name(graph: Graph) -> str:
+    stem = re.sub(r"\W+", "_", Path(title_of(graph)).stem, flags=re.ASCII).strip("_")
     return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
 
 
-def _model_of(model: Any, emulated: Emulated) -> dict[str, Any]:
+def _model_of(model: Any, emulated: EmulatedEngine) -> dict[str, Any]:
     if isinstance(model, str | Path):
         return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
-    return {"title": shown(emulated.host.model.title, 120), "sha256": None}
+    return {"title": shown(title_of(emulated.graph), 120), "sha256": None}
 
 
-def _rows(emulated: Emulated, feeds: Feeds) -> int:
+def _rows(graph: Graph, feeds: Feeds) -> int:
     """Return how many rows are looked at: fewer of a model with many multiply-adds a row."""
-    products = sum(layer.products for layer in emulated.layers) // max(1, len(next(iter(feeds.first(1).values()), [0])))
+    products = sum(layer.products for layer in layers_of(graph)) // max(
+        1, len(next(iter(feeds.first(1).values()), [0]))
+    )
     return max(1, min(ROWS, feeds.rows, LOOKED_AT // max(1, products)))
 
 
 def _layers(
-    emulated: Emulated, array: Array, first: Mapping[str, np.ndarray]
+    emulated: EmulatedEngine, array: Array, first: Mapping[str, np.ndarray]
 ) -> tuple[
     tuple[LayerInfo, ...],
     dict[str, tuple[np.ndarray, np.ndarray]],
@@ -256,8 +207,9 @@ def _layers(
 ]:
     """Return what is known of every product, the operands that are kept, their 8-bit codes, and what the user should know."""
     from approxhw.backends.matrix_engine.engine import busy_clocks, make_schedule
-    from approxhw.frontends.products.code_losses import code_losses
     from approxhw.numerics.mac.kernels.codes import to_codes
+
+    from .code_losses import code_losses
 
     notes: list[str] = []
     shifts: Mapping[str, np.ndarray] = {}
@@ -324,7 +276,7 @@ def _packed(array: Array, a: np.ndarray, b: np.ndarray) -> tuple[Packed | None, 
     )
 
 
-def _chosen(emulated: Emulated, array: Array) -> list[str]:
+def _chosen(emulated: EmulatedEngine, array: Array) -> list[str]:
     """Return the layers of the array's own arithmetic whose operands are kept: the first ones, until it is enough."""
     chosen, kept = [], 0
     for layer in emulated.layers:
@@ -335,11 +287,11 @@ def _chosen(emulated: Emulated, array: Array) -> list[str]:
     return chosen
 
 
-def _modules(array: Array, emulated: Emulated, target: MatrixEngine) -> dict[str, str]:
+def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
     from approxhw.backends.matrix_engine.engine import engine_verilog
 
-    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in emulated.host.model.title[:120])
+    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(emulated.graph)[:120])
     header = [
         f"model:  {model}",
         f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",

@@ -12,9 +12,11 @@ import numpy as np
 from approxhw.common.arrays import read_npz
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.ir.graph import Graph
+from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 
 if TYPE_CHECKING:
-    from approxhw.frontends.products.emulate import Engine
+    from approxhw.ir.tensor.emulate import EmulatedEngine
 
 BATCH = 256
 """Rows of one run."""
@@ -159,7 +161,7 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> Feeds:
     return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed)
 
 
-def predictions(engine: Engine, feeds: Feeds) -> np.ndarray:
+def predictions(engine: EmulatedEngine, feeds: Feeds) -> np.ndarray:
     """Return the class index (int64) of every row by the first output: its largest value; an integer is the class itself.
 
     Of one value that is no integer: whether it is above 0.
@@ -181,12 +183,45 @@ def _classes(scores: np.ndarray) -> np.ndarray:
     return flat[:, 0].astype(np.int64) if scores.dtype.kind in "iu" else (flat[:, 0] > 0).astype(np.int64)
 
 
-def accuracy_of(engine: Engine, feeds: Feeds) -> dict[str, Any]:
+class Predictions:
+    """The classes that Graphs of one model give labelled rows, each Graph run once."""
+
+    def __init__(self, engine: EmulatedEngine, feeds: Feeds) -> None:
+        """Keep what runs a Graph, and the rows; nothing is run yet."""
+        self.engine, self.feeds = engine, feeds
+        self.known: dict[Any, np.ndarray] = {}
+
+    def of(self, graph: Graph) -> np.ndarray:
+        """Return the class index (int64) that *graph* gives every row."""
+        how = tuple(node.op for node in product_nodes(graph))
+        if all(mac is None for mac in macs_of(graph).values()):
+            how = ()  # whatever codes and results would be, nothing uses them
+        if how not in self.known:
+            self.known[how] = predictions(self.engine.on(graph), self.feeds)
+        return self.known[how]
+
+    def accuracies(self, graph: Graph) -> tuple[float | None, float | None]:
+        """Return the accuracy of *graph* on training rows, of which an engine reads none, and on the others."""
+        if self.feeds.labels is None:
+            return None, None
+        made = self.of(graph)
+        return None, float(np.mean(made == self.feeds.labels[: len(made)]))
+
+    def beside_float(self, graph: Graph) -> dict[str, Any]:
+        """Return what :func:`accuracy_of` does of *graph*."""
+        assert self.feeds.labels is not None
+        return _beside(self.of(with_macs(graph, None)), self.of(graph), self.feeds.labels)
+
+
+def accuracy_of(engine: EmulatedEngine, feeds: Feeds) -> dict[str, Any]:
     """Return the accuracy in float32 (``onnx``) and on the ``engine``, on how many ``rows``, and how many ``agree``."""
     assert feeds.labels is not None
-    plain, made = predictions(engine.configured(None), feeds), predictions(engine, feeds)
+    return _beside(predictions(engine.configured(None), feeds), predictions(engine, feeds), feeds.labels)
+
+
+def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     rows = len(made)
-    labels = feeds.labels[:rows]
+    labels = labels[:rows]
     return {
         "onnx": float(np.mean(plain == labels)),
         "engine": float(np.mean(made == labels)),

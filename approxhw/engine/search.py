@@ -18,16 +18,18 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
+from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .compile import CompiledEngine, MatrixEngine, compile_engine
+from .compile import CompiledEngine, compile_engine
 from .cost import ElementCost, element_cost
 from .operands import Feeds, predictions, split_feeds
+from .target import MatrixEngine
 
 if TYPE_CHECKING:
     from deap import base
 
-    from approxhw.frontends.products.emulate import Engine
+    from approxhw.ir.tensor.emulate import EmulatedEngine
 
 FORMAT = "approxhw engine front 1"
 OBJECTIVES = ("area", "energy")
@@ -145,7 +147,7 @@ class EngineFront:
 class _Judge:
     """Wrong rows of a genome, and its cost; both are remembered."""
 
-    def __init__(self, engine: Engine, names: Sequence[str], choices: Sequence[FloatMac], feeds: Feeds) -> None:
+    def __init__(self, engine: EmulatedEngine, names: Sequence[str], choices: Sequence[FloatMac], feeds: Feeds) -> None:
         self.engine, self.names, self.choices, self.feeds = engine, list(names), list(choices), feeds
         self.known: dict[bytes, int] = {}
 
@@ -251,7 +253,7 @@ def search_engine(
     folder = (
         Path(output)
         if output is not None
-        else Path("build") / f"{Path(str(emulated.host.model.title)).stem}-engine-front"
+        else Path("build") / f"{Path(str(title_of(emulated.graph))).stem}-engine-front"
     )
     check_folder(folder, "an engine front", _ours)
     names = [layer.name for layer in emulated.layers]
@@ -292,7 +294,7 @@ def _share(found: np.ndarray, feeds: Feeds) -> float:
 
 
 def _elements(
-    emulated: Engine,
+    emulated: EmulatedEngine,
     layer: str,
     feeds: Feeds,
     target: MatrixEngine,
@@ -418,14 +420,7 @@ def _write(
     by_name = {str(mac): mac for mac in choices}
     layers = {name: by_name[text] for name, text in front.chosen.layers.items()}
     most = max(layers.values(), key=lambda mac: (list(layers.values()).count(mac), str(mac)))
-    chosen = replace(
-        target,
-        format=most.format,
-        accumulator_bits=most.accumulator_bits,
-        normalization=most.normalization,
-        alignment=most.alignment,
-        layers=layers,
-    )
+    chosen = replace(target, mac=most, layers=layers)
     compile_engine(model, target=chosen, data=data, output=front.folder / "chosen", shape=shape, command=command)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from approxhw.artifacts.built_files import check_built_output, read_built, write_built
 from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
 from approxhw.artifacts.steps import read_step
 from approxhw.common.dataset import Dataset, load_dataset
@@ -28,14 +30,20 @@ from approxhw.ir.pass_manager import (
     available_pipelines,
     named_pipeline,
     pass_named,
+    placed,
     run_passes,
     spell,
 )
 from approxhw.ir.text import print_graph
 from approxhw.numerics.eight_bit.choose import compress_options
 
+from .targets import build_files, name_of_target
+
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.emit import Emitted
+
+SEARCH = "approxhw.dse.as_pass:retrained"
+"""What carries the pass ``genetic-retraining`` out."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done (0 … 1)."""
@@ -93,7 +101,7 @@ class Printed:
         if self.compress is None:
             return passes
         # behind all that changes weights, in front of what fits formats to them
-        return (*passes[:-1], compress_pass(self.compress), passes[-1])
+        return placed(passes, compress_pass(self.compress), before="narrow-formats")
 
 
 def compress_pass(text: str) -> Pass:
@@ -111,9 +119,6 @@ def compress_pass(text: str) -> Pass:
     if found:
         raise OptionError("compress", found)
     return chosen
-
-
-TARGETS = {"printed": Printed}
 
 
 def read(source: Any, *, name: str | None = None) -> Graph:
@@ -215,7 +220,8 @@ def compile(
     """Compile *model* into bespoke Verilog, checked against its Graph, and write the design folder.
 
     ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default; another kind of target, such
-    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned. ``data``: what
+    as :class:`approxhw.MatrixEngine`, compiles the model itself, and what it returns is returned; one of another package
+    (:class:`approxhw.flow.targets.Target`) builds files of the Graph behind its passes. ``data``: what
     :func:`approxhw.load_dataset` takes; the ranges of the inputs come from its training rows (or from ``target.low`` and
     ``high``). ``output``: the folder, ``build/<name>`` by default; only a design is ever replaced. ``passes``: instead of
     the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step of the design that is
@@ -223,32 +229,49 @@ def compile(
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
     target = Printed() if target is None else target
-    if not isinstance(target, Printed):
-        if passes is not None or steps or from_step is not None:
-            why = f"{type(target).__name__} has no passes"
-            raise OptionError("compile", [Problem("passes, steps, from_step", why, "leave them out")])
-        return target.compile_model(model, data=data, output=output, command=command, on_progress=on_progress)
+    builds = hasattr(target, "build")  # a target of another package
+    if not isinstance(target, Printed) and not builds:
+        return compiler_of(target)(
+            model,
+            target=target,
+            data=data,
+            output=output,
+            passes=passes,
+            steps=steps,
+            from_step=from_step,
+            command=command,
+            on_progress=on_progress,
+        )
     clock = Clock(on_progress)
     with clock.step("read"):
         graph = model if isinstance(model, Graph) else read(model)
     folder = Path(output) if output is not None else Path("build") / graph.name
-    check_output(folder)
+    (check_built_output if builds else check_output)(folder)
     with clock.step("data"):
         rows = _rows(graph, data)
         graph = titled(graph, rows.features) if rows else graph
     with clock.step("reference"):
         reference = _reference(model, graph, rows)
-    todo = tuple(passes) if passes is not None else target.passes()
+    todo = tuple(passes if passes is not None else target.passes())
     texts = {"00_input.axir": print_graph(graph)}
     original, start = graph, 0
     earlier: tuple[Mapping[str, Any], ...] = ()
     if from_step is not None:
-        graph, start, earlier, texts = _restart(folder, from_step, todo)
+        graph, start, earlier, texts = _restart(folder, from_step, todo, _built_ledger if builds else _ledger)
     with clock.step("passes"):
-        integer, records = _lowered(graph, todo, _context(rows, original, target.library), texts, start)
-    about = header_of(integer, model, target, [spell(item) for item in todo])
-    design = designed(integer, rows, reference, header=about, registers=target.registers, clock=clock)
+        integer, records = _lowered(
+            graph, todo, _context(rows, original, getattr(target, "library", "egfet")), texts, start
+        )
     ledger = (*earlier, *(ledger_row(record) for record in records))
+    if builds:
+        about = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
+        with clock.step("build"):
+            built = build_files(target, integer, rows, folder, about)
+        with clock.step("write"):
+            write_built(built, texts if steps or from_step is not None else None)
+        return built
+    header = header_of(integer, model, target, [spell(item) for item in todo])
+    design = designed(integer, rows, reference, header=header, registers=target.registers, clock=clock)
     design = replace(
         design,
         model=model_of(model, graph),
@@ -261,6 +284,22 @@ def compile(
     with clock.step("write"):
         write_design(design, folder, texts if steps or from_step is not None else None)
     return CompiledDesign(folder, design)
+
+
+def compiler_of(target: Any) -> Callable[..., Any]:
+    """Return what compiles for *target*: the function that its class names as ``compiler``, ``module:function``."""
+    entry = getattr(type(target), "compiler", None)
+    if not isinstance(entry, str):
+        why = f"{shown(type(target).__name__)} is no target: it names no compiler"
+        raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
+    return loaded(entry)
+
+
+def loaded(entry: str) -> Callable[..., Any]:
+    """Return the function that *entry* names as ``module:function``: of a higher floor, or of somebody else's package."""
+    module, _, name = entry.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def designed(
@@ -295,7 +334,14 @@ def _context(rows: Dataset | None, model: Graph, library: str) -> PassContext:
     from .measure import circuit_area
     from .tabulate import tabulate_verilog
 
-    return PassContext(rows, model, tabulate=tabulate_verilog, area=lambda graph: circuit_area(graph, library))
+    def search(graph: Graph, item: Any, context: PassContext) -> Graph:
+        found: Graph = loaded(SEARCH)(graph, item, context, library)
+        return found
+
+    def area(graph: Graph) -> float:
+        return circuit_area(graph, library)
+
+    return PassContext(rows, model, tabulate=tabulate_verilog, area=area, search=search)
 
 
 def _rows(graph: Graph, data: Any) -> Dataset | None:
@@ -319,7 +365,9 @@ def reference_accuracies(
 
     onnxruntime says so where there is a file, else the interpreter.
     """
-    if isinstance(model, Graph):
+    from approxhw.frontends import runs_in_onnxruntime
+
+    if isinstance(model, Graph) or not runs_in_onnxruntime(model):
         return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
     from approxhw.frontends.runtime.reference import open_reference
 
@@ -330,20 +378,37 @@ def reference_accuracies(
     return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
 
 
-def _restart(
-    folder: Path, from_step: int, todo: Sequence[Pass]
-) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
-    """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
+def _ledger(folder: Path) -> Sequence[Mapping[str, Any]]:
+    return read_design(folder).ledger
+
+
+def _built_ledger(folder: Path) -> Sequence[Mapping[str, Any]]:
+    ledger: Sequence[Mapping[str, Any]] = read_built(folder).record["ledger"]
+    return ledger
+
+
+def restarted(
+    from_step: int, todo: Sequence[Pass], ledger: Callable[[], Sequence[Mapping[str, Any]]], folder: Path
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the lines of the *ledger* of *folder* up to *from_step*; raise :class:`OptionError` where *todo* is another list."""
     if not 0 <= from_step <= len(todo):
         why = f"there is no step {from_step}; this pipeline has steps 0 to {len(todo)}"
         raise OptionError("compile", [Problem("--from-step", why)])
-    earlier = read_design(folder).ledger[:from_step]
+    earlier = tuple(ledger()[:from_step])
     for done, item in zip(earlier, todo, strict=False):
         if done["spelled"] != spell(item):
             why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell(item)}"
             raise OptionError(
                 "compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")]
             )
+    return earlier
+
+
+def _restart(
+    folder: Path, from_step: int, todo: Sequence[Pass], ledger_of: Callable[[Path], Sequence[Mapping[str, Any]]]
+) -> tuple[Graph, int, tuple[Mapping[str, Any], ...], dict[str, str]]:
+    """Return the Graph after step *from_step* of the design in *folder*, its number, ledger and texts up to there."""
+    earlier = restarted(from_step, todo, lambda: ledger_of(folder), folder)
     graph = read_step(folder / "steps", from_step)
     texts = {
         path.name: path.read_text(encoding="utf-8")
@@ -462,13 +527,9 @@ def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) 
     lines = [
         f"model:  {source}",
         *_wrapped("passes: ", ", ".join(passes)),
-        f"made by approxhw {__version__}, target {_name(target)}",
+        f"made by approxhw {__version__}, target {name_of_target(target)}",
     ]
     return [_ascii(line) for line in lines]
-
-
-def _name(target: Printed) -> str:
-    return next(name for name, cls in TARGETS.items() if isinstance(target, cls))
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -17,6 +17,7 @@ from approxhw.ir.rewriting import code_array, fit_formats
 from approxhw.ir.text import print_graph
 from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import Fixed
+from approxhw.sim.simulators.registry import SIMULATORS, simulator_named
 
 from .measure import check_netlist
 
@@ -87,7 +88,7 @@ def fuzz(
     *,
     seed: int = 1,
     folder: Path,
-    simulators: Sequence[str] = ("icarus", "verilator"),
+    simulators: Sequence[str] = SIMULATORS,
     netlists: bool = True,
     vectors: int = 100,
     on_progress: Progress | None = None,
@@ -95,7 +96,8 @@ def fuzz(
     """Check *count* random networks from *seed* on, every second one registered.
 
     *vectors*: random vectors a network besides the corners; every vector there is where its inputs have at most 8
-    bits. The largest networks get fewer on Icarus, see :data:`ICARUS_BUDGET`. ``folder``: receives what failed.
+    bits. The largest networks get fewer where Verilog is interpreted, as by Icarus: see :data:`ICARUS_BUDGET`.
+    ``folder``: receives what failed.
     Raises :class:`MismatchError` naming the file with Graph and vector.
     """
     tell = on_progress or (lambda step, done, total: None)
@@ -158,7 +160,7 @@ def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int
     """Simulate *jobs* under one top a kind (registered or not); return how many vectors were compared, each once."""
     from approxhw.sim import bundle, simulate
 
-    if simulator == "icarus":
+    if not simulator_named(simulator).compiled:
         jobs = [_affordable(job) for job in jobs]
     total = 0
     for registered in (False, True):
@@ -172,7 +174,7 @@ def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int
 
 
 def _affordable(job: Any) -> Any:
-    """Return *job* with as many of its first vectors as Icarus can afford."""
+    """Return *job* with as many of its first vectors as an interpreting simulator can afford."""
     count = max(ICARUS_LEAST, ICARUS_BUDGET // len(job.verilog))
     vectors, expected = ({name: column[:count] for name, column in c.items()} for c in (job.vectors, job.expected))
     return replace(job, vectors=vectors, expected=expected)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from approxhw.artifacts.steps import read_graph, read_step, step_writer
+from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import OptionError, OutputError, Problem
-from approxhw.common.files import write_beside
+from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes
-from approxhw.ir.text import print_graph
 
 from .measure import circuit_area
 from .tabulate import tabulate_verilog
@@ -27,10 +26,14 @@ def optimize_file(
     data: Any = None,
     steps: Path | None = None,
     from_step: int = 0,
+    tensors: bool = False,
+    shape: Mapping[str, Sequence[int]] | None = None,
     on_pass: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
 
+    *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand
+    in ``weights/`` beside *output*.
     ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
     *output* is replaced only where it is a Graph already.
     """
@@ -42,7 +45,10 @@ def optimize_file(
             "opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")]
         )
     _refuse_foreign(output)
-    graph = read_graph(source)
+    graph = _read(source, tensors, shape)
+    if data is not None and graph.is_tensor:
+        why = "a Graph of whole tensors has no rows here"
+        raise OptionError("opt", [Problem("--data", why, "approxhw compile --target matrix-engine tells accuracies")])
     rows = (
         load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
     )
@@ -57,8 +63,21 @@ def optimize_file(
     start = read_step(steps, from_step) if steps is not None and from_step else graph
     context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area)
     result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
-    write_beside(output, print_graph(result))
+    try:
+        write_graph(result, output)
+    except OSError as error:
+        raise unwritable(output, error) from error
     return [asdict(record) for record in records]
+
+
+def _read(source: Path, tensors: bool, shape: Mapping[str, Sequence[int]] | None) -> Graph:
+    if not tensors:
+        if shape:
+            raise OptionError("opt", [Problem("--shape", "is for Graphs of whole tensors", "add --tensors")])
+        return read_graph(source)
+    from approxhw.frontends.products.partition import open_model
+
+    return open_model(source, shape).graph
 
 
 def _refuse_foreign(output: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
 from approxhw.common.tools import find_icarus, run_tool
 from approxhw.numerics.classic_multipliers import own_operator
+from approxhw.numerics.multiplier_plugins import added_multiplier
 from approxhw.numerics.product_tables import (
     SIGNS,
     ProductTable,
@@ -42,7 +43,7 @@ def tabulate(
     top: str | None = None,
     timeout: float = 300.0,
 ) -> ProductTable:
-    """Return all products of the multiplier *source*: a Verilog file, an ``.npz`` table, or one of our own by its name.
+    """Return all products of the multiplier *source*: a Verilog file, an ``.npz`` table, or an operator by its name.
 
     A module has two inputs and one output, no registers and no latches. ``weight``: the input that is the weight (``a``
     or ``b`` for an axis of a table). ``signed``: which operands are two's complement, ``weight``, ``none`` or ``both``; the
@@ -57,6 +58,13 @@ def tabulate(
             why = "its widths are not stated"
             raise OptionError("multiplier", [Problem(str(source), why, "give weight_bits and x_bits")])
         return operator.table(weight_bits, x_bits)
+    added = added_multiplier(str(source))
+    if isinstance(added, ProductTable):
+        if found := width_problems(stated, added.weight_bits, added.x_bits):
+            raise OptionError(f"multiplier {shown(source)}", found)
+        return added
+    if added is not None:
+        source, stated = added.path, added.checked(weight_bits, x_bits)
     if Path(source).suffix == ".npz":
         return read_table(Path(source), stated)
     return tabulate_verilog(Path(source), stated, timeout)

@@ -24,6 +24,7 @@ from approxhw.report import (
     ledger_row,
     write_report,
 )
+from approxhw.sim.simulators.registry import SIMULATORS
 
 _NUMBER = (int, float)
 _VERDICT: dict[str, Any] = {"simulator": str, "vectors": int, "mismatches": int, "sources": dict, "seconds": dict}
@@ -174,8 +175,7 @@ def _commands(folder: Path, design: Design, found: list[dict[str, Any]]) -> tupl
     library = shlex.quote(found[-1]["library"]) if found else design.library
     return (
         design.command or f"approxhw compile MODEL --data DATA -o {name}",
-        f"approxhw simulate {name} --simulator icarus",
-        f"approxhw simulate {name} --simulator verilator",
+        *(f"approxhw simulate {name} --simulator {simulator}" for simulator in SIMULATORS),
         f"approxhw estimate {name} --library {library}",
         f"approxhw report {name}",
     )

@@ -14,6 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from approxhw.ir.kinds.tensors import (
+    TENSOR_KINDS,
+    Add,
+    Conv,
+    Feed,
+    Gemm,
+    Host,
+    MatMul,
+    Part,
+    Transpose,
+)
 from approxhw.numerics.eight_bit_words import codes_to_reals, codes_to_words, decoded, starts
 from approxhw.numerics.formats import EightBit, Encoding, Fixed, Float, Format, Rational
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Arithmetic, MaskedPowerOfTwo
@@ -87,7 +98,8 @@ class Constant:
         """Freeze the array: Graphs share it."""
         data = np.array(self.data)
         if data.dtype.kind in "iub":
-            data = data.astype(np.int64)
+            beyond = data.dtype == np.uint64 and data.size and int(data.max()) >= 1 << 63
+            data = data.astype(object if beyond else np.int64)
         data.flags.writeable = False
         object.__setattr__(self, "data", data)
 
@@ -175,7 +187,8 @@ class Decode:
     maxima: tuple[float, ...]
 
 
-Op = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape | Encode | Decode
+RowOp = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape | Encode | Decode
+Op = RowOp | Feed | MatMul | Gemm | Conv | Add | Transpose | Host | Part
 
 KINDS: dict[str, type] = {
     "input": Input,
@@ -190,6 +203,7 @@ KINDS: dict[str, type] = {
     "reshape": Reshape,
     "encode": Encode,
     "decode": Decode,
+    **TENSOR_KINDS,
 }
 """Keyword of the text form → kind."""
 
@@ -227,6 +241,8 @@ class Graph:
     output: str
     labels: tuple[str | int, ...] = ()
     source: str = field(default="", compare=False)
+    results: tuple[tuple[str, str], ...] = ()
+    """Of a tensor Graph: what the model calls each value that leaves, and its Node; ``output`` is the first of them."""
 
     def __getitem__(self, name: str) -> Node:
         """Return the Node called *name*."""
@@ -240,6 +256,16 @@ class Graph:
             cached = {node.name: node for node in self.nodes}
             object.__setattr__(self, "_by_name", cached)
         return cached
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it is a function of whole tensors, not of one row."""
+        return bool(self.results) or any(isinstance(node.op, Feed) for node in self.nodes)
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """Every value that leaves."""
+        return tuple(dict.fromkeys((self.output, *(name for _, name in self.results))))
 
     @property
     def input(self) -> Node:
@@ -274,7 +300,7 @@ class Graph:
     @property
     def is_integer(self) -> bool:
         """Whether every value is ``Fixed`` or an 8-bit code: a Graph that hardware can carry out."""
-        return all(isinstance(node.type.format, Fixed | EightBit) for node in self.nodes)
+        return not self.is_tensor and all(isinstance(node.type.format, Fixed | EightBit) for node in self.nodes)
 
     @property
     def classes(self) -> int:
@@ -315,9 +341,9 @@ def rewrite(graph: Graph, change: Callable[[Node], list[Node] | None]) -> Graph:
 
 def without_unread(graph: Graph) -> Graph:
     """Return *graph* without Nodes that nothing reads; the Input and the output stay."""
-    wanted, kept = {graph.output}, []
+    wanted, kept = set(graph.leaving), []
     for node in reversed(graph.nodes):
-        if node.name in wanted or isinstance(node.op, Input):
+        if node.name in wanted or isinstance(node.op, Input | Feed):
             wanted.update(node.inputs)
             kept.append(node)
     return replace(graph, nodes=tuple(reversed(kept)))
@@ -348,8 +374,10 @@ Range = tuple[np.ndarray, np.ndarray]
 
 
 def ranges(graph: Graph) -> dict[str, Range]:
-    """Return the exact range of every ``Fixed`` value, element by element (``docs/ir.md``, *Ranges*)."""
+    """Return the exact range of every ``Fixed`` value, element by element; of a tensor Graph nothing (``docs/ir.md``)."""
     result: dict[str, Range] = {}
+    if graph.is_tensor:
+        return result
     for node in graph.nodes:
         if isinstance(node.type.format, Fixed):
             result[node.name] = range_of(graph, node, result)

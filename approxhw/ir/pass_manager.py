@@ -8,20 +8,33 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, GraphError, OptionError, PassError, Problem, shown
-from approxhw.common.options import OptionInfo, options_of, parse_calls, read_options, spell_call, suggestion
+from approxhw.common.options import (
+    OptionInfo,
+    option_class_problem,
+    options_of,
+    parse_calls,
+    read_options,
+    spell_call,
+    suggestion,
+)
+from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
 from .evaluation import accuracy, codes_of
-from .graph import Dense, Graph, ranges
+from .graph import Constant, Dense, Graph, ranges
 from .interpreter import run
+from .kinds.tensors import Conv, Gemm, MatMul
 from .verifier import problems
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 KINDS = ("algebraic", "exact", "approximating")
 """What a pass promises: equal over the rationals; equal bit for bit; declares what it changes."""
@@ -46,6 +59,10 @@ class PassContext:
     notes: list[str] = field(default_factory=list)
     tabulate: Callable[[Path, Stated], ProductTable] | None = None
     area: Callable[[Graph], float] | None = None
+    accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
+    """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
+    search: Callable[[Graph, Any, PassContext], Graph] | None = None
+    """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""
@@ -71,6 +88,8 @@ class PassInfo:
     kind: str
     contract: str
     options: tuple[OptionInfo, ...]
+    package: str = ""
+    """The package that added it, and its version; empty for our own."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +125,43 @@ def _homes() -> dict[str, str]:
     return {path.stem.replace("_", "-"): f"{_PACKAGE}.{path.parent.name}.{path.stem}" for path in files}
 
 
+def _added() -> dict[str, EntryPoint]:
+    """Return the passes of other packages by name (docs/plugins.md)."""
+    homes = _homes()
+    return plugins("passes", lambda name: name in homes or name in _pipelines())
+
+
 def available_passes() -> tuple[str, ...]:
-    """Return the names of all passes, sorted; none is imported."""
-    return tuple(sorted(_homes()))
+    """Return the names of all passes, those of other packages among them, sorted; none is imported."""
+    return tuple(sorted((*_homes(), *_added())))
 
 
 def pass_named(name: str) -> type[Any]:
     """Return the class of the pass called *name*; raise :class:`OptionError` where there is none."""
-    homes = _homes()
+    homes, added = _homes(), _added()
+    if name in added:
+        theirs: type[Any] = load_plugin(added[name], "a pass", lambda found: _misfit(name, found))
+        return theirs
     if name not in homes:
-        known = [*sorted(homes), *available_pipelines()]
+        known = [*sorted((*homes, *added)), *available_pipelines()]
         raise OptionError(
             "passes", [Problem(name, f"there is no pass or pipeline of this name{suggestion(name, known)}")]
         )
     found: type[Any] = getattr(importlib.import_module(homes[name]), _class_name(name))
     return found
+
+
+def _misfit(name: str, found: Any) -> str | None:
+    """Return why what another package calls the pass *name* is no pass; None where it is one."""
+    if why := option_class_problem(found):
+        return why
+    if not any("__call__" in base.__dict__ for base in found.__mro__):
+        return "it cannot be called with a Graph and a PassContext"
+    if getattr(found, "kind", None) not in KINDS:
+        return f"its kind is not one of {', '.join(KINDS)}"
+    if (spelled := describe(found).name) != name:  # ledgers and --from-step know a pass by its class
+        return f"the pass of class {found.__name__} is called {spelled}, the entry point {name}"
+    return None
 
 
 def _class_name(name: str) -> str:
@@ -129,14 +170,26 @@ def _class_name(name: str) -> str:
 
 def name_of(item: Pass) -> str:
     """Return the name of a pass object, such as ``fold-affine``."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(item).__name__).lstrip("-")
+    return _spelled_name(type(item))
 
 
 def describe(cls: type[Any]) -> PassInfo:
     """Return name, kind, contract and options of a pass class."""
-    name = "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
+    name = _spelled_name(cls)
     contract = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
-    return PassInfo(name, cls.kind, contract, options_of(cls))
+    added = _added_as(cls)
+    return PassInfo(name, cls.kind, contract, options_of(cls), package_of(added) if added is not None else "")
+
+
+def _added_as(cls: type[Any]) -> EntryPoint | None:
+    """Return the entry point that gives pass class *cls*; None for our own, and for one that was merely written somewhere."""
+    found = None if cls.__module__.startswith(f"{_PACKAGE}.") else _added().get(_spelled_name(cls))
+    same = found is not None and found.module.split(".")[0] == cls.__module__.split(".")[0]
+    return found if same else None
+
+
+def _spelled_name(cls: type[Any]) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
 
 
 def available_pipelines() -> tuple[str, ...]:
@@ -191,6 +244,13 @@ def spell(item: Pass) -> str:
     return spell_call(name_of(item), item)
 
 
+def placed(passes: Sequence[Pass], item: Pass, *, before: str) -> tuple[Pass, ...]:
+    """Return *passes* with *item* in front of the first one called *before*; behind all of them where there is none."""
+    names = [name_of(other) for other in passes]
+    at = names.index(before) if before in names else len(names)
+    return (*passes[:at], item, *passes[at:])
+
+
 def run_passes(
     graph: Graph,
     passes: Sequence[Pass],
@@ -214,14 +274,14 @@ def run_passes(
     if found:
         raise GraphError(f"Graph {shown(graph.name)}", found)
     records: list[PassRecord] = []
-    before = _accuracies(graph, context.data)
+    before = _accuracies(graph, context)
     for index, item in enumerate(passes[start:], start + 1):
         name, began = name_of(item), time.perf_counter()
         context.notes.clear()
         result = _run_one(graph, item, context)
         seconds = time.perf_counter() - began
         checked = _check_exact(graph, result, name, context) if check and item.kind == "exact" else 0
-        after = before if result is graph else _accuracies(result, context.data)
+        after = before if result is graph else _accuracies(result, context)
         records.append(_record(index, item, seconds, (graph, result), (before, after), checked, tuple(context.notes)))
         graph, before = result, after
         if on_step:
@@ -231,11 +291,20 @@ def run_passes(
 
 def _run_one(graph: Graph, item: Pass, context: PassContext) -> Graph:
     name = name_of(item)
+    if graph.is_tensor and not getattr(item, "tensors", False):
+        why = f"{name} works on one row of a classifier; {shown(graph.name)} is a Graph of whole tensors"
+        raise PassError(f"pass {name}", [Problem(name, why, "approxhw passes tells which passes work on tensors")])
     try:
         result = item(graph, context)
+        if not isinstance(result, Graph):
+            raise TypeError(f"it returned {type(result).__name__}, not a Graph")
     except ApproxhwError:
         raise
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:
+        if (entry := _added_as(type(item))) is not None:
+            raise failed(entry, f"on Graph {shown(graph.name)}", error) from error
+        if not isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)):
+            raise
         why = f"it failed on Graph {shown(graph.name)}: {type(error).__name__}: {shown(error, 200)}"
         raise PassError(
             f"pass {name}", [Problem(name, why, "this is a defect of the pass; please report it")]
@@ -274,7 +343,10 @@ def _rows(graph: Graph, data: Dataset | None) -> np.ndarray:
 _Accuracies = tuple[float | None, float | None]
 
 
-def _accuracies(graph: Graph, data: Dataset | None) -> _Accuracies:
+def _accuracies(graph: Graph, context: PassContext) -> _Accuracies:
+    if graph.is_tensor:
+        return context.accuracy(graph) if context.accuracy else (None, None)
+    data = context.data
     if data is None:
         return None, None
     return accuracy(graph, data.X_train, data.y_train), accuracy(graph, data.X_test, data.y_test)
@@ -312,8 +384,21 @@ def _record(
     )
 
 
+def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
+    read: set[str] = set()
+    bits: list[int] = []
+    for node in graph.nodes:
+        if isinstance(node.op, MatMul | Gemm | Conv):
+            read.update(node.inputs[:2])
+            bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
+    ops = [graph[name].op for name in sorted(read)]
+    return sum(int(np.count_nonzero(op.data)) for op in ops if isinstance(op, Constant)), max(bits, default=None)
+
+
 def weights_and_bits(graph: Graph) -> tuple[int, int | None]:
     """Return the number of weights other than 0, and the width of the widest integer sum (None where there is none)."""
+    if graph.is_tensor:
+        return _tensor_weights_and_bits(graph)
     weights, widths = 0, []
     known = ranges(graph)
     for node in graph.nodes:

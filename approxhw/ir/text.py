@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,19 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import GraphError, Problem, shown
-from approxhw.numerics.formats import EightBit, Encoding, Fixed, Float, Format, parse_format
+from approxhw.ir.kinds.tensor_text import (
+    MOST_INLINE,
+    TENSOR_ATTRIBUTES,
+    TENSOR_OPTIONAL,
+    Beside,
+    Fetch,
+    fetched,
+    put,
+    read_tensor_attribute,
+    tensor_attributes,
+)
+from approxhw.ir.kinds.tensors import TENSOR_ARITY
+from approxhw.numerics.formats import EightBit, Encoding, Fixed, Float, Format, Text, parse_format
 from approxhw.numerics.mac.arithmetic import parse_arithmetic
 
 from .graph import (
@@ -39,38 +52,46 @@ MAXIMUM_LINES = 100_000
 _MAXIMUM_PROBLEMS = 20
 _MOST_INPUTS = max(ARITY.values()) + 1  # masks, or a table, besides
 
-_LINE = re.compile(r"([a-z][a-z0-9_]{0,63}) : (\S{1,3000}) = ([a-z]{1,20})(?:\(([a-z0-9_, ]{0,400})\))?(?= |\Z)")
+_LINE = re.compile(r"([a-z][a-z0-9_]{0,63}) : (\S{1,3000}) = ([a-z]{1,20})(?:\(([a-z0-9_, ]{0,300000})\))?(?= |\Z)")
 _TYPE = re.compile(r"(\S+)\[((?:\d{1,9}(?:,\d{1,9}){0,7})?)\]\Z")
 _FRACTION = re.compile(r"-?\d{1,4000}(?:/\d{1,4000})?\Z")
 
 
-def print_graph(graph: Graph) -> str:
-    """Return *graph* as text, one Node a line, pure ASCII; :func:`parse_graph` gives an equal Graph back."""
+def print_graph(graph: Graph, beside: Beside | None = None) -> str:
+    """Return *graph* as text, one Node a line, pure ASCII; :func:`parse_graph` gives an equal Graph back.
+
+    *beside*: takes the large arrays of a tensor Graph, by digest; where it is None, everything stands in the text.
+    """
     lines = [HEADER, f"graph {graph.name}"]
     if graph.source:
         lines.append(f"source {json.dumps(graph.source)}")
     if graph.labels:
         lines.append(f"labels {json.dumps(list(graph.labels))}")
-    lines += [_node_line(node) for node in graph.nodes]
+    lines += [_node_line(node, beside if graph.is_tensor else None) for node in graph.nodes]
     lines.append(f"output {graph.output}")
+    if graph.results:
+        lines.append(f"results {json.dumps(graph.results)}")
     return "\n".join(lines) + "\n"
 
 
-def _node_line(node: Node) -> str:
+def _node_line(node: Node, beside: Beside | None) -> str:
     inputs = f"({', '.join(node.inputs)})" if node.inputs else ""
-    attributes = _attributes(node.op)
+    attributes = _attributes(node.op, beside)
     text = f" {json.dumps(attributes, separators=(',', ':'))}" if attributes else ""
     origin = f" @{json.dumps(node.origin)}" if node.origin else ""
     return f"{node.name} : {node.type} = {node.kind}{inputs}{text}{origin}"
 
 
-def _attributes(op: Op) -> dict[str, Any]:
+def _attributes(op: Op, beside: Beside | None = None) -> dict[str, Any]:
     if isinstance(op, Input):
         encoding = op.encoding.attributes() if op.encoding else None
         return {"features": list(op.features), "titles": list(op.titles), "encoding": encoding}
     if isinstance(op, Constant):
+        if beside is not None and op.data.size > MOST_INLINE and op.data.dtype != object:
+            return {"data": put(op.data, beside)}
         data = op.data if op.data.dtype != object else np.vectorize(_plain, otypes=[object])(op.data)
-        return {"data": data.tolist()}
+        whole = op.data.dtype.kind != "f" or np.isfinite(op.data).all()
+        return {"data": data.tolist() if whole else _special(data.tolist())}
     if isinstance(op, Dense):
         return {"arithmetic": str(op.arithmetic)} if op.arithmetic else {}
     if isinstance(op, Clip):
@@ -85,7 +106,18 @@ def _attributes(op: Op) -> dict[str, Any]:
         return {"maxima": [float(value) for value in op.maxima]}
     if isinstance(op, ArgMax) and (op.width is not None or op.bits):
         return {"width": _plain(op.width), "bits": [[_plain(p) for p in positions] for positions in op.bits]}
-    return {}
+    return tensor_attributes(op, beside)
+
+
+_SPECIALS = ("nan", "inf", "-inf")
+"""Numbers that JSON has no word for; constants of tensor Graphs may hold them."""
+
+
+def _special(value: Any) -> Any:
+    """Return *value*, a nested list of numbers, with texts in place of NaN and infinity."""
+    if isinstance(value, list):
+        return [_special(inner) for inner in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -97,17 +129,18 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, float | np.floating) else int(value)
 
 
-def parse_graph(text: str, subject: str = "text") -> Graph:
+def parse_graph(text: str, subject: str = "text", fetch: Fetch | None = None) -> Graph:
     """Return the Graph that *text* spells.
 
-    *subject* names the text in errors. The Graph is well formed but not verified: ``verifier.verify`` does that.
+    *subject* names the text in errors. *fetch* gives the arrays beside it, by digest. The Graph is well formed but not
+    verified: ``verifier.verify`` does that.
     Raises :class:`GraphError` with line numbers for anything else; nothing in the text is ever evaluated.
     """
     lines = text[: MAXIMUM_CHARACTERS + 1].split("\n", MAXIMUM_LINES + 1)
     if len(text) > MAXIMUM_CHARACTERS or len(lines) > MAXIMUM_LINES:
         why = f"it has more than {MAXIMUM_CHARACTERS} characters or {MAXIMUM_LINES} lines"
         raise GraphError(subject, [Problem("text", why)])
-    state = _State()
+    state = _State(fetch)
     problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -124,13 +157,15 @@ def parse_graph(text: str, subject: str = "text") -> Graph:
     if problems:
         raise GraphError(subject, problems)
     words = state.words
-    return Graph(words["graph"], tuple(state.nodes), words["output"], words.get("labels", ()), words.get("source", ""))
+    told = (words.get(name, default) for name, default in (("labels", ()), ("source", ""), ("results", ())))
+    return Graph(words["graph"], tuple(state.nodes), words["output"], *told)
 
 
 @dataclass
 class _State:
     """What has been read so far."""
 
+    fetch: Fetch | None = None
     header: bool = False
     begun: bool = False
 
@@ -149,7 +184,7 @@ def _parse_line(state: _State, line: str) -> None:
         state.header = True
         return
     if match := _LINE.match(line):
-        state.nodes.append(_parse_node(match, line[match.end() :]))
+        state.nodes.append(_parse_node(match, line[match.end() :], state.fetch))
         return
     word, _, rest = line.partition(" ")
     if word not in _WORDS:
@@ -179,7 +214,22 @@ def _labels(text: str) -> tuple[str | int, ...]:
     return tuple(value)
 
 
-_WORDS: dict[str, Callable[[str], Any]] = {"graph": _name, "output": _name, "source": _source, "labels": _labels}
+def _results(text: str) -> tuple[tuple[str, str], ...]:
+    value = _json(text)
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(word, str) for word in pair) for pair in value
+    ):
+        raise ValueError("results is a JSON list of pairs: a title, and the value that leaves")
+    return tuple((title, name) for title, name in value)
+
+
+_WORDS: dict[str, Callable[[str], Any]] = {
+    "graph": _name,
+    "output": _name,
+    "source": _source,
+    "labels": _labels,
+    "results": _results,
+}
 
 
 def _json(text: str) -> Any:
@@ -201,7 +251,7 @@ def _refuse(text: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-def _parse_node(match: re.Match[str], rest: str) -> Node:
+def _parse_node(match: re.Match[str], rest: str, fetch: Fetch | None) -> Node:
     name, type_text, kind, inputs_text = match.groups()
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of Node; there are {', '.join(KINDS)}")
@@ -215,9 +265,12 @@ def _parse_node(match: re.Match[str], rest: str) -> Node:
     if rest.strip() or not isinstance(attributes, dict) or not isinstance(origin, str):
         raise ValueError(f'a Node ends with {{attributes}} and @"origin", not {rest[:40] or origin!r}')
     inputs = tuple(inputs_text.split(", ")) if inputs_text else ()
-    if len(inputs) > _MOST_INPUTS:
-        raise ValueError(f"{len(inputs)} inputs, no kind has more than {_MOST_INPUTS}")
-    return Node(name, _parse_op(kind, attributes, type_.format), inputs, type_, origin)
+    most = TENSOR_ARITY[KINDS[kind]][1] if kind in TENSOR_ATTRIBUTES else _MOST_INPUTS
+    if len(inputs) > most:
+        raise ValueError(
+            f"{len(inputs)} inputs, no {kind if kind in TENSOR_ATTRIBUTES else 'kind'} has more than {most}"
+        )
+    return Node(name, _parse_op(kind, attributes, type_.format, fetch), inputs, type_, origin)
 
 
 def _parse_type(text: str) -> Type:
@@ -227,13 +280,20 @@ def _parse_type(text: str) -> Type:
     return Type(tuple(int(d) for d in match[2].split(",") if d), parse_format(match[1]))
 
 
-def _parse_op(kind: str, given: dict[str, Any], fmt: Format) -> Op:
+def _parse_op(kind: str, given: dict[str, Any], fmt: Format, fetch: Fetch | None = None) -> Op:
     wanted = _ATTRIBUTES.get(kind, {})
-    unknown, missing = set(given) - set(wanted), set(wanted) - set(given) - _OPTIONAL.get(kind, set())
+    names = TENSOR_ATTRIBUTES.get(kind, frozenset(wanted))
+    optional = TENSOR_OPTIONAL.get(kind, frozenset(_OPTIONAL.get(kind, ())))
+    unknown, missing = set(given) - names, names - set(given) - optional
     if unknown or missing:
         fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has no {shown(', '.join(sorted(unknown)))}"
         raise ValueError(f"{kind} {fault}")
-    values = {name: wanted[name](value, fmt) for name, value in given.items()}
+    if kind in TENSOR_ATTRIBUTES:
+        values = {name: read_tensor_attribute(kind, name, value, fetch) for name, value in given.items()}
+    elif kind == "constant" and isinstance(given["data"], dict):
+        values = {"data": fetched(given["data"], fetch)}
+    else:
+        values = {name: wanted[name](value, fmt) for name, value in given.items()}
     op: Op = KINDS[kind](**values)
     return op
 
@@ -292,9 +352,11 @@ def _data(value: Any, fmt: Format) -> np.ndarray:
     flat: list[Any] = []
     _flatten(value, tuple(shape), flat)
     if isinstance(fmt, Float):
-        if not all(type(v) in (int, float) for v in flat):
+        if not all(type(v) in (int, float) or v in _SPECIALS for v in flat):
             raise ValueError(f"data of {fmt} is made of numbers")
         array = np.array([float(v) for v in flat], dtype=np.float64)
+    elif isinstance(fmt, Text):
+        array = np.array([*_texts(flat, fmt), None], dtype=object)[:-1]
     elif isinstance(fmt, Fixed | EightBit):
         codes = [_integer(v) for v in flat]
         small = all(-(1 << 63) <= code < 1 << 63 for code in codes)

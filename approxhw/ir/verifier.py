@@ -36,6 +36,8 @@ from .graph import (
     arity,
     range_of,
 )
+from .kinds.tensor_rules import data_problems, kind_problems, value_problems
+from .kinds.tensors import TENSOR_KINDS, Feed, Host, Part
 
 MAXIMUM_ELEMENTS = 1 << 24
 """Largest number of elements of one value; stops nonsense before anything is allocated for it."""
@@ -52,6 +54,8 @@ def verify(graph: Graph) -> None:
 
 def problems(graph: Graph) -> list[Problem]:
     """Return every broken rule; ``why`` starts with the rule's name in brackets, ``where`` is the Node's name."""
+    if graph.is_tensor:
+        return _tensor_problems(graph)
     found: list[Problem] = []
     broken: set[str] = set()
     for name, rule in RULES.items():
@@ -61,6 +65,42 @@ def problems(graph: Graph) -> list[Problem]:
             # what decodes broken codes is no constant that later rules could look at
             broken.update(node.name for node in graph.nodes if isinstance(node.op, Decode) and broken & {*node.inputs})
         found += [replace(problem, why=f"[{name}] {problem.why}") for problem in new]
+    return found
+
+
+def _tensor_problems(graph: Graph) -> list[Problem]:
+    """Return every broken rule of a tensor Graph: names, order, then each Node whose operands are sound."""
+    found = [replace(problem, why=f"[names] {problem.why}") for problem in _names(graph, frozenset())]
+    found += [replace(problem, why=f"[order] {problem.why}") for problem in _order(graph, frozenset())]
+    titles: set[str] = set()
+    legal = (*TENSOR_KINDS.values(), Constant, Relu)
+    sound: dict[str, Node] = {}
+    for node in graph.nodes:
+        broken = kind_problems(node.op, len(node.inputs) if not isinstance(node.op, Constant) else 1)
+        if not isinstance(node.op, legal):
+            broken = [("kinds", f"{node.kind} works on one row; a tensor Graph has none")]
+        if isinstance(node.op, Feed) and node.op.title in titles:
+            broken.append(("names", f"two feeds are called {shown(node.op.title)!r}"))
+        titles |= {node.op.title} if isinstance(node.op, Feed) else set()
+        operands = [sound[name] for name in node.inputs if name in sound]
+        if not broken and len(operands) == len(node.inputs):
+            told = [(operand.type.shape, operand.type.format) for operand in operands]
+            own = (node.type.shape, node.type.format)
+            broken = value_problems(node.op, own, told) if not isinstance(node.op, Constant) else []
+            if isinstance(node.op, Constant):
+                broken = data_problems(node.op.data, own)
+            if isinstance(node.op, Part):
+                source = operands[0].op
+                if not isinstance(source, Host) or node.op.index >= len(source.makes):
+                    broken.append(("constants", f"{operands[0].name} makes no value {node.op.index}"))
+        found += [Problem(node.name, f"[{rule}] {why}") for rule, why in broken]
+        if not broken:
+            sound[node.name] = node
+    for title, name in graph.results:
+        if name not in graph.by_name:
+            found.append(Problem("results", f"[order] {shown(title)!r} is {shown(name)!r}, which does not exist"))
+    if graph.results and graph.results[0][1] != graph.output:
+        found.append(Problem("results", f"[order] the first of them is not the output {shown(graph.output)!r}"))
     return found
 
 
@@ -117,7 +157,9 @@ def _arity(graph: Graph, broken: frozenset[str]) -> list[Problem]:
 def _kinds(graph: Graph, broken: frozenset[str]) -> list[Problem]:
     found, legal = [], set(KINDS.values())
     for node in graph.nodes:
-        if type(node.op) not in legal:
+        if isinstance(node.op, tuple(TENSOR_KINDS.values())):
+            found.append(Problem(node.name, f"{node.kind} is for tensor Graphs only: they read feeds, not one row"))
+        elif type(node.op) not in legal:
             found.append(Problem(node.name, f"{shown(type(node.op).__name__)} is no kind of Node"))
         elif isinstance(node.op, Affine) and not node.is_float:
             found.append(Problem(node.name, "affine is for float Nodes only", "run fold-affine before quantisation"))
@@ -349,6 +391,8 @@ def _data_problems(node: Node, data: np.ndarray) -> list[str]:
     if isinstance(fmt, Rational):
         ok = all(isinstance(value, Fraction | int) for value in data.reshape(-1).tolist())
         return [] if ok else ["rational data is held as fractions"]
+    if not isinstance(fmt, Fixed):
+        return [f"nothing is computed with {fmt} of one row"]
     if data.dtype.kind != "i" and not all(isinstance(value, int) for value in data.reshape(-1).tolist()):
         return [f"{fmt} data is held as integers, not {data.dtype}"]
     low, high = int(data.min()), int(data.max())

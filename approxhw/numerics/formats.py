@@ -15,6 +15,7 @@ from approxhw.numerics.eight_bit.codes import parse as parse_eight_bit
 from approxhw.numerics.eight_bit.tables import KINDS as EIGHT_BIT_KINDS
 
 __all__ = [
+    "FLOAT16",
     "FLOAT32",
     "FLOAT64",
     "MAXIMUM_BITS",
@@ -26,8 +27,11 @@ __all__ = [
     "Float",
     "Format",
     "Rational",
+    "Text",
+    "dtype_of",
     "dynamic8",
     "fixed_for",
+    "format_of",
     "linear8",
     "mantissa8",
     "parse_format",
@@ -96,10 +100,45 @@ class Rational:
         return "rational"
 
 
-Format = Fixed | Float | Rational | EightBit
+@dataclass(frozen=True)
+class Text:
+    """Texts, which some tensor models read; nothing is computed with them."""
 
+    def __str__(self) -> str:
+        """Return the one spelling."""
+        return "text"
+
+
+Format = Fixed | Float | Rational | EightBit | Text
+
+FLOAT16 = Float(5, 10)
 FLOAT32 = Float(8, 23)
 FLOAT64 = Float(11, 52)
+
+
+_FLOATS = {FLOAT16: "float16", FLOAT32: "float32", FLOAT64: "float64"}
+
+
+def format_of(dtype: np.dtype[Any]) -> Format:
+    """Return the format of what a NumPy array of *dtype* holds: floats, whole numbers, truth values (``u1``) or texts."""
+    if dtype.kind == "f":
+        return next(fmt for fmt, word in _FLOATS.items() if word == dtype.name)
+    if dtype.kind in "iu":
+        return Fixed(8 * dtype.itemsize, dtype.kind == "i")
+    return Fixed(1) if dtype.kind == "b" else Text()
+
+
+def dtype_of(fmt: Format) -> np.dtype[Any]:
+    """Return the NumPy type that :func:`format_of` gives *fmt* for; raise ``ValueError`` where there is none."""
+    if isinstance(fmt, Float) and fmt in _FLOATS:
+        return np.dtype(_FLOATS[fmt])
+    if isinstance(fmt, Text):
+        return np.dtype(object)
+    if fmt == Fixed(1):
+        return np.dtype(bool)
+    if isinstance(fmt, Fixed) and fmt.bits in (8, 16, 32, 64) and fmt == Fixed(fmt.bits, fmt.signed):
+        return np.dtype(f"{'i' if fmt.signed else 'u'}{fmt.bits // 8}")
+    raise ValueError(f"no array holds {fmt}")
 
 
 def fixed_for(low: int, high: int, scale: Fraction = Fraction(1), zero: int = 0) -> Fixed:
@@ -121,6 +160,8 @@ def parse_format(text: str) -> Format:
     """Return the format that *text* spells; raise ``ValueError`` where it spells none."""
     if text == "rational":
         return Rational()
+    if text == "text":
+        return Text()
     if text.startswith(EIGHT_BIT_KINDS):
         try:
             return parse_eight_bit(text)

@@ -1,167 +1,231 @@
-"""A model cut at its matrix products: what lies between them runs in onnxruntime, the products are handed to the caller.
+"""An ONNX model as a tensor Graph: its products become Nodes, what lies between them becomes Host Nodes.
 
-Nodes are put on levels: a level is one onnxruntime session and the products that read what it and earlier levels made. So a
-model has as many sessions as products follow one another, and nothing is computed twice.
+ONNX nodes are put on levels: a level is one Host Node and the products that read what it and earlier levels made. So a
+model has as many sessions as products follow one another, and nothing is computed twice. An ``Add``, ``Relu`` or
+``Transpose`` that reads products and constants alone becomes a Node of its own.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, Problem, UnsupportedModelError, shown
+from approxhw.frontends.onnx.loading import node_title
+from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
+from approxhw.ir.graph import Constant, Graph, Node, Op, Relu, Type, identifier
+from approxhw.ir.kinds.products import MisfitError, sizes_of
+from approxhw.ir.kinds.tensors import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.tensor.layers import product_nodes
+from approxhw.ir.tensor.run import walk_tensors
+from approxhw.numerics.formats import format_of
 
-from .model import EngineModel, is_product, misfit, read_engine_model, reads
+from .model import EngineModel, is_product, read_engine_model, reads, sizes_of_inputs
 from .pieces import element_of, measure, submodel, type_word
-from .products import MisfitError, Product, Sizes, sizes_of
-
-MAXIMUM_HELD = 1280 << 20
-"""Most bytes that the activations held at one time may take."""
 
 LARGE = 1 << 20
-"""Constants of more bytes are fed to sessions, which would else hold a copy each."""
+"""Constants of more bytes are operands of Host Nodes, whose programs would else hold a copy each."""
 
-Multiply = Callable[[Product, Sequence[np.ndarray]], np.ndarray]
-"""What a run does with a product: operands → the node's output."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Nodes that run in one session: names that it reads from outside, and those that others read of it."""
-
-    session: Any
-    feeds: tuple[str, ...]
-    makes: tuple[str, ...]
+SIMPLE = {"Add": 2, "Relu": 1, "Transpose": 1}
+"""Operators that become Nodes where they read products and constants alone, and how many operands they have."""
 
 
 @dataclass(frozen=True)
-class Level:
-    """A session (None where nothing lies between products), and the products after it.
+class OpenedModel:
+    """A tensor Graph, the sessions of its Host Nodes, and what the user should know of what stays outside of the engine."""
 
-    ``spent``: what nobody reads after the session; ``dies``: nor after the products.
-    """
+    graph: Graph
+    host: OnnxHost
+    notes: tuple[str, ...]
+    model: EngineModel
 
-    segment: Segment | None
-    products: tuple[Product, ...]
-    spent: tuple[str, ...]
-    dies: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A product that runs on the engine, at the sizes the model was opened with: ``count`` times M × K by K × N."""
-
-    name: str
-    op: str
-    count: int
-    m: int
-    k: int
-    n: int
-    weights: bool
-
-    @property
-    def products(self) -> int:
-        """Return how many multiply-adds that is."""
-        return self.count * self.m * self.k * self.n
+    def at(self, sizes: Mapping[str, Sequence[int]]) -> OpenedModel:
+        """Return the same model with the types of inputs of other *sizes*; nothing is read or built again."""
+        model = replace(self.model, sizes=sizes_of_inputs(self.model.inputs, sizes))
+        try:
+            return replace(self, graph=_typed(self.graph, model, self.host), model=model)
+        except (MisfitError, InvalidDataError) as error:
+            raise _refused(model, error) from error
 
 
-@dataclass(frozen=True)
-class Host:
-    """A model ready to run. ``constants``: names that products read and that are the same in every run."""
+@dataclass
+class _Building:
+    """A Graph as it grows: Nodes without their types, and the value that each ONNX name is."""
 
     model: EngineModel
-    constants: dict[str, np.ndarray]
-    constant_names: frozenset[str]
-    types: Mapping[str, str]
-    levels: tuple[Level, ...]
-    layers: tuple[Layer, ...]
-    alone: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    constants: Mapping[str, np.ndarray]
+    types: dict[str, str]
+    host: OnnxHost
+    nodes: list[Node] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
-    def run(self, feeds: Mapping[str, np.ndarray], multiply: Multiply) -> dict[str, np.ndarray]:
-        """Return the model's outputs by name, every product carried out by *multiply*; *feeds* are checked already."""
-        return _execute(self.model, self.levels, self.constants, feeds, multiply)
+    def add(self, title: str, op: Op, inputs: Sequence[str], origin: str = "", type: Type | None = None) -> str:
+        """Append a Node for the ONNX value *title* and return its name."""
+        name = identifier(title, self.taken)
+        self.taken.add(name)
+        self.nodes.append(Node(name, op, tuple(inputs), type or _OPEN, origin))
+        self.names[title] = name
+        return name
 
-    def plain(self, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-        """Return what onnxruntime itself makes of *product*."""
-        if product.name not in self.alone:
-            kinds = {name: self.types[name] for name in product.inputs if name}
-            proto = submodel(self.model, [product.node], kinds, [product.output], {})
-            self.alone[product.name] = open_session(proto, self.model.title)
-        given = dict(zip(product.inputs, operands, strict=True))
-        return run_session(self.alone[product.name], None, {k: v for k, v in given.items() if k}, self.model.title)[0]
-
-    def checked(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Return *inputs* as arrays of the model's types; raise :class:`InvalidDataError` with all that does not fit."""
-        problems = []
-        known = {value.name: value for value in self.model.inputs}
-        for name in inputs:
-            if name not in known:
-                said = ", ".join(map(shown, known))
-                problems.append(
-                    Problem(f"input {shown(name)!r}", "the model has no such input", f"its inputs are {said}")
-                )
-        feeds = {}
-        for name, value in known.items():
-            if name not in inputs:
-                problems.append(Problem(f"input {shown(name)!r}", "is missing", f"give an array: {value}"))
-                continue
-            array = np.asarray(inputs[name])
-            wanted = np.dtype(value.dtype)
-            same = array.dtype.kind == wanted.kind or (array.dtype.kind in "iu" and wanted.kind in "iuf")
-            if not same and wanted.kind != "O":
-                problems.append(Problem(f"input {shown(name)!r}", f"holds {array.dtype}, the model reads {wanted}"))
-            elif why := misfit(value, array.shape):
-                problems.append(Problem(f"input {shown(name)!r}", why, f"the model says {value}"))
-            else:
-                feeds[name] = array.astype(wanted, copy=False)
-        if problems:
-            raise InvalidDataError(f"inputs of {self.model.title}", problems)
-        return feeds
+    def read(self, title: str) -> str:
+        """Return the Node of the ONNX value *title*; a constant gets one when it is first read."""
+        if title not in self.names:
+            data = self.constants[title]
+            self.add(title, Constant(data), (), type=Type(data.shape, format_of(data.dtype)))
+        return self.names[title]
 
 
-def open_host(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> Host:
-    """Return the model of *source*, cut at its products; *shape* as for ``read_engine_model``, which says what it raises."""
+_OPEN = Type((), format_of(np.dtype(np.float32)))
+
+
+def open_model(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
+    """Return the model of *source* as a tensor Graph; *shape* as for ``read_engine_model``, which says what it raises."""
     model = read_engine_model(source, shape)
     measure(model)
     types = {name: type_word(array.dtype.name) for name, array in model.constants.items()}
     types |= {value.name: type_word(value.dtype) for value in model.inputs}
+    host = OnnxHost(model.title)
     try:
         constants = _settle(model, types)
-        levels = _levels(model, _products(model), types, constants)
-        layers = _dry_run(model, levels, constants)
-    except MisfitError as error:
-        raise InvalidModelError(shown(model.title), [Problem(error.product.title, error.why)]) from error
-    except InvalidDataError as error:  # what onnxruntime says of constants and plain inputs
-        raise InvalidModelError(shown(model.title), error.problems) from error
-    if not layers:
+        building = _Building(model, constants, types, host)
+        graph = _typed(_graph(building), model, host)
+    except (MisfitError, InvalidDataError) as error:
+        raise _refused(model, error) from error
+    if not product_nodes(graph):
         why = "its matrix products are of whole numbers: the engine multiplies floating-point ones"
         remedy = "give the float model, not the quantised one"
         raise UnsupportedModelError(shown(model.title), [Problem("model", why, remedy)])
-    return Host(model, constants, frozenset(constants), types, levels, layers)
+    return OpenedModel(graph, host, model.left, replace(model, constants={}, nodes=()))
 
 
-def _products(model: EngineModel) -> dict[int, Product]:
-    """Return the products by position among the nodes, each with a name of its own."""
+def _refused(model: EngineModel, error: MisfitError | InvalidDataError) -> InvalidModelError:
+    """Return the error of a model whose products do not fit, or of what onnxruntime says of constants and plain inputs."""
+    found = [Problem(error.product.title, error.why)] if isinstance(error, MisfitError) else error.problems
+    return InvalidModelError(shown(model.title), found)
+
+
+def _graph(building: _Building) -> Graph:
+    """Return the Graph of the model, its types still open."""
+    model = building.model
+    for value in model.inputs:
+        building.add(value.name, Feed(value.name, value.dims), ())
+    levels, simple, products = _levels(model)
+    kept = set(model.outputs)
+    readers = _readers(model, levels, simple, products)
+    for level in range(len(levels)):
+        if inside := levels[level]:
+            made = [name for node in inside for name in node.output if name]
+            makes = [name for name in made if name in kept or readers.get(name, set()) - {level}]
+            _host(building, inside, makes)
+        for node in products[level]:
+            _product(building, node)
+        for node in simple[level]:
+            op: Op = Add() if node.op_type == "Add" else Relu()
+            if node.op_type == "Transpose":
+                given = [tuple(entry.ints) for entry in node.attribute if entry.name == "perm"]
+                op = Transpose(tuple(given[0]))
+            building.types[node.output[0]] = building.types[node.input[0]]
+            building.add(node.output[0], op, [building.read(name) for name in node.input], _where(node))
+    results = tuple((name, building.read(name)) for name in model.outputs)
+    return Graph(
+        name=identifier(re.sub(r"\.onnx$", "", model.title), default="model"),
+        nodes=tuple(building.nodes),
+        output=results[0][1],
+        source=model.title,
+        results=results,
+    )
+
+
+def _levels(model: EngineModel) -> tuple[list[list[Any]], list[list[Any]], list[list[Any]]]:
+    """Return per level: what runs on the host, what simple Nodes follow its products, and the products."""
+    at: dict[str, int] = {}
+    behind: set[str] = set()  # what products and simple Nodes make
+    hosted: dict[int, list[Any]] = {}
+    simple: dict[int, list[Any]] = {}
+    products: dict[int, list[Any]] = {}
+    for node in model.nodes:
+        if all(name in model.fixed for name in node.output if name):
+            continue
+        read = reads(node)
+        level = max((at.get(name, 0) for name in read), default=0)
+        if is_product(node) and node.output[0] not in model.fixed:
+            products.setdefault(level, []).append(node)
+            at[node.output[0]] = level + 1
+            behind.add(node.output[0])
+        elif _is_simple(node, behind, model):
+            simple.setdefault(level - 1, []).append(node)
+            at[node.output[0]] = level
+            behind.add(node.output[0])
+        else:
+            hosted.setdefault(level, []).append(node)
+            at.update((name, level) for name in node.output if name)
+    count = max((*hosted, *products, *simple)) + 1
+    return tuple([each.get(level, []) for level in range(count)] for each in (hosted, simple, products))  # type: ignore[return-value]
+
+
+def _is_simple(node: Any, behind: set[str], model: EngineModel) -> bool:
+    if not node.domain and SIMPLE.get(node.op_type) == len(node.input):
+        told = node.op_type != "Transpose" or any(entry.name == "perm" for entry in node.attribute)
+        known = behind | model.constants.keys() | model.fixed
+        odd = any(name in model.odd for name in node.input)
+        return told and not odd and any(name in behind for name in node.input) and known.issuperset(node.input)
+    return False
+
+
+def _readers(
+    model: EngineModel, levels: list[list[Any]], simple: list[list[Any]], products: list[list[Any]]
+) -> dict[str, set[int]]:
+    """Return which Host Nodes read a name, by their level; −1 for products and simple Nodes."""
+    readers: dict[str, set[int]] = {}
+    for level, nodes in enumerate(levels):
+        for node in nodes:
+            for name in reads(node):
+                readers.setdefault(name, set()).add(level)
+    for node in (node for each in (*simple, *products) for node in each):
+        for name in reads(node):
+            readers.setdefault(name, set()).add(-1)
+    return readers
+
+
+def _where(node: Any) -> str:
+    return f"node {node_title(node)} ({node.op_type})"
+
+
+def _product(building: _Building, node: Any) -> None:
     from onnx import helper
 
-    taken: set[str] = set()
-    found = {}
-    for position, node in enumerate(model.nodes):
-        if not is_product(node) or node.output[0] in model.fixed:
-            continue
-        name = node.name if node.name and node.name not in taken else node.output[0]
-        taken.add(name)
-        given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        given = {
-            key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in given.items()
-        }
-        found[position] = Product(name, node.op_type, tuple(node.input), node.output[0], given, position, node)
-    return found
+    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    given = {key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in given.items()}
+    titles = {each.op.title for each in building.nodes if isinstance(each.op, MatMul | Gemm | Conv)}
+    title = node.name if node.name and node.name not in titles else node.output[0]
+    op: Op = MatMul(title)
+    if node.op_type == "Gemm":
+        turned = (bool(given.get("transA", 0)), bool(given.get("transB", 0)))
+        op = Gemm(title, float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)), *turned)
+    elif node.op_type == "Conv":
+        sizes = {key: tuple(map(int, given.get(key, ()))) for key in ("strides", "dilations", "pads", "kernel_shape")}
+        auto, group = str(given.get("auto_pad", "NOTSET")), int(given.get("group", 1))
+        op = Conv(title, sizes["strides"], sizes["dilations"], sizes["pads"], auto, group, sizes["kernel_shape"])
+    inputs = [name for name in node.input if name]
+    building.types[node.output[0]] = building.types[inputs[0]]
+    building.add(node.output[0], op, [building.read(name) for name in inputs], _where(node))
+
+
+def _host(building: _Building, nodes: Sequence[Any], makes: Sequence[str]) -> None:
+    """Append a Host Node of *nodes*, and a Part for each value but the first that it *makes*."""
+    program, session, fed = _segment(building.model, nodes, makes, building.types, building.constants)
+    operators = tuple(dict.fromkeys(node.op_type for node in nodes))
+    op = Host(program, tuple(makes), operators)
+    building.host.adopt(op, session)
+    first = building.add(makes[0], op, [building.read(name) for name in fed])
+    for index, name in enumerate(makes[1:], 1):
+        building.add(name, Part(index), [first])
 
 
 def _settle(model: EngineModel, types: dict[str, str]) -> dict[str, np.ndarray]:
@@ -175,52 +239,10 @@ def _settle(model: EngineModel, types: dict[str, str]) -> dict[str, np.ndarray]:
     made = [name for node in nodes for name in node.output if name in later]
     constants = dict(model.constants)
     if made:
-        segment = _segment(model, nodes, made, types, constants)
-        constants.update(zip(made, _run(segment, constants, model.title), strict=True))
+        _, session, fed = _segment(model, nodes, made, types, constants)
+        feeds = {name: constants[name] for name in fed}
+        constants.update(zip(made, run_session(session, made, feeds, model.title), strict=True))
     return {name: array for name, array in constants.items() if name in later}
-
-
-def _levels(
-    model: EngineModel, products: Mapping[int, Product], types: dict[str, str], constants: Mapping[str, np.ndarray]
-) -> tuple[Level, ...]:
-    at: dict[str, int] = {}
-    nodes: dict[int, list[Any]] = {}
-    placed: dict[int, list[Product]] = {}
-    last: dict[str, int] = {}
-    readers: dict[str, set[int]] = {}  # levels whose sessions read a name; products read at theirs
-    for position, node in enumerate(model.nodes):
-        if all(name in model.fixed for name in node.output if name):
-            continue
-        level = max((at.get(name, 0) for name in reads(node)), default=0)
-        for name in reads(node):
-            last[name] = max(last.get(name, 0), level)
-        if position in products:
-            placed.setdefault(level, []).append(products[position])
-            at[products[position].output] = level + 1
-            for name in reads(node):
-                readers.setdefault(name, set()).add(-1)
-        else:
-            nodes.setdefault(level, []).append(node)
-            at.update((name, level) for name in node.output if name)
-            for name in reads(node):
-                readers.setdefault(name, set()).add(level)
-    kept = set(model.outputs)
-    levels = []
-    for level in range(max((*nodes, *placed)) + 1):
-        segment = None
-        if level in nodes:
-            made = [name for node in nodes[level] for name in node.output if name]
-            makes = [name for name in made if name in kept or readers.get(name, set()) - {level}]
-            segment = _segment(model, nodes[level], makes, types, constants)
-        here = tuple(placed.get(level, ()))
-        types.update((product.output, types[product.inputs[0]]) for product in here)
-        dies = tuple(
-            name for name, when in last.items() if when == level and name not in kept and name not in constants
-        )
-        wanted = {name for product in here for name in product.inputs}
-        spent = tuple(name for name in dies if name not in wanted)
-        levels.append(Level(segment, here, spent, dies))
-    return tuple(levels)
 
 
 def _segment(
@@ -229,8 +251,8 @@ def _segment(
     makes: Sequence[str],
     types: dict[str, str],
     constants: Mapping[str, np.ndarray],
-) -> Segment:
-    """Return *nodes* in a session; the types of what it makes are put into *types*."""
+) -> tuple[bytes, Any, tuple[str, ...]]:
+    """Return *nodes* as a program, its session and what is fed to it; the types of what it makes are put into *types*."""
     inside = {name for node in nodes for name in node.output}
     read = list(dict.fromkeys(name for node in nodes for name in reads(node) if name not in inside))
     held = {name: constants[name] for name in read if name in constants and constants[name].nbytes <= LARGE}
@@ -241,73 +263,28 @@ def _segment(
     problems = []
     for value in session.get_outputs():
         types[value.name] = value.type
-        if element_of(value.type) is None and value.name not in model.outputs:
+        if element_of(value.type) is None:
             why = f"{shown(value.name)!r} has the type {shown(value.type)}, which cannot leave onnxruntime"
             problems.append(Problem("model", why, "export the model in float32"))
     if problems:
         raise UnsupportedModelError(shown(model.title), problems)
-    return Segment(session, tuple(fed), tuple(makes))
+    return proto.SerializeToString(deterministic=True), session, tuple(fed)
 
 
-def _run(segment: Segment, values: Mapping[str, np.ndarray], title: str) -> list[np.ndarray]:
-    return run_session(segment.session, segment.makes, {name: values[name] for name in segment.feeds}, title)
-
-
-def _execute(
-    model: EngineModel,
-    levels: Sequence[Level],
-    constants: Mapping[str, np.ndarray],
-    feeds: Mapping[str, np.ndarray],
-    multiply: Multiply,
-) -> dict[str, np.ndarray]:
-    values: dict[str, np.ndarray] = {**constants, **feeds}
-    for level in levels:
-        if level.segment is not None:
-            values.update(zip(level.segment.makes, _run(level.segment, values, model.title), strict=True))
-        for name in level.spent:
-            values.pop(name, None)
-        for product in level.products:
-            operands = [values[name] if name else np.empty(0, np.float32) for name in product.inputs]
-            if any(each.nbytes for each in operands):
-                held = sum(
-                    each.nbytes for name, each in values.items() if name not in constants and each.dtype != object
-                )
-                _bound(product, operands, held)
-            values[product.output] = multiply(product, operands)
-        for name in level.dies:
-            values.pop(name, None)
-    return {name: values[name] for name in model.outputs}
-
-
-def _bound(product: Product, operands: Sequence[np.ndarray], held: int) -> None:
-    """Refuse a product whose result, beside what is *held* already, would take more memory than the engine may."""
-    sizes = sizes_of(product, [np.shape(each) for each in operands])
-    total = held + 4 * (math.prod(sizes.output) + sizes.scratch)
-    if total > MAXIMUM_HELD:
-        why = f"activations of {total >> 20} MiB would be held at once; {MAXIMUM_HELD >> 20} MiB are the most"
-        raise MisfitError(product, why)
-
-
-def _dry_run(model: EngineModel, levels: Sequence[Level], constants: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
-    """Return the layers in the model's order: its sessions run once on plain inputs, its products give zeros."""
-    found: dict[int, Layer] = {}
-
-    def note(product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-        sizes = sizes_of(product, [np.shape(each) for each in operands])
-        if operands[0].dtype.kind == "f":
-            weights = any(name in constants for name in product.inputs[:2])
-            found[product.position] = _layer(product, sizes, weights)
-        return np.zeros(sizes.output, operands[0].dtype)
-
+def _typed(graph: Graph, model: EngineModel, host: OnnxHost) -> Graph:
+    """Return *graph* with the types of all values, from one run on plain inputs in which products give zeros."""
     feeds = {}
     for value in model.inputs:
         dtype = np.dtype(value.dtype)
-        feeds[value.name] = np.full(
-            model.sizes[value.name], "" if dtype.kind == "O" else int(dtype.kind in "fb"), dtype
-        )
-    _execute(model, levels, constants, feeds, note)
-    return tuple(found[position] for position in sorted(found))
+        plain = "" if dtype.kind == "O" else int(dtype.kind in "fb")
+        feeds[value.name] = np.full(model.sizes[value.name], plain, dtype)
+    found: dict[str, Type] = {}
 
+    def note(node: Node, value: np.ndarray) -> None:
+        found[node.name] = Type(tuple(value.shape), format_of(value.dtype))
 
-def _layer(product: Product, sizes: Sizes, weights: bool) -> Layer:
-    return Layer(product.name, product.op, sizes.count, sizes.m, sizes.k, sizes.n, weights)
+    def zeros(node: Node, product: Any, operands: Sequence[np.ndarray]) -> np.ndarray:
+        return np.zeros(sizes_of(product, [np.shape(each) for each in operands]).output, operands[0].dtype)
+
+    walk_tensors(graph, feeds, host, zeros, note)
+    return replace(graph, nodes=tuple(replace(node, type=found[node.name]) for node in graph.nodes))

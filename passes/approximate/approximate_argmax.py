@@ -103,11 +103,11 @@ def _chosen(values: np.ndarray, labels: np.ndarray, seen: list[int], loss: int) 
 
 def _errors(values: np.ndarray, labels: np.ndarray, seen: list[int]) -> int:
     """Return how many rows the tree of comparators that look at *seen* gets wrong."""
-    entries = [(row, np.int64(index)) for index, row in enumerate(values)]
+    entries: list[tuple[np.ndarray, ...]] = [(row, np.array(index)) for index, row in enumerate(values)]
     comparators = iter(seen)
     for pairs in matches(len(entries)):
         odd = entries[-1:] if len(entries) % 2 else []
-        winners = []
+        winners: list[tuple[np.ndarray, ...]] = []
         for left, right in pairs:
             mask = next(comparators)
             wins = (entries[right][0] & mask) > (entries[left][0] & mask)

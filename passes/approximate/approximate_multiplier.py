@@ -16,7 +16,8 @@ from approxhw.ir.graph import Dense, Graph, Node
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.classic_multipliers import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.mac import arithmetic
-from approxhw.numerics.product_tables import SIGNS, ProductTable, Stated, error_figures, read_table
+from approxhw.numerics.multiplier_plugins import SUFFIXES, added_multiplier, multiplier_names
+from approxhw.numerics.product_tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
 
 from ._operators import (
     Choice,
@@ -32,7 +33,7 @@ from ._operators import (
 __all__ = ["ApproximateMultiplier", "Choice", "choose_operators"]
 
 _NAME = "approximate-multiplier"
-_FILES = (".npz", ".v", ".sv")
+_FILES = SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class ApproximateMultiplier:
     """Take the products of chosen layers from an approximate multiplier: every w · x becomes T[w, x], sums stay exact.
 
     The multiplier is one of ours (``truncated-4``, ``truncated-4-corrected``, ``broken-array-4-1``, ``logarithmic``; as wide
-    as the layer needs), a table (``.npz``) or a Verilog module (``.v``) of two inputs and one output. What a table or module
-    cannot say is stated: ``weight``, the port (axis ``a`` or ``b``) of the weight; ``signed``, which operands are two's
+    as the layer needs), one that another package names, a table (``.npz``) or a Verilog module (``.v``) of two inputs and one
+    output. What a table or module cannot say is stated: ``weight``, the port (axis ``a`` or ``b``) of the weight; ``signed``,
+    which operands are two's
     complement; widths. With *correct*, the mean error of every neuron's sum on training rows goes into its bias, layer by
     layer, unless that costs training accuracy; with *skip_zero*, a weight of 0 has no product. *operators* ``a:b:exact``
     names several: each layer gets the one with which the synthesised circuit is smallest at a training accuracy at most
@@ -97,20 +99,26 @@ class ApproximateMultiplier:
     def _unknown(self) -> list[str]:
         several = self.operators is not None
         return [
-            f"there is no operator {shown(name)!r}; there are {', '.join(SPELLED)}"
+            f"there is no operator {shown(name)!r}; there are {', '.join((*SPELLED, *multiplier_names()))}"
             f"{', exact' if several else ''}, and files that end in {', '.join(_FILES)}"
             for name in self._names()
-            if own_operator(name) is None and Path(name).suffix not in _FILES and not (several and name == EXACT)
+            if own_operator(name) is None
+            and Path(name).suffix not in _FILES
+            and not (several and name == EXACT)
+            and name not in multiplier_names()
         ]
 
     def _foreign_to_ours(self) -> list[Problem]:
-        """Return what is stated of our own operators, which know it themselves."""
+        """Return what is stated of operators that know it themselves: ours, and those of other packages."""
         if any(Path(name).suffix in _FILES for name in self._names()):
             return []
+        known = "have signed weights and unsigned x"
+        if set(self._names()) & set(multiplier_names()):
+            known = "say it themselves"
         return [
             Problem(
                 f"{_NAME}.{name}",
-                f"{_spelled(getattr(self, name))} is stated of operators that have signed weights and unsigned x",
+                f"{_spelled(getattr(self, name))} is stated of operators that {known}",
                 f"leave {name} out: it is for .npz and .v files",
             )
             for name in ("weight", "signed", "top")
@@ -195,10 +203,19 @@ class ApproximateMultiplier:
         if operator is not None:
             return partial(self._own, operator)
         stated = Stated(self.weight, self.signed, self.weight_bits, self.x_bits, self.top)
-        if Path(name).suffix == ".npz":
-            table = read_table(Path(name), stated)
+        added = added_multiplier(name)
+        if isinstance(added, ProductTable):
+            if found := width_problems(stated, added.weight_bits, added.x_bits):
+                raise PassError(f"pass {_NAME}", found)
+            given = added
+            return lambda graph, node: given
+        path = Path(name)
+        if added is not None:
+            path, stated = added.path, added.checked(self.weight_bits, self.x_bits)
+        if path.suffix == ".npz":
+            table = read_table(path, stated)
         elif context.tabulate is not None:
-            table = context.tabulate(Path(name), stated)
+            table = context.tabulate(path, stated)
         else:
             why = "it is a Verilog module, and nothing here tabulates one"
             remedy = "run it by approxhw compile or opt, or give PassContext(tabulate=…)"

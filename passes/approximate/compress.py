@@ -29,8 +29,10 @@ from approxhw.ir.graph import (
 from approxhw.ir.interpreter import run_all
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, fit_formats, fresh_name
+from approxhw.ir.tensor.layers import with_codes
 from approxhw.numerics.eight_bit.choose import BUDGET, choose, loss_of
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, make
+from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.eight_bit.tables import KINDS
 from approxhw.numerics.eight_bit_words import calibrated
 from approxhw.numerics.formats import Fixed, Float, fixed_for
@@ -51,6 +53,7 @@ class Compress:
     """
 
     kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
 
     code: str = field(default="dynamic8", metadata={"help": f"{', '.join(KINDS)}, or {AUTO}"})
     block: int | None = field(
@@ -81,7 +84,9 @@ class Compress:
             raise OptionError("compress", found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
-        """Return *graph* with codes in place of what it held."""
+        """Return *graph* with codes in place of what it held; products of tensors read them over the ports of an engine."""
+        if graph.is_tensor:
+            return self._ports(graph, context)
         if any(node.is_float and not isinstance(node.type.format, Float) for node in graph.nodes):
             why = "8-bit codes stand for floating or fixed point, not for fractions"
             raise PassError("pass compress", [Problem(graph.name, why)])
@@ -92,6 +97,22 @@ class Compress:
             graph = self._activations(graph, context)
         graph = fit_formats(graph, widen_only=True)
         return _corrected(before, graph, context) if self.correct else graph
+
+    def _ports(self, graph: Graph, context: PassContext) -> Graph:
+        found = [
+            Problem(f"compress.{name}", "a product of tensors has no sums whose means are known", "leave it out")
+            for name in ("correct",)
+            if self.correct
+        ]
+        try:
+            codes = EngineCodes(self.code, self.block, "pow2", self.weights, self.activations)
+        except OptionError as error:
+            found += error.problems
+        if found:
+            raise OptionError("compress", found)
+        sides = [name for name, there in (("weights", self.weights), ("activations", self.activations)) if there]
+        context.note(f"{' and '.join(sides)} of products: {codes.format}, maxima rounded up to powers of two")
+        return with_codes(graph, codes)
 
     def _weights(self, graph: Graph, context: PassContext) -> Graph:
         held, left = _weight_names(graph)

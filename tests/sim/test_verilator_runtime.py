@@ -12,7 +12,7 @@ import pytest
 from approxhw import sim
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, ToolNotFoundError
-from approxhw.sim import runtime
+from approxhw.sim.simulators import verilator_runtime as runtime
 
 GOAL_SECONDS = 6.0
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
-from approxhw.cli.targets.registry import check_target, kinds_of
+from approxhw.cli.targets.registry import is_ours, kinds_of
 from approxhw.cli.targets.shared import CompileOptions, TargetChoice
 
 if TYPE_CHECKING:
@@ -22,9 +21,13 @@ def run(terminal: Terminal, given: Given) -> dict[str, Any]:
     MODEL may be the folder of a front, too: one of its members is compiled.
     """
     asked, target = given.glance(CompileOptions), given.read(TargetChoice).target
-    check_target("compile", target)
-    is_front = asked.pick is not None or (Path(asked.model) / "front.json").is_file()
-    return given.run("front" if is_front else target, terminal)
+    if asked.pick is not None or (asked.model / "front.json").is_file():
+        return given.run("front", terminal)
+    if is_ours(target):
+        return given.run(target, terminal)
+    from approxhw.cli.targets.other import added_kind
+
+    return given.run_as(added_kind(target), terminal)
 
 
 COMMAND = Command("compile", run, CompileOptions, lambda: kinds_of("compile"), "target")

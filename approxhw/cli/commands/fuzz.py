@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.targets.registry import SIMULATORS
 from approxhw.common.option_fields import option
+from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -21,7 +21,7 @@ class FuzzOptions:
     count: int = option("networks", 200, least=1)
     seed: int = option("seed of the first network", 1)
     output: Path = option("folder of what differs", Path("build/fuzz"), short="-o")
-    simulator: tuple[str, ...] = option("may be given twice", SIMULATORS, choices=SIMULATORS)
+    simulator: tuple[str, ...] = option("may be given twice", SIMULATORS, choices=simulator_names)
     no_netlist: bool = option("leave the synthesised netlists out", False)
 
 

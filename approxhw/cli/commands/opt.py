@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
-from approxhw.common.option_fields import argument, option
+from approxhw.cli.targets.shared import OpenSizes
+from approxhw.common.option_fields import argument, nested, option
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -22,6 +23,8 @@ class OptOptions:
     output: Path = option("the changed Graph, .axir", short="-o")
     data: str | None = option("rows for passes that learn from them, and for accuracies", None)
     steps: Path | None = option("folder for the Graph after every pass", None)
+    tensors: bool = option("GRAPH is an ONNX model; its products stay products of whole tensors", False)
+    open: OpenSizes = nested(OpenSizes())
     from_step: int = option("start behind this step in the --steps folder", 0, shown_default="")
 
 
@@ -36,6 +39,8 @@ def run(terminal: Terminal, options: OptOptions) -> dict[str, Any]:
         data=options.data,
         steps=options.steps,
         from_step=options.from_step,
+        tensors=options.tensors,
+        shape=options.open.sizes(),
         on_pass=lambda name: terminal.step(name, 0.0),
     )
     terminal.ledger(ledger)

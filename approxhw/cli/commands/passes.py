@@ -35,6 +35,7 @@ def run(terminal: Terminal, options: PassesOptions) -> dict[str, Any]:
             "name": info.name,
             "kind": info.kind,
             "contract": info.contract,
+            "package": info.package,
             "options": [asdict(option) for option in info.options],
         }
         for info in infos

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
-from approxhw.cli.targets.registry import check_target, kinds_of
+from approxhw.cli.targets.registry import check_searched, kinds_of
 from approxhw.cli.targets.shared import SearchOptions
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def run(terminal: Terminal, given: Given) -> dict[str, Any]:
     With --target matrix-engine: the cheapest arithmetic of every matrix product.
     """
     target = given.glance(SearchOptions).target
-    check_target("search", target)
+    check_searched(target)
     return given.run(target, terminal)
 
 

@@ -15,7 +15,8 @@ class Kind:
     """A kind of thing that a command works on: the dataclass of its options, and the function that does the work.
 
     ``run``: called with the terminal, the general options, and those of this kind. ``is_for``: why an option of this kind
-    is refused where another one is meant. ``refuses``: why options of others are refused here, where that says more.
+    is refused where another one is meant. ``refuses``, ``remedy``: why options of others are refused here, where that says more,
+    and what to do.
     ``without``: mark of fields that are no options here. ``listed``: whether help has a group for it.
     """
 
@@ -25,6 +26,7 @@ class Kind:
     run: Callable[..., dict[str, Any]]
     is_for: str
     refuses: str = ""
+    remedy: str = "leave it out"
     listed: bool = True
 
     def fields(self) -> tuple[OptionField, ...]:
@@ -90,7 +92,10 @@ class Given:
 
     def run(self, name: str, terminal: Any) -> dict[str, Any]:
         """Work on a thing of kind *name*; raise :class:`OptionError` with everything that does not suit it, at once."""
-        kind = self.kinds[name]
+        return self.run_as(self.kinds[name], terminal)
+
+    def run_as(self, kind: Kind, terminal: Any) -> dict[str, Any]:
+        """Work on a thing of *kind*, which need not be one that help knows; errors as of :meth:`run`."""
         known = {item.name for item in option_fields(self.general)} | {item.name for item in kind.fields()}
         owners = {each.item.name: (each.item, each.by) for each in shared_options(self.general, [*self.kinds.values()])}
         problems = []
@@ -98,7 +103,7 @@ class Given:
             if said not in known:
                 item, by = owners[said]
                 why = kind.refuses or self.kinds[next(iter(by))].is_for
-                problems.append(Problem(item.flag, why, "leave it out"))
+                problems.append(Problem(item.flag, why, kind.remedy))
         general = build(self.general, self.values, problems)
         own = build(kind.options, self.values, problems)
         if own is not None and hasattr(own, "problems"):

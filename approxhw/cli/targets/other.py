@@ -1,38 +1,61 @@
-"""Targets of others: a frozen dataclass whose fields are the options of ``approxhw compile``."""
+"""Targets of other packages: their options stand in ``--target name{option=value}``."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
+from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested
 
-from .shared import CompileOptions, TargetChoice
+from .shared import CompileOptions, Steps, TargetChoice
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def compile_kind(name: str, target: type) -> Kind:
-    """Return what ``compile`` takes and does for the dataclass *target*, which compiles models itself."""
-    fields = [("source", TargetChoice, nested(TargetChoice())), ("target", target, nested(target()))]
-    options = dataclasses.make_dataclass(f"{target.__name__}Options", fields, frozen=True)
-    return Kind(name, f"Target {name}", options, _run, is_for=f"is for --target {name}")
+@dataclass(frozen=True)
+class AddedOptions:
+    """What ``compile`` takes for a target of another package."""
+
+    source: TargetChoice = nested(TargetChoice())
+    steps: Steps = nested(Steps())
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the passes."""
+        return self.steps.problems()
 
 
-def _run(terminal: Terminal, asked: CompileOptions, own: Any) -> dict[str, Any]:
-    """Compile a model; simulation, measurement and report are the design's own."""
-    from approxhw.flow.compile import compile
+def added_kind(text: str) -> Kind:
+    """Return what ``compile`` takes and does for the target that *text* spells; raise errors of the target's options."""
+    from approxhw.flow.targets import parse_target
 
-    compiled = compile(
-        asked.model,
-        target=own.target,
-        data=own.source.data,
-        output=asked.output,
-        command=command_line(),
-        on_progress=terminal.step,
+    target = parse_target(text)
+
+    def run(terminal: Terminal, asked: CompileOptions, own: AddedOptions) -> dict[str, Any]:
+        from approxhw.flow.compile import compile
+
+        built = compile(
+            asked.model,
+            target=target,
+            data=own.source.data,
+            output=asked.output,
+            command=command_line(),
+            on_progress=terminal.step,
+            **own.steps.asked(),
+        )
+        terminal.ledger(built.record["ledger"])
+        terminal.say(f"{target.name}: {built.folder / 'files'}: {', '.join(built.files)}")
+        return {"design": str(built.folder), **built.record, "files": list(built.files)}
+
+    return Kind(
+        target.name,
+        f"Target {target.name}",
+        AddedOptions,
+        run,
+        is_for=f"is for --target {target.name}",
+        refuses=f"target {target.name} has its options in braces",
+        remedy=f"leave it out, or write --target '{target.name}{{option=value}}'",
     )
-    terminal.say(f"design: {compiled.folder}")
-    return {"design": str(compiled.folder)}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import argument, option
+from approxhw.sim.simulators.registry import simulator_names
 
-from .registry import SIMULATORS, target_names
+from .registry import searched_names, target_names
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
 """The 8-bit codes, as Tab completes them; more words may follow each."""
@@ -48,7 +51,7 @@ class SearchOptions:
 
     model: Path = argument("ONNX file")
     data: str = option(DATA, metavar="ROWS")
-    target: str = option("what to search for", "printed", choices=target_names, metavar="TARGET")
+    target: str = option("what to search for", "printed", choices=searched_names, metavar="TARGET")
     output: Path | None = option("front folder", None, short="-o", shown_default="build/NAME-front")
 
 
@@ -57,7 +60,7 @@ class SimulateOptions:
     """What ``simulate`` takes of everybody."""
 
     design: Path = argument("folder of a design")
-    simulator: str = option("icarus or verilator", "verilator", choices=SIMULATORS)
+    simulator: str = option("icarus or verilator", "verilator", choices=simulator_names, metavar="SIMULATOR")
     seed: int = option("seed of random vectors and pauses", 1)
     timeout: float = option("seconds for all of it", 600.0, least=0, above=True)
 
@@ -92,3 +95,44 @@ class Measure:
     recipe: str = option(
         "reference, smallest, or timed (for --clock-ns)", "reference", choices=("reference", "smallest", "timed")
     )
+
+
+@dataclass(frozen=True)
+class OpenSizes:
+    """Sizes of inputs that the model leaves open."""
+
+    shape: tuple[str, ...] = option(
+        "sizes of an input that the model leaves open: NAME=1x128", (), metavar="NAME=SIZES"
+    )
+
+    def sizes(self) -> dict[str, tuple[int, ...]] | None:
+        """Return the sizes by input; None where none is given."""
+        from approxhw.engine.api import parse_shapes
+
+        return parse_shapes(self.shape) or None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which passes run, and from where: what ``compile`` takes for every target."""
+
+    passes: str | None = option(
+        "passes instead of the target's, such as fold-affine,quantize-weights{bits=6}", None, metavar="PASSES"
+    )
+    steps: bool = option("keep the Graph after every pass in steps/", False)
+    from_step: int | None = option("start behind this step of the design that is in the folder already", None)
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the passes."""
+        try:
+            self.asked()
+        except OptionError as error:
+            return list(error.problems)
+        return []
+
+    def asked(self) -> dict[str, Any]:
+        """Return all that as ``approxhw.compile`` takes it."""
+        from approxhw.ir.pass_manager import parse_passes
+
+        passes = parse_passes(self.passes) if self.passes else None
+        return {"passes": passes, "steps": self.steps, "from_step": self.from_step}

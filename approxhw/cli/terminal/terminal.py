@@ -120,7 +120,10 @@ class Terminal:
     def passes(self, infos: Sequence[Any], pipelines: Mapping[str, Sequence[str]]) -> None:
         """List passes and named pipelines."""
         for info in infos:
-            self.out.print(f"[bold]{escape(info.name)}[/]  ({info.kind})\n    {escape(info.contract)}", soft_wrap=True)
+            kind = f"{info.kind}, from {info.package}" if info.package else info.kind
+            self.out.print(
+                f"[bold]{escape(info.name)}[/]  ({escape(kind)})\n    {escape(info.contract)}", soft_wrap=True
+            )
             for option in info.options:
                 about = f"  {option.help}" if option.help else ""
                 self.out.print(escape(f"    {option.name}: {option.type} = {option.default}{about}"), soft_wrap=True)

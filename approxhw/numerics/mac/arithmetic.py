@@ -244,6 +244,20 @@ def parse_arithmetic(text: str) -> Arithmetic:
     raise ValueError(f"no arithmetic: {text[:80]!r}")
 
 
+_FLOAT_MAC = re.compile(r"float-mac<([a-z0-9]{1,8}),(\d{1,3}),([a-z0-9-]{1,16})(?:,align-(\d{1,3}))?>\Z")
+
+
+def parse_float_mac(text: str) -> FloatMac:
+    """Return the multiply-add that *text* spells; raise ``ValueError`` where it spells none, or one that cannot be built."""
+    match = _FLOAT_MAC.match(text)
+    if match is None:
+        raise ValueError(f"no floating-point multiply-add: {text[:80]!r}")
+    try:
+        return FloatMac(match[1], int(match[2]), match[3], None if match[4] is None else int(match[4]))
+    except OptionError as error:
+        raise ValueError(error.problems[0].why) from None
+
+
 def dense_reference(
     arithmetic: Arithmetic,
     weights: list[list[int]],

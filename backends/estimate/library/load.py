@@ -7,14 +7,19 @@ import functools
 import math
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
+from approxhw.common.plugins import load_plugin, plugins
 
 from . import logic
 from .cells import Cell, CellLibrary, FlipFlop, check_cell
 from .liberty import read_liberty
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 TABLES = Path(__file__).parent
 
@@ -39,27 +44,50 @@ def built_in_libraries() -> tuple[str, ...]:
 
 
 def load_library(library: str | Path | CellLibrary) -> CellLibrary:
-    """Return a built-in library by name, or the one in a file: ``.toml`` table, or Liberty (``.lib``, ``.lib.gz``).
+    """Return a library by name, built in or of another package, or that in a file: ``.toml``, Liberty (``.lib``, ``.lib.gz``).
 
     Raises :class:`OptionError` for a name that is neither, :class:`LibraryError` listing what is wrong with a file.
     """
     if isinstance(library, CellLibrary):
         return library
-    name = ALIASES.get(str(library), str(library))
+    name, added = ALIASES.get(str(library), str(library)), _added()
     if name in built_in_libraries():
         return _read_table(TABLES / f"{name}.toml")
+    if name in added:
+        return _library_of(name, added[name])
     path = Path(library)
     if not path.is_file():
-        known = [*built_in_libraries(), *ALIASES]
+        known = [*built_in_libraries(), *ALIASES, *added]
         near = difflib.get_close_matches(str(library), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         why = f"no built-in library and no file of that name; {hint}built in are: {', '.join(known)}"
         raise OptionError(
             "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
         )
-    if path.suffix == ".toml":
-        return _read_table(path)
-    return read_liberty(path)
+    return _read(path)
+
+
+def _read(path: Path) -> CellLibrary:
+    return _read_table(path) if path.suffix == ".toml" else read_liberty(path)
+
+
+def _added() -> dict[str, EntryPoint]:
+    """Return the libraries of other packages by name (docs/plugins.md)."""
+    return plugins("cell_libraries", {*built_in_libraries(), *ALIASES}.__contains__)
+
+
+def _library_of(name: str, entry: EntryPoint) -> CellLibrary:
+    """Return the library that another package calls *name*; estimates are kept under that name, whatever its file says."""
+    found = load_plugin(entry, "a CellLibrary or the path of a file", _misfit)
+    return replace(found if isinstance(found, CellLibrary) else _read(Path(found)), name=name)
+
+
+def _misfit(found: Any) -> str | None:
+    if isinstance(found, CellLibrary):
+        return None
+    if not isinstance(found, str | Path):
+        return f"it is of type {type(found).__name__}"
+    return None if Path(found).is_file() else f"there is no file {shown(found, 160)}"
 
 
 @functools.cache

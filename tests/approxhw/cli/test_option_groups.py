@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +15,9 @@ from approxhw.cli.main import COMMANDS
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Kind, shared_options
 from approxhw.cli.parameters.tables import option_tables
-from approxhw.cli.targets import registry
-from approxhw.cli.targets.shared import CompileOptions
-from approxhw.common.option_fields import nested, option
+from approxhw.cli.targets.registry import kinds_of
+from approxhw.cli.targets.shared import CompileOptions, TargetChoice
+from approxhw.common.option_fields import nested, option, option_fields
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 
@@ -50,12 +49,11 @@ def test_help_of_commands_for_designs_is_grouped(cli):
 
 @pytest.mark.parametrize("target", [ax.Printed, ax.MatrixEngine])
 def test_every_field_of_a_target_that_has_help_is_an_option(target):
-    names = {f.metadata.get("joined", f.name) for f in fields(target) if "help" in f.metadata}
+    names = {item.name for item in option_fields(target)}
     assert len(names) >= 10
-    for command, left in (
-        ("compile", set()),
-        ("search", {f.name for f in fields(target) if f.metadata.get("compile_only")}),
-    ):
+    searched = {item.name for item in option_fields(target, without="compile_only")}
+    assert searched < names
+    for command, left in (("compile", set()), ("search", names - searched)):
         found = {each.item.name for _, _, members in COMMANDS[command].groups() for each in members}
         assert names - found == left
 
@@ -69,44 +67,53 @@ def test_an_option_that_two_targets_have_names_both_defaults(cli):
 
 @dataclass(frozen=True)
 class Toy:
-    """A target of somebody else."""
+    """A further target."""
 
     mac: FloatMac = nested(FloatMac())
     colour: str = option("colour of the chip", "red", choices=("red", "green"))
     size: int = option("size of it", 3)
 
-    def compile_model(self, model, **options):
-        """Remember what was asked for."""
-        MADE.append((self, model, options))
-        return SimpleNamespace(folder=Path("there"))
+
+@dataclass(frozen=True)
+class ToyOptions:
+    """What ``compile`` takes for it."""
+
+    source: TargetChoice = nested(TargetChoice())
+    target: Toy = nested(Toy())
 
 
-MADE: list[tuple] = []
+def test_a_further_target_is_a_dataclass_and_one_kind():
+    made = []
 
+    def build_toy(terminal, asked, own):
+        made.append((asked, own))
+        return {}
 
-def test_a_target_of_somebody_else_is_options_and_completion_and_table(monkeypatch, tmp_path):
-    ours = registry.known_targets()
-    monkeypatch.setattr(registry, "known_targets", lambda: {**ours, "toy": lambda: Toy})
-    monkeypatch.chdir(tmp_path)
-    command = COMMANDS["compile"].click()
-    run = CliRunner().invoke
-    told = run(command, ["--target", "toy", "--help"]).output
+    def run(terminal, given):
+        """Compile something."""
+        return given.run(given.read(TargetChoice).target, terminal)
+
+    kind = Kind("toy", "Target toy", ToyOptions, build_toy, is_for="is for --target toy")
+    compiling = Command("compile", run, CompileOptions, lambda: [*kinds_of("compile"), kind], "target")
+    command, invoke = compiling.click(), CliRunner().invoke
+    told = invoke(command, ["--target", "toy", "--help"]).output
     assert headings(told)[0] == "Target toy"
     assert "--colour [red|green]  " in told
-    assert "| `--size` | 3 | size of it |" in option_tables(COMMANDS["compile"])
     assert "Target matrix-engine and Target toy" in headings(told)  # both have an arithmetic
+    assert "| `--size` | 3 | size of it |" in option_tables(compiling)
     words = ["m.onnx", "--target", "toy", "--size", "5", "--accumulator-bits", "18", "--data", "d.npz", "-o", "out"]
-    result = run(command, words)
-    assert (result.exit_code, result.output) == (0, "design: there\n")
-    [(target, model, asked)] = MADE
-    assert target == Toy(mac=FloatMac(accumulator_bits=18), size=5)
-    assert (model, asked["data"], asked["output"]) == (Path("m.onnx"), "d.npz", Path("out"))
-    result = run(command, [*words, "--weight-bits", "3", "--normalization", "an-0-1"])
+    result = invoke(command, words)
+    assert (result.exit_code, result.output) == (0, "")
+    [(asked, own)] = made
+    assert asked == CompileOptions(model=Path("m.onnx"), output=Path("out"))
+    assert own.target == Toy(mac=FloatMac(accumulator_bits=18), size=5)
+    assert own.source == TargetChoice(target="toy", data="d.npz")
+    result = invoke(command, [*words, "--weight-bits", "3", "--normalization", "an-0-1"])
     assert result.exit_code == 2
     assert "compile: 2 problems" in result.output
     assert "--weight-bits: is for printed circuits" in result.output
     assert "normalization: 'an-0-1' is no normalization" in result.output
-    assert "--colour: is for --target toy" in run(command, ["m.onnx", "--colour", "red"]).output
+    assert "--colour: is for --target toy" in invoke(command, ["m.onnx", "--colour", "red"]).output
 
 
 def test_everything_wrong_with_a_command_line_is_told_at_once(cli):

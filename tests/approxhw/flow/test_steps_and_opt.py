@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import approxhw as ax
+from approxhw.artifacts.steps import read_graph
+from approxhw.common.errors import OptionError
 
 STEPS = [
     "00_input",
@@ -156,7 +162,7 @@ def test_passes_lists_every_pass_of_the_package(cli):
     import approxhw.passes
 
     folder = Path(approxhw.passes.__file__).parent
-    modules = {path.stem.replace("_", "-") for path in folder.glob("[!_]*.py")} - {"pipelines"}
+    modules = {path.stem.replace("_", "-") for path in folder.glob("*/[!_]*.py")}
     assert len(modules) >= 8
     said = json.loads(cli("passes", "--json").stdout)
     assert {info["name"] for info in said["passes"]} == modules
@@ -195,3 +201,92 @@ def test_passes_that_are_given_replace_the_pipeline(cli, inputs, content):
     assert result.exit_code in (5, 6, 7)
     assert result.stderr.startswith("error: ")
     assert content(Path("out")) == before
+
+
+def transformer_block() -> Any:
+    """Return attention, a residual sum and a normalisation: products, simple Nodes, host Nodes of one and several values."""
+    rng = np.random.default_rng(1)
+    weights = {name: rng.standard_normal((16, 16)).astype(np.float32) for name in ("wq", "wk", "wv", "wo")}
+    weights |= {"scale": np.ones(16, np.float32), "bias": rng.standard_normal(16).astype(np.float32)}
+    weights["big"] = rng.standard_normal((16, 512)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "wq"], ["q"], name="query"),
+        helper.make_node("MatMul", ["x", "wk"], ["k"], name="key"),
+        helper.make_node("MatMul", ["x", "wv"], ["v"], name="value"),
+        helper.make_node("Add", ["q", "bias"], ["qb"]),
+        helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["qb", "kt"], ["scores"], name="scores"),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=-1),
+        helper.make_node("MatMul", ["shares", "v"], ["mixed"], name="mix"),
+        helper.make_node("MatMul", ["mixed", "wo"], ["out"], name="output"),
+        helper.make_node("Add", ["out", "x"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "scale", "bias"], ["normed"], axis=-1),
+        helper.make_node("Split", ["normed"], ["left", "right"], axis=-1, num_outputs=2),
+        helper.make_node("Concat", ["right", "left"], ["turned"], axis=-1),
+        helper.make_node("MatMul", ["turned", "big"], ["y"], name="head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "block",
+        [helper.make_tensor_value_info("x", 1, ["rows", 5, 16])],
+        [helper.make_tensor_value_info("y", 1, None), helper.make_tensor_value_info("left", 1, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_opt_runs_passes_on_a_transformer_and_writes_it_back_equal(tmp_path: Path) -> None:
+    from approxhw.engine.api import open_engine
+    from approxhw.flow.opt import optimize_file
+    from approxhw.numerics.mac.arithmetic import FloatMac
+
+    model = tmp_path / "block.onnx"
+    model.write_bytes(transformer_block().SerializeToString())
+    written, again = tmp_path / "a" / "block.axir", tmp_path / "a" / "again.axir"
+    written.parent.mkdir()
+    passes = "approximate-normalization{normalization=an-1-2},approximate-normalization{layers=score*,format=float32}"
+    ledger = optimize_file(model, written, passes, tensors=True, shape={"x": (2, 5, 16)}, steps=tmp_path / "steps")
+    assert [row["accumulator_bits"] for row in ledger] == [20, 20]
+    graph = read_graph(written)
+    assert {node.kind for node in graph.nodes} == {"feed", "constant", "matmul", "add", "transpose", "host", "part"}
+    assert "beside" in written.read_text()
+    # once more through the text, by a pass that changes nothing
+    optimize_file(written, again, "approximate-normalization{layers=score*,format=float32}")
+    assert read_graph(again) == graph
+    assert again.read_text() == written.read_text()
+    # the same from a step
+    optimize_file(model, again, passes, tensors=True, shape={"x": (2, 5, 16)}, steps=tmp_path / "steps", from_step=1)
+    assert read_graph(again) == graph
+    mac = FloatMac("bf16", 20, "an-1-2")
+    engine = open_engine(model, mac, {"scores": None}, {"x": (2, 5, 16)})
+    assert engine.graph == graph
+    x = np.random.default_rng(2).standard_normal((7, 5, 16)).astype(np.float32)  # another number of rows
+    expected, seen = engine.run({"x": x}), engine.on(graph).run({"x": x})
+    assert expected["y"].shape == (7, 5, 512)
+    assert {name: value.tobytes() for name, value in seen.items()} == {n: v.tobytes() for n, v in expected.items()}
+    # onnxruntime anew, from the programs in the file
+    from approxhw.frontends.runtime.host import OnnxHost
+    from approxhw.ir.tensor.emulate import EmulatedEngine
+
+    fresh = EmulatedEngine(graph, OnnxHost("block.axir")).run({"x": x})
+    assert {name: value.tobytes() for name, value in fresh.items()} == {n: v.tobytes() for n, v in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shape": {"x": (1, 5, 16)}}, "--shape: is for Graphs of whole tensors\n    do: add --tensors"),
+        (
+            {"tensors": True, "data": "sklearn:iris", "shape": {"x": (1, 5, 16)}},
+            "a Graph of whole tensors has no rows here",
+        ),
+        ({"tensors": True}, "its sizes are open"),
+    ],
+)
+def test_opt_says_what_does_not_go_with_tensors(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    from approxhw.flow.opt import optimize_file
+
+    model = tmp_path / "block.onnx"
+    model.write_bytes(transformer_block().SerializeToString())
+    with pytest.raises(OptionError, match=re.escape(said)):
+        optimize_file(model, tmp_path / "out.axir", "approximate-normalization", **options)

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from approxhw.engine.api import open_engine
-from approxhw.frontends.products import emulate as engine_module
+from approxhw.ir.tensor import emulate as engine_module
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 op = helper.make_node

@@ -14,6 +14,7 @@ from approxhw.common.errors import InvalidDataError, InvalidModelError, OptionEr
 from approxhw.engine.api import open_engine, parse_shapes
 from approxhw.frontends.products import model as engine_model
 from approxhw.frontends.products import partition as engine_partition
+from approxhw.ir.tensor import run as tensor_run
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 op = helper.make_node
@@ -58,19 +59,17 @@ def test_layers_are_listed_in_the_model_s_order(networks):
 
 
 def test_a_session_for_each_step_of_depth(networks):
-    levels = open_engine(networks["attention"][0], MAC, shape={"x": (1, 5, 8)}).host.levels
-    assert [len(level.products) for level in levels] == [3, 1, 1, 1, 0]
-    assert [level.segment is not None for level in levels] == [False, True, True, True, True]
+    graph = open_engine(networks["attention"][0], MAC, shape={"x": (1, 5, 8)}).graph
+    kinds = [node.kind for node in graph.nodes if node.kind in ("matmul", "gemm", "conv", "host")]
+    assert kinds == ["matmul"] * 3 + ["host", "matmul"] * 3 + ["host"]
 
 
 def test_values_are_let_go_after_their_last_reader(networks, monkeypatch):
     model, feeds, shape = networks["attention"]
     engine = open_engine(model, MAC, shape=shape)
     seen = []
-    original = engine_partition._bound
-    monkeypatch.setattr(
-        engine_partition, "_bound", lambda p, o, held: seen.append((p.name, held)) or original(p, o, held)
-    )
+    original = tensor_run.bound
+    monkeypatch.setattr(tensor_run, "bound", lambda p, o, held: seen.append((p.name, held)) or original(p, o, held))
     engine.run(feeds)
     size = feeds["x"].nbytes
     assert dict(seen) == {
@@ -225,7 +224,7 @@ def test_large_constants_are_fed_not_copied(make, session):
     nodes = [op("Gather", ["t", "i"], ["e"]), op("Gemm", ["e", "t"], ["y"], transB=1)]
     model = make(nodes, {"t": normal(1, rows, 8)}, [("i", (2,), TensorProto.INT64)])
     engine = open_engine(model, FloatMac("fp16", 24, "exact"))
-    assert [level.segment.feeds for level in engine.host.levels if level.segment] == [("t", "i")]
+    assert [node.inputs for node in engine.graph.nodes if node.kind == "host"] == [("t", "i")]
     feeds = {"i": np.array([3, rows - 1])}
     np.testing.assert_allclose(engine.run(feeds)["y"], session(model, feeds)["y"], rtol=0.01, atol=0.02)
 
@@ -366,7 +365,7 @@ def test_tensors_that_would_fill_the_memory(make):
 def test_activations_that_would_fill_the_memory(make, monkeypatch):
     model = make([op("MatMul", ["x", "w"], ["y"], name="wide")], {"w": normal(1, 4, 4)}, [("x", ("N", 4))])
     engine = open_engine(model, MAC, shape={"x": (1, 4)})
-    monkeypatch.setattr(engine_partition, "MAXIMUM_HELD", 2 << 20)
+    monkeypatch.setattr(tensor_run, "MAXIMUM_HELD", 2 << 20)
     assert engine.run({"x": np.zeros((1 << 16, 4))})["y"].shape == (1 << 16, 4)
     text = refused(
         InvalidDataError, r"node 'wide' \(MatMul\): activations of 3 MiB", engine.run, {"x": np.zeros((100_000, 4))}

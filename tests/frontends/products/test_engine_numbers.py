@@ -15,7 +15,7 @@ import pytest
 from onnx import helper
 
 from approxhw.engine.api import open_engine, plot_shifts, write_shifts
-from approxhw.frontends.products.emulate import Counts, _limit
+from approxhw.ir.tensor.emulate import Counts, _limit
 from approxhw.numerics.mac import float_mac
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.report.shifts import LAYERS, shift_drawing

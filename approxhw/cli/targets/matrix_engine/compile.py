@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
-from approxhw.cli.targets.registry import SIMULATORS
-from approxhw.cli.targets.shared import CompileOptions, TargetChoice
+from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
-from approxhw.common.option_fields import nested, option
-from approxhw.engine.compile import MatrixEngine
+from approxhw.common.option_fields import nested
+from approxhw.engine.target import MatrixEngine
+from approxhw.sim.simulators.registry import SIMULATORS
 
 from .folder import IS_FOR, measured, streamed, summary
 
@@ -20,31 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OpenSizes:
-    """Sizes of inputs that the model leaves open."""
-
-    shape: tuple[str, ...] = option(
-        "sizes of an input that the model leaves open: NAME=1x128", (), metavar="NAME=SIZES"
-    )
-
-    def sizes(self) -> dict[str, tuple[int, ...]] | None:
-        """Return the sizes by input; None where none is given."""
-        from approxhw.engine.api import parse_shapes
-
-        return parse_shapes(self.shape) or None
-
-
-@dataclass(frozen=True)
 class EngineOptions:
     """What ``compile`` takes for a matrix engine."""
 
     source: TargetChoice = nested(TargetChoice())
     target: MatrixEngine = nested(MatrixEngine())
+    steps: Steps = nested(Steps())
     open: OpenSizes = nested(OpenSizes())
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with the array and with sizes."""
-        return problems_of(self.target, self.open)
+        """Return what is wrong with the array, with sizes and with passes."""
+        return [*problems_of(self.target, self.open), *self.steps.problems()]
 
 
 def problems_of(target: MatrixEngine, sizes: OpenSizes) -> list[Problem]:
@@ -72,6 +58,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> dict[s
         data=own.source.data,
         output=asked.output,
         shape=own.open.sizes(),
+        **own.steps.asked(),
         command=command_line(),
         on_progress=terminal.step,
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
-from approxhw.cli.targets.shared import SearchOptions
+from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested, option
-from approxhw.engine.compile import MatrixEngine
 from approxhw.engine.search import EngineSearch
+from approxhw.engine.target import MatrixEngine
 
-from .compile import OpenSizes, problems_of
+from .compile import problems_of
 from .folder import IS_FOR
 
 if TYPE_CHECKING:

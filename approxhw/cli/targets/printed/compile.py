@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
-from approxhw.cli.targets.shared import CompileOptions, TargetChoice
+from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import nested, option
+from approxhw.common.option_fields import nested
 from approxhw.flow.compile import Printed
 
 from .folder import IS_FOR, finished
@@ -24,28 +24,20 @@ class PrintedOptions:
 
     source: TargetChoice = nested(TargetChoice())
     target: Printed = nested(Printed())
-    passes: str | None = option(
-        "passes instead of the pipeline's, such as fold-affine,quantize-weights{bits=6}", None, metavar="PASSES"
-    )
-    steps: bool = option("keep the Graph after every pass in steps/", False)
-    from_step: int | None = option("start behind this step of the design that is in the folder already", None)
+    steps: Steps = nested(Steps())
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the passes."""
-        from approxhw.ir.pass_manager import parse_passes
-
         try:
-            parse_passes(self.passes) if self.passes else self.target.passes()
+            return self.steps.problems() if self.steps.passes or not self.target.passes() else []
         except OptionError as error:
             return list(error.problems)
-        return []
 
 
 def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> dict[str, Any]:
     """Compile a model, simulate and measure it, and say what came of it."""
     from approxhw.backends.estimate import load_library
     from approxhw.flow.compile import compile
-    from approxhw.ir.pass_manager import parse_passes
 
     if not asked.no_estimate:
         load_library(own.target.library)  # before anything is built for it
@@ -54,10 +46,8 @@ def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> dict[
         target=own.target,
         data=own.source.data,
         output=asked.output,
-        passes=parse_passes(own.passes) if own.passes else None,
-        steps=own.steps,
-        from_step=own.from_step,
         command=command_line(),
+        **own.steps.asked(),
         on_progress=terminal.step,
     )
     return finished(terminal, compiled, asked)

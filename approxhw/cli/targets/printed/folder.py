@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from approxhw.cli.targets.registry import SIMULATORS
 from approxhw.cli.targets.shared import CompileOptions
 from approxhw.common.errors import ToolNotFoundError
+from approxhw.sim.simulators.registry import SIMULATORS
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,12 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> dict[st
             stop.leave()
         terminal.step(name, share)
 
+    def begun(about: Mapping[str, Any]) -> None:
+        stop.enter()
+        view.start(about)
+
     hooks = Hooks(
-        on_start=lambda about: (stop.enter(), view.start(about))[-1],
+        on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
         stop=stop,

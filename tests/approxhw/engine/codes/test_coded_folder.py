@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDesignError, MismatchError, OptionError
 from approxhw.engine.api import open_engine
-from approxhw.engine.compile import MatrixEngine, compile_engine, open_engine_design
+from approxhw.engine.compile import compile_engine, open_engine_design
 from approxhw.engine.cost import engine_of, engine_parts, register_bits
 from approxhw.engine.search import EngineSearch, search_engine
+from approxhw.engine.target import MatrixEngine, engine_target
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, unpack
 from approxhw.numerics.mac.kernels.codes import to_codes
 from approxhw.report.figures import grouped
@@ -196,7 +197,7 @@ def test_the_command_line_refuses(small_net, tmp_path, options, why):
 
 def test_all_problems_at_once():
     with pytest.raises(OptionError) as caught:
-        MatrixEngine(rows=0, clock_ns=0, normalization="none", compress="dynamic8,max=exact,block=1").array()
+        engine_target(rows=0, clock_ns=0, normalization="none", compress="dynamic8,max=exact,block=1")
     assert len(caught.value.problems) == 5
 
 

@@ -8,7 +8,7 @@ from onnx import helper
 
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.engine.api import open_engine
-from approxhw.frontends.products.code_losses import code_losses
+from approxhw.engine.code_losses import code_losses
 from approxhw.numerics.eight_bit.choose import loss_of
 from approxhw.numerics.eight_bit.codes import make
 from approxhw.numerics.eight_bit.port_codes import (
@@ -145,7 +145,7 @@ def test_each_operator_packs_what_its_ports_carry(model_of, plainly, compress, k
 
 
 def test_tiles_threads_and_kept_weights_change_nothing(model_of, monkeypatch):
-    from approxhw.frontends.products import emulate as module
+    from approxhw.ir.tensor import emulate as module
 
     x, w = normal(1, 40, 130), normal(2, 130, 50) * np.float32(2.0) ** (np.arange(50) % 9).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["w", "h2"], ["y"])]

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
-from approxhw.engine.compile import CompiledEngine, MatrixEngine, compile_engine, open_engine_design
+from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
 from approxhw.engine.cost import element_cost, engine_of, operand_words, stimulus
+from approxhw.engine.target import MatrixEngine, engine_target
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes
 
@@ -239,7 +240,7 @@ def test_folders_of_others_are_left_alone(tmp_path):
 
 def test_everything_wrong_with_an_engine_is_told_at_once():
     with pytest.raises(OptionError) as caught:
-        MatrixEngine(format="bf17", rows=0, depth=9, clock_ns=-1).array()
+        engine_target(format="bf17", rows=0, depth=9, clock_ns=-1)
     for text in ("'bf17' is no input format", "0 is no number of rows", "9 is no depth", "-1 is no clock period"):
         assert text in str(caught.value)
 
@@ -368,12 +369,60 @@ def test_options_of_the_other_target_are_refused(compiled, tmp_path, monkeypatch
 def test_compile_hands_the_model_to_its_target(tmp_path):
     import approxhw as ax
 
-    target = ax.MatrixEngine(rows=2, columns=2, normalization="exact")
+    target = ax.MatrixEngine(ax.FloatMac(normalization="exact"), rows=2, columns=2)
     made = ax.compile(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
     assert isinstance(made, ax.CompiledEngine)
     assert ax.open_engine_design(tmp_path / "out").design.engine["mac"]["normalization"] == "exact"
-    with pytest.raises(OptionError, match="MatrixEngine has no passes"):
-        ax.compile(model_of(tmp_path), target=target, passes=(), output=tmp_path / "out")
+    with pytest.raises(OptionError, match="str is no target: it names no compiler"):
+        ax.compile(model_of(tmp_path), target="matrix-engine", output=tmp_path / "out")
+
+
+def test_an_engine_has_passes_a_ledger_and_steps(tmp_path):
+    import approxhw as ax
+
+    target = ax.MatrixEngine(rows=2, columns=2, layers={"second": None}, compress="dynamic8,block=64")
+    given = {"target": target, "data": rows_of(tmp_path), "output": tmp_path / "out"}
+    model = model_of(tmp_path)
+    names = [
+        layer.name
+        for layer in ax.compile(model, **{**given, "target": ax.MatrixEngine(rows=2, columns=2)}).design.layers
+    ]
+    given["target"] = ax.MatrixEngine(rows=2, columns=2, layers={names[-1]: None}, compress="dynamic8,block=64")
+    whole = ax.compile(model, steps=True, **given)
+    spelled = [row["spelled"] for row in whole.design.ledger]
+    assert spelled == [
+        "approximate-normalization",
+        f"approximate-normalization{{format=float32,layers={names[-1]}}}",
+        "compress{block=64,max=pow2}",
+    ]
+    assert whole.design.ledger[0]["accumulator_bits"] == 20
+    assert whole.design.ledger[-1]["test_accuracy_after"] == whole.accuracy["engine"]
+    assert whole.design.ledger[0]["test_accuracy_before"] == whole.accuracy["onnx"]
+    files = sorted(path.name for path in (tmp_path / "out" / "steps").glob("*.axir"))
+    assert files == [
+        "00_input.axir", "01_approximate_normalization.axir", "02_approximate_normalization.axir", "03_compress.axir",
+    ]  # fmt: skip
+    again = ax.compile(model, from_step=2, **given)
+    assert again.design.layers == whole.design.layers
+    assert again.design.modules == whole.design.modules
+    assert [row["spelled"] for row in again.design.ledger] == spelled
+    assert ax.open_engine_design(tmp_path / "out").design.ledger == again.design.ledger
+    other = ax.MatrixEngine(ax.FloatMac(normalization="exact"), rows=2, columns=2)
+    with pytest.raises(OptionError, match=r"step 1 of .* was approximate-normalization, now it is"):
+        ax.compile(model, from_step=1, **{**given, "target": other})
+    with pytest.raises(OptionError, match="there is no step 7; this pipeline has steps 0 to 3"):
+        ax.compile(model, from_step=7, **given)
+
+
+def test_folders_of_before_are_read(tmp_path):
+    target, data = MatrixEngine(rows=2, columns=2), rows_of(tmp_path)
+    made = compile_engine(model_of(tmp_path), target=target, data=data, output=tmp_path / "out")
+    path = tmp_path / "out" / "design.json"
+    told = json.loads(path.read_text())
+    del told["ledger"], told["pipeline"]
+    path.write_text(json.dumps(told))
+    assert open_engine_design(tmp_path / "out").design.ledger == ()
+    assert open_engine_design(tmp_path / "out").design.layers == made.design.layers
 
 
 def test_large_models_are_looked_at_in_few_rows(tmp_path, monkeypatch, icarus):

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError
-from approxhw.engine.compile import MatrixEngine
 from approxhw.engine.search import EngineSearch, chosen_engine, search_engine
+from approxhw.engine.target import MatrixEngine
 
 FEW = EngineSearch(
     population=8,

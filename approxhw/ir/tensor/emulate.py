@@ -1,8 +1,7 @@
-"""A model on the emulated matrix engine: its products through multiply-add chains, all else in onnxruntime."""
+"""A tensor Graph on the emulated matrix engine: its products through multiply-add chains, all else on the host."""
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
-from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, largest_of, read_codes, through
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.products import Block, Lowered, Matrix, MisfitError, Product, finished, lower
+from approxhw.ir.kinds.tensors import Conv, Gemm, MatMul
+from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result
 from approxhw.numerics.mac.kernels.codes import Rounded, rounded
 from approxhw.numerics.mac.kernels.gemm import multiply, shift_histogram
 
-from .partition import Host, Layer, open_host
-from .products import Gemm, Lowered, Matrix, MisfitError, Product, finished, lower
+from .layers import ProductLayer, layers_of, macs_of, near, with_codes, with_macs
+from .run import HostRuntime, checked_feeds, plan_of, run_tensors, title_of
 
 _log = logging.getLogger(__name__)
 
@@ -53,37 +55,50 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A model on the matrix engine. ``macs``: per layer, None where it runs in onnxruntime in float32.
+class EmulatedEngine:
+    """A tensor Graph with what carries out its Host Nodes: the meaning of a model on a matrix engine.
 
-    ``codes``: which operands become 8-bit codes first. ``counts``: per layer what was no finite number, over all runs.
+    The arithmetic of every product is that of its Node. ``counts``: per layer what was no finite number, over all runs.
     Results do not depend on ``threads``.
     """
 
-    host: Host
-    macs: Mapping[str, FloatMac | None]
-    result: Result = "float32"
+    graph: Graph
+    host: HostRuntime
     threads: int = 1
-    codes: EngineCodes | None = None
     counts: dict[str, Counts] = field(default_factory=dict, compare=False)
     kept: dict[tuple[str, bool, int, str], Rounded] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Return the products in the model's order, at the sizes it was opened with."""
-        return self.host.layers
+    def layers(self) -> tuple[ProductLayer, ...]:
+        """The products in the model's order, at the sizes it was opened with."""
+        return layers_of(self.graph)
 
-    def configured(self, mac: FloatMac | None = None, layers: Mapping[str, FloatMac | None] | None = None) -> Engine:
+    @property
+    def macs(self) -> dict[str, FloatMac | None]:
+        """The arithmetic of every layer; None where it runs on the host."""
+        return macs_of(self.graph)
+
+    @property
+    def codes(self) -> EngineCodes | None:
+        """Which operands become 8-bit codes first."""
+        return plan_of(self.graph).codes
+
+    def configured(
+        self, mac: FloatMac | None = None, layers: Mapping[str, FloatMac | None] | None = None
+    ) -> EmulatedEngine:
         """Return the same model with other arithmetic, as ``open_engine`` takes it; nothing is read or built again."""
-        macs = _macs(self.host, mac, layers or {})
-        return replace(self, macs=macs, codes=_codes(self.codes, macs), counts={})
+        return self.on(with_codes(with_macs(self.graph, mac, layers), self.codes))
 
-    def coded(self, compress: EngineCodes | str | None) -> Engine:
+    def coded(self, compress: EngineCodes | str | None) -> EmulatedEngine:
         """Return the same model with its operands as 8-bit codes, such as ``dynamic8,block=256``; None: as numbers.
 
         Raises :class:`OptionError` for codes that do not exist, and for formats other than bf16.
         """
-        return replace(self, codes=_codes(compress, self.macs), counts={})
+        return self.on(with_codes(self.graph, read_codes(compress)))
+
+    def on(self, graph: Graph) -> EmulatedEngine:
+        """Return *graph*, which has the same Host Nodes and constants, on what is open and rounded already."""
+        return replace(self, graph=graph, counts={})
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the model's outputs by name. *inputs*: an array each, of any size that the model leaves open.
@@ -94,14 +109,14 @@ class Engine:
         found: dict[str, Counts] = {}
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
-            def work(product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-                mac = self.macs.get(product.name)
+            def work(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
+                mac = self._mac(node)
                 if mac is None:
-                    return self.host.plain(product, operands)
-                lowered = lower(product, operands, self.host.constant_names)
-                self._multiply(lowered, mac, pool)
+                    return self.host.plain(node, operands)
+                lowered = lower(product, operands, self._constants)
+                self._multiply(lowered, node, mac, pool)
                 made = finished(lowered)
-                counts = _counted(product, operands, made, mac, self.host.constant_names)
+                counts = _counted(product, operands, made, mac, self._constants)
                 if counts:
                     found[product.name] = counts
                 return made
@@ -149,7 +164,7 @@ class Engine:
         """Return the same of several *layers*, by name, from one run. *rows*: at most so many that stream, the first ones."""
         known = {entry.name: entry for entry in self.layers}
         problems = [
-            Problem("layer", f"there is no product {index} of a layer {shown(name)!r}", _near(name, list(known)))
+            Problem("layer", f"there is no product {index} of a layer {shown(name)!r}", near(name, list(known)))
             for name in layers
             if name not in known or not 0 <= index < known[name].count
         ]
@@ -168,40 +183,50 @@ class Engine:
                 pair = (right.T, left.T) if gemm.streams_right else (left, right)
                 held[lowered.product.name] = (np.array(pair[0], np.float32), np.array(pair[1], np.float32))
 
-        macs = {**self.macs, **{name: self.macs[name] or FloatMac() for name in layers}}
-        replace(self, macs=macs).watched(inputs, seen)
+        macs = self.macs
+        asked = {name: macs[name] or FloatMac() for name in layers}
+        replace(self, graph=with_macs(self.graph, None, {**macs, **asked})).watched(inputs, seen)
         return held
 
     def watched(self, inputs: Mapping[str, Any], seen: Callable[[Lowered, FloatMac], None]) -> None:
         """Run, and show *seen* every product that runs on the engine."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
-            def work(product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-                mac = self.macs.get(product.name)
+            def work(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
+                mac = self._mac(node)
                 if mac is None:
-                    return self.host.plain(product, operands)
-                lowered = lower(product, operands, self.host.constant_names)
+                    return self.host.plain(node, operands)
+                lowered = lower(product, operands, self._constants)
                 seen(lowered, mac)
-                self._multiply(lowered, mac, pool)
+                self._multiply(lowered, node, mac, pool)
                 return finished(lowered)
 
             self._execute(inputs, work)
 
     def _execute(
-        self, inputs: Mapping[str, Any], work: Callable[[Product, Sequence[np.ndarray]], np.ndarray]
+        self, inputs: Mapping[str, Any], work: Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         try:
-            return self.host.run(self.host.checked(inputs), work)
+            return run_tensors(self.graph, checked_feeds(self.graph, inputs), self.host, work)
         except MisfitError as error:
             problem = Problem(error.product.title, error.why, "give inputs of other sizes, or fewer at once")
-            raise InvalidDataError(f"inputs of {self.host.model.title}", [problem]) from error
+            raise InvalidDataError(f"inputs of {title_of(self.graph)}", [problem]) from error
 
-    def _multiply(self, lowered: Lowered, mac: FloatMac, pool: ThreadPoolExecutor) -> None:
+    def _mac(self, node: Node) -> FloatMac | None:
+        assert isinstance(node.op, MatMul | Gemm | Conv)
+        return node.op.arithmetic
+
+    @property
+    def _constants(self) -> frozenset[str]:
+        return plan_of(self.graph).names
+
+    def _multiply(self, lowered: Lowered, node: Node, mac: FloatMac, pool: ThreadPoolExecutor) -> None:
         """Fill the result of *lowered*, tile by tile."""
         pieces = self.threads if lowered.sizes.count < self.threads else 1
         if lowered.sizes.products < _WORTH_A_THREAD:
             pieces = 1
-        work = partial(self._tile, mac=mac, name=lowered.product.name)
+        assert isinstance(node.op, MatMul | Gemm | Conv)
+        work = partial(self._tile, mac=mac, name=lowered.product.name, result=node.op.result)
         jobs = [partial(work, gemm, *part) for gemm in lowered.gemms for part in _parts(gemm, pieces)]
         if self.threads < 2 or len(jobs) == 1 or lowered.sizes.products < _WORTH_A_THREAD:
             for job in jobs:
@@ -210,12 +235,12 @@ class Engine:
         for done in [pool.submit(job) for job in jobs]:
             done.result()
 
-    def _tile(self, gemm: Gemm, rows: slice, columns: slice, *, mac: FloatMac, name: str) -> None:
+    def _tile(self, gemm: Block, rows: slice, columns: slice, *, mac: FloatMac, name: str, result: Result) -> None:
         left = self._rounded(gemm, rows, mac.format, across=False, name=name)
         right = self._rounded(gemm, columns, mac.format, across=True, name=name)
-        gemm.into[rows, columns] = multiply(left, right, mac, result=self.result)
+        gemm.into[rows, columns] = multiply(left, right, mac, result=result)
 
-    def _rounded(self, gemm: Gemm, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
+    def _rounded(self, gemm: Block, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
         side = gemm.right if across else gemm.left
         if isinstance(side, Matrix) and side.key is not None:
             # codes have blocks along K, so that what they leave depends on the side that a constant stands at
@@ -232,7 +257,7 @@ class Engine:
                 )
         return rounded(self.taken(gemm, pick, across=across, name=name), format)
 
-    def taken(self, gemm: Gemm, pick: slice, *, across: bool, name: str) -> np.ndarray:
+    def taken(self, gemm: Block, pick: slice, *, across: bool, name: str) -> np.ndarray:
         """Return rows of the left operand or, *across*, columns of the right one, as they come out of the ports' decoders."""
         side = gemm.right if across else gemm.left
         taken = side.columns(pick) if across else side.rows(pick)
@@ -254,64 +279,7 @@ class Engine:
         return KEPT - sum(entry.numbers.nbytes for entry in list(self.kept.values()))
 
 
-def open_engine(
-    source: Any,
-    mac: FloatMac | None = None,
-    layers: Mapping[str, FloatMac | None] | None = None,
-    shape: Mapping[str, Sequence[int]] | None = None,
-    *,
-    result: Result = "float32",
-    threads: int = 1,
-    compress: EngineCodes | str | None = None,
-) -> Engine:
-    """Return the model of *source* (path or ``ModelProto``) on an engine of *mac*; see ``approxhw.engine.api.open_engine``."""
-    host = open_host(source, shape)
-    macs = _macs(host, mac, layers or {})
-    problems = []
-    if result not in ("bf16", "float32"):
-        problems.append(Problem("result", f"{shown(repr(result))} is no result", "choose bf16 or float32"))
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
-        problems.append(Problem("threads", f"{shown(repr(threads))} is no number of threads", "choose 1 … 256"))
-    try:
-        codes = _codes(compress, macs)
-    except OptionError as error:
-        problems += error.problems
-    if problems:
-        raise OptionError("matrix engine", problems)
-    for sentence in host.model.left:
-        _log.warning("%s: %s", shown(host.model.title), sentence)
-    return Engine(host, macs, result, threads, codes)
-
-
-def _codes(compress: EngineCodes | str | None, macs: Mapping[str, FloatMac | None]) -> EngineCodes | None:
-    codes = read_codes(compress)
-    formats = dict.fromkeys(mac.format for mac in macs.values() if mac is not None)
-    if problems := [problem for format in formats for problem in lane_problems(codes, 1, format)]:
-        raise OptionError("matrix engine", problems)
-    return codes
-
-
-def _macs(host: Host, mac: FloatMac | None, layers: Mapping[str, FloatMac | None]) -> dict[str, FloatMac | None]:
-    known = [layer.name for layer in host.layers]
-    problems = []
-    for name, given in layers.items():
-        if name not in known:
-            problems.append(Problem(f"layer {shown(name)!r}", "the model has no such product", _near(name, known)))
-        if given is not None and not isinstance(given, FloatMac):
-            problems.append(Problem(f"layer {shown(name)!r}", f"{shown(repr(given))} is neither a FloatMac nor None"))
-    if mac is not None and not isinstance(mac, FloatMac):
-        problems.append(Problem("mac", f"{shown(repr(mac))} is neither a FloatMac nor None"))
-    if problems:
-        raise OptionError("matrix engine", problems)
-    return {name: layers.get(name, mac) for name in known}
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"did you mean {shown(near[0])!r}?" if near else f"its products are {shown(', '.join(known), 300)}"
-
-
-def _parts(gemm: Gemm, pieces: int) -> list[tuple[slice, slice]]:
+def _parts(gemm: Block, pieces: int) -> list[tuple[slice, slice]]:
     """Return which rows and columns go together: tiles that fit in memory, at least *pieces* of them."""
     m, n = gemm.into.shape
     k = gemm.left.array.shape[1]
@@ -326,7 +294,7 @@ def _parts(gemm: Gemm, pieces: int) -> list[tuple[slice, slice]]:
     return [(down, along) for along in columns for down in rows]
 
 
-def _sampled(lowered: Lowered, rows: int | None) -> list[Gemm]:
+def _sampled(lowered: Lowered, rows: int | None) -> list[Block]:
     """Return the products of *lowered* with some of the streamed rows, evenly spaced over each of them."""
     if rows is None:
         return list(lowered.gemms)
@@ -342,7 +310,7 @@ def _sampled(lowered: Lowered, rows: int | None) -> list[Gemm]:
     return chosen
 
 
-def _cut(gemm: Gemm, at: np.ndarray) -> Gemm:
+def _cut(gemm: Block, at: np.ndarray) -> Block:
     if gemm.streams_right:
         return replace(gemm, right=Matrix(gemm.right.columns(at)), into=gemm.into[:, : len(at)])
     return replace(gemm, left=Matrix(gemm.left.rows(at)), into=gemm.into[: len(at)])

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from approxhw.ir.kinds.products import Lowered, Matrix
+from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
 from approxhw.numerics.mac.arithmetic import FloatMac
-
-from .emulate import Engine
-from .products import Lowered, Matrix
 
 _Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 def code_losses(
-    engine: Engine, inputs: Mapping[str, Any], rows: int | None = None
+    engine: EmulatedEngine, inputs: Mapping[str, Any], rows: int | None = None
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return per layer what codes do to its ``weights`` (what stays) and ``activations``, as ``summary_of`` tells it.
 
@@ -43,7 +42,7 @@ def code_losses(
     return {layer.name: found[layer.name] for layer in engine.layers if layer.name in found}
 
 
-def _stays(engine: Engine, lowered: Lowered) -> _Pairs:
+def _stays(engine: EmulatedEngine, lowered: Lowered) -> _Pairs:
     pairs: _Pairs = []
     for gemm in lowered.gemms:
         side = gemm.left if gemm.streams_right else gemm.right
@@ -53,7 +52,7 @@ def _stays(engine: Engine, lowered: Lowered) -> _Pairs:
     return pairs
 
 
-def _streams(engine: Engine, lowered: Lowered, rows: int | None) -> _Pairs:
+def _streams(engine: EmulatedEngine, lowered: Lowered, rows: int | None) -> _Pairs:
     gemm = lowered.gemms[0]
     across = gemm.streams_right
     count = gemm.into.shape[1 if across else 0]

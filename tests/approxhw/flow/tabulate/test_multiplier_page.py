@@ -16,7 +16,7 @@ from approxhw.backends.estimate import synthesise
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.product_tables import error_figures
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 PAGE = (CHECKOUT / "docs" / "approximate-multipliers.md").read_text(encoding="utf-8")
 
 

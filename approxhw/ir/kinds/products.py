@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import shown
-from approxhw.frontends.onnx.loading import node_title
+
+from .tensors import Conv, Gemm, MatMul
+from .tensors import Product as ProductOp
 
 Pick = slice | np.ndarray
 """Which rows or columns to take: a slice or positions."""
@@ -29,20 +31,27 @@ class MisfitError(ValueError):
 
 @dataclass(frozen=True)
 class Product:
-    """A node that multiplies: ``name`` is unique in the model, ``position`` its place among the nodes."""
+    """A Node that multiplies: ``name`` is the model's own name of it, ``op`` the keyword of ONNX, ``inputs`` value names."""
 
     name: str
     op: str
     inputs: tuple[str, ...]
-    output: str
     attributes: Mapping[str, Any]
-    position: int
-    node: Any
+    title: str
+    """What to call it in a message."""
 
-    @property
-    def title(self) -> str:
-        """Return what to call it in a message."""
-        return f"node {node_title(self.node)} ({self.op})"
+
+def product_of(op: ProductOp, inputs: tuple[str, ...], title: str = "") -> Product:
+    """Return what a Node of *op* that reads *inputs* multiplies, as ONNX would put it; *title*: what to call it."""
+    if isinstance(op, Gemm):
+        given: dict[str, Any] = {"alpha": op.alpha, "beta": op.beta, "transA": op.transpose_a, "transB": op.transpose_b}
+    elif isinstance(op, Conv):
+        given = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads, "auto_pad": op.auto_pad}
+        given |= {"group": op.group, "kernel_shape": op.kernel}
+    else:
+        given = {}
+    kind = {MatMul: "MatMul", Gemm: "Gemm", Conv: "Conv"}[type(op)]
+    return Product(op.title, kind, inputs, given, title or f"node {shown(op.title)!r} ({kind})")
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Gemm:
+class Block:
     """``into`` (M × N, a view) is to become ``left`` · ``right``; ``streams_right``: activations stand at the right."""
 
     left: Matrix
@@ -122,7 +131,7 @@ class Lowered:
     product: Product
     sizes: Sizes
     result: np.ndarray
-    gemms: tuple[Gemm, ...]
+    gemms: tuple[Block, ...]
     operands: tuple[np.ndarray, ...]
 
 
@@ -178,18 +187,18 @@ def _matmul_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_matmul(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
-) -> tuple[np.ndarray, list[Gemm]]:
+) -> tuple[np.ndarray, list[Block]]:
     a, b = operands[:2]
     a, b = a if a.ndim > 1 else a[None, :], b if b.ndim > 1 else b[:, None]
     result = np.empty((sizes.count, sizes.m, sizes.n), np.float32)
     if sizes.count == 1 and math.prod(b.shape[:-2]) == 1:
         left, right = a.reshape(sizes.m, sizes.k), b.reshape(sizes.k, sizes.n)
         # a constant at the left of activations is what stays in the array
-        return result, [Gemm(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], keys[0] is not None)]
+        return result, [Block(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], keys[0] is not None)]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     places = np.ndindex(*batch)
-    return result, [Gemm(Matrix(a[at]), Matrix(b[at]), result[i]) for i, at in enumerate(places)]
+    return result, [Block(Matrix(a[at]), Matrix(b[at]), result[i]) for i, at in enumerate(places)]
 
 
 def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
@@ -213,13 +222,13 @@ def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_gemm(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
-) -> tuple[np.ndarray, list[Gemm]]:
+) -> tuple[np.ndarray, list[Block]]:
     sides = []
     for array, key, name in zip(operands[:2], keys[:2], ("transA", "transB"), strict=True):
         turned = bool(product.attributes.get(name, 0))
         sides.append(Matrix(array.T if turned else array, key and (key[0], turned, 0)))
     result = np.empty((sizes.m, sizes.n), np.float32)
-    return result, [Gemm(sides[0], sides[1], result, keys[0] is not None)]
+    return result, [Block(sides[0], sides[1], result, keys[0] is not None)]
 
 
 @dataclass(frozen=True)
@@ -283,7 +292,7 @@ def _conv_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_conv(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
-) -> tuple[np.ndarray, list[Gemm]]:
+) -> tuple[np.ndarray, list[Block]]:
     image, weights = operands[:2]
     window = _window(product, image.shape[2:], weights.shape[2:])
     images, channels = image.shape[:2]
@@ -302,7 +311,7 @@ def _lower_conv(
         outer = slice(group * sizes.n, (group + 1) * sizes.n)
         filters = Matrix(weights[outer].reshape(sizes.n, sizes.k), keys[1] and (keys[1][0], False, group))
         patches = Patches(flat[inner], offsets, (images, *window.places), steps)
-        gemms.append(Gemm(filters, patches, result[outer], True))
+        gemms.append(Block(filters, patches, result[outer], True))
     return result, gemms
 
 

@@ -1,0 +1,126 @@
+"""The target ``matrix-engine``: its options, its array, its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem
+from approxhw.flow.compile import LIBRARIES
+from approxhw.ir.pass_manager import Pass, pass_named
+from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
+from approxhw.numerics.mac.arithmetic import FloatMac
+
+if TYPE_CHECKING:
+    from approxhw.backends.matrix_engine.engine import Engine as Array
+
+
+@dataclass(frozen=True)
+class MatrixEngine:
+    """Target: a weight-stationary matrix engine of floating-point multiply-adds.
+
+    ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
+    """
+
+    compiler: ClassVar[str] = "approxhw.engine.compile:compile_engine"
+    """Who compiles for it, as ``module:function``: the flow knows targets by name, never by import."""
+
+    mac: FloatMac = field(
+        default_factory=FloatMac, metadata={"help": "the arithmetic of the array", "compile_only": True}
+    )
+    rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
+    depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
+    result: str = field(
+        default="float32",
+        metadata={"help": "what leaves a column", "choices": ("float32", "bf16"), "compile_only": True},
+    )
+    vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
+    clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
+    library: str = field(
+        default="sky130",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
+    layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
+    compress: EngineCodes | str | None = field(
+        default=None,
+        metadata={"help": "on its ports, such as dynamic8,block=256,activations=true", "compile_only": True},
+    )
+
+    def array(self) -> Array:
+        """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""
+        from approxhw.backends.matrix_engine.engine import Engine
+
+        problems: list[Problem] = []
+        made = codes = None
+        try:
+            codes = read_codes(self.compress)
+        except OptionError as error:
+            problems += error.problems
+        try:
+            result: Any = self.result
+            made = Engine(self.rows, self.columns, self.mac, self.depth, result, self.vectors, codes=codes)
+        except OptionError as error:
+            problems += error.problems
+        if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
+            problems.append(Problem("clock_ns", f"{self.clock_ns} is no clock period", "give nanoseconds above 0"))
+        if problems or made is None:
+            raise OptionError("matrix engine", problems)
+        return made
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Return the passes of this target: the arithmetic of all products, of single ones, and codes on the ports."""
+        found = [arithmetic_pass(self.mac, self.result)]
+        together: dict[FloatMac | None, list[str]] = {}
+        for name, mac in self.layers.items():
+            if ":" in name:  # which stands between names
+                found.append(arithmetic_pass(mac, self.result, name))
+            else:
+                together.setdefault(mac, []).append(name)
+        found += [arithmetic_pass(mac, self.result, ":".join(names)) for mac, names in together.items()]
+        codes = read_codes(self.compress)
+        if codes is not None:
+            options = {"code": codes.code, "block": codes.block, "max": "pow2"}
+            found.append(pass_named("compress")(**options, weights=codes.weights, activations=codes.activations))
+        return tuple(found)
+
+
+def arithmetic_pass(mac: FloatMac | None, result: str, layers: str = "all") -> Pass:
+    """Return the pass that gives *layers* the arithmetic *mac*; None: they stay on the host."""
+    options: dict[str, Any] = {"format": "float32"}
+    if mac is not None:
+        options = {"format": mac.format, "accumulator": mac.accumulator_bits}
+        options |= {"normalization": mac.normalization, "alignment": mac.alignment}
+    made: Pass = pass_named("approximate-normalization")(**options, result=result, layers=layers)
+    return made
+
+
+def engine_target(
+    format: str = "bf16",
+    accumulator_bits: int = 20,
+    normalization: str = "an-1-2",
+    alignment: int | None = None,
+    **options: Any,
+) -> MatrixEngine:
+    """Return the engine of these options, the arithmetic's among them; raise :class:`OptionError` with all that is wrong."""
+    problems: list[Problem] = []
+    mac = FloatMac()
+    try:
+        mac = FloatMac(format, accumulator_bits, normalization, alignment)
+    except OptionError as error:
+        problems += error.problems
+    target = MatrixEngine(mac=mac, **options)
+    try:
+        target.array()
+    except OptionError as error:
+        problems += error.problems
+    if mac.format != format:  # there is no such arithmetic
+        with suppress(OptionError):
+            problems += lane_problems(read_codes(target.compress), 1, format)
+    if problems:
+        raise OptionError("matrix engine", problems)
+    return target

@@ -1,0 +1,97 @@
+"""Seeded random tensor Graphs of products, sums, turns and rectifiers: for tests of their text, rules and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from approxhw.numerics.eight_bit.port_codes import EngineCodes
+from approxhw.numerics.formats import FLOAT32
+from approxhw.numerics.mac.arithmetic import FloatMac
+
+from .graph import Constant, Graph, Node, Op, Relu, Type
+from .kinds.products import product_of, sizes_of
+from .kinds.tensors import Add, Conv, Feed, Gemm, MatMul, Transpose
+
+_MACS = (None, FloatMac(), FloatMac("bf16", 24, "exact"), FloatMac("bf16", 16, "an-2-2", 3))
+
+
+class _Growing:
+    """A Graph as it grows."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.nodes: list[Node] = []
+
+    def add(self, op: Op, inputs: Sequence[str], shape: Sequence[int]) -> Node:
+        name = f"{type(op).__name__.lower()}_{len(self.nodes)}"
+        self.nodes.append(Node(name, op, tuple(inputs), Type(tuple(map(int, shape)), FLOAT32)))
+        return self.nodes[-1]
+
+    def constant(self, *shape: int) -> Node:
+        return self.add(Constant(self.rng.standard_normal(shape).astype(np.float32)), (), shape)
+
+    def size(self) -> int:
+        return int(self.rng.integers(1, 6))
+
+    def how(self) -> dict[str, object]:
+        """Return title, arithmetic, result and codes of a product."""
+        mac = _MACS[self.rng.integers(len(_MACS))]
+        codes = EngineCodes(activations=bool(self.rng.integers(2))) if self.rng.random() < 0.3 else None
+        result = ("float32", "bf16")[self.rng.integers(2)]
+        return {"title": f"product {len(self.nodes)}", "arithmetic": mac, "result": result, "codes": codes}
+
+
+def random_tensor_graph(seed: int, steps: int = 6) -> Graph:
+    """Return a verified-to-be tensor Graph of one or two feeds, about *steps* operations, and one or two results."""
+    grow = _Growing(seed)
+    feeds = []
+    for title in ("x", "other feed")[: 1 + int(grow.rng.integers(2))]:
+        shape = (grow.size(), grow.size()) if grow.rng.random() < 0.6 else tuple(grow.size() + 2 for _ in range(4))
+        feeds.append(grow.add(Feed(title, ("rows", *shape[1:])), (), shape))
+    values = list(feeds)
+    for _ in range(steps):
+        values.append(_grown(grow, values[int(grow.rng.integers(len(values)))]))
+    leaving = [values[-1], *([values[int(grow.rng.integers(len(values)))]] if grow.rng.random() < 0.5 else [])]
+    results = tuple((f"result {i}", node.name) for i, node in enumerate(leaving))
+    return Graph("random_tensors", tuple(grow.nodes), results[0][1], source="random", results=results)
+
+
+def _grown(grow: _Growing, x: Node) -> Node:
+    """Return a new value made of *x*, with constants of its own."""
+    shape = x.type.shape
+    choice = grow.rng.random()
+    if choice < 0.15:
+        return grow.add(Relu(), [x.name], shape)
+    if choice < 0.3:
+        axes = tuple(map(int, grow.rng.permutation(len(shape))))
+        return grow.add(Transpose(axes), [x.name], [shape[axis] for axis in axes])
+    if choice < 0.45:
+        return grow.add(Add(), [x.name, grow.constant(*shape[1:]).name], shape)
+    how = grow.how()
+    if len(shape) == 4 and choice < 0.8:
+        filters = grow.constant(grow.size(), shape[1], *(min(2, size) for size in shape[2:]))
+        op: MatMul | Gemm | Conv = Conv(pads=(1, 0, 0, 1), **how)  # type: ignore[arg-type]
+        return _product(grow, op, [x, filters, grow.constant(filters.type.shape[0])])
+    if len(shape) == 2 and choice < 0.7:
+        op = Gemm(alpha=0.5, beta=2.0, transpose_b=True, **how)  # type: ignore[arg-type]
+        weights = grow.constant(grow.size(), shape[1])
+        return _product(grow, op, [x, weights, grow.constant(weights.type.shape[0])])
+    return _product(grow, MatMul(**how), [x, grow.constant(shape[-1], grow.size())])  # type: ignore[arg-type]
+
+
+def _product(grow: _Growing, op: MatMul | Gemm | Conv, operands: Sequence[Node]) -> Node:
+    names = tuple(node.name for node in operands)
+    sizes = sizes_of(product_of(op, names), [node.type.shape for node in operands])
+    return grow.add(op, names, sizes.output)
+
+
+def random_feeds(graph: Graph, seed: int) -> Mapping[str, np.ndarray]:
+    """Return an array for every feed of *graph*, by title, at the sizes of its type."""
+    rng = np.random.default_rng(seed)
+    return {
+        node.op.title: rng.standard_normal(node.type.shape).astype(np.float32)
+        for node in graph.nodes
+        if isinstance(node.op, Feed)
+    }

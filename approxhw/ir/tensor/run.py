@@ -1,0 +1,183 @@
+"""Carry a tensor Graph out: Nodes in order, products by whoever is handed in, Host Nodes by a runtime handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.ir.graph import Constant, Graph, Node, Relu
+from approxhw.ir.kinds.products import MisfitError, Product, product_of, sizes_of
+from approxhw.ir.kinds.tensors import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
+from approxhw.numerics.formats import dtype_of
+
+from .layers import codes_of_ports
+
+MAXIMUM_HELD = 1280 << 20
+"""Most bytes that the activations held at one time may take."""
+
+
+class HostRuntime(Protocol):
+    """What carries Host Nodes out, and products without an arithmetic; ``frontends/runtime`` has one over onnxruntime."""
+
+    def run(self, node: Node, operands: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return every value that the Host *node* makes of *operands*."""
+        ...
+
+    def plain(self, node: Node, operands: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Return what floating point makes of the product *node*; None: an operand that is not there."""
+        ...
+
+
+Multiply = Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
+"""What a run does with a product: Node, how it multiplies, operands → its value."""
+
+
+def run_tensors(graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply) -> dict[str, Any]:
+    """Return the results of *graph* by title. *feeds*: by title of the input, checked already (:func:`checked_feeds`).
+
+    Values are let go after their last reader. Raises :class:`MisfitError` for operands that do not fit one another, and
+    for activations of more than ``MAXIMUM_HELD`` bytes at once.
+    """
+    values = walk_tensors(graph, feeds, host, multiply)
+    return {title: values[name] for title, name in graph.results}
+
+
+def walk_tensors(
+    graph: Graph,
+    feeds: Mapping[str, np.ndarray],
+    host: HostRuntime,
+    multiply: Multiply,
+    seen: Callable[[Node, np.ndarray], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the values that are left at the end; *seen* is shown every value as it is made."""
+    plan = plan_of(graph)
+    values: dict[str, np.ndarray] = dict(plan.constants)
+    parts: dict[str, list[np.ndarray]] = {}
+    for node in graph.nodes:
+        op = node.op
+        if node.name in plan.constants:
+            pass
+        elif isinstance(op, Feed):
+            values[node.name] = feeds[op.title]
+        elif isinstance(op, Host):
+            made = host.run(node, [values[name] for name in node.inputs])
+            values[node.name] = made[0]
+            if node.name in plan.last_part:
+                parts[node.name] = made
+        elif isinstance(op, Part):
+            source = node.inputs[0]
+            values[node.name] = parts[source][op.index]
+            if plan.last_part[source] == node.name:
+                del parts[source]
+        elif is_product(op):
+            product = plan.products[node.name]
+            operands = [values[name] for name in node.inputs]
+            if any(each.nbytes for each in operands):
+                held = (each for name, each in values.items() if name not in plan.constants and each.dtype != object)
+                bound(product, operands, sum(each.nbytes for each in held))
+            values[node.name] = multiply(node, product, operands)
+        else:
+            values[node.name] = _plain_node(node, [values[name] for name in node.inputs])
+        if seen:
+            seen(node, values[node.name])
+        for name in plan.dies[node.name]:
+            values.pop(name, None)
+    return values
+
+
+def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
+    op = node.op
+    if isinstance(op, Add):
+        with np.errstate(all="ignore"):  # NaN and infinity are carried
+            return np.asarray(operands[0] + operands[1])
+    if isinstance(op, Transpose):
+        return np.ascontiguousarray(np.transpose(operands[0], op.axes))
+    if isinstance(op, Relu):
+        x = operands[0]
+        return np.where(x < 0, x.dtype.type(0), x)  # -0 and NaN stay, as in ONNX
+    raise TypeError(f"{node.name}: no tensor Graph has {node.kind}")
+
+
+class Plan:
+    """What is the same in every run of a Graph: constants as arrays, products, and what dies behind which Node."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Look through *graph* once."""
+        self.constants = {
+            node.name: node.op.data.astype(dtype_of(node.type.format), copy=False)
+            for node in graph.nodes
+            if isinstance(node.op, Constant)
+        }
+        self.products = {
+            node.name: product_of(node.op, node.inputs, node.origin)  # type: ignore[arg-type]
+            for node in graph.nodes
+            if is_product(node.op)
+        }
+        self.names = frozenset(self.constants)
+        self.codes = codes_of_ports(graph)
+        self.last_part = {node.inputs[0]: node.name for node in graph.nodes if isinstance(node.op, Part)}
+        last: dict[str, str] = {}
+        for node in graph.nodes:
+            last.setdefault(node.name, node.name)
+            for name in node.inputs:
+                last[name] = node.name
+        kept = {name for _, name in graph.results} | set(self.constants)
+        self.dies: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
+        for name, reader in last.items():
+            if name not in kept:
+                self.dies[reader].append(name)
+
+
+def plan_of(graph: Graph) -> Plan:
+    """Return the plan of *graph* (made once a Graph)."""
+    cached = graph.__dict__.get("_plan")
+    if cached is None:
+        cached = Plan(graph)
+        object.__setattr__(graph, "_plan", cached)
+    return cached
+
+
+def bound(product: Product, operands: Sequence[np.ndarray], held: int) -> None:
+    """Refuse a product whose result, beside the *held* bytes, would take more memory than the engine may."""
+    sizes = sizes_of(product, [np.shape(each) for each in operands])
+    total = held + 4 * (math.prod(sizes.output) + sizes.scratch)
+    if total > MAXIMUM_HELD:
+        why = f"activations of {total >> 20} MiB would be held at once; {MAXIMUM_HELD >> 20} MiB are the most"
+        raise MisfitError(product, why)
+
+
+def checked_feeds(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return *inputs* as arrays of the Graph's types; raise :class:`InvalidDataError` with all that does not fit."""
+    problems = []
+    known = {node.op.title: node for node in graph.nodes if isinstance(node.op, Feed)}
+    for name in inputs:
+        if name not in known:
+            said = ", ".join(map(shown, known))
+            problems.append(Problem(f"input {shown(name)!r}", "the model has no such input", f"its inputs are {said}"))
+    feeds = {}
+    for name, node in known.items():
+        assert isinstance(node.op, Feed)
+        said = spell_dims(name, node.op.dims)
+        if name not in inputs:
+            problems.append(Problem(f"input {shown(name)!r}", "is missing", f"give an array: {said}"))
+            continue
+        array, wanted = np.asarray(inputs[name]), dtype_of(node.type.format)
+        same = array.dtype.kind == wanted.kind or (array.dtype.kind in "iu" and wanted.kind in "iuf")
+        if not same and wanted.kind != "O":
+            problems.append(Problem(f"input {shown(name)!r}", f"holds {array.dtype}, the model reads {wanted}"))
+        elif why := misfit(node.op.dims, array.shape):
+            problems.append(Problem(f"input {shown(name)!r}", why, f"the model says {said}"))
+        else:
+            feeds[name] = array.astype(wanted, copy=False)
+    if problems:
+        raise InvalidDataError(f"inputs of {title_of(graph)}", problems)
+    return feeds
+
+
+def title_of(graph: Graph) -> str:
+    """Return what the model is called where people read it."""
+    return graph.source or graph.name

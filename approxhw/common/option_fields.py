@@ -180,13 +180,13 @@ def build(maker: Any, given: Mapping[str, Any], problems: list[Problem], default
             values.update(zip(item.parts, made) if item.joined else {item.name: made})
         except OptionError as error:
             problems += error.problems
-    for item in dataclasses.fields(maker):
-        if item.name in inner:
-            start = _default(item) if default is None else getattr(default, item.name)
+    for each in dataclasses.fields(maker):
+        if each.name in inner:
+            start = _default(each) if default is None else getattr(default, each.name)
             start = None if start is MISSING else start
-            kind = next(kind for kind in _types(maker, item) if dataclasses.is_dataclass(kind))
-            made = build(kind, inner[item.name], problems, start)
-            values.update({} if made is None else {item.name: made})
+            kind = next(kind for kind in _types(maker, each) if dataclasses.is_dataclass(kind))
+            made = build(kind, inner[each.name], problems, start)
+            values.update({} if made is None else {each.name: made})
     try:
         return maker(**values) if default is None else dataclasses.replace(default, **values)
     except OptionError as error:

@@ -17,7 +17,7 @@ SHOWN_CHOICES = 36
 """Characters of choices that stand in help in place of a metavar at most."""
 
 
-class Named(click.ParamType):
+class Named(click.ParamType[str]):
     """A text of which Tab knows what it may be; the library says what is wrong with another one, in its own words."""
 
     name = "text"
@@ -74,15 +74,15 @@ def _choices_shown(item: OptionField) -> str | None:
 def _type(item: OptionField) -> Any:
     """Return what reads the text of the option as far as click can: whole numbers, numbers, paths; texts as they are."""
     about = item.about
-    bounds = {"min": about.get("least"), "max": about.get("most")}
-    has_bounds = any(bound is not None for bound in bounds.values())
+    least, most = about.get("least"), about.get("most")
+    has_bounds = least is not None or most is not None
     if is_path(item):
         return click.Path(path_type=Path)
     if item.joined or item.is_numbers or about.get("unit"):
         return click.STRING
     if int in item.types and str not in item.types:
-        return click.IntRange(**bounds) if has_bounds else click.INT
+        return click.IntRange(least, most) if has_bounds else click.INT
     if float in item.types and str not in item.types:
         opened = {"min_open": bool(about.get("above")), "max_open": bool(about.get("below"))}
-        return click.FloatRange(**bounds, **opened) if has_bounds else click.FLOAT
+        return click.FloatRange(least, most, **opened) if has_bounds else click.FLOAT
     return Named(item.choices) if "choices" in about else click.STRING

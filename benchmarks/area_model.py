@@ -12,7 +12,8 @@ import numpy as np
 from common import TASKS, arguments, command, machine, met, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Type
 from approxhw.ir.rewriting import code_constant
 from approxhw.networks.area_model import AreaModel, calibrate, default_model, features, full_adders_date24
 from approxhw.networks.kernels.masked_network import classes_of

@@ -19,7 +19,8 @@ from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
 from approxhw.flow.compile import Printed, designed, header_of, ledger_row
 from approxhw.flow.measure import estimate_design, job_of
-from approxhw.ir.graph import Graph, Input
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes, weights_and_bits
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.ir.evaluation import predict
-from approxhw.ir.graph import Graph, Input
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Input
 
 if TYPE_CHECKING:
     from approxhw.networks.space import Space

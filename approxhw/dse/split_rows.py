@@ -8,7 +8,8 @@ import numpy as np
 
 from approxhw.common.dataset import Dataset, fold_rows
 from approxhw.common.errors import InvalidDataError, Problem, shown
-from approxhw.ir.graph import Graph, Input
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Input
 
 Split = tuple[np.ndarray, np.ndarray]
 """Readings (float64, rows × features) and class indices (int64, rows)."""

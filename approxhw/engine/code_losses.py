@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.kinds.products import Lowered, Matrix
+from approxhw.ir.kinds.tensor.products import Lowered, Matrix
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -17,7 +17,7 @@ from approxhw.common.errors import shown
 from approxhw.common.version import __version__
 from approxhw.flow.compile import Clock, ledger_row, model_of, restarted
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.tensors import Feed
+from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes, spell
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import layers_of

@@ -22,7 +22,8 @@ from approxhw.common.files import unwritable
 from approxhw.common.options import read_options
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
-from approxhw.ir.graph import Graph, Input, titled
+from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import (
     Pass,
     PassContext,

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import Constant, Dense, Graph, Threshold
+from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import Constant, Dense, Threshold
 from approxhw.ir.random_graphs import random_graph
 from approxhw.ir.rewriting import code_array, fit_formats
 from approxhw.ir.text import print_graph

@@ -11,7 +11,7 @@ from typing import Any
 from approxhw.artifacts.design import Design
 from approxhw.common.errors import InvalidDesignError, Problem, shown
 from approxhw.ir.evaluation import confusion
-from approxhw.ir.graph import Input
+from approxhw.ir.kinds import Input
 from approxhw.report import (
     Accuracy,
     Confusion,

@@ -6,8 +6,9 @@ import numpy as np
 
 from approxhw.numerics.formats import Fixed
 
-from .graph import Graph, Input
+from .graph import Graph
 from .interpreter import run
+from .kinds import Input
 
 
 def codes_of(graph: Graph, readings: np.ndarray) -> np.ndarray:

@@ -1,33 +1,46 @@
-"""The intermediate representation: Graph, Node, Type, node kinds, exact ranges and names.
+"""The intermediate representation: Graph, Node, the registry of their kinds, exact ranges and names.
 
-``docs/ir.md`` says what each of them means; ``approxhw/ir/verifier.py`` checks it; ``approxhw/ir/text.py`` prints it.
+``docs/ir.md`` says what each of them means, ``approxhw/ir/kinds`` holds the rules of each kind.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from approxhw.ir.kinds.tensors import (
-    TENSOR_KINDS,
+from approxhw.numerics.formats import EightBit, Fixed
+
+from . import kinds
+from .kinds import (
     Add,
+    Affine,
+    ArgMax,
+    Clip,
+    Constant,
     Conv,
+    Decode,
+    Dense,
+    Encode,
     Feed,
     Gemm,
     Host,
+    Input,
+    Kind,
+    LeakyRelu,
     MatMul,
+    Operand,
     Part,
+    Range,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
     Transpose,
+    Type,
 )
-from approxhw.numerics.eight_bit_words import codes_to_reals, codes_to_words, decoded, starts
-from approxhw.numerics.formats import EightBit, Encoding, Fixed, Float, Format, Rational
-from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Arithmetic, MaskedPowerOfTwo
 
 VERILOG_WORDS = frozenset(
     """
@@ -62,153 +75,47 @@ def identifier(text: str, taken: set[str] | frozenset[str] = frozenset(), defaul
     return name
 
 
-@dataclass(frozen=True)
-class Type:
-    """Shape (without the batch axis) and number format of a value."""
+Op = (
+    Input
+    | Constant
+    | Dense
+    | Affine
+    | Relu
+    | LeakyRelu
+    | Clip
+    | Requantize
+    | ArgMax
+    | Threshold
+    | Reshape
+    | Encode
+    | Decode
+    | Feed
+    | MatMul
+    | Gemm
+    | Conv
+    | Add
+    | Transpose
+    | Host
+    | Part
+)
 
-    shape: tuple[int, ...]
-    format: Format
+KINDS: dict[str, Kind] = {kind.keyword: kind for kind in (*kinds.KINDS, *kinds.TENSOR_KINDS)}
+"""Keyword of the text form → kind: the registry. A new family of kinds is added here."""
 
-    @property
-    def elements(self) -> int:
-        """Number of elements; 1 for a scalar."""
-        return math.prod(self.shape)
-
-    def __str__(self) -> str:
-        """Return the one spelling, such as ``u4[16]``."""
-        return f"{self.format}[{','.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True)
-class Input:
-    """The row: one identifier and one title an element, and how a reading becomes a code (none in a float Graph)."""
-
-    features: tuple[str, ...]
-    titles: tuple[str, ...]
-    encoding: Encoding | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """An array of codes: int64 (or object, for integers beyond 63 bits), float64, or object of ``Fraction``. Read-only."""
-
-    data: np.ndarray
-
-    def __post_init__(self) -> None:
-        """Freeze the array: Graphs share it."""
-        data = np.array(self.data)
-        if data.dtype.kind in "iub":
-            beyond = data.dtype == np.uint64 and data.size and int(data.max()) >= 1 << 63
-            data = data.astype(object if beyond else np.int64)
-        data.flags.writeable = False
-        object.__setattr__(self, "data", data)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal arrays are equal constants."""
-        return isinstance(other, Constant) and np.array_equal(self.data, other.data)
-
-    def __hash__(self) -> int:
-        """Hash the shape: cheap, and consistent with equality."""
-        return hash(self.data.shape)
+_BY_CLASS = {kind.op: kind for kind in KINDS.values()}
 
 
-@dataclass(frozen=True)
-class Dense:
-    """y[o] = b[o] + Σᵢ w[o,i] · x[i], every multiply-accumulate as ``arithmetic`` says, which may read a fourth operand."""
-
-    arithmetic: Arithmetic | None = None
-    """None in a float Graph."""
-
-
-@dataclass(frozen=True)
-class Affine:
-    """y = s · x + t, element by element."""
+def kind_of(op: object) -> Kind:
+    """Return the rules of *op*; raise ``TypeError`` where it is no op of a registered kind."""
+    kind = _BY_CLASS.get(type(op))
+    if kind is None:
+        raise TypeError(f"{type(op).__name__} is no kind of Node")
+    return kind
 
 
-@dataclass(frozen=True)
-class Relu:
-    """max(x, 0)."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """min(max(x, low), high); a bound may be None."""
-
-    low: Any = None
-    high: Any = None
-
-
-@dataclass(frozen=True)
-class Requantize:
-    """min(max(floor((multiplier · x + offset) / 2^shift), low), high); multiplier, offset: one, or one an element."""
-
-    multiplier: tuple[int, ...]
-    shift: int
-    offset: tuple[int, ...]
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class ArgMax:
-    """Index of the greatest element, the lowest index of equal ones.
-
-    Where ``width`` is given, by a tree of comparators that look at chosen ``bits`` only: values sign-extended to ``width``
-    bits, the sign inverted; comparator c reads the positions ``bits[c]`` as an unsigned number. :func:`matches` orders them.
-    """
-
-    width: int | None = None
-    bits: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """1 where x > threshold, else 0."""
-
-    threshold: Any = 0
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """The same elements in row-major order."""
-
-
-@dataclass(frozen=True)
-class Encode:
-    """The nearest 8-bit code of x over its block's maximum; what exceeds a maximum saturates. ``maxima``: one a block."""
-
-    maxima: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Decode:
-    """The value that an 8-bit code stands for, times its block's maximum. ``maxima``: one a block."""
-
-    maxima: tuple[float, ...]
-
-
-RowOp = Input | Constant | Dense | Affine | Relu | Clip | Requantize | ArgMax | Threshold | Reshape | Encode | Decode
-Op = RowOp | Feed | MatMul | Gemm | Conv | Add | Transpose | Host | Part
-
-KINDS: dict[str, type] = {
-    "input": Input,
-    "constant": Constant,
-    "dense": Dense,
-    "affine": Affine,
-    "relu": Relu,
-    "clip": Clip,
-    "requantize": Requantize,
-    "argmax": ArgMax,
-    "threshold": Threshold,
-    "reshape": Reshape,
-    "encode": Encode,
-    "decode": Decode,
-    **TENSOR_KINDS,
-}
-"""Keyword of the text form → kind."""
-
-ARITY = {Input: 0, Constant: 0, Dense: 3, Affine: 3}
-"""Number of inputs, 1 where a kind is not listed; a ``Dense`` whose arithmetic reads an operand has one more."""
+def is_legal(op: object) -> bool:
+    """Whether *op* is of a registered kind."""
+    return type(op) in _BY_CLASS
 
 
 @dataclass(frozen=True)
@@ -229,7 +136,7 @@ class Node:
     @property
     def is_float(self) -> bool:
         """Whether the value is real-valued (``Float`` or ``Rational``)."""
-        return isinstance(self.type.format, Float | Rational)
+        return self.type.is_float
 
 
 @dataclass(frozen=True)
@@ -275,7 +182,10 @@ class Graph:
     def is_constant(self, name: str) -> bool:
         """Whether *name* is a Constant, or decodes one: the same for every row."""
         node = self[name]
-        return isinstance(node.op, Constant) or (isinstance(node.op, Decode) and self.is_constant(node.inputs[0]))
+        if isinstance(node.op, Constant):
+            return True
+        folds = is_legal(node.op) and kind_of(node.op).folds and bool(node.inputs)
+        return folds and all(map(self.is_constant, node.inputs))
 
     def constant(self, name: str) -> np.ndarray:
         """Return the data of the Constant called *name*, or what a Decode of that name makes of one (made once a Graph)."""
@@ -286,12 +196,21 @@ class Graph:
             raise TypeError(f"{name} is no Constant")
         known: dict[str, np.ndarray] = self.__dict__.get("_decoded", {})
         if name not in known:
-            codes = self.constant(node.inputs[0]).reshape(1, -1)
-            data = decode_values(self, node, codes).reshape(node.type.shape)
+            kind = kind_of(node.op)
+            operands = tuple(self.operand(read) for read in node.inputs)
+            values = tuple(operand.data[None] for operand in operands[: kind.rows])
+            meaning = kind.on_reals if node.is_float else kind.on_codes
+            data = meaning(node.op, values, operands, Operand(name, node.kind, node.type))[0]
             data.flags.writeable = False
             known[name] = data
             object.__setattr__(self, "_decoded", known)
         return known[name]
+
+    def operand(self, name: str, known: Mapping[str, Range] | None = None, *, constants: bool = True) -> Operand:
+        """Return what rules may know of the value *name*; *known*: ranges of values. *constants*: whether its data too."""
+        node = self[name]
+        data = self.constant(name) if constants and self.is_constant(name) else None
+        return Operand(name, node.kind, node.type, data, None if known is None else known.get(name))
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """Return every Node that reads *name*, in order."""
@@ -306,28 +225,13 @@ class Graph:
     def classes(self) -> int:
         """Number of classes that the output can name."""
         node = self[self.output]
-        if isinstance(node.op, ArgMax):
-            return self[node.inputs[0]].type.shape[0]
-        return 2 if isinstance(node.op, Threshold) else 0
+        count = kind_of(node.op).classes if is_legal(node.op) else None
+        return count(node.op, self[node.inputs[0]].type) if count is not None else 0
 
 
 def arity(op: Op) -> int:
     """Return how many inputs a Node of this *op* has."""
-    extra = isinstance(op, Dense) and op.arithmetic is not None and op.arithmetic.operand is not None
-    return ARITY.get(type(op), 1) + extra
-
-
-def matches(count: int) -> list[list[tuple[int, int]]]:
-    """Return the rounds of an argmax tree of *count* values as pairs of places.
-
-    A round matches (0, 1), (2, 3), …; its winners, then its odd last value, are the values of the next one. Comparators
-    are numbered in this order.
-    """
-    rounds = []
-    while count > 1:
-        rounds.append([(place, place + 1) for place in range(0, count - 1, 2)])
-        count = (count + 1) // 2
-    return rounds
+    return kind_of(op).arity(op) if is_legal(op) else 1
 
 
 def rewrite(graph: Graph, change: Callable[[Node], list[Node] | None]) -> Graph:
@@ -369,147 +273,27 @@ def titled(graph: Graph, titles: tuple[str, ...]) -> Graph:
     return replace(graph, nodes=tuple(named if other is node else other for other in graph.nodes))
 
 
-Range = tuple[np.ndarray, np.ndarray]
-"""Lowest and highest code of each element: two flat object arrays of Python integers."""
-
-
 def ranges(graph: Graph) -> dict[str, Range]:
     """Return the exact range of every ``Fixed`` value, element by element; of a tensor Graph nothing (``docs/ir.md``)."""
-    result: dict[str, Range] = {}
+    known: dict[str, Range] = {}
     if graph.is_tensor:
-        return result
+        return known
     for node in graph.nodes:
-        if isinstance(node.type.format, Fixed):
-            result[node.name] = range_of(graph, node, result)
-    return result
+        if has_range(node, known):
+            known[node.name] = range_of(graph, node, known)
+    return {name: interval for name, interval in known.items() if isinstance(graph[name].type.format, Fixed)}
+
+
+def has_range(node: Node, known: Mapping[str, Range]) -> bool:
+    """Whether *node* makes codes whose range follows from those *known*: of what it reads."""
+    if isinstance(node.type.format, Fixed):
+        return True
+    encodes = is_legal(node.op) and kind_of(node.op).makes_eight_bit
+    return encodes and all(name in known for name in node.inputs)
 
 
 def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
-    """Return the range of one ``Fixed`` value; *known*: those of the values above it (ArgMax, Threshold may read floats)."""
-    op, count = node.op, node.type.elements
-    if isinstance(op, Input):
-        fmt = node.type.format
-        assert isinstance(fmt, Fixed)
-        return _full(count, fmt.low), _full(count, fmt.high)
-    if isinstance(op, Constant):
-        data = op.data.astype(object).reshape(-1)
-        return data, data
-    if isinstance(op, ArgMax):
-        return _full(1, 0), _full(1, graph[node.inputs[0]].type.elements - 1)
-    if isinstance(op, Threshold) and node.inputs[0] not in known:
-        return _full(1, 0), _full(1, 1)
-    if isinstance(op, Decode):
-        return _decoded_range(graph, node, known)
-    low, high = known[node.inputs[0]]
-    if isinstance(op, Dense):
-        bias = graph.constant(node.inputs[2]).astype(object)
-        least, greatest = product_ranges(graph, node, (low, high))
-        return bias + least.sum(axis=1), bias + greatest.sum(axis=1)
-    if isinstance(op, Relu):
-        return np.maximum(low, 0), np.maximum(high, 0)
-    if isinstance(op, Clip):
-        return clip_codes(low, op.low, op.high), clip_codes(high, op.low, op.high)
-    if isinstance(op, Requantize):
-        a, b = requantize_codes(op, low), requantize_codes(op, high)
-        return np.minimum(a, b), np.maximum(a, b)
-    if isinstance(op, Threshold):
-        return np.array([int(low[0] > op.threshold)], dtype=object), np.array(
-            [int(high[0] > op.threshold)], dtype=object
-        )
-    return low, high
-
-
-def decode_values(graph: Graph, node: Node, codes: np.ndarray) -> np.ndarray:
-    """Return what *node*, a ``Decode``, makes of *codes* (rows × elements): integers, or float64 where its format is real."""
-    assert isinstance(node.op, Decode)
-    fmt, target = graph[node.inputs[0]].type.format, node.type.format
-    assert isinstance(fmt, EightBit)
-    if isinstance(target, Fixed):
-        return codes_to_words(fmt, node.op.maxima, target, codes)
-    return codes_to_reals(fmt, node.op.maxima, codes)
-
-
-def _decoded_range(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
-    """Range of a ``Decode``: of the data where that is constant, else of what lies between the codes of both ends."""
-    if graph.is_constant(node.name):
-        data = graph.constant(node.name).astype(object).reshape(-1)
-        return data, data
-    encode = graph[node.inputs[0]]
-    fmt, target = encode.type.format, node.type.format
-    assert isinstance(node.op, Decode)
-    assert isinstance(fmt, EightBit)
-    assert isinstance(target, Fixed)
-    source = graph[encode.inputs[0]] if isinstance(encode.op, Encode) else None
-    low, high = _full(node.type.elements, 0), _full(node.type.elements, 0)
-    tables = {maximum: decoded(fmt, maximum, target) for maximum in set(node.op.maxima)}
-    for i in range(node.type.elements):
-        block = 0 if fmt.block is None else i // fmt.block
-        table, reached = tables[node.op.maxima[block]], list(range(256))
-        if isinstance(encode.op, Encode) and source is not None and source.name in known:
-            ends = known[source.name]
-            assert isinstance(source.type.format, Fixed)
-            reached = starts(fmt, encode.op.maxima[block], source.type.format, int(ends[0][i]), int(ends[1][i]))[0]
-        low[i], high[i] = min(table[code] for code in reached), max(table[code] for code in reached)
-    return low, high
-
-
-def product_ranges(graph: Graph, node: Node, operand: Range) -> Range:
-    """Return the lowest and highest product of every weight of a ``Dense``: two object arrays, outputs × inputs."""
-    assert isinstance(node.op, Dense)
-    low, high = operand
-    weights = graph.constant(node.inputs[1]).astype(object)
-    arithmetic = node.op.arithmetic
-    if isinstance(arithmetic, ApproximateMultiplier):
-        return _table_ranges(arithmetic, weights, graph.constant(node.inputs[3]), operand)
-    if isinstance(arithmetic, MaskedPowerOfTwo):
-        masks = graph.constant(node.inputs[3]).astype(object)
-        ends = [
-            [_masked_range(mask, int(a), int(b)) for mask, a, b in zip(row, low.tolist(), high.tolist())]
-            for row in masks.tolist()
-        ]
-        ends_array = np.array(ends, dtype=object).reshape(*weights.shape, 2)
-        first, second = weights * ends_array[..., 0], weights * ends_array[..., 1]
-    else:
-        first, second = weights * low[None, :], weights * high[None, :]
-    return np.minimum(first, second), np.maximum(first, second)
-
-
-_TRIED = 1 << 10
-
-
-@lru_cache(maxsize=1 << 16)
-def _masked_range(mask: int, low: int, high: int) -> tuple[int, int]:
-    """Return least and greatest x & mask for low ≤ x ≤ high, low ≥ 0; beyond 1024 values of x a range that holds them."""
-    if high - low < _TRIED:
-        values = [x & mask for x in range(low, high + 1)]
-        return min(values), max(values)
-    return 0, mask & ((1 << high.bit_length()) - 1)
-
-
-def _table_ranges(arithmetic: ApproximateMultiplier, weights: np.ndarray, table: np.ndarray, operand: Range) -> Range:
-    least, greatest = np.empty(weights.shape, dtype=object), np.empty(weights.shape, dtype=object)
-    rows = (weights % (1 << arithmetic.weight_bits)).astype(np.int64)
-    for i, (low, high) in enumerate(zip(operand[0].tolist(), operand[1].tolist())):
-        # one code a column: no more than all columns are ever reached
-        count = min(high - low + 1, table.shape[1])
-        columns = (np.arange(count) + low % table.shape[1]) % table.shape[1]
-        part = table[np.ix_(rows[:, i], columns)]
-        least[:, i], greatest[:, i] = part.min(axis=1), part.max(axis=1)
-    return least, greatest
-
-
-def _full(count: int, value: int) -> np.ndarray:
-    return np.full(count, value, dtype=object)
-
-
-def clip_codes(x: np.ndarray, low: Any, high: Any) -> np.ndarray:
-    """Return min(max(x, low), high); a bound of None does not bind."""
-    x = x if low is None else np.maximum(x, low)
-    return x if high is None else np.minimum(x, high)
-
-
-def requantize_codes(op: Requantize, x: np.ndarray) -> np.ndarray:
-    """Return ``Requantize`` of integer codes x (… × elements); shifts of negative numbers round towards −∞."""
-    multiplier = np.array(op.multiplier, dtype=x.dtype)
-    offset = np.array(op.offset, dtype=x.dtype)
-    return np.minimum(np.maximum((multiplier * x + offset) >> op.shift, op.low), op.high)
+    """Return the range of one value of codes; *known*: those of the values above it (``Fixed`` ones may read real values)."""
+    kind = kind_of(node.op)
+    operands = tuple(graph.operand(name, known) for name in node.inputs)
+    return kind.range(node.op, operands, graph.operand(node.name, constants=kind.folds))

@@ -28,9 +28,9 @@ from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
 from .evaluation import accuracy, codes_of
-from .graph import Constant, Dense, Graph, ranges
+from .graph import Graph, ranges
 from .interpreter import run
-from .kinds.tensors import Conv, Gemm, MatMul
+from .kinds import Constant, Conv, Dense, Gemm, MatMul
 from .verifier import problems
 
 if TYPE_CHECKING:

@@ -14,25 +14,8 @@ from approxhw.numerics.eight_bit_words import calibrated, codes_to_words
 from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational, fixed_for
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
-from .graph import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Input,
-    Node,
-    Op,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    Type,
-    arity,
-)
+from .graph import KINDS, Graph, Node, Op, arity
+from .kinds import Affine, ArgMax, Clip, Constant, Decode, Dense, Encode, Input, Relu, Reshape, Threshold, Type
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())
@@ -51,12 +34,12 @@ def random_graph(
 
     It has 1 to *max_layers* ``Dense`` of 1 to *max_width* outputs over 1 to *max_inputs* features of *input_bits* bits
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
-    layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``Reshape`` and
+    layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``LeakyRelu``, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
     comparators of chosen bits, weights and values in 8-bit codes. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
-    build = _Builder(rng, coding=np.random.default_rng([seed, 3]))
+    build = _Builder(rng, coding=np.random.default_rng([seed, 3]), leaking=np.random.default_rng([seed, 5]))
     _integer_input(build, max_inputs, input_bits)
     layers = int(rng.integers(1, max_layers + 1))
     for layer in range(layers):
@@ -72,11 +55,11 @@ def random_graph(
 def random_float_graph(seed: int, rational: bool = False) -> Graph:
     """Return a small real-valued network (``float<11,52>``, or exact fractions) of all that frontends make.
 
-    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu`` and ``Dense`` in any order; one in three has a ``Fixed``
+    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu``, ``LeakyRelu`` and ``Dense`` in any order; one in three has a ``Fixed``
     Input, as after ``quantize-inputs``. The same *seed* gives the same Graph, which passes the verifier.
     """
     rng = np.random.default_rng([seed, 2])
-    build = _Builder(rng)
+    build = _Builder(rng, leaking=np.random.default_rng([seed, 6]))
     build.real = Rational() if rational else FLOAT64
     if rng.random() < 1 / 3:
         _integer_input(build, 7, None, reshape=False)
@@ -106,6 +89,8 @@ class _Builder:
     rng: np.random.Generator
     coding: np.random.Generator | None = None
     """Decides on 8-bit codes; none where there are to be none."""
+    leaking: np.random.Generator | None = None
+    """Decides on leaky ReLUs, likewise."""
     nodes: list[Node] = field(default_factory=list)
     real: Any = FLOAT64
 
@@ -300,31 +285,22 @@ def _coded_values(build: _Builder, name: str) -> None:
 def _integer_activations(build: _Builder, name: str, chance: float) -> None:
     rng = build.rng
     if rng.random() < 0.8 * chance:
-        build.follow(f"{name}_relu", Relu())
+        leaks = build.leaking is not None and build.leaking.random() < 0.15
+        _activation(build, f"{name}_relu", "leakyrelu" if leaks else "relu", build.leaking if leaks else rng)
     if rng.random() < 0.2 * chance:
-        low, high = sorted(int(v) for v in rng.integers(-300, 600, 2))
-        build.follow(f"{name}_clip", Clip(low if rng.random() < 0.7 else None, high if rng.random() < 0.7 else None))
+        _activation(build, f"{name}_clip", "clip", rng)
     if rng.random() < 0.35 * chance:
-        _requantize(build, f"{name}_codes")
+        _activation(build, f"{name}_codes", "requantize", rng)
     if build.coding is not None and build.coding.random() < 0.12 * chance:
         _coded_values(build, f"{name}_decoded")
 
 
-def _requantize(build: _Builder, name: str) -> None:
-    rng, n = build.rng, build.last.type.elements
-    shift, bits, signed = int(rng.integers(0, 9)), int(rng.integers(1, 9)), bool(rng.random() < 0.3)
-    multiplier: tuple[int, ...] = (1,)
-    offset: tuple[int, ...] = (int(rng.choice([0, (1 << shift) >> 1])),)
-    if rng.random() < 0.4:
-        multiplier = (int(rng.integers(-3, 40)),)
-    elif rng.random() < 0.5:
-        multiplier = tuple(int(v) for v in rng.integers(-9, 60, n))
-        offset = tuple(int(v) for v in rng.integers(-200, 200, n))
-    wanted = Fixed(bits, signed, Fraction(1, int(rng.integers(1, 50))), int(rng.choice([0, 0, 0, 3])))
-    low, high = wanted.low, wanted.high
-    if rng.random() < 0.2:
-        low, high = sorted(int(v) for v in rng.integers(low, high + 1, 2))
-    build.follow(name, Requantize(multiplier, shift, offset, low, high), fmt=wanted)
+def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generator | None) -> None:
+    sample = KINDS[keyword].sample
+    assert sample is not None
+    assert rng is not None
+    op, fmt = sample(rng, build.last.type.elements)
+    build.follow(name, op, fmt=fmt)
 
 
 def _head(build: _Builder, threshold: Any) -> None:
@@ -364,7 +340,10 @@ def _float_step(build: _Builder, name: str) -> None:
         n = build.last.type.elements
         build.follow(name, Reshape(), (1, n) if rng.random() < 0.5 else (n,))
     elif choice == 3:
-        build.follow(name, Relu())
+        if build.leaking is not None and build.leaking.random() < 0.25:
+            _activation(build, name, "leakyrelu", build.leaking)
+        else:
+            build.follow(name, Relu())
     else:
         low, high = sorted(build.reals((2,)).tolist())
         build.follow(name, Clip(low if rng.random() < 0.7 else None, high if rng.random() < 0.7 else None))
@@ -377,7 +356,7 @@ def _widened(graph: Graph, rng: np.random.Generator) -> Graph:
     bound = {name for node in graph.nodes if arity(node.op) == 4 for name in node.inputs}
     for node in graph.nodes:
         fmt = node.type.format
-        free = isinstance(fmt, Fixed) and not isinstance(node.op, Input | ArgMax | Threshold) and node.name not in bound
+        free = isinstance(fmt, Fixed) and not KINDS[node.kind].says_format and node.name not in bound
         if free and isinstance(fmt, Fixed) and rng.random() < 0.5:
             extra = int(rng.integers(1, 4))
             node = replace(node, type=Type(node.type.shape, Fixed(fmt.bits + extra, True, fmt.scale, fmt.zero)))

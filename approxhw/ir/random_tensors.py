@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, MatMul, Transpose
+from approxhw.ir.kinds.tensor.products import product_of, sizes_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.formats import FLOAT32
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .graph import Constant, Graph, Node, Op, Relu, Type
-from .kinds.products import product_of, sizes_of
-from .kinds.tensors import Add, Conv, Feed, Gemm, MatMul, Transpose
+from .graph import Graph, Node, Op
+from .kinds import Constant, Relu, Type
 
 _MACS = (None, FloatMac(), FloatMac("bf16", 24, "exact"), FloatMac("bf16", 16, "an-2-2", 3))
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from approxhw.numerics.formats import Fixed, fixed_for
 
-from .graph import ArgMax, Constant, Graph, Input, Node, Threshold, Type, identifier, ranges
+from .graph import Graph, Node, identifier, kind_of, ranges
+from .kinds import Constant, Type
 
 
 def fit_formats(graph: Graph, widen_only: bool = False) -> Graph:
@@ -21,7 +22,7 @@ def fit_formats(graph: Graph, widen_only: bool = False) -> Graph:
     known, nodes = ranges(graph), []
     for node in graph.nodes:
         fmt = node.type.format
-        if isinstance(fmt, Fixed) and not isinstance(node.op, Input | ArgMax | Threshold):
+        if isinstance(fmt, Fixed) and not kind_of(node.op).says_format:
             low, high = known[node.name]
             lowest, highest = int(min(low.tolist())), int(max(high.tolist()))
             if not (widen_only and fmt.low <= lowest and highest <= fmt.high):

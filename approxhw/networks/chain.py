@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from approxhw.common.errors import Problem
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Node, Relu, Requantize, Reshape, Threshold
+from approxhw.ir.chain import Walk, decides, is_activation, walk
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Clip, Constant, Dense, LeakyRelu, Requantize, Reshape
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 
@@ -48,12 +50,14 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
     """
     found: list[Problem] = []
     head = graph[graph.output]
-    if not isinstance(head.op, ArgMax | Threshold):
+    if not decides(head):
         return None, [Problem(head.name, f"the output is {head.kind}: training needs argmax or threshold")]
-    stretches, node = _stretches(graph, head, found)
+    passed = walk(graph)
+    found += _faults_on_the_way(graph, passed)
+    stretches = [(stretch.dense, stretch.following) for stretch in passed.stretches]
     fmt = graph.input.type.format
-    if node is not graph.input:
-        found.append(Problem(node.name, "the layers do not start at the input"))
+    if passed.start is not graph.input:
+        found.append(Problem(passed.start.name, "the layers do not start at the input"))
     if not isinstance(fmt, Fixed):
         found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
     elif fmt.signed or fmt.bits > MOST_INPUT_BITS:
@@ -96,31 +100,24 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
     return Chain(tuple(layers), tuple(dense for dense, _ in stretches), names, head, tuple(notes)), []
 
 
-def _stretches(graph: Graph, head: Node, found: list[Problem]) -> tuple[list[tuple[Node, list[Node]]], Node]:
-    """Return each Dense with what follows it element by element, from the Input on, and the Node where the walk ended."""
-    stretches: list[tuple[Node, list[Node]]] = []
-    following: list[Node] = []
-    node = graph[head.inputs[0]]
-    while node is not graph.input and node.inputs:
+def _faults_on_the_way(graph: Graph, passed: Walk) -> list[Problem]:
+    """Return what keeps the Nodes between head and Input from being a chain of real layers."""
+    found: list[Problem] = []
+    for node in passed.path:
         if len(graph.readers(node.name)) != 1:
             found.append(Problem(node.name, f"{len(graph.readers(node.name))} Nodes read it: no chain of layers"))
         if isinstance(node.op, Dense):
             if not node.is_float and not isinstance(node.op.arithmetic, Exact):
                 why = f"its arithmetic is {node.op.arithmetic}; training starts from real or exact weights"
                 found.append(Problem(node.name, why))
-            stretches.insert(0, (node, following))
-            following = []
-        elif isinstance(node.op, Relu | Clip | Requantize):
-            following.insert(0, node)
-        elif not isinstance(node.op, Reshape):
+        elif not is_activation(node) and not isinstance(node.op, Reshape):
             remedy = "run fold-affine before" if node.kind == "affine" else ""
             found.append(Problem(node.name, f"{node.kind} has no place between layers", remedy))
-        node = graph[node.inputs[0]]
-    if isinstance(node.op, Constant):
-        found.append(Problem(node.name, "a constant in place of a value"))
-    if following:
-        found.append(Problem(following[0].name, f"{following[0].kind} stands in front of the first layer"))
-    return stretches, node
+    if isinstance(passed.start.op, Constant):
+        found.append(Problem(passed.start.name, "a constant in place of a value"))
+    for node in [node for node in passed.before if is_activation(node)][:1]:
+        found.append(Problem(node.name, f"{node.kind} stands in front of the first layer"))
+    return found
 
 
 def _shape(activations: Sequence[Node], count: int, found: list[Problem], notes: list[str]) -> _Shape:
@@ -140,7 +137,9 @@ def _shape(activations: Sequence[Node], count: int, found: list[Problem], notes:
             else:
                 shape.floor = (shape.floor * multiplier + offset) * scale - lost
             shape.gain = shape.gain * multiplier * scale
-        low, high = (0, None) if isinstance(op, Relu) else (op.low, op.high)  # type: ignore[union-attr]
+        low, high = (op.low, op.high) if isinstance(op, Clip | Requantize) else (0, None)
+        if isinstance(op, LeakyRelu):
+            notes.append(f"{node.name}: QReLU makes 0 of what a leak of {op.alpha} lets through")
         if high is not None:
             notes.append(f"{node.name}: the bound {high} is left to the saturation of QReLU")
         if low is None:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Node, Requantize, Reshape, Threshold, Type
+from approxhw.ir.chain import decides, walk
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
@@ -175,34 +177,32 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
     """Return the layers from the Input on, the head, and what keeps the Graph from being of the masked form."""
     found: list[Problem] = []
     head = graph[graph.output]
-    if not isinstance(head.op, ArgMax | Threshold):
+    if not decides(head):
         found.append(Problem(head.name, f"the output is {head.kind}, not argmax or threshold"))
     layers: list[Layer] = []
-    node, requantize, bits = (graph[head.inputs[0]] if head.inputs else head), "", 0
-    seen = set()
-    while node is not graph.input and node.inputs and node.name not in seen:
-        seen.add(node.name)
-        if isinstance(node.op, Dense):
-            if not isinstance(node.op.arithmetic, MaskedPowerOfTwo):
+    passed = walk(graph)
+    node, requantize, bits = passed.start, "", 0
+    for step in passed.path:
+        if isinstance(step.op, Dense):
+            if not isinstance(step.op.arithmetic, MaskedPowerOfTwo):
                 found.append(
-                    Problem(node.name, f"its arithmetic is {node.op.arithmetic}, not a masked power of two", _REMEDY)
+                    Problem(step.name, f"its arithmetic is {step.op.arithmetic}, not a masked power of two", _REMEDY)
                 )
-            shared = [name for name in node.inputs[1:] if sum(n.inputs.count(name) for n in graph.nodes) > 1]
+            shared = [name for name in step.inputs[1:] if sum(n.inputs.count(name) for n in graph.nodes) > 1]
             found += [Problem(name, "two Nodes share this constant; genes belong to one layer") for name in shared]
-            exponent = getattr(node.op.arithmetic, "exponent", 0)
-            m, n = graph[node.inputs[1]].type.shape
-            layers.insert(0, Layer(n, m, 0, exponent, bits, node.name, requantize))
+            exponent = getattr(step.op.arithmetic, "exponent", 0)
+            m, n = graph[step.inputs[1]].type.shape
+            layers.insert(0, Layer(n, m, 0, exponent, bits, step.name, requantize))
             requantize, bits = "", 0
-        elif isinstance(node.op, Requantize) and not requantize and node is not head:
-            op, bits = node.op, node.op.high.bit_length()
+        elif isinstance(step.op, Requantize) and not requantize:
+            op, bits = step.op, step.op.high.bit_length()
             if set(op.multiplier) != {1} or set(op.offset) != {0} or op.low or op.high != (1 << bits) - 1 or bits < 1:
-                found.append(Problem(node.name, "it is no QReLU: multiplier 1, offset 0, from 0 to 2^n − 1", _REMEDY))
-            requantize = node.name
-        elif not isinstance(node.op, Reshape):
+                found.append(Problem(step.name, "it is no QReLU: multiplier 1, offset 0, from 0 to 2^n − 1", _REMEDY))
+            requantize = step.name
+        elif not isinstance(step.op, Reshape):
             found.append(
-                Problem(node.name, f"{node.kind} has no place between the layers of a masked network", _REMEDY)
+                Problem(step.name, f"{step.kind} has no place between the layers of a masked network", _REMEDY)
             )
-        node = graph[node.inputs[0]]
     fmt = graph.input.type.format
     if node is not graph.input:
         found.append(Problem(node.name, "the layers do not start at the input"))

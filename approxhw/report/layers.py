@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from approxhw.ir.graph import Clip, Dense, Graph, Requantize
+from approxhw.ir.chain import walk
+from approxhw.ir.graph import Graph, Node, kind_of
+from approxhw.ir.kinds import Dense
 
 from .data import Layer
 
@@ -14,35 +16,30 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
 
     Weight and accumulator widths are those of the formats; a float Graph has neither.
     """
+    passed = walk(graph)
+    last = len(passed.stretches) - 1
     found: list[Layer] = []
-    following: list[str] = []
-    for node in reversed(graph.nodes):
-        if not isinstance(node.op, Dense):
-            if len(node.inputs) == 1 and node.kind != "reshape":
-                following.insert(0, _said(node.op) or node.kind)
-            continue
-        weights = graph.constant(node.inputs[1])
-        found.insert(
-            0,
+    for number, stretch in enumerate(passed.stretches):
+        dense = stretch.dense
+        assert isinstance(dense.op, Dense)
+        following = [*stretch.following, *([passed.head] if number == last else [])]
+        weights = graph.constant(dense.inputs[1])
+        found.append(
             Layer(
-                name=node.name,
-                kind=f"dense {node.op.arithmetic}" if node.op.arithmetic else "dense",
+                name=dense.name,
+                kind=f"dense {dense.op.arithmetic}" if dense.op.arithmetic else "dense",
                 inputs=int(weights.shape[1]),
                 outputs=int(weights.shape[0]),
                 nonzero=int(np.count_nonzero(weights)),
-                weight_bits=getattr(node.op.arithmetic, "bits", None),
-                accumulator_bits=getattr(node.type.format, "bits", None),
-                activation=", ".join(following),
+                weight_bits=getattr(dense.op.arithmetic, "bits", None),
+                accumulator_bits=getattr(dense.type.format, "bits", None),
+                activation=", ".join(_said(node) for node in following),
                 weights=tuple(tuple(row) for row in weights.tolist()),
-            ),
+            )
         )
-        following.clear()
     return tuple(found)
 
 
-def _said(op: object) -> str:
-    if isinstance(op, Clip):
-        return f"clip {op.low} … {op.high}"
-    if isinstance(op, Requantize):
-        return f"requantize to {op.low} … {op.high}"
-    return ""
+def _said(node: Node) -> str:
+    said = kind_of(node.op).said
+    return said(node.op) if said is not None else node.kind

@@ -5,29 +5,15 @@ Integer Graphs only. The result is equal to the interpreter, bit for bit; ``docs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import (
-    ArgMax,
-    Clip,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    identifier,
-    matches,
-    ranges,
-)
+from approxhw.ir.chain import decides
+from approxhw.ir.graph import Graph, Node, identifier, ranges
+from approxhw.ir.kinds import ArgMax, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
@@ -36,11 +22,11 @@ from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, p
 from .coding import decode_word, encode_word
 from .comparing import match, not_negative
 from .compression import Columns, compress
-from .elements import element
+from .elements import ELEMENTS, element
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
 
-ELEMENTWISE = (Relu, Clip, Requantize, Encode, Decode)
+ELEMENTWISE = (*ELEMENTS, Encode, Decode)
 SIGNED = ", in two's complement"
 
 
@@ -95,8 +81,13 @@ def _check(graph: Graph) -> None:
         for node in graph.nodes
         if node.is_float
     ]
+    problems += [
+        Problem(node.name, f"no circuit is known for {node.kind}", "tell the bespoke backend's table of builders")
+        for node in graph.nodes
+        if not node.is_float and type(node.op) not in (*BUILDERS, Input, Constant)
+    ]
     final = graph[graph.output]
-    if not isinstance(final.op, ArgMax | Threshold):
+    if not decides(final):
         problems.append(Problem(final.name, f"the Graph ends with {final.kind}", "end it with argmax or threshold"))
     if problems:
         raise PassError(f"bespoke circuit of {graph.name}", problems)
@@ -165,15 +156,7 @@ class _Builder:
         return chain
 
     def _apply(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
-        if isinstance(node.op, Dense):
-            return self._dense(node, tail, x)
-        if isinstance(node.op, Reshape):
-            return x
-        if isinstance(node.op, ArgMax):
-            return (self._argmax(node, x),)
-        if isinstance(node.op, Threshold):
-            return (self._threshold(node, x[0]),)
-        return self._elementwise(node, tail, x)
+        return BUILDERS[type(node.op)](self, node, tail, x)
 
     # Dense -----------------------------------------------------------------------------------------------------------
 
@@ -306,7 +289,7 @@ class _Builder:
         """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula."""
         op, source = node.op, self.graph[node.inputs[0]].type.format
         if not isinstance(op, Encode | Decode):
-            return element(block, node, index, word, text)
+            return element(block, op, index, word, text)
         code, other = (node.type.format, source) if isinstance(op, Encode) else (source, node.type.format)
         assert isinstance(code, EightBit)
         assert isinstance(other, Fixed)
@@ -366,6 +349,18 @@ class _Builder:
     def _word_name(self, word: Word, default: str) -> str:
         names = {plain(bit)[0] for bit in word.bits if not isinstance(bit, int)}
         return names.pop() if len(names) == 1 else str(word.low) if word.low == word.high else default
+
+
+_Build = Callable[[_Builder, Node, Sequence[Node], tuple[Word, ...]], tuple[Word, ...]]
+
+BUILDERS: dict[type, _Build] = {
+    Dense: _Builder._dense,
+    ArgMax: lambda builder, node, tail, x: (builder._argmax(node, x),),
+    Threshold: lambda builder, node, tail, x: (builder._threshold(node, x[0]),),
+    Reshape: lambda builder, node, tail, x: x,
+    **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
+}
+"""Kind of Node → what builds it; activations have a table of their own, in ``elements``."""
 
 
 def _levels(cells: Sequence[Cell]) -> dict[str, int]:

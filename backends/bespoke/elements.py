@@ -1,33 +1,73 @@
-"""Elementwise Nodes as cells: Relu, Clip and Requantize of one word."""
+"""Activations as cells: one word in, one word out, by one table of builders."""
 
 from __future__ import annotations
 
-from approxhw.ir.graph import Clip, Node, Relu, Requantize
+from collections.abc import Callable
+from typing import Any
+
+from approxhw.ir.kinds import Clip, LeakyRelu, Relu, Requantize
 
 from .blocks import LOCAL, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane
 from .compression import Columns, compress
 from .shift_add import signed_digits
 
+Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
+"""Block, op, number of the element, its word and formula → word and formula of what the op makes of it."""
 
-def element(block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
-    """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula grown from *text*."""
-    op = node.op
-    if isinstance(op, Relu):
-        return _bounded(block, word, 0, None), f"relu({text})"
-    if isinstance(op, Clip):
-        return _bounded(block, word, op.low, op.high), f"clip({text}, {op.low}, {op.high})"
-    assert isinstance(op, Requantize)
+
+def element(block: Block, op: Any, index: int, word: Word, text: str) -> tuple[Word, str]:
+    """Add *op* for element *index* of its value to *block*; return the word and the formula grown from *text*."""
+    return ELEMENTS[type(op)](block, op, index, word, text)
+
+
+def _relu(block: Block, op: Relu, index: int, word: Word, text: str) -> tuple[Word, str]:
+    return _bounded(block, word, 0, None), f"relu({text})"
+
+
+def _clip(block: Block, op: Clip, index: int, word: Word, text: str) -> tuple[Word, str]:
+    return _bounded(block, word, op.low, op.high), f"clip({text}, {op.low}, {op.high})"
+
+
+def _leaky_relu(block: Block, op: LeakyRelu, index: int, word: Word, text: str) -> tuple[Word, str]:
+    """Choose by the sign between the value and alpha times it: a shift, and an adder for every further digit of alpha."""
+    formula = f"leaky({text}, {op.alpha})"
+    if word.low >= 0 or op.alpha == 1:
+        return word, formula
+    if op.alpha == 0:
+        return _bounded(block, word, 0, None), formula
+    multiplier, shift = op.alpha.numerator, op.alpha.denominator.bit_length() - 1
+    below = Word(word.low, min(word.high, -1), word.bits)  # only a negative value is ever looked at
+    leak = _trimmed(_shifted(_scaled(block, below, multiplier, 0), shift))
+    if word.high < 0:
+        return leak, formula
+    group, sign = _local(block, "leak"), word.bits[-1]
+    lanes = [
+        lane("choose", group, {"take_b": sign, "a": word.bit(i), "b": leak.bit(i)}, i, {"take_b"})
+        for i in range(width_of(leak.low, word.high))
+    ]
+    block.cells.extend(lanes)
+    return Word(leak.low, word.high, tuple(lane.outputs[0][1] for lane in lanes)), formula
+
+
+def _requantize(block: Block, op: Requantize, index: int, word: Word, text: str) -> tuple[Word, str]:
     multiplier = op.multiplier[index if len(op.multiplier) > 1 else 0]
     offset = op.offset[index if len(op.offset) > 1 else 0]
-    word = _scaled(block, word, multiplier, offset)
-    # an arithmetic shift drops low bits; the range shifts with it
-    bits = word.bits[op.shift :] if len(word.bits) > op.shift else word.bits[-1:] if word.signed else ()
-    word = Word(word.low >> op.shift, word.high >> op.shift, bits)
+    word = _shifted(_scaled(block, word, multiplier, offset), op.shift)
     scaled = text if multiplier == 1 else f"{multiplier} * ({text})"
     scaled = f"{scaled} + {offset}" if offset else scaled
     shifted = f"({scaled}) >> {op.shift}" if op.shift else scaled
     return _bounded(block, _trimmed(word), op.low, op.high), f"clip({shifted}, {op.low}, {op.high})"
+
+
+ELEMENTS: dict[type, Element] = {Relu: _relu, LeakyRelu: _leaky_relu, Clip: _clip, Requantize: _requantize}
+"""Kind of activation → what builds it: the one table that a new activation needs an entry in."""
+
+
+def _shifted(word: Word, shift: int) -> Word:
+    """Return floor(word / 2^shift): an arithmetic shift drops low bits; the range shifts with it."""
+    bits = word.bits[shift:] if len(word.bits) > shift else word.bits[-1:] if word.signed else ()
+    return Word(word.low >> shift, word.high >> shift, bits)
 
 
 def _scaled(block: Block, word: Word, multiplier: int, offset: int) -> Word:

@@ -9,7 +9,8 @@ import numpy as np
 from approxhw.backends.bespoke.blocks import prune
 from approxhw.backends.bespoke.circuit import Circuit, InputPort, _Builder
 from approxhw.backends.bespoke.emit import emit
-from approxhw.ir.graph import ArgMax, Dense, Graph, Input, Relu
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import ArgMax, Dense, Input, Relu
 from approxhw.numerics.formats import Fixed
 
 from .constant_network import Generated, Network, Sum, Wire

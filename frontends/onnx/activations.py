@@ -1,13 +1,15 @@
-"""Relu, Clip, Min and Max with constants."""
+"""Relu, LeakyRelu, Clip, Min and Max with constants."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import Clip, Relu
+from approxhw.ir.kinds import Clip, LeakyRelu, Relu
 
 from .importer import Call, Importer
 from .values import Known, Refusal, Row, Value, per_row
@@ -17,6 +19,18 @@ def relu(work: Importer, call: Call) -> Value:
     """Relu."""
     row = call.row()
     return _activated(work, call, row, f"{work.prefix}_relu", Relu())
+
+
+def leaky_relu(work: Importer, call: Call) -> Value:
+    """LeakyRelu: its alpha is taken as the exact fraction that the float32 stands for; 0 is Relu, 1 does nothing."""
+    row = call.row()
+    alpha = float(call.attributes.get("alpha", np.float32(0.01)))
+    if not math.isfinite(alpha) or alpha < 0:
+        raise Refusal(f"its alpha is {alpha:g}", "train with an alpha of at least 0: less turns the order around")
+    if alpha == 1:
+        return row
+    op = LeakyRelu(Fraction(alpha)) if alpha else Relu()
+    return _activated(work, call, row, f"{work.prefix}_relu", op)
 
 
 def clip(work: Importer, call: Call) -> Value:
@@ -79,7 +93,7 @@ def _clipped(work: Importer, call: Call, row: Row, low: Any, high: Any) -> Row:
     return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))
 
 
-def _activated(work: Importer, call: Call, row: Row, name: str, op: Relu | Clip) -> Row:
+def _activated(work: Importer, call: Call, row: Row, name: str, op: Relu | LeakyRelu | Clip) -> Row:
     origin = str(call.proto.name)
     value = work.vector(row, origin)
     return replace(row, value=work.emit(name, op, (value,), (row.elements,), origin), columns=None, shared=False)

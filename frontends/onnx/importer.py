@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import Problem, shown
-from approxhw.ir.graph import Affine, ArgMax, Constant, Dense, Node, Op, Reshape, Threshold, Type, identifier
+from approxhw.ir.graph import Node, Op, identifier
+from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS

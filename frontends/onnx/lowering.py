@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import (
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import (
     Affine,
     ArgMax,
     Clip,
     Constant,
     Dense,
-    Graph,
     Input,
-    Node,
+    LeakyRelu,
     Relu,
     Requantize,
     Reshape,
@@ -115,6 +115,10 @@ def _affine(lowering: _Lowering, node: Node, state: _State) -> _State:
 
 def _relu(lowering: _Lowering, node: Node, state: _State) -> _State:
     return replace(state, low=max(state.low, 0.0), high=max(state.high, 0.0))
+
+
+def _leaky_relu(lowering: _Lowering, node: Node, state: _State) -> _State:
+    raise Refusal("LeakyRelu between quantised layers is not read", "quantise with ReLU, or leave the model in floats")
 
 
 def _clip(lowering: _Lowering, node: Node, state: _State) -> _State:
@@ -320,6 +324,7 @@ def _threshold(lowering: _Lowering, node: Node, state: _State) -> _State:
 _STEPS: dict[type, Callable[[_Lowering, Node, _State], _State]] = {
     Affine: _affine,
     Relu: _relu,
+    LeakyRelu: _leaky_relu,
     Clip: _clip,
     Reshape: _reshape,
     FakeQuantize: _quantise,

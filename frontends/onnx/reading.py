@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
-from approxhw.ir.graph import Graph, Input, Node, Type, identifier, without_unread
+from approxhw.ir.graph import Graph, Node, identifier, without_unread
+from approxhw.ir.kinds import Input, Type
 from approxhw.numerics.formats import FLOAT64
 
 from . import support

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import Affine, Constant
+from approxhw.ir.kinds import Affine, Constant
 
 from .importer import PROBE, Call, Importer
 from .values import (

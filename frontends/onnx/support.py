@@ -37,6 +37,7 @@ STANDARD_OPERATORS: dict[str, Operator] = {
     "Greater": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "GreaterOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "Identity": Operator(shapes.identity, "anything"),
+    "LeakyRelu": Operator(activations.leaky_relu, "`alpha` of at least 0; not between quantised layers"),
     "Less": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LessOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LogSoftmax": Operator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
@@ -88,7 +89,7 @@ ADVICE: dict[str, str] = {
         ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample"), CONV_ADVICE
     ),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"), CONV_ADVICE),
-    **dict.fromkeys(("Tanh", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign"), RELU_ADVICE),
+    **dict.fromkeys(("Tanh", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign"), RELU_ADVICE),
     **dict.fromkeys(("HardSigmoid", "HardSwish", "Swish", "Mish", "ThresholdedRelu", "Erf", "Abs", "Exp"), RELU_ADVICE),
     **dict.fromkeys(("Pow", "Sqrt", "Log", "Reciprocal", "Sin", "Cos"), "compute it before the model, on the features"),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "use BatchNormalization"),

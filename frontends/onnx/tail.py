@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from approxhw.ir.graph import ArgMax, Threshold
+from approxhw.ir.kinds import ArgMax, Threshold
 
 from .importer import Call, Importer
 from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, Dictionary, Known, Prediction, Refusal, Row, Value

@@ -11,7 +11,7 @@ import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, load, node_title
-from approxhw.ir.kinds.tensors import misfit, spell_dims
+from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 MAXIMUM_MODEL = 2 << 30
 """Largest model file, and external data, in bytes; a protobuf file can be no larger."""

@@ -18,9 +18,10 @@ from approxhw.common.errors import InvalidDataError, InvalidModelError, Problem,
 from approxhw.frontends.onnx.loading import node_title
 from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
-from approxhw.ir.graph import Constant, Graph, Node, Op, Relu, Type, identifier
-from approxhw.ir.kinds.products import MisfitError, sizes_of
-from approxhw.ir.kinds.tensors import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.graph import Graph, Node, Op, identifier
+from approxhw.ir.kinds import Constant, Relu, Type
+from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.products import MisfitError, sizes_of
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of

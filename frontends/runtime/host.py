@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem
-from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Node
-from approxhw.ir.kinds.products import product_of
-from approxhw.ir.kinds.tensors import Conv, Gemm, Host, MatMul
+from approxhw.ir.kinds.tensor.ops import Conv, Gemm, Host, MatMul
+from approxhw.ir.kinds.tensor.products import product_of
+
+from .sessions import open_session, run_session
 
 OPSET = 17
 """Of the models that hold one product; what MatMul, Gemm and Conv mean has not changed since 13."""

@@ -12,8 +12,9 @@ import numpy as np
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.evaluation import accuracy, codes_of
-from approxhw.ir.graph import Dense, Graph, Node, Type, ranges
+from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Dense, Type
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac import arithmetic

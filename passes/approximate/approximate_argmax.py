@@ -9,8 +9,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Graph, matches, ranges
+from approxhw.ir.graph import Graph, ranges
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, matches
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import fixed_for
 

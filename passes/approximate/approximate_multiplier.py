@@ -12,7 +12,8 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import Dense, Graph, Node
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.classic_multipliers import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.mac import arithmetic

@@ -10,23 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.ir.chain import feeds_layers, is_activation
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import (
-    Clip,
-    Constant,
-    Decode,
-    Dense,
-    Encode,
-    Graph,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Type,
-    ranges,
-    renamed_inputs,
-)
+from approxhw.ir.graph import Graph, Node, ranges, renamed_inputs
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Constant, Decode, Dense, Encode, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, fit_formats, fresh_name
 from approxhw.ir.tensor.layers import with_codes
@@ -250,12 +238,7 @@ def _replaced(graph: Graph, nodes: dict[str, tuple[Node, ...]]) -> Graph:
 
 def _is_border(graph: Graph, node: Node) -> bool:
     """Whether *node* is the last of what follows a layer, element by element, and another layer reads it."""
-    if not isinstance(node.op, Relu | Clip | Requantize):
-        return False
-    readers = graph.readers(node.name)
-    while len(readers) == 1 and isinstance(readers[0].op, Reshape):
-        readers = graph.readers(readers[0].name)
-    return bool(readers) and all(isinstance(reader.op, Dense) for reader in readers)
+    return is_activation(node) and feeds_layers(graph, node)
 
 
 def _bordered(graph: Graph, node: Node, code: EightBit, magnitudes: np.ndarray) -> tuple[tuple[Node, Node], int]:

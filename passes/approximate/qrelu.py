@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.ir.chain import unshaped
 from approxhw.ir.evaluation import codes_of, decides
-from approxhw.ir.graph import Clip, Constant, Dense, Graph, Node, Requantize, Reshape, Type, ranges, without_unread
+from approxhw.ir.graph import Graph, Node, ranges, without_unread
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Clip, Constant, Dense, LeakyRelu, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -59,6 +61,12 @@ class Qrelu:
             for name in names
             if isinstance(op := graph[name].op, Clip) and op.low != 0
         ]
+        remedy = "use a ReLU, or power-of-two, which retrains the network with QReLU"
+        found += [
+            Problem(name, f"it is a leaky relu of {op.alpha}, and QReLU lets nothing below 0 through", remedy)
+            for name in names
+            if isinstance(op := graph[name].op, LeakyRelu)
+        ]
         if found:
             raise PassError("pass qrelu", found)
         for name in names:
@@ -103,7 +111,7 @@ class Qrelu:
             for reader in result.nodes
             if isinstance(reader.op, Dense)
             and isinstance(reader.op.arithmetic, MaskedPowerOfTwo)
-            and _source(result, reader.inputs[0]) == cut.name
+            and unshaped(result, reader.inputs[0]).name == cut.name
         }
         if not masks:
             return result
@@ -112,11 +120,3 @@ class Qrelu:
             for other in result.nodes
         )
         return fit_formats(replace(result, nodes=nodes))
-
-
-def _source(graph: Graph, name: str) -> str:
-    """Return the name of what *name* hands on, through any ``Reshape``."""
-    node = graph[name]
-    while isinstance(node.op, Reshape):
-        node = graph[node.inputs[0]]
-    return node.name

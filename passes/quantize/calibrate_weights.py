@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
+from approxhw.ir.chain import decides, walk
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Reshape, Threshold
-from approxhw.ir.interpreter import run_all
+from approxhw.ir.graph import Graph, Node, Op, kind_of
+from approxhw.ir.interpreter import activated, run_all
+from approxhw.ir.kinds import Dense, Threshold, dense_sums
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed, Float
@@ -101,7 +103,7 @@ def _shares_of_model(model: Graph | None, readings: np.ndarray) -> np.ndarray | 
         return None
     head = model[model.output]
     logits = model[head.inputs[0]]
-    if not isinstance(logits.type.format, Float) or not isinstance(head.op, ArgMax | Threshold):
+    if not isinstance(logits.type.format, Float) or not decides(head):
         return None
     values = run_all(model, codes_of(model, readings))[logits.name].reshape(len(readings), -1)
     if isinstance(head.op, Threshold):
@@ -121,66 +123,37 @@ class _Layer:
     bias: np.ndarray
     low: int
     high: int
-    activations: tuple[Node, ...]
+    activations: tuple[Op, ...]
+    single: tuple[tuple[Op, ...], ...]
+    """The same for each neuron alone."""
     scale: float
 
     def activate(self, sums: np.ndarray, column: int | None = None) -> np.ndarray:
         """Return the outputs for *sums* (rows × neurons, or the rows of one *column*)."""
-        for node in self.activations:
-            sums = _activated(node, sums, column)
+        for op in self.activations if column is None else self.single[column]:
+            sums = activated(op, sums)
         return sums
 
 
-def _activated(node: Node, x: np.ndarray, column: int | None) -> np.ndarray:
-    op = node.op
-    if isinstance(op, Relu):
-        return np.maximum(x, 0)
-    if isinstance(op, Clip):
-        return np.clip(x, -np.inf if op.low is None else op.low, np.inf if op.high is None else op.high)
-    if isinstance(op, Requantize):
-        multiplier, offset = (
-            np.array(v, dtype=np.float64) if column is None or len(v) == 1 else float(v[column])
-            for v in (op.multiplier, op.offset)
-        )
-        return np.clip(np.floor((multiplier * x + offset) * 0.5**op.shift), op.low, op.high)
-    return x
-
-
-def _slope(node: Node, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how much *after* moves with *before*, element by element: 0 where it is cut off."""
-    op = node.op
-    if isinstance(op, Requantize):
-        inside = (after > op.low) & (after < op.high)
-        return inside * (np.array(op.multiplier, dtype=np.float64) * 0.5**op.shift)
-    return (after == before).astype(np.float64)
-
-
 def _chain(graph: Graph) -> list[_Layer]:
-    """Return the layers of *graph* where it is one chain from the Input to the head, else none."""
-    layers: list[_Layer] = []
-    following: list[Node] = []
-    node = graph[graph.output]
-    if not isinstance(node.op, ArgMax | Threshold):
+    """Return the layers of *graph* where it is one chain of exact layers from the Input to the head, else none."""
+    passed = walk(graph)
+    shared = any(len(graph.readers(node.name)) != 1 for node in passed.path)
+    if not decides(passed.head) or shared or passed.strangers or passed.before or passed.start is not graph.input:
         return []
-    while not isinstance(node.op, Input):
-        if isinstance(node.op, Constant) or (node.name != graph.output and len(graph.readers(node.name)) != 1):
+    layers: list[_Layer] = []
+    for stretch in passed.stretches:
+        dense = stretch.dense
+        fmt, op = dense.type.format, dense.op
+        shared = any(len(graph.readers(name)) != 1 for name in dense.inputs[1:])
+        if shared or not isinstance(op, Dense) or not isinstance(op.arithmetic, Exact) or not isinstance(fmt, Fixed):
             return []
-        if isinstance(node.op, Dense):
-            shared = any(len(graph.readers(name)) != 1 for name in node.inputs[1:])
-            fmt = node.type.format
-            if shared or not isinstance(node.op.arithmetic, Exact) or not isinstance(fmt, Fixed):
-                return []
-            weights, bias = (graph.constant(name).astype(np.float64) for name in node.inputs[1:])
-            reach = 1 << (node.op.arithmetic.bits - 1)
-            acts = tuple(reversed(following))
-            layers.append(_Layer(node, weights, bias, -reach, reach - 1, acts, float(fmt.scale)))
-            following = []
-        elif isinstance(node.op, Relu | Clip | Requantize):
-            following.append(node)
-        elif not isinstance(node.op, ArgMax | Threshold | Reshape):
-            return []
-        node = graph[node.inputs[0]]
-    return [] if following else list(reversed(layers))
+        weights, bias = (graph.constant(name).astype(np.float64) for name in dense.inputs[1:])
+        reach = 1 << (op.arithmetic.bits - 1)
+        ops = tuple(node.op for node in stretch.following)
+        single = tuple(tuple(kind_of(op).some(op, np.array([o])) for op in ops) for o in range(len(bias)))
+        layers.append(_Layer(dense, weights, bias, -reach, reach - 1, ops, single, float(fmt.scale)))
+    return layers
 
 
 def _reach_is_exact(graph: Graph, layers: list[_Layer]) -> bool:
@@ -191,11 +164,10 @@ def _reach_is_exact(graph: Graph, layers: list[_Layer]) -> bool:
     for layer in layers:
         # biases move too: by steps that are far smaller than the sums
         reach = 2 * (layer.weights.shape[1] * -layer.low * reach + int(np.abs(layer.bias).max()))
-        for node in layer.activations:
-            if isinstance(node.op, Requantize):
-                if max(map(abs, node.op.multiplier)) * reach + max(map(abs, node.op.offset)) >= _EXACT_IN_FLOAT:
-                    return False
-                reach = max(abs(node.op.low), abs(node.op.high))
+        for op in layer.activations:
+            if kind_of(op).widest(op, reach) >= _EXACT_IN_FLOAT:
+                return False
+            reach = max(abs(int(end)) for end in activated(op, np.array([-reach, reach], dtype=object)[:, None]).flat)
         if reach >= _EXACT_IN_FLOAT:
             return False
     return True
@@ -216,7 +188,7 @@ class _Search:
         self.inputs: list[np.ndarray] = [codes.astype(np.float64)] + [np.empty(0)] * (len(layers) - 1)
         self.sums: list[np.ndarray] = [np.empty(0)] * len(layers)
         self.rows = np.arange(len(shares))
-        self._refresh(0, self.inputs[0] @ layers[0].weights.T + layers[0].bias)
+        self._refresh(0, dense_sums(self.inputs[0], layers[0].weights, layers[0].bias))
         # a Graph with scales of its own has real logits; another one gets the temperature that suits it best
         scales = [layers[-1].scale * 2.0**k for k in range(-24, 7)]
         losses = []
@@ -235,7 +207,7 @@ class _Search:
         self.sums[start] = sums
         for k in range(start + 1, len(self.layers)):
             self.inputs[k] = self.layers[k - 1].activate(self.sums[k - 1])
-            self.sums[k] = self.inputs[k] @ self.layers[k].weights.T + self.layers[k].bias
+            self.sums[k] = dense_sums(self.inputs[k], self.layers[k].weights, self.layers[k].bias)
 
     def _losses(self, sums: np.ndarray, shares: np.ndarray) -> np.ndarray:
         """Return the cross-entropy, in nats, of the wanted *shares* of the classes for each row of *sums* of the last layer."""
@@ -261,7 +233,7 @@ class _Search:
             return self.loss
         sums = self.sums[k + 1][moved] + change[moved, None] * self.layers[k + 1].weights[:, o]
         for layer, after in zip(self.layers[k + 1 :], self.layers[k + 2 :]):
-            sums = layer.activate(sums) @ after.weights.T + after.bias
+            sums = dense_sums(layer.activate(sums), after.weights, after.bias)
         difference = self._losses(sums, self.shares[moved]) - self.row_losses[moved]
         return self.loss + float(difference.sum()) / len(self.rows)
 
@@ -305,9 +277,9 @@ class _Search:
         last, stack = len(self.layers) - 1, []
         for layer, sums in zip(self.layers[k:], self.sums[k:]):
             slope, value = np.ones_like(sums), sums
-            for node in layer.activations:
-                before, value = value, _activated(node, value, None)
-                slope = slope * _slope(node, before, value)
+            for op in layer.activations:
+                before, value = value, activated(op, value)
+                slope = slope * kind_of(op).slope(op, before, value)
             stack.append((slope, value))
         logits = stack[-1][1] * self.scale
         if self.threshold is not None:

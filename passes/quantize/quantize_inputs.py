@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
-from approxhw.ir.graph import Affine, Constant, Graph, Input, Node, Type, renamed_inputs
+from approxhw.ir.graph import Graph, Node, renamed_inputs
 from approxhw.ir.interpreter import as_fractions
+from approxhw.ir.kinds import Affine, Constant, Input, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fresh_name
 from approxhw.numerics.formats import Encoding, Fixed, Rational

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Reshape, Threshold, Type
+from approxhw.ir.graph import Graph, Node, kind_of
+from approxhw.ir.kinds import Constant, Dense, Input, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed
@@ -26,7 +27,8 @@ class QuantizeWeights:
 
     A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
     that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
-    up; x > threshold becomes code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
+    up; the slope of a leaky ReLU to a fraction that a weight code holds. x > threshold becomes
+    code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -63,19 +65,16 @@ class QuantizeWeights:
         assert isinstance(fmt, Fixed)
         if isinstance(op, Dense) and node.is_float:
             return self._dense(graph, node, fmt, context)
-        if isinstance(op, Threshold) and isinstance(op.threshold, float | Fraction | int):
-            if isinstance(graph[node.inputs[0]].type.format, Fixed):
-                return [node]
-            return [replace(node, op=Threshold(math.floor(Fraction(op.threshold) / fmt.scale) + fmt.zero))]
-        if not node.is_float:
+        reads_codes = isinstance(graph[node.inputs[0]].type.format, Fixed)
+        kind = kind_of(op)
+        if not node.is_float and (reads_codes or kind.in_codes is None):
             return [node]
-        kept = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True))
-        if isinstance(op, Clip):
-            low, high = (None if bound is None else _code(bound, fmt) for bound in (op.low, op.high))
-            return [replace(node, op=Clip(low, high), type=kept)]
-        if isinstance(op, Relu) and fmt.zero:
-            return [replace(node, op=Clip(fmt.zero, None), type=kept)]
-        return [replace(node, type=kept)]
+        on_codes = kind.in_codes(op, fmt, self.bits) if kind.in_codes is not None else None
+        if on_codes is None:
+            why = f"{node.kind} of codes whose zero point is {fmt.zero} has no codes"
+            raise PassError("pass quantize-weights", [Problem(node.name, why, "put a layer before it")])
+        wide = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True))
+        return [replace(node, op=on_codes, type=node.type if kind.says_format else wide)]
 
     def _dense(self, graph: Graph, node: Node, fmt: Fixed, context: PassContext) -> list[Node]:
         w, b = node.inputs[1:]
@@ -144,16 +143,12 @@ def _fits(codes: np.ndarray, low: int, high: int) -> bool:
     return bool(low <= codes.min() and codes.max() <= high)
 
 
-def _code(value: Any, fmt: Fixed) -> int:
-    return math.floor(Fraction(value) / fmt.scale + Fraction(1, 2)) + fmt.zero
-
-
 def _refuse_what_cannot_be(graph: Graph) -> None:
     found = []
     if not isinstance(graph.input.type.format, Fixed):
         found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
     for node in graph.nodes:
-        legal = isinstance(node.op, Input | Constant | Dense | Relu | Clip | Reshape | ArgMax | Threshold)
+        legal = isinstance(node.op, Input | Constant | Dense) or kind_of(node.op).in_codes is not None
         if node.is_float and not legal:
             found.append(Problem(node.name, f"a real-valued {node.kind} has no codes", "run fold-affine before"))
         whole = node.inputs[:1] if isinstance(node.op, Dense) else node.inputs

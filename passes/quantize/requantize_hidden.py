@@ -10,21 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.ir.chain import feeds_layers
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import (
-    Clip,
-    Dense,
-    Graph,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    Type,
-    ranges,
-    renamed_inputs,
-)
+from approxhw.ir.graph import Graph, Node, is_legal, kind_of, ranges, renamed_inputs
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Dense, LeakyRelu, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -34,11 +24,12 @@ ROUNDINGS = ("floor", "half-up")
 
 @dataclass(frozen=True)
 class RequantizeHidden:
-    """Cut every hidden activation to unsigned codes of a few bits: drop low bits, saturate at the top.
+    """Cut every hidden activation to codes of a few bits, signed behind a leaky ReLU: drop low bits, saturate at the ends.
 
-    After each ``Relu`` or ``Clip`` that a ``Dense`` reads and that needs more than *bits* bits stands a ``Requantize``.
-    Its shift is the least with which the *percentile* of the values on training rows (without rows, or with none: the
-    greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow the coarser scale.
+    After each ``Relu``, ``LeakyRelu`` or ``Clip`` from 0 on that a ``Dense`` reads and that needs more than *bits* bits
+    stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
+    rows, or with none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow
+    the coarser scale.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -74,28 +65,31 @@ class RequantizeHidden:
         fmt = node.type.format
         assert isinstance(fmt, Fixed)
         low, high = ranges(graph)[name]
-        top = greatest = int(max(high.tolist()))
-        if min(low.tolist()) < 0 or greatest < 1 << self.bits:
+        signed = isinstance(node.op, LeakyRelu) and min(low.tolist()) < 0
+        if min(low.tolist()) < 0 and not signed:
+            return graph
+        # what a negative code takes besides its sign: -1 takes no bit
+        top = greatest = max(int(max(high.tolist())), -1 - int(min(low.tolist())))
+        bits = self.bits - signed
+        if greatest < 1 << bits:
             return graph
         rows = context.data.X_train if context.data is not None else np.empty((0, 1))
         if self.percentile is not None and len(rows):
             values = run(replace(graph, output=name), codes_of(graph, rows))
+            values = np.maximum(values, -1 - values)
             top = max(1, math.ceil(np.percentile(values.astype(np.float64), self.percentile)))
-        shift = max(0, min(top, greatest).bit_length() - self.bits)
+        shift = max(0, min(top, greatest).bit_length() - bits)
         half = (1 << shift) >> 1 if self.rounding == "half-up" else 0
         cut = fresh_name(graph, f"{name}_codes")
-        op = Requantize((1,), shift, (half,), 0, (1 << self.bits) - 1)
-        kind = Type(node.type.shape, Fixed(self.bits, False, fmt.scale * (1 << shift)))
-        context.note(f"{name}: {greatest.bit_length()} bits became {self.bits}, {shift} low bits dropped")
+        op = Requantize((1,), shift, (half,), -(1 << bits) if signed else 0, (1 << bits) - 1)
+        kind = Type(node.type.shape, Fixed(self.bits, signed, fmt.scale * (1 << shift)))
+        context.note(f"{name}: {greatest.bit_length() + signed} bits became {self.bits}, {shift} low bits dropped")
         return coarser(graph, name, Node(cut, op, (name,), kind, node.origin), shift)
 
 
 def is_hidden(graph: Graph, node: Node) -> bool:
-    """Whether *node* is an activation (``Relu`` or ``Clip``) that only ``Dense`` read."""
-    readers = graph.readers(node.name)
-    while len(readers) == 1 and isinstance(readers[0].op, Reshape):
-        readers = graph.readers(readers[0].name)
-    return isinstance(node.op, Relu | Clip) and bool(readers) and all(isinstance(r.op, Dense) for r in readers)
+    """Whether *node* is an activation on the scale of the sums that only ``Dense`` read."""
+    return is_legal(node.op) and kind_of(node.op).rectifies and feeds_layers(graph, node)
 
 
 def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
@@ -108,13 +102,7 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
         if node.inputs and node.inputs[0] in moved:
             fmt, op = node.type.format, node.op
             assert isinstance(fmt, Fixed)
-            if isinstance(op, Threshold):
-                node = replace(node, op=Threshold(op.threshold >> shift))
-            elif isinstance(op, Requantize):
-                node = replace(node, op=replace(op, multiplier=tuple(m * factor for m in op.multiplier)))
-            elif isinstance(op, Clip):
-                ends = (None if end is None else _rounded(end, factor) for end in (op.low, op.high))
-                node = replace(node, op=Clip(*ends))
+            node = replace(node, op=kind_of(op).coarser(op, shift))
             if isinstance(op, Dense):
                 bias = [_rounded(int(value), factor) for value in graph.constant(node.inputs[2]).tolist()]
                 old = graph[node.inputs[2]].type.format
@@ -124,7 +112,7 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
                 )
                 nodes.append(constant)
                 node = replace(node, inputs=(*node.inputs[:2], constant.name, *node.inputs[3:]))
-            if isinstance(op, Dense | Clip | Relu | Reshape):
+            if isinstance(op, Dense) or kind_of(op).keeps_scale:
                 moved.add(node.name)
                 wide = replace(fmt, bits=4000, signed=True, scale=fmt.scale * factor)
                 node = replace(node, type=Type(node.type.shape, wide))

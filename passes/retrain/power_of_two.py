@@ -10,7 +10,8 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Node, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.networks.chain import Chain, read_chain

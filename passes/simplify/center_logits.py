@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.ir.graph import ArgMax, Dense, Graph, Node, Threshold, Type
+from approxhw.ir.chain import decides
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Dense, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed, fixed_for
@@ -32,7 +34,7 @@ class CenterLogits:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with another last layer; the class is the same for every row."""
         head = graph[graph.output]
-        if not isinstance(head.op, ArgMax | Threshold):
+        if not decides(head):
             return graph
         dense = graph[head.inputs[0]]
         exact = isinstance(dense.op, Dense) and isinstance(dense.op.arithmetic, Exact)

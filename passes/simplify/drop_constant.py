@@ -9,25 +9,20 @@ import numpy as np
 
 from approxhw.artifacts.converters import converters
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import (
+from approxhw.ir.chain import decides, is_activation, unshaped
+from approxhw.ir.graph import Graph, Node, kind_of, ranges, without_unread
+from approxhw.ir.kinds import (
     ArgMax,
-    Clip,
     Constant,
     Dense,
-    Graph,
     Input,
-    Node,
     Range,
-    Relu,
-    Requantize,
     Reshape,
     Threshold,
     Type,
+    approximate_argmax,
     product_ranges,
-    ranges,
-    without_unread,
 )
-from approxhw.ir.interpreter import approximate_argmax
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -100,7 +95,7 @@ def _folded(graph: Graph) -> Graph:
     for node in graph.nodes:
         fixed = node.name in known and not isinstance(node.op, Input) and not graph.is_constant(node.name)
         code = _only_code(node, known) if fixed else None
-        if code is not None and node.name == graph.output and isinstance(node.op, ArgMax | Threshold):
+        if code is not None and node.name == graph.output and decides(node):
             return _settled(graph, node, int(code[0]))
         if code is not None:
             op = Constant(code_array(code.reshape(node.type.shape)))
@@ -134,14 +129,12 @@ def _settled(graph: Graph, head: Node, winner: int) -> Graph:
 def _is_settled(graph: Graph) -> bool:
     """Whether the head reads a ``Dense`` of zero weights over the Input itself: nothing is left to fold."""
     head = graph[graph.output]
-    if not isinstance(head.op, ArgMax | Threshold):
+    if not decides(head):
         return False
     dense = graph[head.inputs[0]]
     if not isinstance(dense.op, Dense) or graph.constant(dense.inputs[1]).any():
         return False
-    x = graph[dense.inputs[0]]
-    x = graph[x.inputs[0]] if isinstance(x.op, Reshape) else x
-    return isinstance(x.op, Input)
+    return isinstance(unshaped(graph, dense.inputs[0]).op, Input)
 
 
 def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
@@ -178,7 +171,7 @@ def _dense_folded(graph: Graph, node: Node, operand: Range) -> list[Node]:
         constant &= np.array([row[int(code) % len(row)] == 0 for code in operand[0].tolist()], dtype=bool)
     if not constant.any():
         return [node]
-    products = product_ranges(graph, node, operand)[0]
+    products = product_ranges(node.op, tuple(graph.operand(name, {node.inputs[0]: operand}) for name in node.inputs))[0]
     bias = bias + products[:, constant].sum(axis=1)
     weights = np.where(constant[None, :], 0, weights)
     if isinstance(node.op.arithmetic, MaskedPowerOfTwo):
@@ -248,21 +241,14 @@ def _reads(graph: Graph, node: Node) -> np.ndarray:
 
 
 def _shrunk(node: Node, mask: np.ndarray) -> Node:
-    op = node.op
-    if isinstance(op, Requantize):
-        multiplier, offset = (
-            values if len(values) == 1 else tuple(v for v, keep in zip(values, mask) if keep)
-            for values in (op.multiplier, op.offset)
-        )
-        op = replace(op, multiplier=multiplier, offset=offset)
-    return replace(node, op=op, type=Type((int(mask.sum()),), node.type.format))
+    return replace(node, op=kind_of(node.op).some(node.op, mask), type=Type((int(mask.sum()),), node.type.format))
 
 
 def _alive(graph: Graph) -> _Masks:
     """Return which elements of each value something reads; only of ``Dense`` and what follows it element by element."""
     alive: _Masks = {}
     for node in graph.nodes:
-        elementwise = isinstance(node.op, Relu | Clip | Requantize) and node.inputs[0] in alive
+        elementwise = is_activation(node) and node.inputs[0] in alive
         if isinstance(node.op, Dense) or elementwise:
             alive[node.name] = np.zeros(node.type.elements, dtype=bool)
     if graph.output in alive:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from approxhw.ir.graph import Affine, Constant, Dense, Graph, Node, Relu, Reshape, Type, identifier, without_unread
-from approxhw.ir.graph import Clip as ClipKind
+from approxhw.ir.chain import is_activation
+from approxhw.ir.graph import Graph, Node, identifier, without_unread
+from approxhw.ir.kinds import Affine, Constant, Dense, Reshape, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Format, Rational
 
@@ -76,7 +77,7 @@ class _Folding:
             self.forms[node.name] = self._applied(node)
         elif isinstance(node.op, Reshape) and node.inputs[0] in self.forms:
             self.forms[node.name] = replace(self.forms[node.inputs[0]], shape=node.type.shape)
-        elif node.is_float and isinstance(node.op, Relu | ClipKind):
+        elif node.is_float and is_activation(node):
             # element by element: the shape may stay pending
             form = self.forms[node.inputs[0]]
             operand = self._materialised(form)

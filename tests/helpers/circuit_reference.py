@@ -8,7 +8,8 @@ import numpy as np
 
 from approxhw.backends.bespoke.blocks import plain
 from approxhw.backends.bespoke.circuit import Circuit
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Threshold, Type
 from approxhw.ir.rewriting import code_constant
 from approxhw.networks.area_model import FEATURES
 from approxhw.networks.space import Space

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from approxhw.dse.genetic.evolution import Problem
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Threshold, Type
 from approxhw.ir.rewriting import code_constant
 from approxhw.ir.verifier import verify
 from approxhw.networks.area_model import default_model

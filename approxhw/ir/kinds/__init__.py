@@ -1,1 +1,63 @@
-"""Node kinds: what each is, means, reads and becomes as text; one file a family."""
+"""Kinds of Nodes, one file a family: each op with all its rules. This is the package's one face."""
+
+from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+
+from .coding import KINDS as _CODING
+from .coding import Decode, Encode
+from .decide import KINDS as _DECIDE
+from .decide import ArgMax, Threshold, approximate_argmax, matches
+from .dense import KINDS as _DENSE
+from .dense import Affine, Dense, dense_sums, product_ranges
+from .elementwise import KINDS as _ELEMENTWISE
+from .elementwise import Clip, LeakyRelu, Relu
+from .kind import Check, Fault, Kind, Operand, Operands, Range, Type
+from .layout import KINDS as _LAYOUT
+from .layout import Reshape
+from .requantize import KINDS as _REQUANTIZE
+from .requantize import Requantize
+from .source import KINDS as _SOURCE
+from .source import Constant, Input
+from .tensor_kinds import KINDS as _TENSORS
+
+__all__ = [
+    "KINDS",
+    "TENSOR_KINDS",
+    "Add",
+    "Affine",
+    "ArgMax",
+    "Check",
+    "Clip",
+    "Constant",
+    "Conv",
+    "Decode",
+    "Dense",
+    "Encode",
+    "Fault",
+    "Feed",
+    "Gemm",
+    "Host",
+    "Input",
+    "Kind",
+    "LeakyRelu",
+    "MatMul",
+    "Operand",
+    "Operands",
+    "Part",
+    "Range",
+    "Relu",
+    "Requantize",
+    "Reshape",
+    "Threshold",
+    "Transpose",
+    "Type",
+    "approximate_argmax",
+    "dense_sums",
+    "matches",
+    "product_ranges",
+]
+
+KINDS: tuple[Kind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING)
+"""Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""
+
+TENSOR_KINDS: tuple[Kind, ...] = _TENSORS
+"""Every kind that stands in Graphs of whole tensors alone."""

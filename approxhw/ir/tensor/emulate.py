@@ -14,8 +14,8 @@ import numpy as np
 
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.products import Block, Lowered, Matrix, MisfitError, Product, finished, lower
-from approxhw.ir.kinds.tensors import Conv, Gemm, MatMul
+from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
+from approxhw.ir.kinds.tensor.products import Block, Lowered, Matrix, MisfitError, Product, finished, lower
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.ir.graph import Constant, Graph, Node
-from approxhw.ir.kinds.products import Sizes, product_of, sizes_of
-from approxhw.ir.kinds.tensors import Conv, Gemm, MatMul
-from approxhw.ir.kinds.tensors import Product as ProductOp
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Constant
+from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
+from approxhw.ir.kinds.tensor.ops import Product as ProductOp
+from approxhw.ir.kinds.tensor.products import Sizes, product_of, sizes_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Float
 from approxhw.numerics.mac.arithmetic import FloatMac

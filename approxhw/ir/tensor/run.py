@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, Problem, shown
-from approxhw.ir.graph import Constant, Graph, Node, Relu
-from approxhw.ir.kinds.products import MisfitError, Product, product_of, sizes_of
-from approxhw.ir.kinds.tensors import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Constant, Relu
+from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
+from approxhw.ir.kinds.tensor.products import MisfitError, Product, product_of, sizes_of
 from approxhw.numerics.formats import dtype_of
 
 from .layers import codes_of_ports

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import GraphError
-from approxhw.ir.graph import ArgMax, Constant, Dense, matches, ranges
-from approxhw.ir.interpreter import approximate_argmax, run_all
+from approxhw.ir.graph import ranges
+from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import ArgMax, Constant, Dense, approximate_argmax, matches
 from approxhw.ir.random_graphs import random_graph
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems, verify

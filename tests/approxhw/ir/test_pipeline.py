@@ -11,7 +11,7 @@ import pytest
 
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import GraphError, OptionError, PassError
-from approxhw.ir.graph import Type
+from approxhw.ir.kinds import Type
 from approxhw.ir.pass_manager import (
     KINDS,
     PassContext,

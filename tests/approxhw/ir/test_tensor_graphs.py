@@ -9,8 +9,9 @@ import pytest
 
 from approxhw.artifacts.steps import read_graph, write_graph
 from approxhw.common.errors import GraphError, InvalidDataError, OptionError, PassError
-from approxhw.ir.graph import Constant, Node, Relu, Type
-from approxhw.ir.kinds.tensors import Add, Feed, Host, MatMul, Part, Transpose, is_product
+from approxhw.ir.graph import Node
+from approxhw.ir.kinds import Constant, Relu, Type
+from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, MatMul, Part, Transpose, is_product
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_tensors import random_feeds, random_tensor_graph
 from approxhw.ir.tensor.emulate import EmulatedEngine
@@ -94,7 +95,8 @@ def test_every_broken_rule_is_told(nodes, said):
 
 
 def test_kinds_of_one_row_and_of_tensors_do_not_mix():
-    from approxhw.ir.graph import ArgMax, Graph
+    from approxhw.ir.graph import Graph
+    from approxhw.ir.kinds import ArgMax
 
     found = problems(graph_of(X, node("y", ArgMax(), ["x"], (), Fixed(2))))
     assert [p.why for p in found] == ["[kinds] argmax works on one row; a tensor Graph has none"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import GraphError
-from approxhw.ir.graph import Clip, Constant, Graph, Input, Node, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Clip, Constant, Input, Type
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import MAXIMUM_LINES, parse_graph, print_graph
 from approxhw.ir.verifier import problems

@@ -7,21 +7,8 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import GraphError
-from approxhw.ir.graph import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Dense,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Reshape,
-    Threshold,
-    Type,
-)
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, Relu, Requantize, Reshape, Threshold, Type
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph
 from approxhw.ir.verifier import RULES, problems, verify

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import PassError
-from approxhw.ir.graph import ArgMax, Relu, Requantize
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, Relu, Requantize
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.networks.kernels.masked_network import classes_of

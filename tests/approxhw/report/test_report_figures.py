@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Relu, Type
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Relu, Type
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 from approxhw.report import Layer, figures, layers_of

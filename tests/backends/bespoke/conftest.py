@@ -13,8 +13,9 @@ from approxhw.backends.bespoke.blocks import Bit, Cell, Dot, Whole
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.emit import Emitted, emit
 from approxhw.backends.bespoke.readback import check_emitted
-from approxhw.ir.graph import ArgMax, Dense, Graph, Input, Node, Op, Threshold, Type
+from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, Dense, Input, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Encoding, Fixed, fixed_for

@@ -13,7 +13,8 @@ from approxhw.backends.bespoke.emit import emit
 from approxhw.backends.bespoke.readback import check_emitted, read_modules
 from approxhw.common.errors import PassError
 from approxhw.common.tools import find_verilator, run_tool
-from approxhw.ir.graph import ArgMax, Graph, Relu, Requantize, Reshape
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import ArgMax, Relu, Requantize, Reshape
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.sim import bundle, lint, simulate
 

@@ -1,9 +1,16 @@
 """Every kind of Node as a circuit: equal to the interpreter for every input, on both simulators, many under one top."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from approxhw.ir.graph import Clip, Relu, Requantize, Reshape
+from approxhw.backends.bespoke.circuit import BUILDERS, build_circuit
+from approxhw.backends.bespoke.compression import adder_counts
+from approxhw.backends.bespoke.elements import ELEMENTS
+from approxhw.common.errors import PassError
+from approxhw.ir.graph import KINDS
+from approxhw.ir.kinds import Clip, Constant, Input, LeakyRelu, Relu, Requantize, Reshape
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]
@@ -31,6 +38,14 @@ def element_cases(making):
     yield "relu", making(2, 3).dense(SPREAD, BIAS).then(Relu()).argmax().graph()
     yield "relu_of_unsigned", making(2, 3).then(Relu()).argmax().graph()
     yield "relu_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(Relu()).argmax().graph()
+    for alpha in ("0", "1/2", "1/8", "1/4096", "3/8", "41/4096", "1", "5/4", "3"):
+        name = f"leaky_{alpha}".replace("/", "_")
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).argmax().graph()
+        deeper = making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).then(Clip(-9, 30))
+        yield f"{name}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
+    leak = LeakyRelu(Fraction(3, 8))
+    yield "leaky_of_unsigned", making(3, 3).then(leak).argmax().graph()
+    yield "leaky_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(leak).argmax().graph()
     requantized = {
         "shift": Requantize((1,), 2, (0,), 0, 15),
         "round": Requantize((1,), 2, (2,), -128, 127),
@@ -156,6 +171,28 @@ def test_registered_circuits_equal_the_interpreter(kind, making, jobs, icarus, t
     result = simulate(together, "icarus", tmp_path / "icarus")
     names = list(cases)
     assert sorted({names[bundle_ports(together)[port][0]] for port in result.failing}) == []
+
+
+def test_every_kind_of_codes_has_a_builder_or_is_none_of_the_circuit():
+    built = {*BUILDERS, Input, Constant}
+    assert [kind.keyword for kind in KINDS.values() if not kind.tensor and kind.op not in built] == ["affine"]
+    assert [kind.op for kind in KINDS.values() if kind.activation] == list(ELEMENTS)
+
+
+def test_a_kind_without_a_builder_is_refused_by_name(making, monkeypatch):
+    graph = making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(1, 8)), name="leak").argmax().graph()
+    monkeypatch.delitem(BUILDERS, LeakyRelu)
+    with pytest.raises(PassError, match="leak: no circuit is known for leakyrelu"):
+        build_circuit(graph)
+
+
+def test_a_power_of_two_leaks_without_an_adder(making):
+    def adders(alpha):
+        graph = making(2, 3).then(Clip(-5, 3)).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).argmax().graph()
+        cells = [cell for block in build_circuit(graph).blocks for cell in block.cells if "adder" in cell.template]
+        return sum(sum(adder_counts([cell])) for cell in cells)
+
+    assert adders("1") == adders("1/8") < adders("3/8") < adders("41/64")
 
 
 def test_every_class_of_nine_wins_somewhere(making, jobs):

@@ -11,8 +11,8 @@ from approxhw.backends.bespoke.blocks import Word
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.products import table_neuron
 from approxhw.backends.estimate import simulate_netlist, synthesise
-from approxhw.ir.graph import Clip, Dense, Requantize
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Clip, Dense, Requantize
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, dense_reference
 from approxhw.numerics.product_tables import ProductTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper
 
 from approxhw.common.errors import InvalidModelError, UnsupportedModelError
 from approxhw.frontends import check_model, read_model
+from approxhw.ir.kinds import LeakyRelu, Relu
 from approxhw.numerics.formats import FLOAT64
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
@@ -73,6 +75,25 @@ def test_gemm_with_the_weights_on_the_left_and_a_transpose_back(trans_a, trans_b
 def test_gemm_reads_a_transposed_input_back(build, agrees):
     nodes = [node("Transpose", ["x"], ["t"], perm=[1, 0]), node("Gemm", ["t", "w"], ["y"], transA=1)]
     agrees(build(nodes, {"w": f32(4, 3)}))
+
+
+@pytest.mark.parametrize(("alpha", "kept"), [(None, "0.01"), (0.125, "0.125"), (0.3, "0.3"), (0.0, "relu"), (1.0, "")])
+def test_leaky_relu_keeps_the_fraction_that_its_float32_is(alpha, kept, build, agrees):
+    attributes = {} if alpha is None else {"alpha": alpha}
+    nodes = [node("Gemm", ["x", "w"], ["g"]), node("LeakyRelu", ["g"], ["h"], **attributes)]
+    graph = agrees(build([*nodes, node("Gemm", ["h", "v"], ["y"])], {"w": f32(4, 5), "v": f32(5, 3)}))
+    ops = [n.op for n in graph.nodes if n.kind in ("relu", "leakyrelu")]
+    wanted = {"relu": [Relu()], "": []}.get(kept)
+    assert ops == ([LeakyRelu(Fraction(float(np.float32(kept))))] if wanted is None else wanted)
+
+
+@pytest.mark.parametrize("alpha", [-0.5, float("inf"), float("nan")])
+def test_leaky_relu_that_does_not_rise_is_refused(alpha, build):
+    nodes = [node("Gemm", ["x", "w"], ["g"]), node("LeakyRelu", ["g"], ["y"], name="leak", alpha=alpha)]
+    with pytest.raises(
+        UnsupportedModelError, match=rf"leak.*its alpha is {alpha:g}\n    do: train with an alpha of at least 0"
+    ):
+        read_model(build(nodes, {"w": f32(4, 3)}))
 
 
 def test_gemm_over_the_batch_is_refused_with_its_name(build):

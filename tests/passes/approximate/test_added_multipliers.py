@@ -10,7 +10,7 @@ from toy_packages import make_package
 
 import approxhw as ax
 from approxhw.common.errors import PassError, PluginError
-from approxhw.ir.graph import Dense
+from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_graph
 from approxhw.numerics.mac.arithmetic import Exact

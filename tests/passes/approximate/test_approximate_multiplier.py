@@ -10,8 +10,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of
-from approxhw.ir.graph import ArgMax, Dense, Graph, Input, Node, Requantize, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import ArgMax, Dense, Input, Requantize, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify

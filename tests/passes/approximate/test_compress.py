@@ -6,8 +6,8 @@ import pytest
 import approxhw as ax
 from approxhw.common.errors import GraphError, OptionError, PassError
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import Decode, Dense, Encode
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import Decode, Dense, Encode
 from approxhw.ir.pass_manager import PassContext, parse_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph, print_graph

@@ -8,8 +8,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of
-from approxhw.ir.graph import ArgMax, Dense, Graph, Input, Node, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, Dense, Input, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify

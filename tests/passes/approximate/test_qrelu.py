@@ -1,6 +1,7 @@
 """qrelu: what the activation becomes, which shift is taken, what follows it, and what it refuses."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, LeakyRelu, Relu, Requantize, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
@@ -123,6 +125,15 @@ def test_a_clip_from_zero_is_a_qrelu_and_another_one_is_refused():
         applied("qrelu", network(WIDE, Clip(-5, 700)))
     assert str(caught.value) == (
         "pass qrelu: 1 problem\n  r0: it is clip from -5, and QReLU starts at 0\n    do: use a ReLU, or a clip from 0 on"
+    )
+
+
+def test_a_leak_is_refused():
+    with pytest.raises(PassError) as caught:
+        applied("qrelu", network(WIDE, LeakyRelu(Fraction(1, 8))))
+    assert str(caught.value) == (
+        "pass qrelu: 1 problem\n  r0: it is a leaky relu of 1/8, and QReLU lets nothing below 0 through\n"
+        "    do: use a ReLU, or power-of-two, which retrains the network with QReLU"
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of, predict
-from approxhw.ir.graph import Constant, Dense
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Constant, Dense
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph

@@ -10,21 +10,9 @@ import pytest
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of
-from approxhw.ir.graph import (
-    Affine,
-    ArgMax,
-    Clip,
-    Constant,
-    Dense,
-    Graph,
-    Input,
-    Node,
-    Relu,
-    Requantize,
-    Threshold,
-    Type,
-)
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
+from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, LeakyRelu, Relu, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, named_pipeline, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph
@@ -318,6 +306,63 @@ def test_hidden_values_get_their_bits_and_the_rest_follows(options):
     assert np.abs(cut - real).max() < 0.15 * np.abs(real).max()
     assert accuracy(full, rows, data.y_train) > 0.95
     assert accuracy(after, rows, data.y_train) > 0.93
+
+
+def leaking(graph, alpha):
+    """*graph* with leaky ReLUs for its ReLUs."""
+    op = LeakyRelu(Fraction(alpha))
+    return replace(graph, nodes=tuple(replace(n, op=op) if isinstance(n.op, Relu) else n for n in graph.nodes))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "kept"), [("1/8", "1/8"), ("3", "3"), (0.01, "41/4096"), ("1/3", "85/256"), (0, "0")]
+)
+def test_a_leak_becomes_a_fraction_that_a_weight_code_holds(alpha, kept):
+    passes = parse_passes("quantize-inputs{low=0,high=1},fold-affine,quantize-weights{bits=8}")
+    after, _ = run_passes(leaking(network(*SMALL), alpha), passes)
+    assert after["r0"].op == LeakyRelu(Fraction(kept))
+
+
+def test_quantised_leaks_differ_from_real_ones_by_less_than_a_step_of_the_sum():
+    rng = np.random.default_rng(4)
+    graph = leaking(network([rng.normal(size=(5, 3)), rng.normal(size=(2, 5))], [[0.0] * 5, [0.0] * 2]), "3/16")
+    after, _ = run_passes(graph, parse_passes("quantize-inputs{low=0,high=1},fold-affine,quantize-weights"))
+    values = run_all(after, rng.integers(0, 16, (300, 3)))
+    sums, step = values["s0"], after["s0"].type.format.scale
+    assert after["r0"].type.format.scale == step
+    exact = np.where(sums < 0, sums * (3 / 16), sums)
+    assert ((exact - values["r0"] >= 0) & (exact - values["r0"] < 1)).all()
+    assert (sums < 0).sum() > 100
+
+
+def test_a_leak_of_an_input_with_a_zero_point_has_no_codes():
+    graph = leaking(network(*SMALL), "1/8")
+    graph, _ = run_passes(graph, parse_passes("quantize-inputs{low=0,high=1},fold-affine"))
+    x, leak = graph.input, Node("leak", LeakyRelu(Fraction(1, 8)), ("x",), Type((2,), FLOAT64))
+    nodes = (replace(x, type=Type((2,), Fixed(4, zero=3))), leak, *graph.nodes[1:])
+    graph = replace(
+        graph, nodes=tuple(replace(n, inputs=("leak", *n.inputs[1:])) if n.name == "s0" else n for n in nodes)
+    )
+    (item,) = parse_passes("quantize-weights")
+    with pytest.raises(PassError, match="leak: leakyrelu of codes whose zero point is 3 has no codes"):
+        item(graph, PassContext())
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_hidden_values_behind_a_leak_are_signed(bits):
+    graph, data = hidden_graph()
+    passes = parse_passes(
+        f"quantize-inputs{{bits=8}},fold-affine,quantize-weights{{bits=10}},requantize-hidden{{bits={bits}}}"
+    )
+    after, _ = run_passes(leaking(graph, "1/2"), passes, PassContext(data))
+    cuts = [node for node in after.nodes if isinstance(node.op, Requantize)]
+    assert [node.inputs for node in cuts] == [("r0",), ("r1",)]
+    assert {(node.op.low, node.op.high) for node in cuts} == {(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)}
+    values = run_all(after, codes_of(after, data.X_train))
+    assert (values[cuts[0].name] < 0).any()
+    real = run_all(leaking(graph, "1/2"), data.X_train)["s2"]
+    cut = values["s2"] * float(after["s2"].type.format.scale)
+    assert np.abs(cut - real).max() < (0.6 if bits == 4 else 0.1) * np.abs(real).max()
 
 
 def test_hidden_values_that_are_narrow_already_stay():

@@ -1,6 +1,7 @@
 """power-of-two: the Graph it makes, what it reads, what it refuses, and how accurate it is."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import accuracy, codes_of, predict
-from approxhw.ir.graph import ArgMax, Clip, Constant, Dense, Graph, Input, Node, Relu, Requantize, Threshold, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import ArgMax, Clip, Constant, Dense, Input, LeakyRelu, Relu, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph, print_graph
@@ -349,6 +351,15 @@ def test_an_upper_bound_is_left_to_saturation_and_a_last_relu_is_dropped():
     after, ledger = applied(graph, toy(), "{epochs=3}")
     verify(after)
     assert "last: no longer rectifies what the argmax reads" in ledger[-1].notes
+
+
+def test_a_leak_gives_way_to_qrelu():
+    graph = random_network(np.random.default_rng(0), (4, 3, 3))
+    leaky = tuple(replace(n, op=LeakyRelu(Fraction(1, 8))) if isinstance(n.op, Relu) else n for n in graph.nodes)
+    after, ledger = applied(replace(graph, nodes=leaky), toy(), "{epochs=3}")
+    verify(after)
+    assert "r0: QReLU makes 0 of what a leak of 1/8 lets through" in ledger[-1].notes
+    assert not any(isinstance(node.op, LeakyRelu) for node in after.nodes)
 
 
 def coded(graph):

@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from approxhw.ir.graph import ArgMax, Dense, Input, Threshold, ranges
+from approxhw.ir.graph import ranges
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, Dense, Input, Threshold
 from approxhw.ir.pass_manager import PassContext, available_passes, parse_passes, pass_named
 from approxhw.ir.random_graphs import random_graph
 from approxhw.ir.text import parse_graph

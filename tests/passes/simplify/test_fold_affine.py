@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from approxhw.ir.graph import Affine, ArgMax, Constant, Dense, Graph, Input, Node, Relu, Reshape, Type
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import as_fractions, run, run_all
+from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Input, Relu, Reshape, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import print_graph

@@ -7,8 +7,8 @@ from approxhw.backends.bespoke import compression
 from approxhw.backends.bespoke.blocks import Whole
 from approxhw.backends.bespoke.circuit import _Builder
 from approxhw.flow.fuzz import random_program
-from approxhw.ir.graph import Input
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Input
 
 
 def full(a, b, c):

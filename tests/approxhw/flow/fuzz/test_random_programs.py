@@ -15,8 +15,8 @@ from approxhw.backends.estimate import Netlist
 from approxhw.common.errors import MismatchError
 from approxhw.flow import fuzz as fuzzing
 from approxhw.flow.fuzz import fuzz, random_program
-from approxhw.ir.graph import ArgMax, Clip, Dense, Relu, Requantize, Threshold
 from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import ArgMax, Clip, Dense, Relu, Requantize, Threshold
 from approxhw.ir.text import parse_graph
 from approxhw.ir.verifier import verify
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
 from approxhw.frontends.third_party import Frontend
-from approxhw.ir.graph import ArgMax, Constant, Dense, Graph, Input, Node, Relu, Type, identifier
+from approxhw.ir.graph import Graph, Node, identifier
+from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Relu, Type
 from approxhw.numerics.formats import FLOAT64, Fixed
 
 ARRAYS = {"weights0": 2, "bias0": 1, "weights1": 2, "bias1": 1}

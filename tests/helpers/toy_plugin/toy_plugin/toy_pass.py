@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.graph import Constant, Dense, Graph, Node, rewrite
+from approxhw.ir.graph import Graph, Node, rewrite
+from approxhw.ir.kinds import Constant, Dense
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from approxhw.common.errors import shown
 
-from .tensors import Conv, Gemm, MatMul
-from .tensors import Product as ProductOp
+from .ops import Conv, Gemm, MatMul
+from .ops import Product as ProductOp
 
 Pick = slice | np.ndarray
 """Which rows or columns to take: a slice or positions."""

@@ -112,18 +112,6 @@ class Part:
 Product = MatMul | Gemm | Conv
 """What an engine can carry out."""
 
-TENSOR_KINDS: dict[str, type] = {
-    "feed": Feed,
-    "matmul": MatMul,
-    "gemm": Gemm,
-    "conv": Conv,
-    "add": Add,
-    "transpose": Transpose,
-    "host": Host,
-    "part": Part,
-}
-"""Keyword of the text form → kind."""
-
 TENSOR_ARITY: dict[type, tuple[int, int]] = {
     Feed: (0, 0),
     MatMul: (2, 2),

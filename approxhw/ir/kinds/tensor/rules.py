@@ -12,8 +12,8 @@ from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Fixed, Float, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
+from .ops import TENSOR_ARITY, Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
 from .products import MisfitError, product_of, sizes_of
-from .tensors import TENSOR_ARITY, Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
 
 MAXIMUM_VALUE = 1 << 28
 """Largest number of elements of one value of a tensor Graph."""

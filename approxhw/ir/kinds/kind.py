@@ -1,0 +1,258 @@
+"""What a kind of Node is: one record of its rules, and the plain things that the rules look at.
+
+A rule never sees a Graph. It gets the op itself, the operands as far as the caller knows them, and the value that the
+Node makes, as an :class:`Operand` too. A new kind is one frozen dataclass, one :class:`Kind`, and one line in a registry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Float, Format, Rational
+
+EXACT_IN_INT64 = 1 << 62
+"""Codes below it are held in int64; from it on Python integers take over, and nothing ever wraps."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Type:
+    """Shape (without the batch axis) and number format of a value."""
+
+    shape: Shape
+    format: Format
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return math.prod(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the value is real-valued (``Float`` or ``Rational``)."""
+        return isinstance(self.format, Float | Rational)
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``u4[16]``."""
+        return f"{self.format}[{','.join(map(str, self.shape))}]"
+
+
+Range = tuple[np.ndarray, np.ndarray]
+"""Lowest and highest code of each element: two flat object arrays of Python integers (8-bit codes: by ascending value)."""
+
+
+class Operand(NamedTuple):
+    """What a rule may know of a value: of one that a Node reads, or of the one that it makes."""
+
+    name: str
+    kind: str
+    """Keyword of the kind that makes it."""
+    type: Type
+    constant: np.ndarray | None = None
+    """Its codes or numbers where it is the same for every row."""
+    range: Range | None = None
+    """None where nobody knows it: of real values, or while ranges are not worked out yet."""
+
+    @property
+    def fixed(self) -> Fixed:
+        """Its format, which is ``Fixed``."""
+        assert isinstance(self.type.format, Fixed)
+        return self.type.format
+
+    @property
+    def data(self) -> np.ndarray:
+        """Its codes or numbers: of a constant."""
+        if self.constant is None:
+            raise TypeError(f"{self.name} is no constant")
+        return self.constant
+
+    @property
+    def ends(self) -> Range:
+        """Its range: of a value that has one."""
+        if self.range is None:
+            raise TypeError(f"the range of {self.name} is not known")
+        return self.range
+
+
+Operands = tuple[Operand, ...]
+Values = tuple[np.ndarray, ...]
+"""Rows × shape of each operand that differs from row to row."""
+
+Fault = str | tuple[str, str]
+"""Why a Node breaks a rule, or why and what to do."""
+
+Check = Callable[[Any, Operands, Operand], list[Fault]]
+"""Op, operands and own value → what is wrong; where *operands* is empty, nothing is known of them."""
+
+
+def same_shapes(op: Any, first: Shape, own: Type) -> list[Shape]:
+    """Return the shapes of a kind of one operand that keeps its shape."""
+    return [first, first]
+
+
+def same_range(op: Any, operands: Operands, own: Operand) -> Range:
+    """Return the range of the first operand."""
+    return operands[0].ends
+
+
+def _no_meaning(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+    raise TypeError(f"{own.name}: the interpreter does not know {own.kind}")
+
+
+def _unmoved(op: Any, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    slope: np.ndarray = (after == before).astype(np.float64)
+    return slope
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The rules of one kind of Node. Every field with a default may be left out.
+
+    Arrays of codes are int64, object (Python integers), or float64 that holds whole numbers below 2^52.
+    """
+
+    op: type
+
+    # inputs and shape
+    arity: Callable[[Any], int] = lambda op: 1
+    most_inputs: int = 1
+    rows: int = 1
+    """How many operands differ from row to row; those behind them have to be constants."""
+    shapes: Callable[[Any, Shape, Type], list[Shape]] = same_shapes
+    """Op, shape of the first operand, own Type → shapes that all operands and the result should have."""
+
+    # formats
+    numbers: str = "any"
+    """Which Nodes it may make: ``real`` ones alone, ``codes`` alone, or any."""
+    keeps_scale: bool = False
+    """Scale and zero point of the result are those of the operand."""
+    says_format: bool = False
+    """The kind or an attribute says the format of the result: no pass may fit it to a range."""
+    makes_eight_bit: bool = False
+    reads_eight_bit: bool = False
+    folds: bool = False
+    """Of constants it is a constant itself: weights may stand behind it."""
+
+    tensor: bool = False
+    """It stands in Graphs of whole tensors alone; ``tensor_rules`` has its rules."""
+
+    # role
+    activation: bool = False
+    """A function of each element alone that may stand between layers."""
+    classes: Callable[[Any, Type], int] | None = None
+    """Op, Type of the operand → how many classes it decides between; None: it decides nothing."""
+
+    # rules
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """Name of a rule of the verifier → what the kind itself has to say to it."""
+    range: Callable[[Any, Operands, Operand], Range] = same_range
+    on_codes: Callable[[Any, Values, Operands, Operand], np.ndarray] = _no_meaning
+    """Meaning where the result is codes."""
+    on_reals: Callable[[Any, Values, Operands, Operand], np.ndarray] = _no_meaning
+    """Meaning where the result is real-valued: values and constants are real-valued too, of the result's number type."""
+    elements: Callable[[Any, np.ndarray], np.ndarray] | None = None
+    """Of an activation: op and codes (… × elements) → codes."""
+    widest: Callable[[Any, int], int] = lambda op, reach: reach
+    """Op, greatest magnitude of the operand → greatest magnitude that is met on the way to the result."""
+    slope: Callable[[Any, np.ndarray, np.ndarray], np.ndarray] = _unmoved
+    """Op of an activation, x, y → how much y moves with x, element by element (float64); 0 where it is cut off."""
+
+    # text
+    attributes: Callable[[Any], dict[str, Any]] = lambda op: {}
+    """Op → attributes as JSON knows them; those of the default value may be left out."""
+    readers: Mapping[str, Callable[[Any, Format], Any]] = field(default_factory=dict)
+    """Attribute → reader of its JSON value, which raises ``ValueError``."""
+    optional: frozenset[str] = frozenset()
+    said: Callable[[Any], str] | None = None
+    """Op → what it is called in reports; None: by its keyword."""
+
+    # what passes ask for
+    some: Callable[[Any, np.ndarray], Any] = lambda op, kept: op
+    """Op of an activation → the op for the elements that *kept* (bool) or an index array names."""
+    in_codes: Callable[[Any, Fixed, int], Any] | None = None
+    """Op on reals, format of the codes that it is to read, bits of a weight → op on codes; None: it has none."""
+    coarser: Callable[[Any, int], Any] = lambda op, shift: op
+    """Op → op on codes of a scale that is 2^shift coarser."""
+    sample: Callable[[np.random.Generator, int], tuple[Any, Fixed | None]] | None = None
+    """Random numbers, number of elements → an op for random Graphs, and its format where it does not keep the scale."""
+
+    @property
+    def keyword(self) -> str:
+        """Keyword of the text form."""
+        return self.op.__name__.lower()
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether it is an activation on the scale of the sums: what a pass may cut to a few bits."""
+        return self.activation and self.keeps_scale
+
+
+def is_code(value: object) -> bool:
+    """Whether *value* is an integer of at most ``MAXIMUM_BITS`` bits."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and abs(int(value)) >> MAXIMUM_BITS == 0
+
+
+def is_real(value: object) -> bool:
+    """Whether *value* is a finite number: float, fraction or code."""
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    return isinstance(value, Fraction) or is_code(value)
+
+
+def full(count: int, value: int) -> np.ndarray:
+    """Return *count* times the Python integer *value*."""
+    return np.full(count, value, dtype=object)
+
+
+def reach_of(interval: Range) -> int:
+    """Return the greatest magnitude within a range."""
+    low, high = interval
+    return max(abs(min(low.tolist())), abs(max(high.tolist())))
+
+
+def widened(x: np.ndarray, widest: int) -> np.ndarray:
+    """Return *x* as Python integers where int64 does not hold *widest*."""
+    return x if x.dtype == object or widest < EXACT_IN_INT64 else x.astype(object)
+
+
+def narrowed(x: np.ndarray, interval: Range) -> np.ndarray:
+    """Return codes within *interval* as int64 where it holds them."""
+    return x.astype(np.int64 if reach_of(interval) < EXACT_IN_INT64 else object, copy=False)
+
+
+def activation(
+    op: type,
+    elements: Callable[[Any, np.ndarray], np.ndarray],
+    *,
+    reals: Callable[[Any, np.ndarray], np.ndarray] | None = None,
+    **rules: Any,
+) -> Kind:
+    """Return the kind of a monotone function of each element alone; range and meaning follow from it.
+
+    *elements*: op and codes (… × elements) → codes. *reals*: op and real values → real values; none: as on codes.
+    """
+
+    def interval(op: Any, operands: Operands, own: Operand) -> Range:
+        a, b = (elements(op, end) for end in operands[0].ends)
+        return np.minimum(a, b), np.maximum(a, b)  # a falling function swaps the ends
+
+    def on_codes(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+        (x,) = values
+        wide = widened(x, kind.widest(op, reach_of(operands[0].ends)))
+        return narrowed(elements(op, wide.reshape(len(x), own.type.elements)).reshape(x.shape), own.ends)
+
+    def on_reals(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+        (x,) = values
+        return (reals or elements)(op, x)
+
+    kind = Kind(
+        op=op, elements=elements, activation=True, range=interval, on_codes=on_codes, on_reals=on_reals, **rules
+    )
+    return kind

@@ -1,0 +1,227 @@
+"""Where values come from: ``Input``, the row, and ``Constant``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from approxhw.common.errors import shown
+from approxhw.numerics.formats import RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
+
+from .attributes import integer, number, plain, texts
+from .kind import Fault, Kind, Operand, Operands, Range, full
+
+
+@dataclass(frozen=True)
+class Input:
+    """The row: one identifier and one title an element, and how a reading becomes a code (none in a float Graph)."""
+
+    features: tuple[str, ...]
+    titles: tuple[str, ...]
+    encoding: Encoding | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array of codes: int64 (or object, for integers beyond 63 bits), float64, or object of ``Fraction``. Read-only."""
+
+    data: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Freeze the array: Graphs share it."""
+        data = np.array(self.data)
+        if data.dtype.kind in "iub":
+            beyond = data.dtype == np.uint64 and data.size and int(data.max()) >= 1 << 63
+            data = data.astype(object if beyond else np.int64)
+        data.flags.writeable = False
+        object.__setattr__(self, "data", data)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal arrays are equal constants."""
+        return isinstance(other, Constant) and np.array_equal(self.data, other.data)
+
+    def __hash__(self) -> int:
+        """Hash the shape: cheap, and consistent with equality."""
+        return hash(self.data.shape)
+
+
+# Input -----------------------------------------------------------------------------------------------------------------
+
+
+def _counts(op: Input, operands: Operands, own: Operand) -> list[Fault]:
+    return [
+        f"{len(words)} {title} for {own.type.elements} elements"
+        for title, words in (("features", op.features), ("titles", op.titles))
+        if len(words) != own.type.elements
+    ]
+
+
+def _encoding_faults(op: Input, operands: Operands, own: Operand) -> list[Fault]:
+    fmt, encoding = own.type.format, op.encoding
+    if not isinstance(fmt, Fixed):
+        return ["a float Input has no encoding"] if encoding else []
+    if encoding is None:
+        return ["a Fixed Input needs an encoding: how a reading becomes a code"]
+    if not len(encoding.low) == len(encoding.high) == own.type.elements:
+        sizes = f"{len(encoding.low)} low and {len(encoding.high)} high"
+        return [f"its encoding has {sizes} values for {own.type.elements} elements"]
+    why: list[Fault] = []
+    if fmt.signed or fmt.bits != encoding.bits:
+        why.append(f"its encoding makes u{encoding.bits} codes, its format is {fmt}")
+    if encoding.rule not in RULES:
+        why.append(f"there is no encoding rule {shown(encoding.rule)!r}; there are {', '.join(RULES)}")
+    ends = list(zip(encoding.low, encoding.high))
+    if not all(math.isfinite(low) and math.isfinite(high) for low, high in ends):
+        why.append("low and high are finite")
+    elif any(low > high for low, high in ends):
+        why.append("low is greater than high")
+    elif encoding.rule == "linear" and any(low == high for low, high in ends):
+        why.append("rule linear needs low < high")
+    elif encoding.rule == "floor16" and (encoding.bits != 4 or any(end != (0, 1) for end in ends)):
+        why.append("rule floor16 is 4 bits from 0 to 1")
+    return why
+
+
+def _whole_format(op: Input, operands: Operands, own: Operand) -> Range:
+    return full(own.type.elements, own.fixed.low), full(own.type.elements, own.fixed.high)
+
+
+def _input_attributes(op: Input) -> dict[str, Any]:
+    encoding = op.encoding.attributes() if op.encoding else None
+    return {"features": list(op.features), "titles": list(op.titles), "encoding": encoding}
+
+
+def _encoding(value: Any, fmt: Format) -> Encoding | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"bits", "rule", "low", "high"}:
+        raise ValueError("an encoding has bits, rule, low and high")
+    ends = []
+    for name in ("low", "high"):
+        if not isinstance(value[name], list) or not all(type(v) in (int, float) for v in value[name]):
+            raise ValueError(f"{name} of an encoding is a list of numbers")
+        ends.append(tuple(float(v) for v in value[name]))
+    if not isinstance(value["rule"], str):
+        raise ValueError("rule of an encoding is a text")
+    return Encoding(integer(value["bits"]), value["rule"], *ends)
+
+
+INPUT = Kind(
+    op=Input,
+    arity=lambda op: 0,
+    most_inputs=0,
+    says_format=True,
+    checks={"shapes": _counts, "encoding": _encoding_faults},
+    range=_whole_format,
+    attributes=_input_attributes,
+    readers={"features": texts, "titles": texts, "encoding": _encoding},
+    optional=frozenset({"encoding"}),
+)
+
+
+# Constant --------------------------------------------------------------------------------------------------------------
+
+
+def _data_faults(op: Constant, operands: Operands, own: Operand) -> list[Fault]:
+    fmt, data = own.type.format, op.data
+    if data.shape != own.type.shape:
+        return [f"its data has shape {_spelled(data.shape)}, its type {_spelled(own.type.shape)}"]
+    if isinstance(fmt, Float):
+        if data.dtype != np.float64:
+            return [f"{fmt} data is held as float64, not {data.dtype}"]
+        return [] if np.isfinite(data).all() else ["its data holds NaN or infinity"]
+    if isinstance(fmt, EightBit):
+        ok = data.dtype.kind == "i" and not ((data < 0) | (data > 255)).any()
+        return [] if ok else [f"codes of {fmt} are integers in 0…255"]
+    if isinstance(fmt, Rational):
+        ok = all(isinstance(value, Fraction | int) for value in data.reshape(-1).tolist())
+        return [] if ok else ["rational data is held as fractions"]
+    if not isinstance(fmt, Fixed):
+        return [f"nothing is computed with {fmt} of one row"]
+    if data.dtype.kind != "i" and not all(isinstance(value, int) for value in data.reshape(-1).tolist()):
+        return [f"{fmt} data is held as integers, not {data.dtype}"]
+    low, high = int(data.min()), int(data.max())
+    if low < fmt.low or high > fmt.high:
+        return [f"codes of {fmt} lie in {fmt.low}…{fmt.high}, its data in {low}…{high}"]
+    return []
+
+
+def _spelled(shape: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _data_range(op: Constant, operands: Operands, own: Operand) -> Range:
+    data = op.data.astype(object).reshape(-1)
+    return data, data
+
+
+def _data_attributes(op: Constant) -> dict[str, Any]:
+    data = op.data if op.data.dtype != object else np.vectorize(plain, otypes=[object])(op.data)
+    whole = op.data.dtype.kind != "f" or np.isfinite(op.data).all()
+    return {"data": data.tolist() if whole else _special(data.tolist())}
+
+
+_SPECIALS = ("nan", "inf", "-inf")
+"""Numbers that JSON has no word for; constants of tensor Graphs may hold them."""
+
+
+def _special(value: Any) -> Any:
+    """Return *value*, a nested list of numbers, with texts in place of NaN and infinity."""
+    if isinstance(value, list):
+        return [_special(inner) for inner in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+
+
+def _data(value: Any, fmt: Format) -> np.ndarray:
+    """Return nested lists as the array that ``Constant`` holds in this format; ragged lists are refused."""
+    if isinstance(value, np.ndarray):  # it stood beside the text
+        return value
+    shape, level = [], value
+    while isinstance(level, list):
+        shape.append(len(level))
+        level = level[0] if level else None
+    flat: list[Any] = []
+    _flatten(value, tuple(shape), flat)
+    if isinstance(fmt, Float):
+        if not all(type(v) in (int, float) or v in _SPECIALS for v in flat):
+            raise ValueError(f"data of {fmt} is made of numbers")
+        array = np.array([float(v) for v in flat], dtype=np.float64)
+    elif isinstance(fmt, Text):
+        array = np.array([*texts(flat, fmt), None], dtype=object)[:-1]
+    elif isinstance(fmt, Fixed | EightBit):
+        codes = [integer(v) for v in flat]
+        small = all(-(1 << 63) <= code < 1 << 63 for code in codes)
+        array = np.array(codes, dtype=np.int64 if small else object)
+    else:
+        array = np.empty(len(flat), dtype=object)
+        array[:] = [Fraction(number(v)) for v in flat]
+    return array.reshape(shape)
+
+
+def _flatten(value: Any, shape: tuple[int, ...], flat: list[Any]) -> None:
+    if not shape:
+        if isinstance(value, list):
+            raise ValueError("data is ragged")
+        flat.append(value)
+        return
+    if not isinstance(value, list) or len(value) != shape[0]:
+        raise ValueError("data is ragged")
+    for element in value:
+        _flatten(element, shape[1:], flat)
+
+
+CONSTANT = Kind(
+    op=Constant,
+    arity=lambda op: 0,
+    most_inputs=0,
+    checks={"constants": _data_faults},
+    range=_data_range,
+    attributes=_data_attributes,
+    readers={"data": _data},
+)
+
+KINDS = (INPUT, CONSTANT)

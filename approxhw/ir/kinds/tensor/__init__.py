@@ -1,0 +1,1 @@
+"""Ops of Graphs over whole tensors, their rules, and their products as plain matrix products."""

@@ -14,6 +14,8 @@ from approxhw.common.option_fields import OptionField, build, option_fields
 class Kind:
     """A kind of thing that a command works on: the dataclass of its options, and the function that does the work.
 
+    ``options`` may have a method ``problems(said)`` that returns what else is wrong; *said* is what was said by option, as
+    objects that refuse a value cannot hold it.
     ``run``: called with the terminal, the general options, and those of this kind. ``is_for``: why an option of this kind
     is refused where another one is meant. ``refuses``, ``remedy``: why options of others are refused here, where that says more,
     and what to do.
@@ -107,7 +109,7 @@ class Given:
         general = build(self.general, self.values, problems)
         own = build(kind.options, self.values, problems)
         if own is not None and hasattr(own, "problems"):
-            problems += [problem for problem in own.problems() if problem not in problems]
+            problems += [problem for problem in own.problems(self.values) if problem not in problems]
         if problems or general is None or own is None:
             raise OptionError(self.command, problems)
         return kind.run(terminal, general, own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class AddedOptions:
     source: TargetChoice = nested(TargetChoice())
     steps: Steps = nested(Steps())
 
-    def problems(self) -> list[Problem]:
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the passes."""
         return self.steps.problems()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, Target
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
 from approxhw.engine.target import MatrixEngine
+from approxhw.numerics.eight_bit.port_codes import lane_problems, read_codes
 from approxhw.sim.simulators.registry import SIMULATORS
 
 from .folder import IS_FOR, measured, streamed, summary
@@ -28,9 +31,16 @@ class EngineOptions:
     steps: Steps = nested(Steps())
     open: OpenSizes = nested(OpenSizes())
 
-    def problems(self) -> list[Problem]:
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the array, with sizes and with passes."""
-        return [*problems_of(self.target, self.open), *self.steps.problems()]
+        found = [*problems_of(self.target, self.open), *self.steps.problems()]
+        asked = said.get("format", self.target.mac.format)
+        if (
+            asked != self.target.mac.format
+        ):  # there is no such arithmetic; whether codes would suit its format is told all the same
+            with suppress(OptionError):
+                found += lane_problems(read_codes(self.target.compress), 1, asked)
+        return found
 
 
 def problems_of(target: MatrixEngine, sizes: OpenSizes) -> list[Problem]:

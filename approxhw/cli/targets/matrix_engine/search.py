@@ -31,7 +31,7 @@ class EngineSearchOptions:
     open: OpenSizes = nested(OpenSizes())
     jobs: int | None = option("workers; one a core by default", None, shown_default="cores")
 
-    def problems(self) -> list[Problem]:
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the array and with sizes."""
         return problems_of(self.target, self.open)
 

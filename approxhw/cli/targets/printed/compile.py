@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ class PrintedOptions:
     target: Printed = nested(Printed())
     steps: Steps = nested(Steps())
 
-    def problems(self) -> list[Problem]:
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the passes."""
         try:
             return self.steps.problems() if self.steps.passes or not self.target.passes() else []

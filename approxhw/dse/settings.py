@@ -43,31 +43,48 @@ class SearchSettings:
     population: int = _as(SearchOptions, "population")
     generations: int = _as(SearchOptions, "generations")
     max_accuracy_loss: str | float = _as(SearchOptions, "max_accuracy_loss")
-    target_accuracy: str | float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
+    target_accuracy: str | float | None = field(
+        default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
+    )
     seed: int = _as(SearchOptions, "seed")
     islands: int = _as(SearchOptions, "islands")
-    jobs: int | None = field(default=None, metadata={"help": "workers; one a core by default"})
+    jobs: int | None = field(
+        default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
+    )
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
     validation_share: str | float = field(
-        default=0.2, metadata={"help": "share of the training rows that picks winners"}
+        default=0.2, metadata={"help": "share of the training rows that picks winners", "unit": "share"}
     )
-    folds: int | None = field(default=None, metadata={"help": "searches that put other validation rows aside each"})
-    widen: float = field(default=2.0, metadata={"help": "times the model's hidden neurons, at first"})
+    folds: int | None = field(
+        default=None,
+        metadata={
+            "help": "searches that put other validation rows aside each",
+            "fewest": 1,
+            "shown_default": "4, or as many as the share allows",
+        },
+    )
+    widen: float = field(
+        default=2.0, metadata={"help": "times the model's hidden neurons, at first", "least": 1, "most": 16}
+    )
     starts: int = _as(Seeding, "starts")
     moves: int = _as(Seeding, "moves")
-    seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made, in place of the two above"})
-    synthesise_every: int = field(
-        default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
+    seeding: Seeding | None = field(
+        default=None, metadata={"help": "how starts are made, in place of the two above", "option": False}
     )
-    members: int = field(default=16, metadata={"help": "members of the front at most"})
-    synthesised: int = field(default=24, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    synthesise_every: int = field(
+        default=100, metadata={"help": "generations between syntheses of the front; 0: never", "fewest": 0}
+    )
+    members: int = field(default=16, metadata={"help": "members of the front at most", "fewest": 1})
+    synthesised: int = field(
+        default=24, metadata={"help": "circuits synthesised in the end, to choose members from", "fewest": 1}
+    )
     keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
     simulate: tuple[str, ...] = field(
         default=SIMULATORS, metadata={"help": "simulators that every member must pass", "choices": SIMULATORS}
     )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
-    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
     migration_every: int = _as(SearchOptions, "migration_every")
     migrants: int = _as(SearchOptions, "migrants")
     crossover: float = _as(SearchOptions, "crossover")

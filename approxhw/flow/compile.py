@@ -28,6 +28,7 @@ from approxhw.ir.pass_manager import (
     Pass,
     PassContext,
     PassRecord,
+    available_pipelines,
     named_pipeline,
     pass_named,
     placed,
@@ -48,26 +49,50 @@ SEARCH = "approxhw.dse.as_pass:retrained"
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done (0 … 1)."""
 
+LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
+"""What lists the built-in cell libraries; it is loaded when somebody asks."""
+
 
 @dataclass(frozen=True)
 class Printed:
     """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
 
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
-    input_code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code)"})
+    input_code: str = field(
+        default="round", metadata={"help": "round, or floor16 (the papers' code)", "choices": ("round", "floor16")}
+    )
     weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
     hidden_bits: int | None = field(
-        default=None, metadata={"help": "bits of hidden activations; full width by default"}
+        default=None, metadata={"help": "bits of hidden activations", "shown_default": "full width"}
     )
-    ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
+    ranges: str = field(
+        default="mse",
+        metadata={"help": "how training rows give low and high", "choices": ("mse", "extremes")},
+    )
     low: tuple[float, ...] | None = field(
         default=None, metadata={"help": "lower end of the readings, one or one a feature"}
     )
-    high: tuple[float, ...] | None = field(default=None, metadata={"help": "upper end of the readings"})
-    registers: bool = field(default=False, metadata={"help": "registered inputs and output"})
-    pipeline: str = field(default="printed-exact", metadata={"help": "named pipeline"})
-    library: str = field(default="egfet", metadata={"help": "cell library of estimates"})
-    compress: str | None = field(default=None, metadata={"help": "8-bit codes, such as dynamic8,block=256, or auto"})
+    high: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "upper end of the readings, one or one a feature"}
+    )
+    registers: bool = field(default=False, metadata={"help": "registered inputs and output", "compile_only": True})
+    pipeline: str = field(
+        default="printed-exact",
+        metadata={"help": "named list of passes", "choices": available_pipelines, "metavar": "PIPELINE"},
+    )
+    library: str = field(
+        default="egfet",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
+    compress: str | None = field(
+        default=None,
+        metadata={
+            "help": "8-bit codes, such as dynamic8,block=256, or auto",
+            "choices": ("dynamic8", "static8", "mantissa8", "linear8", "auto"),
+            "metavar": "CODE",
+            "compile_only": True,
+        },
+    )
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""

@@ -66,7 +66,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
     settings = task.settings
     wanted = Wanted(
-        target=settings.target_accuracy,
+        target=task.target_accuracy,
         keep=settings.keep,
         reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
         loss=task.options.max_accuracy_loss,

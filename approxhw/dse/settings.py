@@ -108,12 +108,14 @@ def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> Sea
     found: list[Problem] = []
     asked = replace(base or SearchSettings(), **{name: value for name, value in given.items() if name in known})
     for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
+        share: Any = getattr(asked, name)
         try:
-            if getattr(asked, name) is not None:
-                asked = replace(asked, **{name: share_of(getattr(asked, name), name)})
+            share = None if share is None else share_of(share, name)
         except OptionError as error:
             found += error.problems
-            asked = replace(asked, **{name: 0.0 if name == "validation_share" else known[name].default})
+            share = 0.0 if name == "validation_share" else known[name].default
+        told: dict[str, Any] = {name: share}
+        asked = replace(asked, **told)
     found += [
         Problem(name, f"there is no such option{suggestion(name, [*known])}") for name in given if name not in known
     ]
@@ -131,12 +133,13 @@ def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> Sea
         asked = replace(asked, objectives=tuple(objective.name for objective in chosen))
     except OptionError as error:
         found += error.problems
-    share = float(asked.validation_share)
-    found += _problems(asked, share)
+    validation_share = float(asked.validation_share)
+    found += _problems(asked, validation_share)
     if found:
         raise OptionError("search", found)
     # without rows to put aside all folds would be the same search
-    return replace(asked, folds=1 if not share else asked.folds or min(FOLDS, int(1 / share + 1e-9)))
+    folds = 1 if not validation_share else asked.folds or min(FOLDS, int(1 / validation_share + 1e-9))
+    return replace(asked, folds=folds)
 
 
 def _problems(settings: SearchSettings, validation_share: float) -> list[Problem]:
@@ -182,6 +185,12 @@ class Task:
     def objectives(self) -> tuple[Objective, ...]:
         """What is made least, the errors first."""
         return chosen_objectives(self.settings.objectives, CIRCUIT)
+
+    @property
+    def target_accuracy(self) -> float | None:
+        """What the chosen member must hold."""
+        target = self.settings.target_accuracy
+        return None if target is None else float(target)
 
     @property
     def seeding(self) -> Seeding:

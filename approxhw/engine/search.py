@@ -125,7 +125,7 @@ class EngineProblem:
     target: MatrixEngine
     options: EngineSearch
     shape: Mapping[str, Sequence[int]] | None
-    sizes: Mapping[str, Sequence[int]]
+    sizes: Mapping[str, Sequence[int]] | None
     """At which the model is opened."""
     names: tuple[str, ...]
     """Of the products."""
@@ -198,7 +198,7 @@ class EngineProblem:
     def identity(self) -> dict[str, str]:
         """Return digests of the model with its array and choices, and of the rows."""
         told = {
-            "sizes": {name: list(size) for name, size in self.sizes.items()},
+            "sizes": {name: list(size) for name, size in (self.sizes or {}).items()},
             "array": [self.target.rows, self.target.columns, self.target.depth, self.target.clock_ns],
             "library": str(self.target.library),
             "choices": [str(mac) for mac in self.choices],

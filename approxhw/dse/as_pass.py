@@ -9,7 +9,8 @@ from typing import Any
 
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
-from approxhw.flow.compile import Clock, Printed
+from approxhw.flow.compile import Clock
+from approxhw.flow.printed import Printed
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of

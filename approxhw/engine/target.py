@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.flow.compile import LIBRARIES
+from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -11,7 +11,7 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
-from approxhw.flow.compile import Printed
+from approxhw.flow.printed import Printed
 
 from .folder import IS_FOR, finished
 

@@ -11,7 +11,7 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import SearchOptions
 from approxhw.common.option_fields import nested, option
 from approxhw.dse.settings import SearchSettings
-from approxhw.flow.compile import Printed
+from approxhw.flow.printed import Printed
 
 from .folder import IS_FOR
 

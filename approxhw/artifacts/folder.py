@@ -83,8 +83,13 @@ def write_folder(folder: Path, form: FolderFormat[R], record: R, fill: Callable[
     """
     check_output(folder, form)
     with beside(folder) as part:
-        digests = {name: _digest(part / name) for name in fill(part)}
-        (part / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
+        write_record(part, form, record, fill(part))
+
+
+def write_record(folder: Path, form: FolderFormat[R], record: R, names: Iterable[str]) -> None:
+    """Write the JSON of *folder*, where the files *names* are already; digests of them take the place of ``record.files``."""
+    digests = {name: _digest(folder / name) for name in names}
+    (folder / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:

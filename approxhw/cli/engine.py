@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +47,7 @@ _SEARCH = (
         "--target", default="printed", show_default=True, help="What to search for: printed or matrix-engine."
     ),
     click.option(
-        "--objective", default="area", show_default=True, help="Matrix engine: area of the elements, or energy."
+        "--objective", help="Matrix engine: area of the elements or energy, short for --objectives errors,THIS."
     ),
     click.option("--array", default="16x16", show_default=True, help="Matrix engine: ROWSxCOLUMNS."),
     click.option("--depth", type=int, default=2, show_default=True, help="Matrix engine: registers of an element."),
@@ -59,6 +58,8 @@ _SEARCH = (
 _OWN = {"number_format", "normalization", "alignment", "accumulator_bits"}
 _OWN |= {"array", "depth", "result", "shape", "clock_ns"}
 _SHARED = {"data", "target", "output", "library", "compress", "no_simulate", "no_estimate", "require_tools"}
+ENGINE_OWN = ("population", "generations", "members", "islands", "objectives")
+"""Options of ``search`` whose defaults are others for a matrix engine."""
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,11 +99,13 @@ def search_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> di
     """Search arithmetic for every product of a model as the command line asks for it."""
     from approxhw.artifacts.front import share_of
     from approxhw.backends.estimate import load_library
+    from approxhw.dse.targets import search_engine
     from approxhw.engine.api import parse_shapes
-    from approxhw.engine.search import EngineSearch, search_engine
+    from approxhw.engine.search import EngineSearch
     from approxhw.engine.target import MatrixEngine, array_of
 
     shared = {"data", "output", "population", "generations", "max_accuracy_loss", "seed", "jobs", "members", "library"}
+    shared |= {"objectives", "islands", "scheduler", "resume"}
     own = {"target", "objective", "array", "depth", "shape", "clock_ns"}
     _refuse("search", [name for name in given if name not in shared | own], "is for printed circuits")
     context = click.get_current_context()
@@ -110,7 +113,7 @@ def search_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> di
     def said(name: str) -> bool:
         return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
 
-    chosen = {name: given[name] for name in ("population", "generations", "members") if said(name)}
+    chosen = {name: given[name] for name in ENGINE_OWN if said(name)}
     # one percent, where the search of printed circuits allows five
     loss = share_of(given["max_accuracy_loss"], "--max-accuracy-loss") if said("max_accuracy_loss") else 0.01
     options = EngineSearch(max_accuracy_loss=loss, objective=given["objective"], seed=given["seed"], **chosen)
@@ -139,7 +142,9 @@ def search_command(terminal: Terminal, model: Path, given: dict[str, Any]) -> di
             target=target,
             options=options,
             shape=parse_shapes(given["shape"]) or None,
-            jobs=given["jobs"] or len(os.sched_getaffinity(0)),
+            jobs=given["jobs"],
+            scheduler=given["scheduler"],
+            resume=given["resume"],
             command=shlex.join(["approxhw", *sys.argv[1:]]),
             on_generation=tell,
             on_progress=terminal.progress,
@@ -155,18 +160,29 @@ def _show_front(terminal: Terminal, front: Any) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("member", "validation", "test", "elements µm²", "energy nJ", "arithmetic", ""):
+    more = [each for each in front.costs if each.name not in ("area", "energy")]
+    titles = (
+        "member",
+        "validation",
+        "test",
+        "elements µm²",
+        "energy nJ",
+        *(each.title.replace(",", "") for each in more),
+    )
+    for title in (*titles, "arithmetic", ""):
         table.add_column(title, justify="left" if title in ("", "arithmetic") else "right")
     for member in front.members:
         shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
         cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]
+        cost += [f"{each.value(member):.4g}" for each in more]
         named = ", ".join(member.arithmetics)
         table.add_row(str(member.index), *shares, *cost, named, "[bold]chosen[/]" if member.chosen else "")
     terminal.out.print(table)
     told = front.onnx
     terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
     terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
-    terminal.say(f"{front.evaluations} configurations run, {front.seconds:.0f} s")
+    terminal.say(f"front: {front.folder / 'report.html'}")
+    terminal.say(f"{front.evaluations} evaluations, {front.seconds:.0f} s")
 
 
 def _refuse(command: str, names: Sequence[str], why: str) -> None:

@@ -21,6 +21,12 @@ OPTIONS = (
     click.option("--data", required=True, help="NAME.npz, NAME.csv, X.npy,y.npy or sklearn:NAME."),
     click.option("-o", "--output", type=click.Path(path_type=Path), help="Front folder.  [default: build/NAME-front]"),
     click.option(
+        "--objectives",
+        default="errors,area",
+        show_default=True,
+        help="What is made least: errors and one or two of area, power, energy, delay, inputs, converters.",
+    ),
+    click.option(
         "--population", type=int, default=1000, show_default=True, help="Individuals, on all islands together."
     ),
     click.option("--generations", type=int, default=300, show_default=True, help="Generations."),
@@ -77,7 +83,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
     from approxhw.backends.estimate import load_library
     from approxhw.dse.api import search
     from approxhw.dse.evolve import Hooks
-    from approxhw.dse.genetic.seeding import Seeding
+    from approxhw.dse.settings import SearchSettings
     from approxhw.flow.compile import Printed
     from approxhw.ir.pass_manager import parse_passes
     from approxhw.sim.simulators.registry import SIMULATORS
@@ -101,19 +107,7 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
         on_progress=view.progress,
         stop=stop,
     )
-    names = ("population", "generations", "seed", "islands", "max_accuracy_loss", "target_accuracy", "validation_share")
-    more = (
-        "folds",
-        "jobs",
-        "scheduler",
-        "resume",
-        "synthesise_every",
-        "members",
-        "require_tools",
-        "timeout",
-        "data",
-        "output",
-    )
+    asked = {name: given[name] for name in SearchSettings.__dataclass_fields__ if name in given}
     try:
         result = search(
             model,
@@ -123,14 +117,14 @@ def run_search(terminal: Terminal, model: Path, given: dict[str, Any]) -> dict[s
                 pipeline=given["pipeline"],
                 library=given["library"],
             ),
-            widen=given["widen"],
-            seeding=Seeding(starts=given["starts"], moves=given["moves"]),
             passes=parse_passes(given["passes"]) if given["passes"] else None,
             simulate=() if given["no_simulate"] else SIMULATORS,
             command=shlex.join(["approxhw", *sys.argv[1:]]),
             hooks=hooks,
             on_step=on_step,
-            **{name: given[name] for name in (*names, *more)},
+            data=given["data"],
+            output=given["output"],
+            **asked,
         )
     finally:
         view.finish()

@@ -28,6 +28,8 @@ class MatrixEngine:
 
     compiler: ClassVar[str] = "approxhw.engine.compile:compile_engine"
     """Who compiles for it, as ``module:function``: the flow knows targets by name, never by import."""
+    search_problem: ClassVar[str] = "approxhw.engine.search:problem"
+    """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
     mac: FloatMac = field(default_factory=FloatMac, metadata={"help": "the arithmetic of the array"})
     rows: int = field(default=16, metadata={"help": "rows of the array"})

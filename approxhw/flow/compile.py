@@ -240,9 +240,9 @@ def compile(
         )
     ledger = (*earlier, *(ledger_row(record) for record in records))
     if builds:
-        about = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
+        told = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
         with clock.step("build"):
-            built = build_files(target, integer, rows, folder, about)
+            built = build_files(target, integer, rows, folder, told)
         with clock.step("write"):
             write_built(built, texts if steps or from_step is not None else None)
         return built

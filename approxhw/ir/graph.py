@@ -184,8 +184,8 @@ class Graph:
         node = self[name]
         if isinstance(node.op, Constant):
             return True
-        folds = is_legal(node.op) and kind_of(node.op).folds and bool(node.inputs)
-        return folds and all(map(self.is_constant, node.inputs))
+        kind = _BY_CLASS.get(type(node.op))
+        return kind is not None and kind.folds and bool(node.inputs) and all(map(self.is_constant, node.inputs))
 
     def constant(self, name: str) -> np.ndarray:
         """Return the data of the Constant called *name*, or what a Decode of that name makes of one (made once a Graph)."""
@@ -200,17 +200,33 @@ class Graph:
             operands = tuple(self.operand(read) for read in node.inputs)
             values = tuple(operand.data[None] for operand in operands[: kind.rows])
             meaning = kind.on_reals if node.is_float else kind.on_codes
-            data = meaning(node.op, values, operands, Operand(name, node.kind, node.type))[0]
+            data = meaning(node.op, values, operands, self.outline(name))[0]
             data.flags.writeable = False
             known[name] = data
             object.__setattr__(self, "_decoded", known)
         return known[name]
 
-    def operand(self, name: str, known: Mapping[str, Range] | None = None, *, constants: bool = True) -> Operand:
-        """Return what rules may know of the value *name*; *known*: ranges of values. *constants*: whether its data too."""
-        node = self[name]
-        data = self.constant(name) if constants and self.is_constant(name) else None
-        return Operand(name, node.kind, node.type, data, None if known is None else known.get(name))
+    def outline(self, name: str) -> Operand:
+        """Return name, kind and Type of the value *name* for rules that need no more (made once a Graph)."""
+        made: dict[str, Operand] | None = self.__dict__.get("_outlines")
+        if made is None:
+            made = {node.name: Operand(node.name, node.kind, node.type) for node in self.nodes}
+            object.__setattr__(self, "_outlines", made)
+        return made[name]
+
+    def operand(self, name: str, known: Mapping[str, Range] | None = None) -> Operand:
+        """Return what rules may know of the value *name*: its data where it is constant, its range where it is *known*."""
+        made: dict[str, Operand] = self.__dict__.get("_operands", {})
+        if not made:
+            object.__setattr__(self, "_operands", made)
+        operand = made.get(name)
+        if operand is None:
+            operand = self.outline(name)
+            if self.is_constant(name):
+                operand = operand._replace(constant=self.constant(name))
+            made[name] = operand
+        found = known.get(name) if known is not None else None
+        return operand if found is None else Operand(*operand[:4], found)
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """Return every Node that reads *name*, in order."""
@@ -296,4 +312,4 @@ def range_of(graph: Graph, node: Node, known: Mapping[str, Range]) -> Range:
     """Return the range of one value of codes; *known*: those of the values above it (``Fixed`` ones may read real values)."""
     kind = kind_of(node.op)
     operands = tuple(graph.operand(name, known) for name in node.inputs)
-    return kind.range(node.op, operands, graph.operand(node.name, constants=kind.folds))
+    return kind.range(node.op, operands, graph.operand(node.name) if kind.folds else graph.outline(node.name))

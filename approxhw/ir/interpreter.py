@@ -14,7 +14,7 @@ from approxhw.common.errors import InvalidDataError, Problem
 from approxhw.numerics.formats import Fixed, Rational
 
 from .graph import Graph, Node, kind_of, ranges
-from .kinds import Input, Operand, Range, Type
+from .kinds import Input, Range, Type
 
 
 def run(graph: Graph, rows: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ def _value(graph: Graph, node: Node, values: dict[str, np.ndarray], known: Mappi
     kind = kind_of(node.op)
     operands = tuple(graph.operand(name, known) for name in node.inputs)
     read = tuple(values[name] for name in node.inputs[: kind.rows])
-    own = Operand(node.name, node.kind, node.type, None, known.get(node.name))
+    own = graph.operand(node.name, known)
     if not node.is_float:
         return kind.on_codes(node.op, read, operands, own)
     constants = operands[kind.rows :]

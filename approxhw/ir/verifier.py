@@ -148,10 +148,12 @@ def _kinds(graph: Graph, broken: frozenset[str]) -> list[Problem]:
     return found
 
 
-def _own_checks(rule: str, node: Node, operands: Operands = (), own: Operand | None = None) -> list[Problem]:
+def _own_checks(rule: str, node: Node, operands: Operands = ()) -> list[Problem]:
     """Return what the kind of *node* itself has to say to *rule*."""
     check = kind_of(node.op).checks.get(rule) if is_legal(node.op) else None
-    faults = check(node.op, operands, own or Operand(node.name, node.kind, node.type)) if check else []
+    if check is None:
+        return []
+    faults = check(node.op, operands, Operand(node.name, node.kind, node.type))
     return [Problem(node.name, fault) if isinstance(fault, str) else Problem(node.name, *fault) for fault in faults]
 
 
@@ -187,7 +189,7 @@ def _operands(graph: Graph, node: Node, broken: frozenset[str], constants: bool 
     """Return what *node* reads; nothing where something is wrong with it, or with what it reads. *constants*: data too."""
     if node.name in broken or any(name in broken or name not in graph.by_name for name in node.inputs):
         return ()
-    return tuple(graph.operand(name, constants=constants) for name in node.inputs)
+    return tuple(map(graph.operand if constants else graph.outline, node.inputs))
 
 
 def _formats(graph: Graph, broken: frozenset[str]) -> list[Problem]:

@@ -102,6 +102,11 @@ def same_range(op: Any, operands: Operands, own: Operand) -> Range:
     return operands[0].ends
 
 
+def same_reach(op: Any, reach: int) -> int:
+    """Return *reach*: nothing greater is met."""
+    return reach
+
+
 def _no_meaning(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     raise TypeError(f"{own.name}: the interpreter does not know {own.kind}")
 
@@ -159,7 +164,7 @@ class Kind:
     """Meaning where the result is real-valued: values and constants are real-valued too, of the result's number type."""
     elements: Callable[[Any, np.ndarray], np.ndarray] | None = None
     """Of an activation: op and codes (… × elements) → codes."""
-    widest: Callable[[Any, int], int] = lambda op, reach: reach
+    widest: Callable[[Any, int], int] = same_reach
     """Op, greatest magnitude of the operand → greatest magnitude that is met on the way to the result."""
     slope: Callable[[Any, np.ndarray, np.ndarray], np.ndarray] = _unmoved
     """Op of an activation, x, y → how much y moves with x, element by element (float64); 0 where it is cut off."""
@@ -245,8 +250,10 @@ def activation(
 
     def on_codes(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values
-        wide = widened(x, kind.widest(op, reach_of(operands[0].ends)))
-        return narrowed(elements(op, wide.reshape(len(x), own.type.elements)).reshape(x.shape), own.ends)
+        if kind.widest is not same_reach:
+            x = widened(x, kind.widest(op, reach_of(operands[0].ends)))
+        found = elements(op, x.reshape(len(x), own.type.elements)).reshape(x.shape)
+        return narrowed(found, own.ends) if found.dtype == object else found
 
     def on_reals(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values

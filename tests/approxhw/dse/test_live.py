@@ -21,7 +21,7 @@ def record(generation: int, area: float | None = 120.0) -> SimpleNamespace:
         evaluations=1000 * (generation + 1),
         evaluations_per_second=12345.6,
         least_errors=21,
-        least_area_mm2=area,
+        least_cost=area,
         front_size=17,
     )
 

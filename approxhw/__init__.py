@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.search import EngineSearch
     from approxhw.engine.target import MatrixEngine
-    from approxhw.flow.compile import CompiledDesign, Printed, check, compile, open_design, read
+    from approxhw.flow.compile import CompiledDesign, check, compile, open_design, read
     from approxhw.flow.measure import estimate
+    from approxhw.flow.printed import Printed
     from approxhw.flow.tabulate import tabulate
     from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
     from approxhw.ir.graph import Graph
@@ -40,7 +41,7 @@ _HOMES = {
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "MatrixEngine": "engine.target",
-    "Printed": "flow.compile",
+    "Printed": "flow.printed",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",

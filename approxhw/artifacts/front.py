@@ -26,6 +26,7 @@ import numpy as np
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder
+from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
 from approxhw.ir.pass_manager import PassRecord
 
 from . import folder as vouched
@@ -257,19 +258,6 @@ FRONT = vouched.FolderFormat(
     since="the search",
     file="front.json",
 )
-
-
-def share_of(value: str | float, option: str, lowest: float = 0.0) -> float:
-    """Return ``"5%"``, ``"0.05"`` or 0.05 as a fraction; raise :class:`OptionError` for anything else than 0 to 1."""
-    text = str(value).strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = math.nan
-    if isinstance(value, bool) or not lowest <= number <= 1:
-        why = f"{shown(text, 40)!r} is no share from 0 to 1"
-        raise OptionError("options", [Problem(option, why, "such as 5% or 0.05")])
-    return number
 
 
 def check_front_output(folder: Path) -> None:

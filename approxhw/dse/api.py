@@ -11,7 +11,9 @@ from approxhw.artifacts.design import Design, check_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import OptionError, Problem
-from approxhw.flow.compile import Clock, CompiledDesign, Printed, designed, header_of, open_design, read
+from approxhw.flow.compile import Clock, CompiledDesign, designed, open_design, read
+from approxhw.flow.describe import header_of
+from approxhw.flow.printed import Printed
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.pass_manager import Pass
 

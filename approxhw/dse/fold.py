@@ -97,7 +97,7 @@ def branch_of(
 
 def _bounded(task: Task, reference: float) -> SearchOptions:
     """Return the options with a bound that lets circuits in which just hold a target that was asked for."""
-    target, options = task.settings.target_accuracy, task.options
+    target, options = task.target_accuracy, task.options
     if target is None or target >= reference - options.max_accuracy_loss:
         return options
     return replace(options, max_accuracy_loss=min(1.0, round(reference - target + TARGET_SLACK, 6)))

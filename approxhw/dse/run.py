@@ -15,7 +15,8 @@ from approxhw.artifacts.front import CHECKPOINT, Front, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.version import __version__
-from approxhw.flow.compile import model_of, reference_accuracies
+from approxhw.flow.compile import reference_accuracies
+from approxhw.flow.describe import model_of
 from approxhw.flow.write_report import report_design
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
@@ -66,7 +67,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
     settings = task.settings
     wanted = Wanted(
-        target=settings.target_accuracy,
+        target=task.target_accuracy,
         keep=settings.keep,
         reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
         loss=task.options.max_accuracy_loss,

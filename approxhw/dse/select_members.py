@@ -101,8 +101,8 @@ def pick(
         else wanted.reference - wanted.loss
     )
     aims = [aim for aim in (first, *wanted.keep) if aim is not None]
-    listed = layers_of_front(_points(estimate, steadiness), MOST_LISTED)
-    best = sorted(listed, key=lambda i: (estimate[i, 0], i))
+    nearby = layers_of_front(_points(estimate, steadiness), MOST_LISTED)
+    best = sorted(nearby, key=lambda i: (estimate[i, 0], i))
     likely = expected_accuracies(candidates(best, dict(enumerate(estimate[:, 0].tolist()))))
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
     tried = [best[i] for i in nearest(likely, aims, wanted.synthesised)]

@@ -11,7 +11,8 @@ from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
-from approxhw.flow.compile import Clock, Printed
+from approxhw.flow.compile import Clock
+from approxhw.flow.printed import Printed
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
@@ -43,31 +44,48 @@ class SearchSettings:
     population: int = _as(SearchOptions, "population")
     generations: int = _as(SearchOptions, "generations")
     max_accuracy_loss: str | float = _as(SearchOptions, "max_accuracy_loss")
-    target_accuracy: str | float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
+    target_accuracy: str | float | None = field(
+        default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
+    )
     seed: int = _as(SearchOptions, "seed")
     islands: int = _as(SearchOptions, "islands")
-    jobs: int | None = field(default=None, metadata={"help": "workers; one a core by default"})
+    jobs: int | None = field(
+        default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
+    )
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
     validation_share: str | float = field(
-        default=0.2, metadata={"help": "share of the training rows that picks winners"}
+        default=0.2, metadata={"help": "share of the training rows that picks winners", "unit": "share"}
     )
-    folds: int | None = field(default=None, metadata={"help": "searches that put other validation rows aside each"})
-    widen: float = field(default=2.0, metadata={"help": "times the model's hidden neurons, at first"})
+    folds: int | None = field(
+        default=None,
+        metadata={
+            "help": "searches that put other validation rows aside each",
+            "fewest": 1,
+            "shown_default": "4, or as many as the share allows",
+        },
+    )
+    widen: float = field(
+        default=2.0, metadata={"help": "times the model's hidden neurons, at first", "least": 1, "most": 16}
+    )
     starts: int = _as(Seeding, "starts")
     moves: int = _as(Seeding, "moves")
-    seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made, in place of the two above"})
-    synthesise_every: int = field(
-        default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
+    seeding: Seeding | None = field(
+        default=None, metadata={"help": "how starts are made, in place of the two above", "option": False}
     )
-    members: int = field(default=16, metadata={"help": "members of the front at most"})
-    synthesised: int = field(default=24, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    synthesise_every: int = field(
+        default=100, metadata={"help": "generations between syntheses of the front; 0: never", "fewest": 0}
+    )
+    members: int = field(default=16, metadata={"help": "members of the front at most", "fewest": 1})
+    synthesised: int = field(
+        default=24, metadata={"help": "circuits synthesised in the end, to choose members from", "fewest": 1}
+    )
     keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
     simulate: tuple[str, ...] = field(
         default=SIMULATORS, metadata={"help": "simulators that every member must pass", "choices": SIMULATORS}
     )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
-    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
     migration_every: int = _as(SearchOptions, "migration_every")
     migrants: int = _as(SearchOptions, "migrants")
     crossover: float = _as(SearchOptions, "crossover")
@@ -91,12 +109,14 @@ def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> Sea
     found: list[Problem] = []
     asked = replace(base or SearchSettings(), **{name: value for name, value in given.items() if name in known})
     for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
+        share: Any = getattr(asked, name)
         try:
-            if getattr(asked, name) is not None:
-                asked = replace(asked, **{name: share_of(getattr(asked, name), name)})
+            share = None if share is None else share_of(share, name)
         except OptionError as error:
             found += error.problems
-            asked = replace(asked, **{name: 0.0 if name == "validation_share" else known[name].default})
+            share = 0.0 if name == "validation_share" else known[name].default
+        told: dict[str, Any] = {name: share}
+        asked = replace(asked, **told)
     found += [
         Problem(name, f"there is no such option{suggestion(name, [*known])}") for name in given if name not in known
     ]
@@ -114,12 +134,13 @@ def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> Sea
         asked = replace(asked, objectives=tuple(objective.name for objective in chosen))
     except OptionError as error:
         found += error.problems
-    share = float(asked.validation_share)
-    found += _problems(asked, share)
+    validation_share = float(asked.validation_share)
+    found += _problems(asked, validation_share)
     if found:
         raise OptionError("search", found)
     # without rows to put aside all folds would be the same search
-    return replace(asked, folds=1 if not share else asked.folds or min(FOLDS, int(1 / share + 1e-9)))
+    folds = 1 if not validation_share else asked.folds or min(FOLDS, int(1 / validation_share + 1e-9))
+    return replace(asked, folds=folds)
 
 
 def _problems(settings: SearchSettings, validation_share: float) -> list[Problem]:
@@ -165,6 +186,12 @@ class Task:
     def objectives(self) -> tuple[Objective, ...]:
         """What is made least, the errors first."""
         return chosen_objectives(self.settings.objectives, CIRCUIT)
+
+    @property
+    def target_accuracy(self) -> float | None:
+        """What the chosen member must hold."""
+        target = self.settings.target_accuracy
+        return None if target is None else float(target)
 
     @property
     def seeding(self) -> Seeding:

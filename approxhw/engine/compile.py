@@ -24,7 +24,8 @@ from approxhw.artifacts.engine import (
 from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.errors import shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import Clock, ledger_row, model_of, restarted
+from approxhw.flow.compile import Clock, restarted
+from approxhw.flow.describe import ledger_row, model_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes, spell

@@ -48,8 +48,10 @@ class EngineSearch:
     """
 
     population: int = field(default=32, metadata={"help": "individuals"})
-    generations: int = field(default=10, metadata={"help": "generations after the first population"})
-    max_accuracy_loss: float = field(default=0.01, metadata={"help": "absolute, against the model in float32"})
+    generations: int = field(default=10, metadata={"help": "generations after the start population"})
+    max_accuracy_loss: float = field(
+        default=0.01, metadata={"help": "absolute, against the model in float32", "unit": "share"}
+    )
     objective: str | None = field(
         default=None, metadata={"help": "area or energy, beside the errors", "choices": OBJECTIVES}
     )
@@ -63,7 +65,7 @@ class EngineSearch:
     alignments: tuple[int | None, ...] = (None,)
     rows: int = field(default=512, metadata={"help": "most rows that a configuration is judged on"})
     members: int = field(default=12, metadata={"help": "members of the front at most"})
-    seed: int = field(default=1, metadata={"help": "of every random draw"})
+    seed: int = field(default=1, metadata={"help": "seed of every random draw"})
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
@@ -123,7 +125,7 @@ class EngineProblem:
     target: MatrixEngine
     options: EngineSearch
     shape: Mapping[str, Sequence[int]] | None
-    sizes: Mapping[str, Sequence[int]]
+    sizes: Mapping[str, Sequence[int]] | None
     """At which the model is opened."""
     names: tuple[str, ...]
     """Of the products."""
@@ -196,7 +198,7 @@ class EngineProblem:
     def identity(self) -> dict[str, str]:
         """Return digests of the model with its array and choices, and of the rows."""
         told = {
-            "sizes": {name: list(size) for name, size in self.sizes.items()},
+            "sizes": {name: list(size) for name, size in (self.sizes or {}).items()},
             "array": [self.target.rows, self.target.columns, self.target.depth, self.target.clock_ns],
             "library": str(self.target.library),
             "choices": [str(mac) for mac in self.choices],

@@ -46,8 +46,8 @@ def island_sizes(population: int, islands: int) -> tuple[int, ...]:
 def new_island(number: int, size: int, genes: int, seed: int, objectives: int = 2) -> Island:
     """Return an island before its first population; islands of one seed draw from independent streams."""
     source = np.random.PCG64(np.random.SeedSequence((seed, number)))
-    genomes, objectives = np.zeros((0, genes), np.int32), np.zeros((0, objectives), np.int64)
-    return Island(number, size, _state(source), genomes, objectives, genomes, objectives)
+    genomes, values = np.zeros((0, genes), np.int32), np.zeros((0, objectives), np.int64)
+    return Island(number, size, _state(source), genomes, values, genomes, values)
 
 
 def _state(source: Any) -> tuple[int, int, int, int]:

@@ -15,7 +15,9 @@ class SearchOptions:
 
     population: int = field(default=1000, metadata={"help": "individuals, of all islands together"})
     generations: int = field(default=300, metadata={"help": "generations after the start population"})
-    max_accuracy_loss: float = field(default=0.05, metadata={"help": "absolute, against the reference, training rows"})
+    max_accuracy_loss: float = field(
+        default=0.05, metadata={"help": "absolute, against the reference, training rows", "unit": "share"}
+    )
     seed: int = field(default=1, metadata={"help": "seed of every random draw"})
     islands: int = field(default=4, metadata={"help": "populations that meet by migration only"})
     migration_every: int = field(default=5, metadata={"help": "generations between migrations; 0: none"})

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import Any
 
 from approxhw.common.errors import InvalidDesignError, OutputError, Problem, shown
 from approxhw.common.files import beside, check_folder
+
+from .folder import json_text, read_json
 
 FORMAT = "approxhw target 1"
 RECORD = "target.json"
@@ -63,7 +64,7 @@ def write_built(built: BuiltFiles, steps: Mapping[str, str] | None = None) -> No
             (part / "steps" / name).write_text(text, encoding="utf-8")
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in built.files.items()}
         content = {"format": FORMAT, **built.record, "files": digests}
-        (part / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (part / RECORD).write_text(json_text(content), encoding="utf-8")
 
 
 def read_built(folder: Path) -> BuiltFiles:
@@ -85,7 +86,7 @@ def read_built(folder: Path) -> BuiltFiles:
 
 
 def _content(folder: Path) -> dict[str, Any]:
-    content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    content = read_json(folder / RECORD)
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
     if not isinstance(content["ledger"], list) or not all(_NAME.match(name) for name in content["files"]):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
 
+from .folder import json_text, read_json
 from .front import CHECKPOINT
 from .objectives import DEFAULT, ENGINE, Objective
 
@@ -125,7 +125,7 @@ def write_engine_front(front: EngineFront, folder: Path) -> None:
         own = [m.index, m.cost, m.area_um2, m.energy_nj, *accuracies, m.chosen, " ".join(m.arithmetics)]
         writer.writerow([*own, *(getattr(m, name) for name in more)])
     write_beside(folder / "front.csv", text.getvalue())
-    write_beside(folder / "front.json", json.dumps(front.as_json(), indent=1) + "\n")
+    write_beside(folder / "front.json", json_text(front.as_json()))
 
 
 def check_engine_front_output(folder: Path) -> None:
@@ -136,7 +136,7 @@ def check_engine_front_output(folder: Path) -> None:
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
         return set(), (CHECKPOINT,)  # a search that was killed before it had a front
-    told = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    told = read_json(folder / "front.json")
     if told["format"] not in (FORMAT, "approxhw engine front 1"):
         raise ValueError("another front")
     return {"front.json", "front.csv", "report.html"}, ("chosen", CHECKPOINT)

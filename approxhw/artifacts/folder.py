@@ -83,8 +83,13 @@ def write_folder(folder: Path, form: FolderFormat[R], record: R, fill: Callable[
     """
     check_output(folder, form)
     with beside(folder) as part:
-        digests = {name: _digest(part / name) for name in fill(part)}
-        (part / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
+        write_record(part, form, record, fill(part))
+
+
+def write_record(folder: Path, form: FolderFormat[R], record: R, names: Iterable[str]) -> None:
+    """Write the JSON of *folder*, where the files *names* are already; digests of them take the place of ``record.files``."""
+    digests = {name: _digest(folder / name) for name in names}
+    (folder / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
@@ -129,8 +134,8 @@ def is_a(folder: Path, form: FolderFormat[R]) -> bool:
     return told == form.text or form.is_newer(told)
 
 
-def read_folder(folder: Path, form: FolderFormat[R]) -> R:
-    """Return the record of *folder*, whose files are as it says.
+def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterable[Problem]] = lambda record: ()) -> R:
+    """Return the record of *folder*, whose files are as it says; *more*: what else is wrong, told with the rest.
 
     Raises :class:`InvalidDesignError` with every file that is missing, altered, elsewhere or not vouched for, and every field
     that is of the wrong kind.
@@ -150,6 +155,7 @@ def read_folder(folder: Path, form: FolderFormat[R]) -> R:
         raise InvalidDesignError(str(folder), [*problems, *form.refused(folder, error).problems]) from error
     why = f"{form.file} does not vouch for it"
     problems += [Problem(name, why, form.again) for name in needed if name not in digests]
+    problems += more(record)
     if problems:
         raise InvalidDesignError(str(folder), problems)
     return record

@@ -13,26 +13,26 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from approxhw.common.arrays import read_npz
-from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
+from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder
 from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
+from approxhw.ir.pass_manager import PassRecord
 
+from . import folder as vouched
+from .design import Model
 from .objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 
-FORMAT = "approxhw front 1"
 CHECKPOINT = "checkpoint"
 _FILES = ("front.json", "front.csv", "front.npz", "report.html")
 _REMEDY = "search again, into another folder if this one is to be kept"
@@ -96,7 +96,7 @@ class Front:
     genomes: np.ndarray
     """int32, members × genes."""
     version: str
-    model: Mapping[str, Any]
+    model: Model
     """``title``, and ``sha256`` of its file."""
     data: Mapping[str, Any]
     """``name``; rows of each split; ``sha256`` of all of it."""
@@ -210,6 +210,56 @@ def _power(member: Member, converters: bool) -> float:
     return member.power_mw + (member.converters_power_mw if converters else 0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FrontRecord:
+    """What ``front.json`` holds, key by key in this order: a front without its genomes."""
+
+    format: str
+    name: str
+    members: tuple[Member, ...]
+    version: str
+    model: Model
+    data: Mapping[str, Any]
+    onnx: Mapping[str, float | None]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    library: str = "egfet"
+    evaluations: int = 0
+    generations: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+    bound_met: bool = True
+    rank_correlation: float | None = None
+    ledger: tuple[PassRecord, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+    command: str = ""
+    warnings: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = DEFAULT
+    files: Mapping[str, str]
+
+
+def _needed(told: FrontRecord) -> tuple[str, ...]:
+    """Return the files that every front has; raise ``ValueError`` where a member cannot be."""
+    for member in told.members:
+        _check_member(member)
+    return ("front.csv", "front.npz")
+
+
+FRONT = vouched.FolderFormat(
+    name="approxhw front",
+    version=1,
+    record=FrontRecord,
+    needed=_needed,
+    later=(CHECKPOINT,),
+    what="a front",
+    missing="no front",
+    make="make it with: approxhw search MODEL --data DATA -o FOLDER",
+    again=_REMEDY,
+    since="the search",
+    file="front.json",
+)
+
+
 def check_front_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a front with nothing foreign in it."""
     check_folder(folder, "a front", _ours)
@@ -226,9 +276,9 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     """Return the files of the front in *folder* with those of its designs, and what else a search leaves there."""
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
         return set(), (CHECKPOINT,)  # a search that was killed before it had a front
-    described = _described(folder)
+    vouched.described_files(folder, FRONT)
     files = set(_FILES)
-    for told in described["members"]:
+    for told in vouched.read_json(folder / FRONT.file)["members"]:
         if not _DESIGN.fullmatch(told["design"]):
             raise ValueError("a design outside the folder")
         files |= {f"{told['design']}/{name}" for name in design_files(folder / told["design"])}
@@ -247,21 +297,11 @@ def write_front(front: Front, folder: Path) -> None:
     """Write the files of *front* into *folder*, where the designs are already; ``front.json`` comes last."""
     (folder / "front.csv").write_text(as_csv(front), encoding="utf-8")
     np.savez(folder / "front.npz", genomes=np.ascontiguousarray(front.genomes, dtype=np.int32))
-    digests = {name: _digest(folder / name) for name in ("front.csv", "front.npz")}
-    told = {"format": FORMAT, **_plain(front), "files": digests}
-    (folder / "front.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-
-
-def _plain(front: Front) -> dict[str, Any]:
-    told = {f.name: getattr(front, f.name) for f in fields(front) if f.name != "genomes"}
-    told["members"] = [{f.name: _plain_value(getattr(m, f.name)) for f in fields(m)} for m in front.members]
-    return {key: _plain_value(value) for key, value in told.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain_value(item) for key, item in value.items()}
-    return [_plain_value(item) for item in value] if isinstance(value, tuple | list) else value
+    apart = {"format", "ledger", "files"}
+    told = {f.name: getattr(front, f.name) for f in fields(FrontRecord) if f.name not in apart}
+    ledger = tuple(PassRecord(**row) for row in front.ledger)
+    record = FrontRecord(format=FRONT.text, ledger=ledger, files={}, **told)
+    vouched.write_record(folder, FRONT, record, ("front.csv", "front.npz"))
 
 
 def as_csv(front: Front) -> str:
@@ -276,105 +316,37 @@ def as_csv(front: Front) -> str:
     return stream.getvalue()
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def read_front(folder: Path) -> Front:
     """Return the Front in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
-    try:
-        described = _described(folder)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        remedy = "make it with: approxhw search MODEL --data DATA -o FOLDER"
-        if (folder / CHECKPOINT).is_dir() and not (folder / "front.json").exists():
-            remedy = "the search was ended before it had a front: run it again with --resume"
-        raise InvalidDesignError(str(folder), [Problem("front.json", f"no front ({shown(error)})", remedy)]) from error
-    problems = [fault for name, told in _digests(described).items() if (fault := _fault(folder, name, told))]
-    try:
-        members = tuple(_member(told) for told in described["members"])
-        problems += [
-            Problem(f"{member.design}/design.json", "the file is missing", _REMEDY)
-            for member in members
-            if not (folder / member.design / "design.json").is_file()
-        ]
-        if problems:
-            raise InvalidDesignError(str(folder), problems)
-        genomes = read_npz(folder / "front.npz").arrays["genomes"]
-        return _front(described, members, genomes)
-    except InvalidDataError as error:
-        raise InvalidDesignError(str(folder), error.problems) from error
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        why = f"it does not fit its files ({shown(error)})"
-        raise InvalidDesignError(str(folder), [Problem("front.json", why, _REMEDY)]) from error
+    if (folder / CHECKPOINT).is_dir() and not (folder / FRONT.file).exists():
+        remedy = "the search was ended before it had a front: run it again with --resume"
+        raise InvalidDesignError(str(folder), [Problem(FRONT.file, "no front", remedy)])
+
+    def designs(told: FrontRecord) -> Iterator[Problem]:
+        for member in told.members:
+            if not (folder / member.design / "design.json").is_file():
+                yield Problem(f"{member.design}/design.json", "the file is missing", _REMEDY)
+
+    told = vouched.read_folder(folder, FRONT, designs)
+    with vouched.fitting(folder, FRONT):
+        return _front(told, read_npz(folder / "front.npz").arrays["genomes"])
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads((folder / "front.json").read_text(encoding="utf-8"))
-    if described["format"] != FORMAT:
-        raise ValueError(f"format {shown(described['format'])!r} is not {FORMAT!r}")
-    return described
-
-
-def _digests(described: Mapping[str, Any]) -> dict[str, str]:
-    told = described.get("files")
-    known = told if isinstance(told, Mapping) else {}
-    return {name: str(known.get(name)) for name in ("front.csv", "front.npz")}
-
-
-def _fault(folder: Path, name: str, digest: str) -> Problem | None:
-    try:
-        same = _digest(folder / name) == digest
-    except OSError:
-        return Problem(name, "the file is missing", _REMEDY)
-    return None if same else Problem(name, "the file was changed since the search", _REMEDY)
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "str": (str,),
-    "bool": (bool,),
-    "Mapping[str, int]": (dict,),
-    "Mapping[str, Any]": (dict,),
-    "Mapping[str, float]": (dict,),
-    "Mapping[str, float | None]": (dict,),
-    "tuple[str, ...]": (list,),
-    "tuple[Mapping[str, Any], ...]": (list,),
-}
-"""What JSON must hold for a field of that annotation."""
-
-
-def _optional(f: Field[Any]) -> bool:
-    return f.default is not MISSING or f.default_factory is not MISSING
-
-
-def _values(cls: type, told: Any, apart: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the fields of *cls* out of *told*, of the right kinds: anybody may have written it."""
-    values = {}
-    for f in fields(cls):
-        if f.name in apart or (f.name not in told and _optional(f)):
-            continue  # a front of before the field was: its default says what was so
-        value, kinds = told[f.name], _KINDS[str(f.type)]
-        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-        if wrong or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{f.name}: {shown(value, 40)}")
-        values[f.name] = tuple(value) if isinstance(value, list) else value
-    return values
-
-
-def _member(told: Any) -> Member:
-    member = Member(**_values(Member, told))
+def _check_member(member: Member) -> None:
+    """Raise ``ValueError`` where *member* cannot be: anybody may have written it."""
+    for f in fields(Member):
+        value = getattr(member, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"members[{member.index}].{f.name}: {value}")
     shares = [x for x in (member.train_accuracy, member.validation_accuracy, member.test_accuracy) if x is not None]
     if not _DESIGN.fullmatch(member.design) or min(shares) < 0 or max(shares) > 1 or member.area_mm2 < 0:
         raise ValueError(f"member {member.index}: it cannot be")
-    if any(type(count) is not int for count in member.simulated.values()):
-        raise ValueError(f"member {member.index}: simulated")
-    return member
 
 
-def _front(described: Mapping[str, Any], members: tuple[Member, ...], genomes: np.ndarray) -> Front:
-    front = Front(members=members, genomes=genomes, **_values(Front, described, ("members", "genomes")))
+def _front(told: FrontRecord, genomes: np.ndarray) -> Front:
+    members, apart = told.members, {"genomes", "ledger"}
+    kept = {f.name: getattr(told, f.name) for f in fields(Front) if f.name not in apart}
+    front = Front(genomes=genomes, ledger=tuple(vouched.plain(row) for row in told.ledger), **kept)
     try:
         known = tuple(objective.name for objective in chosen_objectives(front.objectives, CIRCUIT))
     except (OptionError, AttributeError) as error:
@@ -388,11 +360,8 @@ def _front(described: Mapping[str, Any], members: tuple[Member, ...], genomes: n
         raise ValueError("members: not one of them is chosen")
     if genomes.dtype != np.int32 or genomes.ndim != 2 or len(genomes) != len(members):
         raise ValueError("front.npz: not one genome a member")
-    accuracies = [front.onnx[split] for split in ("train", "validation", "test")]
-    if any(not isinstance(value, float | int | None) for value in accuracies):
+    if not front.onnx.keys() >= {"train", "validation", "test"}:
         raise ValueError("onnx")
-    if any(not isinstance(row, Mapping) for row in (*front.ledger, *front.history)):
-        raise ValueError("ledger, history")
     rows = front.data["rows"]
     if not isinstance(rows, Mapping) or any(type(rows[split]) is not int for split in ("train", "validation", "test")):
         raise ValueError("data: rows")

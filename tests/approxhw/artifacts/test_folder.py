@@ -216,6 +216,11 @@ def test_files_elsewhere_are_refused(thing, name):
     assert f"  {vouched.shown(name)}: it lies outside the folder\n    do: make it again" in _refusal(thing)
 
 
+def test_an_absolute_path_is_refused_even_into_the_folder(thing):
+    _edit(thing, lambda told: told["files"].update({str(thing / "parts/one.txt"): told["files"]["parts/one.txt"]}))
+    assert "parts/one.txt: it lies outside the folder" in _refusal(thing)
+
+
 def test_links_are_not_followed_out_of_the_folder_nor_round(thing):
     (thing.parent / "parts").mkdir()
     for name in ("one", "two"):

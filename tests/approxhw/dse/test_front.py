@@ -115,18 +115,34 @@ FORGED = {
     "another format": (lambda told: told.update(format="x"), r"no front \(format 'x' is not 'approxhw front 1'\)"),
     "no members": (lambda told: told.update(members=[]), "it does not fit its files"),
     "a design elsewhere": (_member("design", "../../etc"), "member 0: it cannot be"),
-    "an area that is none": (_member("area_mm2", "1e3"), "area_mm2: 1e3"),
+    "an area that is none": (
+        _member("area_mm2", "1e3"),
+        r"members\[0\]\.area_mm2: of the wrong kind \(expected float, got str\)",
+    ),
     "an area of NaN": (_member("area_mm2", math.nan), "area_mm2: nan"),
     "an accuracy over 1": (_member("test_accuracy", 1.5), "member 0: it cannot be"),
-    "a lacking figure": (lambda told: told["members"][0].pop("inputs"), "'inputs'"),
+    "a lacking figure": (lambda told: told["members"][0].pop("inputs"), r"members\[0\]\.inputs: it is missing"),
     "nobody chosen": (lambda told: [m.update(chosen=False) for m in told["members"]], "not one of them is chosen"),
     "another order": (lambda told: told["members"].reverse(), "members: not by rising area"),
     "rows that are none": (lambda told: told["data"].update(rows=3), "data: rows"),
     "texts that are none": (lambda told: told.update(name=["x"]), "name: "),
     "objectives of no circuit": (lambda told: told.update(objectives=["errors", "beauty"]), "objectives: .*'beauty'"),
     "objectives in a heap": (lambda told: told.update(objectives=["area", "errors"]), "objectives: they do not fit"),
-    "objectives that are no names": (lambda told: told.update(objectives=[1, 2]), "objectives: "),
-    "no digests": (lambda told: told.update(files=[]), "the file was changed since the search"),
+    "objectives that are no names": (
+        lambda told: told.update(objectives=[1, 2]),
+        r"objectives\[0\]: of the wrong kind",
+    ),
+    "no digests": (lambda told: told.update(files=[]), r"no front \(files: of the wrong kind"),
+    "no digest of the table": (
+        lambda told: told["files"].pop("front.csv"),
+        "front.csv: front.json does not vouch for it",
+    ),
+    "a digest of another": (lambda told: told["files"].update({"front.csv": "0"}), "changed since the search"),
+    "files elsewhere": (lambda told: told["files"].update({"../x": "0"}), r"\.\./x: it lies outside the folder"),
+    "a later version": (
+        lambda told: told.update(format="approxhw front 2"),
+        r"no front \(format 'approxhw front 2' is not 'approxhw front 1': a newer approxhw wrote it\)",
+    ),
 }
 
 

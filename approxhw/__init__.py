@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from approxhw.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from approxhw.artifacts.engine_front import EngineFront
     from approxhw.common.dataset import Dataset, load_dataset
     from approxhw.dse.api import SearchResult, open_front, search
+    from approxhw.dse.targets import search_engine
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
-    from approxhw.engine.search import EngineFront, EngineSearch, search_engine
+    from approxhw.engine.search import EngineSearch
     from approxhw.engine.target import MatrixEngine
-    from approxhw.flow.compile import CompiledDesign, Printed, check, compile, open_design, read
+    from approxhw.flow.compile import CompiledDesign, check, compile, open_design, read
     from approxhw.flow.measure import estimate
+    from approxhw.flow.printed import Printed
     from approxhw.flow.tabulate import tabulate
     from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
     from approxhw.ir.graph import Graph
@@ -33,12 +36,12 @@ _HOMES = {
     "CompiledEngine": "engine.compile",
     "CompressedModel": "frontends.compressed.compress_model",
     "Dataset": "common.dataset",
-    "EngineFront": "engine.search",
+    "EngineFront": "artifacts.engine_front",
     "EngineSearch": "engine.search",
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "MatrixEngine": "engine.target",
-    "Printed": "flow.compile",
+    "Printed": "flow.printed",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",
@@ -55,7 +58,7 @@ _HOMES = {
     "read": "flow.compile",
     "run_passes": "ir.pass_manager",
     "search": "dse.api",
-    "search_engine": "engine.search",
+    "search_engine": "dse.targets",
     "tabulate": "flow.tabulate",
 }
 

@@ -19,7 +19,10 @@ import numpy as np
 from common import command, machine, met, table, write
 
 from approxhw.dse.genetic import operators
-from approxhw.dse.genetic.evolution import UM2_PER_MM2, Problem, SearchOptions, default_toolbox, evolve
+from approxhw.dse.genetic.evolution import evolve
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import UM2_PER_MM2, default_toolbox
+from approxhw.dse.genetic.problem import NetworkProblem as Problem
 from approxhw.networks.area_model import default_model, full_adders_date24
 from approxhw.networks.kernels.masked_network import classes_of, count_errors
 from approxhw.networks.space import make_space

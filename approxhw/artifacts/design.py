@@ -14,26 +14,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from approxhw.common.errors import InvalidDesignError, Problem, shown
-from approxhw.common.files import beside, check_folder
+from approxhw.common.errors import shown
 from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.ir.pass_manager import PassRecord
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Fixed
 
+from . import folder as vouched
 from .converters import Converters, converters
 
-FORMAT = "approxhw design 1"
 LATER = ("simulation", "estimate", "report.html", "steps")
 """What other commands add to a design folder."""
 
@@ -52,6 +50,78 @@ class PortInfo:
     high: float
     rule: str
     formula: str
+
+
+@dataclass(frozen=True)
+class OutputInfo:
+    """The output port."""
+
+    name: str
+    bits: int
+    meaning: str = "class index, see labels"
+
+
+class Model(TypedDict, total=False):
+    """What was compiled: a title and, for a file, its digest."""
+
+    title: str
+    sha256: str | None
+
+
+class CircuitAccuracy(TypedDict, total=False):
+    """Shares of rows, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split."""
+
+    onnx: float | None
+    hardware: float | None
+    rows: str
+    onnx_splits: Mapping[str, float | None]
+    hardware_splits: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignRecord:
+    """What ``design.json`` holds, key by key in this order."""
+
+    format: str
+    version: str
+    name: str
+    top: str
+    modules: tuple[str, ...]
+    inputs: tuple[PortInfo, ...]
+    output: OutputInfo
+    labels: tuple[str | int, ...] = ()
+    unread_features: tuple[str, ...] = ()
+    clock: str | None
+    latency: int
+    model: Model
+    pipeline: str
+    library: str
+    command: str
+    accuracy: CircuitAccuracy
+    saturated_readings: Mapping[str, int]
+    ledger: tuple[PassRecord, ...]
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...]
+    files: Mapping[str, str]
+
+
+def _needed(told: DesignRecord) -> list[str]:
+    modules = [f"rtl/{name}.v" for name in told.modules if IDENTIFIER.fullmatch(name)]
+    return ["graph.axir", "rows.npz", *modules]
+
+
+DESIGN = vouched.FolderFormat(
+    name="approxhw design",
+    version=1,
+    record=DesignRecord,
+    needed=_needed,
+    later=LATER,
+    what="a design",
+    missing="no design",
+    make="make it with: approxhw compile MODEL --data DATA -o FOLDER",
+    again="compile the design again",
+    place="the design folder",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +151,14 @@ class Design:
     graph: Graph
     rows: Rows
     version: str
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Model = field(default_factory=Model)
     pipeline: str = ""
     library: str = "egfet"
     command: str = ""
-    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    accuracy: CircuitAccuracy = field(default_factory=CircuitAccuracy)
     saturated: Mapping[str, int] = field(default_factory=dict)
     ledger: tuple[Mapping[str, Any], ...] = ()
+    """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -127,44 +198,43 @@ def write_design(design: Design, folder: Path, steps: Mapping[str, str] | None =
     ``steps``: file name → text, for ``steps/``. An earlier design there is replaced with all that was made from it;
     anything else is left alone and refused with :class:`OutputError`.
     """
-    check_output(folder)
-    with beside(folder) as part:
+
+    def fill(part: Path) -> list[str]:
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
         files["graph.axir"] = print_graph(design.graph)
         files.update({f"steps/{name}": text for name, text in (steps or {}).items()})
-        for name, text in files.items():
-            (part / name).parent.mkdir(exist_ok=True)
-            (part / name).write_text(text, encoding="utf-8")
+        written = vouched.write_texts(part, files)
         np.savez_compressed(part / "rows.npz", **asdict(design.rows))
-        digests = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, "rows.npz"]}
-        (part / "design.json").write_text(json.dumps(_described(design, digests), indent=1) + "\n", encoding="utf-8")
+        return [*written, "rows.npz"]
+
+    vouched.write_folder(folder, DESIGN, _record(design), fill)
 
 
-def _described(design: Design, digests: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": design.version,
-        "name": design.name,
-        "top": design.top,
-        "modules": list(design.modules),
-        "inputs": [asdict(port) for port in design.inputs],
-        "output": {"name": design.output, "bits": design.output_bits, "meaning": "class index, see labels"},
-        "labels": list(design.graph.labels) or list(range(design.graph.classes)),
-        "unread_features": _unread(design),
-        "clock": design.clock,
-        "latency": design.latency,
-        "model": dict(design.model),
-        "pipeline": design.pipeline,
-        "library": design.library,
-        "command": design.command,
-        "accuracy": dict(design.accuracy),
-        "saturated_readings": dict(design.saturated),
-        "ledger": [dict(row) for row in design.ledger],
-        "seconds": dict(design.seconds),
-        "warnings": list(design.warnings),
-        "files": dict(digests),
-    }
+def _record(design: Design) -> DesignRecord:
+    return DesignRecord(
+        format=DESIGN.text,
+        version=design.version,
+        name=design.name,
+        top=design.top,
+        modules=tuple(design.modules),
+        inputs=design.inputs,
+        output=OutputInfo(design.output, design.output_bits),
+        labels=tuple(design.graph.labels) or tuple(range(design.graph.classes)),
+        unread_features=tuple(_unread(design)),
+        clock=design.clock,
+        latency=design.latency,
+        model=design.model,
+        pipeline=design.pipeline,
+        library=design.library,
+        command=design.command,
+        accuracy=design.accuracy,
+        saturated_readings=design.saturated,
+        ledger=tuple(PassRecord(**row) for row in design.ledger),
+        seconds=design.seconds,
+        warnings=design.warnings,
+        files={},
+    )
 
 
 def _unread(design: Design) -> list[str]:
@@ -175,133 +245,69 @@ def _unread(design: Design) -> list[str]:
 
 def check_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a design folder with nothing foreign in it."""
-    check_folder(folder, "a design", _ours)
-
-
-def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
-    """Return the files of the design in *folder*, and what other commands may have added."""
-    return described_files(folder), LATER
+    vouched.check_output(folder, DESIGN)
 
 
 def described_files(folder: Path) -> set[str]:
     """Return the files that ``write_design`` wrote into *folder*, by its own word; raise ``ValueError`` and the like."""
-    described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-    if described["format"] != FORMAT:
-        raise ValueError(f"format {shown(described['format'])!r}")
-    return set(described["files"]) | {"design.json"}
+    return vouched.described_files(folder, DESIGN)
 
 
 def read_design(folder: Path) -> Design:
     """Return the Design in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
-    try:
-        described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-        if described.get("format") != FORMAT:
-            raise ValueError(f"format {shown(described.get('format'))!r} is not {FORMAT!r}")
-        digests = {str(name): str(digest) for name, digest in described["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        remedy = "make it with: approxhw compile MODEL --data DATA -o FOLDER"
-        raise InvalidDesignError(
-            str(folder), [Problem("design.json", f"no design ({shown(error)})", remedy)]
-        ) from error
-    problems = [fault for name, digest in digests.items() if (fault := _file_fault(folder, name, digest))]
-    needed = ["graph.axir", "rows.npz", *(f"rtl/{name}.v" for name in _names(described))]
-    problems += [
-        Problem(name, "design.json does not vouch for it", "compile the design again")
-        for name in needed
-        if name not in digests
-    ]
-    if problems:
-        raise InvalidDesignError(str(folder), problems)
-    try:
-        return _read(folder, described)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-        raise InvalidDesignError(
-            str(folder), [Problem("design.json", f"it does not fit its files ({shown(error)})", "compile it again")]
-        ) from error
+    told = vouched.read_folder(folder, DESIGN)
+    with vouched.fitting(folder, DESIGN):
+        return _design(folder, told)
 
 
-def _file_fault(folder: Path, name: str, digest: str) -> Problem | None:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts or not (folder / name).resolve().is_relative_to(folder.resolve()):
-        return Problem(name, "it lies outside the design folder", "compile the design again")
-    try:
-        content = (folder / name).read_bytes()
-    except OSError:
-        return Problem(name, "the file is missing", "compile the design again")
-    if hashlib.sha256(content).hexdigest() != digest:
-        return Problem(
-            name, "the file was changed since it was compiled", "compile the design again, or copy it elsewhere"
-        )
-    return None
-
-
-def _read(folder: Path, described: Mapping[str, Any]) -> Design:
+def _design(folder: Path, told: DesignRecord) -> Design:
     graph = parse_graph((folder / "graph.axir").read_text(encoding="utf-8"), subject=str(folder / "graph.axir"))
     verify(graph)
-    names = _names(described)
-    inputs = tuple(PortInfo(**{**port, "code_bits": tuple(port["code_bits"])}) for port in described["inputs"])
-    _check_ports(described, inputs, graph)
+    _check_ports(told, graph)
     with np.load(folder / "rows.npz", allow_pickle=False) as stored:
         rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
     _check_rows(rows, graph)
     return Design(
-        name=str(described["name"]),
-        top=str(described["top"]),
-        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in names},
-        inputs=inputs,
-        output=described["output"]["name"],
-        output_bits=int(described["output"]["bits"]),
-        clock=described["clock"],
-        latency=int(described["latency"]),
+        name=told.name,
+        top=told.top,
+        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+        inputs=told.inputs,
+        output=told.output.name,
+        output_bits=told.output.bits,
+        clock=told.clock,
+        latency=told.latency,
         graph=graph,
         rows=rows,
-        version=described["version"],
-        model=described["model"],
-        pipeline=described["pipeline"],
-        library=described["library"],
-        command=described["command"],
-        accuracy=described["accuracy"],
-        saturated=described["saturated_readings"],
-        ledger=tuple(described["ledger"]),
-        seconds=described["seconds"],
-        warnings=tuple(described["warnings"]),
+        version=told.version,
+        model=told.model,
+        pipeline=told.pipeline,
+        library=told.library,
+        command=told.command,
+        accuracy=told.accuracy,
+        saturated=told.saturated_readings,
+        ledger=tuple(vouched.plain(row) for row in told.ledger),
+        seconds=told.seconds,
+        warnings=told.warnings,
     )
 
 
-def _names(described: Mapping[str, Any]) -> list[str]:
-    """Return the names of the modules in *described*, none of which leaves the folder; empty where they are unusable."""
-    modules = described.get("modules")
-    names = modules if isinstance(modules, list) else []
-    return [name for name in names if isinstance(name, str) and IDENTIFIER.fullmatch(name)]
-
-
-def _check_ports(described: Mapping[str, Any], inputs: tuple[PortInfo, ...], graph: Graph) -> None:
+def _check_ports(told: DesignRecord, graph: Graph) -> None:
     """Raise ``ValueError`` where a description of *graph*'s circuit cannot be true: it may have been written by anybody."""
-    shapes: dict[str, type] = {"ledger": list, "warnings": list, "name": str}
-    shapes |= dict.fromkeys(("model", "accuracy", "saturated_readings", "seconds"), dict)
-    wrong = [key for key, kind in shapes.items() if not isinstance(described[key], kind)]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)}: of the wrong kind")
-    output, clock = described["output"], described["clock"]
-    ports = [port.name for port in inputs] + [output["name"]] + ([] if clock is None else [clock])
-    for name in [*described["modules"], described["top"], *ports]:
-        if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
+    ports = [port.name for port in told.inputs] + [told.output.name] + ([] if told.clock is None else [told.clock])
+    for name in [*told.modules, told.top, *ports]:
+        if not IDENTIFIER.fullmatch(name):
             raise ValueError(f"{shown(name)} is no name of a module or port")
-    if described["top"] not in described["modules"] or len(set(ports)) < len(ports):
+    if told.top not in told.modules or len(set(ports)) < len(ports):
         raise ValueError("the top is no module, or ports share a name")
     fmt = _codes(graph)
-    for port in inputs:
-        bits = [*port.code_bits, port.bits, port.feature]
-        fits = all(type(bit) is int for bit in bits) and port.bits == len(set(port.code_bits)) == len(port.code_bits)
-        if not fits or not set(port.code_bits) <= set(range(fmt.bits)) or port.bits < 1:
+    for port in told.inputs:
+        fits = 1 <= port.bits == len(set(port.code_bits)) == len(port.code_bits)
+        if not fits or not set(port.code_bits) <= set(range(fmt.bits)):
             raise ValueError(f"port {port.name} does not carry bits of its code")
         if not 0 <= port.feature < graph.input.type.elements or not math.isfinite(port.low + port.high):
             raise ValueError(f"port {port.name} carries no feature of the Graph")
-    if (
-        not 0 < output["bits"] <= 64
-        or not 0 <= described["latency"] <= 64
-        or (clock is None) != (not described["latency"])
-    ):
+    timed = 0 <= told.latency <= 64 and (told.clock is None) == (not told.latency)
+    if not 0 < told.output.bits <= 64 or not timed:
         raise ValueError("the output is no class index of a circuit with this clock and latency")
 
 

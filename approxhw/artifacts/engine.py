@@ -13,28 +13,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from approxhw.common.arrays import read_npz
-from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
-from approxhw.common.files import beside, check_folder
+from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.ir.pass_manager import PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
 
+from . import folder as vouched
+from .design import Model
 from .steps import write_graph
 
-FORMAT = "approxhw engine 1"
 LATER = ("simulation", "estimate", "report.html")
 """What other commands add to the folder."""
 
-_REMEDY = "make it with: approxhw compile MODEL --target matrix-engine -o FOLDER"
+Summary = Mapping[str, str | int | float]
+"""What 8-bit codes do to the operands of a port, as ``port_codes.summary_of`` tells it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,51 @@ class LayerInfo:
     """In its activations, over the rows that were run."""
     shifts: tuple[int, ...] = ()
     """Steps by the left shift that exact normalization would do: carry, 0, 1, …, W − 1, and sums that were zero."""
-    compression: Mapping[str, Any] = field(default_factory=dict)
+    compression: Mapping[str, Summary] = field(default_factory=dict)
     """Of ``weights`` and ``activations`` that come as 8-bit codes: bits before and after, and errors."""
     operands: str | None = None
     """The file of the operands that ``simulate`` streams; None where they were not kept."""
+
+
+class MacFields(TypedDict):
+    """A :class:`~approxhw.numerics.mac.arithmetic.FloatMac` as plain types."""
+
+    format: str
+    accumulator_bits: int
+    normalization: str
+    alignment: NotRequired[int | None]
+
+
+class CodesFields(TypedDict, total=False):
+    """:class:`~approxhw.numerics.eight_bit.port_codes.EngineCodes` as plain types."""
+
+    code: str
+    block: int | None
+    max: str
+    weights: bool
+    activations: bool
+
+
+class EngineFields(TypedDict):
+    """An engine of the backend as plain types: what it takes to build it again."""
+
+    rows: int
+    columns: int
+    mac: MacFields
+    depth: int
+    result: str
+    vectors: int
+    fast: NotRequired[bool]
+    codes: NotRequired[CodesFields | None]
+
+
+class EngineAccuracy(TypedDict, total=False):
+    """Of the model in float32 and on the engine, and how often both agree: shares of so many rows."""
+
+    onnx: float
+    engine: float
+    agree: float
+    rows: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,24 +121,24 @@ class EngineDesign:
     """
 
     name: str
-    engine: Mapping[str, Any]
+    engine: EngineFields
     modules: Mapping[str, str]
     """Module → its Verilog text, the top first."""
     layers: tuple[LayerInfo, ...]
     operands: Mapping[str, tuple[np.ndarray, np.ndarray]]
     version: str
     clock_ns: float
-    model: Mapping[str, Any] = field(default_factory=dict)
-    shape: Mapping[str, Any] = field(default_factory=dict)
+    model: Model = field(default_factory=Model)
+    shape: Mapping[str, Sequence[int]] = field(default_factory=dict)
     library: str = "sky130"
     command: str = ""
-    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    accuracy: EngineAccuracy = field(default_factory=EngineAccuracy)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     packed: Mapping[str, tuple[Packed | None, Packed | None]] = field(default_factory=dict)
     pipeline: str = ""
     ledger: tuple[Mapping[str, Any], ...] = ()
-    """What each pass did; folders of before have none."""
+    """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types; folders of before have none."""
 
     @property
     def top(self) -> str:
@@ -119,40 +160,75 @@ class EngineDesign:
         raise InvalidDesignError(self.name, [Problem("layer", why, f"there are {known}; or give a number from 0")])
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineRecord:
+    """What ``design.json`` holds, key by key in this order."""
+
+    format: str
+    name: str
+    engine: EngineFields
+    version: str
+    clock_ns: float
+    model: Model = field(default_factory=Model)
+    shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    library: str = "sky130"
+    command: str = ""
+    accuracy: EngineAccuracy = field(default_factory=EngineAccuracy)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    pipeline: str = ""
+    ledger: tuple[PassRecord, ...] = ()
+    modules: tuple[str, ...]
+    top: str = ""
+    layers: tuple[LayerInfo, ...]
+    files: Mapping[str, str]
+
+
+def _needed(told: EngineRecord) -> list[str]:
+    """Return the files that *told* speaks of; raise ``ValueError`` where its names, sizes or 8-bit codes cannot be."""
+    if not told.modules or not all(map(IDENTIFIER.fullmatch, told.modules)):
+        raise ValueError("names of modules")
+    for layer in told.layers:
+        _check_layer(layer)
+    operands = [layer.operands for layer in told.layers if layer.operands]
+    return [*(f"rtl/{name}.v" for name in told.modules), *operands]
+
+
+ENGINE = vouched.FolderFormat(
+    name="approxhw engine",
+    version=1,
+    record=EngineRecord,
+    needed=_needed,
+    later=LATER,
+    what="an engine",
+    missing="no matrix engine",
+    make="make it with: approxhw compile MODEL --target matrix-engine -o FOLDER",
+    again="compile it again",
+)
+
+
 def is_engine(folder: Path) -> bool:
     """Whether *folder* says that a matrix engine is in it."""
-    try:
-        return bool(json.loads((folder / "design.json").read_text(encoding="utf-8")).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+    return vouched.is_a(folder, ENGINE)
 
 
 def check_engine_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or the folder of an engine with nothing foreign in it."""
-    check_folder(folder, "an engine", _ours)
-
-
-def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
-    described = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-    if described["format"] != FORMAT:
-        raise ValueError(f"format {shown(described['format'])!r}")
-    return set(described["files"]) | {"design.json"}, LATER
+    vouched.check_output(folder, ENGINE)
 
 
 def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
     """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole. *steps*: file and Graph."""
-    check_engine_output(folder)
-    with beside(folder) as part:
+
+    def fill(part: Path) -> list[str]:
         kept: list[str] = []
         for file, graph in steps:
             (part / "steps").mkdir(exist_ok=True)
             held = write_graph(graph, part / "steps" / file)
             kept += [f"steps/{name}" for name in (file, *held)]
-        (part / "rtl").mkdir()
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
-        for name, text in files.items():
-            (part / name).write_text(text, encoding="utf-8")
+        written = vouched.write_texts(part, files)
         if design.operands:
             (part / "operands").mkdir()
         for name, (a, b) in design.operands.items():
@@ -164,106 +240,61 @@ def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, 
                 for what in ("codes", "exponents")
             }
             np.savez_compressed(part / name, a=a, b=b, **more)
-        digests = {
-            name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in [*files, *design.operands, *kept]
-        }
-        apart = {"modules", "layers", "operands", "packed"}
-        told = {f.name: getattr(design, f.name) for f in fields(design) if f.name not in apart}
-        told = {"format": FORMAT, **told, "modules": list(design.modules), "top": design.top}
-        told["layers"] = [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in design.layers]
-        (part / "design.json").write_text(json.dumps({**told, "files": digests}, indent=1) + "\n", encoding="utf-8")
+        return [*written, *design.operands, *kept]
+
+    vouched.write_folder(folder, ENGINE, _record(design), fill)
+
+
+def _record(design: EngineDesign) -> EngineRecord:
+    apart = {"format", "modules", "ledger", "files"}
+    return EngineRecord(
+        format=ENGINE.text,
+        modules=tuple(design.modules),
+        ledger=tuple(PassRecord(**row) for row in design.ledger),
+        files={},
+        **{f.name: getattr(design, f.name) for f in fields(EngineRecord) if f.name not in apart},
+    )
 
 
 def read_engine(folder: Path) -> EngineDesign:
     """Return the engine in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
-    try:
-        told = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-        if told.get("format") != FORMAT:
-            raise ValueError(f"format {shown(told.get('format'))!r} is not {FORMAT!r}")
-        digests = {str(name): str(digest) for name, digest in told["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        why = f"no matrix engine ({shown(error)})"
-        raise InvalidDesignError(str(folder), [Problem("design.json", why, _REMEDY)]) from error
-    problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest))]
-    try:
-        names = [str(name) for name in told["modules"]]
-        layers = tuple(_layer(each) for each in told["layers"])
-        needed = [*(f"rtl/{name}.v" for name in names), *(layer.operands for layer in layers if layer.operands)]
-        if not names or not all(IDENTIFIER.fullmatch(name) for name in names):
-            raise ValueError("names of modules")
-        problems += [
-            Problem(shown(name), "design.json does not vouch for it", "compile it again")
-            for name in needed
-            if name not in digests
-        ]
-        if problems:
-            raise InvalidDesignError(str(folder), problems)
-        apart = {"modules", "layers", "operands", "packed", "warnings", "ledger"}
-        codes = _codes(told["engine"].get("codes"))
-        held = {layer.operands: _operands(folder, layer, codes) for layer in layers if layer.operands}
+    told = vouched.read_folder(folder, ENGINE)
+    with vouched.fitting(folder, ENGINE):
+        codes = _codes(told.engine.get("codes"))
+        held = {layer.operands: _operands(folder, layer, codes) for layer in told.layers if layer.operands}
+        apart = {"modules", "ledger", "operands", "packed"}
         return EngineDesign(
-            modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in names},
-            layers=layers,
+            modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
-            warnings=tuple(str(text) for text in told["warnings"]),
-            ledger=_ledger(told.get("ledger", [])),
-            **{f.name: _kind(f.name, told.get(f.name, f.default)) for f in fields(EngineDesign) if f.name not in apart},
+            ledger=tuple(vouched.plain(row) for row in told.ledger),
+            **{f.name: getattr(told, f.name) for f in fields(EngineDesign) if f.name not in apart},
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
-        why = f"it does not fit its files ({shown(error)})"
-        raise InvalidDesignError(str(folder), [Problem("design.json", why, "compile it again")]) from error
 
 
-_KINDS: dict[str, Any] = dict.fromkeys(("engine", "model", "shape", "accuracy", "seconds"), dict)
-_KINDS |= dict.fromkeys(("name", "version", "library", "command", "pipeline"), str) | {"clock_ns": (int, float)}
-
-
-def _kind(name: str, value: Any) -> Any:
-    if not isinstance(value, _KINDS[name]):
-        raise ValueError(f"{name} is of the wrong kind")
-    return value
-
-
-def _ledger(told: Any) -> tuple[Mapping[str, Any], ...]:
-    if not isinstance(told, list) or not all(
-        isinstance(row, dict) and isinstance(row.get("spelled"), str) for row in told
-    ):
-        raise ValueError("the ledger is no list of passes")
-    return tuple(told)
-
-
-def _layer(told: Mapping[str, Any]) -> LayerInfo:
-    layer = LayerInfo(**{**told, "shifts": tuple(told["shifts"]), "blocks": tuple(told["blocks"])})
+def _check_layer(layer: LayerInfo) -> None:
+    """Raise ``ValueError`` where the sizes or the 8-bit codes of *layer* cannot be: anybody may have written them."""
     counts = (layer.m, layer.k, layer.n, layer.count, layer.tiles, layer.clocks, layer.nans, layer.infinities)
-    if (
-        not all(type(value) is int and value >= 0 for value in (*counts, *layer.shifts, *layer.blocks))
-        or min(counts[:4]) < 1
-    ):
+    if min(*counts, *layer.shifts, *layer.blocks) < 0 or min(counts[:4]) < 1:
         raise ValueError(f"sizes of layer {shown(layer.name, 40)}")
-    texts = (layer.name, layer.op, layer.arithmetic, *([layer.operands] if layer.operands is not None else []))
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("names of layers")
-    if not isinstance(layer.compression, dict) or not all(map(_is_summary, layer.compression.items())):
+    if not all(map(_is_summary, layer.compression.items())):
         raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")
-    return layer
 
 
 _COUNTS, _ERRORS = ("elements", "bits_before", "bits_after", "looked_at"), ("mse", "mae", "relative")
 
 
-def _is_summary(told: tuple[Any, Any]) -> bool:
-    """Return whether *told* is a port and what codes do to its operands, as ``engine_codes.summary_of`` tells it."""
+def _is_summary(told: tuple[str, Summary]) -> bool:
+    """Return whether *told* is a port and what codes do to its operands."""
     port, summary = told
-    if port not in ("weights", "activations") or not isinstance(summary, dict):
+    if port not in ("weights", "activations") or summary.keys() != {"format", *_COUNTS, *_ERRORS}:
         return False
-    if summary.keys() != {"format", *_COUNTS, *_ERRORS} or not isinstance(summary["format"], str):
-        return False
-    whole = all(type(summary[name]) is int and summary[name] > 0 for name in _COUNTS)
-    return whole and all(type(summary[name]) in (int, float) and summary[name] >= 0 for name in _ERRORS)
+    counts, errors = [summary[name] for name in _COUNTS], [summary[name] for name in _ERRORS]
+    whole = all(isinstance(count, int) and count > 0 for count in counts)
+    return whole and all(isinstance(error, int | float) and error >= 0 for error in errors)
 
 
-def _codes(told: Any) -> EngineCodes | None:
+def _codes(told: CodesFields | None) -> EngineCodes | None:
     try:
         return None if told is None else EngineCodes(**told)
     except OptionError as error:
@@ -290,18 +321,3 @@ def _operands(
         if each is not None and not each.fits(shape):
             raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")
     return (a, b), (packed[0], packed[1])
-
-
-def _fault(folder: Path, name: str, digest: str) -> Problem | None:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts or not (folder / name).resolve().is_relative_to(folder.resolve()):
-        return Problem(shown(name), "it lies outside the folder", "compile it again")
-    try:
-        content = (folder / name).read_bytes()
-    except OSError:
-        return Problem(shown(name), "the file is missing", "compile it again")
-    if hashlib.sha256(content).hexdigest() != digest:
-        return Problem(
-            shown(name), "the file was changed since it was compiled", "compile it again, or copy it elsewhere"
-        )
-    return None

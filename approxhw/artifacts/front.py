@@ -19,7 +19,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ import numpy as np
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder
+from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
+
+from .objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 
 FORMAT = "approxhw front 1"
 CHECKPOINT = "checkpoint"
@@ -63,11 +66,16 @@ class Member:
     """Its design folder, relative to the front's."""
     chosen: bool = False
     expected_accuracy: float | None = None
-    """What it is expected to hold on rows never seen, by training rows alone (``choosing.py``)."""
+    """What it is expected to hold on rows never seen, by training rows alone (``dse/decision_rule.py``)."""
     fold: int = 0
     """Which of the searches found it: each put other validation rows aside."""
     simulated: Mapping[str, int] = field(default_factory=dict)
     """Simulator → vectors on which hardware and Graph were equal."""
+
+    @property
+    def energy_uj(self) -> float:
+        """Of one classification, in µJ: power times delay, since the circuit burns for as long as an answer takes."""
+        return self.power_mw * self.delay_ms
 
     @property
     def accuracy(self) -> float:
@@ -78,7 +86,10 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """The members by rising area, none of which another beats in both area and accuracy, and where they come from."""
+    """The members by rising cost, none of which another beats in every objective, and where they come from.
+
+    The cost is the first objective beside the errors: the area, where nothing else was asked for.
+    """
 
     name: str
     members: tuple[Member, ...]
@@ -109,6 +120,17 @@ class Front:
     """What each generation reached."""
     command: str = ""
     warnings: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = DEFAULT
+    """Names of what was searched for, the errors first."""
+
+    @property
+    def costs(self) -> tuple[Objective, ...]:
+        """The objectives beside the errors."""
+        return tuple(CIRCUIT[name] for name in self.objectives[1:])
+
+    def cost(self, member: Member) -> float:
+        """Return what *member* is sorted by."""
+        return self.costs[0].value(member)
 
     @property
     def chosen(self) -> Member:
@@ -118,14 +140,15 @@ class Front:
     def knee(self) -> Member:
         """Return the member where accuracy stops being cheap.
 
-        It is the one farthest above the straight line from the smallest to the most accurate member, area and accuracy
-        both counted from 0 to 1 between these two; the smaller of equals.
+        It is the one farthest above the straight line from the cheapest to the most accurate member, cost (area, by
+        default) and accuracy both counted from 0 to 1 between these two; the cheaper of equals.
         """
-        first, last = self.members[0], max(self.members, key=lambda m: (m.accuracy, -m.area_mm2))
-        width, height = last.area_mm2 - first.area_mm2, last.accuracy - first.accuracy
+        cost = self.cost
+        first, last = self.members[0], max(self.members, key=lambda m: (m.accuracy, -cost(m)))
+        width, height = cost(last) - cost(first), last.accuracy - first.accuracy
         if width <= 0 or height <= 0:
             return first
-        above = [(m.accuracy - first.accuracy) / height - (m.area_mm2 - first.area_mm2) / width for m in self.members]
+        above = [(m.accuracy - first.accuracy) / height - (cost(m) - cost(first)) / width for m in self.members]
         return self.members[int(np.argmax(np.round(above, 12)))]
 
     def within(self, loss: str | float) -> Member:
@@ -158,7 +181,7 @@ class Front:
             why = f"no member works on {power_mw:g} mW; the thriftiest needs {hungry:.3g} mW"
             raise OptionError("front", [Problem("cheapest", why, "give more power")])
         if least is None:
-            return fed[0] if power_mw is None else max(fed, key=lambda m: (m.accuracy, -m.area_mm2))
+            return fed[0] if power_mw is None else max(fed, key=lambda m: (m.accuracy, -self.cost(m)))
         held = [m for m in fed if m.accuracy >= least - 1e-12]
         if not held:
             best = max(m.accuracy for m in fed)
@@ -187,32 +210,16 @@ def _power(member: Member, converters: bool) -> float:
     return member.power_mw + (member.converters_power_mw if converters else 0.0)
 
 
-def share_of(value: str | float, option: str, lowest: float = 0.0) -> float:
-    """Return ``"5%"``, ``"0.05"`` or 0.05 as a fraction; raise :class:`OptionError` for anything else than 0 to 1."""
-    text = str(value).strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = math.nan
-    if isinstance(value, bool) or not lowest <= number <= 1:
-        why = f"{shown(text, 40)!r} is no share from 0 to 1"
-        raise OptionError("options", [Problem(option, why, "such as 5% or 0.05")])
-    return number
-
-
-def pareto(points: list[tuple[float, float]]) -> list[int]:
-    """Return which of *points* (cost, gain) no other one beats, by rising cost; the first of equal ones."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
-    kept: list[int] = []
-    for i in order:
-        if not kept or points[i][1] > points[kept[-1]][1]:
-            kept.append(i)
-    return kept
-
-
 def check_front_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a front with nothing foreign in it."""
     check_folder(folder, "a front", _ours)
+
+
+def need_checkpoint(folder: Path, resume: bool) -> None:
+    """Raise :class:`OptionError` where a search is to go on and *folder* holds no checkpoint."""
+    if resume and not (folder / CHECKPOINT).is_dir():
+        why = "there is no checkpoint of a search to go on from"
+        raise OptionError("search", [Problem(str(folder), why, "leave --resume out, or name the folder of the search")])
 
 
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
@@ -338,12 +345,16 @@ _KINDS: dict[str, tuple[type, ...]] = {
 """What JSON must hold for a field of that annotation."""
 
 
+def _optional(f: Field[Any]) -> bool:
+    return f.default is not MISSING or f.default_factory is not MISSING
+
+
 def _values(cls: type, told: Any, apart: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the fields of *cls* out of *told*, of the right kinds: anybody may have written it."""
     values = {}
     for f in fields(cls):
-        if f.name in apart:
-            continue
+        if f.name in apart or (f.name not in told and _optional(f)):
+            continue  # a front of before the field was: its default says what was so
         value, kinds = told[f.name], _KINDS[str(f.type)]
         wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         if wrong or (isinstance(value, float) and not math.isfinite(value)):
@@ -364,9 +375,15 @@ def _member(told: Any) -> Member:
 
 def _front(described: Mapping[str, Any], members: tuple[Member, ...], genomes: np.ndarray) -> Front:
     front = Front(members=members, genomes=genomes, **_values(Front, described, ("members", "genomes")))
-    areas = [member.area_mm2 for member in members]
-    if not members or areas != sorted(areas) or [m.index for m in members] != list(range(len(members))):
-        raise ValueError("members: not by rising area")
+    try:
+        known = tuple(objective.name for objective in chosen_objectives(front.objectives, CIRCUIT))
+    except (OptionError, AttributeError) as error:
+        raise ValueError(f"objectives: {shown(error, 80)}") from error
+    if known != front.objectives or any(each.value(m) < 0 for each in front.costs for m in members):
+        raise ValueError("objectives: they do not fit the members")
+    costs = [front.cost(member) for member in members]
+    if not members or costs != sorted(costs) or [m.index for m in members] != list(range(len(members))):
+        raise ValueError(f"members: not by rising {known[1]}")
     if sum(member.chosen for member in members) != 1:
         raise ValueError("members: not one of them is chosen")
     if genomes.dtype != np.int32 or genomes.ndim != 2 or len(genomes) != len(members):

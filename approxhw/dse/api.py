@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from approxhw.artifacts.design import Design, check_output, write_design
-from approxhw.artifacts.front import CHECKPOINT, Front, Member, check_front_output, read_front, share_of
+from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import load_dataset
-from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.flow.compile import Clock, CompiledDesign, Printed, designed, header_of, open_design, read
+from approxhw.common.errors import OptionError, Problem
+from approxhw.flow.compile import Clock, CompiledDesign, designed, open_design, read
+from approxhw.flow.describe import header_of
+from approxhw.flow.printed import Printed
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.pass_manager import Pass
-from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
 from .evolve import Hooks
 from .run import make_front
-from .settings import Settings, Task
+from .settings import SearchSettings, Task, settled
 from .split_rows import search_rows
-
-FOLDS = 4
-"""Searches that put other rows aside each, where nothing else is asked for."""
-
-if TYPE_CHECKING:
-    from approxhw.dse.genetic.evolution import SearchOptions
-    from approxhw.dse.genetic.seeding import Seeding
+from .targets import search_target
 
 
 def search(
@@ -34,35 +29,26 @@ def search(
     *,
     data: Any,
     output: str | Path | None = None,
-    target: Printed | None = None,
+    target: Any = None,
     passes: Sequence[Pass] | None = None,
-    widen: float = 2.0,
-    max_accuracy_loss: str | float = 0.05,
-    target_accuracy: str | float | None = None,
-    keep: Sequence[float] = (),
-    validation_share: str | float = 0.2,
-    folds: int | None = None,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    resume: bool = False,
-    synthesise_every: int = 100,
-    members: int = 16,
-    synthesised: int = 24,
-    seeding: Seeding | None = None,
-    simulate: Sequence[str] = SIMULATORS,
-    require_tools: bool = False,
-    timeout: float = 600.0,
+    settings: SearchSettings | None = None,
     command: str = "",
     hooks: Hooks | None = None,
     on_step: Callable[[str, float], None] | None = None,
     **options: Any,
-) -> SearchResult:
-    """Search for the smallest circuits that still do the job of *model*; write the front, and return it.
+) -> Any:
+    """Search for the smallest circuits that still do the job of *model*; write the front, and return it (:class:`SearchResult`).
+
+    A ``target`` that is no :class:`Printed`, such as ``MatrixEngine``, is searched as :func:`approxhw.search_engine` does it,
+    with options of its own.
 
     ``model``, ``data``, ``output``, ``target``, ``passes``: as :func:`approxhw.compile`; the passes (``printed-po2`` by
-    default) give the masked network that is searched, its hidden layers *widen* times as wide as the model's: what is not
-    worth its area is dropped again. ``options``: fields of
-    :class:`approxhw.dse.genetic.evolution.SearchOptions`, such as ``population``, ``generations``, ``seed``, ``islands``.
+    default) give the masked network that is searched. ``options``: fields of
+    :class:`approxhw.dse.settings.SearchSettings`, in place of those of *settings* (the defaults), such as ``objectives``,
+    ``population``, ``generations``, ``seed``, ``islands``. Some of them:
+
+    ``objectives``: ``"errors,area"`` or a tuple, two or three of :data:`approxhw.artifacts.objectives.CIRCUIT`.
+    ``widen``: hidden layers are so many times as wide as the model's: what is not worth its area is dropped again.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
     to hold it is marked as chosen; of each accuracy in ``keep`` the one that is so stays, too. ``validation_share``: of
     the training rows, picks the winners; ``folds``: as many searches share the population, each puts other rows aside (4, or as
@@ -72,38 +58,33 @@ def search(
     on from the checkpoint in *output*. Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only
     when the new one is whole.
     """
-    shares = {"max_accuracy_loss": max_accuracy_loss, "target_accuracy": target_accuracy}
-    shares["validation_share"] = validation_share
-    settings = Settings(
-        jobs=jobs,
-        scheduler=scheduler,
-        resume=resume,
-        synthesise_every=synthesise_every,
-        folds=folds,
-        members=members,
-        synthesised=synthesised,
-        keep=tuple(keep),
-        seeding=seeding,
-        simulate=tuple(simulate),
-        require_tools=require_tools,
-        timeout=timeout,
-    )
-    asked, settings = _asked(options, shares, settings)
+    if (entry := getattr(target, "search_problem", None)) is not None:
+        given = {"data": data, "output": output, "command": command, **options}
+        return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)
+    asked = settled(options, settings)
     with (clock := Clock(on_step)).step("read"):
         graph = model if isinstance(model, Graph) else read(model)
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
     check_front_output(folder)
-    if settings.resume and not (folder / CHECKPOINT).is_dir():
-        why = "there is no checkpoint of a search to go on from"
-        raise OptionError("search", [Problem(str(folder), why, "leave --resume out, or name the folder of the search")])
+    need_checkpoint(folder, asked.resume)
     with clock.step("data"):
         loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
-        rows = search_rows(loaded, graph, settings.validation_share, asked.seed, settings.folds or 1)
+        rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
     graph = titled(graph, rows.data.features)
     target = target or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened(target.passes(), widen)
-    task = Task(target, todo, asked, settings, hooks or Hooks(), command, clock)
+    todo = tuple(passes) if passes is not None else widened(target.passes(), asked.widen)
+    task = Task(target, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, model, graph, rows, folder))
+
+
+def _search_target(entry: str, model: Any, target: Any, passes: Any, settings: Any, hooks: Hooks, **given: Any) -> Any:
+    """Search what *target* is searched by; raise :class:`OptionError` for what is for circuits alone."""
+    circuit = [name for name, value in (("passes", passes), ("settings", settings)) if value is not None]
+    if circuit:
+        why = f"is for circuits; {type(target).__name__} is searched with options of its own"
+        raise OptionError("search", [Problem(name, why, "leave it out") for name in circuit])
+    told = {"on_progress": hooks.on_progress, "stop": hooks.stop, "hooks": hooks}
+    return search_target(entry, model, target=target, **{**told, **given})
 
 
 def widened(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:
@@ -115,61 +96,6 @@ def widened(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:
     )
 
 
-def _asked(options: Mapping[str, Any], shares: Mapping[str, Any], settings: Settings) -> tuple[SearchOptions, Settings]:
-    """Return the options as their types; raise one :class:`OptionError` with everything that is wrong with them."""
-    from approxhw.common.options import suggestion
-    from approxhw.dse.genetic.evolution import SearchOptions
-
-    found: list[Problem] = []
-    read_shares: dict[str, float] = {}
-    for name, value in shares.items():
-        try:
-            if value is not None:
-                read_shares[name] = share_of(value, name)
-        except OptionError as error:
-            found += error.problems
-    known = SearchOptions.__dataclass_fields__
-    unknown = [name for name in options if name not in known]
-    found += [Problem(name, f"there is no such option{suggestion(name, [*known])}") for name in unknown]
-    given = {name: value for name, value in options.items() if name in known}
-    asked = None
-    try:
-        asked = SearchOptions(**given, max_accuracy_loss=read_shares.get("max_accuracy_loss", 0.05))
-    except OptionError as error:
-        found += error.problems
-    found += _setting_problems(settings, read_shares.get("validation_share", 0.0))
-    if found or asked is None:
-        raise OptionError("search", found)
-    share = read_shares.get("validation_share", settings.validation_share)
-    target = read_shares.get("target_accuracy", settings.target_accuracy)
-    # without rows to put aside all folds would be the same search
-    folds = 1 if not share else settings.folds or min(FOLDS, int(1 / share + 1e-9))
-    return asked, replace(settings, validation_share=share, target_accuracy=target, folds=folds)
-
-
-def _setting_problems(settings: Settings, validation_share: float) -> list[Problem]:
-    found = []
-    for name, least in (("jobs", 1), ("folds", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
-        value = getattr(settings, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))
-    if not found and settings.folds and settings.folds > 1 and settings.folds * validation_share > 1 + 1e-9:
-        why = f"{settings.folds} folds of {100 * validation_share:g} % are more than all training rows"
-        found.append(
-            Problem("folds", why, f"at most {int(1 / validation_share + 1e-9)}, or a smaller validation_share")
-        )
-    if validation_share > 0.9:
-        found.append(
-            Problem("validation_share", f"{validation_share:g} leaves too few rows to train on", "at most 90%")
-        )
-    found += [
-        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(simulator_names())}")
-        for name in settings.simulate
-        if name not in simulator_names()
-    ]
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class SearchResult:
     """A front as Python sees it: ``folder`` on disk, ``front`` what stands in it."""
@@ -179,7 +105,7 @@ class SearchResult:
 
     @property
     def members(self) -> tuple[FoundMember, ...]:
-        """All members, by rising area."""
+        """All members, by rising area, or what else was searched for first beside the errors."""
         return tuple(FoundMember(self.folder, member) for member in self.front.members)
 
     @property
@@ -222,6 +148,7 @@ class SearchResult:
             "knee": members[front.knee().index],
             "rule": front.rule,
             "onnx": dict(front.onnx),
+            "objectives": list(front.objectives),
             "bound_met": front.bound_met,
             "interrupted": front.interrupted,
             "generations": front.generations,
@@ -275,7 +202,12 @@ class FoundMember:
     def as_json(self) -> dict[str, Any]:
         """Return its figures as plain types; ``design`` is the path of its design folder."""
         told = {f.name: getattr(self.member, f.name) for f in fields(self.member)}
-        return {**told, "simulated": dict(self.member.simulated), "design": str(self.folder / self.member.design)}
+        return {
+            **told,
+            "energy_uj": self.member.energy_uj,
+            "simulated": dict(self.member.simulated),
+            "design": str(self.folder / self.member.design),
+        }
 
 
 def registered(design: Design) -> Design:

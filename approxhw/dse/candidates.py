@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from approxhw.artifacts.design import Design, write_design
+from approxhw.artifacts.converters import converters
+from approxhw.artifacts.design import Design, Model, write_design
+from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
-from approxhw.flow.compile import Printed, designed, header_of, ledger_row
+from approxhw.flow.compile import designed
+from approxhw.flow.describe import header_of, ledger_row
 from approxhw.flow.measure import estimate_design, job_of
+from approxhw.flow.printed import Printed
+from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes, weights_and_bits
+from approxhw.numerics.formats import Fixed
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
@@ -56,7 +63,7 @@ class Origin:
     space: Space
     data: Dataset
     onnx: Mapping[str, float | None]
-    model: Mapping[str, Any]
+    model: Model
     ledger: tuple[PassRecord, ...]
     target: Printed
     search: str = "search"
@@ -72,25 +79,55 @@ class Origin:
         return str(self.model["title"])
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a synthesised genome costs, as a member of a front tells it; power and delay: NaN where nobody asks for them."""
+
+    area_mm2: float
+    bits: np.ndarray
+    """Of every feature's code, those that the netlist reads (int64, features)."""
+    inputs: int
+    converters_area_mm2: float
+    power_mw: float = math.nan
+    """Over the training rows."""
+    delay_ms: float = math.nan
+
+    @property
+    def energy_uj(self) -> float:
+        """Of one classification: power times delay."""
+        return self.power_mw * self.delay_ms
+
+
+POWERED = ("power_mw", "energy_uj", "delay_ms")
+"""Figures that need more of a netlist than its cells."""
+
+
 class Workshop:
-    """Makes circuits of genomes, up to ``jobs`` at a time, and remembers every area it was asked for.
+    """Makes circuits of genomes, up to ``jobs`` at a time, and remembers what each it was asked for costs.
 
     Threads do: nearly all of the time is spent in Yosys, which runs as a program of its own.
     """
 
-    def __init__(self, origin: Origin, jobs: int) -> None:
-        self.origin, self.jobs = origin, max(1, jobs)
-        self.known: dict[bytes, tuple[float, np.ndarray]] = {}
-        """Area in mm², and the bits of every feature's code that its netlist reads (int64, features)."""
+    def __init__(self, origin: Origin, jobs: int, costs: tuple[Objective, ...] = (CIRCUIT["area"],)) -> None:
+        self.origin, self.jobs, self.costs = origin, max(1, jobs), costs
+        self.known: dict[bytes, Measured] = {}
         self._emitting = threading.Lock()  # the parser of what was emitted is one for all threads
+
+    def measured(self, genomes: np.ndarray, on_progress: Progress | None = None) -> np.ndarray:
+        """Return what each of *genomes* (P × G) has of each of ``costs`` when it is synthesised: float64, P × costs."""
+        figures = self._figures(genomes, on_progress)
+        return np.array([[cost.value(one) for cost in self.costs] for one in figures]).reshape(len(genomes), -1)
 
     def areas(self, genomes: np.ndarray, on_progress: Progress | None = None) -> np.ndarray:
         """Return the synthesised area in mm² of each of *genomes* (P × G): float64, P."""
+        return np.array([one.area_mm2 for one in self._figures(genomes, on_progress)], dtype=np.float64)
+
+    def _figures(self, genomes: np.ndarray, on_progress: Progress | None = None) -> list[Measured]:
         keys = [self._key(genome) for genome in genomes]
         todo = {key: genome for key, genome in zip(keys, genomes) if key not in self.known}
         for key, found in zip(todo, self._map(self._synthesised, todo.values(), "synthesise", on_progress)):
             self.known[key] = found
-        return np.array([self.known[key][0] for key in keys], dtype=np.float64)
+        return [self.known[key] for key in keys]
 
     def without_unread(self, genomes: np.ndarray) -> np.ndarray:
         """Return *genomes* (P × G) without the mask bits of input bits that their netlists do not read.
@@ -101,9 +138,9 @@ class Workshop:
         trimmed = np.array(genomes, dtype=np.int32)
         for _ in range(TRIMS):
             before = trimmed.copy()
-            self.areas(before)
+            self._figures(before)
             for genome, layer in zip(before, self.origin.space.layer_genes(trimmed, 0).masks):
-                layer &= self.known[self._key(genome)][1].astype(np.int32)[None, :]
+                layer &= self.known[self._key(genome)].bits.astype(np.int32)[None, :]
             if np.array_equal(before, trimmed):
                 break
         return trimmed
@@ -113,22 +150,35 @@ class Workshop:
 
         return canonical(self.origin.space, np.asarray(genome)[None])[0].tobytes()
 
-    def _synthesised(self, genome: np.ndarray) -> tuple[float, np.ndarray]:
+    def _synthesised(self, genome: np.ndarray) -> Measured:
         from approxhw.backends.bespoke.circuit import build_circuit
         from approxhw.backends.bespoke.emit import emit
-        from approxhw.backends.estimate import load_library, synthesise
+        from approxhw.backends.estimate import estimate_netlist, load_library, synthesise
 
         _, graph, _ = member_graph(self.origin, genome)
         with self._emitting:
             emitted = emit(build_circuit(graph))
         cells = load_library(self.origin.target.library)
         netlist = synthesise(emitted.verilog, emitted.top, cells, timeout=self.origin.timeout)
-        op, read = graph.input.op, netlist.bits_read()
+        op, fmt, read = graph.input.op, graph.input.type.format, netlist.bits_read()
         assert isinstance(op, Input)
         bits = np.zeros(len(op.features), dtype=np.int64)
         for name, positions in emitted.input_bits:
             bits[op.features.index(name)] = sum(1 << positions[i] for i in read[name])
-        return netlist.area(), bits
+        outside = converters(len(emitted.input_bits), fmt.bits if isinstance(fmt, Fixed) else 0)
+        found = Measured(netlist.area(), bits, outside.count, outside.area_mm2)
+        if not any(cost.field in POWERED for cost in self.costs):
+            return found
+        codes = codes_of(graph, self.origin.data.X_train)
+        # the rows that the power of a member is told of, as its ports carry them
+        vectors = {
+            name: np.sum(
+                [((codes[:, op.features.index(name)] >> bit) & 1) << i for i, bit in enumerate(positions)], axis=0
+            )
+            for name, positions in emitted.input_bits
+        }
+        cost = estimate_netlist(netlist, vectors=vectors or None, vectors_from="training rows")
+        return replace(found, power_mw=cost.power_mw, delay_ms=cost.delay_ms)
 
     def compile(
         self, genomes: Mapping[int, np.ndarray], folder: Path, on_progress: Progress | None = None

@@ -5,24 +5,28 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from approxhw.artifacts.front import pareto
+from approxhw.artifacts.converters import converters
+from approxhw.artifacts.objectives import Objective
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, Problem
 from approxhw.common.files import write_beside
 from approxhw.networks.area_model import AreaModel, default_model, measured_model
+from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, measured_figures
+from approxhw.numerics.pareto import layers_of_front, pareto_front
 
-from .initial_population import STARTS, make_starts
+from .genetic.initial_population import STARTS, make_starts
 
 if TYPE_CHECKING:
-    from approxhw.dse.genetic.evolution import GenerationRecord, SearchOptions
-    from approxhw.dse.genetic.evolution import Problem as SearchProblem
+    from approxhw.dse.genetic.evolution import GenerationRecord
+    from approxhw.dse.genetic.options import SearchOptions
+    from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder, Seeding
     from approxhw.networks.kernels.masked_network import Rows
     from approxhw.networks.space import Space
@@ -78,7 +82,7 @@ def area_model(library: str, timeout: float = 600.0) -> AreaModel:
 
 
 def seeder_of(
-    problem: SearchProblem, model: AreaModel, seeding: Seeding, options: SearchOptions, teacher: Any
+    problem: NetworkProblem, model: AreaModel, seeding: Seeding, options: SearchOptions, teacher: Any
 ) -> Seeder:
     """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
     from approxhw.dse.genetic.seeding import Seeder
@@ -99,13 +103,50 @@ def seeder_of(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What estimates the costs of genomes on a library: its area model, and its cells' power and delay where asked for."""
+
+    area: AreaModel
+    cells: CellFigures | None = None
+
+    def costs(self, space: Space, objectives: Sequence[Objective]) -> tuple[Cost, ...]:
+        """Return what estimates each of *objectives* for genomes of *space*, in a member's unit."""
+        each = converters(1, space.layers[0].input_bits).area_mm2
+        made: dict[str, Cost] = {
+            "area": Area(space, self.area),
+            "inputs": Inputs(space),
+            "converters": Inputs(space, each),
+        }
+        if self.cells is not None:
+            power, delay = Power(space, self.cells), Delay(space, self.cells)
+            made.update({"power": power, "delay": delay, "energy": Energy(power, delay)})
+        return tuple(made[objective.name] for objective in objectives)
+
+
+def prices_of(library: str, objectives: Sequence[Objective], timeout: float = 600.0) -> Prices:
+    """Return what estimates *objectives* on a cell library; cells are synthesised one by one for what has no table."""
+    area = area_model(library, timeout)
+    if not {"power", "delay", "energy"} & {objective.name for objective in objectives}:
+        return Prices(area)
+    from approxhw.backends.estimate import estimate, load_library
+
+    loaded = load_library(library)
+
+    def figures_of(text: str, top: str) -> tuple[float, float]:
+        found = estimate(text, top, loaded, timeout=timeout)
+        return found.power_mw, found.delay_ms
+
+    return Prices(area, measured_figures(library, figures_of))
+
+
 def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray]:
     """Return what estimates genomes (int32, P × G) of *space* in mm² (float64, P), fit to be sent to workers."""
     return functools.partial(model.area_mm2, space.layout, space.head)
 
 
 def optimise(
-    problem: SearchProblem,
+    problem: NetworkProblem,
     options: SearchOptions,
     workshop: Workshop,
     executor: Any,
@@ -123,8 +164,8 @@ def optimise(
     First come the starts that *seeder* makes, then the generations, then refinement. ``folder``: for the starts and for
     the checkpoint, written every generation; with *resume* the search goes on from there. Every ``synthesise_every``
     generations (0: never) *synthesised* members of the front go through *workshop*; those that no other beats by
-    synthesised area stay in the running, whatever the estimate says of them. One in ``refine_share`` of the ``REFINED``
-    genomes is refined.
+    synthesised area (or what else is searched for) stay in the running, whatever the estimate says of them. One in
+    ``refine_share`` of the ``REFINED`` genomes is refined.
     """
     from approxhw.dse.genetic.evolution import evolve
 
@@ -144,7 +185,7 @@ def optimise(
         due = synthesise_every and record.generation and record.generation % synthesise_every == 0
         if due and record.generation < options.generations and record.generation not in kept.marks:
             since = time.perf_counter()
-            kept.add(record.generation, spread(record.front, synthesised), workshop, hooks)
+            kept.add(record, synthesised, workshop, hooks)
             spent[0] += time.perf_counter() - since
 
     evolution = evolve(
@@ -203,11 +244,11 @@ COPIES, NOISE = 2, 0.2
 
 
 def refined(
-    problem: SearchProblem, genomes: np.ndarray, executor: Any, hooks: Hooks, most: int = REFINED
+    problem: NetworkProblem, genomes: np.ndarray, executor: Any, hooks: Hooks, most: int = REFINED
 ) -> np.ndarray:
     """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
 
-    The best are those by area and these rows. What they were before is not kept: it reads inputs that nothing needs.
+    The best are those by their costs and these rows. What they were before is not kept: it reads inputs that nothing needs.
     """
     from approxhw.networks.anneal import noisy
     from approxhw.networks.kernels.masked_network import count_errors, prepare
@@ -222,7 +263,7 @@ def refined(
     )
     errors = count_errors(space.layout, space.head, genomes, codes, labels)
     gains = -np.asarray(errors, dtype=np.float64)
-    best = np.array(layers_of_front(np.asarray(problem.area(genomes)), gains, most)[:most], dtype=np.int64)
+    best = np.array(layers_of_front(np.column_stack([problem.estimates(genomes), -gains]), most)[:most], dtype=np.int64)
     todo = genomes[best]
     executor.start(_Refinement(space, prepare(codes, labels), problem.area))
     done: list[np.ndarray] = []
@@ -235,22 +276,11 @@ def refined(
     return np.concatenate([np.array(done, dtype=np.int32).reshape(len(done), space.genes), left])
 
 
-def layers_of_front(costs: np.ndarray, gains: np.ndarray, count: int) -> list[int]:
-    """Return at least *count* of the points that few others beat, where there are as many: front after front."""
-    left = list(range(len(costs)))
-    listed: list[int] = []
-    while left and len(listed) < count:
-        front = [left[i] for i in pareto([(float(costs[i]), float(gains[i])) for i in left])]
-        listed += front
-        taken = set(front)
-        left = [i for i in left if i not in taken]
-    return listed
-
-
-def spread(genomes: np.ndarray, count: int) -> np.ndarray:
-    """Return at most *count* of *genomes* (a front in order), both ends and evenly between."""
-    chosen = np.unique(np.linspace(0, len(genomes) - 1, min(count, len(genomes))).round().astype(np.int64))
-    return genomes[chosen] if len(genomes) else genomes
+def spread(size: int, count: int) -> np.ndarray:
+    """Return at most *count* places of a front of *size* in order, both ends and evenly between (int64, ascending)."""
+    if not size:
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.linspace(0, size - 1, min(count, size)).round().astype(np.int64))
 
 
 def distinct(space: Space, genomes: np.ndarray) -> np.ndarray:
@@ -277,11 +307,14 @@ class _Kept:
     def marks(self) -> set[int]:
         return set(self.generations.tolist())
 
-    def add(self, generation: int, genomes: np.ndarray, workshop: Workshop, hooks: Hooks) -> None:
-        """Synthesise *genomes* (a front by rising errors); keep those that are smaller than all before them."""
-        areas = workshop.areas(genomes, hooks.on_progress)
-        least = np.minimum.accumulate(np.concatenate([[np.inf], areas]))[:-1]
-        chosen = genomes[areas < least]
+    def add(self, record: GenerationRecord, count: int, workshop: Workshop, hooks: Hooks) -> None:
+        """Synthesise *count* genomes of the front of *record*; keep those that none with as few errors beats in every cost."""
+        places = spread(len(record.front), count)
+        genomes, errors = record.front[places], record.front_objectives[places, 0]
+        costs = workshop.measured(genomes, hooks.on_progress)
+        # of equal costs the one with fewer errors: it stands before
+        chosen = genomes[np.sort(pareto_front(np.column_stack([errors, costs])))]
+        generation = record.generation
         self.genomes = np.concatenate([self.genomes, chosen])
         self.generations = np.concatenate([self.generations, np.full(len(chosen), generation)])
         packed = io.BytesIO()

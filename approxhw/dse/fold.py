@@ -14,15 +14,14 @@ from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.text import print_graph
 
 from .candidates import Origin, Workshop
-from .evolve import Found, area_of, optimise, seeder_of
-from .fitness import Judge, Teacher
+from .evolve import Found, Prices, area_of, optimise, seeder_of
+from .genetic.fitness import Judge, Teacher
 
 if TYPE_CHECKING:
-    from approxhw.dse.genetic.evolution import Problem as SearchProblem
-    from approxhw.dse.genetic.evolution import SearchOptions
+    from approxhw.dse.genetic.options import SearchOptions
+    from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder, Seeding
     from approxhw.ir.graph import Graph
-    from approxhw.networks.area_model import AreaModel
     from approxhw.networks.space import Space
 
     from .evolve import Hooks
@@ -39,7 +38,7 @@ class Branch:
 
     number: int
     judge: Judge
-    problem: SearchProblem
+    problem: NetworkProblem
     seeder: Seeder
     options: SearchOptions
     workshop: Workshop
@@ -50,6 +49,10 @@ class Branch:
     def space(self) -> Space:
         """The genomes of this fold."""
         return self.problem.space
+
+    def estimates(self, genomes: np.ndarray) -> np.ndarray:
+        """Return what each of *genomes* (P × G) is estimated to have of every cost: float64, P × costs."""
+        return self.problem.estimates(genomes)
 
     def estimate(self, genomes: np.ndarray) -> np.ndarray:
         """Return the estimated area in mm² of each of *genomes* (P × G): float64, P."""
@@ -62,11 +65,11 @@ def branch_of(
     rows: SearchRows,
     number: int,
     reference: float,
-    model: AreaModel,
+    prices: Prices,
     origin: Mapping[str, Any],
 ) -> Branch:
     """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share."""
-    from approxhw.dse.genetic.evolution import Problem as SearchProblem
+    from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.networks.space import encode, space_of
 
     masked, records = run_passes(graph, task.passes, PassContext(rows.searched(number), graph))
@@ -75,8 +78,11 @@ def branch_of(
     judge = Judge(space, codes, {name: y for name, (_, y) in splits.items()})
     labels = judge.labels["train"]
     wrong = round((1 - reference) * len(labels))
-    estimate, start = area_of(model, space), encode(space, masked)[None]
-    problem = SearchProblem(space, codes["train"], labels, wrong, estimate, start, print_graph(masked))
+    estimate, start = area_of(prices.area, space), encode(space, masked)[None]
+    problem = NetworkProblem(space, codes["train"], labels, wrong, estimate, start, print_graph(masked))
+    costs = task.objectives[1:]
+    if task.objectives != problem.objectives:
+        problem = replace(problem, objectives=task.objectives, costs=prices.costs(space, costs))
     options, folds = _bounded(task, reference), len(rows.folds)
     options = replace(
         options,
@@ -84,14 +90,14 @@ def branch_of(
         seed=options.seed if number == 0 else int(np.random.SeedSequence((options.seed, number)).generate_state(1)[0]),
     )
     seeding: Seeding = replace(task.seeding, starts=-(-task.seeding.starts // folds))
-    seeder = seeder_of(problem, model, seeding, options, Teacher(graph, masked))
-    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, **origin), task.jobs)
+    seeder = seeder_of(problem, prices.area, seeding, options, Teacher(graph, masked))
+    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, **origin), task.jobs, costs)
     return Branch(number, judge, problem, seeder, options, workshop, reference)
 
 
 def _bounded(task: Task, reference: float) -> SearchOptions:
     """Return the options with a bound that lets circuits in which just hold a target that was asked for."""
-    target, options = task.settings.target_accuracy, task.options
+    target, options = task.target_accuracy, task.options
     if target is None or target >= reference - options.max_accuracy_loss:
         return options
     return replace(options, max_accuracy_loss=min(1.0, round(reference - target + TARGET_SLACK, 6)))

@@ -15,14 +15,15 @@ from approxhw.artifacts.front import CHECKPOINT, Front, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.version import __version__
-from approxhw.flow.compile import model_of, reference_accuracies
+from approxhw.flow.compile import reference_accuracies
+from approxhw.flow.describe import model_of
 from approxhw.flow.write_report import report_design
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
 from .candidates import simulate_members
-from .evolve import Found, area_model
+from .evolve import Found, prices_of
 from .fold import Branch, branch_of, search_branches
 from .select_members import Choice, Wanted, pick
 from .settings import Task
@@ -38,7 +39,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     with clock.step("reference"):
         onnx = _references(model, graph, rows)
     with clock.step("area model"):
-        model_of_area = area_model(task.target.library, task.settings.timeout)
+        prices = prices_of(task.target.library, task.objectives, task.settings.timeout)
     shared = {
         "data": rows.data,
         "onnx": {"train": onnx["train"], "test": onnx["test"]},
@@ -54,23 +55,25 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
             if task.hooks.on_progress and len(folds) > 1:
                 task.hooks.on_progress("passes of each fold", i, len(folds))
             reference = onnx[f"fold {i}"] or 0.0
-            branches.append(branch_of(task, graph, rows, i, reference, model_of_area, shared))
+            branches.append(branch_of(task, graph, rows, i, reference, prices, shared))
     first = branches[0]
     if task.hooks.on_start:
         counts = {"rows": len(first.judge.labels["train"]), "validation": len(rows.validated()), "folds": len(folds)}
-        task.hooks.on_start({**counts, "genes": first.space.genes, "onnx": onnx["train"]})
+        names = task.settings.objectives
+        task.hooks.on_start({**counts, "genes": first.space.genes, "onnx": onnx["train"], "objectives": names})
     found = search_branches(task, branches, folder / CHECKPOINT)
     seconds = sum(one.seconds.get("evolve", 0.0) for one in found)
     for branch in branches:
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
     settings = task.settings
     wanted = Wanted(
-        target=settings.target_accuracy,
+        target=task.target_accuracy,
         keep=settings.keep,
         reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
         loss=task.options.max_accuracy_loss,
         synthesised=settings.synthesised,
         members=settings.members,
+        costs=task.objectives[1:],
     )
     with clock.step("synthesise"):
         searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
@@ -101,6 +104,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
             history=tuple({"fold": i, **record} for i, one in enumerate(found) for record in one.history),
             command=task.command,
             warnings=(*rows.notes, *_warnings(task, branches, found, choice), *missing),
+            objectives=tuple(objective.name for objective in task.objectives),
         )
         _write(front, part, folder, [design for design, _ in made])
     return front

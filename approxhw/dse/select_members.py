@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.front import pareto
+from approxhw.artifacts.objectives import CIRCUIT, Objective
+from approxhw.common.statistics import rank_correlation
+from approxhw.numerics.pareto import layers_of_front, pareto_front
 
 from .decision_rule import Candidate, choose, curve, expected_accuracies, mean_at
-from .evolve import distinct, layers_of_front
+from .evolve import distinct
 
 if TYPE_CHECKING:
     from .fold import Branch
@@ -34,29 +36,30 @@ class Wanted:
     """Against this, of the chosen member, where there is no target."""
     synthesised: int
     members: int
+    costs: tuple[Objective, ...] = (CIRCUIT["area"],)
+    """What is to be least beside the errors; the first is the one that circuits are sorted by."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picked:
-    """A member of the front: a genome of a fold, its estimated and synthesised area in mm², what it is expected to hold."""
+    """A member of the front: a genome of a fold, its estimated area in mm², what it is expected to hold."""
 
     branch: Branch
     genome: np.ndarray
     estimate: float
-    area: float
     expected: float
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The members of the front, by rising area, and which of them is chosen by what rule."""
+    """The members of the front, by rising cost, and which of them is chosen by what rule."""
 
     members: tuple[Picked, ...]
     index: int
     rule: str
     held: bool
     rank_correlation: float | None
-    """Of estimated and synthesised areas of all that was synthesised for it."""
+    """Of estimated and synthesised costs (areas, by default) of all that was synthesised for it."""
 
 
 def pick(
@@ -64,29 +67,31 @@ def pick(
 ) -> Choice:
     """Synthesise what may be best of the genomes *found* by each fold, keep what nothing beats, and choose one.
 
-    Circuits of all folds are held against each other by area and by their accuracy on noisy copies of all training rows;
-    what they hold on rows never seen is told by the validation rows of each fold.
+    Circuits of all folds are held against each other by their costs and by their accuracy on noisy copies of all training
+    rows; what they hold on rows never seen is told by the validation rows of each fold.
     """
     branches = [branch for branch, _ in found]
-    owners, genomes, estimates, steady, curves = [], [], [], [], []
+    owners, genomes, estimates, sizes, steady, curves = [], [], [], [], [], []
     for number, (branch, mine) in enumerate(found):
         plain = distinct(branch.space, mine)
-        sizes = np.asarray(branch.estimate(plain), dtype=np.float64)
+        costs = branch.estimates(plain)
         gains = branch.judge.noisy(plain, "all")
-        listed = np.sort(layers_of_front(sizes, gains, MOST_LISTED))
+        listed = np.sort(layers_of_front(_points(costs, gains), MOST_LISTED))
         split = branch.judge.split
         checked = branch.judge.accuracies(plain[listed], split)
         assert checked is not None
-        curves.append(curve(sizes[listed].tolist(), checked.tolist(), len(branch.judge.labels[split])))
+        curves.append(curve(costs[listed, 0].tolist(), checked.tolist(), len(branch.judge.labels[split])))
         owners += [number] * len(listed)
         genomes += list(plain[listed])
-        estimates.append(sizes[listed])
+        estimates.append(costs[listed])
+        sizes += branch.estimate(plain)[listed].tolist()
         steady.append(gains[listed])
     estimate, steadiness = np.concatenate(estimates), np.concatenate(steady)
     rows = sum(c.rows for c in curves)
+    called = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
 
-    def candidates(places: Sequence[int], areas: Mapping[int, float]) -> list[Candidate]:
-        return [Candidate(mean_at(curves, float(estimate[i])), rows, areas[i]) for i in places]
+    def candidates(places: Sequence[int], costs: Mapping[int, float]) -> list[Candidate]:
+        return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i]) for i in places]
 
     first = (
         wanted.target
@@ -96,29 +101,40 @@ def pick(
         else wanted.reference - wanted.loss
     )
     aims = [aim for aim in (first, *wanted.keep) if aim is not None]
-    best = sorted(layers_of_front(estimate, steadiness, MOST_LISTED), key=lambda i: (estimate[i], i))
-    likely = expected_accuracies(candidates(best, dict(enumerate(estimate.tolist()))))
+    nearby = layers_of_front(_points(estimate, steadiness), MOST_LISTED)
+    best = sorted(nearby, key=lambda i: (estimate[i, 0], i))
+    likely = expected_accuracies(candidates(best, dict(enumerate(estimate[:, 0].tolist()))))
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
     tried = [best[i] for i in nearest(likely, aims, wanted.synthesised)]
-    areas: dict[int, float] = {}
+    measured: dict[int, np.ndarray] = {}
     for number, branch in enumerate(branches):
         own = [i for i in tried if owners[i] == number]
         if own:
-            areas.update(zip(own, branch.workshop.areas(np.array([genomes[i] for i in own]), on_progress).tolist()))
-    front = [tried[i] for i in pareto([(areas[i], float(steadiness[i])) for i in tried])]
-    known = candidates(front, areas)
-    index, rule, held = choose(known, target=wanted.target, reference=wanted.reference, loss=wanted.loss)
+            measured.update(zip(own, branch.workshop.measured(np.array([genomes[i] for i in own]), on_progress)))
+    costs = np.array([measured[i] for i in tried])
+    front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
+    known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
+    index, rule, held = choose(known, target=wanted.target, reference=wanted.reference, loss=wanted.loss, **called)
     # what further accuracies ask for stays, too
     others = {choose(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
-    kept = thinned([float(steadiness[i]) for i in front], wanted.members, {index, *others})
+    points = _points(np.array([measured[i] for i in front]), steadiness[front])
+    kept = thinned(points, wanted.members, {index, *others})
     expected = expected_accuracies(known)
     members = []
     for k in kept:
         branch = branches[owners[front[k]]]
         genome = branch.workshop.without_unread(genomes[front[k]][None])[0]
-        members.append(Picked(branch, genome, float(estimate[front[k]]), areas[front[k]], expected[k]))
-    correlation = rank_correlation(estimate[tried], np.array([areas[i] for i in tried]))
-    return Choice(tuple(members), kept.index(index), rule, held, correlation)
+        members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k == index))
+    # what lost an input bit may have become a little cheaper
+    members.sort(key=lambda each: float(each[0].branch.workshop.measured(each[0].genome[None])[0, 0]))
+    correlation = rank_correlation(estimate[tried, 0], costs[:, 0])
+    chosen = next(i for i, (_, is_chosen) in enumerate(members) if is_chosen)
+    return Choice(tuple(member for member, _ in members), chosen, rule, held, correlation)
+
+
+def _points(costs: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Return what is to be least: the first cost, accuracy lost, the other costs (float64, N × M)."""
+    return np.column_stack([costs[:, 0], -gains, costs[:, 1:]])
 
 
 def nearest(gains: Sequence[float], aims: Sequence[float], count: int) -> list[int]:
@@ -135,31 +151,33 @@ def nearest(gains: Sequence[float], aims: Sequence[float], count: int) -> list[i
     return sorted(chosen | {others[i] for i in evenly.tolist()})
 
 
-def thinned(gains: Sequence[float], count: int, wanted: set[int]) -> list[int]:
-    """Return at most *count* places of a front with rising *gains*: those *wanted*, both ends, then what adds most gain."""
-    kept = list(range(len(gains)))
+def thinned(points: np.ndarray, count: int, wanted: set[int]) -> list[int]:
+    """Return at most *count* places of a front (*points*: cost, accuracy lost, other costs; by rising cost), ascending.
+
+    Those *wanted* stay. Of two objectives so do both ends, then what adds most accuracy over the one before. Of more, what
+    is best in one of them stays, and the others go one after the other, always one of the two that lie nearest together.
+    """
+    kept = list(range(len(points)))
+    gains = -points[:, 1]
+    best = {int(i) for i in points.argmin(axis=0)} if len(points) else set()
     while len(kept) > max(1, count, len(wanted)):
         free = [k for k in range(len(kept)) if kept[k] not in wanted]
-        inner = [k for k in free if 0 < k < len(kept) - 1] or free
-        # what a place adds over the one before it is what is lost with it
-        least = min(inner, key=lambda k: gains[kept[k]] - gains[kept[k - 1]] if k else 0.0)
+        if points.shape[1] == 2:
+            inner = [k for k in free if 0 < k < len(kept) - 1] or free
+            # what a place adds over the one before it is what is lost with it
+            least = min(inner, key=lambda k: gains[kept[k]] - gains[kept[k - 1]] if k else 0.0)
+        else:
+            inner = [k for k in free if kept[k] not in best] or free
+            least = min(inner, key=_distance(points[kept]))
         kept.pop(least)
     return kept
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return Spearman's rank correlation of *a* and *b*; None where one of them is the same everywhere, or too short."""
-    if len(a) < 3:
-        return None
-    first, second = _ranks(np.asarray(a)), _ranks(np.asarray(b))
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return None
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each value, the mean of their ranks for equal ones."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
-    _, group = np.unique(values, return_inverse=True)
-    return (np.bincount(group, ranks) / np.bincount(group))[group]
+def _distance(points: np.ndarray) -> Callable[[int], float]:
+    """Return what gives the distance of a point to its nearest neighbour, every objective counted by its range."""
+    reach = np.ptp(points, axis=0)
+    scaled = points / np.where(reach > 0, reach, 1)
+    distances = np.sqrt(((scaled[:, None] - scaled[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.min(axis=1)
+    return lambda k: float(nearest[k])

@@ -1,61 +1,201 @@
-"""What a search was asked for: its settings, and the task that every part of it is handed."""
+"""What a search was asked for: its settings, one field an option, and the task that every part of it is handed."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
-from approxhw.flow.compile import Clock, Printed
+from approxhw.artifacts.front import share_of
+from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import suggestion
+from approxhw.flow.compile import Clock
+from approxhw.flow.printed import Printed
 from approxhw.ir.pass_manager import Pass
-from approxhw.sim.simulators.registry import SIMULATORS
+from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
 from .evolve import Hooks
+from .genetic.options import SearchOptions
+from .genetic.seeding import Seeding
 
-if TYPE_CHECKING:
-    from approxhw.dse.genetic.evolution import SearchOptions
-    from approxhw.dse.genetic.seeding import Seeding
+FOLDS = 4
+"""Searches that put other rows aside each, where nothing else is asked for."""
+
+
+def _as(maker: Any, name: str) -> Any:
+    """Return a field with the default and the help that it has in *maker*."""
+    known = maker.__dataclass_fields__[name]
+    return field(default=known.default, metadata=known.metadata)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a search is asked for besides the options of the genetic search itself (``SearchOptions``)."""
+class SearchSettings:
+    """Every option of a search: of the genetic search (``SearchOptions``), of its starts (``Seeding``), and its own.
 
-    jobs: int | None = field(default=None, metadata={"help": "workers; one a core by default"})
+    Shares may be texts such as ``5%`` until :func:`settled` has read them.
+    """
+
+    objectives: str | tuple[str, ...] = field(
+        default=DEFAULT,
+        metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(CIRCUIT)},
+    )
+    population: int = _as(SearchOptions, "population")
+    generations: int = _as(SearchOptions, "generations")
+    max_accuracy_loss: str | float = _as(SearchOptions, "max_accuracy_loss")
+    target_accuracy: str | float | None = field(
+        default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
+    )
+    seed: int = _as(SearchOptions, "seed")
+    islands: int = _as(SearchOptions, "islands")
+    jobs: int | None = field(
+        default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
+    )
     scheduler: str | None = field(default=None, metadata={"help": "Dask scheduler, tcp://host:port"})
     resume: bool = field(default=False, metadata={"help": "go on from the checkpoint in the output folder"})
-    target_accuracy: float | None = field(default=None, metadata={"help": "what the chosen member must hold"})
-    validation_share: float = field(default=0.2, metadata={"help": "share of the training rows that picks winners"})
-    folds: int | None = field(default=None, metadata={"help": "searches that put other validation rows aside each"})
-    synthesise_every: int = field(
-        default=100, metadata={"help": "generations between syntheses of the front; 0: never"}
+    validation_share: str | float = field(
+        default=0.2, metadata={"help": "share of the training rows that picks winners", "unit": "share"}
     )
-    members: int = field(default=16, metadata={"help": "members of the front at most"})
-    synthesised: int = field(default=24, metadata={"help": "circuits synthesised in the end, to choose members from"})
+    folds: int | None = field(
+        default=None,
+        metadata={
+            "help": "searches that put other validation rows aside each",
+            "fewest": 1,
+            "shown_default": "4, or as many as the share allows",
+        },
+    )
+    widen: float = field(
+        default=2.0, metadata={"help": "times the model's hidden neurons, at first", "least": 1, "most": 16}
+    )
+    starts: int = _as(Seeding, "starts")
+    moves: int = _as(Seeding, "moves")
+    seeding: Seeding | None = field(
+        default=None, metadata={"help": "how starts are made, in place of the two above", "option": False}
+    )
+    synthesise_every: int = field(
+        default=100, metadata={"help": "generations between syntheses of the front; 0: never", "fewest": 0}
+    )
+    members: int = field(default=16, metadata={"help": "members of the front at most", "fewest": 1})
+    synthesised: int = field(
+        default=24, metadata={"help": "circuits synthesised in the end, to choose members from", "fewest": 1}
+    )
     keep: tuple[float, ...] = field(default=(), metadata={"help": "accuracies of which the smallest circuit stays"})
-    seeding: Seeding | None = field(default=None, metadata={"help": "how starts are made; the default way where None"})
-    simulate: tuple[str, ...] = field(default=SIMULATORS, metadata={"help": "simulators that every member must pass"})
+    simulate: tuple[str, ...] = field(
+        default=SIMULATORS, metadata={"help": "simulators that every member must pass", "choices": SIMULATORS}
+    )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
-    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
+    migration_every: int = _as(SearchOptions, "migration_every")
+    migrants: int = _as(SearchOptions, "migrants")
+    crossover: float = _as(SearchOptions, "crossover")
+    crossover_shares: tuple[float, ...] = _as(SearchOptions, "crossover_shares")
+    mutation: float = _as(SearchOptions, "mutation")
+    mutation_weights: tuple[float, ...] = _as(SearchOptions, "mutation_weights")
+    prune: float = _as(SearchOptions, "prune")
+    archive: int = _as(SearchOptions, "archive")
+
+    def genetic(self) -> SearchOptions:
+        """Return the options of the genetic search."""
+        return SearchOptions(**{f.name: getattr(self, f.name) for f in fields(SearchOptions)})
+
+
+def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> SearchSettings:
+    """Return *base* (the defaults) with what is *given*, every value of its type, objectives in their order, folds counted.
+
+    Raises one :class:`OptionError` with everything that is wrong.
+    """
+    known = SearchSettings.__dataclass_fields__
+    found: list[Problem] = []
+    asked = replace(base or SearchSettings(), **{name: value for name, value in given.items() if name in known})
+    for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
+        share: Any = getattr(asked, name)
+        try:
+            share = None if share is None else share_of(share, name)
+        except OptionError as error:
+            found += error.problems
+            share = 0.0 if name == "validation_share" else known[name].default
+        told: dict[str, Any] = {name: share}
+        asked = replace(asked, **told)
+    found += [
+        Problem(name, f"there is no such option{suggestion(name, [*known])}") for name in given if name not in known
+    ]
+    try:
+        asked.genetic()
+    except OptionError as error:
+        found += error.problems
+    try:
+        seeding = asked.seeding or Seeding(starts=asked.starts, moves=asked.moves)
+        asked = replace(asked, seeding=seeding, starts=seeding.starts, moves=seeding.moves)
+    except OptionError as error:
+        found += error.problems
+    try:
+        chosen = chosen_objectives(asked.objectives, CIRCUIT)
+        asked = replace(asked, objectives=tuple(objective.name for objective in chosen))
+    except OptionError as error:
+        found += error.problems
+    validation_share = float(asked.validation_share)
+    found += _problems(asked, validation_share)
+    if found:
+        raise OptionError("search", found)
+    # without rows to put aside all folds would be the same search
+    folds = 1 if not validation_share else asked.folds or min(FOLDS, int(1 / validation_share + 1e-9))
+    return replace(asked, folds=folds)
+
+
+def _problems(settings: SearchSettings, validation_share: float) -> list[Problem]:
+    found = []
+    for name, least in (("jobs", 1), ("folds", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
+        value = getattr(settings, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))
+    if not found and settings.folds and settings.folds > 1 and settings.folds * validation_share > 1 + 1e-9:
+        why = f"{settings.folds} folds of {100 * validation_share:g} % are more than all training rows"
+        found.append(
+            Problem("folds", why, f"at most {int(1 / validation_share + 1e-9)}, or a smaller validation_share")
+        )
+    if validation_share > 0.9:
+        found.append(
+            Problem("validation_share", f"{validation_share:g} leaves too few rows to train on", "at most 90%")
+        )
+    found += [
+        Problem("simulate", f"there is no simulator {shown(name)!r}", f"there are {', '.join(simulator_names())}")
+        for name in settings.simulate
+        if name not in simulator_names()
+    ]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A search that was asked for, and who wants to hear of it."""
+    """A search that was asked for, and who wants to hear of it. ``settings``: as :func:`settled` gives them."""
 
     target: Printed
     passes: tuple[Pass, ...]
-    options: SearchOptions
-    settings: Settings
+    settings: SearchSettings
     hooks: Hooks
     command: str
     clock: Clock
 
     @property
+    def options(self) -> SearchOptions:
+        """Of the genetic search."""
+        return self.settings.genetic()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is made least, the errors first."""
+        return chosen_objectives(self.settings.objectives, CIRCUIT)
+
+    @property
+    def target_accuracy(self) -> float | None:
+        """What the chosen member must hold."""
+        target = self.settings.target_accuracy
+        return None if target is None else float(target)
+
+    @property
     def seeding(self) -> Seeding:
         """How starts are made."""
-        from approxhw.dse.genetic.seeding import Seeding
-
         return self.settings.seeding or Seeding()
 
     @property
@@ -71,11 +211,13 @@ class Task:
         }
         told["folds"] = self.settings.folds or 1
         told["max_accuracy_loss"] = options.max_accuracy_loss
+        if self.settings.objectives != DEFAULT:
+            told["objectives"] = "+".join(self.settings.objectives)
         return f"search{{{','.join(f'{name}={value}' for name, value in told.items())}}}"
 
     def asked(self) -> dict[str, Any]:
-        """Return everything that decides what the front is, as plain types."""
-        options = {name: getattr(self.options, name) for name in self.options.__dataclass_fields__}
+        """Return everything that decides what the front is, as plain types, but the objectives, which it tells itself."""
+        options = asdict(self.options)
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}

@@ -7,15 +7,25 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from approxhw.artifacts.engine import EngineDesign, LayerInfo, check_engine_output, read_engine, write_engine
+from approxhw.artifacts.design import Model
+from approxhw.artifacts.engine import (
+    EngineAccuracy,
+    EngineDesign,
+    EngineFields,
+    LayerInfo,
+    check_engine_output,
+    read_engine,
+    write_engine,
+)
 from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.errors import shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import Clock, ledger_row, model_of, restarted
+from approxhw.flow.compile import Clock, restarted
+from approxhw.flow.describe import ledger_row, model_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes, spell
@@ -146,7 +156,7 @@ def compile_engine(
     emulated = emulated.on(graph)
     for sentence in opened.notes:
         _log.warning("%s: %s", shown(title_of(graph)), sentence)
-    accuracy: dict[str, Any] = {}
+    accuracy = EngineAccuracy()
     if feeds.labels is not None:
         with clock.step("accuracy"):
             accuracy = told.beside_float(graph)
@@ -156,7 +166,7 @@ def compile_engine(
         modules = _modules(array, emulated, target)
     design = EngineDesign(
         name=name,
-        engine=asdict(array),
+        engine=cast(EngineFields, asdict(array)),
         modules=modules,
         layers=layers,
         operands=operands,
@@ -183,7 +193,7 @@ def _name(graph: Graph) -> str:
     return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
 
 
-def _model_of(model: Any, emulated: EmulatedEngine) -> dict[str, Any]:
+def _model_of(model: Any, emulated: EmulatedEngine) -> Model:
     if isinstance(model, str | Path):
         return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
     return {"title": shown(title_of(emulated.graph), 120), "sha256": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
+from approxhw.artifacts.folder import decoded, json_text, read_json
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
-from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import decode
 
@@ -56,6 +55,15 @@ class ElementCost:
     states_from: str
     made: str
     """Recipe, adders and script of the synthesis that gave it."""
+
+
+@dataclass(frozen=True)
+class KeptEngineEstimate:
+    """What a kept estimate of an engine must tell at least."""
+
+    library: str
+    estimate: Mapping[str, Any]
+    estimate_pe: ElementCost
 
 
 @dataclass(frozen=True)
@@ -234,7 +242,7 @@ def _check(netlist: Netlist, fed: Stimulus, name: str, simulate: Any, file: Path
             {"clock": clock, "expected": hex(int(fed.expected[clock])), "seen": hex(int(seen[clock]))}
             for clock in np.flatnonzero(wrong)[:1000].tolist()
         ]
-        write_beside(file, json.dumps({"design": name, "mismatches": int(wrong.sum()), "rows": rows}, indent=1) + "\n")
+        write_beside(file, json_text({"design": name, "mismatches": int(wrong.sum()), "rows": rows}))
         raise MismatchError(name, int(wrong.sum()), checked, file)
     return checked
 
@@ -243,12 +251,9 @@ def engine_of(design: EngineDesign) -> Engine:
     """Return the engine that *design* describes; raise :class:`OptionError` where nobody could build it."""
     from approxhw.backends.matrix_engine.engine import Engine
 
-    told = dict(design.engine)
     try:
-        codes = told.pop("codes", None)
-        coded = None if codes is None else EngineCodes(**codes)
-        return Engine(**{**told, "mac": FloatMac(**told["mac"]), "codes": coded})
-    except (KeyError, TypeError) as error:
+        return decoded(design.engine, Engine)
+    except ValueError as error:
         raise OptionError("matrix engine", [Problem("design.json", f"describes no engine ({shown(error)})")]) from error
 
 
@@ -384,7 +389,7 @@ def estimate_engine(
         },
         "seconds": time.perf_counter() - started,
     }
-    write_beside(folder / "estimate" / f"{_file_name(cells.name)}.json", json.dumps(told, indent=1) + "\n")
+    write_beside(folder / "estimate" / f"{_file_name(cells.name)}.json", json_text(told))
     return told
 
 
@@ -394,12 +399,10 @@ def engine_estimates(folder: Path) -> list[dict[str, Any]]:
     paths = [path for path in (folder / "estimate").glob("*.json") if path.name != "mismatches.json"]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(told["estimate"], dict) or not isinstance(told["library"], str):
-                raise ValueError("of the wrong kind")
-            told["estimate_pe"] = asdict(ElementCost(**told["estimate_pe"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            why = f"no estimate ({shown(error)})"
+            told = read_json(path)
+            decoded(told, KeptEngineEstimate)
+        except (OSError, ValueError) as error:
+            why = f"no estimate ({shown(error, 160)})"
             raise InvalidDesignError(str(folder), [Problem(path.name, why, "estimate it again")]) from error
         found.append(told)
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from approxhw.artifacts.engine import EngineAccuracy
 from approxhw.common.arrays import read_npz
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
@@ -207,19 +208,19 @@ class Predictions:
         made = self.of(graph)
         return None, float(np.mean(made == self.feeds.labels[: len(made)]))
 
-    def beside_float(self, graph: Graph) -> dict[str, Any]:
+    def beside_float(self, graph: Graph) -> EngineAccuracy:
         """Return what :func:`accuracy_of` does of *graph*."""
         assert self.feeds.labels is not None
         return _beside(self.of(with_macs(graph, None)), self.of(graph), self.feeds.labels)
 
 
-def accuracy_of(engine: EmulatedEngine, feeds: Feeds) -> dict[str, Any]:
+def accuracy_of(engine: EmulatedEngine, feeds: Feeds) -> EngineAccuracy:
     """Return the accuracy in float32 (``onnx``) and on the ``engine``, on how many ``rows``, and how many ``agree``."""
     assert feeds.labels is not None
     return _beside(predictions(engine.configured(None), feeds), predictions(engine, feeds), feeds.labels)
 
 
-def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> EngineAccuracy:
     rows = len(made)
     labels = labels[:rows]
     return {

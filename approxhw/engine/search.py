@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from approxhw.artifacts.engine_front import (
+    EngineFront,
+    EngineMember,
+    check_engine_front_output,
+    write_engine_front,
+)
+from approxhw.artifacts.objectives import DEFAULT, ENGINE, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.files import check_folder, write_beside
-from approxhw.common.version import __version__
+from approxhw.common.options import suggestion
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -27,37 +32,44 @@ from .operands import Feeds, predictions, split_feeds
 from .target import MatrixEngine
 
 if TYPE_CHECKING:
-    from deap import base
-
     from approxhw.ir.tensor.emulate import EmulatedEngine
 
-FORMAT = "approxhw engine front 1"
 OBJECTIVES = ("area", "energy")
+"""What ``objective`` may be, the one word for both objectives."""
 
 
 @dataclass(frozen=True)
 class EngineSearch:
     """How to search. ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``: what a layer may have.
 
-    ``objective``: ``area`` of the elements (one array for each arithmetic that is used), or ``energy`` of one run's
-    multiply-adds. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows.
+    ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
+    elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
+    the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows.
     """
 
     population: int = field(default=32, metadata={"help": "individuals"})
-    generations: int = field(default=10, metadata={"help": "generations after the first population"})
-    max_accuracy_loss: float = field(default=0.01, metadata={"help": "absolute, against the model in float32"})
-    objective: str = field(default="area", metadata={"help": "area or energy"})
+    generations: int = field(default=10, metadata={"help": "generations after the start population"})
+    max_accuracy_loss: float = field(
+        default=0.01, metadata={"help": "absolute, against the model in float32", "unit": "share"}
+    )
+    objective: str | None = field(
+        default=None, metadata={"help": "area or energy, beside the errors", "choices": OBJECTIVES}
+    )
+    objectives: str | tuple[str, ...] = field(
+        default=DEFAULT, metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(ENGINE)}
+    )
+    islands: int = field(default=1, metadata={"help": "populations that meet by migration only"})
     formats: tuple[str, ...] = ("bf16", "e4m3", "e5m2")
     accumulator_bits: tuple[int, ...] = (16, 18, 20, 22, 24)
     normalizations: tuple[str, ...] = ("exact", "an-1-1", "an-1-2", "an-2-2", "an-2-3")
     alignments: tuple[int | None, ...] = (None,)
     rows: int = field(default=512, metadata={"help": "most rows that a configuration is judged on"})
     members: int = field(default=12, metadata={"help": "members of the front at most"})
-    seed: int = field(default=1, metadata={"help": "of every random draw"})
+    seed: int = field(default=1, metadata={"help": "seed of every random draw"})
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
-        least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0}
+        least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1}
         found = [
             Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
             for name, low in least.items()
@@ -67,12 +79,25 @@ class EngineSearch:
         ]
         if not 0 <= self.max_accuracy_loss <= 1:
             found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
-        if self.objective not in OBJECTIVES:
+        if self.objective is not None and self.objective not in OBJECTIVES:
             found.append(Problem("objective", f"{self.objective!r} is not one of {', '.join(OBJECTIVES)}"))
+        elif self.objective is not None and self.objectives != DEFAULT:
+            found.append(Problem("objective", "objectives are given, too", "give one of the two"))
+        try:
+            self.chosen()
+        except OptionError as error:
+            found += error.problems
+        if not found and self.population < 4 * self.islands:
+            why = f"{self.population} individuals on {self.islands} islands; an island needs 4"
+            found.append(Problem("population", why, "take more individuals or fewer islands"))
         if not found and not self.choices():
             found.append(Problem("choices", "no format fits any accumulator and normalization that is given"))
         if found:
             raise OptionError("search", found)
+
+    def chosen(self) -> tuple[Objective, ...]:
+        """Return the objectives, the errors first."""
+        return chosen_objectives(self.objectives if self.objective is None else ("errors", self.objective), ENGINE)
 
     def choices(self) -> tuple[FloatMac, ...]:
         """Return every arithmetic that a layer may have."""
@@ -87,138 +112,238 @@ class EngineSearch:
         return tuple(made)
 
 
-@dataclass(frozen=True)
-class EngineMember:
-    """A point of the front: arithmetic by layer, wrong rows on those searched, accuracies, and cost."""
+@dataclass(eq=False)
+class EngineProblem:
+    """One arithmetic a matrix product: what the search needs to know of a model and an array.
 
-    index: int
-    layers: Mapping[str, str]
-    search_accuracy: float
-    validation_accuracy: float
-    test_accuracy: float
-    cost: float
-    """µm² of one element of each arithmetic that is used, or nJ a run."""
-    area_um2: float
-    energy_nj: float
-    arithmetics: tuple[str, ...]
-    chosen: bool = False
+    Genomes are int32, P × layers, places in ``choices``. Workers get it without the opened model, and open it themselves.
+    """
 
-
-@dataclass(frozen=True, eq=False)
-class EngineFront:
-    """Members by rising cost; ``onnx``: accuracy of the model in float32 on ``search``, ``validation``, ``test`` rows."""
-
-    folder: Path
-    members: tuple[EngineMember, ...]
+    model: Any
+    """Path, or ``onnx.ModelProto``."""
+    data: Any
+    target: MatrixEngine
+    options: EngineSearch
+    shape: Mapping[str, Sequence[int]] | None
+    sizes: Mapping[str, Sequence[int]] | None
+    """At which the model is opened."""
+    names: tuple[str, ...]
+    """Of the products."""
+    choices: tuple[FloatMac, ...]
+    splits: Mapping[str, Feeds]
     onnx: Mapping[str, float]
-    options: Mapping[str, Any]
-    elements: Mapping[str, Mapping[str, Any]]
-    evaluations: int
-    seconds: float
-    rule: str
+    """Accuracy of the model in float32 on each of ``splits``."""
+    elements: tuple[ElementCost, ...]
+    """Of each of ``choices``."""
+    products: np.ndarray
+    """Multiply-adds of every product in a run (float64)."""
+    folder: Path
+    title: str
+    digest: str
+    command: str
+    threads: int
+    """Of an evaluation; they change nothing but the time."""
+    started: float
+    opened: EmulatedEngine | None = None
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Wrong rows of genomes seen before."""
+    against: str = "float32"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
+        from onnx import load
+
+        proto = load(str(self.model)) if isinstance(self.model, str | Path) else self.model
+        rows = {"search": self.splits["search"]}
+        left = {
+            "opened": None,
+            "known": {},
+            "data": None,
+            "splits": rows,
+            "folder": Path(),
+            "command": "",
+            "threads": 1,
+        }
+        return {**self.__dict__, **left, "model": proto.SerializeToString()}
 
     @property
-    def chosen(self) -> EngineMember:
-        """The cheapest member that loses no more than was allowed on validation rows, else the most accurate."""
-        return next(member for member in self.members if member.chosen)
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is made least."""
+        return self.options.chosen()
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what ``--json`` prints."""
-        members = [{**asdict(member), "design": None} for member in self.members]
-        chosen = members[self.chosen.index]
-        chosen["design"] = str(self.folder / "chosen")
-        return {
-            "format": FORMAT,
-            "version": __version__,
-            "output": str(self.folder),
-            "front": members,
-            "chosen": chosen,
-            "onnx": dict(self.onnx),
-            "options": dict(self.options),
-            "elements": {name: dict(told) for name, told in self.elements.items()},
-            "evaluations": self.evaluations,
-            "seconds": self.seconds,
-            "rule": self.rule,
+    @property
+    def lower(self) -> np.ndarray:
+        """The first choice, a product."""
+        return np.zeros(len(self.names), dtype=np.int32)
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The last choice, a product."""
+        return np.full(len(self.names), len(self.choices) - 1, dtype=np.int32)
+
+    @property
+    def reference(self) -> float:
+        """Accuracy of the model in float32 on validation rows."""
+        return self.onnx["validation"]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the genetic search is asked for."""
+        names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
+        return {name: getattr(self.options, name) for name in names}
+
+    def allowed_errors(self, max_accuracy_loss: float) -> int:
+        """Return the most wrong rows of those searched on."""
+        return round((1 - self.onnx["search"] + max_accuracy_loss) * self.splits["search"].rows)
+
+    def identity(self) -> dict[str, str]:
+        """Return digests of the model with its array and choices, and of the rows."""
+        told = {
+            "sizes": {name: list(size) for name, size in (self.sizes or {}).items()},
+            "array": [self.target.rows, self.target.columns, self.target.depth, self.target.clock_ns],
+            "library": str(self.target.library),
+            "choices": [str(mac) for mac in self.choices],
+            "elements": [[each.area_um2, each.power_mw, each.delay_ns] for each in self.elements],
         }
+        rows, search = hashlib.sha256(), self.splits["search"]
+        for name, array in [*sorted(search.arrays.items()), ("labels", search.labels)]:
+            plain = np.ascontiguousarray(array)
+            rows.update(f"{name} {plain.dtype.str}{plain.shape}".encode() + plain.tobytes())
+        model = hashlib.sha256((self.digest + json.dumps(told, sort_keys=True)).encode())
+        return {"model": model.hexdigest(), "data": rows.hexdigest()}
 
-
-class _Judge:
-    """Wrong rows of a genome, and its cost; both are remembered."""
-
-    def __init__(self, engine: EmulatedEngine, names: Sequence[str], choices: Sequence[FloatMac], feeds: Feeds) -> None:
-        self.engine, self.names, self.choices, self.feeds = engine, list(names), list(choices), feeds
-        self.known: dict[bytes, int] = {}
-
-    def layers(self, genome: np.ndarray) -> dict[str, FloatMac | None]:
-        return {name: self.choices[int(gene)] for name, gene in zip(self.names, genome, strict=True)}
-
-    def errors(self, genome: np.ndarray) -> int:
-        key = genome.tobytes()
-        if key not in self.known:
-            self.known[key] = self.wrong(genome, self.feeds)
-        return self.known[key]
-
-    def wrong(self, genome: np.ndarray, feeds: Feeds) -> int:
-        assert feeds.labels is not None
-        found = predictions(self.engine.configured(None, self.layers(genome)), feeds)
-        return int(np.sum(found != feeds.labels[: len(found)]))
-
-
-@dataclass(frozen=True, eq=False)
-class _Prices:
-    """Cost of an element of every choice: area in µm², energy of one multiply-add in nJ; products of every layer in a run."""
-
-    areas: np.ndarray
-    energies: np.ndarray
-    products: np.ndarray
-
-    def area(self, genome: np.ndarray) -> float:
-        return float(self.areas[np.unique(genome)].sum())
-
-    def energy(self, genome: np.ndarray) -> float:
-        return float((self.energies[genome] * self.products).sum())
-
-
-def engine_toolbox(judge: Any, cost: Callable[[np.ndarray], float], choices: int) -> base.Toolbox:
-    """Return DEAP's toolbox with the operators of this search, on whole populations (int64, P × layers).
-
-    ``initialise(count, generator)``, ``mate(first, second, generator)``, ``mutate(genomes, generator)``,
-    ``evaluate(genomes)`` → int64 P × 2 (wrong rows, cost), ``parents`` and ``select`` as in the search of printed circuits.
-    """
-    from deap import base
-
-    from approxhw.numerics._kernel_pareto import select_nsga2, tournament
-
-    layers = len(judge.names)
-
-    def initialise(count: int, generator: np.random.Generator) -> np.ndarray:
-        # one arithmetic for all layers needs one array: half of the first ones are so
+    def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return *count* genomes; one arithmetic for all layers needs one array: half of them are so."""
+        choices, layers = len(self.choices), len(self.names)
         uniform = np.repeat(generator.integers(0, choices, (count, 1)), layers, axis=1)
         mixed = generator.integers(0, choices, (count, layers))
         return np.where(np.arange(count)[:, None] % 2 == 0, uniform, mixed)
 
-    def mate(first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def mate(self, first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return children that have every product's arithmetic of either parent."""
         return np.where(generator.random(first.shape) < 0.5, first, second)
 
-    def mutate(genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def mutate(self, genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return genomes with one other arithmetic on average; every fifth takes one layer's everywhere."""
+        layers = len(self.names)
         changed = generator.random(genomes.shape) < 1 / layers
-        drawn = np.where(changed, generator.integers(0, choices, genomes.shape), genomes)
-        # every fifth child takes one layer's arithmetic everywhere
+        drawn = np.where(changed, generator.integers(0, len(self.choices), genomes.shape), genomes)
         one = genomes[np.arange(len(genomes)), generator.integers(0, layers, len(genomes))]
         return np.where((generator.random(len(genomes)) < 0.2)[:, None], one[:, None], drawn)
 
-    def evaluate(genomes: np.ndarray) -> np.ndarray:
-        return np.array([[judge.errors(genome), round(1000 * cost(genome))] for genome in genomes], dtype=np.int64)
+    def evaluate(self, genomes: np.ndarray) -> np.ndarray:
+        """Return wrong rows and costs (int64, P × objectives)."""
+        costs = self.objectives[1:]
+        rows = []
+        for genome in genomes:
+            told = self.costs(genome)
+            rows.append([self.errors(genome), *(round(cost.scale * told[cost.field]) for cost in costs)])
+        return np.array(rows, dtype=np.int64).reshape(len(genomes), 1 + len(costs))
 
-    toolbox = base.Toolbox()
-    for name, function in (("initialise", initialise), ("mate", mate), ("mutate", mutate), ("evaluate", evaluate)):
-        toolbox.register(name, function)
-    toolbox.register("parents", tournament)
-    toolbox.register("select", select_nsga2)
-    return toolbox
+    def costs(self, genome: np.ndarray) -> dict[str, float]:
+        """Return every cost of *genome* by the name it has in a member."""
+        used = np.unique(genome)
+        areas, powers, delays = (
+            np.array([getattr(each, name) for each in self.elements]) for name in ("area_um2", "power_mw", "delay_ns")
+        )
+        energies = np.array([each.power_mw * each.clock_ns * 1e-3 for each in self.elements])
+        return {
+            "area_um2": float(areas[used].sum()),
+            "energy_nj": float((energies[genome] * self.products).sum()),
+            "power_mw": float(powers[used].sum()),
+            "delay_ns": float(delays[used].max()),
+        }
+
+    def errors(self, genome: np.ndarray) -> int:
+        """Return the wrong rows of those searched on."""
+        key = np.asarray(genome, dtype=np.int32).tobytes()
+        if key not in self.known:
+            self.known[key] = self.wrong(genome, "search")
+        return self.known[key]
+
+    def wrong(self, genome: np.ndarray, split: str) -> int:
+        """Return the wrong rows of a split."""
+        feeds = self.splits[split]
+        assert feeds.labels is not None
+        found = predictions(self.engine().configured(None, self.layers(genome)), feeds)
+        return int(np.sum(found != feeds.labels[: len(found)]))
+
+    def layers(self, genome: np.ndarray) -> dict[str, FloatMac | None]:
+        """Return the arithmetic of every product."""
+        return {name: self.choices[int(gene)] for name, gene in zip(self.names, genome, strict=True)}
+
+    def engine(self) -> EmulatedEngine:
+        """Return the opened model."""
+        if self.opened is None:
+            from onnx import ModelProto
+
+            from .api import open_engine
+
+            proto = ModelProto.FromString(self.model)
+            self.opened = open_engine(proto, None, None, self.sizes, threads=self.threads)
+        return self.opened
+
+    def describe(self, genome: np.ndarray) -> dict[str, Any]:
+        """Return what the front tells of a member."""
+        rows = {name: feeds.rows for name, feeds in self.splits.items()}
+        layers = {name: str(mac) for name, mac in self.layers(genome).items()}
+        validation = 1 - self.wrong(genome, "validation") / rows["validation"]
+        return {
+            "layers": layers,
+            "search_accuracy": 1 - self.errors(genome) / rows["search"],
+            "validation_accuracy": validation,
+            "accuracy": validation,
+            "test_accuracy": 1 - self.wrong(genome, "report") / rows["report"],
+            **self.costs(genome),
+            "arithmetics": tuple(sorted(set(layers.values()))),
+        }
+
+    def front(self, members: Sequence[Mapping[str, Any]], chosen: int, rule: str, found: Any) -> EngineFront:
+        """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
+        cost = self.objectives[1].field
+        made = []
+        for index, told in enumerate(members):
+            own = {name: value for name, value in told.items() if name != "accuracy"}
+            made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
+        told = {**asdict(self.options), "objective": self.objectives[1].name}
+        told["objectives"] = [each.name for each in self.objectives]
+        return EngineFront(
+            folder=self.folder,
+            members=tuple(made),
+            onnx={"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]},
+            options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
+            elements={str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)},
+            evaluations=found.evaluations,
+            seconds=time.perf_counter() - self.started,
+            rule=rule,
+            objectives=tuple(each.name for each in self.objectives),
+            generations=max(0, found.generations),
+            interrupted=found.interrupted,
+            history=tuple(dict(record) for record in found.logbook),
+            title=self.title,
+            command=self.command,
+            rows={name: self.splits[split].rows for name, split in SPLITS.items()},
+        )
+
+    def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
+        """Compile the member *genome*, its array of the arithmetic that most products have, and write the front's files."""
+        from approxhw.report.front_page import write_engine_front_page
+
+        layers = self.layers(genome)
+        macs = list(layers.values())
+        most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
+        chosen = replace(self.target, mac=most, layers=layers)
+        compile_engine(
+            self.model, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
+        )
+        write_engine_front_page(folder / "report.html", front, str(front.folder))
+        write_engine_front(front, folder)
 
 
-def search_engine(
+SPLITS = {"search": "search", "validation": "validation", "test": "report"}
+"""What a front calls the rows, and what they are called while they are searched on."""
+
+
+def problem(
     model: Any,
     *,
     data: Any,
@@ -228,62 +353,67 @@ def search_engine(
     shape: Mapping[str, Sequence[int]] | None = None,
     jobs: int = 1,
     command: str = "",
-    on_generation: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-) -> EngineFront:
-    """Search the cheapest arithmetic of every matrix product of *model*, write the front, and compile the chosen member.
+    **asked: Any,
+) -> EngineProblem:
+    """Return what the search of *model* is; arguments as :func:`approxhw.search_engine` takes them.
 
-    ``data``: labelled rows, as :func:`approxhw.engine.compile.compile_engine` takes them. ``target``: the array; its own
-    arithmetic is not looked at. ``stop``: asked after each generation; true ends the search with the front so far.
+    ``asked``: fields of *options* that are to be other than there. Every element that may be chosen is synthesised here.
     Raises errors of :mod:`approxhw.common.errors`.
     """
     from .api import open_engine
 
-    options, target, started = options or EngineSearch(), target or MatrixEngine(), time.perf_counter()
+    target, started = target or MatrixEngine(), time.perf_counter()
+    known = [*EngineSearch.__dataclass_fields__]
+    unknown = [
+        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
+    ]
+    if unknown:
+        raise OptionError("search", unknown)
+    options = replace(options or EngineSearch(), **asked)
     target.array()
     if target.compress is not None:
         why = "a search tries formats that codes do not go with"
         raise OptionError("search", [Problem("compress", why, "leave it out, and compile the chosen member with it")])
     splits = split_feeds(model, data, options.seed, options.rows)
     search = splits["search"]
-    emulated = open_engine(model, None, None, shape or search.shapes(search.rows), threads=jobs)
-    folder = (
-        Path(output)
-        if output is not None
-        else Path("build") / f"{Path(str(title_of(emulated.graph))).stem}-engine-front"
-    )
-    check_folder(folder, "an engine front", _ours)
+    sizes = shape or search.shapes(search.rows)
+    # several islands are several processes, of one thread each
+    threads = max(1, jobs // options.islands)
+    emulated = open_engine(model, None, None, sizes, threads=threads)
+    title = Path(str(title_of(emulated.graph))).stem
+    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
+    check_engine_front_output(folder)
     names = [layer.name for layer in emulated.layers]
     choices = options.choices()
-    judge = _Judge(emulated, names, choices, search)
-    onnx = {name: _share(predictions(emulated, feeds), feeds) for name, feeds in splits.items()}
     products = np.array([layer.products for layer in emulated.layers], dtype=np.float64)
-    elements = _elements(emulated, names[int(products.argmax())], search, target, choices, jobs, on_progress)
-    prices = _Prices(
-        np.array([found.area_um2 for found in elements]),
-        np.array([found.power_mw * found.clock_ns * 1e-3 for found in elements]),
-        products,
-    )
-    cost = prices.area if options.objective == "area" else prices.energy
-    toolbox = engine_toolbox(judge, cost, len(choices))
-    assert search.labels is not None
-    allowed = round((1 - onnx["search"] + options.max_accuracy_loss) * search.rows)
-    archive, interrupted = _evolve(toolbox, options, allowed, on_generation, stop)
-    members, rule = _members(archive, judge, prices, cost, splits, onnx, options)
-    told = asdict(options)
-    front = EngineFront(
+    largest = names[int(products.argmax())]
+    return EngineProblem(
+        model=model,
+        data=data,
+        target=target,
+        options=options,
+        shape=shape,
+        sizes=sizes,
+        names=tuple(names),
+        choices=choices,
+        splits=splits,
+        onnx={name: _share(predictions(emulated, feeds), feeds) for name, feeds in splits.items()},
+        elements=tuple(_elements(emulated, largest, search, target, choices, jobs, on_progress)),
+        products=products,
         folder=folder,
-        members=members,
-        onnx={"search": onnx["search"], "validation": onnx["validation"], "test": onnx["report"]},
-        options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
-        elements={str(mac): asdict(found) for mac, found in zip(choices, elements)},
-        evaluations=len(judge.known),
-        seconds=time.perf_counter() - started,
-        rule=rule + ("; the search was interrupted" if interrupted else ""),
+        title=title,
+        digest=_digest(model),
+        command=command,
+        threads=threads,
+        started=started,
+        opened=emulated,
     )
-    _write(front, model, data, target, choices, shape, command)
-    return replace(front, seconds=time.perf_counter() - started)
+
+
+def _digest(model: Any) -> str:
+    content = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _share(found: np.ndarray, feeds: Feeds) -> float:
@@ -319,122 +449,6 @@ def _elements(
             found.append(one)
             tell("elements", done, len(choices))
     return found
-
-
-def _evolve(
-    toolbox: Any,
-    options: EngineSearch,
-    allowed: int,
-    on_generation: Callable[[dict[str, Any]], None] | None,
-    stop: Callable[[], bool] | None,
-) -> tuple[np.ndarray, bool]:
-    """Return the genomes that no other beats, by rising errors, and whether the search was ended."""
-    from approxhw.numerics._kernel_pareto import non_dominated
-
-    generator = np.random.default_rng(options.seed)
-    size = options.population
-    genomes = toolbox.initialise(size, generator)
-    objectives = toolbox.evaluate(genomes)
-    archive, reached, interrupted = genomes, objectives, False
-    for generation in range(options.generations + 1):
-        if generation:
-            first = genomes[toolbox.parents(size, size, generator)]
-            second = genomes[toolbox.parents(size, size, generator)]
-            children = toolbox.mutate(toolbox.mate(first, second, generator), generator)
-            found = toolbox.evaluate(children)
-            genomes, objectives = np.concatenate([children, genomes]), np.concatenate([found, objectives])
-            archive, reached = np.concatenate([archive, children]), np.concatenate([reached, found])
-        best = toolbox.select(objectives, np.maximum(objectives[:, 0] - allowed, 0), size)
-        genomes, objectives = genomes[best], objectives[best]
-        kept = non_dominated(reached, np.maximum(reached[:, 0] - allowed, 0))
-        archive, reached = archive[kept], reached[kept]
-        if on_generation:
-            on_generation(
-                {
-                    "generation": generation,
-                    "generations": options.generations,
-                    "least_errors": int(reached[:, 0].min()),
-                    "least_cost": float(reached[:, 1].min()) / 1000,
-                    "front": len(reached),
-                }
-            )
-        if stop is not None and stop() and generation < options.generations:
-            interrupted = True
-            break
-    return archive, interrupted
-
-
-def _members(
-    archive: np.ndarray,
-    judge: _Judge,
-    prices: _Prices,
-    cost: Callable[[np.ndarray], float],
-    splits: Mapping[str, Feeds],
-    onnx: Mapping[str, float],
-    options: EngineSearch,
-) -> tuple[tuple[EngineMember, ...], str]:
-    """Return the members by rising cost, one of them chosen by validation rows, and the rule in words."""
-    order = sorted(range(len(archive)), key=lambda i: (cost(archive[i]), judge.errors(archive[i])))
-    if len(order) > options.members:
-        order = [order[i] for i in np.linspace(0, len(order) - 1, options.members).round().astype(int)]
-    rows = {name: feeds.rows for name, feeds in splits.items()}
-    members = []
-    for index, i in enumerate(order):
-        genome = archive[i]
-        layers = {name: str(mac) for name, mac in judge.layers(genome).items()}
-        members.append(
-            EngineMember(
-                index=index,
-                layers=layers,
-                search_accuracy=1 - judge.errors(genome) / rows["search"],
-                validation_accuracy=1 - judge.wrong(genome, splits["validation"]) / rows["validation"],
-                test_accuracy=1 - judge.wrong(genome, splits["report"]) / rows["report"],
-                cost=cost(genome),
-                area_um2=prices.area(genome),
-                energy_nj=prices.energy(genome),
-                arithmetics=tuple(sorted(set(layers.values()))),
-            )
-        )
-    least = onnx["validation"] - options.max_accuracy_loss - 1e-12
-    held = [member for member in members if member.validation_accuracy >= least]
-    loss = f"{100 * options.max_accuracy_loss:g} %"
-    rule = f"the cheapest that loses at most {loss} against float32 on validation rows"
-    if not held:
-        rule += "; there is none, so it is the most accurate on them"
-    chosen = held[0] if held else max(members, key=lambda member: (member.validation_accuracy, -member.cost))
-    return tuple(replace(member, chosen=member is chosen) for member in members), rule
-
-
-def _write(
-    front: EngineFront,
-    model: Any,
-    data: Any,
-    target: MatrixEngine,
-    choices: Sequence[FloatMac],
-    shape: Mapping[str, Sequence[int]] | None,
-    command: str,
-) -> None:
-    """Write the front's files, and compile its chosen member: the array is of the arithmetic that most products have."""
-    by_name = {str(mac): mac for mac in choices}
-    layers = {name: by_name[text] for name, text in front.chosen.layers.items()}
-    most = max(layers.values(), key=lambda mac: (list(layers.values()).count(mac), str(mac)))
-    chosen = replace(target, mac=most, layers=layers)
-    compile_engine(model, target=chosen, data=data, output=front.folder / "chosen", shape=shape, command=command)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"])
-    for m in front.members:
-        accuracies = (m.search_accuracy, m.validation_accuracy, m.test_accuracy)
-        writer.writerow([m.index, m.cost, m.area_um2, m.energy_nj, *accuracies, m.chosen, " ".join(m.arithmetics)])
-    write_beside(front.folder / "front.csv", text.getvalue())
-    write_beside(front.folder / "front.json", json.dumps(front.as_json(), indent=1) + "\n")
-
-
-def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
-    told = json.loads((folder / "front.json").read_text(encoding="utf-8"))
-    if told["format"] != FORMAT:
-        raise ValueError("another front")
-    return {"front.json", "front.csv"}, ("chosen",)
 
 
 def chosen_engine(front: EngineFront) -> CompiledEngine:

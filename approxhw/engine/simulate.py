@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
+from approxhw.artifacts.folder import decoded, json_text, plain, read_json
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 
@@ -156,7 +156,7 @@ def simulate_engine(
         seconds=result.seconds,
         mismatch_file=None if result.mismatch_file is None else str(result.mismatch_file),
     )
-    write_beside(place / "verdict.json", json.dumps(asdict(verdict), indent=1) + "\n")
+    write_beside(place / "verdict.json", json_text(verdict))
     result.raise_on_mismatch()
     return verdict
 
@@ -166,13 +166,10 @@ def engine_verdicts(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((folder / "simulation").glob("*/verdict.json")):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            found.append(asdict(EngineVerdict(**told)))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            remedy = "simulate it again"
-            raise InvalidDesignError(
-                str(folder), [Problem(path.name, f"no verdict ({shown(error)})", remedy)]
-            ) from error
+            found.append(plain(decoded(read_json(path), EngineVerdict)))
+        except (OSError, ValueError) as error:
+            why = f"no verdict ({shown(error, 160)})"
+            raise InvalidDesignError(str(folder), [Problem(path.name, why, "simulate it again")]) from error
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.errors import OptionError, Problem
+from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -28,18 +28,29 @@ class MatrixEngine:
 
     compiler: ClassVar[str] = "approxhw.engine.compile:compile_engine"
     """Who compiles for it, as ``module:function``: the flow knows targets by name, never by import."""
+    search_problem: ClassVar[str] = "approxhw.engine.search:problem"
+    """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
-    mac: FloatMac = field(default_factory=FloatMac, metadata={"help": "the arithmetic of the array"})
-    rows: int = field(default=16, metadata={"help": "rows of the array"})
-    columns: int = field(default=16, metadata={"help": "columns of the array"})
+    mac: FloatMac = field(
+        default_factory=FloatMac, metadata={"help": "the arithmetic of the array", "compile_only": True}
+    )
+    rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
     depth: int = field(default=2, metadata={"help": "pipeline registers of an element, 1 to 4"})
-    result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
+    result: str = field(
+        default="float32",
+        metadata={"help": "what leaves a column", "choices": ("float32", "bf16"), "compile_only": True},
+    )
     vectors: int = field(default=256, metadata={"help": "states of a column that wait between tiles"})
     clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
-    library: str = field(default="sky130", metadata={"help": "cell library of estimates, or a Liberty file"})
+    library: str = field(
+        default="sky130",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
     layers: Mapping[str, FloatMac | None] = field(default_factory=dict)
     compress: EngineCodes | str | None = field(
-        default=None, metadata={"help": "8-bit codes on its ports, such as dynamic8,block=256,activations=true"}
+        default=None,
+        metadata={"help": "on its ports, such as dynamic8,block=256,activations=true", "compile_only": True},
     )
 
     def array(self) -> Array:
@@ -115,13 +126,3 @@ def engine_target(
     if problems:
         raise OptionError("matrix engine", problems)
     return target
-
-
-def array_of(text: str) -> tuple[int, int]:
-    """Return the rows and columns that *text* such as ``16x16`` spells."""
-    match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", text)
-    if match is None:
-        raise OptionError(
-            "matrix engine", [Problem("--array", f"{shown(text, 40)!r} is no ROWSxCOLUMNS", "such as 16x16")]
-        )
-    return int(match[1]), int(match[2])

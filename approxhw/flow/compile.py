@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from approxhw.artifacts.steps import read_step
 from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import unwritable
-from approxhw.common.options import read_options
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
 from approxhw.ir.graph import Graph, titled
@@ -28,16 +26,14 @@ from approxhw.ir.pass_manager import (
     Pass,
     PassContext,
     PassRecord,
-    named_pipeline,
-    pass_named,
-    placed,
     run_passes,
     spell,
 )
 from approxhw.ir.text import print_graph
-from approxhw.numerics.eight_bit.choose import compress_options
 
-from .targets import build_files, name_of_target
+from .describe import header_of, ledger_row, model_of
+from .printed import Printed
+from .targets import build_files
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.emit import Emitted
@@ -47,54 +43,6 @@ SEARCH = "approxhw.dse.as_pass:retrained"
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done (0 … 1)."""
-
-
-@dataclass(frozen=True)
-class Printed:
-    """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
-
-    input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
-    input_code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code)"})
-    weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
-    hidden_bits: int | None = field(
-        default=None, metadata={"help": "bits of hidden activations; full width by default"}
-    )
-    ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
-    low: tuple[float, ...] | None = field(
-        default=None, metadata={"help": "lower end of the readings, one or one a feature"}
-    )
-    high: tuple[float, ...] | None = field(default=None, metadata={"help": "upper end of the readings"})
-    registers: bool = field(default=False, metadata={"help": "registered inputs and output"})
-    pipeline: str = field(default="printed-exact", metadata={"help": "named pipeline"})
-    library: str = field(default="egfet", metadata={"help": "cell library of estimates"})
-    compress: str | None = field(default=None, metadata={"help": "8-bit codes, such as dynamic8,block=256, or auto"})
-
-    def passes(self) -> tuple[Pass, ...]:
-        """Return the passes of this target."""
-        apart = {"registers", "pipeline", "library", "compress"}
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
-        passes = named_pipeline(self.pipeline, **options)
-        if self.compress is None:
-            return passes
-        # behind all that changes weights, in front of what fits formats to them
-        return placed(passes, compress_pass(self.compress), before="narrow-formats")
-
-
-def compress_pass(text: str) -> Pass:
-    """Return the pass ``compress`` that *text* asks for: a code or ``auto``, then its options, with commas between.
-
-    Such as ``dynamic8,block=256``, ``linear8,max=pow2,activations=true`` or ``auto,budget=8.5``.
-    """
-    given = compress_options(text)
-    made = pass_named("compress")
-    values, found = read_options(made, given, "compress")
-    try:
-        chosen: Pass = made(**values)
-    except OptionError as error:
-        found += error.problems
-    if found:
-        raise OptionError("compress", found)
-    return chosen
 
 
 def read(source: Any, *, name: str | None = None) -> Graph:
@@ -240,9 +188,9 @@ def compile(
         )
     ledger = (*earlier, *(ledger_row(record) for record in records))
     if builds:
-        about = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
+        told = {"model": model_of(model, graph), "command": command, "version": __version__, "ledger": list(ledger)}
         with clock.step("build"):
-            built = build_files(target, integer, rows, folder, about)
+            built = build_files(target, integer, rows, folder, told)
         with clock.step("write"):
             write_built(built, texts if steps or from_step is not None else None)
         return built
@@ -495,44 +443,3 @@ def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
             comment, lines, name = [], [], ""
     assert set(texts) == set(order)
     return {emitted.top: texts.pop(emitted.top), **texts}
-
-
-def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) -> list[str]:
-    """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
-    source = _ascii(graph.source or str(model_of(model, graph)["title"]))
-    lines = [
-        f"model:  {source}",
-        *_wrapped("passes: ", ", ".join(passes)),
-        f"made by approxhw {__version__}, target {name_of_target(target)}",
-    ]
-    return [_ascii(line) for line in lines]
-
-
-def _wrapped(label: str, text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, 110, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=True)
-
-
-def _ascii(text: str) -> str:
-    return (
-        "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text[:400])
-        .replace("*/", "* /")
-        .replace("/*", "/ *")
-    )
-
-
-def model_of(model: Any, graph: Graph) -> dict[str, Any]:
-    """Return what the model was: a title and, for a file, its digest."""
-    if isinstance(model, str | Path):
-        path = Path(model)
-        return {"title": shown(path.name, 120), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return {"title": shown(graph.source or graph.name, 120), "sha256": None}
-
-
-def ledger_row(record: PassRecord) -> dict[str, Any]:
-    """Return a line of the ledger as plain types."""
-    row = asdict(record)
-    row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}
-    row["notes"] = list(record.notes)
-    return row

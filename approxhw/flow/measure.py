@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from approxhw.artifacts.design import Design
+from approxhw.artifacts.folder import json_text
+from approxhw.artifacts.results import Verdict
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
@@ -78,15 +79,15 @@ def simulate_design(
 
     job, counts = job_of(design, random=random, seed=seed)
     result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
-    verdict = {
-        "simulator": simulator,
-        "vectors": result.vectors,
-        "mismatches": result.mismatches,
-        "sources": counts,
-        "seconds": dict(result.seconds),
-        "mismatch_file": str(result.mismatch_file) if result.mismatch_file else None,
-    }
-    write_beside(folder / "simulation" / simulator / "verdict.json", json.dumps(verdict, indent=1) + "\n")
+    verdict = Verdict(
+        simulator=simulator,
+        vectors=result.vectors,
+        mismatches=result.mismatches,
+        sources=counts,
+        seconds=result.seconds,
+        mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
+    )
+    write_beside(folder / "simulation" / simulator / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()
 
 
@@ -158,7 +159,7 @@ def estimate_design(
         "by_layer_area_mm2": parts.area_mm2,
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
-    write_beside(folder / "estimate" / f"{_safe(cells.name)}.json", json.dumps(kept, indent=1) + "\n")
+    write_beside(folder / "estimate" / f"{_safe(cells.name)}.json", json_text(kept))
     write_beside(folder / "estimate" / f"{_safe(cells.name)}_netlist.v", netlist.verilog)
     tell("by layer", 4, 4)
     return estimate
@@ -203,7 +204,7 @@ def check_netlist(job: SimulationJob, netlist: Any, file: Path, about: Mapping[s
             for i in wrong[:1000]
         ]
         content = {**about, "mismatches": rows} if about else rows
-        write_beside(file, json.dumps(content, indent=1) + "\n")
+        write_beside(file, json_text(content))
         raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
     return len(expected)
 

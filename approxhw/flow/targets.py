@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILT_IN = {
-    "printed": "approxhw.flow.compile:Printed",
+    "printed": "approxhw.flow.printed:Printed",
     "matrix-engine": "approxhw.engine.target:MatrixEngine",
 }
 """Name → ``module:Class``: the flow knows targets by these alone, and imports none."""

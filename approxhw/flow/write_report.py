@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from approxhw.artifacts.design import Design
-from approxhw.common.errors import InvalidDesignError, Problem, shown
+from approxhw.artifacts.results import estimates, verdicts
 from approxhw.ir.evaluation import confusion
 from approxhw.ir.kinds import Input
 from approxhw.report import (
@@ -26,20 +25,6 @@ from approxhw.report import (
 )
 from approxhw.sim.simulators.registry import SIMULATORS
 
-_NUMBER = (int, float)
-_VERDICT: dict[str, Any] = {"simulator": str, "vectors": int, "mismatches": int, "sources": dict, "seconds": dict}
-_VERDICT["mismatch_file"] = (str, type(None))
-_ESTIMATE: dict[str, Any] = {
-    "library": str,
-    "states_from": str,
-    "delay_point": str,
-    "cells": int,
-    "cells_by_type": dict,
-}
-_ESTIMATE |= {"critical_path": list, "by_layer": list}
-_ESTIMATE |= dict.fromkeys(("area_mm2", "power_mw", "static_power_mw", "dynamic_power_mw"), _NUMBER)
-_ESTIMATE |= dict.fromkeys(("delay_ms", "voltage", "frequency_hz", "seconds"), _NUMBER)
-
 
 def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
     """Write ``report.html`` into *folder*; return its path. *named*: what the page calls the folder, if not by its path."""
@@ -49,17 +34,6 @@ def report_design(folder: Path, design: Design, named: Path | None = None) -> Pa
         data = replace(data, folder=str(named), commands=_commands(named, design, estimates(folder)))
     write_report(path, data)
     return path
-
-
-def verdicts(folder: Path) -> list[dict[str, Any]]:
-    """Return what every simulator said of the design in *folder*, oldest name first."""
-    return [_json(path, _VERDICT) for path in sorted((folder / "simulation").glob("*/verdict.json"))]
-
-
-def estimates(folder: Path) -> list[dict[str, Any]]:
-    """Return every estimate of the design in *folder*, the newest last."""
-    paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
-    return [_json(path, _ESTIMATE) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
 
 
 def report_data(folder: Path, design: Design) -> ReportData:
@@ -86,21 +60,6 @@ def report_data(folder: Path, design: Design) -> ReportData:
         seconds=tuple((name, float(value)) for name, value in design.seconds.items()),
         warnings=design.warnings,
     )
-
-
-def _json(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object in *path*, its values of the *kinds* that are needed: anybody may have written it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [key for key, kind in kinds.items() if not isinstance(content[key], kind)]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: of the wrong kind")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        remedy = "run that simulation or estimate again"
-        raise InvalidDesignError(
-            str(path), [Problem(path.name, f"it cannot be read ({shown(error)})", remedy)]
-        ) from error
-    return dict(content)
 
 
 def _accuracies(design: Design) -> tuple[Accuracy, ...]:

@@ -1,10 +1,7 @@
-"""Selection by two objectives under a constraint: non-dominated ranks, crowding distances, NSGA-II, tournaments.
+"""Kernels of :mod:`approxhw.numerics.pareto`: non-dominated ranks and crowding distances, for two objectives and for any number.
 
-Everything is integers and exact, so that the outcome is the same on every machine. ``objectives`` is int64, N × 2,
-both to be least and none negative; ``violations`` is int64, N: 0 where the constraint is met, else by how much it is
-not. An individual with a smaller violation comes before any with a larger one, whatever their objectives (Deb, 2000);
-among equal violations NSGA-II decides (Deb et al., 2002). A copy is an individual whose objectives and violation
-stand at a lower index already. Equal ones keep the order in which they were given.
+Both walk the individuals by violation, then by their objectives in turn (``by_value``), so that whatever dominates one
+stands before it. Ranks of one violation begin above those of the smaller one.
 """
 
 from __future__ import annotations
@@ -16,56 +13,11 @@ COPY = -1
 """Crowding distance of a copy: less than that of anything that is none."""
 
 FARTHEST = np.iinfo(np.int64).max
-"""Crowding distance of both ends of a rank."""
-
-
-def non_dominated_ranks(objectives: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the rank of every individual (int64, N): 0 where nothing dominates it, 1 once those are gone, and so on."""
-    return ranks_and_crowding(objectives, violations)[0]
-
-
-def ranks_and_crowding(objectives: np.ndarray, violations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ranks (int64, N) and crowding distances within them (int64, N: larger is lonelier)."""
-    objectives, violations = _plain(objectives, violations)
-    by_value = np.lexsort((objectives[:, 1], objectives[:, 0], violations))
-    return _ranks_and_crowding(by_value, objectives, violations)
-
-
-def best_first(objectives: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the indices (int64, N) by rank, then loneliest first, then as given."""
-    ranks, crowding = ranks_and_crowding(objectives, violations)
-    return np.lexsort((~crowding, ranks))  # ~c orders like -c, and exists for every c
-
-
-def select_nsga2(objectives: np.ndarray, violations: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the *count* that survive, best first.
-
-    Copies survive only where too few different ones are left: integer objectives take few values, and a population
-    of copies of one individual explores nothing.
-    """
-    ranks, crowding = ranks_and_crowding(objectives, violations)
-    return np.lexsort((~crowding, ranks, crowding == COPY))[:count]
-
-
-def tournament(size: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the winners (int64, *count*) of binary tournaments within a population of *size* that stands best first."""
-    return generator.integers(0, size, size=(2, count)).min(axis=0)
-
-
-def non_dominated(objectives: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the indices of rank 0 without copies, by rising first objective."""
-    ranks, crowding = ranks_and_crowding(objectives, violations)
-    found = np.flatnonzero((ranks == 0) & (crowding != COPY))
-    return found[np.lexsort((objectives[found, 1], objectives[found, 0]))]
-
-
-def _plain(objectives: np.ndarray, violations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as the kernels take them: one memory layout is one compilation."""
-    return np.ascontiguousarray(objectives, dtype=np.int64), np.ascontiguousarray(violations, dtype=np.int64)
+"""Crowding distance of both ends of a rank, by each objective."""
 
 
 @numba.njit(cache=True, nogil=True)
-def _ranks_and_crowding(by_value, objectives, violations):  # type: ignore[no-untyped-def]
+def two_objectives(by_value, objectives, violations):  # type: ignore[no-untyped-def]
     """Walk the individuals by violation, first and second objective: whatever dominates one stands before it."""
     count = by_value.size
     ranks = np.empty(count, np.int64)
@@ -93,30 +45,17 @@ def _ranks_and_crowding(by_value, objectives, violations):  # type: ignore[no-un
         last[low] = objectives[i, 1]
         open_ranks = max(open_ranks, low + 1)
         ranks[i] = base + low
-    _crowd(by_value, objectives, ranks, base + open_ranks, crowding)
+    _crowd_two(by_value, objectives, ranks, base + open_ranks, crowding)
     return ranks, crowding
 
 
 @numba.njit(cache=True, nogil=True)
-def _crowd(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+def _crowd_two(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
     """Fill in the distance of each from its two neighbours in its rank, each objective by its range: no division.
 
     d/r + e/s is ordered like d·s + e·r. Second objectives lose low bits where that would not fit 63 bits.
     """
-    count = by_value.size
-    start = np.zeros(rank_count + 1, np.int64)
-    for i in range(count):
-        if crowding[i] != COPY:
-            start[ranks[i] + 1] += 1
-    for rank in range(rank_count):
-        start[rank + 1] += start[rank]
-    members = np.empty(start[rank_count], np.int64)
-    filled = start.copy()
-    for position in range(count):
-        i = by_value[position]
-        if crowding[i] != COPY:
-            members[filled[ranks[i]]] = i
-            filled[ranks[i]] += 1
+    start, members = _by_rank(by_value, ranks, rank_count, crowding)
     for rank in range(rank_count):
         first, end = start[rank], start[rank + 1]
         left, right = members[first], members[end - 1]
@@ -132,3 +71,103 @@ def _crowd(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[n
             wide = objectives[after, 0] - objectives[before, 0]
             high = (objectives[before, 1] - objectives[after, 1]) >> drop
             crowding[members[position]] = wide * (second_range >> drop) + high * first_range
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_rank(by_value, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+    """Return where every rank begins, and its members without copies, in the order of *by_value*."""
+    count = by_value.size
+    start = np.zeros(rank_count + 1, np.int64)
+    for i in range(count):
+        if crowding[i] != COPY:
+            start[ranks[i] + 1] += 1
+    for rank in range(rank_count):
+        start[rank + 1] += start[rank]
+    members = np.empty(start[rank_count], np.int64)
+    filled = start.copy()
+    for position in range(count):
+        i = by_value[position]
+        if crowding[i] != COPY:
+            members[filled[ranks[i]]] = i
+            filled[ranks[i]] += 1
+    return start, members
+
+
+@numba.njit(cache=True, nogil=True)
+def _dominates(objectives, a, b):  # type: ignore[no-untyped-def]
+    """Say whether *a*, no copy of *b*, is nowhere worse than it."""
+    for m in range(objectives.shape[1]):  # noqa: SIM110  (Numba knows no all() of a generator)
+        if objectives[a, m] > objectives[b, m]:
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def any_objectives(by_value, objectives, violations):  # type: ignore[no-untyped-def]
+    """Return ranks and crowding distances: efficient non-dominated sort by binary search (Zhang et al., 2015, ENS-BS).
+
+    Whoever has nobody above him in a rank has nobody in a later one either, for domination is transitive.
+    """
+    count, width = objectives.shape
+    ranks = np.empty(count, np.int64)
+    crowding = np.zeros(count, np.int64)
+    last = np.empty(count, np.int64)  # of every rank of this violation, the member that came last …
+    linked = np.empty(count, np.int64)  # … and of every member the one before
+    base = open_ranks = 0
+    for position in range(count):
+        i = by_value[position]
+        if position:
+            before = by_value[position - 1]
+            same = True
+            for m in range(width):
+                same = same and objectives[i, m] == objectives[before, m]
+            if violations[i] != violations[before]:
+                base, open_ranks = base + open_ranks, 0
+            elif same:
+                ranks[i] = ranks[before]
+                crowding[i] = COPY
+                continue
+        low, high = 0, open_ranks
+        while low < high:
+            middle = (low + high) >> 1
+            j = last[middle]
+            while j >= 0 and not _dominates(objectives, j, i):
+                j = linked[j]
+            if j >= 0:
+                low = middle + 1
+            else:
+                high = middle
+        linked[i] = last[low] if low < open_ranks else -1
+        last[low] = i
+        open_ranks = max(open_ranks, low + 1)
+        ranks[i] = base + low
+    _crowd_any(by_value, objectives, ranks, base + open_ranks, crowding)
+    return ranks, crowding
+
+
+@numba.njit(cache=True, nogil=True)
+def _crowd_any(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+    """Fill in the sum of the gaps between the neighbours of each by every objective, in units of 2^-30 of its range."""
+    start, members = _by_rank(by_value, ranks, rank_count, crowding)
+    for rank in range(rank_count):
+        own = members[start[rank] : start[rank + 1]]
+        if len(own) < 3:
+            for i in own:
+                crowding[i] = FARTHEST
+            continue
+        for m in range(objectives.shape[1]):
+            order = own[np.argsort(objectives[own, m], kind="mergesort")]
+            left, right = order[0], order[-1]
+            reach = objectives[right, m] - objectives[left, m]
+            if not reach:
+                continue  # who stands at the ends would be chance
+            drop = 0
+            while (reach >> drop) >= np.int64(1) << np.int64(32):
+                drop += 1
+            crowding[left] = FARTHEST
+            crowding[right] = FARTHEST
+            for position in range(1, len(order) - 1):
+                i = order[position]
+                gap = objectives[order[position + 1], m] - objectives[order[position - 1], m]
+                if crowding[i] != FARTHEST:
+                    crowding[i] += ((gap >> drop) << np.int64(30)) // (reach >> drop)

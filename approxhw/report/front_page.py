@@ -1,4 +1,4 @@
-"""The page of a front: an interactive plot, a table and the record of the search in one self-contained HTML file."""
+"""The pages of fronts, of circuits and of engines: a plot, a table and the record of the search in one self-contained file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from approxhw.artifacts.engine_front import EngineFront
 from approxhw.artifacts.front import Front, Member
+from approxhw.artifacts.objectives import ENGINE, Objective
 from approxhw.common.errors import shown
 
 from .data import LedgerRow, ledger_row
@@ -43,6 +45,8 @@ def render_front(front: Front, folder: str) -> str:
             script=script,
             script_digest=digest,
             numbers=_numbers(front, knee),
+            more=tuple((each.name, _sentence(each.title)) for each in _others(front)),
+            others=lambda member: [(each.name, each.value(member) * each.shown) for each in _others(front)],
             batteries=BATTERIES,
             options=[(str(name), _spelled(value)) for name, value in front.options.items()],
             features=front.data.get("features"),
@@ -62,9 +66,40 @@ def write_front_page(path: Path, front: Front, folder: str) -> None:
     write_page(path, render_front(front, folder))
 
 
+DRAWN = ("area", "power")
+"""Costs of a circuit that every front shows; other objectives get a plot and a column beside them."""
+
+
+def _others(front: Front) -> list[Objective]:
+    """Return the objectives that the table does not show anyway."""
+    return [each for each in front.costs if each.name in ("energy", "converters")]
+
+
+def _sentence(title: str) -> str:
+    return title[:1].upper() + title[1:]
+
+
 def _numbers(front: Front, knee: Member) -> dict[str, Any]:
     """Return what the script draws: numbers, and paths that were checked; no text of a model or of data."""
     split = "train" if front.members[0].validation_accuracy is None else "validation"
+    more = [each for each in front.costs if each.name not in DRAWN]
+    axes = [
+        {"key": "area", "name": "area", "title": "synthesised area, cm²", "marks": []},
+        {
+            "key": "power",
+            "name": "power",
+            "title": "power of the circuit, mW",
+            "marks": [power for _, power in BATTERIES],
+        },
+        *({"key": each.name, "name": each.name, "title": each.title, "marks": []} for each in more),
+    ]
+    lines = [
+        {"name": "Area", "key": "area", "unit": " cm²", "whole": False},
+        {"name": "Power", "key": "power", "unit": " mW", "whole": False},
+        {"name": "With converters", "key": "fed", "unit": " mW", "whole": False},
+        {"name": "Inputs used", "key": "inputs", "unit": "", "whole": True},
+        *(_line(each) for each in more if each.name != "inputs"),
+    ]
     return {
         "members": [
             {
@@ -74,6 +109,7 @@ def _numbers(front: Front, knee: Member) -> dict[str, Any]:
                 "power": m.power_mw,
                 "fed": m.power_mw + m.converters_power_mw,
                 "inputs": m.inputs,
+                **{each.name: each.value(m) * each.shown for each in more if each.name != "inputs"},
                 "chosen": m.chosen,
                 "knee": m.index == knee.index,
                 "page": f"{m.design}/report.html",
@@ -82,8 +118,72 @@ def _numbers(front: Front, knee: Member) -> dict[str, Any]:
         ],
         "onnx": dict(front.onnx),
         "split": split,
-        "batteries": [power for _, power in BATTERIES],
+        "axes": axes,
+        "lines": lines,
+        "fed": "power with converters, mW",
+        "reach": len(front.objectives) == 2,
     }
+
+
+def _line(each: Objective) -> dict[str, Any]:
+    unit = each.title.partition(", ")[2]
+    return {"name": _sentence(each.name), "key": each.name, "unit": f" {unit}" if unit else "", "whole": False}
+
+
+def render_engine_front(front: EngineFront, folder: str) -> str:
+    """Return the page of an engine's *front* as text; *folder* is how commands name it. Every text is untrusted."""
+    import shlex
+
+    script = template("front.js")
+    costs = [*front.costs, *(each for name, each in ENGINE.items() if name != "errors" and each not in front.costs)]
+    titles = [("index", "#"), ("validation", "Validation"), ("test", "Test"), ("train", "Searched on")]
+    members = [
+        {
+            "index": m.index,
+            "accuracy": {
+                "validation": m.validation_accuracy,
+                "test": m.test_accuracy,
+                "train": m.search_accuracy,
+            },
+            **{each.name: each.value(m) for each in costs},
+            "chosen": m.chosen,
+            "knee": False,
+            "page": None,
+        }
+        for m in front.members
+    ]
+    drawn = front.costs if len(front.costs) > 1 else costs[:2]
+    onnx = {"validation": front.onnx["validation"], "test": front.onnx["test"], "train": front.onnx["search"]}
+    page: str = (
+        environment()
+        .get_template("engine_front.html")
+        .render(
+            front=front,
+            chosen=front.chosen,
+            script=script,
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            numbers={
+                "members": members,
+                "onnx": onnx,
+                "split": "validation",
+                "axes": [{"key": e.name, "name": e.name, "title": e.title, "marks": []} for e in drawn],
+                "lines": [_line(each) for each in costs],
+                "fed": None,
+                "reach": False,
+            },
+            titles=titles + [(each.name, _sentence(each.title)) for each in costs],
+            shown=costs,
+            options=[(str(name), _spelled(value)) for name, value in front.options.items()],
+            command=front.command
+            or f"approxhw search MODEL --target matrix-engine --data DATA -o {shlex.quote(folder)}",
+        )
+    )
+    return page
+
+
+def write_engine_front_page(path: Path, front: EngineFront, folder: str) -> None:
+    """Write the page of an engine's *front* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
+    write_page(path, render_engine_front(front, folder))
 
 
 def _spelled(value: Any) -> str:

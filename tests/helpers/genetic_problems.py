@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from approxhw.dse.genetic.evolution import Problem
+from approxhw.dse.genetic.problem import NetworkProblem as Problem
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Threshold, Type
 from approxhw.ir.rewriting import code_constant

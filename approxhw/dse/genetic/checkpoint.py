@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -14,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from approxhw.artifacts.objectives import Objective
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem, shown
 from approxhw.common.files import unwritable
 from approxhw.common.version import __version__
-from approxhw.networks.space import Space
 
 from .islands import Island
+from .problem import Bounds
 
-FORMAT = 1
+FORMAT = 2
 _ARRAYS = ("genomes", "objectives", "archive", "archive_objectives")
 _NOISE = (0, 1)
-"""Errors are exact; a sum of real areas may round to the next µm² in another batch."""
+"""Errors are exact; a sum of real areas may round to the next µm² in another batch, and so may any other cost."""
 _ANEW = "start again without --resume, or with another folder"
 
 
@@ -43,32 +43,23 @@ class Checkpoint:
 class Expected:
     """What the arrays of a checkpoint must fit."""
 
-    space: Space
+    bounds: Bounds
+    objectives: tuple[Objective, ...]
     sizes: tuple[int, ...]
     options: Any
 
 
 def identity_of(problem: Any, options: Any, toolbox: Any, operators: Sequence[str]) -> dict[str, Any]:
     """Return what makes a search the same search: hashes of model and rows, options, names of the operators, version."""
-    space = problem.space
-    model = (space.layout, space.head, space.lower, space.upper, np.asarray(problem.starts, np.int32))
     chosen = asdict(options)
     chosen.pop("generations")  # a finished search may go on
     return {
         "version": __version__,
-        "model": _hash(problem.model, *model),
-        "data": _hash(str(int(problem.reference_errors)), np.asarray(problem.codes, np.int64), problem.labels),
+        **problem.identity(),
+        "objectives": ",".join(objective.name for objective in problem.objectives),
         "options": json.loads(json.dumps(chosen)),
         "operators": {name: _name_of(getattr(toolbox, name)) for name in operators},
     }
-
-
-def _hash(text: str, *arrays: np.ndarray) -> str:
-    digest = hashlib.sha256(text.encode())
-    for array in arrays:
-        plain = np.ascontiguousarray(array)
-        digest.update(f"{plain.dtype.str}{plain.shape}".encode() + plain.tobytes())
-    return digest.hexdigest()
 
 
 def _name_of(operator: Any) -> str:
@@ -121,6 +112,8 @@ def read_checkpoint(
     """
     arrays, told = _opened(path)
     found = _differences(told["identity"], identity)
+    if not found and any(set(record) != set(book_titles(expected.objectives)) for record in told["records"]):
+        found.append(Problem(path.name, "it is no checkpoint of a search (TypeError: records)", _ANEW))
     if found:
         raise CheckpointError(str(path), found)
     islands = [_island(i, size, arrays, told, expected, found) for i, size in enumerate(expected.sizes)]
@@ -131,7 +124,8 @@ def read_checkpoint(
     elif generations and generations[0] > expected.options.generations:
         why = f"the checkpoint is at generation {generations[0]}, {expected.options.generations} are asked for"
         found.append(Problem("generations", why, f"ask for {generations[0]} or more"))
-    if not found and any(np.any(np.abs(evaluate(i.genomes) - i.objectives) > _NOISE) for i in whole):
+    noise = (_NOISE[0], *[_NOISE[1]] * (len(expected.objectives) - 1))
+    if not found and any(np.any(np.abs(evaluate(i.genomes) - i.objectives) > noise) for i in whole):
         why = "its genomes have other errors or another area today than the checkpoint tells"
         found.append(Problem("objectives", why, f"another area model, or an altered file: {_ANEW}"))
     if found:
@@ -155,7 +149,7 @@ def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise CheckpointError(str(path), [Problem(path.name, why, _ANEW)])
         if not all(isinstance(island, dict) for island in told["islands"]):
             raise TypeError("islands")
-        if not all(isinstance(record, dict) and set(record) == RECORD for record in told["records"]):
+        if not all(isinstance(record, dict) for record in told["records"]):
             raise TypeError("records")
         sure = {"identity": dict(told["identity"]), "islands": told["islands"], "records": told["records"]}
         sure["seconds"] = max(0.0, float(told["seconds"]))
@@ -165,8 +159,11 @@ def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, sure
 
 
-RECORD = {"generation", "evaluations", "least_errors", "median_errors", "median_um2", "least_um2", "front"}
-"""Titles of the logbook."""
+def book_titles(objectives: Sequence[Objective]) -> list[str]:
+    """Return the titles of the logbook, one record a generation."""
+    units = [objective.unit for objective in objectives]
+    medians, least = [f"median_{unit}" for unit in units], [f"least_{unit}" for unit in units[1:]]
+    return ["generation", "evaluations", "front", "least_errors", *medians, *least]
 
 
 def _differences(told: Mapping[str, Any], identity: Mapping[str, Any]) -> list[Problem]:
@@ -178,6 +175,9 @@ def _differences(told: Mapping[str, Any], identity: Mapping[str, Any]) -> list[P
     for name, what in (("model", "another model or other start genomes"), ("data", "other training rows")):
         if told.get(name) != identity[name]:
             found.append(Problem(name, f"the checkpoint is of {what}", f"give what it was made with, or {_ANEW}"))
+    if told.get("objectives") != identity["objectives"]:
+        why = f"the checkpoint is of {shown(told.get('objectives'))}, this search of {identity['objectives']}"
+        found.append(Problem("objectives", why, f"give the same objectives, or {_ANEW}"))
     for group, remedy in (("options", "give the same option"), ("operators", "register the same operator")):
         there = told.get(group)
         there = there if isinstance(there, dict) else {}
@@ -198,12 +198,13 @@ def _island(
     found: list[Problem],
 ) -> Island | None:
     """Return island *number*, or None and problems."""
-    before, space = len(found), expected.space
+    before, bounds, width = len(found), expected.bounds, len(expected.objectives)
     parts = {}
     for name in _ARRAYS:
         array = arrays.get(f"{name}_{number}")
         where = f"island {number}, {name}"
-        columns, kind = (2, np.int64) if name.endswith("objectives") else (space.genes, np.int32)
+        told_of = name.endswith("objectives")
+        columns, kind = (width, np.int64) if told_of else (len(bounds.lower), np.int32)
         if array is None:
             found.append(Problem(where, "it is not there", _ANEW))
             continue
@@ -211,7 +212,7 @@ def _island(
             why = f"it has shape {array.shape} and type {shown(array.dtype)}, not {columns} columns of {kind.__name__}"
             found.append(Problem(where, why, _ANEW))
             continue
-        low, high = (space.lower, space.upper) if columns != 2 else (0, np.iinfo(np.int64).max)
+        low, high = (0, np.iinfo(np.int64).max) if told_of else (bounds.lower, bounds.upper)
         if np.any(array < low) or np.any(array > high):
             found.append(Problem(where, "it holds values out of their bounds", _ANEW))
         parts[name] = np.array(array)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.numerics._kernel_pareto import non_dominated, select_nsga2
+from approxhw.numerics.pareto import by_objectives, non_dominated, select_nsga2
 
-from .operators import GeneMap, repair
+from .operators import repair
+from .problem import Bounds
 
 NEW = -1
 """Generation of an island that has no population yet."""
@@ -29,7 +30,7 @@ class Island:
     genomes: np.ndarray
     """int32, size × G, best first."""
     objectives: np.ndarray
-    """int64, size × 2: wrongly classified rows, estimated area in µm²."""
+    """int64, size × M: wrongly classified rows, then the other objectives, such as estimated area in µm²."""
     archive: np.ndarray
     """int32, A × G: every genome seen that none seen dominates, by rising errors; thinned out where too many."""
     archive_objectives: np.ndarray
@@ -42,11 +43,11 @@ def island_sizes(population: int, islands: int) -> tuple[int, ...]:
     return tuple(population // islands + (i < population % islands) for i in range(islands))
 
 
-def new_island(number: int, size: int, genes: int, seed: int) -> Island:
+def new_island(number: int, size: int, genes: int, seed: int, objectives: int = 2) -> Island:
     """Return an island before its first population; islands of one seed draw from independent streams."""
     source = np.random.PCG64(np.random.SeedSequence((seed, number)))
-    genomes, objectives = np.zeros((0, genes), np.int32), np.zeros((0, 2), np.int64)
-    return Island(number, size, _state(source), genomes, objectives, genomes, objectives)
+    genomes, values = np.zeros((0, genes), np.int32), np.zeros((0, objectives), np.int64)
+    return Island(number, size, _state(source), genomes, values, genomes, values)
 
 
 def _state(source: Any) -> tuple[int, int, int, int]:
@@ -64,7 +65,7 @@ def generator_of(island: Island) -> np.random.Generator:
 
 
 def violations(objectives: np.ndarray, allowed: int) -> np.ndarray:
-    """Return by how many errors each individual (N × 2) misses the bound of *allowed* errors (int64, N)."""
+    """Return by how many errors each individual (N × M) misses the bound of *allowed* errors (int64, N)."""
     return np.maximum(objectives[:, 0] - allowed, 0)
 
 
@@ -74,9 +75,10 @@ class NextGeneration:
 
     toolbox: Any
     """``deap.base.Toolbox`` with initialise, parents, mate, mutate, evaluate and select."""
-    genes: GeneMap
+    bounds: Bounds
     allowed: int
     archive_size: int
+    objectives: int = 2
 
     def __call__(self, island: Island) -> Island:
         """Return the next generation of *island*."""
@@ -87,8 +89,8 @@ class NextGeneration:
             first = island.genomes[tools.parents(island.size, island.size, generator)]
             second = island.genomes[tools.parents(island.size, island.size, generator)]
             children = tools.mutate(tools.mate(first, second, generator), generator)
-        children = repair(self.genes, _checked("genomes", children, (island.size, self.genes.genes)))
-        found = _checked("objectives", tools.evaluate(children), (island.size, 2))
+        children = repair(self.bounds, _checked("genomes", children, (island.size, len(self.bounds.lower))))
+        found = _checked("objectives", tools.evaluate(children), (island.size, self.objectives))
         # Children stand first: of two that select() cannot tell apart the newer survives, and plateaus are crossed.
         genomes, objectives = np.concatenate([children, island.genomes]), np.concatenate([found, island.objectives])
         best = tools.select(objectives, violations(objectives, self.allowed), island.size)
@@ -132,7 +134,7 @@ def merged(
     if size is not None and len(front) > size:
         front = np.sort(front)  # so that ties are broken by age
         front = front[select_nsga2(objectives[front], missed[front], size)]
-        front = front[np.argsort(objectives[front, 0])]
+        front = front[by_objectives(objectives[front])]
     return genomes[front], objectives[front]
 
 

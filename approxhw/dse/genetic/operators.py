@@ -66,8 +66,8 @@ def gene_map(space: Space) -> GeneMap:
     return GeneMap(kinds, widths, space.lower, space.upper, (blocks[0], blocks[1], blocks[2]))
 
 
-def repair(genes: GeneMap, genomes: np.ndarray) -> np.ndarray:
-    """Return *genomes* with every gene within its bounds, as a C-contiguous int32 array."""
+def repair(genes: Any, genomes: np.ndarray) -> np.ndarray:
+    """Return *genomes* with every gene within its bounds (``genes.lower``, ``genes.upper``), as a C-contiguous int32 array."""
     return np.ascontiguousarray(np.clip(genomes, genes.lower, genes.upper), dtype=np.int32)
 
 

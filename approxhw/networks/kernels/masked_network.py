@@ -3,7 +3,7 @@
 Rows are innermost and cut into blocks that stay in the first-level cache. A neuron is summed in int16 where its exact
 range allows it, else in int32, four summands a pass; summands that are masked out and neurons that nothing reads cost
 nothing. A genome that needs more than int32, or weights or codes beyond int16, takes the plain int64 way. Layout, head
-and genomes: ``approxhw/passes/genetic/space.py``.
+and genomes: ``approxhw/networks/space.py``.
 """
 
 from __future__ import annotations

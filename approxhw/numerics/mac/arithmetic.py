@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from approxhw.common.errors import OptionError, Problem, shown
@@ -144,10 +144,23 @@ class FloatMac:
     Multiply-Add with Approximate Normalization for Low-Cost Matrix Engines*, arXiv 2408.11997.
     """
 
-    format: str = "bf16"
-    accumulator_bits: int = 20
-    normalization: str = "an-1-2"
-    alignment: int | None = None
+    format: str = field(default="bf16", metadata={"help": "format of both operands", "choices": tuple(FLOAT_CODES)})
+    accumulator_bits: int = field(default=20, metadata={"help": "significand of sums, 16 to 24"})
+    normalization: str = field(
+        default="an-1-2",
+        metadata={
+            "help": "exact or an-K-L",
+            "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"),
+            "metavar": "NORMALIZATION",
+        },
+    )
+    alignment: int | None = field(
+        default=None,
+        metadata={
+            "help": "bits of distance, 1 to 4: smaller addends farther away are dropped",
+            "shown_default": "exact",
+        },
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""

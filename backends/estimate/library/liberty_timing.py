@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from . import logic
 from .cells import Cell
 from .delay_tables import Arc, CellTiming, Table, worst
+from .liberty_syntax import TABLES
 
 if TYPE_CHECKING:
-    from .liberty_syntax import TABLES, Group
+    from .liberty_syntax import Group
 
 _SLEW = ("input_net_transition", "input_transition_time", "constrained_pin_transition")
 _COMBINATIONAL = {"combinational": (True, True), "combinational_rise": (True, False)}

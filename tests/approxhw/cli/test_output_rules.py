@@ -212,7 +212,7 @@ CRASHING = """
 import os, signal, sys, tempfile
 from pathlib import Path
 import numpy as np
-from approxhw.design import read_design, write_design
+from approxhw.artifacts.design import read_design, write_design
 design, left = read_design(Path(sys.argv[1])), [int(sys.argv[3])]
 def watch(owner, name):
     original = getattr(owner, name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from approxhw.dse.decision_rule import DOUBT, Candidate, choose, curve, expected_accuracies, mean_at, rising, smoothed
-from approxhw.dse.evolve import layers_of_front
-from approxhw.dse.select_members import nearest, rank_correlation, thinned
+from approxhw.common.statistics import isotonic, rank_correlation
+from approxhw.dse.decision_rule import DOUBT, Candidate, choose, curve, expected_accuracies, mean_at, smoothed
+from approxhw.dse.select_members import nearest, thinned
+from approxhw.numerics.pareto import layers_of_front
 
 FRONT = [Candidate(a, 400, 2.0**i) for i, a in enumerate((0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93))]
 
@@ -47,7 +48,7 @@ def test_luck_of_a_small_member_is_evened_out_by_its_neighbours():
 
 def test_a_curve_is_a_staircase_over_area():
     found = curve([8.0, 1.0, 2.0], [0.9, 0.5, 0.7], 10)
-    assert found.areas == (1.0, 2.0, 8.0)
+    assert found.costs == (1.0, 2.0, 8.0)
     assert [found.at(area) for area in (0.0, 1.0, 1.9, 2.0, 7.9, 8.0, 99.0)] == pytest.approx(
         [0.5, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9]
     )
@@ -60,10 +61,10 @@ def test_folds_are_averaged_by_their_rows():
 
 
 def test_no_member_is_worse_than_a_smaller_one():
-    assert rising([1, 2, 2, 3]) == [1, 2, 2, 3]
-    assert rising([3, 2, 1]) == [2, 2, 2]
-    assert rising([0.92, 0.86, 0.87, 0.95]) == pytest.approx([0.88333333, 0.88333333, 0.88333333, 0.95])
-    assert rising([]) == []
+    assert isotonic([1, 2, 2, 3]) == [1, 2, 2, 3]
+    assert isotonic([3, 2, 1]) == [2, 2, 2]
+    assert isotonic([0.92, 0.86, 0.87, 0.95]) == pytest.approx([0.88333333, 0.88333333, 0.88333333, 0.95])
+    assert isotonic([]) == []
 
 
 def test_rising_is_the_nearest_rising_sequence():
@@ -72,7 +73,7 @@ def test_rising_is_the_nearest_rising_sequence():
     rng = np.random.default_rng(2)
     for count in range(1, 40):
         values = rng.random(count)
-        assert rising(values.tolist()) == pytest.approx(isotonic_regression(values).tolist())
+        assert isotonic(values.tolist()) == pytest.approx(isotonic_regression(values).tolist())
 
 
 def test_without_a_target_the_loss_against_the_model_decides():
@@ -90,14 +91,14 @@ def test_where_nothing_holds_it_the_most_accurate_is_taken_and_told():
 
 
 def test_the_rule_cannot_see_test_rows():
-    assert set(Candidate.__dataclass_fields__) == {"accuracy", "rows", "area_mm2"}
+    assert set(Candidate.__dataclass_fields__) == {"accuracy", "rows", "cost"}
 
 
 def test_a_short_list_holds_front_after_front():
-    costs, gains = np.array([1.0, 2.0, 3.0, 1.5, 2.5, 9.0]), np.array([0.5, 0.7, 0.9, 0.4, 0.6, 0.1])
-    assert layers_of_front(costs, gains, 3) == [0, 1, 2]
-    assert layers_of_front(costs, gains, 4) == [0, 1, 2, 3, 4]
-    assert sorted(layers_of_front(costs, gains, 99)) == list(range(6))
+    points = np.column_stack([[1.0, 2.0, 3.0, 1.5, 2.5, 9.0], [-0.5, -0.7, -0.9, -0.4, -0.6, -0.1]])
+    assert layers_of_front(points, 3) == [0, 1, 2]
+    assert layers_of_front(points, 4) == [0, 1, 2, 3, 4]
+    assert sorted(layers_of_front(points, 99)) == list(range(6))
 
 
 def test_those_near_the_aims_are_taken_first():
@@ -111,8 +112,12 @@ def test_those_near_the_aims_are_taken_first():
         assert len(nearest(gains, [0.3, 0.31], count)) == count
 
 
+def points_of(gains):
+    return np.column_stack([np.arange(len(gains)), -np.array(gains)])
+
+
 def test_thinning_keeps_what_is_wanted_both_ends_and_the_big_steps():
-    gains = [0.50, 0.70, 0.705, 0.80, 0.801, 0.90]
+    gains = points_of([0.50, 0.70, 0.705, 0.80, 0.801, 0.90])
     assert thinned(gains, 6, {2}) == [0, 1, 2, 3, 4, 5]
     assert thinned(gains, 4, {0}) == [0, 1, 3, 5]
     assert thinned(gains, 4, {4}) == [0, 1, 4, 5]
@@ -124,6 +129,21 @@ def test_thinning_keeps_what_is_wanted_both_ends_and_the_big_steps():
             assert len(kept) == count
             assert chosen in kept
             assert kept == sorted(kept)
+
+
+def test_thinning_a_front_of_three_objectives_keeps_the_best_of_each_and_drops_what_lies_close():
+    points = np.array([[1.0, 9.0, 5.0], [2.0, 8.0, 1.0], [2.1, 7.9, 1.1], [5.0, 5.0, 9.0], [9.0, 1.0, 5.0]])
+    assert thinned(points, 5, {0}) == [0, 1, 2, 3, 4]
+    assert thinned(points, 4, {0}) == [0, 1, 3, 4]
+    assert thinned(points, 4, {2}) in ([0, 1, 2, 4], [0, 2, 3, 4])
+    assert thinned(points, 3, {0}) == [0, 1, 4]
+    assert thinned(points, 1, {3}) == [3]
+
+
+def test_the_rule_names_the_cost_that_was_asked_for():
+    _, rule, _ = choose(FRONT, target=0.5, reference=None, loss=0, cost="power", least="the circuit of least power")
+    assert rule.startswith("the circuit of least power expected to hold an accuracy of 50.00 %")
+    assert "5 neighbours by power, made to rise with power" in rule
 
 
 def test_rank_correlation_is_spearmans():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.artifacts.front import as_csv, check_front_output, pareto, read_front, share_of, write_front
+from approxhw.artifacts.front import as_csv, check_front_output, read_front, share_of, write_front
 from approxhw.common.errors import InvalidDesignError, OptionError, OutputError
 
 
@@ -78,16 +78,6 @@ def test_what_is_no_share_is_refused(text):
         share_of(text, "x")
 
 
-def test_pareto_keeps_what_no_other_beats():
-    points = [(3.0, 0.9), (1.0, 0.5), (2.0, 0.5), (1.0, 0.5), (2.0, 0.7), (4.0, 0.9), (0.5, 0.1)]
-    kept = pareto(points)
-    assert [points[i] for i in kept] == [(0.5, 0.1), (1.0, 0.5), (2.0, 0.7), (3.0, 0.9)]
-    assert kept[1] == 1, "the first of equal ones"
-    for i, (cost, gain) in enumerate(points):
-        beaten = any(c <= cost and g >= gain and (c, g) != (cost, gain) for c, g in points)
-        assert (i in kept) == (not beaten and i != 3)
-
-
 def test_a_front_comes_back_from_disk_as_it_was(plain_front, tmp_path):
     for member in plain_front.members:
         (tmp_path / member.design).mkdir(parents=True)
@@ -133,6 +123,9 @@ FORGED = {
     "another order": (lambda told: told["members"].reverse(), "members: not by rising area"),
     "rows that are none": (lambda told: told["data"].update(rows=3), "data: rows"),
     "texts that are none": (lambda told: told.update(name=["x"]), "name: "),
+    "objectives of no circuit": (lambda told: told.update(objectives=["errors", "beauty"]), "objectives: .*'beauty'"),
+    "objectives in a heap": (lambda told: told.update(objectives=["area", "errors"]), "objectives: they do not fit"),
+    "objectives that are no names": (lambda told: told.update(objectives=[1, 2]), "objectives: "),
     "no digests": (lambda told: told.update(files=[]), "the file was changed since the search"),
 }
 
@@ -143,6 +136,26 @@ def test_a_forged_front_is_refused_by_name(forged, front):
     _edit(front, change)
     with pytest.raises(InvalidDesignError, match=text):
         ax.open_front(front)
+
+
+def test_a_front_of_before_objectives_were_told_is_read(front):
+    before = ax.open_front(front).front
+    _edit(front, lambda told: told.pop("objectives"))
+    _edit(front, lambda told: [member.pop("fold") for member in told["members"]])
+    again = ax.open_front(front).front
+    assert again.objectives == before.objectives == ("errors", "area")
+    assert [member.fold for member in again.members] == [0] * len(before.members)
+    assert again.members[0].area_mm2 == before.members[0].area_mm2
+
+
+def test_a_front_of_other_objectives_is_sorted_and_picked_by_its_own_cost(member, front_of):
+    figures = [(0.7, 50.0, 1.0), (0.85, 40.0, 2.0), (0.9, 45.0, 3.0), (0.91, 30.0, 9.0)]
+    members = [member(i, a, area, power_mw=power, chosen=i == 1) for i, (a, area, power) in enumerate(figures)]
+    front = front_of(members, objectives=("errors", "power", "area"))
+    assert [each.name for each in front.costs] == ["power", "area"]
+    assert front.knee().index == 2, "by power; by area nothing would be above the line"
+    assert front.cheapest(accuracy=0.8).index == 1
+    assert members[3].energy_uj == members[3].power_mw * members[3].delay_ms
 
 
 def test_files_that_are_missing_or_altered_are_named_together(front):

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from approxhw.cli.search_view import SearchView, show_front
-from approxhw.cli.terminal import Terminal
+from approxhw.cli.terminal.search_view import SearchView, show_front
+from approxhw.cli.terminal.terminal import Terminal
 
 ABOUT = {"rows": 200, "validation": 50, "genes": 321, "onnx": 0.951}
 
@@ -21,7 +21,7 @@ def record(generation: int, area: float | None = 120.0) -> SimpleNamespace:
         evaluations=1000 * (generation + 1),
         evaluations_per_second=12345.6,
         least_errors=21,
-        least_area_mm2=area,
+        least_cost=area,
         front_size=17,
     )
 
@@ -83,7 +83,7 @@ def test_elsewhere_the_first_and_the_last_generation_are_lines(terminal):
 
 def test_lines_come_now_and_then_in_long_searches(terminal, monkeypatch):
     place, now = terminal(False), iter(range(0, 4000, 6))
-    monkeypatch.setattr("approxhw.cli.search_view.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("approxhw.cli.terminal.search_view.time.monotonic", lambda: next(now))
     watch(SearchView(place), 10)
     assert len(place.err.file.getvalue().splitlines()) == 5, "every second one: they are 6 s apart, lines 10 s"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from approxhw.backends.estimate import built_in_libraries, load_library
-from approxhw.backends.estimate.library import liberty, logic
+from approxhw.backends.estimate.library import liberty_syntax, logic
 from approxhw.backends.estimate.library.cells import check_cell
 from approxhw.backends.estimate.library.load import TABLES
 from approxhw.common.errors import LibraryError, OptionError
@@ -165,7 +165,7 @@ def test_cut_off_gzip(tmp_path: Path) -> None:
 
 
 def test_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liberty, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(liberty_syntax, "MAX_BYTES", 2_000_000)
     path = tmp_path / "bomb.lib.gz"
     path.write_bytes(gzip.compress(b" " * 3_000_000))
     assert path.stat().st_size < 10_000

@@ -6,7 +6,8 @@
   const rows = [...document.querySelectorAll("table.members tbody tr")];
   const state = { split: told.split, power: "power", scale: "linear", on: null };
   const titles = { validation: "validation rows", test: "test rows", train: "training rows" };
-  const spread = Math.max(...told.members.map(m => m.area)) / Math.min(...told.members.map(m => m.area || Infinity));
+  const first = told.axes[0].key;
+  const spread = Math.max(...told.members.map(m => m[first])) / Math.min(...told.members.map(m => m[first] || Infinity));
   if (spread > 20) state.scale = "log";
 
   const make = (name, attributes, text) => {
@@ -47,9 +48,10 @@
   };
 
   const draw = chart => {
-    const power = chart.dataset.axis === "power";
-    const key = power ? state.power : "area";
-    const marks = power ? told.batteries : [];
+    const axis = told.axes.find(one => one.key === chart.dataset.axis);
+    const fed = axis.key === "power" && told.fed !== null && state.power === "fed";
+    const key = fed ? "fed" : axis.key;
+    const marks = axis.marks;
     const points = told.members.filter(m => m.accuracy[state.split] !== null);
     const width = Math.max(chart.clientWidth, 240), height = Math.min(360, Math.max(270, width * 0.72));
     const left = 46, right = 12, top = 40, bottom = 44;
@@ -60,10 +62,10 @@
     const low = Math.max(0, Math.min(...levels) - margin), high = Math.min(1, Math.max(...levels) + margin);
     const px = value => left + x.at(value) * (width - left - right);
     const py = value => top + (high - value) / (high - low) * (height - top - bottom);
-    const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": power ? "accuracy over power" : "accuracy over area" });
+    const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "accuracy over " + axis.name });
     const add = (name, attributes, text) => svg.appendChild(make(name, attributes, text));
 
-    add("text", { class: "title", x: 0, y: 14 }, "Accuracy on " + titles[state.split] + (power ? " over power" : " over area"));
+    add("text", { class: "title", x: 0, y: 14 }, "Accuracy on " + titles[state.split] + " over " + axis.name);
     for (const value of ticks(low, high, 5)) {
       add("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) });
       add("text", { x: left - 8, y: py(value) + 4, "text-anchor": "end" }, Number((100 * value).toFixed(1)) + " %");
@@ -73,8 +75,7 @@
       add("text", { x: px(value), y: height - bottom + 17, "text-anchor": "middle" }, short(value));
     }
     add("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom });
-    const unit = power ? (state.power === "fed" ? "power with converters, mW" : "power of the circuit, mW") : "synthesised area, cm²";
-    add("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, unit);
+    add("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, fed ? told.fed : axis.title);
     if (model !== null) {
       add("line", { class: "model", x1: left, x2: width - right, y1: py(model), y2: py(model) });
       add("text", { class: "model-words", x: left + 6, y: py(model) - 5 }, "model itself, " + percent(model));
@@ -87,12 +88,13 @@
     }
     const beyond = marks.filter(mark => mark > x.high).sort((a, b) => a - b)[0];
     if (beyond && !marks.some(mark => mark <= x.high && px(mark) > width - 190)) add("text", { x: width - right, y: top - 4, "text-anchor": "end" }, beyond + " mW battery →");
-    if (state.split === told.split && key !== "fed") {
-      const path = points.slice().sort((a, b) => a.area - b.area).map((m, i) => (i ? `H${px(m[key])}V` : `M${px(m[key])} `) + py(m.accuracy[state.split]));
+    // with three objectives a member of the front may be beaten in any two of them
+    if (told.reach && state.split === told.split && key !== "fed") {
+      const path = points.slice().sort((a, b) => a[first] - b[first]).map((m, i) => (i ? `H${px(m[key])}V` : `M${px(m[key])} `) + py(m.accuracy[state.split]));
       add("path", { class: "reach", d: path.join("") + `H${width - right}` });
     }
     for (const m of points) {
-      const link = add("a", { href: m.page, "aria-label": `member ${m.index}: ${percent(m.accuracy[state.split])}, ${short(m[key])}` });
+      const link = add("a", { ...(m.page ? { href: m.page } : { tabindex: 0 }), "aria-label": `member ${m.index}: ${percent(m.accuracy[state.split])}, ${short(m[key])}` });
       const circle = make("circle", { cx: px(m[key]), cy: py(m.accuracy[state.split]), r: m.chosen ? 7 : 5.5, "data-index": m.index });
       if (m.chosen) circle.classList.add("chosen");
       link.appendChild(circle);
@@ -118,8 +120,7 @@
     const list = document.createElement("span");
     const lines = [
       ["Accuracy, validation", percent(m.accuracy.validation, 2)], ["Accuracy, test", percent(m.accuracy.test, 2)],
-      ["Area", short(m.area) + " cm²"], ["Power", short(m.power) + " mW"],
-      ["With converters", short(m.fed) + " mW"], ["Inputs used", String(m.inputs)],
+      ...told.lines.map(line => [line.name, (line.whole ? String(m[line.key]) : short(m[line.key])) + line.unit]),
     ];
     for (const line of lines) line.forEach((text, column) => {
       const cell = document.createElement(column ? "span" : "i");
@@ -145,7 +146,7 @@
   };
   for (const button of document.querySelectorAll(".controls button")) {
     const [key, value] = Object.entries(button.dataset)[0];
-    if (key === "split") button.disabled = told.members.every(m => m.accuracy[value] === null);
+    if (key === "split") button.disabled = told.members.every(m => m.accuracy[value] === null || m.accuracy[value] === undefined);
     button.addEventListener("click", () => { state[key] = value; redraw(); });
   }
   document.querySelector(".controls").hidden = false;

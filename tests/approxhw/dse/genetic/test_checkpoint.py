@@ -11,19 +11,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approxhw.artifacts.objectives import CIRCUIT
 from approxhw.common.errors import CheckpointError, OutputError
 from approxhw.dse.genetic import checkpoint as module
-from approxhw.dse.genetic.evolution import SearchOptions, default_toolbox, evolve
+from approxhw.dse.genetic.evolution import evolve
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import default_toolbox
 from approxhw.networks.area_model import default_model
+from approxhw.networks.costs import Inputs
 
 OPTIONS = SearchOptions(population=40, generations=10, islands=2, migration_every=3, migrants=2)
 
 SEARCH = """
 import functools, sys
 import numpy as np
-from approxhw.cost import default_model
-from approxhw.passes.genetic.evolution import Problem, SearchOptions, evolve
-from approxhw.passes.genetic.space import make_space
+from approxhw.networks.area_model import default_model
+from approxhw.dse.genetic.evolution import evolve
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import NetworkProblem as Problem
+from approxhw.networks.space import make_space
 
 rows, checkpoint = sys.argv[1:]
 data, space = np.load(rows), make_space((5, 3, 3))
@@ -165,7 +171,7 @@ def test_a_checkpoint_of_another_version_or_format_is_refused(problem, tmp_path)
     text = refusal(problem, path)
     assert "version: the checkpoint was written by approxhw 0.0.1, this is" in text
     altered(path, lambda arrays, told: told.update(format=99))
-    assert "it is of format 99; this version of approxhw reads format 1" in refusal(problem, path)
+    assert "it is of format 99; this version of approxhw reads format 2" in refusal(problem, path)
 
 
 def test_a_checkpoint_that_went_further_is_refused(problem, tmp_path):
@@ -275,3 +281,37 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(problem, tmp_pat
         evolve(problem, OPTIONS, checkpoint=path, resume=True)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir() if "part" in entry.name] == []
+
+
+def with_three(problem):
+    """The same problem with the features that are read as a third objective."""
+    objectives = tuple(CIRCUIT[name] for name in ("errors", "area", "inputs"))
+    return replace(problem, objectives=objectives, costs=(problem.area, Inputs(problem.space)))
+
+
+def test_a_search_of_three_objectives_resumes_to_the_same_front_and_none_beats_another(problem, tmp_path):
+    three, path = with_three(problem), tmp_path / "search.npz"
+    whole = evolve(three, OPTIONS)
+    evolve(three, replace(OPTIONS, generations=4), checkpoint=path)
+    resumed = evolve(three, OPTIONS, checkpoint=path, resume=True)
+    assert resumed.genomes.tobytes() == whole.genomes.tobytes()
+    assert resumed.values.tobytes() == whole.values.tobytes()
+    assert resumed.logbook == whole.logbook
+    values = whole.values
+    assert values.shape[1] == 3
+    for i, one in enumerate(values):
+        for j, other in enumerate(values):
+            assert i == j or not (one <= other).all(), "no copy, and none that another beats"
+    assert values.tolist() == sorted(values.tolist())
+    assert (whole.estimated("inputs") == Inputs(problem.space)(whole.genomes)).all()
+    assert set(whole.logbook[0]) >= {"median_inputs", "least_inputs", "least_um2"}
+
+
+def test_a_checkpoint_of_other_objectives_or_of_before_there_were_any_is_refused(problem, tmp_path):
+    path = tmp_path / "search.npz"
+    evolve(problem, replace(OPTIONS, generations=1), checkpoint=path)
+    text = refusal(with_three(problem), path)
+    assert "objectives: the checkpoint is of errors,area, this search of errors,area,inputs" in text
+    assert "give the same objectives" in text
+    altered(path, lambda arrays, told: told.update(format=1))
+    assert "search.npz: it is of format 1; this version of approxhw reads format 2" in refusal(problem, path)

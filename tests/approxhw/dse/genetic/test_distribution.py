@@ -15,8 +15,10 @@ import pytest
 
 from approxhw.common.errors import WorkersError
 from approxhw.dse.genetic import executors as distribution
-from approxhw.dse.genetic.evolution import SearchOptions, default_toolbox, evolve
+from approxhw.dse.genetic.evolution import evolve
 from approxhw.dse.genetic.executors import ProcessExecutor, SerialExecutor, executor_for
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import default_toolbox
 
 OPTIONS = SearchOptions(population=60, generations=12, islands=3, migration_every=3, migrants=2)
 
@@ -140,7 +142,7 @@ def test_a_script_without_a_main_guard_may_use_processes(tmp_path, problem):
             """
             print("running", flush=True)
             from math import factorial
-            from approxhw.passes.genetic.distribution import ProcessExecutor
+            from approxhw.dse.genetic.executors import ProcessExecutor
             executor = ProcessExecutor(2)
             executor.start(factorial)
             print(executor.map([3, 4, 5]), __file__.endswith("script.py"), flush=True)

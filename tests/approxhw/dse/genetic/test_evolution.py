@@ -9,8 +9,10 @@ from deap import tools
 
 from approxhw.common.errors import OptionError
 from approxhw.dse.genetic import operators
-from approxhw.dse.genetic.evolution import OPERATORS, UM2_PER_MM2, SearchOptions, default_toolbox, evaluate, evolve
+from approxhw.dse.genetic.evolution import OPERATORS, evolve
 from approxhw.dse.genetic.islands import _state, generator_of, migrate, new_island, violations
+from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.problem import UM2_PER_MM2, default_toolbox, evaluate
 
 SMALL = SearchOptions(population=40, generations=12, islands=2, migration_every=4, migrants=2)
 
@@ -125,7 +127,7 @@ def test_every_generation_is_told_and_booked(make_problem):
     assert [record.evaluations for record in told] == [40 * (i + 1) for i in range(13)]
     assert all(record.generations == 12 and record.evaluations_per_second > 0 for record in told)
     assert all(a.seconds <= b.seconds for a, b in pairwise(told))
-    least = [record.least_area_mm2 for record in told]
+    least = [record.least_cost for record in told]
     assert least == sorted(least, reverse=True)
     assert least[-1] == found.areas_mm2[-1]
     assert found.errors[0] <= told[-1].least_errors

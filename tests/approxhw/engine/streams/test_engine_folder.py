@@ -284,7 +284,7 @@ def run(*words: object):
 
 def test_the_command_line_compiles_simulates_and_measures(tmp_path, icarus, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("approxhw.cli.engine.SIMULATORS", ("icarus",))
+    monkeypatch.setattr("approxhw.cli.targets.matrix_engine.compile.SIMULATORS", ("icarus",))
     words = (
         "compile",
         model_of(tmp_path),

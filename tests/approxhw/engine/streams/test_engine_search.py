@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +14,11 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+import approxhw as ax
 from approxhw.cli.main import main
-from approxhw.common.errors import InvalidDataError, OptionError, OutputError
-from approxhw.engine.search import EngineSearch, chosen_engine, search_engine
+from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
+from approxhw.dse.targets import search_engine
+from approxhw.engine.search import EngineSearch, chosen_engine
 from approxhw.engine.target import MatrixEngine
 
 FEW = EngineSearch(
@@ -109,6 +114,93 @@ def test_a_search_can_be_ended(digits, tmp_path):
     assert [record["generation"] for record in seen] == [0, 1]
     assert "the search was interrupted" in found.rule
     assert found.chosen
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from approxhw.engine.target import MatrixEngine
+from approxhw.engine.search import EngineSearch
+import approxhw as ax
+
+folder, output = sys.argv[1:]
+few = EngineSearch(
+    population=8, generations=3, formats=("bf16", "e4m3"), accumulator_bits=(16, 20), normalizations=("exact", "an-1-1"),
+    max_accuracy_loss=0.5,
+)
+told = lambda record: record["generation"] == 1 and os.kill(os.getpid(), signal.SIGKILL)
+ax.search_engine(
+    folder + "/digits.onnx", data=folder + "/digits.npz", output=output, target=MatrixEngine(rows=4, columns=2), options=few,
+    on_generation=told,
+)
+"""
+
+
+def test_a_search_that_is_killed_goes_on_to_the_same_front(front, digits, tmp_path):
+    given = {"data": digits / "digits.npz", "output": tmp_path / "front", "target": ARRAY, "options": FEW}
+    with pytest.raises(OptionError, match="there is no checkpoint of a search to go on from"):
+        search_engine(digits / "digits.onnx", **given, resume=True)
+    child = subprocess.run([sys.executable, "-c", KILLED, str(digits), str(tmp_path / "front")], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "front").iterdir()] == ["checkpoint"]
+    seen = []
+    again = search_engine(digits / "digits.onnx", **given, resume=True, on_generation=seen.append)
+    assert [record["generation"] for record in seen] == [1, 2, 3], "the last one is told again"
+    assert again.members == front.members
+    assert again.history == front.history
+    assert again.evaluations == front.evaluations
+    # it was kept: a search that is asked for more goes on from there; another one is refused
+    with pytest.raises(
+        CheckpointError, match="objectives: the checkpoint is of errors,area, this search of errors,energy"
+    ):
+        search_engine(
+            digits / "digits.onnx", **{**given, "options": replace(FEW, objectives="errors,energy")}, resume=True
+        )
+
+
+def test_workers_find_the_same_front_of_three_objectives_and_its_page_shows_them(digits, tmp_path):
+    asked = {"population": 8, "generations": 2, "islands": 2, "objectives": "errors,area,delay"}
+    found = []
+    for jobs in (1, 2):
+        given = {"data": digits / "digits.npz", "output": tmp_path / str(jobs), "options": FEW, "jobs": jobs}
+        found.append(ax.search(digits / "digits.onnx", target=ARRAY, **given, **asked))
+    first, second = found
+    assert first.members == second.members
+    assert first.history == second.history
+    assert first.objectives == ("errors", "area", "delay")
+    figures = [(1 - m.search_accuracy, m.area_um2, m.delay_ns) for m in first.members]
+    for one in figures:
+        assert not any(all(a <= b for a, b in zip(other, one)) and other != one for other in figures)
+    for member in first.members:
+        elements = [first.elements[name] for name in member.arithmetics]
+        assert member.delay_ns == max(each["delay_ns"] for each in elements)
+        assert member.power_mw == pytest.approx(sum(each["power_mw"] for each in elements))
+    assert [m.area_um2 for m in first.members] == sorted(m.area_um2 for m in first.members)
+    page = (first.folder / "report.html").read_text()
+    assert page.count('<div class="chart"') == 2
+    assert "Delay, ns" in page
+    assert "delay_ns" in (first.folder / "front.csv").read_text().splitlines()[0]
+
+
+def test_energy_of_a_member_is_that_of_its_elements_and_products(front):
+    for member in front.members:
+        energy = 0.0
+        for name, products in (("first", 64 * 12), ("second", 12 * 10)):
+            element = front.elements[member.layers[name]]
+            # mW × ns = pJ; a row has so many multiply-adds
+            energy += element["power_mw"] * element["clock_ns"] * 1e-3 * products * front.rows["search"]
+        assert member.energy_nj == pytest.approx(energy)
+
+
+def test_options_of_circuits_and_unknown_ones_are_refused(digits):
+    with pytest.raises(
+        OptionError, match="settings: is for circuits; MatrixEngine is searched with options of its own"
+    ):
+        ax.search(digits / "digits.onnx", data=None, target=ARRAY, settings=object())
+    with pytest.raises(OptionError, match="generatons: there is no such option; did you mean 'generations'"):
+        ax.search(digits / "digits.onnx", data=None, target=ARRAY, generatons=3)
+    with pytest.raises(OptionError, match="objective: objectives are given, too"):
+        EngineSearch(objective="energy", objectives=("errors", "delay"))
 
 
 def test_alignments_are_searched_and_the_chosen_engine_has_its_own(digits, tmp_path):

@@ -10,9 +10,11 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from approxhw.artifacts.objectives import CIRCUIT, DEFAULT
+
 from .terminal import Terminal
 
-TITLES = ("generation", "best error", "least area", "evaluations", "evaluations/s", "front", "time left")
+TITLES = ("generation", "best error", "least {}", "evaluations", "evaluations/s", "front", "time left")
 MILESTONES = 10
 """Earlier generations that stay in the table."""
 QUIET_SECONDS = 10.0
@@ -25,6 +27,7 @@ class SearchView:
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
         self.rows = 0
+        self.cost = CIRCUIT[DEFAULT[1]]
         self.started: tuple[float, int] | None = None
         """When the first generation of this run was told, and which one it was."""
         self.milestones: list[tuple[str, ...]] = []
@@ -32,8 +35,9 @@ class SearchView:
         self.told = 0.0
 
     def start(self, about: Mapping[str, Any]) -> None:
-        """Take in what is searched: ``rows`` of training data, ``classes``, ``features``, ``onnx`` accuracy."""
+        """Take in what is searched: ``rows`` of training data, ``classes``, ``features``, ``onnx`` accuracy, ``objectives``."""
         self.rows = int(about["rows"])
+        self.cost = CIRCUIT[about.get("objectives", DEFAULT)[1]]
         known = "not known" if about["onnx"] is None else f"{about['onnx']:.4f}"
         folds = int(about.get("folds", 1))
         how = (
@@ -73,7 +77,7 @@ class SearchView:
                 self.milestones = [*self.milestones, row][-MILESTONES:]
         elif first_of_run or last or now - self.told >= QUIET_SECONDS:
             self.told = now
-            words = ", ".join(f"{title} {value}" for title, value in zip(TITLES, row))
+            words = ", ".join(f"{title} {value}" for title, value in zip(self._titles(), row))
             self.terminal.err.print(escape(words), soft_wrap=True)
 
     def finish(self) -> None:
@@ -87,20 +91,26 @@ class SearchView:
         assert self.started is not None
         since, first = self.started
         done, left = record.generation - first, record.generations - record.generation
+        unit = self.cost.title.partition(", ")[2]
         error = f"{100 * record.least_errors / self.rows:.2f} %" if self.rows else str(record.least_errors)
         return (
             f"{record.generation}/{record.generations}",
             error,
-            "bound not met" if record.least_area_mm2 is None else f"{record.least_area_mm2 / 100:.3g} cm²",
+            "bound not met"
+            if record.least_cost is None
+            else f"{record.least_cost * self.cost.shown:.3g} {unit}".strip(),
             str(record.evaluations),
             f"{record.evaluations_per_second:.0f}",
             str(record.front_size),
             _minutes((now - since) / done * left) if done else "…",
         )
 
+    def _titles(self) -> list[str]:
+        return [title.format(self.cost.name) for title in TITLES]
+
     def _table(self, rows: list[tuple[str, ...]]) -> Table:
         table = Table(box=None, pad_edge=False, caption="Ctrl-C finishes the generation and leaves a front")
-        for title in TITLES:
+        for title in self._titles():
             table.add_column(title, justify="right")
         for row in rows:
             table.add_row(*row)
@@ -115,7 +125,9 @@ def _minutes(seconds: float) -> str:
 def show_front(terminal: Terminal, told: Mapping[str, Any]) -> None:
     """Print the members as a table, which one is chosen and why, and everything to know."""
     table = Table(box=None, pad_edge=False)
-    for title in ("member", "validation", "test", "area cm²", "power mW", "inputs", ""):
+    more = [CIRCUIT[name] for name in told.get("objectives", DEFAULT)[1:] if name not in ("area", "power", "inputs")]
+    columns = ("member", "validation", "test", "area cm²", "power mW", "inputs")
+    for title in (*columns, *(each.title.replace(",", "") for each in more), ""):
         table.add_column(title, justify="left" if not title else "right")
     for member in told["front"]:
         marks = [*(["chosen"] if member["chosen"] else []), *(["knee"] if member is told["knee"] else [])]
@@ -128,6 +140,7 @@ def show_front(terminal: Terminal, told: Mapping[str, Any]) -> None:
             f"{member['area_mm2'] / 100:.4g}",
             f"{member['power_mw']:.3g}",
             str(member["inputs"]),
+            *(f"{member[each.field] * each.shown:.4g}" for each in more),
             f"[bold]{', '.join(marks)}[/]",
         )
     terminal.out.print(table)

@@ -1,58 +1,56 @@
-"""``approxhw compress``: its options, and what it prints of the tensors and of the file."""
+"""``approxhw compress``: weights as 8-bit codes, and what it prints of the tensors and of the file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from approxhw.cli.parameters.command import Command
+from approxhw.cli.targets.shared import CODES
+from approxhw.common.option_fields import argument, option
 
-from .terminal import Terminal
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
 
 SHOWN = 40
 """Tensors that get a line of their own at most; the largest ones do."""
 
-OPTIONS = (
-    click.argument("model", type=click.Path(path_type=Path)),
-    click.option(
-        "--format",
-        "number_format",
-        default="dynamic8,block=256",
-        show_default=True,
-        help="dynamic8, static8, mantissa8 or linear8, then ,block=64…4096 and ,max=exact or pow2; or auto,budget=BITS.",
-    ),
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="The compressed model; left out: told alone."),
-    click.option(
-        "--minimum-elements", type=int, default=256, show_default=True, help="Smaller tensors are left as they are."
-    ),
-    click.option("--keep", multiple=True, help="A tensor to leave as it is, by name; may be given more than once."),
-)
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """What ``compress`` takes."""
+
+    model: Path = argument("ONNX file")
+    format: str = option(
+        "dynamic8, static8, mantissa8 or linear8, then ,block=64…4096 and ,max=exact or pow2; or auto,budget=BITS",
+        "dynamic8,block=256",
+        choices=CODES,
+        metavar="FORMAT",
+    )
+    output: Path | None = option("the compressed model; left out: told alone", None, short="-o")
+    minimum_elements: int = option("smaller tensors are left as they are", 256)
+    keep: tuple[str, ...] = option(
+        "a tensor to leave as it is, by name; may be given more than once", (), metavar="TENSOR"
+    )
 
 
-def compress_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options of ``compress``."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
-def run_compress(terminal: Terminal, model: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compress *model* as the command line asks for it, and return what ``--json`` prints."""
+def run(terminal: Terminal, options: CompressOptions) -> dict[str, Any]:
+    """Store the weights of MODEL as 8-bit codes that any ONNX runtime decodes."""
     from approxhw.frontends.compressed.compress_model import compress_model
 
     made = compress_model(
-        model,
-        given["number_format"],
-        minimum_elements=given["minimum_elements"],
-        keep=given["keep"],
-        output=given["output"],
+        options.model,
+        options.format,
+        minimum_elements=options.minimum_elements,
+        keep=options.keep,
+        output=options.output,
     )
     _show(terminal, made)
-    if given["output"] is not None:
-        terminal.say(f"model: {given['output']}")
-    return {**made.as_json(), "output": None if given["output"] is None else str(given["output"])}
+    if options.output is not None:
+        terminal.say(f"model: {options.output}")
+    return {**made.as_json(), "output": None if options.output is None else str(options.output)}
 
 
 def _show(terminal: Terminal, made: Any) -> None:
@@ -90,3 +88,6 @@ def _plain(text: str) -> str:
     from approxhw.common.errors import shown
 
     return escape(shown(text, 60))
+
+
+COMMAND = Command("compress", run, CompressOptions)

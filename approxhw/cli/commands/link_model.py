@@ -3,51 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
+from approxhw.cli.parameters.command import Command
+from approxhw.cli.targets.shared import CODES
 from approxhw.common.errors import OptionError, Problem, ProblemsError, shown
+from approxhw.common.option_fields import option
 
-from .terminal import Terminal
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
 
 Made = TypeVar("Made")
 
-OPTIONS = (
-    click.option("--published", is_flag=True, help="The published speed-ups, recomputed; no other option is needed."),
-    click.option("--gpus", type=int, help="GPUs of the cluster."),
-    click.option("--per-node", type=int, help="GPUs that share a node.  [default: all]"),
-    click.option("--inside", type=float, default=7.0, show_default=True, help="GB/s between GPUs of a node."),
-    click.option("--link", type=float, default=6.0, show_default=True, help="GB/s between nodes, of each node."),
-    click.option("--latency-us", type=float, default=0.0, show_default=True, help="Microseconds before a message."),
-    click.option("--model", type=click.Path(path_type=Path), help="ONNX model that is trained."),
-    click.option("--parameters", type=int, help="Numbers that have a gradient, instead of a model."),
-    click.option("--widths", help="Values an example of the layers that --parallel model splits, such as 4096,1000."),
-    click.option("--batch", type=int, default=1, show_default=True, help="Examples of a step on one GPU."),
-    click.option("--step-ms", type=float, help="Milliseconds of that step, forward and backward."),
-    click.option("--overlap-ms", type=float, default=0.0, show_default=True, help="Of the exchange, that hide."),
-    click.option(
-        "--format", "number_format", default="dynamic8,block=256", show_default=True, help="8-bit code of the exchange."
-    ),
-    click.option("--encode-ns", type=float, default=1.0, show_default=True, help="Of a GPU, to compress a number."),
-    click.option("--decode-ns", type=float, default=0.5, show_default=True, help="Of a GPU, to decompress one."),
-    click.option("--parallel", default="data", show_default=True, help="data: gradients; model: activations, errors."),
-    click.option("--plot", type=click.Path(path_type=Path), help="SVG file: speed-up over number of GPUs."),
-)
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """What ``link-model`` takes."""
+
+    published: bool = option("the published speed-ups, recomputed; no other option is needed", False)
+    gpus: int | None = option("GPUs of the cluster", None)
+    per_node: int | None = option("GPUs that share a node", None, shown_default="all")
+    inside: float = option("GB/s between GPUs of a node", 7.0)
+    link: float = option("GB/s between nodes, of each node", 6.0)
+    latency_us: float = option("microseconds before a message", 0.0)
+    model: Path | None = option("ONNX model that is trained", None)
+    parameters: int | None = option("numbers that have a gradient, instead of a model", None)
+    widths: str | None = option(
+        "values an example of the layers that --parallel model splits, such as 4096,1000", None, metavar="WIDTHS"
+    )
+    batch: int = option("examples of a step on one GPU", 1)
+    step_ms: float | None = option("milliseconds of that step, forward and backward", None)
+    overlap_ms: float = option("milliseconds of the exchange that hide", 0.0)
+    format: str = option("8-bit code of the exchange", "dynamic8,block=256", choices=CODES, metavar="FORMAT")
+    encode_ns: float = option("nanoseconds of a GPU to compress a number", 1.0)
+    decode_ns: float = option("nanoseconds of a GPU to decompress one", 0.5)
+    parallel: str = option("data: gradients; model: activations, errors", "data", choices=("data", "model"))
+    plot: Path | None = option("SVG file: speed-up over number of GPUs", None)
 
 
-def link_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options of ``link-model``."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
-def run_link_model(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer as the command line asks, and return what ``--json`` prints."""
-    if given["published"]:
+def run(terminal: Terminal, options: LinkOptions) -> dict[str, Any]:
+    """Predict how much faster several GPUs train a model, with float32 and with 8-bit exchange."""
+    if options.published:
         return _published(terminal)
     from approxhw.distributed.link_model import (
         FLOAT32,
@@ -71,49 +69,47 @@ def run_link_model(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, An
             problems.extend(Problem(names.get(_key(p.where), p.where), p.why, p.remedy) for p in found)
             return None
 
-    latency = given["latency_us"]
-    inside = tried(lambda: Link(given["inside"], latency), bandwidth="--inside", latency="--latency-us")
-    between = tried(lambda: Link(given["link"], max(0.0, latency)), bandwidth="--link")
-    if given["gpus"] is None:
+    latency = options.latency_us
+    inside = tried(lambda: Link(options.inside, latency), bandwidth="--inside", latency="--latency-us")
+    between = tried(lambda: Link(options.link, max(0.0, latency)), bandwidth="--link")
+    if options.gpus is None:
         problems.append(Problem("--gpus", "is missing", "say how many GPUs there are"))
     some = Link(1.0)
-    size = given["gpus"] if given["gpus"] is not None else given["per_node"] or 1
+    size = options.gpus if options.gpus is not None else options.per_node or 1
     cluster = tried(
-        lambda: Cluster(
-            size, size if given["per_node"] is None else given["per_node"], inside or some, between or some
-        ),
+        lambda: Cluster(size, size if options.per_node is None else options.per_node, inside or some, between or some),
         gpus="--gpus",
         gpus_a_node="--per-node",
     )
-    wanted = tried(lambda: parse(given["number_format"]), format="--format", block="--format", max="--format")
+    wanted = tried(lambda: parse(options.format), format="--format", block="--format", max="--format")
     times = {"compression": "--encode-ns", "decompression": "--decode-ns"}
-    code = tried(lambda: code_of(wanted or dynamic8(), given["encode_ns"], given["decode_ns"]), **times)
+    code = tried(lambda: code_of(wanted or dynamic8(), options.encode_ns, options.decode_ns), **times)
     network = tried(
-        lambda: _network(given), step="--step-ms", batch="--batch", parameters="--parameters", widths="--widths"
+        lambda: _network(options), step="--step-ms", batch="--batch", parameters="--parameters", widths="--widths"
     )
-    predict = {"data": data_parallel, "model": model_parallel}.get(given["parallel"])
+    predict = {"data": data_parallel, "model": model_parallel}.get(options.parallel)
     if predict is None:
-        problems.append(Problem("--parallel", f"{shown(repr(given['parallel']))} is none", "choose data or model"))
-    if not given["overlap_ms"] >= 0:
-        problems.append(Problem("--overlap-ms", f"{given['overlap_ms']:g} ms is no time", "give 0 or more"))
+        problems.append(Problem("--parallel", f"{shown(repr(options.parallel))} is none", "choose data or model"))
+    if not options.overlap_ms >= 0:
+        problems.append(Problem("--overlap-ms", f"{options.overlap_ms:g} ms is no time", "give 0 or more"))
     if problems or cluster is None or network is None or code is None or predict is None:
         raise OptionError("link model", problems)
-    curves = curve(predict, network, cluster, (FLOAT32, code), given["overlap_ms"])
+    curves = curve(predict, network, cluster, (FLOAT32, code), options.overlap_ms)
     _show(terminal, curves, network)
-    if given["plot"] is not None:
-        title = f"{network.name}, {given['parallel']} parallel: {network.step_ms:g} ms a step on one GPU"
-        write_plot(given["plot"], curves, title)
-        terminal.say(f"plot: {given['plot']}")
+    if options.plot is not None:
+        title = f"{network.name}, {options.parallel} parallel: {network.step_ms:g} ms a step on one GPU"
+        write_plot(options.plot, curves, title)
+        terminal.say(f"plot: {options.plot}")
     return {
         "network": asdict(network),
         "cluster": asdict(cluster),
-        "parallel": given["parallel"],
-        "overlap_ms": given["overlap_ms"],
+        "parallel": options.parallel,
+        "overlap_ms": options.overlap_ms,
         "predictions": {
             name: [{**asdict(point), "code": name, "step_ms": point.step_ms} for point in points]
             for name, points in curves.items()
         },
-        "plot": None if given["plot"] is None else str(given["plot"]),
+        "plot": None if options.plot is None else str(options.plot),
     }
 
 
@@ -121,35 +117,35 @@ def _key(where: str) -> str:
     return where.lower().replace(" ", "_")
 
 
-def _network(given: Mapping[str, Any]) -> Any:
+def _network(options: LinkOptions) -> Any:
     """Return the network of the options; every problem of theirs at once."""
     from approxhw.distributed.link_model import Network, network_of
 
     found: list[Problem] = []
-    if given["step_ms"] is None:
+    if options.step_ms is None:
         found.append(Problem("--step-ms", "is missing", "measure a step of training on one GPU"))
-    step = 1.0 if given["step_ms"] is None else given["step_ms"]
-    if (given["model"] is None) == (given["parameters"] is None and given["widths"] is None):
+    step = 1.0 if options.step_ms is None else options.step_ms
+    if (options.model is None) == (options.parameters is None and options.widths is None):
         remedy = "give --model FILE, or --parameters and --widths"
-        why = "no network is given" if given["model"] is None else "the network is given twice"
+        why = "no network is given" if options.model is None else "the network is given twice"
         found.append(Problem("--model", why, remedy))
     widths: tuple[int, ...] = ()
-    if given["widths"] is not None:
+    if options.widths is not None:
         try:
-            widths = tuple(int(part) for part in given["widths"].split(","))
+            widths = tuple(int(part) for part in options.widths.split(","))
         except ValueError:
-            why = f"{shown(repr(given['widths']))} are no whole numbers with commas between"
+            why = f"{shown(repr(options.widths))} are no whole numbers with commas between"
             found.append(Problem("--widths", why, "such as 4096,1000"))
     network = None
     try:
-        network = Network("network", step, given["parameters"] or 0, given["batch"], widths)
-        if given["model"] is not None and not found:
-            network = network_of(given["model"], step, given["batch"])
+        network = Network("network", step, options.parameters or 0, options.batch, widths)
+        if options.model is not None and not found:
+            network = network_of(options.model, step, options.batch)
     except OptionError as error:
         found += error.problems
-    lacks = {"data": "parameters", "model": "widths"}.get(given["parallel"])
+    lacks = {"data": "parameters", "model": "widths"}.get(options.parallel)
     if not found and lacks and network is not None and not getattr(network, lacks):
-        why = f"{given['parallel']} parallelism exchanges nothing of this network: it has no {lacks}"
+        why = f"{options.parallel} parallelism exchanges nothing of this network: it has no {lacks}"
         found.append(
             Problem(f"--{lacks}", why, f"give --{lacks}, or --parallel {'model' if lacks == 'parameters' else 'data'}")
         )
@@ -220,3 +216,6 @@ def _published(terminal: Terminal) -> dict[str, Any]:
         ],
         "exchanges": [asdict(entry) for entry in found],
     }
+
+
+COMMAND = Command("link-model", run, LinkOptions)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-
+from approxhw.cli.parameters.command import Command
+from approxhw.cli.targets.shared import CODES
 from approxhw.common.errors import OptionError, OutputError, Problem, ProblemsError, shown
+from approxhw.common.option_fields import argument, option
 
-from .terminal import Terminal
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
 
 PARTS = ("decoder", "encoder", "normalizer", "compressor")
 BLOCK = 256
@@ -18,35 +21,31 @@ BLOCK = 256
 MARK = "// approxhw "
 """How a file begins that this command wrote, and may replace."""
 
-OPTIONS = (
-    click.argument("number_format", metavar="FORMAT"),
-    click.option("--part", default="decoder", show_default=True, help=f"{', '.join(PARTS[:-1])} or {PARTS[-1]}."),
-    click.option(
-        "--lanes", type=int, help="Values a clock, registered.  [default: no clock; normalizer, compressor: 1]"
-    ),
-    click.option("--fixed", help="WIDTH.FRACTION of fixed point, such as 12.11, instead of bfloat16."),
-    click.option("--maximum", type=int, help="Exponent of the maximum that fixed point is scaled by.  [default: 0]"),
-    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The Verilog file."),
-)
+
+@dataclass(frozen=True)
+class EightBitOptions:
+    """What ``eight-bit-rtl`` takes."""
+
+    format: str = argument("8-bit code, such as dynamic8,block=256", choices=CODES)
+    part: str = option(f"{', '.join(PARTS[:-1])} or {PARTS[-1]}", "decoder", choices=PARTS, metavar="PART")
+    lanes: int | None = option("values a clock, registered", None, shown_default="no clock; normalizer, compressor: 1")
+    fixed: str | None = option(
+        "WIDTH.FRACTION of fixed point, such as 12.11, instead of bfloat16", None, metavar="WIDTH.FRACTION"
+    )
+    maximum: int | None = option("exponent of the maximum that fixed point is scaled by", None, shown_default="0")
+    output: Path = option("the Verilog file", short="-o")
 
 
-def eight_bit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give *command* the options of ``eight-bit-rtl``."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
-def run_eight_bit_rtl(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the part that the command line asks for, and return what ``--json`` prints."""
+def run(terminal: Terminal, options: EightBitOptions) -> dict[str, Any]:
+    """Write a decoder, encoder, normalizer or compressor of the 8-bit code FORMAT as Verilog."""
     from approxhw.common.files import write_beside
     from approxhw.common.version import __version__
 
-    top, text, latency = _made(given)
-    output: Path = given["output"]
+    top, text, latency = _made(options)
+    output = options.output
     _check_file(output)
-    part, lanes = given["part"], given["lanes"]
-    title = f"{given['number_format']} {part}{'' if lanes is None else f', {lanes} lanes'}"
+    part, lanes = options.part, options.lanes
+    title = f"{options.format} {part}{'' if lanes is None else f', {lanes} lanes'}"
     write_beside(output, f"{MARK}{__version__}: {shown(title, 100)}; top {top}\n{text}")
     when = "no clock" if latency is None else f"results {latency} clock{'s' * (latency > 1)} after the row they come of"
     if part in PARTS[2:]:
@@ -55,7 +54,7 @@ def run_eight_bit_rtl(terminal: Terminal, given: Mapping[str, Any]) -> dict[str,
     return {"output": str(output), "top": top, "part": part, "lanes": lanes, "latency": latency}
 
 
-def _made(given: Mapping[str, Any]) -> tuple[str, str, int | None]:
+def _made(options: EightBitOptions) -> tuple[str, str, int | None]:
     """Return top module, Verilog, and latency; raise :class:`OptionError` with all that is wrong."""
     from dataclasses import replace
 
@@ -74,12 +73,12 @@ def _made(given: Mapping[str, Any]) -> tuple[str, str, int | None]:
             )
             return otherwise
 
-    part, lanes, text, maximum = given["part"], given["lanes"], given["fixed"], given["maximum"]
+    part, lanes, text, maximum = options.part, options.lanes, options.fixed, options.maximum
     blocks = part in PARTS[2:]
     if part not in PARTS:
         why = f"there is no part {shown(part)!r}{suggestion(part, PARTS)}"
         problems.append(Problem("--part", why, f"choose one of {', '.join(PARTS)}"))
-    format = tried(lambda: parse(given["number_format"]), dynamic8(), format="FORMAT", kind="FORMAT")
+    format = tried(lambda: parse(options.format), dynamic8(), format="FORMAT", kind="FORMAT")
     names = dict.fromkeys(("fixed", "width", "fraction"), "--fixed")
     fixed = None if text is None else tried(lambda: rtl.parse_fixed(text), rtl.FixedPoint(16, 15), **names)
     if fixed is not None and blocks:
@@ -130,3 +129,6 @@ def _check_file(path: Path) -> None:
     if not ours:
         why = "it is there already, and approxhw did not write it"
         raise OutputError("output", [Problem(str(path), why, "choose another file with -o, or move that one away")])
+
+
+COMMAND = Command("eight-bit-rtl", run, EightBitOptions)

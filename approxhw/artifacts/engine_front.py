@@ -1,0 +1,142 @@
+"""The front of an engine's search on disk: members by rising cost, the chosen one compiled, ``front.json`` written last.
+
+==================  ==============================================================================
+``front.json``      everything: members, options, elements, history
+``front.csv``       the members as a table, one a line
+``chosen/``         the compiled engine of the chosen member
+``report.html``     the interactive page
+``checkpoint/``     where the search stood last: what ``--resume`` starts from
+==================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from approxhw.common.files import check_folder, write_beside
+from approxhw.common.version import __version__
+
+from .front import CHECKPOINT
+from .objectives import DEFAULT, ENGINE, Objective
+
+FORMAT = "approxhw engine front 2"
+
+
+@dataclass(frozen=True)
+class EngineMember:
+    """A point of the front: arithmetic by layer, accuracies on the rows of each split, and cost."""
+
+    index: int
+    layers: Mapping[str, str]
+    search_accuracy: float
+    validation_accuracy: float
+    test_accuracy: float
+    cost: float
+    """What it is sorted by: of the first objective beside the errors."""
+    area_um2: float
+    """Of one element of each arithmetic that is used."""
+    energy_nj: float
+    """Of the multiply-adds of one run."""
+    arithmetics: tuple[str, ...]
+    chosen: bool = False
+    power_mw: float = 0.0
+    """Of one element of each arithmetic that is used, at the clock."""
+    delay_ns: float = 0.0
+    """Of the slowest element that is used."""
+
+    @property
+    def accuracy(self) -> float:
+        """What the chosen member is picked by."""
+        return self.validation_accuracy
+
+
+@dataclass(frozen=True, eq=False)
+class EngineFront:
+    """Members by rising cost; ``onnx``: accuracy of the model in float32 on ``search``, ``validation``, ``test`` rows."""
+
+    folder: Path
+    members: tuple[EngineMember, ...]
+    onnx: Mapping[str, float]
+    options: Mapping[str, Any]
+    elements: Mapping[str, Mapping[str, Any]]
+    evaluations: int
+    seconds: float
+    rule: str
+    objectives: tuple[str, ...] = DEFAULT
+    generations: int = 0
+    interrupted: bool = False
+    history: tuple[Mapping[str, Any], ...] = ()
+    """What each generation reached."""
+    title: str = "model"
+    command: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Of each split."""
+
+    @property
+    def chosen(self) -> EngineMember:
+        """The cheapest member that loses no more than was allowed on validation rows, else the most accurate."""
+        return next(member for member in self.members if member.chosen)
+
+    @property
+    def costs(self) -> tuple[Objective, ...]:
+        """The objectives beside the errors."""
+        return tuple(ENGINE[name] for name in self.objectives[1:])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        members = [{**asdict(member), "design": None} for member in self.members]
+        chosen = members[self.chosen.index]
+        chosen["design"] = str(self.folder / "chosen")
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "output": str(self.folder),
+            "front": members,
+            "chosen": chosen,
+            "onnx": dict(self.onnx),
+            "objectives": list(self.objectives),
+            "options": dict(self.options),
+            "elements": {name: dict(told) for name, told in self.elements.items()},
+            "evaluations": self.evaluations,
+            "generations": self.generations,
+            "interrupted": self.interrupted,
+            "history": [dict(record) for record in self.history],
+            "rows": dict(self.rows),
+            "seconds": self.seconds,
+            "rule": self.rule,
+        }
+
+
+def write_engine_front(front: EngineFront, folder: Path) -> None:
+    """Write the files of *front* into *folder*, where its chosen engine is already; ``front.json`` comes last."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    more = [each.field for each in front.costs if each.field not in ("area_um2", "energy_nj")]
+    titles = ["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"]
+    writer.writerow([*titles, *more])
+    for m in front.members:
+        accuracies = (m.search_accuracy, m.validation_accuracy, m.test_accuracy)
+        own = [m.index, m.cost, m.area_um2, m.energy_nj, *accuracies, m.chosen, " ".join(m.arithmetics)]
+        writer.writerow([*own, *(getattr(m, name) for name in more)])
+    write_beside(folder / "front.csv", text.getvalue())
+    write_beside(folder / "front.json", json.dumps(front.as_json(), indent=1) + "\n")
+
+
+def check_engine_front_output(folder: Path) -> None:
+    """Raise :class:`OutputError` unless *folder* is free, empty, or an engine's front with nothing foreign in it."""
+    check_folder(folder, "an engine front", _ours)
+
+
+def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
+    if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
+        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+    told = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    if told["format"] not in (FORMAT, "approxhw engine front 1"):
+        raise ValueError("another front")
+    return {"front.json", "front.csv", "report.html"}, ("chosen", CHECKPOINT)

@@ -1,0 +1,283 @@
+"""A vouched folder: files, and one JSON that says what they are, of which format, and by its digests that they are unchanged.
+
+Designs, engines and fronts are such folders. The JSON is written last, into a folder beside the place that is then renamed; it
+is read with limits to its size and depth, into a record (a frozen dataclass) whose field types msgspec checks. A field
+with a default may lack in folders of before; a higher version than this program's is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import msgspec
+
+from approxhw.common.errors import InvalidDataError, InvalidDesignError, Problem, shown
+from approxhw.common.files import beside, check_folder
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAXIMUM_BYTES = 1 << 26
+"""Largest JSON that is read; that of a transformer's engine takes some hundred kilobytes."""
+MAXIMUM_DEPTH = 64
+"""Most objects and lists in one another; ours take eight."""
+
+R = TypeVar("R", bound="DataclassInstance")
+
+
+@dataclass(frozen=True)
+class FolderFormat(Generic[R]):
+    """A format of folders, and how its errors are worded.
+
+    ``file``: the JSON, whose ``format`` says ``name version`` and whose ``files`` are digests by name. ``record``: what is in
+    it, key by key in the order of its fields. ``needed``: files that a record speaks of, which need a digest; raises
+    ``ValueError`` for a record that cannot be. ``later``: what other commands add at the top of the folder.
+
+    Words: ``what`` it is, ``missing`` where it is not, how to ``make`` it, what to do ``again``, in which ``place`` files lie,
+    and ``since`` when they have not changed.
+    """
+
+    name: str
+    version: int
+    record: type[R]
+    needed: Callable[[R], Iterable[str]]
+    later: tuple[str, ...]
+    what: str
+    missing: str
+    make: str
+    again: str
+    place: str = "the folder"
+    since: str = "it was compiled"
+    file: str = "design.json"
+
+    @property
+    def text(self) -> str:
+        """What the JSON says that it is."""
+        return f"{self.name} {self.version}"
+
+    def is_newer(self, told: object) -> bool:
+        """Whether *told* names this format in a version that only a later program knows."""
+        name, _, version = told.rpartition(" ") if isinstance(told, str) else ("", "", "")
+        decimal = version.isascii() and version.isdecimal() and len(version) < 10
+        return name == self.name and decimal and int(version) > self.version
+
+    def refused(self, folder: Path, why: object) -> InvalidDesignError:
+        """Return what to tell of a *folder* whose files are whole, but cannot be what they say."""
+        text = f"it does not fit its files ({shown(why, 160)})"
+        return InvalidDesignError(str(folder), [Problem(self.file, text, self.again)])
+
+
+def write_folder(folder: Path, form: FolderFormat[R], record: R, fill: Callable[[Path], Iterable[str]]) -> None:
+    """Write *folder* beside its place, then rename it, so that what exists is whole.
+
+    ``fill`` writes the files into the folder that it is given and returns their names; digests of them take the place of
+    ``record.files``, in that order. Raises :class:`OutputError` where something else lies there (:func:`check_output`).
+    """
+    check_output(folder, form)
+    with beside(folder) as part:
+        digests = {name: _digest(part / name) for name in fill(part)}
+        (part / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
+    """Write *texts*, by name, into *folder* and the folders in it; return the names."""
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def json_text(value: object) -> str:
+    """Return *value*, a record or made of plain types, as the JSON that all files of ours are written in."""
+    return json.dumps(plain(value), indent=1) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Return *value* as JSON has it: records and mappings as dicts, sequences as lists."""
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def check_output(folder: Path, form: FolderFormat[R]) -> None:
+    """Raise :class:`OutputError` unless *folder* is free, empty, or of the format *form* with nothing foreign in it."""
+    check_folder(folder, form.what, lambda place: (described_files(place, form), form.later))
+
+
+def described_files(folder: Path, form: FolderFormat[R]) -> set[str]:
+    """Return the files of *folder* by its own word; raise ``ValueError`` and the like where it is not of the format."""
+    told = _told(folder, form)
+    return {*_digests(told), form.file}
+
+
+def is_a(folder: Path, form: FolderFormat[R]) -> bool:
+    """Whether *folder* says that it is of the format *form*, in this or a later version."""
+    try:
+        told = read_json(folder / form.file).get("format")
+    except (OSError, ValueError):
+        return False
+    return told == form.text or form.is_newer(told)
+
+
+def read_folder(folder: Path, form: FolderFormat[R]) -> R:
+    """Return the record of *folder*, whose files are as it says.
+
+    Raises :class:`InvalidDesignError` with every file that is missing, altered, elsewhere or not vouched for, and every field
+    that is of the wrong kind.
+    """
+    try:
+        told = _told(folder, form)
+        digests = _digests(told)
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidDesignError(
+            str(folder), [Problem(form.file, f"{form.missing} ({shown(error)})", form.make)]
+        ) from error
+    problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
+    try:
+        record = decoded(told, form.record)
+        needed = form.needed(record)
+    except ValueError as error:
+        raise InvalidDesignError(str(folder), [*problems, *form.refused(folder, error).problems]) from error
+    why = f"{form.file} does not vouch for it"
+    problems += [Problem(name, why, form.again) for name in needed if name not in digests]
+    if problems:
+        raise InvalidDesignError(str(folder), problems)
+    return record
+
+
+@contextmanager
+def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
+    """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
+        raise form.refused(folder, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in the JSON file *path*; raise ``OSError`` or ``ValueError`` for what is none, too large or too deep."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as stream:
+        content = stream.read(MAXIMUM_BYTES + 1)
+    if len(content) > MAXIMUM_BYTES:
+        raise ValueError(f"it is larger than {MAXIMUM_BYTES} bytes")
+    deep = f"more than {MAXIMUM_DEPTH} lists and objects lie in one another"
+    try:
+        told = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError(deep) from error
+    if not isinstance(told, dict):
+        raise ValueError("it holds no object")
+    level: list[Any] = [told]
+    for _ in range(MAXIMUM_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [each for items in inner for each in items if isinstance(each, dict | list)]
+    if level:
+        raise ValueError(deep)
+    return told
+
+
+def decoded(told: Mapping[str, Any], record: type[R]) -> R:
+    """Return the *record* that *told* spells; raise ``ValueError`` naming every field that lacks or is of the wrong kind.
+
+    A field that lacks has its default. Fields that no record knows are refused, but for those of *told* itself.
+    """
+    values, wrong, hints = {}, [], _hints(record)
+    for f in fields(record):
+        if f.name in told:
+            try:
+                values[f.name] = msgspec.convert(told[f.name], hints[f.name])
+            except msgspec.ValidationError as error:
+                wrong.append(_worded(f.name, str(error)))
+            else:
+                wrong += [f"{name}: there is no such field" for name in _unknown(hints[f.name], told[f.name], f.name)]
+        elif f.default is MISSING and f.default_factory is MISSING:
+            wrong.append(f"{f.name}: it is missing")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return record(**values)
+
+
+def _worded(name: str, text: str) -> str:
+    """Return what msgspec says in *text* of field *name*, such as ``inputs[0].bits: of the wrong kind (…)``."""
+    why, _, place = text.partition(" - at `$")
+    place = name + place.removesuffix("`")
+    lacks = why.removeprefix("Object missing required field ")
+    if lacks != why:
+        return f"{place}.{lacks.strip('`')}: it is missing"
+    return f"{place}: of the wrong kind ({why[:1].lower()}{why[1:]})".replace("`", "")
+
+
+def _unknown(kind: Any, told: Any, place: str) -> Iterator[str]:
+    """Yield the places of fields in *told* that the records of *kind* do not have."""
+    if get_origin(kind) in (Union, UnionType):
+        for inner in get_args(kind):
+            yield from _unknown(inner, told, place)
+    elif isinstance(told, dict) and (is_dataclass(kind) or is_typeddict(kind)):
+        hints = _hints(kind)
+        for key, value in told.items():
+            if key in hints:
+                yield from _unknown(hints[key], value, f"{place}.{key}")
+            else:
+                yield f"{place}.{shown(key, 40)}"
+    elif isinstance(told, dict | list) and (inner := get_args(kind)):
+        items = told.items() if isinstance(told, dict) else enumerate(told)
+        for key, value in items:
+            if isinstance(value, dict | list):
+                yield from _unknown(inner[-1 if isinstance(told, dict) else 0], value, f"{place}[{shown(key, 40)}]")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Any]:
+    """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
+    told = read_json(folder / form.file)
+    if (format := told.get("format")) != form.text:
+        newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
+        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
+    return told
+
+
+def _digests(told: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return msgspec.convert(told["files"], dict[str, str])
+    except msgspec.ValidationError as error:
+        raise ValueError(_worded("files", str(error))) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fault(folder: Path, name: str, digest: str, form: FolderFormat[R]) -> Problem | None:
+    try:
+        path = (folder / name).resolve()
+        inside = path.is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a null byte, a loop of links
+        inside = False
+    if not inside or Path(name).is_absolute() or ".." in Path(name).parts:
+        return Problem(name, f"it lies outside {form.place}", form.again)
+    try:
+        whole = _digest(path) if path.is_file() else None
+    except OSError:
+        whole = None
+    if whole is None:
+        return Problem(name, "the file is missing", form.again)
+    if whole != digest:
+        return Problem(name, f"the file was changed since {form.since}", f"{form.again}, or copy it elsewhere")
+    return None

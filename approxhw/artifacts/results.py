@@ -1,0 +1,79 @@
+"""What simulators and synthesis said of a design, as its folder keeps it: one JSON file a simulator, one a cell library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from approxhw.common.errors import InvalidDesignError, Problem, shown
+
+from .folder import R, decoded, read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a simulator said; ``sources``: how many vectors came from where; ``seconds``: by step."""
+
+    simulator: str
+    vectors: int
+    mismatches: int
+    sources: Mapping[str, int]
+    seconds: Mapping[str, float]
+    mismatch_file: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEstimate:
+    """What the instances of one layer cost."""
+
+    name: str
+    area_mm2: float
+    power_mw: float
+    cells: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptEstimate:
+    """What an estimate must tell at least: the fields of ``approxhw.backends.estimate.Estimate`` that the report shows."""
+
+    library: str
+    voltage: float
+    area_mm2: float
+    power_mw: float
+    static_power_mw: float
+    dynamic_power_mw: float
+    delay_ms: float
+    cells: int
+    cells_by_type: Mapping[str, int]
+    states_from: str
+    frequency_hz: float
+    seconds: float
+    critical_path: tuple[str, ...]
+    delay_point: str
+    by_layer: tuple[LayerEstimate, ...]
+
+
+def verdicts(folder: Path) -> list[dict[str, Any]]:
+    """Return what every simulator said of the design in *folder*, oldest name first."""
+    return [_checked(path, Verdict) for path in sorted((folder / "simulation").glob("*/verdict.json"))]
+
+
+def estimates(folder: Path) -> list[dict[str, Any]]:
+    """Return every estimate of the design in *folder*, the newest last."""
+    paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
+    return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def _checked(path: Path, record: type[R]) -> dict[str, Any]:
+    """Return the whole object in *path*, which tells at least a *record*: anybody may have written it."""
+    try:
+        told = read_json(path)
+        decoded(told, record)
+    except (OSError, ValueError) as error:
+        why = f"it cannot be read ({shown(error, 160)})"
+        raise InvalidDesignError(
+            str(path), [Problem(path.name, why, "run that simulation or estimate again")]
+        ) from error
+    return told

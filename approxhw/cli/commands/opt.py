@@ -1,0 +1,50 @@
+"""``approxhw opt``: passes on a Graph in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import Command
+from approxhw.cli.targets.shared import OpenSizes
+from approxhw.common.option_fields import argument, nested, option
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class OptOptions:
+    """What ``opt`` takes."""
+
+    graph: Path = argument("Graph as text, .axir")
+    passes: str = option("passes and named pipelines, such as fold-affine,narrow-formats")
+    output: Path = option("the changed Graph, .axir", short="-o")
+    data: str | None = option("rows for passes that learn from them, and for accuracies", None)
+    steps: Path | None = option("folder for the Graph after every pass", None)
+    tensors: bool = option("GRAPH is an ONNX model; its products stay products of whole tensors", False)
+    open: OpenSizes = nested(OpenSizes())
+    from_step: int = option("start behind this step in the --steps folder", 0, shown_default="")
+
+
+def run(terminal: Terminal, options: OptOptions) -> dict[str, Any]:
+    """Run passes on the Graph in file GRAPH (.axir), the verifier after every one."""
+    from approxhw.flow.opt import optimize_file
+
+    ledger = optimize_file(
+        options.graph,
+        options.output,
+        options.passes,
+        data=options.data,
+        steps=options.steps,
+        from_step=options.from_step,
+        tensors=options.tensors,
+        shape=options.open.sizes(),
+        on_pass=lambda name: terminal.step(name, 0.0),
+    )
+    terminal.ledger(ledger)
+    return {"graph": str(options.output), "passes": ledger}
+
+
+COMMAND = Command("opt", run, OptOptions)

@@ -1,0 +1,24 @@
+"""``approxhw simulate``: a design proven equal to its Graph on a simulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import Command
+from approxhw.cli.parameters.kinds import Given
+from approxhw.cli.targets.registry import kinds_of, target_of
+from approxhw.cli.targets.shared import SimulateOptions
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+def run(terminal: Terminal, given: Given) -> dict[str, Any]:
+    """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector.
+
+    Of a matrix engine: a real layer of the model streams through it, and every bit is compared.
+    """
+    return given.run(target_of(given.glance(SimulateOptions).design), terminal)
+
+
+COMMAND = Command("simulate", run, SimulateOptions, lambda: kinds_of("simulate"))

@@ -1,0 +1,1 @@
+"""What commands take and do for each target; ``registry`` knows them by name."""

@@ -1,0 +1,89 @@
+"""``approxhw compile --target matrix-engine``: an array that multiplies any model's matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import command_line
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
+from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
+from approxhw.common.option_fields import nested
+from approxhw.engine.target import MatrixEngine
+from approxhw.numerics.eight_bit.port_codes import lane_problems, read_codes
+from approxhw.sim.simulators.registry import SIMULATORS
+
+from .folder import IS_FOR, measured, streamed, summary
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What ``compile`` takes for a matrix engine."""
+
+    source: TargetChoice = nested(TargetChoice())
+    target: MatrixEngine = nested(MatrixEngine())
+    steps: Steps = nested(Steps())
+    open: OpenSizes = nested(OpenSizes())
+
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the array, with sizes and with passes."""
+        found = [*problems_of(self.target, self.open), *self.steps.problems()]
+        asked = said.get("format", self.target.mac.format)
+        if (
+            asked != self.target.mac.format
+        ):  # there is no such arithmetic; whether codes would suit its format is told all the same
+            with suppress(OptionError):
+                found += lane_problems(read_codes(self.target.compress), 1, asked)
+        return found
+
+
+def problems_of(target: MatrixEngine, sizes: OpenSizes) -> list[Problem]:
+    """Return what is wrong with the array *target* and with *sizes*."""
+    found: list[Problem] = []
+    for look in (target.array, sizes.sizes):
+        try:
+            look()
+        except OptionError as error:
+            found += error.problems
+    return found
+
+
+def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> dict[str, Any]:
+    """Compile a matrix engine, stream a layer through it, measure it, and say what came of it."""
+    from approxhw.backends.estimate import load_library
+    from approxhw.cli.terminal.engine_view import show_engine
+    from approxhw.engine.compile import compile_engine
+
+    if not asked.no_estimate:
+        load_library(own.target.library)
+    compiled = compile_engine(
+        asked.model,
+        target=own.target,
+        data=own.source.data,
+        output=asked.output,
+        shape=own.open.sizes(),
+        **own.steps.asked(),
+        command=command_line(),
+        on_progress=terminal.step,
+    )
+    show_engine(terminal, compiled)
+    for simulator in () if asked.no_simulate or not compiled.design.operands else SIMULATORS:
+        try:
+            streamed(terminal, compiled, simulator)
+        except ToolNotFoundError as error:
+            if asked.require_tools:
+                raise
+            terminal.warn(f"not simulated on {simulator}: {error}")
+    if not asked.no_estimate and compiled.design.operands:
+        measured(terminal, compiled)
+    terminal.say(f"report: {compiled.report()}")
+    return summary(compiled)
+
+
+KIND = Kind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)

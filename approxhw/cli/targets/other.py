@@ -1,0 +1,62 @@
+"""Targets of other packages: their options stand in ``--target name{option=value}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import command_line
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.common.errors import Problem
+from approxhw.common.option_fields import nested
+
+from .shared import CompileOptions, Steps, TargetChoice
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class AddedOptions:
+    """What ``compile`` takes for a target of another package."""
+
+    source: TargetChoice = nested(TargetChoice())
+    steps: Steps = nested(Steps())
+
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the passes."""
+        return self.steps.problems()
+
+
+def added_kind(text: str) -> Kind:
+    """Return what ``compile`` takes and does for the target that *text* spells; raise errors of the target's options."""
+    from approxhw.flow.targets import parse_target
+
+    target = parse_target(text)
+
+    def run(terminal: Terminal, asked: CompileOptions, own: AddedOptions) -> dict[str, Any]:
+        from approxhw.flow.compile import compile
+
+        built = compile(
+            asked.model,
+            target=target,
+            data=own.source.data,
+            output=asked.output,
+            command=command_line(),
+            on_progress=terminal.step,
+            **own.steps.asked(),
+        )
+        terminal.ledger(built.record["ledger"])
+        terminal.say(f"{target.name}: {built.folder / 'files'}: {', '.join(built.files)}")
+        return {"design": str(built.folder), **built.record, "files": list(built.files)}
+
+    return Kind(
+        target.name,
+        f"Target {target.name}",
+        AddedOptions,
+        run,
+        is_for=f"is for --target {target.name}",
+        refuses=f"target {target.name} has its options in braces",
+        remedy=f"leave it out, or write --target '{target.name}{{option=value}}'",
+    )

@@ -1,0 +1,57 @@
+"""``approxhw compile --target printed``: a bespoke circuit of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.command import command_line
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
+from approxhw.common.errors import OptionError, Problem
+from approxhw.common.option_fields import nested
+from approxhw.flow.printed import Printed
+
+from .folder import IS_FOR, finished
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class PrintedOptions:
+    """What ``compile`` takes for a printed circuit."""
+
+    source: TargetChoice = nested(TargetChoice())
+    target: Printed = nested(Printed())
+    steps: Steps = nested(Steps())
+
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the passes."""
+        try:
+            return self.steps.problems() if self.steps.passes or not self.target.passes() else []
+        except OptionError as error:
+            return list(error.problems)
+
+
+def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> dict[str, Any]:
+    """Compile a model, simulate and measure it, and say what came of it."""
+    from approxhw.backends.estimate import load_library
+    from approxhw.flow.compile import compile
+
+    if not asked.no_estimate:
+        load_library(own.target.library)  # before anything is built for it
+    compiled = compile(
+        asked.model,
+        target=own.target,
+        data=own.source.data,
+        output=asked.output,
+        command=command_line(),
+        **own.steps.asked(),
+        on_progress=terminal.step,
+    )
+    return finished(terminal, compiled, asked)
+
+
+KIND = Kind("printed", "Target printed", PrintedOptions, run, is_for=IS_FOR)

@@ -1,0 +1,37 @@
+"""``approxhw estimate`` for a printed circuit: its cells, driven by its own rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import EstimateOptions, Measure
+from approxhw.common.option_fields import nested, option, values_of
+
+from .folder import open_folder, summary
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class DesignOptions:
+    """What ``estimate`` takes for the folder of a printed circuit."""
+
+    prove: bool = option("also prove blocks of at most 10 input bits by SAT", False)
+    measure: Measure = nested(Measure())
+
+
+def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> dict[str, Any]:
+    """Measure a printed circuit, and say what it costs and what was proven."""
+    compiled = open_folder(asked.design)
+    options = {"prove": own.prove, "timeout": asked.timeout, **values_of(own.measure)}
+    found = compiled.estimate(asked.cells, on_progress=terminal.progress, **options)
+    terminal.estimated(found)
+    told = summary(compiled)
+    terminal.proofs(told["estimate"]["proofs"])
+    return told
+
+
+KIND = Kind("printed", "Printed circuits", DesignOptions, run, is_for="is for design folders")

@@ -1,0 +1,39 @@
+"""``approxhw simulate`` for a printed circuit: vector by vector against its Graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import SimulateOptions
+from approxhw.common.option_fields import option
+
+from .folder import open_folder, summary
+
+if TYPE_CHECKING:
+    from approxhw.cli.terminal.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What ``simulate`` takes for a printed circuit."""
+
+    random: int = option("random vectors", 1000, least=0)
+
+
+def run(terminal: Terminal, asked: SimulateOptions, own: Vectors) -> dict[str, Any]:
+    """Simulate a printed circuit, and say what came of it."""
+    compiled = open_folder(asked.design)
+    options = {"random": own.random, "seed": asked.seed, "timeout": asked.timeout}
+    terminal.simulated(compiled.simulate(asked.simulator, on_progress=terminal.progress, **options))
+    return summary(compiled)
+
+
+KIND = Kind(
+    "printed",
+    "Printed circuits",
+    Vectors,
+    run,
+    is_for="is for printed circuits; a matrix engine is fed with a layer's own numbers",
+)

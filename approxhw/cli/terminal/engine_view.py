@@ -1,0 +1,116 @@
+"""Matrix engines as people see them: layers, verdicts, costs, and the front of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .terminal import Terminal
+
+
+def show_engine(terminal: Terminal, compiled: Any) -> None:
+    """Say what an engine is: its layers, what they take, and how right it is."""
+    from rich.table import Table
+
+    design = compiled.design
+    terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} matrix products)")
+    if design.accuracy:
+        told = design.accuracy
+        terminal.say(
+            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}; "
+            f"{100 * told['agree']:.2f} % of the answers agree"
+        )
+    for line in _codes_said(compiled):
+        terminal.say(line)
+    table = Table(box=None, pad_edge=False)
+    for title in ("layer", "op", "count", "M × K × N", "tiles", "clocks", "array used"):
+        table.add_column(title, justify="left" if title in ("layer", "op") else "right")
+    for layer in design.layers[:24]:
+        row = [layer.name[:40], layer.op, str(layer.count), f"{layer.m} × {layer.k} × {layer.n}"]
+        row += (
+            [str(layer.tiles), str(layer.clocks), f"{100 * layer.utilisation:.0f} %"] if layer.tiles else ["", "", "–"]
+        )
+        table.add_row(*map(_plain, row))
+    terminal.out.print(table)
+    if len(design.layers) > 24:
+        terminal.say(f"… and {len(design.layers) - 24} more: design.json")
+    for warning in design.warnings:
+        terminal.warn(warning)
+
+
+def _codes_said(compiled: Any) -> list[str]:
+    """Return a line for each port that carries 8-bit codes."""
+    from approxhw.engine.cost import engine_of
+
+    said, beats = [], engine_of(compiled.design).beats()
+    for port, beat in beats.items():
+        told = [layer.compression[port] for layer in compiled.design.layers if port in layer.compression]
+        if beat["bits"] == beat["without_codes"]:
+            continue
+        line = f"{port} as 8-bit codes: beats of {beat['bits']} bits, not {beat['without_codes']}"
+        if elements := sum(each["elements"] for each in told):
+            bits = sum(each["bits_after"] for each in told) / elements
+            relative = sum(each["elements"] * each["relative"] for each in told) / elements
+            line += f"; {bits:.3f} bits a value, not 16; mean relative error {100 * relative:.2f} %"
+        said.append(line)
+    return said
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))
+
+
+def show_stream(terminal: Terminal, found: Any) -> None:
+    """Say what came of a layer that was streamed through an engine."""
+    stalls = ", ".join(f"{name} {count}" for name, count in found.stalled.items())
+    terminal.say(
+        f"{found.simulator}: layer {_plain(found.layer)[:60]} ({found.m} × {found.k} × {found.n}), {found.vectors} results, "
+        f"{found.mismatches} mismatches; {found.clocks} clocks of at least {found.least_clocks}, array used "
+        f"{100 * found.utilisation:.0f} %, stalls: {stalls} ({sum(found.seconds.values()):.1f} s)"
+    )
+
+
+def show_cost(terminal: Terminal, found: Mapping[str, Any]) -> None:
+    """Say what an engine and one of its elements cost."""
+    pe, whole = found["estimate_pe"], found["estimate"]
+    kept = "kept" if pe["met"] else "missed"
+    terminal.say(
+        f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
+        f"{pe['clock_ns']:g} ns {kept}; {pe['checked']} states equal to the reference ({pe['made']})"
+    )
+    terminal.say(
+        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} bits, "
+        f"{whole['peak_gmac_per_s']:.4g} billion multiply-adds a second at most"
+    )
+
+
+def show_engine_front(terminal: Terminal, front: Any) -> None:
+    """Print the members as a table, which one is chosen and why."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    more = [each for each in front.costs if each.name not in ("area", "energy")]
+    titles = (
+        "member",
+        "validation",
+        "test",
+        "elements µm²",
+        "energy nJ",
+        *(each.title.replace(",", "") for each in more),
+    )
+    for title in (*titles, "arithmetic", ""):
+        table.add_column(title, justify="left" if title in ("", "arithmetic") else "right")
+    for member in front.members:
+        shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
+        cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]
+        cost += [f"{each.value(member):.4g}" for each in more]
+        named = ", ".join(member.arithmetics)
+        table.add_row(str(member.index), *shares, *cost, named, "[bold]chosen[/]" if member.chosen else "")
+    terminal.out.print(table)
+    told = front.onnx
+    terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
+    terminal.say(f"front: {front.folder / 'report.html'}")
+    terminal.say(f"{front.evaluations} evaluations, {front.seconds:.0f} s")

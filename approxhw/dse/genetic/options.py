@@ -1,0 +1,62 @@
+"""The options of the genetic search itself: whatever is searched, each but ``generations`` decides what is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from approxhw.common.errors import OptionError, Problem
+
+from .operators import KINDS
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search; every field but ``generations`` decides what the front is, and is kept with a checkpoint."""
+
+    population: int = field(default=1000, metadata={"help": "individuals, of all islands together"})
+    generations: int = field(default=300, metadata={"help": "generations after the start population"})
+    max_accuracy_loss: float = field(
+        default=0.05, metadata={"help": "absolute, against the reference, training rows", "unit": "share"}
+    )
+    seed: int = field(default=1, metadata={"help": "seed of every random draw"})
+    islands: int = field(default=4, metadata={"help": "populations that meet by migration only"})
+    migration_every: int = field(default=5, metadata={"help": "generations between migrations; 0: none"})
+    migrants: int = field(default=10, metadata={"help": "individuals that each island hands on to the next"})
+    crossover: float = field(default=0.8, metadata={"help": "share of children that have two parents"})
+    crossover_shares: tuple[float, ...] = field(
+        default=(1.0, 1.0, 1.0), metadata={"help": "how often children inherit by weight, by neuron, by feature"}
+    )
+    mutation: float = field(default=1.5, metadata={"help": "mean number of changed genes of a child"})
+    mutation_weights: tuple[float, ...] = field(
+        default=(8.0, 1.0, 2.0, 4.0, 4.0, 2.0),
+        metadata={"help": f"how often a gene is drawn: {', '.join(KINDS)}"},
+    )
+    prune: float = field(default=0.02, metadata={"help": "share of children that lose a whole neuron or feature"})
+    archive: int = field(default=256, metadata={"help": "best trade-offs that each island remembers"})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, all at once."""
+        least = {"population": 1, "generations": 0, "seed": 0, "islands": 1, "migration_every": 0, "migrants": 0}
+        found = [
+            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
+            for name, low in {**least, "archive": 2}.items()
+            if isinstance(getattr(self, name), bool)
+            or not isinstance(getattr(self, name), int)
+            or getattr(self, name) < low
+        ]
+        found += [
+            Problem(name, f"{getattr(self, name)!r} is not in 0…1")
+            for name in ("max_accuracy_loss", "crossover", "prune")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if not 1 <= self.mutation <= 1000:
+            found.append(Problem("mutation", f"{self.mutation!r} is not in 1…1000"))
+        for name, count in (("crossover_shares", 3), ("mutation_weights", len(KINDS))):
+            given = getattr(self, name)
+            if len(given) != count or not all(0 <= value < 1e9 for value in given) or not sum(given):
+                found.append(Problem(name, f"{given!r} is not {count} numbers of 0 or more, one of them above 0"))
+        if not found and self.population < 4 * self.islands:
+            why = f"{self.population} individuals on {self.islands} islands; an island needs 4"
+            found.append(Problem("population", why, "take more individuals or fewer islands"))
+        if found:
+            raise OptionError("search", found)

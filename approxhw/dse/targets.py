@@ -1,0 +1,228 @@
+"""The search of whatever a target hands over as a problem: the same genetic core, checkpoints, workers and page for all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
+from approxhw.artifacts.objectives import Objective
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.files import beside
+
+from .evolve import Hooks, spread
+from .genetic.options import SearchOptions
+from .select_members import thinned
+
+if TYPE_CHECKING:
+    from .genetic.evolution import Evolution, GenerationRecord
+
+MATRIX_ENGINE = "approxhw.engine.search:problem"
+"""What makes the search problem of matrix engines: dse and engine never import each other."""
+
+SEARCH = "search.npz"
+
+
+class TargetProblem(Protocol):
+    """What a target is searched by, in plain types: genomes (int32, P × G), and what they mean.
+
+    It is sent to workers (pickled), so that it opens what cannot be sent where it is used. The first of ``objectives``
+    counts errors; ``evaluate`` gives them all as whole numbers (int64, P × M), in the order of ``objectives``.
+    """
+
+    objectives: tuple[Objective, ...]
+    lower: np.ndarray
+    upper: np.ndarray
+    folder: Path
+    """Where its front goes."""
+    reference: float
+    """Accuracy that the loss is counted against, on the rows that pick the winner; ``against`` says what it is of."""
+    against: str
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return what it was asked for: fields of :class:`SearchOptions`, and ``members`` of the front at most."""
+
+    def allowed_errors(self, max_accuracy_loss: float) -> int:
+        """Return the most errors that keep accuracy within *max_accuracy_loss* of the reference's."""
+
+    def identity(self) -> Mapping[str, str]:
+        """Return digests of ``model`` and ``data``."""
+
+    def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return a first population."""
+
+    def mate(self, first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return one child of each pair of rows."""
+
+    def mutate(self, genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return changed genomes."""
+
+    def evaluate(self, genomes: np.ndarray) -> np.ndarray:
+        """Return all objectives of each."""
+
+    def describe(self, genome: np.ndarray) -> Mapping[str, Any]:
+        """Return what a front tells of a member; ``accuracy``, on rows that pick the winner, and costs by their ``field``."""
+
+    def front(self, members: Sequence[Mapping[str, Any]], chosen: int, rule: str, found: Evolution) -> Any:
+        """Return the front of *members* (by rising cost, as :meth:`describe` tells them)."""
+
+    def write(self, front: Any, genome: np.ndarray, folder: Path) -> None:
+        """Write the chosen member *genome*, the files of *front*, and its page into *folder*."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Core:
+    """A target's problem as the genetic core takes it."""
+
+    target: TargetProblem
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.target.objectives
+
+    @property
+    def bounds(self) -> Box:
+        return Box(self.target.lower, self.target.upper)
+
+    def allowed_errors(self, max_accuracy_loss: float) -> int:
+        return self.target.allowed_errors(max_accuracy_loss)
+
+    def identity(self) -> Mapping[str, str]:
+        return self.target.identity()
+
+    def toolbox(self, options: SearchOptions) -> Any:
+        from .genetic.problem import plain_toolbox
+
+        return plain_toolbox(self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Bounds of every gene (int32, G)."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def search_engine(model: Any, **given: Any) -> Any:
+    """Search the cheapest arithmetic of every matrix product of *model*, write the front, and compile the chosen member.
+
+    ``data``: labelled rows, as :func:`approxhw.engine.compile.compile_engine` takes them. ``output``, ``shape``,
+    ``command``. ``target``: the array (``MatrixEngine``); its own arithmetic is not looked at. ``options``: an
+    ``EngineSearch``. The rest as :func:`search_target` takes it. Returns an ``EngineFront``.
+    """
+    return search_target(MATRIX_ENGINE, model, **given)
+
+
+def search_target(
+    entry: str,
+    model: Any,
+    *,
+    jobs: int | None = 1,
+    scheduler: str | None = None,
+    resume: bool = False,
+    hooks: Hooks | None = None,
+    on_generation: Callable[[dict[str, Any]], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **given: Any,
+) -> Any:
+    """Search the problem that *entry* (``package.module:function``) makes of *model* and what is *given*; return its front.
+
+    ``jobs``, ``scheduler``: who works (None: a worker a core); the front does not depend on it. Where there are more jobs
+    than islands, an evaluation has threads. ``resume``: go on from the checkpoint in the folder of the front.
+    ``on_generation``: gets ``generation``, ``generations``, ``least_errors``, ``least_cost``, ``front`` (size) of each;
+    ``stop``: asked after it; true ends the search with the front so far. ``hooks``: ``toolbox`` and ``on_generation`` of them
+    are heeded, too. What is left of *given* goes to *entry*, such as ``data``, ``output``, ``target``, and options by name.
+    Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only when the new one is whole.
+    """
+    from .genetic.evolution import evolve
+    from .genetic.executors import executor_for
+
+    jobs = _jobs(jobs)
+    module, _, name = entry.partition(":")
+    problem: TargetProblem = getattr(import_module(module), name)(model, jobs=jobs, on_progress=on_progress, **given)
+    folder, core = problem.folder, _Core(problem)
+    need_checkpoint(folder, resume)
+    asked = dict(problem.settings())
+    members = asked.pop("members")
+    options = SearchOptions(**asked)
+
+    def told(record: GenerationRecord) -> None:
+        if hooks and hooks.on_generation:
+            hooks.on_generation(record)
+        if on_generation:
+            reached = record.front_objectives
+            on_generation(
+                {
+                    "generation": record.generation,
+                    "generations": record.generations,
+                    "least_errors": int(reached[:, 0].min()),
+                    "least_cost": float(reached[:, 1].min()) / problem.objectives[1].scale,
+                    "front": len(reached),
+                }
+            )
+
+    executor = executor_for(min(jobs, options.islands), scheduler)
+    try:
+        found = evolve(
+            core,
+            options,
+            hooks.toolbox(core, options) if hooks and hooks.toolbox else None,
+            executor=executor,
+            on_generation=told,
+            checkpoint=folder / CHECKPOINT / SEARCH,
+            resume=resume,
+            stop=stop,
+        )
+    finally:
+        executor.close()
+    genomes, described = _members(problem, found, members)
+    chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
+    front = problem.front(
+        described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
+    )
+    with beside(folder) as part:
+        problem.write(front, genomes[chosen], part)
+        if (folder / CHECKPOINT).is_dir():
+            shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
+    return front
+
+
+def _jobs(jobs: int | None) -> int:
+    if jobs is None:
+        return len(os.sched_getaffinity(0))
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise OptionError("search", [Problem("jobs", f"{shown(repr(jobs), 40)} is no integer of 1 or more")])
+    return jobs
+
+
+def _members(problem: TargetProblem, found: Evolution, most: int) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
+    """Return at most *most* genomes of the front by rising cost, and what is to be told of each."""
+    values = found.values
+    order = np.lexsort((*values.T[:0:-1][:-1], values[:, 0], values[:, 1]))
+    if len(order) > most and values.shape[1] == 2:
+        order = order[spread(len(order), most)]
+    elif len(order) > most:
+        points = np.column_stack([values[order, 1], values[order, 0], values[order, 2:]]).astype(np.float64)
+        order = order[thinned(points, most, set())]
+    genomes = found.genomes[order]
+    return genomes, [problem.describe(genome) for genome in genomes]
+
+
+def _chosen(problem: TargetProblem, members: Sequence[Mapping[str, Any]], loss: float) -> tuple[int, str]:
+    """Return which of *members* (by rising cost) is chosen by the rows that pick the winner, and the rule in words."""
+    cost = problem.objectives[1]
+    held = [i for i, told in enumerate(members) if told["accuracy"] >= problem.reference - loss - 1e-12]
+    rule = f"{cost.least} that loses at most {100 * loss:g} % against {problem.against} on validation rows"
+    if held:
+        return held[0], rule
+    best = max(range(len(members)), key=lambda i: (members[i]["accuracy"], -members[i][cost.field]))
+    return best, f"{rule}; there is none, so it is the most accurate on them"

@@ -1,0 +1,82 @@
+"""The target ``printed``: a bespoke circuit of a classifier; its options and its passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from approxhw.common.errors import OptionError
+from approxhw.common.options import read_options
+from approxhw.ir.pass_manager import Pass, available_pipelines, named_pipeline, pass_named, placed
+from approxhw.numerics.eight_bit.choose import compress_options
+
+LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
+"""What lists the built-in cell libraries; it is loaded when somebody asks."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
+
+    input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
+    input_code: str = field(
+        default="round", metadata={"help": "round, or floor16 (the papers' code)", "choices": ("round", "floor16")}
+    )
+    weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
+    hidden_bits: int | None = field(
+        default=None, metadata={"help": "bits of hidden activations", "shown_default": "full width"}
+    )
+    ranges: str = field(
+        default="mse",
+        metadata={"help": "how training rows give low and high", "choices": ("mse", "extremes")},
+    )
+    low: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "lower end of the readings, one or one a feature"}
+    )
+    high: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "upper end of the readings, one or one a feature"}
+    )
+    registers: bool = field(default=False, metadata={"help": "registered inputs and output", "compile_only": True})
+    pipeline: str = field(
+        default="printed-exact",
+        metadata={"help": "named list of passes", "choices": available_pipelines, "metavar": "PIPELINE"},
+    )
+    library: str = field(
+        default="egfet",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
+    compress: str | None = field(
+        default=None,
+        metadata={
+            "help": "8-bit codes, such as dynamic8,block=256, or auto",
+            "choices": ("dynamic8", "static8", "mantissa8", "linear8", "auto"),
+            "metavar": "CODE",
+            "compile_only": True,
+        },
+    )
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Return the passes of this target."""
+        apart = {"registers", "pipeline", "library", "compress"}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        passes = named_pipeline(self.pipeline, **options)
+        if self.compress is None:
+            return passes
+        # behind all that changes weights, in front of what fits formats to them
+        return placed(passes, compress_pass(self.compress), before="narrow-formats")
+
+
+def compress_pass(text: str) -> Pass:
+    """Return the pass ``compress`` that *text* asks for: a code or ``auto``, then its options, with commas between.
+
+    Such as ``dynamic8,block=256``, ``linear8,max=pow2,activations=true`` or ``auto,budget=8.5``.
+    """
+    given = compress_options(text)
+    made = pass_named("compress")
+    values, found = read_options(made, given, "compress")
+    try:
+        chosen: Pass = made(**values)
+    except OptionError as error:
+        found += error.problems
+    if found:
+        raise OptionError("compress", found)
+    return chosen

@@ -24,6 +24,8 @@ def run_pytest(folder: Path, test: str, **environment: str) -> subprocess.Comple
             "-rs",
             "-p",
             "no:cacheprovider",
+            "-o",
+            f"pythonpath={CONFTEST.parent / 'helpers'}",  # as pyproject.toml has it
             "test_it.py",
         ],
         cwd=folder,

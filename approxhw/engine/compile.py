@@ -35,7 +35,7 @@ from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
 from .operands import Feeds, Predictions, feeds_of
-from .target import MatrixEngine
+from .target import MatrixEngine, fitted
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
@@ -154,6 +154,9 @@ def compile_engine(
 
         graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=start)
     emulated = emulated.on(graph)
+    if passes is not None:  # what was asked of the Graph is what is built
+        target = fitted(target, graph)
+        array = target.array()
     for sentence in opened.notes:
         _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy = EngineAccuracy()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 from approxhw.flow.printed import LIBRARIES
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import Pass, pass_named
+from approxhw.ir.tensor.layers import codes_of_ports, layers_of, macs_of, product_nodes
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -89,6 +92,23 @@ class MatrixEngine:
             options = {"code": codes.code, "block": codes.block, "max": "pow2"}
             found.append(pass_named("compress")(**options, weights=codes.weights, activations=codes.activations))
         return tuple(found)
+
+
+def fitted(target: MatrixEngine, graph: Graph) -> MatrixEngine:
+    """Return *target* with the arithmetic that most multiply-adds of *graph* have, and the result and codes of its products.
+
+    Where none of them is on the engine, *target* is returned as it is.
+    """
+    macs, counts = macs_of(graph), dict[FloatMac, int]()
+    for layer in layers_of(graph):
+        mac = macs[layer.name]
+        if mac is not None:
+            counts[mac] = counts.get(mac, 0) + layer.products
+    if not counts:
+        return target
+    most = max(counts, key=lambda mac: (counts[mac], str(mac)))
+    results = [node.op.result for node in product_nodes(graph) if isinstance(node.op, MatMul | Gemm | Conv)]
+    return replace(target, mac=most, result=results[0], compress=codes_of_ports(graph))
 
 
 def arithmetic_pass(mac: FloatMac | None, result: str, layers: str = "all") -> Pass:

@@ -414,6 +414,21 @@ def test_an_engine_has_passes_a_ledger_and_steps(tmp_path):
         ax.compile(model, from_step=7, **given)
 
 
+def test_passes_that_are_given_say_what_is_built(tmp_path):
+    import approxhw as ax
+
+    given = {"target": ax.MatrixEngine(rows=2, columns=2), "data": rows_of(tmp_path), "output": tmp_path / "out"}
+    passes = ax.parse_passes(
+        "approximate-normalization{accumulator=24,normalization=exact,result=bf16},compress{block=64}"
+    )
+    made = ax.compile(model_of(tmp_path), passes=passes, **given).design
+    assert made.engine["mac"] == {"format": "bf16", "accumulator_bits": 24, "normalization": "exact", "alignment": None}
+    assert (made.engine["result"], made.engine["codes"]["block"]) == ("bf16", 64)
+    assert {layer.arithmetic for layer in made.layers} == {"float-mac<bf16,24,exact>"}
+    assert all(layer.operands for layer in made.layers)
+    assert "matrix_engine_codes" in made.verilog
+
+
 def test_folders_of_before_are_read(tmp_path):
     target, data = MatrixEngine(rows=2, columns=2), rows_of(tmp_path)
     made = compile_engine(model_of(tmp_path), target=target, data=data, output=tmp_path / "out")

@@ -51,7 +51,11 @@ def test_every_file_of_every_package_is_in_it(wheel: zipfile.ZipFile) -> None:
             relative = path.relative_to(CHECKOUT)
             if path.is_file() and "__pycache__" not in relative.parts:
                 wanted.add(str(relative if folder == "approxhw" else Path("approxhw") / relative))
-    assert {"approxhw/report/templates/design/page.html", "approxhw/report/templates/shared/style.css", "approxhw/sim/__init__.py"} <= wanted
+    assert {
+        "approxhw/report/templates/design/page.html",
+        "approxhw/report/templates/shared/style.css",
+        "approxhw/sim/__init__.py",
+    } <= wanted
     missing = sorted(wanted - set(wheel.namelist()))
     assert missing == [], "list their suffix under [tool.setuptools.package-data] in pyproject.toml"
 

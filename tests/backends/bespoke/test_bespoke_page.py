@@ -25,4 +25,4 @@ def test_templates_and_files_that_it_names_exist():
     for name in ("half_adders_plus_one", "mask_bits", "any_bit", "saturate_bits", "greater_than", "choose"):
         assert name in template_names()
     for file in re.findall(r"\b(\w+\.py)\b", text):
-        assert list(CHECKOUT.glob(f"*/{file}")) + list(CHECKOUT.glob(f"tests/*/{file}")), file
+        assert any(list((CHECKOUT / top).rglob(file)) for top in ("approxhw", "backends", "benchmarks", "tests")), file

@@ -220,8 +220,8 @@ MEASURED = """
 import resource, sys
 import numpy as np
 from onnx import helper, numpy_helper, TensorProto
-from approxhw.arithmetic import FloatMac
-from approxhw.engine import open_engine
+from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.engine.api import open_engine
 kind, width = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(1)
 if kind == "conv":  # patches of 1600 x 147456: 0.9 GB if they were made at once

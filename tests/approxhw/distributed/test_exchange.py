@@ -36,7 +36,7 @@ class Ranks:
     def __init__(self, folder: Path, ranks: int, scenarios: tuple[str, ...], seconds: float = 60) -> None:
         self.folder, self.ranks = folder, ranks
         self.logs = [(folder / f"log.{rank}").open("wb") for rank in range(ranks)]
-        extra = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[1] / "helpers")}
+        extra = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2] / "helpers")}
         self.processes = [
             subprocess.Popen(
                 [sys.executable, WORKER, folder, str(rank), str(ranks), str(seconds), *scenarios],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import SearchOptions
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested, option
 from approxhw.dse.settings import SearchSettings
 from approxhw.flow.printed import Printed
@@ -27,6 +28,14 @@ class PrintedSearch:
     passes: str | None = option("passes instead of the pipeline's", None, metavar="PASSES")
     no_simulate: bool = option("leave the simulators out", False)
     settings: SearchSettings = nested(SearchSettings())
+
+    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the options of the genetic search."""
+        try:
+            self.settings.genetic()
+        except OptionError as error:
+            return list(error.problems)
+        return []
 
 
 def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_defaults_are_those_of_the_command():
     numbers = [name for name in told if re.match(r"\d", told[name])]
     assert len(numbers) >= 8
     for name in numbers:
-        assert re.search(rf"`{name}` \| {re.escape(told[name])}[ ;%]", TABLES), name
+        assert re.search(rf"`{name}` \| {re.escape(told[name])}[ ;%,]", TABLES), name
 
 
 def test_what_the_page_says_of_files_and_figures_is_there():

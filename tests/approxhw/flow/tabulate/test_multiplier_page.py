@@ -13,6 +13,7 @@ import pytest
 import approxhw as ax
 from approxhw.backends.bespoke.multiplier_verilog import multiplier_verilog
 from approxhw.backends.estimate import synthesise
+from approxhw.common.errors import OptionError
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.product_tables import error_figures
 
@@ -97,7 +98,7 @@ def test_the_refusal_is_as_the_page_shows_it(here):
     text = "module mul8(input [7:0] A, input [7:0] B, output [15:0] O);\n  wire signed [7:0] a, b;\n"
     text += "  assign a = A;\n  assign b = B;\n  assign O = a * b;\nendmodule\n"
     (here / "mul8.v").write_text(text)
-    with pytest.raises(ax.errors.OptionError) as caught:
+    with pytest.raises(OptionError) as caught:
         ax.tabulate(here / "mul8.v", weight="A", signed="none")
     assert blocks("text") == [f"{caught.value}\n"]
 

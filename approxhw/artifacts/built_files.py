@@ -14,12 +14,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from approxhw.common.errors import InvalidDesignError, OutputError, Problem, shown
 from approxhw.common.files import beside, check_folder
 
-from .folder import json_text, read_json
+from .folder import Plain, json_text, read_json
 
 FORMAT = "approxhw target 1"
 RECORD = "target.json"
@@ -32,7 +31,7 @@ class BuiltFiles:
 
     folder: Path
     files: Mapping[str, bytes]
-    record: Mapping[str, Any]
+    record: Mapping[str, Plain]
 
 
 def check_built_output(folder: Path) -> None:
@@ -85,7 +84,7 @@ def read_built(folder: Path) -> BuiltFiles:
     return BuiltFiles(folder, files, record)
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _content(folder: Path) -> dict[str, Plain]:
     content = read_json(folder / RECORD)
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")

@@ -36,8 +36,12 @@ class Dataset:
     name: str = "data"
 
 
+DataSpec = str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
+"""What is given for a data set; :func:`load_dataset` says what each of them means."""
+
+
 def load_dataset(
-    spec: str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike],
+    spec: DataSpec,
     features: int | None = None,
     classes: int | None = None,
     labels: tuple[str | int, ...] = (),

@@ -123,6 +123,10 @@ class PassRecord:
     notes: tuple[str, ...] = ()
 
 
+LedgerLine = Mapping[str, Any]
+"""A :class:`PassRecord` in plain types, as it stands in folders: its fields by name, each of its own type."""
+
+
 def _homes() -> dict[str, str]:
     """Return the module of every pass by the pass's name: each file of a folder of ``passes/`` is one."""
     spec = importlib.util.find_spec(_PACKAGE)

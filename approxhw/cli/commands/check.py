@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.common.option_fields import argument
@@ -20,7 +20,7 @@ class CheckOptions:
     model: Path = argument("ONNX file")
 
 
-def run(terminal: Terminal, options: CheckOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: CheckOptions) -> dict[str, object]:
     """List everything that keeps MODEL from being compiled."""
     from approxhw.common.errors import UnsupportedModelError
     from approxhw.flow.compile import check, read

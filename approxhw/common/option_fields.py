@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from .errors import OptionError, Problem, shown
 from .options import Keywords
@@ -45,15 +45,19 @@ class _Words(TypedDict, total=False):
     shown_default: str
     least: int
     most: int
-    fewest: int
     above: bool
     below: bool
+    """*most* itself is too great."""
+    fewest: int
+    """Least integer of all that give the option, not only of a command line."""
     joined: str
     unit: str
     positional: bool
     compile_only: bool
     option: bool
+    """False: the field has a help text, and is none."""
     without: str
+    """Of a dataclass whose fields are options: the mark of those that stay out."""
 
 
 class About(_Words, total=False):
@@ -62,6 +66,10 @@ class About(_Words, total=False):
     help: str
 
 
+@overload
+def option(help: str, **about: Unpack[_Words]) -> Value: ...
+@overload
+def option(help: str, default: T, **about: Unpack[_Words]) -> T: ...
 def option(help: str, default: object = MISSING, **about: Unpack[_Words]) -> Value:
     """Return a field that is an option; without *default* it must be given.
 
@@ -78,7 +86,7 @@ def argument(help: str, **about: Unpack[_Words]) -> Value:
     return option(help, **about)
 
 
-def nested(default: object, without: str = "") -> Value:
+def nested(default: T, without: str = "") -> T:
     """Return a field whose dataclass contributes its options; those with the mark *without* in their metadata stay out."""
     return dataclasses.field(default=default, kw_only=True, metadata={"without": without})
 

@@ -192,14 +192,14 @@ def describe(cls: PassClass) -> PassInfo:
     return PassInfo(name, cls.kind, contract, options_of(cls), package_of(added) if added is not None else "")
 
 
-def _added_as(cls: PassClass) -> EntryPoint | None:
+def _added_as(cls: type[object]) -> EntryPoint | None:
     """Return the entry point that gives pass class *cls*; None for our own, and for one that was merely written somewhere."""
     found = None if cls.__module__.startswith(f"{_PACKAGE}.") else _added().get(_spelled_name(cls))
     same = found is not None and found.module.split(".")[0] == cls.__module__.split(".")[0]
     return found if same else None
 
 
-def _spelled_name(cls: PassClass) -> str:
+def _spelled_name(cls: type[object]) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
 
 

@@ -12,8 +12,8 @@ from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_ob
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
-from approxhw.flow.compile import Clock
 from approxhw.flow.printed import Printed
+from approxhw.flow.stages import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 

@@ -5,6 +5,7 @@ Nothing is allocated that the file does not hold, and no file outside the model'
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -30,12 +31,16 @@ REMEDY_EXPORT = "export the model again, or copy the whole file"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A whole model: external data is inside ``proto``; ``stem`` names it; ``opset`` of the standard operators."""
+    """A whole model: external data is inside ``proto``; ``stem`` names it; ``opset`` of the standard operators.
+
+    ``digest``: SHA-256 of the file, None where it was none.
+    """
 
     proto: Any
     stem: str
     title: str
     opset: int
+    digest: str | None = None
 
 
 def load(source: Any, name: str | None = None, maximum: int | None = None) -> Loaded:
@@ -48,14 +53,14 @@ def load(source: Any, name: str | None = None, maximum: int | None = None) -> Lo
     maximum = maximum or MAXIMUM_FILE
 
     if isinstance(source, ModelProto):
-        proto, folder = ModelProto(), None
+        proto, folder, digest = ModelProto(), None, None
         proto.CopyFrom(source)
         title = name or source.graph.name or "model"
         stem = title
     else:
         path = Path(source)
         title, stem, folder = path.name, path.stem, path.parent
-        proto = _parsed(path, maximum)
+        proto, digest = _parsed(path, maximum)
     subject = shown(title)
     problems = _envelope(proto)
     if problems:
@@ -63,10 +68,10 @@ def load(source: Any, name: str | None = None, maximum: int | None = None) -> Lo
     problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
     if problems:
         raise InvalidModelError(subject, problems)
-    return Loaded(proto, name or stem, title, _opsets(proto)[""])
+    return Loaded(proto, name or stem, title, _opsets(proto)[""], digest)
 
 
-def _parsed(path: Path, maximum: int) -> Any:
+def _parsed(path: Path, maximum: int) -> tuple[Any, str]:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -93,7 +98,7 @@ def _parsed(path: Path, maximum: int) -> Any:
     except (DecodeError, RecursionError) as error:
         why = "this is no ONNX model, or one that was cut short"
         raise InvalidModelError(path.name, [Problem(where, why, REMEDY_EXPORT)]) from error
-    return proto
+    return proto, hashlib.sha256(content).hexdigest()
 
 
 def _opsets(proto: Any) -> dict[str, int]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate.estimator import Estimate
-    from approxhw.flow.compile import CompiledDesign
+    from approxhw.flow.circuits import CompiledDesign
     from approxhw.ir.pass_manager import LedgerLine, PassInfo
     from approxhw.sim.job import SimulationResult
 

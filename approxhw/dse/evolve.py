@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from approxhw.dse.genetic.evolution import GenerationRecord
     from approxhw.dse.genetic.executors import Executor
-    from approxhw.dse.genetic.options import SearchOptions
+    from approxhw.dse.genetic.options import SearchOptions, Seeding
     from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.dse.genetic.problem import Problem as SearchProblem
-    from approxhw.dse.genetic.seeding import Seeder, Seeding
+    from approxhw.dse.genetic.seeding import Seeder
     from approxhw.networks.kernels.masked_network import Rows
     from approxhw.networks.space import Space
 

@@ -19,9 +19,9 @@ from .genetic.fitness import Judge, Teacher
 if TYPE_CHECKING:
     from approxhw.common.options import Keywords
     from approxhw.dse.genetic.evolution import GenerationRecord
-    from approxhw.dse.genetic.options import SearchOptions
+    from approxhw.dse.genetic.options import SearchOptions, Seeding
     from approxhw.dse.genetic.problem import NetworkProblem
-    from approxhw.dse.genetic.seeding import Seeder, Seeding
+    from approxhw.dse.genetic.seeding import Seeder
     from approxhw.ir.graph import Graph
     from approxhw.networks.space import Space
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_engine(
-    model: Any,
+    model: object,
     mac: FloatMac | None = None,
     layers: Mapping[str, FloatMac | None] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,

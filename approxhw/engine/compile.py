@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from approxhw.artifacts.engine import (
     write_engine,
 )
 from approxhw.common.errors import Problem, UnsupportedModelError, shown
+from approxhw.common.option_fields import Value
 from approxhw.common.version import __version__
 from approxhw.flow.compile import compile
-from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
+from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
     from approxhw.frontends.products.partition import OpenedModel
 
+    from .cost import EngineEstimate
     from .simulate import EngineVerdict
 
 _log = logging.getLogger(__name__)
@@ -70,17 +72,17 @@ class CompiledEngine:
         return self.design.verilog
 
     @property
-    def accuracy(self) -> Mapping[str, Any]:
+    def accuracy(self) -> EngineAccuracy:
         """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
         return self.design.accuracy
 
-    def simulate(self, simulator: str = "verilator", **options: Any) -> EngineVerdict:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
         """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
         from .simulate import simulate_engine
 
         return simulate_engine(self.folder, self.design, simulator, **options)
 
-    def estimate(self, library: str | Path | None = None, **options: Any) -> dict[str, Any]:
+    def estimate(self, library: str | Path | None = None, **options: Option) -> EngineEstimate:
         """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
         from .cost import estimate_engine
 
@@ -92,7 +94,7 @@ class CompiledEngine:
 
         return report_engine(self.folder, self.design)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         from .cost import engine_estimates, engine_of
         from .simulate import engine_verdicts
@@ -118,7 +120,7 @@ def open_engine_design(folder: str | Path) -> CompiledEngine:
     return CompiledEngine(Path(folder), read_engine(Path(folder)))
 
 
-def compile_engine(model: Any, *, target: MatrixEngine | None = None, **given: Any) -> CompiledEngine:
+def compile_engine(model: object, *, target: MatrixEngine | None = None, **given: Value) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands

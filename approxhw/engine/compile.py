@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
@@ -22,9 +22,8 @@ from approxhw.artifacts.engine import (
     write_engine,
 )
 from approxhw.common.errors import Problem, UnsupportedModelError, shown
-from approxhw.common.option_fields import Value
 from approxhw.common.version import __version__
-from approxhw.flow.compile import compile
+from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
@@ -120,7 +119,9 @@ def open_engine_design(folder: str | Path) -> CompiledEngine:
     return CompiledEngine(Path(folder), read_engine(Path(folder)))
 
 
-def compile_engine(model: object, *, target: MatrixEngine | None = None, **given: Value) -> CompiledEngine:
+def compile_engine(
+    model: object, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
+) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands

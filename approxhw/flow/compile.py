@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.dataset import DataSpec
@@ -60,6 +61,20 @@ def open_folder(folder: str | Path) -> Compiled:
     Raises :class:`~approxhw.common.errors.InvalidDesignError` where no whole design is there.
     """
     return flow_in(Path(folder)).open(Path(folder))
+
+
+class CompileKeywords(TypedDict, total=False):
+    """What :func:`compile` takes besides model and target, for functions that hand it on."""
+
+    data: DataSpec | None
+    output: str | Path | None
+    shape: Mapping[str, Sequence[int]] | None
+    passes: Sequence[Pass] | None
+    steps: bool
+    from_step: int | None
+    threads: int
+    command: str
+    on_progress: Progress | None
 
 
 def compile(

@@ -28,10 +28,10 @@ Steps = Sequence[tuple[str, Graph]]
 """The Graph after every pass, by the file that it is kept in; the first is before any."""
 
 Option = Any
-"""A keyword that one target takes and another does not: of which type, says the function of that target."""
+"""What a keyword of ``simulate`` or ``estimate`` holds: each target has its own, and its functions say their types."""
 
 Result = Any
-"""What one target returns and another does not, or the folder that only it makes: of which type, it says itself."""
+"""What a target's own functions return where only its name is known here: verdicts, costs and folders of its own types."""
 
 
 class Target(Protocol):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from approxhw.common.errors import Problem
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded
+    from approxhw.frontends.onnx.loading import Loaded, Source
     from approxhw.ir.graph import Graph
 
 __all__ = ["check_model", "read_model", "runs_in_onnxruntime"]
 
 
-def read_model(source: Any, *, name: str | None = None) -> Graph:
+def read_model(source: object, *, name: str | None = None) -> Graph:
     """Return the Graph of one row of the model in *source*.
 
     ``source``: path of an ONNX file, an ``onnx.ModelProto``, a fitted scikit-learn classifier or pipeline, or what a frontend
@@ -36,7 +36,7 @@ def read_model(source: Any, *, name: str | None = None) -> Graph:
     return graph
 
 
-def check_model(source: Any) -> list[Problem]:
+def check_model(source: object) -> list[Problem]:
     """Return everything that keeps the model in *source* from being compiled; empty where nothing does.
 
     Raises :class:`InvalidModelError` only where the file itself is broken.
@@ -59,19 +59,19 @@ def check_model(source: Any) -> list[Problem]:
     return list(reading.problems)
 
 
-def runs_in_onnxruntime(source: Any) -> bool:
+def runs_in_onnxruntime(source: object) -> bool:
     """Whether the model in *source* is, or becomes, an ONNX model, so that onnxruntime tells what it says."""
     from .third_party import third_party
 
     return third_party(source) is None
 
 
-def _loaded(source: Any, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
+def _loaded(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
     from approxhw.frontends.onnx.loading import load
 
     from .scikit_learn import convert, is_estimator
 
     if not is_estimator(source):
-        return load(source, name), ()
+        return load(cast("Source", source), name), ()  # what else it is, `Path` refuses
     proto, titles = convert(source)
     return load(proto, name or type(source).__name__), titles

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -101,7 +100,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_na
     genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
     _check(layout, head, genomes)
     rows = np.zeros((len(genomes), len(FEATURES)))
-    scratch: tuple[Any, ...] = adders.scratch(layout, head, 0 if by_name else adders.MOST)
+    scratch = adders.scratch(layout, head, 0 if by_name else adders.MOST)
     adders.count(layout, head, genomes, *scratch, rows)  # type: ignore[call-arg]  # Numba's dispatcher
     return rows
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from approxhw.common.errors import Problem
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded, Source
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.ir.graph import Graph
 
 __all__ = ["check_model", "read_model", "runs_in_onnxruntime"]
@@ -72,6 +72,6 @@ def _loaded(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
     from .scikit_learn import convert, is_estimator
 
     if not is_estimator(source):
-        return load(cast("Source", source), name), ()  # what else it is, `Path` refuses
+        return load(cast("ModelSource", source), name), ()  # what else it is, `Path` refuses
     proto, titles = convert(source)
     return load(proto, name or type(source).__name__), titles

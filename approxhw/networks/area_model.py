@@ -101,7 +101,7 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_na
     _check(layout, head, genomes)
     rows = np.zeros((len(genomes), len(FEATURES)))
     scratch = adders.scratch(layout, head, 0 if by_name else adders.MOST)
-    adders.count(layout, head, genomes, *scratch, rows)  # type: ignore[call-arg]  # Numba's dispatcher
+    adders.count(layout, head, genomes, *scratch, rows)
     return rows
 
 

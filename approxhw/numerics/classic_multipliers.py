@@ -12,13 +12,11 @@ from approxhw.common.errors import OptionError, Problem
 
 from .product_tables import ProductTable, operand_values, too_wide
 
-Operand = int | np.ndarray
-"""An operand or product, or an array of them."""
+Factor = int | np.ndarray
+"""A factor or a product: a number, or an array of them."""
 
 
-def truncated(
-    w: Operand, x: Operand, weight_bits: int, x_bits: int, columns: int = 0, corrected: bool = False
-) -> Operand:
+def truncated(w: Factor, x: Factor, weight_bits: int, x_bits: int, columns: int = 0, corrected: bool = False) -> Factor:
     """Return w · x without the lowest *columns* columns of partial-product bits; w two's complement, x unsigned.
 
     Every bit w_j · x_i of weight 2^(i + j) with i + j < *columns* is left out (the sign bit of w counts −2^j). With
@@ -36,9 +34,7 @@ def correction(weight_bits: int, x_bits: int, columns: int) -> int:
     return (dropped + 2 * (1 << columns)) // (4 << columns) << columns
 
 
-def broken_array(
-    w: Operand, x: Operand, weight_bits: int, x_bits: int, vertical: int = 0, horizontal: int = 0
-) -> Operand:
+def broken_array(w: Factor, x: Factor, weight_bits: int, x_bits: int, vertical: int = 0, horizontal: int = 0) -> Factor:
     """Return w · x by an array of carry-save cells of which some are left out; w two's complement, x unsigned.
 
     Row i of the array adds w · x_i · 2^i. The cells right of the *vertical* break level (columns i + j < vertical) and those
@@ -48,9 +44,9 @@ def broken_array(
     return _kept(w, x, weight_bits, x_bits, lambda i, j: i + j >= vertical and i >= horizontal)
 
 
-def _kept(w: Operand, x: Operand, weight_bits: int, x_bits: int, keeps: Callable[[int, int], bool]) -> Operand:
+def _kept(w: Factor, x: Factor, weight_bits: int, x_bits: int, keeps: Callable[[int, int], bool]) -> Factor:
     """Return the sum of the partial-product bits w_j · x_i that *keeps* (i, j) keeps; of integers, or arrays of them."""
-    total: Operand = 0
+    total: Factor = 0
     for i in range(x_bits):
         for j in range(weight_bits):
             if keeps(i, j):
@@ -96,7 +92,7 @@ class Operator:
     horizontal: int = 0
     corrected: bool = False
 
-    def product(self, w: Operand, x: Operand, weight_bits: int, x_bits: int) -> Operand:
+    def product(self, w: Factor, x: Factor, weight_bits: int, x_bits: int) -> Factor:
         """Return the product by the plain reference: w two's complement of *weight_bits*, x unsigned."""
         if self.kind == "truncated":
             return truncated(w, x, weight_bits, x_bits, self.columns, self.corrected)

@@ -14,7 +14,7 @@ import numpy as np
 
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
-from approxhw.frontends.onnx.loading import Source, all_tensors, load
+from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
 from approxhw.numerics.eight_bit.choose import BUDGET, choose
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
 
@@ -155,7 +155,7 @@ class CompressedModel:
 
 
 def compress_model(
-    model: Source,
+    model: ModelSource,
     format: str | EightBit = "dynamic8,block=256",
     *,
     minimum_elements: int = 256,
@@ -233,7 +233,7 @@ def _is_ours(path: Path) -> bool:
     return any(entry.key == MARK for entry in proto.metadata_props)
 
 
-def _path_of(model: Source) -> Path | None:
+def _path_of(model: ModelSource) -> Path | None:
     from onnx import ModelProto
 
     return None if isinstance(model, ModelProto) else Path(model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import STANDARD, Source, load
+from approxhw.frontends.onnx.loading import STANDARD, ModelSource, load
 
 from .decoding_nodes import held_formats
 from .weight_tensors import MAXIMUM_MODEL, constants
@@ -25,7 +25,7 @@ class ModelSizes:
     widths: tuple[int, ...]
 
 
-def measure_model(model: Source) -> ModelSizes:
+def measure_model(model: ModelSource) -> ModelSizes:
     """Return the sizes of *model* (path or ``onnx.ModelProto``); raise as ``load`` does, and where it has no float tensor."""
     from onnx import TensorProto
 

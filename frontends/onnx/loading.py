@@ -18,7 +18,7 @@ from approxhw.common.errors import InvalidModelError, Problem, shown
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-Source: TypeAlias = "str | os.PathLike[str] | ModelProto"
+ModelSource: TypeAlias = "str | os.PathLike[str] | ModelProto"
 """Where a model comes from: the path of a file, or the model itself."""
 
 MAXIMUM_FILE = 512 << 20
@@ -45,7 +45,7 @@ class Loaded:
     opset: int
 
 
-def load(source: Source, name: str | None = None, maximum: int | None = None) -> Loaded:
+def load(source: ModelSource, name: str | None = None, maximum: int | None = None) -> Loaded:
     """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems.
 
     *maximum*: bytes of the model file, and of its external data, at most; ``MAXIMUM_FILE`` by default.

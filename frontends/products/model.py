@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, Source, load, node_title
+from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, ModelSource, load, node_title
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class EngineModel:
     left: tuple[str, ...]
 
 
-def read_engine_model(source: Source | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
+def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
     """Return the model of *source* (path or ``ModelProto``); *shape*: sizes of inputs whose own are open.
 
     Raises :class:`InvalidModelError`, :class:`UnsupportedModelError` where it holds no matrix product, and
@@ -108,12 +108,12 @@ def read_engine_model(source: Source | Loaded, shape: Mapping[str, Sequence[int]
     )
 
 
-def load_products(source: Source | Loaded) -> Loaded:
+def load_products(source: ModelSource | Loaded) -> Loaded:
     """Return the model of *source* (path or ``ModelProto``), read and checked; other functions here take it in its place."""
     return source if isinstance(source, Loaded) else load(source, maximum=MAXIMUM_MODEL)
 
 
-def model_inputs(source: Source | Loaded) -> tuple[ModelInput, ...]:
+def model_inputs(source: ModelSource | Loaded) -> tuple[ModelInput, ...]:
     """Return the inputs of the model in *source*, whatever sizes it leaves open. Raises as :func:`read_engine_model`."""
     loaded = load_products(source)
     known = {tensor.name for tensor in loaded.proto.graph.initializer}

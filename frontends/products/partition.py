@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import Loaded, Source, node_title
+from approxhw.frontends.onnx.loading import Loaded, ModelSource, node_title
 from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Graph, Node, Op, identifier
@@ -89,7 +89,7 @@ class _Building:
 _OPEN = Type((), format_of(np.dtype(np.float32)))
 
 
-def open_model(source: Source | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
+def open_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
     """Return the model of *source* as a tensor Graph; *shape* as for ``read_engine_model``, which says what it raises."""
     model = read_engine_model(source, shape)
     measure(model)

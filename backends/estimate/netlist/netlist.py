@@ -11,10 +11,10 @@ from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.common.errors import LibraryError, Problem, shown
 
-from .yosys_json import Bit, YosysDesign, YosysModule
+from .yosys_json import NetBit, YosysDesign, YosysModule
 
 CONSTANT_0, CONSTANT_1 = 0, 1
-_CONSTANTS: dict[Bit, int] = {"0": CONSTANT_0, "1": CONSTANT_1, "x": CONSTANT_0, "z": CONSTANT_0}
+_CONSTANTS: dict[NetBit, int] = {"0": CONSTANT_0, "1": CONSTANT_1, "x": CONSTANT_0, "z": CONSTANT_0}
 BUFFER = "approxhw_buffer"  # stands for a buffer where the library has none; becomes two inverters
 _LATCH, _TRISTATE = "a latch", "a tristate driver"
 _HINTS = {"$_DLATCH": _LATCH, "$dlatch": _LATCH, "$_TBUF": _TRISTATE, "$tribuf": _TRISTATE, "$mem": "a memory"}
@@ -204,11 +204,11 @@ class _Walker:
         self.parents.append(len(self.parents))
         return self.parents[-1]
 
-    def enter(self, module: str, path: tuple[str, ...], bound: dict[Bit, int]) -> dict[Bit, int]:
+    def enter(self, module: str, path: tuple[str, ...], bound: dict[NetBit, int]) -> dict[NetBit, int]:
         """Walk through *module* as the instance at *path*, whose bits *bound* are nets outside; return all its nets."""
         content = self.source[module]
         self.modules[path] = module
-        nets: dict[Bit, int] = {**_CONSTANTS, **bound}
+        nets: dict[NetBit, int] = {**_CONSTANTS, **bound}
         for name, named in content["netnames"].items():
             init = named.get("attributes", {}).get("init", "")
             for position, bit in enumerate(named["bits"]):
@@ -249,7 +249,7 @@ class _Walker:
         return nets
 
     def _enter_child(self, kind: str, path: tuple[str, ...], pins: dict[str, list[int]]) -> None:
-        bound: dict[Bit, int] = {}
+        bound: dict[NetBit, int] = {}
         for port, description in self.source[kind]["ports"].items():
             for bit, raw in zip(description["bits"], pins.get(port, []), strict=False):
                 inner = _CONSTANTS.get(bit, bound.get(bit))
@@ -259,7 +259,7 @@ class _Walker:
                     self.join(inner, raw)
         self.enter(kind, path, bound)
 
-    def _net(self, nets: dict[Bit, int], bit: Bit) -> int:
+    def _net(self, nets: dict[NetBit, int], bit: NetBit) -> int:
         if bit not in nets:
             nets[bit] = self.fresh()
         return nets[bit]

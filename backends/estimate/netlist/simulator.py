@@ -428,7 +428,6 @@ class _Counts:
     def __init__(self, netlist: Netlist) -> None:
         self.netlist = netlist
         self.first = True
-        self.toggles: np.ndarray | None = None
 
     def _begin(self, machine: _Machine) -> None:
         self.toggles = np.zeros(machine.slot_count, dtype=np.int64)
@@ -450,14 +449,14 @@ class _Counts:
     def add(self, machine: _Machine, width: int) -> None:
         from . import _kernel as kernel
 
-        if self.toggles is None:
+        if self.first:
             self._begin(machine)
         kernel.count_toggles(machine.slots, width, self.first, self.last, self.toggles)
         kernel.count_states(machine.slots, width, self.pins, self.numbers, self.states)
         self.first = False
 
     def activity(self, number: int) -> Activity:
-        if self.toggles is None:
+        if self.first:
             return Activity(0, {}, tuple({} for _ in self.netlist.instances))
         toggles = {net: int(self.toggles[net]) for net in range(self.netlist.net_count)}
         states = tuple(

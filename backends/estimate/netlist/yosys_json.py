@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-Bit = int | str
+NetBit = int | str
 """Number of a net, or the constant "0", "1", "x" or "z"."""
 
 
@@ -12,20 +12,20 @@ class YosysPort(TypedDict):
     """``direction``: input, output or inout; ``bits``: lowest first."""
 
     direction: str
-    bits: list[Bit]
+    bits: list[NetBit]
 
 
 class YosysCell(TypedDict):
     """A cell or an instance of a module: its ``type``, and the bits at every pin."""
 
     type: str
-    connections: dict[str, list[Bit]]
+    connections: dict[str, list[NetBit]]
 
 
 class YosysNet(TypedDict):
     """A name of bits. ``hide_name``: 1 where Yosys made it; ``attributes``: ``init`` holds first values, highest bit first."""
 
-    bits: list[Bit]
+    bits: list[NetBit]
     attributes: NotRequired[dict[str, str]]
     hide_name: NotRequired[int]
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.search import EngineSearch
     from approxhw.engine.target import MatrixEngine
-    from approxhw.flow.compile import CompiledDesign, check, compile, open_design, read
+    from approxhw.flow.circuits import CompiledDesign, open_design
+    from approxhw.flow.compile import check, compile, open_folder, read
     from approxhw.flow.measure import estimate
     from approxhw.flow.printed import Printed
     from approxhw.flow.tabulate import tabulate
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from approxhw.numerics.mac.arithmetic import FloatMac
 
 _HOMES = {
-    "CompiledDesign": "flow.compile",
+    "CompiledDesign": "flow.circuits",
     "CompiledEngine": "engine.compile",
     "CompressedModel": "frontends.compressed.compress_model",
     "Dataset": "common.dataset",
@@ -51,8 +52,9 @@ _HOMES = {
     "estimate": "flow.measure",
     "load_dataset": "common.dataset",
     "named_pipeline": "ir.pass_manager",
-    "open_design": "flow.compile",
+    "open_design": "flow.circuits",
     "open_engine_design": "engine.compile",
+    "open_folder": "flow.compile",
     "open_front": "dse.api",
     "parse_passes": "ir.pass_manager",
     "read": "flow.compile",
@@ -84,6 +86,7 @@ __all__ = [
     "named_pipeline",
     "open_design",
     "open_engine_design",
+    "open_folder",
     "open_front",
     "parse_passes",
     "read",

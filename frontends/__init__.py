@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.ir.graph import Graph
 
-__all__ = ["check_model", "read_model", "runs_in_onnxruntime"]
+__all__ = ["check_model", "read_model"]
 
 
 def read_model(source: object, *, name: str | None = None) -> Graph:
@@ -22,18 +21,9 @@ def read_model(source: object, *, name: str | None = None) -> Graph:
     :class:`InvalidModelError` for a broken file and
     :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.
     """
-    from .third_party import read_by, third_party
+    from .classifier import open_classifier
 
-    if (theirs := third_party(source)) is not None:
-        return read_by(*theirs, source, name)
-    from approxhw.frontends.onnx.reading import read
-
-    loaded, titles = _loaded(source, name)
-    graph = read(loaded, titles).whole(loaded.title)
-    from approxhw.ir.verifier import verify
-
-    verify(graph)
-    return graph
+    return open_classifier(source, name=name).graph
 
 
 def check_model(source: object) -> list[Problem]:
@@ -44,6 +34,7 @@ def check_model(source: object) -> list[Problem]:
     from approxhw.common.errors import InvalidModelError, UnsupportedModelError
     from approxhw.frontends.onnx.reading import read
 
+    from .classifier import load_classifier
     from .third_party import read_by, third_party
 
     if (theirs := third_party(source)) is not None:
@@ -52,26 +43,8 @@ def check_model(source: object) -> list[Problem]:
         except UnsupportedModelError as error:
             return list(error.problems)
         return []
-    loaded, titles = _loaded(source, None)
+    loaded, titles = load_classifier(source, None)
     reading = read(loaded, titles)
     if reading.invalid:
         raise InvalidModelError(loaded.title, reading.problems)
     return list(reading.problems)
-
-
-def runs_in_onnxruntime(source: object) -> bool:
-    """Whether the model in *source* is, or becomes, an ONNX model, so that onnxruntime tells what it says."""
-    from .third_party import third_party
-
-    return third_party(source) is None
-
-
-def _loaded(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
-    from approxhw.frontends.onnx.loading import load
-
-    from .scikit_learn import convert, is_estimator
-
-    if not is_estimator(source):
-        return load(cast("ModelSource", source), name), ()  # what else it is, `Path` refuses
-    proto, titles = convert(source)
-    return load(proto, name or type(source).__name__), titles

@@ -4,49 +4,90 @@
 ``target.json``         model, target, options, ledger, digests of the files; written last
 ``files/NAME``          what the target wrote
 ``steps/NN_PASS.axir``  the Graph after every pass, where that was asked for
+``simulation/``         one folder a simulator, made by ``simulate`` where the target says how
+``estimate/``           one file a library, made by ``estimate`` of Verilog files
+``report.html``         made by ``report``
 ======================  ================================================================================
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from approxhw.common.errors import InvalidDesignError, OutputError, Problem, shown
-from approxhw.common.files import beside, check_folder
+from approxhw.common.errors import OutputError, Problem, shown
+from approxhw.ir.pass_manager import PassRecord
 
-from .folder import json_text, read_json
+from . import folder as vouched
+from .design import Model
+from .steps import write_steps
 
-FORMAT = "approxhw target 1"
-RECORD = "target.json"
+if TYPE_CHECKING:
+    from approxhw.ir.graph import Graph
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}){0,3}\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltRecord:
+    """What ``target.json`` holds, key by key in this order. ``spelled``: the target with its options; ``files``: digests."""
+
+    format: str = ""
+    target: str
+    spelled: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    package: str = ""
+    model: Model = field(default_factory=Model)
+    command: str = ""
+    version: str = ""
+    ledger: tuple[PassRecord, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BuiltFiles:
-    """The folder of a target of another package. ``record``: what stands in ``target.json``, digests left out."""
+    """The folder of a target of another package: what the target wrote, by name, and how it came about."""
 
     folder: Path
     files: Mapping[str, bytes]
-    record: Mapping[str, Any]
+    record: BuiltRecord
+
+
+def _needed(told: BuiltRecord) -> list[str]:
+    if not re.fullmatch(r"[\w-]{1,80}", told.target):
+        raise ValueError("the name of the target")
+    return []
+
+
+BUILT = vouched.FolderFormat(
+    name="approxhw target",
+    version=2,
+    record=BuiltRecord,
+    needed=_needed,
+    later=vouched.LATER,
+    what="what a target built",
+    missing="no target wrote it",
+    make="compile the model again",
+    again="compile the model again",
+    file="target.json",
+)
 
 
 def check_built_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or holds what such a target built."""
-    check_folder(folder, "what a target built", _ours)
+    vouched.check_output(folder, BUILT)
 
 
-def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
-    content = _content(folder)
-    return {RECORD, *(f"files/{name}" for name in content["files"])}, ("steps",)
+def is_built(folder: Path) -> bool:
+    """Whether *folder* says that a target of another package built what is in it."""
+    return vouched.is_a(folder, BUILT)
 
 
-def write_built(built: BuiltFiles, steps: Mapping[str, str] | None = None) -> None:
-    """Write *built* to its folder, whole or not at all; *steps*: texts of Graphs by file name.
+def write_built(built: BuiltFiles, steps: Sequence[tuple[str, Graph]] = ()) -> None:
+    """Write *built* to its folder, whole or not at all; *steps*: file and Graph.
 
     Raises :class:`OutputError` listing names of files that lead out of the folder.
     """
@@ -54,41 +95,21 @@ def write_built(built: BuiltFiles, steps: Mapping[str, str] | None = None) -> No
     if wrong:
         why = "is no plain file name of letters, digits, _, - and . with at most three folders before"
         raise OutputError("output", [Problem(shown(name), why, "tell the authors of the target") for name in wrong])
-    with beside(built.folder) as part:
+
+    def fill(part: Path) -> list[str]:
         for name, data in built.files.items():
             path = part / "files" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        for name, text in (steps or {}).items():
-            (part / "steps").mkdir(exist_ok=True)
-            (part / "steps" / name).write_text(text, encoding="utf-8")
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in built.files.items()}
-        content = {"format": FORMAT, **built.record, "files": digests}
-        (part / RECORD).write_text(json_text(content), encoding="utf-8")
+        return [*(f"files/{name}" for name in built.files), *write_steps(part, steps)]
+
+    vouched.write_folder(built.folder, BUILT, replace(built.record, format=BUILT.text), fill)
 
 
 def read_built(folder: Path) -> BuiltFiles:
     """Return what stands in *folder*; raise :class:`InvalidDesignError` where it is incomplete, altered, or none at all."""
-    try:
-        content = _content(folder)
-        files = {name: (folder / "files" / name).read_bytes() for name in content["files"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = f"no target wrote it ({shown(error)})"
-        raise InvalidDesignError(str(folder), [Problem(RECORD, why, "compile the model again")]) from error
-    altered = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != content["files"][name]]
-    if altered:
-        why = "it is not the file that was written"
-        raise InvalidDesignError(
-            str(folder), [Problem(f"files/{name}", why, "compile the model again") for name in altered]
-        )
-    record = {key: value for key, value in content.items() if key not in ("format", "files")}
-    return BuiltFiles(folder, files, record)
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    content = read_json(folder / RECORD)
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
-    if not isinstance(content["ledger"], list) or not all(_NAME.match(name) for name in content["files"]):
-        raise ValueError("ledger or files are not what they should be")
-    return dict(content)
+    told = vouched.read_folder(folder, BUILT)
+    with vouched.fitting(folder, BUILT):
+        names = [name.removeprefix("files/") for name in told.files if name.startswith("files/")]
+        files = {name: (folder / "files" / name).read_bytes() for name in names}
+        return BuiltFiles(folder, files, replace(told, format="", files={}))

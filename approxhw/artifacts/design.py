@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -31,9 +31,7 @@ from approxhw.numerics.formats import Fixed
 
 from . import folder as vouched
 from .converters import Converters, converters
-
-LATER = ("simulation", "estimate", "report.html", "steps")
-"""What other commands add to a design folder."""
+from .steps import write_steps
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ DESIGN = vouched.FolderFormat(
     version=1,
     record=DesignRecord,
     needed=_needed,
-    later=LATER,
+    later=vouched.LATER,
     what="a design",
     missing="no design",
     make="make it with: approxhw compile MODEL --data DATA -o FOLDER",
@@ -192,10 +190,10 @@ class Design:
         return codes
 
 
-def write_design(design: Design, folder: Path, steps: Mapping[str, str] | None = None) -> None:
+def write_design(design: Design, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
     """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole.
 
-    ``steps``: file name → text, for ``steps/``. An earlier design there is replaced with all that was made from it;
+    ``steps``: file and Graph, for ``steps/``. An earlier design there is replaced with all that was made from it;
     anything else is left alone and refused with :class:`OutputError`.
     """
 
@@ -203,8 +201,7 @@ def write_design(design: Design, folder: Path, steps: Mapping[str, str] | None =
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
         files["graph.axir"] = print_graph(design.graph)
-        files.update({f"steps/{name}": text for name, text in (steps or {}).items()})
-        written = vouched.write_texts(part, files)
+        written = [*vouched.write_texts(part, files), *write_steps(part, steps)]
         np.savez_compressed(part / "rows.npz", **asdict(design.rows))
         return [*written, "rows.npz"]
 

@@ -28,10 +28,7 @@ from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
 
 from . import folder as vouched
 from .design import Model
-from .steps import write_graph
-
-LATER = ("simulation", "estimate", "report.html")
-"""What other commands add to the folder."""
+from .steps import write_steps
 
 Summary = Mapping[str, str | int | float]
 """What 8-bit codes do to the operands of a port, as ``port_codes.summary_of`` tells it."""
@@ -199,7 +196,7 @@ ENGINE = vouched.FolderFormat(
     version=1,
     record=EngineRecord,
     needed=_needed,
-    later=LATER,
+    later=vouched.LATER,
     what="an engine",
     missing="no matrix engine",
     make="make it with: approxhw compile MODEL --target matrix-engine -o FOLDER",
@@ -221,11 +218,7 @@ def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, 
     """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole. *steps*: file and Graph."""
 
     def fill(part: Path) -> list[str]:
-        kept: list[str] = []
-        for file, graph in steps:
-            (part / "steps").mkdir(exist_ok=True)
-            held = write_graph(graph, part / "steps" / file)
-            kept += [f"steps/{name}" for name in (file, *held)]
+        kept = write_steps(part, steps)
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
         written = vouched.write_texts(part, files)

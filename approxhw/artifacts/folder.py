@@ -30,6 +30,9 @@ MAXIMUM_BYTES = 1 << 26
 MAXIMUM_DEPTH = 64
 """Most objects and lists in one another; ours take eight."""
 
+LATER = ("simulation", "estimate", "report.html", "steps")
+"""What other commands add to the folder of a design, whatever the target."""
+
 R = TypeVar("R", bound="DataclassInstance")
 
 

@@ -287,10 +287,10 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
 
 def design_files(folder: Path) -> set[str]:
     """Return what ``approxhw`` wrote into the design folder *folder*, relative to it."""
-    from .design import LATER, described_files
+    from .design import described_files
 
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return described_files(folder) | {name for name in there if name.split("/")[0] in LATER}
+    return described_files(folder) | {name for name in there if name.split("/")[0] in vouched.LATER}
 
 
 def write_front(front: Front, folder: Path) -> None:

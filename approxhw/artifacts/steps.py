@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,16 @@ def write_graph(graph: Graph, path: Path) -> tuple[str, ...]:
     finally:
         part.unlink(missing_ok=True)
     return tuple(f"{WEIGHTS}/{digest}.npy" for digest in arrays)
+
+
+def write_steps(folder: Path, steps: Sequence[tuple[str, Graph]]) -> list[str]:
+    """Write every Graph of *steps* to its file in ``steps/`` of *folder*; return all that stands there now."""
+    written: list[str] = []
+    for file, graph in steps:
+        (folder / "steps").mkdir(exist_ok=True)
+        beside = write_graph(graph, folder / "steps" / file)
+        written += [f"steps/{name}" for name in (file, *beside)]
+    return list(dict.fromkeys(written))
 
 
 def fetch_from(folder: Path) -> Fetch:

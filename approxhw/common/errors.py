@@ -132,12 +132,13 @@ class MismatchError(ApproxhwError):
 
     exit_code = 11
 
-    def __init__(self, what: str, mismatches: int, vectors: int, file: Path) -> None:
+    def __init__(self, what: str, mismatches: int, vectors: int, file: Path, remedy: str = "") -> None:
         self.mismatches, self.vectors, self.file = mismatches, vectors, file
+        remedy = remedy or "this is a defect of approxhw, never of your model; please report it with that file"
         super().__init__(
             f"{what}: {mismatches} of {vectors} vectors differ\n"
             f"    vector, expected and seen value: {file}\n"
-            "    do: this is a defect of approxhw, never of your model; please report it with that file"
+            f"    do: {remedy}"
         )
 
 

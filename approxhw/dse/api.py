@@ -11,10 +11,12 @@ from approxhw.artifacts.design import Design, check_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import OptionError, Problem
-from approxhw.flow.compile import Clock, CompiledDesign, designed, open_design, read
+from approxhw.flow.circuits import CompiledDesign, designed, open_design
 from approxhw.flow.describe import header_of
 from approxhw.flow.printed import Printed
-from approxhw.ir.graph import Graph, titled
+from approxhw.flow.stages import Clock
+from approxhw.frontends.classifier import open_classifier
+from approxhw.ir.graph import titled
 from approxhw.ir.pass_manager import Pass
 
 from .evolve import Hooks
@@ -63,7 +65,8 @@ def search(
         return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)
     asked = settled(options, settings)
     with (clock := Clock(on_step)).step("read"):
-        graph = model if isinstance(model, Graph) else read(model)
+        opened = open_classifier(model)
+        graph = opened.graph
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
     check_front_output(folder)
     need_checkpoint(folder, asked.resume)
@@ -74,7 +77,7 @@ def search(
     target = target or Printed(pipeline="printed-po2")
     todo = tuple(passes) if passes is not None else widened(target.passes(), asked.widen)
     task = Task(target, todo, asked, hooks or Hooks(), command, clock)
-    return SearchResult(folder, make_front(task, model, graph, rows, folder))
+    return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
 
 def _search_target(entry: str, model: Any, target: Any, passes: Any, settings: Any, hooks: Hooks, **given: Any) -> Any:

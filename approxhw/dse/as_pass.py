@@ -9,8 +9,9 @@ from typing import Any
 
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
-from approxhw.flow.compile import Clock
 from approxhw.flow.printed import Printed
+from approxhw.flow.stages import Clock
+from approxhw.frontends.classifier import open_classifier
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of
@@ -43,7 +44,7 @@ def retrained(graph: Graph, item: Any, context: PassContext, library: str) -> Gr
     with tempfile.TemporaryDirectory(prefix="approxhw-retraining-") as place:
         folder = Path(place) / "front"
         task = Task(Printed(pipeline="printed-po2", library=library), (), asked, Hooks(), "", Clock())
-        front = make_front(task, graph, graph, rows, folder)
+        front = make_front(task, open_classifier(graph), graph, rows, folder)
         chosen = read_design(folder / front.chosen.design).graph
     context.note(f"chosen: {front.rule}")
     context.note(f"{front.evaluations} evaluations, {front.chosen.area_mm2:.4g} mm² in {library}")

@@ -20,7 +20,7 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
-from approxhw.flow.compile import designed
+from approxhw.flow.circuits import designed
 from approxhw.flow.describe import header_of, ledger_row
 from approxhw.flow.measure import estimate_design, job_of
 from approxhw.flow.printed import Printed

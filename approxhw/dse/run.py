@@ -15,8 +15,8 @@ from approxhw.artifacts.front import CHECKPOINT, Front, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.version import __version__
-from approxhw.flow.compile import reference_accuracies
-from approxhw.flow.describe import model_of
+from approxhw.flow.circuits import reference_accuracies
+from approxhw.flow.describe import about
 from approxhw.flow.write_report import report_design
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
@@ -31,9 +31,10 @@ from .split_rows import SearchRows
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
+    from approxhw.frontends.classifier import Classifier
 
 
-def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: Path) -> Front:
+def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, folder: Path) -> Front:
     """Search the masked networks of *graph*, and write the front to *folder*; what was there stays until it is whole."""
     clock, folds = task.clock, range(len(rows.folds))
     with clock.step("reference"):
@@ -43,7 +44,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     shared = {
         "data": rows.data,
         "onnx": {"train": onnx["train"], "test": onnx["test"]},
-        "model": model_of(model, graph),
+        "model": about(model),
         "target": task.target,
         "search": task.spelled(),
         "command": task.command,
@@ -88,7 +89,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
             members=_members(choice, made, simulated),
             genomes=_stacked([member.genome for member in choice.members]),
             version=__version__,
-            model=model_of(model, graph),
+            model=about(model),
             data=_about_rows(rows),
             onnx={name: onnx[name] for name in ("train", "validation", "test")},
             options=task.asked(),
@@ -110,7 +111,7 @@ def make_front(task: Task, model: Any, graph: Graph, rows: SearchRows, folder: P
     return front
 
 
-def _references(model: Any, graph: Graph, rows: SearchRows) -> dict[str, float | None]:
+def _references(model: Classifier, graph: Graph, rows: SearchRows) -> dict[str, float | None]:
     """Return the accuracy of the model on all training rows, on those that pick winners, on test rows and for each fold."""
     data, chosen = rows.data, rows.validated()
     splits = {"train": rows.splits()["all"], "validation": (data.X_train[chosen], data.y_train[chosen])}

@@ -11,8 +11,8 @@ from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
-from approxhw.flow.compile import Clock
 from approxhw.flow.printed import Printed
+from approxhw.flow.stages import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 

@@ -1,10 +1,10 @@
-"""compile_engine(): an ONNX model → a matrix engine, its layers' schedules, real operands and accuracy, in one folder."""
+"""How the flow serves matrix engines: products of any model, their schedules, operands and accuracy; the engine in Python."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,14 +21,13 @@ from approxhw.artifacts.engine import (
     read_engine,
     write_engine,
 )
-from approxhw.artifacts.steps import read_graph, step_files, step_name
-from approxhw.common.errors import shown
+from approxhw.common.errors import Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import Clock, restarted
-from approxhw.flow.describe import ledger_row, model_of
+from approxhw.flow.compile import compile
+from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.tensor.ops import Feed
-from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes, spell
+from approxhw.ir.kinds.tensor.ops import Feed, Host
+from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import layers_of
 from approxhw.ir.tensor.run import title_of
@@ -39,6 +38,7 @@ from .target import MatrixEngine, fitted
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
+    from approxhw.frontends.products.partition import OpenedModel
 
     from .simulate import EngineVerdict
 
@@ -92,114 +92,163 @@ class CompiledEngine:
 
         return report_engine(self.folder, self.design)
 
+    def summary(self) -> dict[str, Any]:
+        """Return all that is known so far as plain types: what ``--json`` prints."""
+        from .cost import engine_estimates, engine_of
+        from .simulate import engine_verdicts
+
+        found = engine_estimates(self.folder)
+        last = found[-1] if found else {"estimate": None, "estimate_pe": None}
+        return {
+            "design": str(self.folder),
+            "engine": dict(self.design.engine),
+            "beats": engine_of(self.design).beats(),
+            "accuracy": dict(self.accuracy),
+            "layers": [asdict(layer) for layer in self.design.layers],
+            "simulation": engine_verdicts(self.folder),
+            "estimate": last["estimate"],
+            "estimate_pe": last["estimate_pe"],
+            "seconds": dict(self.design.seconds),
+            "warnings": list(self.design.warnings),
+        }
+
 
 def open_engine_design(folder: str | Path) -> CompiledEngine:
     """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return CompiledEngine(Path(folder), read_engine(Path(folder)))
 
 
-def compile_engine(
-    model: Any,
-    *,
-    target: MatrixEngine | None = None,
-    data: Any = None,
-    output: str | Path | None = None,
-    shape: Mapping[str, Sequence[int]] | None = None,
-    passes: Sequence[Pass] | None = None,
-    steps: bool = False,
-    from_step: int | None = None,
-    threads: int = 1,
-    command: str = "",
-    on_progress: Callable[[str, float], None] | None = None,
-) -> CompiledEngine:
+def compile_engine(model: Any, *, target: MatrixEngine | None = None, **given: Any) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
-    ``data``: what :func:`approxhw.load_dataset` takes, for a model with one input; or an ``.npz`` with an array for every
-    input by name, and ``labels`` where there are any. Its accuracy on the engine is told; the operands of the layers of
-    its first rows are kept for simulation. ``shape``: sizes of open inputs by name; those of the data by default.
-    ``passes``: instead of the target's. ``steps``: keep the Graph after every pass; ``from_step``: start behind that step
-    of the engine that is in ``output`` already.
-    Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
+    The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands
+    of the layers of its first rows are kept for simulation.
     """
+    compiled: CompiledEngine = compile(model, target=target or MatrixEngine(), **given)
+    return compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What is kept of a model: as it was read and partitioned, the user's inputs, the emulation and what it said so far.
+
+    ``rows``: how many of the inputs are looked at, and what their Graph is typed for.
+    """
+
+    model: OpenedModel
+    feeds: Feeds
+    rows: int
+    emulated: EmulatedEngine
+    told: Predictions
+
+
+def read_products(asked: Asked[MatrixEngine]) -> Source[Opened]:
+    """Open the model that is asked for, sized for the user's inputs."""
     from approxhw.frontends.products.model import load_products
     from approxhw.frontends.products.partition import open_model
 
-    target, clock = target or MatrixEngine(), Clock(on_progress)
+    loaded = load_products(asked.model)
+    feeds = feeds_of(loaded, asked.data)
+    opened = open_model(loaded, asked.shape or feeds.shapes(1))
+    rows = _rows(opened.graph, feeds)
+    if asked.shape is None and rows > 1:
+        opened = opened.at(feeds.shapes(rows) or {})
+    graph = opened.graph
+    about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
+    emulated = EmulatedEngine(graph, opened.host, asked.threads)
+    kept = Opened(opened, feeds, rows, emulated, Predictions(emulated, feeds))
+    return Source(graph, about, f"{_name(graph)}-engine", kept)
+
+
+def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
+    """Return everything that keeps the model from being compiled for an engine; empty where nothing does.
+
+    Raises :class:`InvalidModelError` where the file itself is broken.
+    """
+    try:
+        _looked_at(asked)
+    except UnsupportedModelError as error:
+        return list(error.problems)
+    return []
+
+
+def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
+    """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
+    from approxhw.frontends.products.model import load_products, model_inputs
+    from approxhw.frontends.products.partition import open_model
+
+    loaded = load_products(asked.model)
+    given = asked.shape or {}
+    least = {
+        each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)
+        for each in model_inputs(loaded)
+        if each.dims is not None and each.name not in given
+    }
+    return open_model(loaded, {**least, **given}).graph
+
+
+def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
+    graph = _looked_at(asked)
+    feeds = sum(isinstance(node.op, Feed) for node in graph.nodes)
+    hosts = sum(isinstance(node.op, Host) for node in graph.nodes)
+    return {"inputs": feeds, "products on the engine": len(layers_of(graph)), "parts on the host": hosts}
+
+
+def context(source: Source[Opened], asked: Asked[MatrixEngine]) -> PassContext:
+    """Return what passes may look at: the model, and its accuracy on the engine."""
+    return PassContext(model=source.graph, accuracy=source.kept.told.accuracies)
+
+
+def build(source: Source[Opened], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock) -> EngineDesign:
+    """Return the engine of the lowered Graph, with its layers' schedules and operands."""
+    kept, graph = source.kept, lowered.graph
+    emulated = kept.emulated.on(graph)
+    # what was asked of the Graph is what is built
+    target = asked.target if asked.given is None else fitted(asked.target, graph)
     array = target.array()
-    with clock.step("read"):
-        loaded = load_products(model)
-        feeds = feeds_of(loaded, data)
-        opened = open_model(loaded, shape or feeds.shapes(1))
-        rows = _rows(opened.graph, feeds)
-        if shape is None and rows > 1:
-            opened = opened.at(feeds.shapes(rows) or {})
-        name = _name(opened.graph)
-    folder = Path(output) if output is not None else Path("build") / f"{name}-engine"
-    check_engine_output(folder)
-    todo = tuple(passes) if passes is not None else target.passes()
-    graphs = [("00_input.axir", opened.graph)]
-    start = 0
-    earlier: tuple[Mapping[str, Any], ...] = ()
-    if from_step is not None:
-        earlier = restarted(from_step, todo, lambda: read_engine(folder).ledger, folder)
-        graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
-        start = from_step
-    emulated = EmulatedEngine(opened.graph, opened.host, threads)
-    told = Predictions(emulated, feeds)
-    with clock.step("passes"):
-        context = PassContext(model=opened.graph, accuracy=told.accuracies)
-
-        def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
-            graphs.append((step_name(index, name), result))
-
-        graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=start)
-    emulated = emulated.on(graph)
-    if passes is not None:  # what was asked of the Graph is what is built
-        target = fitted(target, graph)
-        array = target.array()
-    for sentence in opened.notes:
+    for sentence in kept.model.notes:
         _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy = EngineAccuracy()
-    if feeds.labels is not None:
+    if kept.feeds.labels is not None:
         with clock.step("accuracy"):
-            accuracy = told.beside_float(graph)
+            accuracy = kept.told.beside_float(graph)
     with clock.step("layers"):
-        layers, operands, packed, notes = _layers(emulated, array, feeds.first(rows))
+        layers, operands, packed, notes = _layers(emulated, array, kept.feeds.first(kept.rows))
     with clock.step("emit"):
         modules = _modules(array, emulated, target)
-    design = EngineDesign(
-        name=name,
+    return EngineDesign(
+        name=_name(graph),
         engine=cast(EngineFields, asdict(array)),
         modules=modules,
         layers=layers,
         operands=operands,
         version=__version__,
         clock_ns=float(target.clock_ns),
-        model=_model_of(model, emulated),
+        model=source.about,
         shape={node.op.title: list(node.type.shape) for node in graph.nodes if isinstance(node.op, Feed)},
         library=target.library,
-        command=command,
+        command=asked.command,
         accuracy=accuracy,
         seconds=dict(clock.seconds),
-        warnings=(*notes, *feeds.notes),
+        warnings=(*notes, *kept.feeds.notes),
         packed=packed,
-        pipeline=", ".join(spell(item) for item in todo),
-        ledger=(*earlier, *(ledger_row(record) for record in records)),
+        pipeline=", ".join(lowered.spelled),
+        ledger=lowered.ledger,
     )
-    with clock.step("write"):
-        write_engine(design, folder, graphs if steps or from_step is not None else ())
+
+
+def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
+    write_engine(design, folder, steps)
     return CompiledEngine(folder, design)
+
+
+def _ledger(folder: Path) -> Ledger:
+    return read_engine(folder).ledger
 
 
 def _name(graph: Graph) -> str:
     stem = re.sub(r"\W+", "_", Path(title_of(graph)).stem, flags=re.ASCII).strip("_")
     return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
-
-
-def _model_of(model: Any, emulated: EmulatedEngine) -> Model:
-    if isinstance(model, str | Path):
-        return model_of(model, None)  # type: ignore[arg-type]  # a path needs no Graph
-    return {"title": shown(title_of(emulated.graph), 120), "sha256": None}
 
 
 def _rows(graph: Graph, feeds: Feeds) -> int:
@@ -321,3 +370,21 @@ def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> di
         if match := re.search(r"^module (\w+)", part, re.MULTILINE):
             found[match[1]] = f"{head}\n{part.strip()}\n"
     return {array.top: found.pop(array.top), **found}
+
+
+def _sane(target: MatrixEngine) -> None:
+    target.array()
+
+
+FLOW = Flow(
+    check=check_products,
+    counts=_counts,
+    read=read_products,
+    free=check_engine_output,
+    context=context,
+    build=build,
+    write=_write,
+    open=open_engine_design,
+    ledger=_ledger,
+    sane=_sane,
+)

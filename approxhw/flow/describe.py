@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approxhw.artifacts.design import Model
 from approxhw.common.errors import shown
@@ -18,10 +16,13 @@ from approxhw.ir.pass_manager import PassRecord
 from .printed import Printed
 from .targets import name_of_target
 
+if TYPE_CHECKING:
+    from approxhw.frontends.classifier import Classifier
 
-def header_of(graph: Graph, model: Any, target: Printed, passes: Sequence[str]) -> list[str]:
+
+def header_of(graph: Graph, model: Model | None, target: Printed, passes: Sequence[str]) -> list[str]:
     """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
-    source = _ascii(graph.source or str(model_of(model, graph)["title"]))
+    source = _ascii(graph.source or (model["title"] if model else shown(graph.name, 120)))
     lines = [
         f"model:  {source}",
         *_wrapped("passes: ", ", ".join(passes)),
@@ -43,12 +44,9 @@ def _ascii(text: str) -> str:
     )
 
 
-def model_of(model: Any, graph: Graph) -> Model:
+def about(model: Classifier) -> Model:
     """Return what the model was: a title and, for a file, its digest."""
-    if isinstance(model, str | Path):
-        path = Path(model)
-        return {"title": shown(path.name, 120), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return {"title": shown(graph.source or graph.name, 120), "sha256": None}
+    return {"title": shown(model.title, 120), "sha256": model.digest}
 
 
 def ledger_row(record: PassRecord) -> dict[str, Any]:

@@ -287,28 +287,39 @@ def estimate(
     array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
     ``clock_ns``: a clock period: slack is told, and there is a vector a clock; recipe ``timed`` synthesises for it.
     """
-    from approxhw.backends.estimate import estimate as measure
-
     path = Path(verilog)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
-    origin = ""
-    if isinstance(vectors, str | Path):
-        origin = f"vectors of {shown(Path(vectors).name)}"
-        vectors = _vectors_file(Path(vectors))
-    return measure(
+    return estimate_text(
         text,
         top,
         library,
         vectors=vectors,
-        vectors_from=origin,
         frequency=frequency,
         timeout=timeout,
         recipe=recipe,
         clock_ns=clock_ns,
     )
+
+
+def estimate_text(
+    text: str,
+    top: str | None = None,
+    library: str | Path = "egfet",
+    *,
+    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
+    **how: Any,
+) -> Estimate:
+    """Measure the Verilog *text*; arguments and errors as :func:`estimate`."""
+    from approxhw.backends.estimate import estimate as measure
+
+    origin = ""
+    if isinstance(vectors, str | Path):
+        origin = f"vectors of {shown(Path(vectors).name)}"
+        vectors = _vectors_file(Path(vectors))
+    return measure(text, top, library, vectors=vectors, vectors_from=origin, **how)
 
 
 def _vectors_file(path: Path) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 from approxhw.common.errors import OptionError
 from approxhw.common.options import read_options
@@ -16,6 +17,9 @@ LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
 @dataclass(frozen=True)
 class Printed:
     """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
+
+    flow: ClassVar[str] = "approxhw.flow.circuits:FLOW"
+    """How the flow serves it, as ``module:NAME``."""
 
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
     input_code: str = field(

@@ -1,23 +1,21 @@
-"""Targets by name: what one must provide, ours, and those of other packages; none is imported until it is used."""
+"""Targets by name, ours and those of other packages, and who serves them; none is imported until it is used."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from approxhw.artifacts.built_files import BuiltFiles
-from approxhw.common.dataset import Dataset
-from approxhw.common.errors import ApproxhwError, OptionError, Problem, shown
-from approxhw.common.options import option_class_problem, parse_calls, read_options, spell_call, suggestion
-from approxhw.common.plugins import broken, failed, load_plugin, package_of, plugins
-from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import Pass
+from approxhw.artifacts.built_files import is_built
+from approxhw.artifacts.engine import is_engine
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
+from approxhw.common.plugins import load_plugin, plugins
+
+from .stages import Flow
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-    from pathlib import Path
 
 BUILT_IN = {
     "printed": "approxhw.flow.printed:Printed",
@@ -25,26 +23,8 @@ BUILT_IN = {
 }
 """Name → ``module:Class``: the flow knows targets by these alone, and imports none."""
 
-
-class Target(Protocol):
-    """What a target of another package is: a frozen dataclass whose fields are its options.
-
-    The first line of its docstring says what it builds. Each field has a default, and ``metadata={"help": …}``.
-    """
-
-    name: ClassVar[str]
-
-    def passes(self) -> Sequence[Pass]:
-        """Return the passes that make of a float Graph what :meth:`build` takes; the user's ``--passes`` replace them."""
-        ...
-
-    def build(self, graph: Graph, data: Dataset | None) -> Mapping[str, str | bytes]:
-        """Return the files that *graph* becomes, by name (``rtl/top.v``).
-
-        ``graph``: what the passes made, verified. ``data``: the user's rows, training and test. Raises the errors of
-        :mod:`approxhw.common.errors`, such as :class:`UnsupportedModelError` listing every node that it cannot build.
-        """
-        ...
+ADDED = "approxhw.flow.added:FLOW"
+"""How targets of other packages are served that do not say so themselves."""
 
 
 def target_names() -> tuple[str, ...]:
@@ -58,8 +38,7 @@ def target_named(name: str) -> type[Any]:
     Raises :class:`OptionError` where there is none, :class:`PluginError` where another package's cannot be used.
     """
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        ours: type[Any] = getattr(importlib.import_module(module), attribute)
+        ours: type[Any] = loaded(BUILT_IN[name])
         return ours
     added = _added()
     if name not in added:
@@ -96,35 +75,45 @@ def name_of_target(target: Any) -> str:
     return next((name for name, value in BUILT_IN.items() if value == spelled), "") or str(target.name)
 
 
-def build_files(
-    target: Target, graph: Graph, data: Dataset | None, folder: Path, record: Mapping[str, Any]
-) -> BuiltFiles:
-    """Return what *target*, one of another package, builds of *graph*; what goes wrong in it names its package."""
-    entry = _added().get(target.name)
-    try:
-        files = dict(target.build(graph, data))
-        wrong = [
-            name for name, value in files.items() if not isinstance(name, str) or not isinstance(value, str | bytes)
-        ]
-    except ApproxhwError:
-        raise
-    except Exception as error:
-        if entry is None:  # a class that was merely written somewhere: its author sees where it failed
-            raise
-        raise failed(entry, f"building {shown(graph.name)}", error) from error
-    if wrong or not files:
-        why = f"{shown(wrong[0])} is no text or bytes" if wrong else "it built no file"
-        if entry is None:
-            raise OptionError("compile", [Problem(f"target {shown(target.name)}", why)])
-        raise broken(entry, why)
-    content = {name: value.encode() if isinstance(value, str) else value for name, value in files.items()}
-    about = {
-        "target": target.name,
-        "spelled": spell_call(target.name, target),
-        "options": asdict(target),  # type: ignore[call-overload]  # a Target is a dataclass
-        "package": package_of(entry) if entry is not None else "",
-    }
-    return BuiltFiles(folder, content, {**about, **record})
+def loaded(entry: str) -> Any:
+    """Return what *entry* names as ``module:name``: of a higher floor, or of somebody else's package."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def flow_of(target: Any) -> Flow[Any, Any, Any]:
+    """Return how the flow serves *target*: what its class names as ``flow``, ``module:NAME``, or how it serves any other's."""
+    entry = getattr(type(target), "flow", None)
+    if not isinstance(entry, str):
+        if not hasattr(target, "build"):
+            why = f"{shown(type(target).__name__)} is no target: it names no compiler"
+            raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
+        entry = ADDED
+    flow: Flow[Any, Any, Any] = loaded(entry)
+    return flow
+
+
+def target_in(folder: Path) -> str:
+    """Return whose design is in *folder*: a target of ours, or ``added``, another package's.
+
+    Where it is nobody's, it is opened as that of a printed circuit, which says what is wrong.
+    """
+    if not folder.is_dir():
+        return "printed"
+    return "matrix-engine" if is_engine(folder) else "added" if is_built(folder) else "printed"
+
+
+def flow_in(folder: Path) -> Flow[Any, Any, Any]:
+    """Return how the flow serves the design in *folder*."""
+    name = target_in(folder)
+    entry = loaded(BUILT_IN[name]).flow if name in BUILT_IN else ADDED
+    flow: Flow[Any, Any, Any] = loaded(entry)
+    return flow
+
+
+def entry_of(name: str) -> EntryPoint | None:
+    """Return the entry point of another package's target called *name*; None where none is installed."""
+    return _added().get(name)
 
 
 def _added() -> dict[str, EntryPoint]:

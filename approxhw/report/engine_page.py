@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .data import ledger_row
 from .page import environment, write_page
 from .shifts import draw_shifts
 
@@ -40,7 +41,12 @@ def render_engine(
             multiplies=sum(layer.count * layer.m * layer.k * layer.n for layer in design.layers),
             shifts=shifts,
             folder=folder,
-            commands=commands,
+            data={
+                "ledger": tuple(map(ledger_row, design.ledger)),
+                "commands": commands,
+                "seconds": tuple(design.seconds.items()),
+                "folder": folder,
+            },
             beats=beats,
         )
     )

@@ -5,6 +5,7 @@ Nothing is allocated that the file does not hold, and no file outside the model'
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections import Counter
@@ -37,12 +38,16 @@ REMEDY_EXPORT = "export the model again, or copy the whole file"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A whole model: external data is inside ``proto``; ``stem`` names it; ``opset`` of the standard operators."""
+    """A whole model: external data is inside ``proto``; ``stem`` names it; ``opset`` of the standard operators.
+
+    ``digest``: SHA-256 of the file, None where it was none.
+    """
 
     proto: ModelProto
     stem: str
     title: str
     opset: int
+    digest: str | None = None
 
 
 def load(source: ModelSource, name: str | None = None, maximum: int | None = None) -> Loaded:
@@ -55,14 +60,14 @@ def load(source: ModelSource, name: str | None = None, maximum: int | None = Non
     maximum = maximum or MAXIMUM_FILE
 
     if isinstance(source, ModelProto):
-        proto, folder = ModelProto(), None
+        proto, folder, digest = ModelProto(), None, None
         proto.CopyFrom(source)
         title = name or source.graph.name or "model"
         stem = title
     else:
         path = Path(source)
         title, stem, folder = path.name, path.stem, path.parent
-        proto = _parsed(path, maximum)
+        proto, digest = _parsed(path, maximum)
     subject = shown(title)
     problems = _envelope(proto)
     if problems:
@@ -70,10 +75,10 @@ def load(source: ModelSource, name: str | None = None, maximum: int | None = Non
     problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
     if problems:
         raise InvalidModelError(subject, problems)
-    return Loaded(proto, name or stem, title, _opsets(proto)[""])
+    return Loaded(proto, name or stem, title, _opsets(proto)[""], digest)
 
 
-def _parsed(path: Path, maximum: int) -> ModelProto:
+def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -100,7 +105,7 @@ def _parsed(path: Path, maximum: int) -> ModelProto:
     except (DecodeError, RecursionError) as error:
         why = "this is no ONNX model, or one that was cut short"
         raise InvalidModelError(path.name, [Problem(where, why, REMEDY_EXPORT)]) from error
-    return proto
+    return proto, hashlib.sha256(content).hexdigest()
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, ModelSource, load, node_title
+from approxhw.frontends.onnx.loading import (
+    MAXIMUM_NODES,
+    REMEDY_EXPORT,
+    STANDARD,
+    Loaded,
+    ModelSource,
+    load,
+    node_title,
+)
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.errors import InvalidDataError, Problem
-from approxhw.frontends import _loaded
-from approxhw.frontends.onnx.reading import Reading, read
+from approxhw.common.errors import InvalidDataError, Problem, UnsupportedModelError, shown
+from approxhw.frontends.classifier import Classifier, open_classifier
+from approxhw.frontends.onnx.reading import Reading
 
 from .sessions import open_session
 
@@ -94,22 +94,22 @@ def _dtype(kind: str) -> str:
 
 
 def open_reference(source: object) -> OnnxReference:
-    """Return the model in *source* (as for ``read_model``) in onnxruntime, on the CPU.
+    """Return the model in *source* (a :class:`Classifier`, or as for ``read_model``) in onnxruntime, on the CPU.
 
     Raises what ``read_model`` raises, and :class:`UnsupportedModelError` where onnxruntime does not know an operator.
     """
-    loaded, titles = _loaded(source, None)
-    reading = read(loaded, titles)
-    graph = reading.whole(loaded.title)
-    proto = type(loaded.proto)()
-    proto.CopyFrom(loaded.proto)
+    model = source if isinstance(source, Classifier) else open_classifier(source)
+    if model.loaded is None or model.reading is None:
+        why = "it is no ONNX model: onnxruntime has nothing to run"
+        raise UnsupportedModelError(shown(model.title), [Problem("model", why)])
+    proto, reading, title = type(model.loaded.proto)(), model.reading, model.loaded.title
+    proto.CopyFrom(model.loaded.proto)
     names = {value.name for value in proto.graph.output}
     if reading.logits and reading.logits not in names:
         proto.graph.output.add().name = reading.logits
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
-    session = open_session(proto, loaded.title)
-    return OnnxReference(session, reading, graph.labels, graph.classes, loaded.title)
+    return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)
 
 
 def run_reference(source: object, rows: np.ndarray) -> np.ndarray:

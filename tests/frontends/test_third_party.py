@@ -10,7 +10,8 @@ import pytest
 from toy_packages import make_package
 
 from approxhw.common.errors import InvalidModelError, PluginError
-from approxhw.frontends import check_model, read_model, runs_in_onnxruntime
+from approxhw.frontends import check_model, read_model
+from approxhw.frontends.classifier import open_classifier
 
 IRIS = Path(__file__).resolve().parents[2] / "examples" / "iris.onnx"
 NETWORK = {
@@ -49,12 +50,12 @@ def test_an_object_is_read_by_a_predicate_and_onnx_stays_ours(toy):
     code = f"""
 import sys
 import approxhw as ax
-from approxhw.frontends import runs_in_onnxruntime
+from approxhw.frontends.classifier import open_classifier
 ax.read({str(IRIS)!r})
-assert runs_in_onnxruntime({str(IRIS)!r})
+assert open_classifier({str(IRIS)!r}).loaded is not None
 assert not [name for name in sys.modules if name.startswith("toy_plugin")], "not loaded for ONNX"
 graph = ax.read({NETWORK!r}, name="mine")
-print(graph.name, len(graph.nodes), graph.classes, runs_in_onnxruntime({NETWORK!r}))
+print(graph.name, len(graph.nodes), graph.classes, open_classifier({NETWORK!r}).loaded is not None)
 """
     assert toy("-c", code) == "mine 9 3 False\n"
 
@@ -109,7 +110,7 @@ def test_two_that_read_the_same_are_refused(tmp_path, monkeypatch):
 def test_suffixes_are_looked_at(tmp_path, monkeypatch, number, options, why):
     file = added(tmp_path, monkeypatch, f"reader{number}", "pass", options)
     with pytest.raises(PluginError, match=why):
-        runs_in_onnxruntime(file)
+        open_classifier(file)
 
 
 def test_without_packages_other_files_are_taken_for_onnx_as_ever(tmp_path):

@@ -13,6 +13,7 @@ from approxhw.common import tools
 from approxhw.common.errors import OutputError, ToolNotFoundError
 from approxhw.sim.simulators import verilator_runtime as runtime
 
+
 @pytest.mark.slow
 @pytest.mark.parametrize("use_ccache", [True, False], ids=["ccache", "plain"])
 def test_further_designs_reuse_the_runtime(designs, verilator, tmp_path, monkeypatch, use_ccache):

@@ -1,4 +1,4 @@
-"""``approxhw check``: everything that keeps a model from being compiled."""
+"""``approxhw check``: everything that keeps a model from being compiled for a target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
-from approxhw.common.option_fields import argument
+from approxhw.cli.targets.registry import target_names
+from approxhw.cli.targets.shared import OpenSizes
+from approxhw.common.option_fields import argument, nested, option
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -18,19 +20,20 @@ class CheckOptions:
     """What ``check`` takes."""
 
     model: Path = argument("ONNX file")
+    target: str = option("what to build for", "printed", choices=target_names, metavar="TARGET")
+    open: OpenSizes = nested(OpenSizes())
 
 
 def run(terminal: Terminal, options: CheckOptions) -> dict[str, Any]:
-    """List everything that keeps MODEL from being compiled."""
+    """List everything that keeps MODEL from being compiled for a target: a printed circuit, where no other is named."""
     from approxhw.common.errors import UnsupportedModelError
-    from approxhw.flow.compile import check, read
+    from approxhw.flow.compile import check, counted
 
-    problems = check(options.model)
-    if problems:
+    shape = options.open.sizes()
+    if problems := check(options.model, options.target, shape=shape):
         raise UnsupportedModelError(str(options.model), problems)
-    graph = read(options.model)
-    terminal.say(f"{options.model}: can be compiled: {graph.input.type.elements} inputs, {graph.classes} classes")
-    found = {"inputs": graph.input.type.elements, "classes": graph.classes}
+    found = counted(options.model, options.target, shape=shape)
+    terminal.say(f"{options.model}: can be compiled: {', '.join(f'{number} {what}' for what, number in found.items())}")
     return {"model": str(options.model), "problems": [], **found}
 
 

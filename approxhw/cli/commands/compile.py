@@ -25,7 +25,7 @@ def run(terminal: Terminal, given: Given) -> dict[str, Any]:
         return given.run("front", terminal)
     if is_ours(target):
         return given.run(target, terminal)
-    from approxhw.cli.targets.other import added_kind
+    from approxhw.cli.targets.added.compile import added_kind
 
     return given.run_as(added_kind(target), terminal)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.targets.registry import opened
 from approxhw.common.option_fields import argument
 
 if TYPE_CHECKING:
@@ -23,10 +22,12 @@ class ReportOptions:
 
 def run(terminal: Terminal, options: ReportOptions) -> dict[str, Any]:
     """Write report.html into the design folder DESIGN from all that is known so far."""
-    compiled, summary = opened(options.design)
+    from approxhw.flow.compile import open_folder
+
+    compiled = open_folder(options.design)
     path = compiled.report()
     terminal.say(f"report: {path}")
-    return {**summary(compiled), "report": str(path)}
+    return {**compiled.summary(), "report": str(path)}
 
 
 COMMAND = Command("report", run, ReportOptions)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
-from approxhw.cli.targets.registry import kinds_of, target_of
+from approxhw.cli.targets.registry import kinds_of
 from approxhw.cli.targets.shared import SimulateOptions
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ def run(terminal: Terminal, given: Given) -> dict[str, Any]:
 
     Of a matrix engine: a real layer of the model streams through it, and every bit is compared.
     """
-    return given.run(target_of(given.glance(SimulateOptions).design), terminal)
+    from approxhw.flow.targets import target_in
+
+    return given.run(target_in(given.glance(SimulateOptions).design), terminal)
 
 
 COMMAND = Command("simulate", run, SimulateOptions, lambda: kinds_of("simulate"))

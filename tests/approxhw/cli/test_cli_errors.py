@@ -215,7 +215,7 @@ def test_only_v_shows_tracebacks(cli):
 
 
 def test_a_defect_of_ours_says_so_and_leaves_with_70(cli, inputs, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError("one by none")
 
     monkeypatch.setattr("approxhw.flow.compile.check", broken)

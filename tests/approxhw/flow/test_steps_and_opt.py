@@ -72,7 +72,9 @@ def test_designs_without_steps_cannot_be_started_from(cli, inputs, tmp_path):
     assert cli(*words).exit_code == 0
     result = cli(*words, "--from-step", 2)
     assert result.exit_code == 6
-    assert "step 2: 0 files of this step; steps: none" in result.stderr
+    assert (
+        "step 2: not every step up to 2 is there; steps: none\n    do: compile once more with --steps" in result.stderr
+    )
 
 
 def test_changed_and_missing_steps_are_refused(cli, inputs, design, content):

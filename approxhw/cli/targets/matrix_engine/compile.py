@@ -16,7 +16,7 @@ from approxhw.engine.target import MatrixEngine
 from approxhw.numerics.eight_bit.port_codes import lane_problems, read_codes
 from approxhw.sim.simulators.registry import SIMULATORS
 
-from .folder import IS_FOR, measured, streamed, summary
+from .folder import IS_FOR, measured, streamed
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -83,7 +83,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> dict[s
     if not asked.no_estimate and compiled.design.operands:
         measured(terminal, compiled)
     terminal.say(f"report: {compiled.report()}")
-    return summary(compiled)
+    return dict(compiled.summary())
 
 
 KIND = Kind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)

@@ -9,7 +9,7 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import EstimateOptions
 from approxhw.common.option_fields import option
 
-from .folder import measured, open_folder, summary
+from .folder import measured
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -24,9 +24,11 @@ class Clocked:
 
 def run(terminal: Terminal, asked: EstimateOptions, own: Clocked) -> dict[str, Any]:
     """Measure an engine, and say what it costs."""
+    from approxhw.flow.compile import open_folder
+
     engine = open_folder(asked.design)
     measured(terminal, engine, asked.cells, clock_ns=own.clock_ns, timeout=asked.timeout)
-    return summary(engine)
+    return dict(engine.summary())
 
 
 KIND = Kind(

@@ -9,7 +9,7 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
-from .folder import open_folder, streamed, summary
+from .folder import streamed
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -28,11 +28,13 @@ class Stream:
 
 def run(terminal: Terminal, asked: SimulateOptions, own: Stream) -> dict[str, Any]:
     """Stream a layer through the engine, and say what came of it."""
+    from approxhw.flow.compile import open_folder
+
     engine = open_folder(asked.design)
     told = {"layer": own.layer, "vectors": own.rows, "pause": own.pause, "seed": asked.seed, "timeout": asked.timeout}
     options = {name: value for name, value in told.items() if value is not None}
     streamed(terminal, engine, asked.simulator, **options)
-    return summary(engine)
+    return dict(engine.summary())
 
 
 KIND = Kind(

@@ -9,8 +9,6 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import EstimateOptions, Measure
 from approxhw.common.option_fields import nested, option, values_of
 
-from .folder import open_folder, summary
-
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
@@ -25,11 +23,13 @@ class DesignOptions:
 
 def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> dict[str, Any]:
     """Measure a printed circuit, and say what it costs and what was proven."""
+    from approxhw.flow.compile import open_folder
+
     compiled = open_folder(asked.design)
     options = {"prove": own.prove, "timeout": asked.timeout, **values_of(own.measure)}
     found = compiled.estimate(asked.cells, on_progress=terminal.progress, **options)
     terminal.estimated(found)
-    told = summary(compiled)
+    told: dict[str, Any] = compiled.summary()
     terminal.proofs(told["estimate"]["proofs"])
     return told
 

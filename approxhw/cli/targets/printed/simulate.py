@@ -9,8 +9,6 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
-from .folder import open_folder, summary
-
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
@@ -24,10 +22,12 @@ class Vectors:
 
 def run(terminal: Terminal, asked: SimulateOptions, own: Vectors) -> dict[str, Any]:
     """Simulate a printed circuit, and say what came of it."""
+    from approxhw.flow.compile import open_folder
+
     compiled = open_folder(asked.design)
     options = {"random": own.random, "seed": asked.seed, "timeout": asked.timeout}
     terminal.simulated(compiled.simulate(asked.simulator, on_progress=terminal.progress, **options))
-    return summary(compiled)
+    return dict(compiled.summary())
 
 
 KIND = Kind(

@@ -1,4 +1,4 @@
-"""Targets of other packages: their options stand in ``--target name{option=value}``."""
+"""``approxhw compile`` for targets of other packages: their options stand in ``--target name{option=value}``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested
-
-from .shared import CompileOptions, Steps, TargetChoice
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -49,7 +48,8 @@ def added_kind(text: str) -> Kind:
         )
         terminal.ledger(built.record["ledger"])
         terminal.say(f"{target.name}: {built.folder / 'files'}: {', '.join(built.files)}")
-        return {"design": str(built.folder), **built.record, "files": list(built.files)}
+        terminal.say(f"report: {built.report()}")
+        return dict(built.summary())
 
     return Kind(
         target.name,

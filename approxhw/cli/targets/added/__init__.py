@@ -1,0 +1,1 @@
+"""What commands take and do for targets of other packages."""

@@ -1,0 +1,339 @@
+"""How the flow serves printed circuits: rows and reference, the circuit and its check, the compiled design in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
+from approxhw.artifacts.results import estimates, verdicts
+from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.version import __version__
+from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Input
+from approxhw.ir.pass_manager import PassContext
+
+from .describe import about, header_of
+from .printed import Printed
+from .stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
+from .targets import loaded
+
+if TYPE_CHECKING:
+    from approxhw.backends.bespoke.emit import Emitted
+    from approxhw.backends.estimate import Estimate
+    from approxhw.frontends.classifier import Classifier
+    from approxhw.sim import SimulationResult
+
+SEARCH = "approxhw.dse.as_pass:retrained"
+"""What carries the pass ``genetic-retraining`` out."""
+
+
+@dataclass(frozen=True)
+class CompiledDesign:
+    """A design folder: ``folder`` on disk, ``design`` what stands in it."""
+
+    folder: Path
+    design: Design
+
+    @property
+    def verilog(self) -> str:
+        """The whole circuit as one text."""
+        return self.design.verilog
+
+    @property
+    def accuracy(self) -> Mapping[str, Any]:
+        """Accuracies: ``onnx`` and ``hardware`` on test rows (training rows where there are none), and both splits."""
+        return self.design.accuracy
+
+    def simulate(self, simulator: str = "verilator", **options: Any) -> SimulationResult:
+        """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.measure.simulate_design`."""
+        from .measure import simulate_design
+
+        return simulate_design(self.folder, self.design, simulator, **options)
+
+    def estimate(self, library: str | Path | None = None, **options: Any) -> Estimate:
+        """Measure area, delay and power; options and result as :func:`approxhw.flow.measure.estimate_design`."""
+        from .measure import estimate_design
+
+        return estimate_design(self.folder, self.design, library, **options)
+
+    def report(self) -> Path:
+        """Write ``report.html`` from all that is known so far; return its path."""
+        from .write_report import report_design
+
+        return report_design(self.folder, self.design)
+
+    def summary(self) -> dict[str, Any]:
+        """Return all that is known so far as plain types: what ``--json`` prints."""
+        found, simulation = estimates(self.folder), verdicts(self.folder)
+        seconds = dict(self.design.seconds)
+        seconds.update({f"simulate {row['simulator']}": sum(row["seconds"].values()) for row in simulation})
+        if found:
+            seconds["estimate"] = found[-1]["seconds"]
+        return {
+            "design": str(self.folder),
+            "accuracy": dict(self.accuracy),
+            "simulation": simulation,
+            "estimate": found[-1] if found else None,
+            "seconds": seconds,
+            "warnings": list(self.design.warnings),
+        }
+
+    def predict(self, readings: np.ndarray) -> np.ndarray:
+        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features)."""
+        return predict(self.design.graph, readings)
+
+
+def open_design(folder: str | Path) -> CompiledDesign:
+    """Return the design in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
+    return CompiledDesign(Path(folder), read_design(Path(folder)))
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows."""
+
+    model: Classifier
+    rows: Dataset | None = None
+    reference: Mapping[str, float | None] | None = None
+
+
+def read_classifier(asked: Asked[Any]) -> Source[Opened]:
+    """Open the classifier that is asked for; sizes and threads are for other targets."""
+    from approxhw.frontends.classifier import open_classifier
+
+    if asked.shape:
+        why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
+        raise OptionError("compile", [Problem("shape", why, "leave it out")])
+    model = open_classifier(asked.model)
+    return Source(model.graph, about(model), model.graph.name, Opened(model))
+
+
+def prepare(source: Source[Opened], asked: Asked[Any], clock: Clock) -> Source[Opened]:
+    """Read the user's rows, and run the reference on them."""
+    graph, model = source.graph, source.kept.model
+    rows = None
+    with clock.step("data"):
+        if asked.data is not None:
+            rows = load_dataset(asked.data, graph.input.type.elements, graph.classes, graph.labels)
+            graph = titled(graph, rows.features)
+    with clock.step("reference"):
+        reference: Mapping[str, float | None] = {"train": None, "test": None}
+        if rows is not None:
+            splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
+            reference = reference_accuracies(model, graph, splits)
+    return replace(source, graph=graph, kept=Opened(model, rows, reference))
+
+
+def context(source: Source[Opened], asked: Asked[Any]) -> PassContext:
+    """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
+    from .measure import circuit_area
+    from .tabulate import tabulate_verilog
+
+    library = getattr(asked.target, "library", "egfet")
+
+    def search(graph: Graph, item: Any, context: PassContext) -> Graph:
+        found: Graph = loaded(SEARCH)(graph, item, context, library)
+        return found
+
+    def area(graph: Graph) -> float:
+        return circuit_area(graph, library)
+
+    return PassContext(source.kept.rows, source.graph, tabulate=tabulate_verilog, area=area, search=search)
+
+
+def build(source: Source[Opened], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
+    """Return the Design of the lowered Graph."""
+    target, kept = asked.target, source.kept
+    header = header_of(lowered.graph, source.about, target, lowered.spelled)
+    reference = kept.reference or {}
+    design = designed(lowered.graph, kept.rows, reference, header=header, registers=target.registers, clock=clock)
+    return replace(
+        design,
+        model=source.about,
+        pipeline=target.pipeline if asked.given is None else ",".join(lowered.spelled),
+        library=target.library,
+        command=asked.command,
+        ledger=lowered.ledger,
+        seconds=dict(clock.seconds),
+    )
+
+
+def write(design: Design, folder: Path, steps: Steps) -> CompiledDesign:
+    """Write *design* to *folder*."""
+    write_design(design, folder, steps)
+    return CompiledDesign(folder, design)
+
+
+def reference_accuracies(
+    model: Classifier, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, float | None]:
+    """Return the accuracy of the model before any pass on each split (readings, class indices); None without rows.
+
+    onnxruntime says so where there is an ONNX model, else the interpreter of *graph*.
+    """
+    if model.loaded is None:
+        return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
+    from approxhw.frontends.runtime.reference import open_reference
+
+    try:
+        session = open_reference(model)
+    except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
+        return dict.fromkeys(splits)
+    return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
+
+
+def designed(
+    graph: Graph,
+    data: Dataset | None,
+    reference: Mapping[str, float | None],
+    *,
+    header: Sequence[str] = (),
+    registers: bool = False,
+    clock: Clock | None = None,
+) -> Design:
+    """Return the Design of an integer *graph*: its circuit, emitted, and read back.
+
+    ``data``: readings and labels, whose codes and accuracies go with it. ``reference``: accuracies of the model before any
+    pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file.
+    """
+    from approxhw.backends.bespoke.circuit import build_circuit
+    from approxhw.backends.bespoke.emit import emit
+    from approxhw.backends.bespoke.readback import check_emitted
+
+    clock = clock or Clock()
+    with clock.step("emit"):
+        emitted = emit(build_circuit(graph), registers=registers, header=header)
+    with clock.step("read back"):
+        modules = check_emitted(emitted)
+    with clock.step("accuracy"):
+        return _design(graph, emitted, tuple(modules), data, reference)
+
+
+def _design(
+    graph: Graph,
+    emitted: Emitted,
+    order: Sequence[str],
+    data: Dataset | None,
+    reference: Mapping[str, float | None],
+) -> Design:
+    op = graph.input.op
+    assert isinstance(op, Input)
+    if op.encoding is None:
+        raise InvalidDataError("compile", [Problem("inputs", "the Graph has no input code", "run quantize-inputs")])
+    empty = np.zeros((0, len(op.features)))
+    x_train, y_train = (data.X_train, data.y_train) if data else (empty, np.zeros(0, dtype=np.int64))
+    x_test, y_test = (data.X_test, data.y_test) if data else (empty, np.zeros(0, dtype=np.int64))
+    train, saturated_train = op.encoding.encode(x_train)
+    test, saturated_test = op.encoding.encode(x_test)
+    hardware = {"train": accuracy(graph, x_train, y_train), "test": accuracy(graph, x_test, y_test)}
+    split = "test" if len(x_test) else "train"
+    warnings = []
+    if count := int(saturated_test.sum()):
+        titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
+        where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
+        warnings.append(f"{count} test readings lie outside the range of their feature and saturate ({where})")
+    if data is not None and reference[split] is None:
+        warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
+    if data is None:
+        warnings.append("no data was given: no accuracy is known")
+    return Design(
+        name=graph.name,
+        top=emitted.top,
+        modules=_modules(emitted, order),
+        inputs=_ports(graph, emitted),
+        output=emitted.output[0],
+        output_bits=emitted.output[1],
+        clock=emitted.clock,
+        latency=emitted.latency,
+        graph=graph,
+        rows=Rows(train, y_train, test, y_test),
+        version=__version__,
+        accuracy={
+            "onnx": reference[split],
+            "hardware": hardware[split],
+            "rows": split,
+            "onnx_splits": dict(reference),
+            "hardware_splits": hardware,
+        },
+        saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
+        warnings=tuple(warnings),
+    )
+
+
+def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
+    op = graph.input.op
+    assert isinstance(op, Input)
+    assert op.encoding is not None
+    numbers = {name: index for index, name in enumerate(op.features)}
+    ports = []
+    for name, positions in emitted.input_bits:
+        index = numbers[name]
+        ports.append(
+            PortInfo(
+                name=name,
+                bits=len(positions),
+                feature=index,
+                title=op.titles[index],
+                code_bits=positions,
+                low=op.encoding.low[index],
+                high=op.encoding.high[index],
+                rule=op.encoding.rule,
+                formula=op.encoding.formula(index),
+            )
+        )
+    return tuple(ports)
+
+
+def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
+    """Return module → text, the header comment in front of each: files travel alone."""
+    header, _, body = emitted.verilog.partition("\n\n")
+    texts: dict[str, str] = {}
+    comment: list[str] = []
+    lines: list[str] = []
+    name = ""
+    for line in body.splitlines():
+        if not name and line.startswith("module "):
+            name = line.split()[1].split("(")[0]
+        (lines if name else comment).append(line)
+        if name and line == "endmodule":
+            about = "\n".join(comment).strip("\n")
+            texts[name] = "\n".join(part for part in (header, about, *lines) if part) + "\n"
+            comment, lines, name = [], [], ""
+    assert set(texts) == set(order)
+    return {emitted.top: texts.pop(emitted.top), **texts}
+
+
+def _ledger(folder: Path) -> Ledger:
+    return read_design(folder).ledger
+
+
+def _problems(asked: Asked[Any]) -> list[Problem]:
+    from approxhw.frontends import check_model
+
+    return check_model(asked.model)
+
+
+def _counts(asked: Asked[Any]) -> dict[str, int]:
+    graph = read_classifier(asked).graph
+    return {"inputs": graph.input.type.elements, "classes": graph.classes}
+
+
+FLOW = Flow(
+    check=_problems,
+    counts=_counts,
+    read=read_classifier,
+    free=check_output,
+    prepare=prepare,
+    context=context,
+    build=build,
+    write=write,
+    open=open_design,
+    ledger=_ledger,
+)

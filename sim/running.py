@@ -24,7 +24,7 @@ from .job import SimulationJob, SimulationResult, check_job
 from .packing import split_row, write_rows
 
 if TYPE_CHECKING:
-    from .benches.settings import VectorResults, VectorSettings
+    from .bench_json import VectorResults, VectorSettings
 
 # vectors from which optimised code pays: -O1 costs about 1 ms a gate and saves about 50 ns a gate and vector
 OPTIMISE_FROM = 20_000

@@ -27,7 +27,7 @@ from approxhw.sim.simulators.registry import (
 from .job import IDENTIFIER
 
 if TYPE_CHECKING:
-    from .benches.settings import StreamResults, StreamSettings
+    from .bench_json import StreamResults, StreamSettings
 
 OPTIMISE_FROM = 40_000  # words in from which optimised code pays: -O1 doubles the minute that an array of 16 x 16 takes
 KEEP_WORDS = 200  # mismatching words in the file; all are counted

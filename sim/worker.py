@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cocotb_tools.runner import Runner
 
-    from .benches.settings import RunSettings
+    from .bench_json import RunSettings
 
 _FOREIGN = ("COCOTB_", "GPI_", "PYGPI_", "MAKE", "MFLAGS", "WAVES", "GUI", "TOPLEVEL", "PYTEST_")
 

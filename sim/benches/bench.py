@@ -18,7 +18,7 @@ from cocotb.triggers import Timer
 if TYPE_CHECKING:
     from cocotb.handle import HierarchyObject, LogicObject
 
-    from .settings import VectorResults, VectorSettings
+    from approxhw.sim.bench_json import VectorResults, VectorSettings
 
 BLOCK = 1024  # rows unpacked at a time; progress is written once a block
 FAST_BITS = 32  # up to here a write takes an integer, which is quicker than a text

@@ -23,7 +23,7 @@ from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStream
 if TYPE_CHECKING:
     from cocotb.handle import HierarchyObject, LogicObject
 
-    from .settings import StreamPort, StreamResults, StreamSettings
+    from approxhw.sim.bench_json import StreamPort, StreamResults, StreamSettings
 
 _Port = TypeVar("_Port", AxiStreamSource, AxiStreamSink)
 

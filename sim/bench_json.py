@@ -1,4 +1,4 @@
-"""What :mod:`..worker` and a bench read from ``settings.json``, and what a bench writes into ``results.json``."""
+"""What :mod:`.worker` and a bench read from ``settings.json``, and what a bench writes into ``results.json``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StreamPort(TypedDict):
 
 
 class StreamSettings(RunSettings):
-    """For streams: their ports, and what :class:`..streams.Disturbance` and :class:`..streams.StreamJob` say of them."""
+    """For streams: their ports, and what :class:`.streams.Disturbance` and :class:`.streams.StreamJob` say of them."""
 
     results: str
     inputs: Sequence[StreamPort]

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup tools demo test lint style layers types format bench fuzz clean distclean layout
+.PHONY: help setup tools demo test lint style layers types pages format bench fuzz clean distclean layout
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -76,6 +76,11 @@ layout:
 	@rm -rf build/layout && mkdir -p build/layout
 	@cp -R approxhw build/layout/approxhw
 	@cp -R frontends passes backends rtl_templates sim build/layout/approxhw/
+
+pages: $(STAMP)  ## make the tables of docs/ that are made of the code anew
+	$(BIN)/python -c 'from pathlib import Path; from approxhw.cli.main import COMMANDS; \
+	from approxhw.cli.parameters.tables import page_with_tables as made; page = Path("docs/cli.md"); \
+	page.write_text(made(page.read_text(encoding="utf-8"), COMMANDS), encoding="utf-8")'
 
 format: $(STAMP)  ## let ruff put the code into its format
 	$(BIN)/ruff check --fix .

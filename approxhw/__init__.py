@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from approxhw.dse.api import SearchResult, open_front, search
     from approxhw.dse.targets import search_engine
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
-    from approxhw.engine.search import EngineSearch
+    from approxhw.engine.settings import EngineSearch
     from approxhw.engine.target import MatrixEngine
     from approxhw.flow.circuits import CompiledDesign, open_design
     from approxhw.flow.compile import check, compile, open_folder, read
@@ -38,7 +38,7 @@ _HOMES = {
     "CompressedModel": "frontends.compressed.compress_model",
     "Dataset": "common.dataset",
     "EngineFront": "artifacts.engine_front",
-    "EngineSearch": "engine.search",
+    "EngineSearch": "engine.settings",
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "MatrixEngine": "engine.target",

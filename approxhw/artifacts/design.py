@@ -18,13 +18,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from approxhw.common.errors import shown
 from approxhw.ir.graph import IDENTIFIER, Graph
-from approxhw.ir.pass_manager import PassRecord
+from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Fixed
@@ -155,7 +155,7 @@ class Design:
     command: str = ""
     accuracy: CircuitAccuracy = field(default_factory=CircuitAccuracy)
     saturated: Mapping[str, int] = field(default_factory=dict)
-    ledger: tuple[Mapping[str, Any], ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
     """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

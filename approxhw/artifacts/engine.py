@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.ir.graph import IDENTIFIER, Graph
-from approxhw.ir.pass_manager import PassRecord
+from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
 
 from . import folder as vouched
@@ -134,7 +134,7 @@ class EngineDesign:
     warnings: tuple[str, ...] = ()
     packed: Mapping[str, tuple[Packed | None, Packed | None]] = field(default_factory=dict)
     pipeline: str = ""
-    ledger: tuple[Mapping[str, Any], ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
     """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types; folders of before have none."""
 
     @property

@@ -16,7 +16,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
@@ -63,15 +62,15 @@ class EngineFront:
     folder: Path
     members: tuple[EngineMember, ...]
     onnx: Mapping[str, float]
-    options: Mapping[str, Any]
-    elements: Mapping[str, Mapping[str, Any]]
+    options: Mapping[str, object]
+    elements: Mapping[str, Mapping[str, object]]
     evaluations: int
     seconds: float
     rule: str
     objectives: tuple[str, ...] = DEFAULT
     generations: int = 0
     interrupted: bool = False
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, object], ...] = ()
     """What each generation reached."""
     title: str = "model"
     command: str = ""
@@ -88,7 +87,7 @@ class EngineFront:
         """The objectives beside the errors."""
         return tuple(ENGINE[name] for name in self.objectives[1:])
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return what ``--json`` prints."""
         members = [{**asdict(member), "design": None} for member in self.members]
         chosen = members[self.chosen.index]

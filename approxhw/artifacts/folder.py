@@ -25,6 +25,9 @@ from approxhw.common.files import beside, check_folder
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+Plain = Any
+"""What JSON holds: dicts, lists, texts, numbers. Which of them stands where, only the record says that is read from it."""
+
 MAXIMUM_BYTES = 1 << 26
 """Largest JSON that is read; that of a transformer's engine takes some hundred kilobytes."""
 MAXIMUM_DEPTH = 64
@@ -108,7 +111,7 @@ def json_text(value: object) -> str:
     return json.dumps(plain(value), indent=1) + "\n"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Plain:
     """Return *value* as JSON has it: records and mappings as dicts, sequences as lists."""
     if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
@@ -173,7 +176,7 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
         raise form.refused(folder, error) from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Plain]:
     """Return the object in the JSON file *path*; raise ``OSError`` or ``ValueError`` for what is none, too large or too deep."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
@@ -188,7 +191,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(deep) from error
     if not isinstance(told, dict):
         raise ValueError("it holds no object")
-    level: list[Any] = [told]
+    level: list[dict[str, object] | list[object]] = [told]
     for _ in range(MAXIMUM_DEPTH):
         inner = (item.values() if isinstance(item, dict) else item for item in level)
         level = [each for items in inner for each in items if isinstance(each, dict | list)]
@@ -197,7 +200,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return told
 
 
-def decoded(told: Mapping[str, Any], record: type[R]) -> R:
+def decoded(told: Mapping[str, object], record: type[R]) -> R:
     """Return the *record* that *told* spells; raise ``ValueError`` naming every field that lacks or is of the wrong kind.
 
     A field that lacks has its default. Fields that no record knows are refused, but for those of *told* itself.
@@ -228,7 +231,7 @@ def _worded(name: str, text: str) -> str:
     return f"{place}: of the wrong kind ({why[:1].lower()}{why[1:]})".replace("`", "")
 
 
-def _unknown(kind: Any, told: Any, place: str) -> Iterator[str]:
+def _unknown(kind: object, told: object, place: str) -> Iterator[str]:
     """Yield the places of fields in *told* that the records of *kind* do not have."""
     if get_origin(kind) in (Union, UnionType):
         for inner in get_args(kind):
@@ -248,11 +251,11 @@ def _unknown(kind: Any, told: Any, place: str) -> Iterator[str]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, object]:
     return get_type_hints(kind)
 
 
-def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Any]:
+def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
     if (format := told.get("format")) != form.text:
@@ -261,7 +264,7 @@ def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Any]:
     return told
 
 
-def _digests(told: Mapping[str, Any]) -> dict[str, str]:
+def _digests(told: Mapping[str, object]) -> dict[str, str]:
     try:
         return msgspec.convert(told["files"], dict[str, str])
     except msgspec.ValidationError as error:

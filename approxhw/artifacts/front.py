@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder
 from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
-from approxhw.ir.pass_manager import PassRecord
+from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
 from . import folder as vouched
 from .design import Model
@@ -84,6 +84,16 @@ class Member:
         return next(value for value in known if value is not None)
 
 
+class FrontData(TypedDict, total=False):
+    """The data set that a front was searched on."""
+
+    name: str
+    rows: Mapping[str, int]
+    folds: int
+    features: int
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class Front:
     """The members by rising cost, none of which another beats in every objective, and where they come from.
@@ -98,11 +108,11 @@ class Front:
     version: str
     model: Model
     """``title``, and ``sha256`` of its file."""
-    data: Mapping[str, Any]
+    data: FrontData
     """``name``; rows of each split; ``sha256`` of all of it."""
     onnx: Mapping[str, float | None]
     """Accuracy of the model before any approximation on ``train``, ``validation`` and ``test`` rows."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     rule: str = ""
     """How ``chosen`` was chosen."""
     library: str = "egfet"
@@ -115,8 +125,8 @@ class Front:
     """Whether any member keeps within the accuracy that was asked for."""
     rank_correlation: float | None = None
     """Spearman's, of estimated with synthesised area over everything that was synthesised."""
-    ledger: tuple[Mapping[str, Any], ...] = ()
-    history: tuple[Mapping[str, Any], ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
+    history: tuple[Mapping[str, object], ...] = ()
     """What each generation reached."""
     command: str = ""
     warnings: tuple[str, ...] = ()
@@ -219,9 +229,9 @@ class FrontRecord:
     members: tuple[Member, ...]
     version: str
     model: Model
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
     onnx: Mapping[str, float | None]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     rule: str = ""
     library: str = "egfet"
     evaluations: int = 0
@@ -231,7 +241,7 @@ class FrontRecord:
     bound_met: bool = True
     rank_correlation: float | None = None
     ledger: tuple[PassRecord, ...] = ()
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, object], ...] = ()
     command: str = ""
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT

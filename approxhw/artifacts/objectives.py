@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
@@ -30,7 +29,7 @@ class Objective:
     least: str
     shown: float = 1.0
 
-    def value(self, member: Any) -> float:
+    def value(self, member: object) -> float:
         """Return what *member* (of a front) tells of it."""
         return float(getattr(member, self.field))
 

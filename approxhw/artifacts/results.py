@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from approxhw.common.errors import InvalidDesignError, Problem, shown
 
-from .folder import R, decoded, read_json
+from .folder import Plain, R, decoded, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +54,18 @@ class KeptEstimate:
     by_layer: tuple[LayerEstimate, ...]
 
 
-def verdicts(folder: Path) -> list[dict[str, Any]]:
+def verdicts(folder: Path) -> list[dict[str, Plain]]:
     """Return what every simulator said of the design in *folder*, oldest name first."""
     return [_checked(path, Verdict) for path in sorted((folder / "simulation").glob("*/verdict.json"))]
 
 
-def estimates(folder: Path) -> list[dict[str, Any]]:
+def estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the design in *folder*, the newest last."""
     paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
     return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
 
 
-def _checked(path: Path, record: type[R]) -> dict[str, Any]:
+def _checked(path: Path, record: type[R]) -> dict[str, Plain]:
     """Return the whole object in *path*, which tells at least a *record*: anybody may have written it."""
     try:
         told = read_json(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import cloup
@@ -24,6 +24,9 @@ from .commands import (
     simulate,
 )
 from .parameters.command import Command, tell_machine
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, Command] = {
     module.COMMAND.name: module.COMMAND
@@ -65,7 +68,7 @@ class _Group(cloup.Group):
             width = formatter.width - 6 - max(len(name) for name in COMMANDS)
             formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in short])
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands, and the options, that begin like *incomplete*; no target is loaded for that."""
         from click.shell_completion import CompletionItem
 
@@ -79,7 +82,7 @@ class _Group(cloup.Group):
         ctx.meta["json"] = "--json" in args
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command; tell machines of usage errors as of all others."""
         try:
             return super().invoke(ctx)
@@ -88,7 +91,9 @@ class _Group(cloup.Group):
                 tell_machine(error.format_message(), error.exit_code)
             raise
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; suggest one that is near."""
         from approxhw.common.options import suggestion
 

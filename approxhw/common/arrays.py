@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 def _read_npy(stream: IO[bytes], name: str, size: int, problems: list[Problem]) -> np.ndarray | None:
     """Return the array in *stream*, or None and a problem; its header is checked against *size* before it is read."""
-    header: Any = np.lib.format
+    header = np.lib.format
     try:
         version = header.read_magic(stream)
         reader = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0

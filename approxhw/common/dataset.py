@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .arrays import Table, read_csv, read_npy, read_npz
 from .errors import InvalidDataError, Problem, shown
@@ -36,8 +36,12 @@ class Dataset:
     name: str = "data"
 
 
+DataSpec = str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
+"""What is given for a data set; :func:`load_dataset` says what each of them means."""
+
+
 def load_dataset(
-    spec: str | Path | Dataset | tuple[Any, ...] | Mapping[str, Any],
+    spec: DataSpec,
     features: int | None = None,
     classes: int | None = None,
     labels: tuple[str | int, ...] = (),
@@ -60,7 +64,7 @@ def load_dataset(
     return _checked(table, name, features, classes, labels, seed)
 
 
-def _read(spec: str | Path | tuple[Any, ...] | Mapping[str, Any]) -> tuple[Table, str]:
+def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) -> tuple[Table, str]:
     """Return arrays and a name for messages."""
     if isinstance(spec, Mapping):
         return Table({str(key): _array(value) for key, value in spec.items()}), "data"
@@ -87,7 +91,7 @@ def _read(spec: str | Path | tuple[Any, ...] | Mapping[str, Any]) -> tuple[Table
     return readers[path.suffix.lower()](path), path.stem
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: ArrayLike) -> np.ndarray:
     return np.asarray(value)
 
 
@@ -141,24 +145,26 @@ def _checked(
     raw = {y: _labels(y, arrays[y], found) for _, y in keys}
     indices = _indices([value for value in raw.values() if value is not None], classes, labels, found, list(raw))
     for x, y in keys:
-        if rows[x] is not None and raw[y] is not None and len(rows[x]) != len(raw[y]):
-            found.append(Problem(f"{x}, {y}", f"{len(rows[x])} rows, but {len(raw[y])} labels"))
-    if not found and not any(len(value) for value in rows.values()):
+        readings, named = rows[x], raw[y]
+        if readings is not None and named is not None and len(readings) != len(named):
+            found.append(Problem(f"{x}, {y}", f"{len(readings)} rows, but {len(named)} labels"))
+    sound = {x: value for x, value in rows.items() if value is not None}
+    if not found and not any(map(len, sound.values())):
         found.append(Problem(name, "it has no rows"))
     if found:
         raise InvalidDataError(name, found)
     width = next(iter(widths.values()))
     titles = table.titles if len(table.titles) == width else ()
     if keys == [("X", "y")]:
-        whole, given = rows["X"], indices[0]
+        whole, given = sound["X"], indices[0]
         train, test = split_rows(given, TEST_SHARE, seed)
         return Dataset(whole[train], given[train], whole[test], given[test], titles, name)
     empty = Dataset(np.empty((0, width)), np.empty(0, np.int64), np.empty((0, width)), np.empty(0, np.int64))
-    parts = {x: rows[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
+    parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
     return replace(empty, features=titles, name=name, **parts)
 
 
-def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> Any:
+def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> np.ndarray | None:
     """Return *array* as float64 rows × features, or None where that cannot be; what is wrong goes to *found*."""
     if array.dtype == object:
         found.append(Problem(key, "it holds Python objects, not numbers", "give an array of numbers"))
@@ -179,12 +185,12 @@ def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem
     return rows
 
 
-def _some(values: Any) -> str:
+def _some(values: Collection[object]) -> str:
     text = ", ".join(shown(value, 40) for value in list(values)[:_SHOWN])
     return f"{text}, …" if len(values) > _SHOWN else text
 
 
-def _labels(key: str, array: np.ndarray, found: list[Problem]) -> Any:
+def _labels(key: str, array: np.ndarray, found: list[Problem]) -> np.ndarray | None:
     """Return labels as int64 or as texts, or None where they are neither."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

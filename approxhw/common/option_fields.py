@@ -15,9 +15,13 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from .errors import OptionError, Problem, shown
+from .options import Keywords
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Choices = Iterable[str] | Callable[[], Iterable[str]] | str
 """What a text may be, a function that finds it, or ``module:function`` of one that is loaded when somebody asks.
@@ -25,7 +29,48 @@ Choices = Iterable[str] | Callable[[], Iterable[str]] | str
 Tab and help tell them; whether another text is wrong is for its reader to say, in its own words."""
 
 
-def option(help: str, default: Any = MISSING, **about: Any) -> Any:
+T = TypeVar("T")
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
+
+Value = Any
+"""A value of the type that a field declares, or the field itself, which stands in a class where such a value would."""
+
+
+class _Words(TypedDict, total=False):
+    """What may be told of an option besides what it is for; :func:`option` says what each of them means."""
+
+    choices: Choices
+    metavar: str
+    short: str
+    shown_default: str
+    least: int
+    most: int
+    above: bool
+    below: bool
+    """*most* itself is too great."""
+    fewest: int
+    """Least integer of all that give the option, not only of a command line."""
+    joined: str
+    unit: str
+    positional: bool
+    compile_only: bool
+    option: bool
+    """False: the field has a help text, and is none."""
+    without: str
+    """Of a dataclass whose fields are options: the mark of those that stay out."""
+
+
+class About(_Words, total=False):
+    """The metadata of a field that is an option."""
+
+    help: str
+
+
+@overload
+def option(help: str, **about: Unpack[_Words]) -> Value: ...
+@overload
+def option(help: str, default: T, **about: Unpack[_Words]) -> T: ...
+def option(help: str, default: object = MISSING, **about: Unpack[_Words]) -> Value:
     """Return a field that is an option; without *default* it must be given.
 
     *about*: ``choices`` (see :data:`Choices`), ``metavar``, ``short`` (``-o``), ``shown_default`` (words for a default of
@@ -35,12 +80,13 @@ def option(help: str, default: Any = MISSING, **about: Any) -> Any:
     return dataclasses.field(default=default, kw_only=True, metadata={"help": help, **about})
 
 
-def argument(help: str, **about: Any) -> Any:
+def argument(help: str, **about: Unpack[_Words]) -> Value:
     """Return a field that is given by its place instead of its name; it must be given."""
-    return option(help, positional=True, **about)
+    about["positional"] = True
+    return option(help, **about)
 
 
-def nested(default: Any, without: str = "") -> Any:
+def nested(default: T, without: str = "") -> T:
     """Return a field whose dataclass contributes its options; those with the mark *without* in their metadata stay out."""
     return dataclasses.field(default=default, kw_only=True, metadata={"without": without})
 
@@ -54,9 +100,9 @@ class OptionField:
     """
 
     name: str
-    types: tuple[Any, ...]
-    default: Any
-    about: Mapping[str, Any]
+    types: tuple[object, ...]
+    default: Value
+    about: About
     path: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
@@ -118,15 +164,15 @@ class OptionField:
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def option_fields(maker: Any, default: Any = None, without: str = "") -> tuple[OptionField, ...]:
+def option_fields(maker: type[DataclassInstance], default: object = None, without: str = "") -> tuple[OptionField, ...]:
     """Return the options of the dataclass *maker*, nested ones in their place; defaults are those of the object *default*."""
     found: dict[str, OptionField] = {}
     for item in dataclasses.fields(maker):
-        about = item.metadata
+        about = cast("About", item.metadata)
         if (without and about.get(without)) or about.get("option") is False:
             continue
         kinds = _types(maker, item)
-        inner = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
+        inner = next((kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
         value = _default(item) if default is None else getattr(default, item.name)
         if inner is not None and str not in kinds:
             start = None if value is MISSING else value
@@ -143,14 +189,14 @@ def option_fields(maker: Any, default: Any = None, without: str = "") -> tuple[O
     return tuple(found.values())
 
 
-def _default(item: dataclasses.Field[Any]) -> Any:
+def _default(item: dataclasses.Field[object]) -> Value:
     return item.default if item.default_factory is MISSING else item.default_factory()
 
 
-def _types(maker: Any, item: dataclasses.Field[Any]) -> tuple[Any, ...]:
+def _types(maker: type[object], item: dataclasses.Field[object]) -> tuple[object, ...]:
     """Return the types of a field without None; of one that is no option they may be known to type checkers alone."""
     if not isinstance(item.type, str):
-        hint: Any = item.type
+        hint: object = item.type
     else:
         alone = types.SimpleNamespace(__annotations__={item.name: item.type})
         try:
@@ -163,14 +209,16 @@ def _types(maker: Any, item: dataclasses.Field[Any]) -> tuple[Any, ...]:
     return tuple(kind for kind in kinds if kind is not type(None))
 
 
-def build(maker: Any, given: Mapping[str, Any], problems: list[Problem], default: Any = None) -> Any:
+def build(
+    maker: type[OptionsT], given: Mapping[str, object], problems: list[Problem], default: OptionsT | None = None
+) -> OptionsT | None:
     """Return *maker*, or *default* with changes, of what was *given* by the names of its options.
 
     What a text cannot mean, and what the dataclasses refuse, goes to *problems*; such values stay as by default, so that
     everything else can still be looked at. None is returned where nothing can be made at all.
     """
-    values: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {}
+    values: Keywords = {}
+    inner: dict[str, dict[str, object]] = {}
     for item in option_fields(maker, default):
         if item.name not in given:
             continue
@@ -186,7 +234,9 @@ def build(maker: Any, given: Mapping[str, Any], problems: list[Problem], default
         if each.name in inner:
             start = _default(each) if default is None else getattr(default, each.name)
             start = None if start is MISSING else start
-            kind = next(kind for kind in _types(maker, each) if dataclasses.is_dataclass(kind))
+            kind = next(
+                kind for kind in _types(maker, each) if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+            )
             made = build(kind, inner[each.name], problems, start)
             values.update({} if made is None else {each.name: made})
     try:
@@ -200,7 +250,7 @@ def build(maker: Any, given: Mapping[str, Any], problems: list[Problem], default
         return None
 
 
-def read_value(item: OptionField, value: Any) -> Any:
+def read_value(item: OptionField, value: object) -> Value:
     """Return *value*, a text or what is of the type already, as the option means it; raise :class:`OptionError`."""
     if item.joined:
         return _read_joined(item, str(value))
@@ -234,7 +284,7 @@ def _read_numbers(item: OptionField, text: str) -> tuple[float, ...]:
     return numbers
 
 
-def share_of(value: str | float, option: str, lowest: float = 0.0) -> float:
+def share_of(value: object, option: str, lowest: float = 0.0) -> float:
     """Return ``"5%"``, ``"0.05"`` or 0.05 as a fraction; raise :class:`OptionError` for anything else than 0 to 1."""
     text = str(value).strip()
     try:
@@ -247,7 +297,7 @@ def share_of(value: str | float, option: str, lowest: float = 0.0) -> float:
     return number
 
 
-def values_of(item: Any) -> dict[str, Any]:
+def values_of(item: DataclassInstance) -> Keywords:
     """Return the fields of the dataclass object *item* by name, as keywords for a function that takes them."""
     return {each.name: getattr(item, each.name) for each in dataclasses.fields(item)}
 

@@ -11,9 +11,18 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import Problem, shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Tried = Any
+"""What somebody gave for an option: whether it can be turned into a number is found out by trying."""
+
+Keywords = dict[str, Any]
+"""Values by name, each of the type that one certain dataclass or function declares for it: they are keywords for that."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
 
 
-def options_of(maker: Callable[..., Any]) -> tuple[OptionInfo, ...]:
+def options_of(maker: Callable[..., object]) -> tuple[OptionInfo, ...]:
     """Return the options of a dataclass (its fields, ``metadata['help']``) or of a function (its parameters)."""
     helps = {}
     if dataclasses.is_dataclass(maker):
@@ -43,7 +52,7 @@ def options_of(maker: Callable[..., Any]) -> tuple[OptionInfo, ...]:
     )
 
 
-def option_class_problem(cls: Any) -> str | None:
+def option_class_problem(cls: object) -> str | None:
     """Return why *cls* cannot be a class whose fields are options; None where it can.
 
     It is a frozen dataclass, and each field has a default and a type that texts can be read as.
@@ -59,7 +68,7 @@ def option_class_problem(cls: Any) -> str | None:
     return None
 
 
-def _declared(maker: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+def _declared(maker: Callable[..., object]) -> dict[str, tuple[object, object]]:
     """Return type and default of each option."""
     hints = typing.get_type_hints(maker)
     if dataclasses.is_dataclass(maker):
@@ -68,8 +77,8 @@ def _declared(maker: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def read_options(
-    maker: Callable[..., Any], given: Mapping[str, Any], subject: str
-) -> tuple[dict[str, Any], list[Problem]]:
+    maker: Callable[..., object], given: Mapping[str, object], subject: str
+) -> tuple[Keywords, list[Problem]]:
     """Return *given* (texts or Python values) as the types that *maker* declares, and every problem with them."""
     declared, values, problems = _declared(maker), {}, []
     for name, value in given.items():
@@ -90,15 +99,15 @@ def read_options(
     return values, problems
 
 
-def _variants(hint: Any) -> tuple[Any, ...]:
+def _variants(hint: object) -> tuple[object, ...]:
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
-def _is_numbers(hint: Any) -> bool:
+def _is_numbers(hint: object) -> bool:
     return typing.get_origin(hint) is tuple
 
 
-def _read(value: Any, hint: Any) -> Any:
+def _read(value: object, hint: object) -> object:
     """Return *value* as one of the types of *hint*; raise ``ValueError`` where it is none."""
     for variant in sorted(_variants(hint), key=lambda v: v is str):  # a text is anything: it comes last
         reader = _read_numbers if _is_numbers(variant) else _READERS[variant]
@@ -109,47 +118,47 @@ def _read(value: Any, hint: Any) -> Any:
     raise ValueError(str(value))
 
 
-def _read_int(value: Any) -> int:
+def _read_int(value: object) -> int:
     if isinstance(value, bool) or not (isinstance(value, int) or re.fullmatch(r"[+-]?\d{1,9}", str(value))):
         raise ValueError
-    return int(value)
+    return int(value) if isinstance(value, int) else int(str(value))
 
 
-def _read_float(value: Any) -> float:
+def _read_float(value: Tried) -> float:
     if isinstance(value, bool) or not math.isfinite(float(value)):
         raise ValueError
     return float(value)
 
 
-def _read_numbers(value: Any) -> tuple[float, ...]:
+def _read_numbers(value: Tried) -> tuple[float, ...]:
     parts = value.split(":") if isinstance(value, str) else [value] if isinstance(value, int | float) else list(value)
     return tuple(_read_float(part) for part in parts)
 
 
-def _read_bool(value: Any) -> bool:
+def _read_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
     return {"true": True, "yes": True, "false": False, "no": False}.get(str(value).lower()) or _false(value)
 
 
-def _false(value: Any) -> bool:
+def _false(value: object) -> bool:
     if str(value).lower() not in ("false", "no"):
         raise ValueError
     return False
 
 
-def _read_none(value: Any) -> None:
+def _read_none(value: object) -> None:
     if value is not None and str(value).lower() != "none":
         raise ValueError
 
 
-def _read_str(value: Any) -> str:
+def _read_str(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError
     return value
 
 
-_READERS: dict[Any, Callable[[Any], Any]] = {
+_READERS: dict[object, Callable[[object], object]] = {
     int: _read_int,
     float: _read_float,
     bool: _read_bool,
@@ -158,12 +167,12 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
 }
 
 
-def _type_name(hint: Any) -> str:
-    names = {int: "integer", float: "number", bool: "true/false", str: "text", type(None): "none"}
+def _type_name(hint: object) -> str:
+    names: dict[object, str] = {int: "integer", float: "number", bool: "true/false", str: "text", type(None): "none"}
     return " or ".join("numbers a:b:c" if _is_numbers(variant) else names[variant] for variant in _variants(hint))
 
 
-def _spell_value(value: Any) -> str:
+def _spell_value(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple):
@@ -171,11 +180,11 @@ def _spell_value(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def spell_call(name: str, item: Any) -> str:
+def spell_call(name: str, item: object) -> str:
     """Return ``name{option=value,…}`` for a dataclass object; options at their default are left out."""
     parts = [
         f"{f.name}={_spell_value(getattr(item, f.name))}"
-        for f in dataclasses.fields(item)
+        for f in dataclasses.fields(cast("DataclassInstance", item))
         if getattr(item, f.name) != f.default
     ]
     return f"{name}{{{','.join(parts)}}}" if parts else name

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 GROUPS = ("passes", "targets", "frontends", "simulators", "cell_libraries", "multipliers")
 """What can be added; the group of entry points is ``approxhw.`` and one of these."""
 
+Loaded = Any
+"""What a plug-in stands for: an object of another package, of the type that ``fits`` has looked for."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 
 
@@ -52,7 +55,7 @@ def plugins(group: str, ours: Callable[[str], bool]) -> dict[str, EntryPoint]:
     return dict(sorted(found.items()))
 
 
-def load_plugin(entry: EntryPoint, wanted: str, fits: Callable[[Any], str | None]) -> Any:
+def load_plugin(entry: EntryPoint, wanted: str, fits: Callable[[object], str | None]) -> Loaded:
     """Return what *entry* stands for, imported now.
 
     ``wanted``: what it should be, such as ``a frozen dataclass``. ``fits``: returns why an object is not that, None where it

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class CompressedExchange:
     """Gradients exchanged so far, over all buckets and steps."""
     ring_bytes: float = field(default=0.0, init=False)
     """Bytes that float32 ring all-reduces of them would have sent: 8(n − 1)/n each."""
-    _residuals: dict[int, tuple[Any, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    _residuals: dict[int, tuple[torch.Tensor, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
     _under_way: list[Iterator[None]] = field(default_factory=list, init=False, repr=False)
     _ranks: int = field(default=0, init=False, repr=False)
     _rank: int = field(default=0, init=False, repr=False)
@@ -92,7 +93,7 @@ class CompressedExchange:
         found = self._residuals.get(id(parameter))
         return None if found is None else found[1]
 
-    def _remembered(self, parameters: list[Any], elements: int) -> np.ndarray:
+    def _remembered(self, parameters: list[torch.Tensor], elements: int) -> np.ndarray:
         """Residuals are kept by parameter: DDP sorts parameters into other buckets after the first step."""
         found = [self._residuals[id(p)][1] if id(p) in self._residuals else _zeros(p) for p in parameters]
         values = np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
@@ -101,7 +102,7 @@ class CompressedExchange:
             raise InvalidDataError("gradient exchange", [Problem("bucket", why, "use error_feedback=False")])
         return values
 
-    def _remember(self, parameters: list[Any], values: np.ndarray) -> None:
+    def _remember(self, parameters: list[torch.Tensor], values: np.ndarray) -> None:
         first = 0
         for parameter in parameters:
             last = first + parameter.numel()
@@ -191,7 +192,9 @@ class CompressedExchange:
             self._remember(parameters, shards.joined(rows))
         done.set_result(buffer)
 
-    def _refuse(self, where: str, refusing: dict[int, str], buffer: Any, done: Any) -> None:
+    def _refuse(
+        self, where: str, refusing: dict[int, str], buffer: torch.Tensor, done: torch.futures.Future[torch.Tensor]
+    ) -> None:
         """Raise the same error on every rank, or let every rank have NaN; residuals stay what they were."""
         if self.nonfinite == "nan":
             buffer.fill_(float("nan"))
@@ -258,7 +261,7 @@ def _packed(shards: Shards, rows: dict[int, np.ndarray], trouble: str) -> tuple[
     return dict.fromkeys(rows, shards.refusal()), trouble
 
 
-def _trouble(values: np.ndarray, parameters: list[Any]) -> str:
+def _trouble(values: np.ndarray, parameters: list[torch.Tensor]) -> str:
     """Return which of *parameters* have gradients that are not finite."""
     if np.isfinite(values).all():
         return ""
@@ -272,7 +275,7 @@ def _trouble(values: np.ndarray, parameters: list[Any]) -> str:
     return f"not finite: {'; '.join(found)}"
 
 
-def _float32(tensor: Any) -> np.ndarray:
+def _float32(tensor: torch.Tensor) -> np.ndarray:
     """Return *tensor* as float32 of the CPU; the same memory where it is that already."""
     import torch
 
@@ -280,11 +283,13 @@ def _float32(tensor: Any) -> np.ndarray:
     return values
 
 
-def _zeros(parameter: Any) -> np.ndarray:
+def _zeros(parameter: torch.Tensor) -> np.ndarray:
     return np.zeros(parameter.numel(), dtype=np.float32)
 
 
-def _scatter(shards: Shards, messages: dict[int, np.ndarray], rank: int, group: Any) -> tuple[Any, Any]:
+def _scatter(
+    shards: Shards, messages: dict[int, np.ndarray], rank: int, group: distributed.ProcessGroup | None
+) -> tuple[distributed.Work, torch.Tensor]:
     """Begin to send each other rank its message; return the work, and what will hold theirs, in the order of the ranks."""
     import torch
 
@@ -294,7 +299,9 @@ def _scatter(shards: Shards, messages: dict[int, np.ndarray], rank: int, group: 
     return _distributed().all_to_all_single(received, out, sizes, sizes, group, async_op=True), received
 
 
-def _gather(message: np.ndarray, ranks: int, group: Any) -> tuple[Any, Any]:
+def _gather(
+    message: np.ndarray, ranks: int, group: distributed.ProcessGroup | None
+) -> tuple[distributed.Work, torch.Tensor]:
     """Begin to send *message* to all; return the work, and what will hold those of all ranks."""
     import torch
 
@@ -304,7 +311,7 @@ def _gather(message: np.ndarray, ranks: int, group: Any) -> tuple[Any, Any]:
     return gather(received, torch.from_numpy(message), group, async_op=True), received
 
 
-def _distributed() -> Any:
+def _distributed() -> ModuleType:
     try:
         from torch import distributed
     except ImportError as error:

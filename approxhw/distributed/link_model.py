@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.eight_bit.codes import EightBit
@@ -238,7 +237,7 @@ def curve(
     return {code.name: tuple(predict(network, part, code, hidden_ms) for part in parts) for code in codes}
 
 
-def network_of(model: Any, step_ms: float, batch: int = 1) -> Network:
+def network_of(model: object, step_ms: float, batch: int = 1) -> Network:
     """Return the ONNX *model* (path or ``ModelProto``) as a network: its parameters, and the widths of its dense layers.
 
     Parameters are all float tensors of the model. Raises as ``approxhw.read`` does for broken files.

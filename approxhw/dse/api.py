@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from approxhw.artifacts.design import Design, check_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
-from approxhw.common.dataset import load_dataset
+from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords
 from approxhw.flow.circuits import CompiledDesign, designed, open_design
 from approxhw.flow.describe import header_of
 from approxhw.flow.printed import Printed
@@ -23,22 +25,22 @@ from .evolve import Hooks
 from .run import make_front
 from .settings import SearchSettings, Task, settled
 from .split_rows import search_rows
-from .targets import search_target
+from .targets import SomeFront, search_target
 
 
 def search(
-    model: Any,
+    model: object,
     *,
-    data: Any,
+    data: DataSpec,
     output: str | Path | None = None,
-    target: Any = None,
+    target: object = None,
     passes: Sequence[Pass] | None = None,
     settings: SearchSettings | None = None,
     command: str = "",
     hooks: Hooks | None = None,
     on_step: Callable[[str, float], None] | None = None,
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> SomeFront:
     """Search for the smallest circuits that still do the job of *model*; write the front, and return it (:class:`SearchResult`).
 
     A ``target`` that is no :class:`Printed`, such as ``MatrixEngine``, is searched as :func:`approxhw.search_engine` does it,
@@ -74,19 +76,21 @@ def search(
         loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
         rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
     graph = titled(graph, rows.data.features)
-    target = target or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened(target.passes(), asked.widen)
-    task = Task(target, todo, asked, hooks or Hooks(), command, clock)
+    circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
+    todo = tuple(passes) if passes is not None else widened(circuit.passes(), asked.widen)
+    task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
 
-def _search_target(entry: str, model: Any, target: Any, passes: Any, settings: Any, hooks: Hooks, **given: Any) -> Any:
+def _search_target(
+    entry: str, model: object, target: object, passes: object, settings: object, hooks: Hooks, **given: object
+) -> SomeFront:
     """Search what *target* is searched by; raise :class:`OptionError` for what is for circuits alone."""
     circuit = [name for name, value in (("passes", passes), ("settings", settings)) if value is not None]
     if circuit:
         why = f"is for circuits; {type(target).__name__} is searched with options of its own"
         raise OptionError("search", [Problem(name, why, "leave it out") for name in circuit])
-    told = {"on_progress": hooks.on_progress, "stop": hooks.stop, "hooks": hooks}
+    told: Keywords = {"on_progress": hooks.on_progress, "stop": hooks.stop, "hooks": hooks}
     return search_target(entry, model, target=target, **{**told, **given})
 
 
@@ -124,9 +128,12 @@ class SearchResult:
         """Return the smallest member within *loss* (``"5%"`` or 0.05) of the model: :meth:`Front.within`."""
         return FoundMember(self.folder, self.front.within(loss))
 
-    def cheapest(self, **wanted: Any) -> FoundMember:
-        """Return the smallest member that holds what is *wanted*: :meth:`approxhw.artifacts.front.Front.cheapest`."""
-        return FoundMember(self.folder, self.front.cheapest(**wanted))
+    def cheapest(
+        self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
+    ) -> FoundMember:
+        """Return the smallest member that holds what is wanted: :meth:`approxhw.artifacts.front.Front.cheapest`."""
+        found = self.front.cheapest(accuracy=accuracy, power_mw=power_mw, converters=converters)
+        return FoundMember(self.folder, found)
 
     def pick(self, text: str) -> FoundMember:
         """Return what *text* spells, such as ``knee`` or ``within:5%``: :meth:`approxhw.artifacts.front.Front.pick`."""
@@ -140,7 +147,7 @@ class SearchResult:
         write_front_page(path, self.front, str(self.folder))
         return path
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return what ``--json`` prints: the members, the chosen one, evaluations and seconds."""
         members = [found.as_json() for found in self.members]
         front = self.front
@@ -170,7 +177,7 @@ class FoundMember:
     folder: Path
     member: Member
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Value:
         """Return what the member knows: ``accuracy``, ``area_mm2``, ``power_mw``, ``inputs`` and so on."""
         if name.startswith("_") or name == "member":
             raise AttributeError(name)
@@ -202,7 +209,7 @@ class FoundMember:
         write_design(design, folder)
         return CompiledDesign(folder, design)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return its figures as plain types; ``design`` is the path of its design folder."""
         told = {f.name: getattr(self.member, f.name) for f in fields(self.member)}
         return {

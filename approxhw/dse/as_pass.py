@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
@@ -21,8 +21,11 @@ from .run import make_front
 from .settings import Task, settled
 from .split_rows import search_rows
 
+if TYPE_CHECKING:
+    from approxhw.passes.retrain.genetic_retraining import GeneticRetraining
 
-def retrained(graph: Graph, item: Any, context: PassContext, library: str) -> Graph:
+
+def retrained(graph: Graph, item: GeneticRetraining, context: PassContext, library: str) -> Graph:
     """Return the network that a search from *graph*, as the pass *item* asks for it, chooses; its story goes to the ledger.
 
     *library*: of the areas. The rows are those of *context*; test rows are not looked at. Raises :class:`PassError` where

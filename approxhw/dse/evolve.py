@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -24,9 +24,13 @@ from approxhw.numerics.pareto import layers_of_front, pareto_front
 from .genetic.initial_population import STARTS, make_starts
 
 if TYPE_CHECKING:
+    from deap import base
+
     from approxhw.dse.genetic.evolution import GenerationRecord
+    from approxhw.dse.genetic.executors import Executor
     from approxhw.dse.genetic.options import SearchOptions
     from approxhw.dse.genetic.problem import NetworkProblem
+    from approxhw.dse.genetic.problem import Problem as SearchProblem
     from approxhw.dse.genetic.seeding import Seeder, Seeding
     from approxhw.networks.kernels.masked_network import Rows
     from approxhw.networks.space import Space
@@ -49,25 +53,39 @@ class Found:
     least_errors: int
     """Of everything found, on the rows searched on."""
     interrupted: bool
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, object], ...] = ()
     """What each generation reached."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+class SearchBegin(TypedDict):
+    """What is searched, as those hear of it who watch."""
+
+    rows: int
+    """Of each search; of training data."""
+    validation: int
+    """Rows that pick the winners, of all folds."""
+    folds: int
+    genes: int
+    onnx: float | None
+    """Accuracy of the model on training rows; None where it is not known."""
+    objectives: str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Hooks:
     """Who wants to hear of a search, who may end it, and how it is customised.
 
-    ``on_start`` gets what is searched: ``rows``, ``validation`` (numbers of rows), ``genes``, ``onnx`` (accuracy).
+    ``on_start`` gets what is searched.
     ``on_generation`` gets a record of each generation. ``stop``: asked after each; true ends the search. ``toolbox``: makes
     the operators of a search problem and its options; the default ones where it is None.
     """
 
-    on_start: Callable[[dict[str, Any]], None] | None = None
+    on_start: Callable[[SearchBegin], None] | None = None
     on_generation: Callable[[GenerationRecord], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
     stop: Callable[[], bool] | None = None
-    toolbox: Callable[[Any, Any], Any] | None = None
+    toolbox: Callable[[SearchProblem, SearchOptions], base.Toolbox] | None = None
 
 
 def area_model(library: str, timeout: float = 600.0) -> AreaModel:
@@ -82,7 +100,11 @@ def area_model(library: str, timeout: float = 600.0) -> AreaModel:
 
 
 def seeder_of(
-    problem: NetworkProblem, model: AreaModel, seeding: Seeding, options: SearchOptions, teacher: Any
+    problem: NetworkProblem,
+    model: AreaModel,
+    seeding: Seeding,
+    options: SearchOptions,
+    teacher: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Seeder:
     """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
     from approxhw.dse.genetic.seeding import Seeder
@@ -149,7 +171,7 @@ def optimise(
     problem: NetworkProblem,
     options: SearchOptions,
     workshop: Workshop,
-    executor: Any,
+    executor: Executor,
     folder: Path,
     seeder: Seeder,
     *,
@@ -244,7 +266,7 @@ COPIES, NOISE = 2, 0.2
 
 
 def refined(
-    problem: NetworkProblem, genomes: np.ndarray, executor: Any, hooks: Hooks, most: int = REFINED
+    problem: NetworkProblem, genomes: np.ndarray, executor: Executor, hooks: Hooks, most: int = REFINED
 ) -> np.ndarray:
     """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from .evolve import Found, Prices, area_of, optimise, seeder_of
 from .genetic.fitness import Judge, Teacher
 
 if TYPE_CHECKING:
+    from approxhw.common.options import Keywords
+    from approxhw.dse.genetic.evolution import GenerationRecord
     from approxhw.dse.genetic.options import SearchOptions
     from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder, Seeding
@@ -66,7 +67,7 @@ def branch_of(
     number: int,
     reference: float,
     prices: Prices,
-    origin: Mapping[str, Any],
+    origin: Keywords,
 ) -> Branch:
     """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share."""
     from approxhw.dse.genetic.problem import NetworkProblem
@@ -147,7 +148,7 @@ def _shifted(hooks: Hooks, before: list[Found], folds: int) -> Hooks:
     evaluations = sum(found.evaluations for found in before)
     seconds = sum(found.seconds.get("evolve", 0.0) for found in before)
 
-    def on_generation(record: Any) -> None:
+    def on_generation(record: GenerationRecord) -> None:
         tell(
             replace(
                 record,

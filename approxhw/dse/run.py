@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.artifacts.design import Design
-from approxhw.artifacts.front import CHECKPOINT, Front, Member, write_front
+from approxhw.artifacts.front import CHECKPOINT, Front, FrontData, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.version import __version__
@@ -59,9 +59,16 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             branches.append(branch_of(task, graph, rows, i, reference, prices, shared))
     first = branches[0]
     if task.hooks.on_start:
-        counts = {"rows": len(first.judge.labels["train"]), "validation": len(rows.validated()), "folds": len(folds)}
-        names = task.settings.objectives
-        task.hooks.on_start({**counts, "genes": first.space.genes, "onnx": onnx["train"], "objectives": names})
+        task.hooks.on_start(
+            {
+                "rows": len(first.judge.labels["train"]),
+                "validation": len(rows.validated()),
+                "folds": len(folds),
+                "genes": first.space.genes,
+                "onnx": onnx["train"],
+                "objectives": task.settings.objectives,
+            }
+        )
     found = search_branches(task, branches, folder / CHECKPOINT)
     seconds = sum(one.seconds.get("evolve", 0.0) for one in found)
     for branch in branches:
@@ -190,7 +197,7 @@ def _members(
     return tuple(members)
 
 
-def _about_rows(rows: SearchRows) -> dict[str, Any]:
+def _about_rows(rows: SearchRows) -> FrontData:
     data, validated = rows.data, len(rows.validated())
     counts = {"train": len(rows.folds[0][0]), "validation": validated, "test": len(data.y_test)}
     return {"name": data.name, "rows": counts, "folds": len(rows.folds), "features": data.X_train.shape[1]}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.options import suggestion
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords, suggestion
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
 from approxhw.ir.pass_manager import Pass
@@ -20,11 +21,14 @@ from .evolve import Hooks
 from .genetic.options import SearchOptions
 from .genetic.seeding import Seeding
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FOLDS = 4
 """Searches that put other rows aside each, where nothing else is asked for."""
 
 
-def _as(maker: Any, name: str) -> Any:
+def _as(maker: type[DataclassInstance], name: str) -> Value:
     """Return a field with the default and the help that it has in *maker*."""
     known = maker.__dataclass_fields__[name]
     return field(default=known.default, metadata=known.metadata)
@@ -100,22 +104,23 @@ class SearchSettings:
         return SearchOptions(**{f.name: getattr(self, f.name) for f in fields(SearchOptions)})
 
 
-def settled(given: Mapping[str, Any], base: SearchSettings | None = None) -> SearchSettings:
+def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> SearchSettings:
     """Return *base* (the defaults) with what is *given*, every value of its type, objectives in their order, folds counted.
 
     Raises one :class:`OptionError` with everything that is wrong.
     """
     known = SearchSettings.__dataclass_fields__
     found: list[Problem] = []
-    asked = replace(base or SearchSettings(), **{name: value for name, value in given.items() if name in known})
+    wanted: Keywords = {name: value for name, value in given.items() if name in known}
+    asked = replace(base or SearchSettings(), **wanted)
     for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
-        share: Any = getattr(asked, name)
+        share: Value = getattr(asked, name)
         try:
             share = None if share is None else share_of(share, name)
         except OptionError as error:
             found += error.problems
             share = 0.0 if name == "validation_share" else known[name].default
-        told: dict[str, Any] = {name: share}
+        told: Keywords = {name: share}
         asked = replace(asked, **told)
     found += [
         Problem(name, f"there is no such option{suggestion(name, [*known])}") for name in given if name not in known
@@ -206,7 +211,7 @@ class Task:
     def spelled(self) -> str:
         """Return the line of the ledger for the search: every option that decides what comes out."""
         options = self.options
-        told: dict[str, Any] = {
+        told: dict[str, object] = {
             name: getattr(options, name) for name in ("population", "generations", "seed", "islands")
         }
         told["folds"] = self.settings.folds or 1
@@ -215,7 +220,7 @@ class Task:
             told["objectives"] = "+".join(self.settings.objectives)
         return f"search{{{','.join(f'{name}={value}' for name, value in told.items())}}}"
 
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, object]:
         """Return everything that decides what the front is, as plain types, but the objectives, which it tells itself."""
         options = asdict(self.options)
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})

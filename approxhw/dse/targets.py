@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,12 +16,17 @@ from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.files import beside
+from approxhw.common.options import Keywords
 
 from .evolve import Hooks, spread
 from .genetic.options import SearchOptions
 from .select_members import thinned
 
 if TYPE_CHECKING:
+    from deap import base
+
+    from approxhw.artifacts.engine_front import EngineFront
+
     from .genetic.evolution import Evolution, GenerationRecord
 
 MATRIX_ENGINE = "approxhw.engine.search:problem"
@@ -30,7 +35,16 @@ MATRIX_ENGINE = "approxhw.engine.search:problem"
 SEARCH = "search.npz"
 
 
-class TargetProblem(Protocol):
+MemberTold = Mapping[str, Any]
+"""What a front tells of a member: numbers that are compared, and whatever else the target has to say of it."""
+
+SomeFront = Any
+"""The front of a target whose problem is made by a function that is known by name alone: so is its type."""
+
+FrontT = TypeVar("FrontT")
+
+
+class TargetProblem(Protocol[FrontT]):
     """What a target is searched by, in plain types: genomes (int32, P × G), and what they mean.
 
     It is sent to workers (pickled), so that it opens what cannot be sent where it is used. The first of ``objectives``
@@ -46,7 +60,7 @@ class TargetProblem(Protocol):
     """Accuracy that the loss is counted against, on the rows that pick the winner; ``against`` says what it is of."""
     against: str
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Keywords:
         """Return what it was asked for: fields of :class:`SearchOptions`, and ``members`` of the front at most."""
 
     def allowed_errors(self, max_accuracy_loss: float) -> int:
@@ -67,13 +81,13 @@ class TargetProblem(Protocol):
     def evaluate(self, genomes: np.ndarray) -> np.ndarray:
         """Return all objectives of each."""
 
-    def describe(self, genome: np.ndarray) -> Mapping[str, Any]:
+    def describe(self, genome: np.ndarray) -> MemberTold:
         """Return what a front tells of a member; ``accuracy``, on rows that pick the winner, and costs by their ``field``."""
 
-    def front(self, members: Sequence[Mapping[str, Any]], chosen: int, rule: str, found: Evolution) -> Any:
+    def front(self, members: Sequence[MemberTold], chosen: int, rule: str, found: Evolution) -> FrontT:
         """Return the front of *members* (by rising cost, as :meth:`describe` tells them)."""
 
-    def write(self, front: Any, genome: np.ndarray, folder: Path) -> None:
+    def write(self, front: FrontT, genome: np.ndarray, folder: Path) -> None:
         """Write the chosen member *genome*, the files of *front*, and its page into *folder*."""
 
 
@@ -81,7 +95,7 @@ class TargetProblem(Protocol):
 class _Core:
     """A target's problem as the genetic core takes it."""
 
-    target: TargetProblem
+    target: TargetProblem[SomeFront]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -97,7 +111,7 @@ class _Core:
     def identity(self) -> Mapping[str, str]:
         return self.target.identity()
 
-    def toolbox(self, options: SearchOptions) -> Any:
+    def toolbox(self, options: SearchOptions) -> base.Toolbox:
         from .genetic.problem import plain_toolbox
 
         return plain_toolbox(self.target)
@@ -111,29 +125,33 @@ class Box:
     upper: np.ndarray
 
 
-def search_engine(model: Any, **given: Any) -> Any:
+def search_engine(
+    model: object,
+    **given: Any,  # each of the type that search_target declares, or the problem's maker, which has a name alone
+) -> EngineFront:
     """Search the cheapest arithmetic of every matrix product of *model*, write the front, and compile the chosen member.
 
     ``data``: labelled rows, as :func:`approxhw.engine.compile.compile_engine` takes them. ``output``, ``shape``,
     ``command``. ``target``: the array (``MatrixEngine``); its own arithmetic is not looked at. ``options``: an
     ``EngineSearch``. The rest as :func:`search_target` takes it. Returns an ``EngineFront``.
     """
-    return search_target(MATRIX_ENGINE, model, **given)
+    front: EngineFront = search_target(MATRIX_ENGINE, model, **given)
+    return front
 
 
 def search_target(
     entry: str,
-    model: Any,
+    model: object,
     *,
     jobs: int | None = 1,
     scheduler: str | None = None,
     resume: bool = False,
     hooks: Hooks | None = None,
-    on_generation: Callable[[dict[str, Any]], None] | None = None,
+    on_generation: Callable[[dict[str, float]], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    **given: Any,
-) -> Any:
+    **given: object,
+) -> SomeFront:
     """Search the problem that *entry* (``package.module:function``) makes of *model* and what is *given*; return its front.
 
     ``jobs``, ``scheduler``: who works (None: a worker a core); the front does not depend on it. Where there are more jobs
@@ -148,7 +166,9 @@ def search_target(
 
     jobs = _jobs(jobs)
     module, _, name = entry.partition(":")
-    problem: TargetProblem = getattr(import_module(module), name)(model, jobs=jobs, on_progress=on_progress, **given)
+    problem: TargetProblem[SomeFront] = getattr(import_module(module), name)(
+        model, jobs=jobs, on_progress=on_progress, **given
+    )
     folder, core = problem.folder, _Core(problem)
     need_checkpoint(folder, resume)
     asked = dict(problem.settings())
@@ -204,7 +224,7 @@ def _jobs(jobs: int | None) -> int:
     return jobs
 
 
-def _members(problem: TargetProblem, found: Evolution, most: int) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
+def _members(problem: TargetProblem[SomeFront], found: Evolution, most: int) -> tuple[np.ndarray, list[MemberTold]]:
     """Return at most *most* genomes of the front by rising cost, and what is to be told of each."""
     values = found.values
     order = np.lexsort((*values.T[:0:-1][:-1], values[:, 0], values[:, 1]))
@@ -217,7 +237,7 @@ def _members(problem: TargetProblem, found: Evolution, most: int) -> tuple[np.nd
     return genomes, [problem.describe(genome) for genome in genomes]
 
 
-def _chosen(problem: TargetProblem, members: Sequence[Mapping[str, Any]], loss: float) -> tuple[int, str]:
+def _chosen(problem: TargetProblem[SomeFront], members: Sequence[MemberTold], loss: float) -> tuple[int, str]:
     """Return which of *members* (by rising cost) is chosen by the rows that pick the winner, and the rule in words."""
     cost = problem.objectives[1]
     held = [i for i, told in enumerate(members) if told["accuracy"] >= problem.reference - loss - 1e-12]

@@ -28,7 +28,6 @@ from .kinds import (
     Gemm,
     Host,
     Input,
-    Kind,
     LeakyRelu,
     MatMul,
     Operand,
@@ -37,6 +36,7 @@ from .kinds import (
     Relu,
     Requantize,
     Reshape,
+    SomeKind,
     Threshold,
     Transpose,
     Type,
@@ -99,13 +99,13 @@ Op = (
     | Part
 )
 
-KINDS: dict[str, Kind] = {kind.keyword: kind for kind in (*kinds.KINDS, *kinds.TENSOR_KINDS)}
+KINDS: dict[str, SomeKind] = {kind.keyword: kind for kind in (*kinds.KINDS, *kinds.TENSOR_KINDS)}
 """Keyword of the text form → kind: the registry. A new family of kinds is added here."""
 
 _BY_CLASS = {kind.op: kind for kind in KINDS.values()}
 
 
-def kind_of(op: object) -> Kind:
+def kind_of(op: object) -> SomeKind:
     """Return the rules of *op*; raise ``TypeError`` where it is no op of a registered kind."""
     kind = _BY_CLASS.get(type(op))
     if kind is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,8 @@ from .verifier import problems
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from _typeshed import DataclassInstance
+
 KINDS = ("algebraic", "exact", "approximating")
 """What a pass promises: equal over the rationals; equal bit for bit; declares what it changes."""
 
@@ -61,7 +63,7 @@ class PassContext:
     area: Callable[[Graph], float] | None = None
     accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
-    search: Callable[[Graph, Any, PassContext], Graph] | None = None
+    search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 
     def note(self, text: str) -> None:
@@ -78,6 +80,10 @@ class Pass(Protocol):
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return the changed Graph."""
         ...
+
+
+PassClass = type[Any]
+"""The class of a pass: called with its options, which differ from class to class, it gives a :class:`Pass`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class PassRecord:
     index: int
     name: str
     spelled: str
-    options: dict[str, Any]
+    options: Mapping[str, object]
     kind: str
     seconds: float
     nodes_before: int
@@ -115,6 +121,10 @@ class PassRecord:
     checked_rows: int
     """Rows on which the output before and after was compared (exact passes)."""
     notes: tuple[str, ...] = ()
+
+
+LedgerLine = Mapping[str, Any]
+"""A :class:`PassRecord` in plain types, as it stands in folders: its fields by name, each of its own type."""
 
 
 def _homes() -> dict[str, str]:
@@ -136,25 +146,26 @@ def available_passes() -> tuple[str, ...]:
     return tuple(sorted((*_homes(), *_added())))
 
 
-def pass_named(name: str) -> type[Any]:
+def pass_named(name: str) -> PassClass:
     """Return the class of the pass called *name*; raise :class:`OptionError` where there is none."""
     homes, added = _homes(), _added()
     if name in added:
-        theirs: type[Any] = load_plugin(added[name], "a pass", lambda found: _misfit(name, found))
+        theirs: PassClass = load_plugin(added[name], "a pass", lambda found: _misfit(name, found))
         return theirs
     if name not in homes:
         known = [*sorted((*homes, *added)), *available_pipelines()]
         raise OptionError(
             "passes", [Problem(name, f"there is no pass or pipeline of this name{suggestion(name, known)}")]
         )
-    found: type[Any] = getattr(importlib.import_module(homes[name]), _class_name(name))
+    found: PassClass = getattr(importlib.import_module(homes[name]), _class_name(name))
     return found
 
 
-def _misfit(name: str, found: Any) -> str | None:
+def _misfit(name: str, found: object) -> str | None:
     """Return why what another package calls the pass *name* is no pass; None where it is one."""
     if why := option_class_problem(found):
         return why
+    assert isinstance(found, type)
     if not any("__call__" in base.__dict__ for base in found.__mro__):
         return "it cannot be called with a Graph and a PassContext"
     if getattr(found, "kind", None) not in KINDS:
@@ -173,7 +184,7 @@ def name_of(item: Pass) -> str:
     return _spelled_name(type(item))
 
 
-def describe(cls: type[Any]) -> PassInfo:
+def describe(cls: PassClass) -> PassInfo:
     """Return name, kind, contract and options of a pass class."""
     name = _spelled_name(cls)
     contract = (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
@@ -181,14 +192,14 @@ def describe(cls: type[Any]) -> PassInfo:
     return PassInfo(name, cls.kind, contract, options_of(cls), package_of(added) if added is not None else "")
 
 
-def _added_as(cls: type[Any]) -> EntryPoint | None:
+def _added_as(cls: type[object]) -> EntryPoint | None:
     """Return the entry point that gives pass class *cls*; None for our own, and for one that was merely written somewhere."""
     found = None if cls.__module__.startswith(f"{_PACKAGE}.") else _added().get(_spelled_name(cls))
     same = found is not None and found.module.split(".")[0] == cls.__module__.split(".")[0]
     return found if same else None
 
 
-def _spelled_name(cls: type[Any]) -> str:
+def _spelled_name(cls: type[object]) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("-")
 
 
@@ -202,7 +213,7 @@ def _pipelines() -> dict[str, Callable[..., tuple[Pass, ...]]]:
     return found
 
 
-def named_pipeline(name: str, **options: Any) -> tuple[Pass, ...]:
+def named_pipeline(name: str, **options: object) -> tuple[Pass, ...]:
     """Return the passes of a named pipeline; raise :class:`OptionError` for an unknown name or option."""
     makers = _pipelines()
     if name not in makers:
@@ -363,7 +374,7 @@ def _record(
 ) -> PassRecord:
     before, after = accuracies
     weights, bits = weights_and_bits(graphs[1])
-    values = {f.name: getattr(item, f.name) for f in fields(item)}  # type: ignore[arg-type]
+    values = {f.name: getattr(item, f.name) for f in fields(cast("DataclassInstance", item))}
     return PassRecord(
         index=index,
         name=name_of(item),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from approxhw.numerics.eight_bit.codes import EightBit, make
 from approxhw.numerics.eight_bit.tables import KINDS as CODES
 from approxhw.numerics.eight_bit_words import calibrated, codes_to_words
-from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational, fixed_for
+from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Format, Rational, fixed_for
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 from .graph import KINDS, Graph, Node, Op, arity
@@ -92,22 +91,22 @@ class _Builder:
     leaking: np.random.Generator | None = None
     """Decides on leaky ReLUs, likewise."""
     nodes: list[Node] = field(default_factory=list)
-    real: Any = FLOAT64
+    real: Format = FLOAT64
 
     @property
     def last(self) -> Node:
         return self.nodes[-1]
 
-    def add(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], fmt: Any) -> str:
+    def add(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], fmt: Format) -> str:
         origin = f"/{name} */ \u2028" if self.rng.random() < 0.2 else ""
         self.nodes.append(Node(name, op, inputs, Type(shape, fmt), origin))
         return name
 
-    def follow(self, name: str, op: Op, shape: tuple[int, ...] | None = None, fmt: Any = None) -> None:
+    def follow(self, name: str, op: Op, shape: tuple[int, ...] | None = None, fmt: Format | None = None) -> None:
         """Add a Node that reads the last one."""
         self.add(name, op, (self.last.name,), self.last.type.shape if shape is None else shape, fmt or self._fmt())
 
-    def _fmt(self) -> Any:
+    def _fmt(self) -> Format:
         """Return the format that a Node that keeps the scale has (wide: ``fit_formats`` narrows it later)."""
         fmt = self.last.type.format
         return replace(fmt, bits=200, signed=True) if isinstance(fmt, Fixed) and self.real is _WIDE else self.real
@@ -303,7 +302,7 @@ def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generat
     build.follow(name, op, fmt=fmt)
 
 
-def _head(build: _Builder, threshold: Any) -> None:
+def _head(build: _Builder, threshold: int | float | Fraction) -> None:
     n = build.last.type.elements
     if n == 1 and build.rng.random() < 0.7:
         threshold = threshold if build.rng.random() < 0.6 else 0

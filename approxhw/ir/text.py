@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from approxhw.common.errors import GraphError, Problem, shown
 from approxhw.ir.kinds.beside import MOST_INLINE, Beside, Fetch, fetched, put, spell_bytes, stands_beside
 from approxhw.numerics.formats import Format, parse_format
 
-from .graph import KINDS, Graph, Node, kind_of
-from .kinds import Constant, Kind, Type
+from .graph import KINDS, Graph, Node, Op, kind_of
+from .kinds import Constant, SomeKind, Type
 
 HEADER = "axir 1"
 MAXIMUM_CHARACTERS = 1 << 28
@@ -50,7 +50,7 @@ def _node_line(node: Node, beside: Beside | None) -> str:
     return f"{node.name} : {node.type} = {node.kind}{inputs}{text}{origin}"
 
 
-def _attributes(node: Node, beside: Beside | None) -> dict[str, Any]:
+def _attributes(node: Node, beside: Beside | None) -> dict[str, object]:
     """Return the attributes of *node* as JSON knows them, what is large *beside* the text."""
     op = node.op
     if beside is not None and isinstance(op, Constant) and op.data.size > MOST_INLINE and op.data.dtype != object:
@@ -100,7 +100,7 @@ class _State:
     begun: bool = False
 
     def __post_init__(self) -> None:
-        self.words: dict[str, Any] = {}
+        self.words: dict[str, Any] = {}  # each of the type that its reader in _WORDS returns
         self.nodes: list[Node] = []
 
 
@@ -153,7 +153,7 @@ def _results(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((title, name) for title, name in value)
 
 
-_WORDS: dict[str, Callable[[str], Any]] = {
+_WORDS: dict[str, Callable[[str], object]] = {
     "graph": _name,
     "output": _name,
     "source": _source,
@@ -162,19 +162,19 @@ _WORDS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     value, rest = _json_prefix(text)
     if rest.strip():
         raise ValueError(f"unexpected text after JSON: {rest[:40]!r}")
     return value
 
 
-def _json_prefix(text: str) -> tuple[Any, str]:
+def _json_prefix(text: str) -> tuple[object, str]:
     value, end = _DECODER.raw_decode(text)
     return value, text[end:]
 
 
-def _refuse(text: str) -> Any:
+def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of a Graph")
 
 
@@ -186,8 +186,8 @@ def _parse_node(match: re.Match[str], rest: str, fetch: Fetch | None) -> Node:
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of Node; there are {', '.join(KINDS)}")
     type_ = _parse_type(type_text)
-    attributes: Any = {}
-    origin: Any = ""
+    attributes: object = {}
+    origin: object = ""
     if rest.startswith(" {"):
         attributes, rest = _json_prefix(rest[1:])
     if rest.startswith(" @"):
@@ -207,10 +207,11 @@ def _parse_type(text: str) -> Type:
     return Type(tuple(int(d) for d in match[2].split(",") if d), parse_format(match[1]))
 
 
-def _parse_op(kind: Kind, given: dict[str, Any], fmt: Format, fetch: Fetch | None) -> Any:
+def _parse_op(kind: SomeKind, given: Mapping[str, object], fmt: Format, fetch: Fetch | None) -> Op:
     unknown, missing = set(given) - set(kind.readers), set(kind.readers) - set(given) - kind.optional
     if unknown or missing:
         fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has no {shown(', '.join(sorted(unknown)))}"
         raise ValueError(f"{kind.keyword} {fault}")
     values = {name: fetched(value, fetch) if stands_beside(value) else value for name, value in given.items()}
-    return kind.op(**{name: kind.readers[name](value, fmt) for name, value in values.items()})
+    made: Op = kind.op(**{name: kind.readers[name](value, fmt) for name, value in values.items()})
+    return made

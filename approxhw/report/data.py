@@ -6,9 +6,9 @@ model and data files; the page escapes all of it. Fractions of 1 are shown as pe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from approxhw.ir.pass_manager import LedgerLine
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class LedgerRow:
     notes: tuple[str, ...] = ()
 
 
-def ledger_row(row: Mapping[str, Any]) -> LedgerRow:
-    """Return what the page shows of one line of a ledger (``approxhw.ir.pass_manager.PassRecord``, as plain types)."""
+def ledger_row(row: LedgerLine) -> LedgerRow:
+    """Return what the page shows of one line of a ledger of passes."""
     return LedgerRow(
         name=row["name"],
         kind=row["kind"],

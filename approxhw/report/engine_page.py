@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from .data import ledger_row
 from .page import environment, write_page
 from .shifts import draw_shifts
 
+if TYPE_CHECKING:
+    from approxhw.artifacts.engine import EngineDesign
+    from approxhw.artifacts.folder import Plain
+
 
 def render_engine(
-    design: Any,
-    runs: Sequence[Mapping[str, Any]],
-    cost: Mapping[str, Any] | None,
+    design: EngineDesign,
+    runs: Sequence[Mapping[str, Plain]],
+    cost: Mapping[str, object] | None,
     folder: str,
     commands: Sequence[str],
     beats: Mapping[str, Mapping[str, int]] | None = None,
@@ -58,6 +62,14 @@ def _inline(svg: str) -> str:
     return svg[svg.index("<svg") :]
 
 
-def write_engine_page(path: Path, *given: Any) -> None:
+def write_engine_page(
+    path: Path,
+    design: EngineDesign,
+    runs: Sequence[Mapping[str, Plain]],
+    cost: Mapping[str, object] | None,
+    folder: str,
+    commands: Sequence[str],
+    beats: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
     """Write the page of :func:`render_engine` to the file *path*, whole or not at all."""
-    write_page(path, render_engine(*given))
+    write_page(path, render_engine(design, runs, cost, folder, commands, beats))

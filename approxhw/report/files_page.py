@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .data import ledger_row
 from .page import environment, write_page
 
+if TYPE_CHECKING:
+    from approxhw.artifacts.folder import Plain
+
 
 def render_files(
-    record: Mapping[str, Any],
+    record: Mapping[str, Plain],
     files: Mapping[str, int],
-    runs: Sequence[Mapping[str, Any]],
-    cost: Mapping[str, Any] | None,
+    runs: Sequence[Mapping[str, object]],
+    cost: Mapping[str, object] | None,
     folder: str,
     commands: Sequence[str],
 ) -> str:
@@ -31,6 +34,14 @@ def render_files(
     return page
 
 
-def write_files_page(path: Path, *given: Any) -> None:
+def write_files_page(
+    path: Path,
+    record: Mapping[str, Plain],
+    files: Mapping[str, int],
+    runs: Sequence[Mapping[str, object]],
+    cost: Mapping[str, object] | None,
+    folder: str,
+    commands: Sequence[str],
+) -> None:
     """Write the page of :func:`render_files` to the file *path*, whole or not at all."""
-    write_page(path, render_files(*given))
+    write_page(path, render_files(record, files, runs, cost, folder, commands))

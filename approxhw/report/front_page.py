@@ -6,7 +6,6 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from approxhw.artifacts.engine_front import EngineFront
 from approxhw.artifacts.front import Front, Member
@@ -79,7 +78,7 @@ def _sentence(title: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _numbers(front: Front, knee: Member) -> dict[str, Any]:
+def _numbers(front: Front, knee: Member) -> dict[str, object]:
     """Return what the script draws: numbers, and paths that were checked; no text of a model or of data."""
     split = "train" if front.members[0].validation_accuracy is None else "validation"
     more = [each for each in front.costs if each.name not in DRAWN]
@@ -125,7 +124,7 @@ def _numbers(front: Front, knee: Member) -> dict[str, Any]:
     }
 
 
-def _line(each: Objective) -> dict[str, Any]:
+def _line(each: Objective) -> dict[str, object]:
     unit = each.title.partition(", ")[2]
     return {"name": _sentence(each.name), "key": each.name, "unit": f" {unit}" if unit else "", "whole": False}
 
@@ -186,7 +185,7 @@ def write_engine_front_page(path: Path, front: EngineFront, folder: str) -> None
     write_page(path, render_engine_front(front, folder))
 
 
-def _spelled(value: Any) -> str:
+def _spelled(value: object) -> str:
     return "–" if value is None else "yes" if value is True else "no" if value is False else shown(value, 200)
 
 

@@ -6,13 +6,16 @@ import os
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OutputError, Problem, shown
 
 from . import figures
 from .data import Confusion, ReportData
 from .drawing import NAME, draw
+
+if TYPE_CHECKING:
+    import jinja2
 
 LONGEST = 2000
 """Characters of any one text that reach the page; names are cut much shorter."""
@@ -21,7 +24,7 @@ CLASSES_IN_TABLE = 24
 """More classes than this, and the confusion matrix becomes a list of its greatest confusions."""
 
 
-def environment() -> Any:
+def environment() -> jinja2.Environment:
     """Return the Jinja environment of all pages: every text is cut, made printable, and escaped."""
     import jinja2  # only reports need it, and it costs a tenth of the time that importing approxhw may take
 
@@ -105,7 +108,7 @@ def template(name: str) -> str:
     raise FileNotFoundError(name)
 
 
-def _printable(value: Any) -> Any:
+def _printable(value: object) -> object:
     """Make the result of an expression fit for a page; Markup (macros, escaped already) is a str with ``__html__``."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value

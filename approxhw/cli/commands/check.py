@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.targets.registry import target_names
@@ -24,7 +24,7 @@ class CheckOptions:
     open: OpenSizes = nested(OpenSizes())
 
 
-def run(terminal: Terminal, options: CheckOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: CheckOptions) -> dict[str, object]:
     """List everything that keeps MODEL from being compiled for a target: a printed circuit, where no other is named."""
     from approxhw.common.errors import UnsupportedModelError
     from approxhw.flow.compile import check, counted

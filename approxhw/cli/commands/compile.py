@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def run(terminal: Terminal, given: Given) -> dict[str, Any]:
+def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Compile MODEL into a design folder: Verilog, simulated on both simulators, measured, with a report.
 
     Targets: printed, a bespoke circuit of a classifier; matrix-engine, an array that multiplies any model's matrices.

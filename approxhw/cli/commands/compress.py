@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.targets.shared import CODES
@@ -13,6 +13,7 @@ from approxhw.common.option_fields import argument, option
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
+    from approxhw.frontends.compressed.compress_model import CompressedModel
 
 SHOWN = 40
 """Tensors that get a line of their own at most; the largest ones do."""
@@ -36,7 +37,7 @@ class CompressOptions:
     )
 
 
-def run(terminal: Terminal, options: CompressOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: CompressOptions) -> dict[str, object]:
     """Store the weights of MODEL as 8-bit codes that any ONNX runtime decodes."""
     from approxhw.frontends.compressed.compress_model import compress_model
 
@@ -53,7 +54,7 @@ def run(terminal: Terminal, options: CompressOptions) -> dict[str, Any]:
     return {**made.as_json(), "output": None if options.output is None else str(options.output)}
 
 
-def _show(terminal: Terminal, made: Any) -> None:
+def _show(terminal: Terminal, made: CompressedModel) -> None:
     from rich.table import Table
 
     from approxhw.report.figures import grouped, percent, significant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.targets.shared import CODES
@@ -14,6 +14,8 @@ from approxhw.common.option_fields import argument, option
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
+
+Made = TypeVar("Made")
 
 PARTS = ("decoder", "encoder", "normalizer", "compressor")
 BLOCK = 256
@@ -36,7 +38,7 @@ class EightBitOptions:
     output: Path = option("the Verilog file", short="-o")
 
 
-def run(terminal: Terminal, options: EightBitOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: EightBitOptions) -> dict[str, object]:
     """Write a decoder, encoder, normalizer or compressor of the 8-bit code FORMAT as Verilog."""
     from approxhw.common.files import write_beside
     from approxhw.common.version import __version__
@@ -64,7 +66,7 @@ def _made(options: EightBitOptions) -> tuple[str, str, int | None]:
 
     problems: list[Problem] = []
 
-    def tried(make: Callable[[], Any], otherwise: Any, **names: str) -> Any:
+    def tried(make: Callable[[], Made], otherwise: Made, **names: str) -> Made:
         try:
             return make()
         except ProblemsError as error:

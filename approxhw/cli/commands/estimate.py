@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def run(terminal: Terminal, given: Given) -> dict[str, Any]:
+def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Measure area, power and delay of a design folder or of any Verilog file DESIGN."""
     from approxhw.flow.targets import target_in
 

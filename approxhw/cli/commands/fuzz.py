@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.common.option_fields import option
@@ -25,7 +25,7 @@ class FuzzOptions:
     no_netlist: bool = option("leave the synthesised netlists out", False)
 
 
-def run(terminal: Terminal, options: FuzzOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: FuzzOptions) -> dict[str, object]:
     """Check random small networks: interpreter = Icarus = Verilator = synthesised netlist."""
     from approxhw.flow.fuzz import fuzz
 

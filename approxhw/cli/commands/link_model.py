@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.targets.shared import CODES
@@ -14,6 +14,7 @@ from approxhw.common.option_fields import option
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
+    from approxhw.distributed.link_model import Network, Prediction
 
 Made = TypeVar("Made")
 
@@ -43,7 +44,7 @@ class LinkOptions:
     plot: Path | None = option("SVG file: speed-up over number of GPUs", None)
 
 
-def run(terminal: Terminal, options: LinkOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: LinkOptions) -> dict[str, object]:
     """Predict how much faster several GPUs train a model, with float32 and with 8-bit exchange."""
     if options.published:
         return _published(terminal)
@@ -117,7 +118,7 @@ def _key(where: str) -> str:
     return where.lower().replace(" ", "_")
 
 
-def _network(options: LinkOptions) -> Any:
+def _network(options: LinkOptions) -> Network:
     """Return the network of the options; every problem of theirs at once."""
     from approxhw.distributed.link_model import Network, network_of
 
@@ -149,12 +150,12 @@ def _network(options: LinkOptions) -> Any:
         found.append(
             Problem(f"--{lacks}", why, f"give --{lacks}, or --parallel {'model' if lacks == 'parameters' else 'data'}")
         )
-    if found:
+    if found or network is None:
         raise OptionError("link model", found)
     return network
 
 
-def _show(terminal: Terminal, curves: Mapping[str, Any], network: Any) -> None:
+def _show(terminal: Terminal, curves: Mapping[str, Sequence[Prediction]], network: Network) -> None:
     from rich.table import Table
 
     from approxhw.report.figures import grouped, significant
@@ -174,7 +175,7 @@ def _show(terminal: Terminal, curves: Mapping[str, Any], network: Any) -> None:
     terminal.out.print(table)
 
 
-def _published(terminal: Terminal) -> dict[str, Any]:
+def _published(terminal: Terminal) -> dict[str, object]:
     from rich.table import Table
 
     from approxhw.distributed.published_speedups import FOUR_GPUS, NINETY_SIX_GPUS, exchanges

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.targets.shared import OpenSizes
@@ -28,7 +28,7 @@ class OptOptions:
     from_step: int = option("start behind this step in the --steps folder", 0, shown_default="")
 
 
-def run(terminal: Terminal, options: OptOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
     """Run passes on the Graph in file GRAPH (.axir), the verifier after every one."""
     from approxhw.flow.opt import optimize_file
 

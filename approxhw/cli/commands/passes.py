@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 
@@ -16,7 +16,7 @@ class PassesOptions:
     """What ``passes`` takes: nothing."""
 
 
-def run(terminal: Terminal, options: PassesOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: PassesOptions) -> dict[str, object]:
     """List passes with their contracts and options, and the named pipelines."""
     from approxhw.ir.pass_manager import (
         available_passes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.common.option_fields import argument
@@ -20,7 +20,7 @@ class ReportOptions:
     design: Path = argument("folder of a design")
 
 
-def run(terminal: Terminal, options: ReportOptions) -> dict[str, Any]:
+def run(terminal: Terminal, options: ReportOptions) -> dict[str, object]:
     """Write report.html into the design folder DESIGN from all that is known so far."""
     from approxhw.flow.compile import open_folder
 

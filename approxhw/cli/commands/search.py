@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def run(terminal: Terminal, given: Given) -> dict[str, Any]:
+def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Search the smallest circuits that still do MODEL's job: a front of designs, and an interactive page.
 
     With --target matrix-engine: the cheapest arithmetic of every matrix product.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def run(terminal: Terminal, given: Given) -> dict[str, Any]:
+def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector.
 
     Of a matrix engine: a real layer of the model streams through it, and every bit is compared.

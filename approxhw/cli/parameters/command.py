@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import cloup
@@ -19,7 +19,12 @@ from approxhw.common.errors import ApproxhwError, OptionError, Problem
 from approxhw.common.option_fields import build
 
 from .fields import parameter
-from .kinds import Given, Kind, Shared, shared_options
+from .kinds import Given, Kind, Printed, Shared, shared_options
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from approxhw.cli.terminal.terminal import Terminal
 
 GENERAL = "General options"
 
@@ -34,8 +39,8 @@ class Command:
     """
 
     name: str
-    run: Callable[..., dict[str, Any]]
-    options: type
+    run: Callable[..., Printed]
+    options: type[DataclassInstance]
     kinds: Callable[[], Sequence[Kind]] | None = None
     chosen_by: str = ""
 
@@ -105,7 +110,7 @@ class GroupedCommand(cloup.Command):
 
 
 def _callback(command: Command) -> Callable[..., None]:
-    def called(as_json: bool, verbose: bool, **values: Any) -> None:
+    def called(as_json: bool, verbose: bool, **values: object) -> None:
         from approxhw.cli.terminal.terminal import Terminal
 
         said = {name: value for name, value in values.items() if value is not None and value != ()}
@@ -140,7 +145,7 @@ def _callback(command: Command) -> Callable[..., None]:
     return called
 
 
-def _run(command: Command, terminal: Any, said: dict[str, Any]) -> dict[str, Any]:
+def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Printed:
     if command.kinds is not None:
         kinds = {kind.name: kind for kind in command.kinds()}
         return command.run(terminal, Given(command.name, command.options, kinds, said))

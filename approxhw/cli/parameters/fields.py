@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
 
 import click
 import cloup
@@ -43,7 +42,7 @@ def parameter(
     names = [item.flag, item.name]
     if short := item.about.get("short"):
         names.insert(0, short)
-    about: dict[str, Any] = {"type": _type(item)}
+    about: dict[str, object] = {"type": _type(item)}
     if bool in item.types:
         about = {"is_flag": True}
         if item.default is True:
@@ -71,7 +70,7 @@ def _choices_shown(item: OptionField) -> str | None:
     return f"[{named}]" if named and len(named) <= SHOWN_CHOICES else None
 
 
-def _type(item: OptionField) -> Any:
+def _type(item: OptionField) -> click.ParamType[object]:
     """Return what reads the text of the option as far as click can: whole numbers, numbers, paths; texts as they are."""
     about = item.about
     least, most = about.get("least"), about.get("most")

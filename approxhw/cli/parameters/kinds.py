@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import OptionField, build, option_fields
+from approxhw.common.option_fields import OptionField, OptionsT, build, option_fields
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from approxhw.cli.terminal.terminal import Terminal
+
+Printed = dict[str, object]
+"""What a command prints with ``--json``, made of plain types."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Kind:
 
     name: str
     title: str
-    options: type
-    run: Callable[..., dict[str, Any]]
+    options: type[DataclassInstance]
+    run: Callable[..., Printed]
     is_for: str
     refuses: str = ""
     remedy: str = "leave it out"
@@ -56,7 +64,7 @@ class Shared:
         return {"": first, **{name: text for name, text in words.items() if text != first}}
 
 
-def shared_options(general: type, kinds: Sequence[Kind]) -> list[Shared]:
+def shared_options(general: type[DataclassInstance], kinds: Sequence[Kind]) -> list[Shared]:
     """Return every option once: the general ones, then those of kinds, with all the kinds that have it."""
     found = {item.name: Shared(item) for item in option_fields(general)}
     for kind in kinds:
@@ -76,11 +84,11 @@ class Given:
     """What was said on a command line: ``values`` by option, without those that nobody said."""
 
     command: str
-    general: type
+    general: type[DataclassInstance]
     kinds: Mapping[str, Kind]
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
-    def read(self, maker: type) -> Any:
+    def read(self, maker: type[OptionsT]) -> OptionsT:
         """Return the dataclass *maker* of what was said; raise :class:`OptionError` with everything wrong with that."""
         problems: list[Problem] = []
         made = build(maker, self.values, problems)
@@ -88,15 +96,19 @@ class Given:
             raise OptionError(self.command, problems)
         return made
 
-    def glance(self, maker: type) -> Any:
+    def glance(self, maker: type[OptionsT]) -> OptionsT:
         """Return the dataclass *maker* of what was said, values that cannot be as by default: to tell what is meant."""
-        return build(maker, self.values, [])
+        problems: list[Problem] = []
+        made = build(maker, self.values, problems)
+        if made is None:  # what has no default cannot be
+            raise OptionError(self.command, problems)
+        return made
 
-    def run(self, name: str, terminal: Any) -> dict[str, Any]:
+    def run(self, name: str, terminal: Terminal) -> Printed:
         """Work on a thing of kind *name*; raise :class:`OptionError` with everything that does not suit it, at once."""
         return self.run_as(self.kinds[name], terminal)
 
-    def run_as(self, kind: Kind, terminal: Any) -> dict[str, Any]:
+    def run_as(self, kind: Kind, terminal: Terminal) -> Printed:
         """Work on a thing of *kind*, which need not be one that help knows; errors as of :meth:`run`."""
         known = {item.name for item in option_fields(self.general)} | {item.name for item in kind.fields()}
         owners = {each.item.name: (each.item, each.by) for each in shared_options(self.general, [*self.kinds.values()])}

@@ -17,7 +17,7 @@ _OURS = {"printed": f"{_HERE}.printed", "matrix-engine": f"{_HERE}.matrix_engine
 _BESIDE = {
     "compile": (f"{_HERE}.printed.front",),
     "simulate": (f"{_HERE}.added.simulate",),
-    "estimate": (f"{_HERE}.added.estimate", f"{_HERE}.verilog"),
+    "estimate": (f"{_HERE}.verilog", f"{_HERE}.added.estimate"),
 }
 """What a command works on besides models and designs of our targets."""
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .terminal import Terminal
 
+if TYPE_CHECKING:
+    from approxhw.artifacts.engine_front import EngineFront
+    from approxhw.artifacts.folder import Plain
+    from approxhw.engine.compile import CompiledEngine
+    from approxhw.engine.simulate import EngineVerdict
 
-def show_engine(terminal: Terminal, compiled: Any) -> None:
+
+def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
     """Say what an engine is: its layers, what they take, and how right it is."""
     from rich.table import Table
 
@@ -38,19 +44,23 @@ def show_engine(terminal: Terminal, compiled: Any) -> None:
         terminal.warn(warning)
 
 
-def _codes_said(compiled: Any) -> list[str]:
+def _codes_said(compiled: CompiledEngine) -> list[str]:
     """Return a line for each port that carries 8-bit codes."""
     from approxhw.engine.cost import engine_of
 
     said, beats = [], engine_of(compiled.design).beats()
     for port, beat in beats.items():
-        told = [layer.compression[port] for layer in compiled.design.layers if port in layer.compression]
+        told = [
+            (int(each["elements"]), float(each["bits_after"]), float(each["relative"]))
+            for layer in compiled.design.layers
+            if (each := layer.compression.get(port)) is not None
+        ]
         if beat["bits"] == beat["without_codes"]:
             continue
         line = f"{port} as 8-bit codes: beats of {beat['bits']} bits, not {beat['without_codes']}"
-        if elements := sum(each["elements"] for each in told):
-            bits = sum(each["bits_after"] for each in told) / elements
-            relative = sum(each["elements"] * each["relative"] for each in told) / elements
+        if elements := sum(count for count, _, _ in told):
+            bits = sum(after for _, after, _ in told) / elements
+            relative = sum(count * error for count, _, error in told) / elements
             line += f"; {bits:.3f} bits a value, not 16; mean relative error {100 * relative:.2f} %"
         said.append(line)
     return said
@@ -62,7 +72,7 @@ def _plain(text: str) -> str:
     return escape("".join(c if c.isprintable() else "?" for c in text))
 
 
-def show_stream(terminal: Terminal, found: Any) -> None:
+def show_stream(terminal: Terminal, found: EngineVerdict) -> None:
     """Say what came of a layer that was streamed through an engine."""
     stalls = ", ".join(f"{name} {count}" for name, count in found.stalled.items())
     terminal.say(
@@ -72,7 +82,7 @@ def show_stream(terminal: Terminal, found: Any) -> None:
     )
 
 
-def show_cost(terminal: Terminal, found: Mapping[str, Any]) -> None:
+def show_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     """Say what an engine and one of its elements cost."""
     pe, whole = found["estimate_pe"], found["estimate"]
     kept = "kept" if pe["met"] else "missed"
@@ -86,7 +96,7 @@ def show_cost(terminal: Terminal, found: Mapping[str, Any]) -> None:
     )
 
 
-def show_engine_front(terminal: Terminal, front: Any) -> None:
+def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     """Print the members as a table, which one is chosen and why."""
     from rich.table import Table
 

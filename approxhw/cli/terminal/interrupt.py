@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from types import FrameType
 
 from .terminal import Terminal
 
@@ -13,7 +14,8 @@ class Interrupt:
     """Ctrl-C while a search runs: the first finishes the generation, the second ends the program as ever."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self.terminal, self.asked, self.before = terminal, False, None  # type: Terminal, bool, Any
+        self.terminal, self.asked = terminal, False
+        self.before: signal.Handlers | int | Callable[[int, FrameType | None], object] | None = None
 
     def __call__(self) -> bool:
         """Whether the search shall end."""
@@ -30,7 +32,7 @@ class Interrupt:
             signal.signal(signal.SIGINT, self.before)
             self.before = None
 
-    def _heard(self, number: int, frame: Any) -> None:
+    def _heard(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self.leave()
         self.terminal.warn("finishing this generation, then the front is made; Ctrl-C again ends at once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.markup import escape
@@ -13,6 +13,10 @@ from rich.table import Table
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT
 
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from approxhw.artifacts.folder import Plain
+    from approxhw.dse.genetic.evolution import GenerationRecord
 
 TITLES = ("generation", "best error", "least {}", "evaluations", "evaluations/s", "front", "time left")
 MILESTONES = 10
@@ -34,7 +38,7 @@ class SearchView:
         self.live: Live | None = None
         self.told = 0.0
 
-    def start(self, about: Mapping[str, Any]) -> None:
+    def start(self, about: Mapping[str, Any]) -> None:  # a SearchBegin, which targets hand on as any mapping
         """Take in what is searched: ``rows`` of training data, ``classes``, ``features``, ``onnx`` accuracy, ``objectives``."""
         self.rows = int(about["rows"])
         self.cost = CIRCUIT[about.get("objectives", DEFAULT)[1]]
@@ -57,7 +61,7 @@ class SearchView:
             self.told = time.monotonic()
             self.terminal.err.print(escape(f"{step}: {done} of {total}"), soft_wrap=True)
 
-    def generation(self, record: Any) -> None:
+    def generation(self, record: GenerationRecord) -> None:
         """Show a generation (``GenerationRecord``)."""
         now = time.monotonic()
         first_of_run = self.started is None
@@ -87,7 +91,7 @@ class SearchView:
             self.live = None
             self.terminal.bar.start()
 
-    def _row(self, record: Any, now: float) -> tuple[str, ...]:
+    def _row(self, record: GenerationRecord, now: float) -> tuple[str, ...]:
         assert self.started is not None
         since, first = self.started
         done, left = record.generation - first, record.generations - record.generation
@@ -122,7 +126,7 @@ def _minutes(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def show_front(terminal: Terminal, told: Mapping[str, Any]) -> None:
+def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
     """Print the members as a table, which one is chosen and why, and everything to know."""
     table = Table(box=None, pad_edge=False)
     more = [CIRCUIT[name] for name in told.get("objectives", DEFAULT)[1:] if name not in ("area", "power", "inputs")]

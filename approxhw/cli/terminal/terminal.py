@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from approxhw.backends.estimate.estimator import Estimate
+    from approxhw.flow.circuits import CompiledDesign
+    from approxhw.ir.pass_manager import LedgerLine, PassInfo
+    from approxhw.sim.job import SimulationResult
 
-def delay(found: Any) -> str:
+
+class ProofLine(TypedDict):
+    """What is told of a module that was to be proven equal to its netlist."""
+
+    module: str
+    proven: bool
+
+
+def delay(found: Estimate) -> str:
     """Return the delay of an estimate in the unit that suits it: silicon in ns, printed circuits in ms."""
     return f"{found.delay_ns:.4g} ns" if found.delay_ms < 1e-3 else f"{found.delay_ms:.3g} ms"
 
@@ -33,7 +46,7 @@ class Terminal:
             transient=True,
             disable=quiet or not self.err.is_terminal,
         )
-        self.task: Any = None
+        self.task: TaskID | None = None
 
     def __enter__(self) -> Terminal:
         self.bar.start()
@@ -60,7 +73,7 @@ class Terminal:
         """Print one line of warning."""
         self.err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True)
 
-    def compiled(self, compiled: Any) -> None:
+    def compiled(self, compiled: CompiledDesign) -> None:
         """Show what a design is."""
         design, accuracy = compiled.design, compiled.accuracy
         seconds = sum(design.seconds.get(step, 0.0) for step in ("read", "passes", "emit"))
@@ -75,32 +88,32 @@ class Terminal:
         for warning in design.warnings:
             self.warn(warning)
 
-    def simulated(self, result: Any) -> None:
+    def simulated(self, result: SimulationResult) -> None:
         """Show the verdict of a simulation."""
         took = sum(result.seconds.values())
         self.say(f"{result.simulator}: {result.vectors} vectors, {result.mismatches} mismatches ({took:.1f} s)")
 
-    def estimated(self, found: Any) -> None:
+    def estimated(self, found: Estimate) -> None:
         """Show an estimate."""
         area = f"{found.area_mm2 / 100:.3f} cm²" if found.area_mm2 >= 1 else f"{found.area_mm2 * 1e6:.0f} µm²"
         self.say(
             f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
             f"{delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
-        if found.clock_ns is not None:
+        if found.clock_ns is not None and found.slack_ns is not None:
             met = "met" if found.slack_ns >= 0 else "missed"
             self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
         if found.limits_exceeded:
             self.warn(f"nets above a limit of the library (load, slew or fan-out): {found.limits_exceeded}")
 
-    def proofs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def proofs(self, rows: Sequence[ProofLine]) -> None:
         """Show which blocks were proven equal to their netlists."""
         proven = [row for row in rows if row["proven"]]
         if rows:
             names = ", ".join(row["module"] for row in proven)
             self.say(f"proven by SAT: {len(proven)} of {len(rows)} modules (the others are too wide) {names}".rstrip())
 
-    def ledger(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def ledger(self, rows: Sequence[LedgerLine]) -> None:
         """Show what passes did."""
         table = Table(box=None, pad_edge=False)
         for title in ("pass", "kind", "nodes", "weights", "test accuracy", "seconds"):
@@ -117,7 +130,7 @@ class Terminal:
             )
         self.out.print(table)
 
-    def passes(self, infos: Sequence[Any], pipelines: Mapping[str, Sequence[str]]) -> None:
+    def passes(self, infos: Sequence[PassInfo], pipelines: Mapping[str, Sequence[str]]) -> None:
         """List passes and named pipelines."""
         for info in infos:
             kind = f"{info.kind}, from {info.package}" if info.package else info.kind

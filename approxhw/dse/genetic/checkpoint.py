@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem, shown
@@ -20,7 +21,12 @@ from approxhw.common.files import unwritable
 from approxhw.common.version import __version__
 
 from .islands import Island
-from .problem import Bounds
+from .operators import Bounds
+from .options import SearchOptions
+from .problem import Problem as SearchProblem
+
+if TYPE_CHECKING:
+    from deap import base
 
 FORMAT = 2
 _ARRAYS = ("genomes", "objectives", "archive", "archive_objectives")
@@ -34,7 +40,7 @@ class Checkpoint:
     """A search after a generation."""
 
     islands: tuple[Island, ...]
-    records: tuple[Mapping[str, Any], ...]
+    records: tuple[Mapping[str, object], ...]
     """The logbook: one record a generation."""
     seconds: float
 
@@ -46,10 +52,12 @@ class Expected:
     bounds: Bounds
     objectives: tuple[Objective, ...]
     sizes: tuple[int, ...]
-    options: Any
+    options: SearchOptions
 
 
-def identity_of(problem: Any, options: Any, toolbox: Any, operators: Sequence[str]) -> dict[str, Any]:
+def identity_of(
+    problem: SearchProblem, options: SearchOptions, toolbox: base.Toolbox, operators: Sequence[str]
+) -> dict[str, Plain]:
     """Return what makes a search the same search: hashes of model and rows, options, names of the operators, version."""
     chosen = asdict(options)
     chosen.pop("generations")  # a finished search may go on
@@ -62,14 +70,14 @@ def identity_of(problem: Any, options: Any, toolbox: Any, operators: Sequence[st
     }
 
 
-def _name_of(operator: Any) -> str:
+def _name_of(operator: object) -> str:
     """Return the name of a registered operator, and those of functions handed to it, as for DEAP's own."""
     function = getattr(operator, "func", operator)
     given = [value for value in getattr(operator, "args", ()) if callable(value)]
     return ", ".join(f"{getattr(f, '__module__', '?')}.{getattr(f, '__qualname__', '?')}" for f in (function, *given))
 
 
-def write_checkpoint(path: Path, identity: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, identity: Mapping[str, Plain], checkpoint: Checkpoint) -> None:
     """Write *checkpoint* to *path*, whole or not at all, and wait until the disk has it."""
     told = {
         "format": FORMAT,
@@ -104,7 +112,7 @@ def write_checkpoint(path: Path, identity: Mapping[str, Any], checkpoint: Checkp
 
 
 def read_checkpoint(
-    path: Path, identity: Mapping[str, Any], expected: Expected, evaluate: Callable[[np.ndarray], np.ndarray]
+    path: Path, identity: Mapping[str, Plain], expected: Expected, evaluate: Callable[[np.ndarray], np.ndarray]
 ) -> Checkpoint:
     """Return what *path* holds; raise :class:`CheckpointError` where it is not whole, or not of this search.
 
@@ -133,7 +141,7 @@ def read_checkpoint(
     return Checkpoint(whole, tuple(told["records"]), float(told["seconds"]))
 
 
-def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Plain]]:
     """Return the arrays of *path* and what it tells about itself, of which the outer shape is sure."""
     try:
         arrays = read_npz(path).arrays
@@ -166,7 +174,7 @@ def book_titles(objectives: Sequence[Objective]) -> list[str]:
     return ["generation", "evaluations", "front", "least_errors", *medians, *least]
 
 
-def _differences(told: Mapping[str, Any], identity: Mapping[str, Any]) -> list[Problem]:
+def _differences(told: Mapping[str, Plain], identity: Mapping[str, Plain]) -> list[Problem]:
     """Return one problem for everything in which the checkpoint is of another search."""
     found = []
     if told.get("version") != identity["version"]:
@@ -193,7 +201,7 @@ def _island(
     number: int,
     size: int,
     arrays: Mapping[str, np.ndarray],
-    told: Mapping[str, Any],
+    told: Mapping[str, Plain],
     expected: Expected,
     found: list[Problem],
 ) -> Island | None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import cloudpickle
 from distributed import Client, Future, WorkerPlugin, get_worker, wait
@@ -18,7 +18,8 @@ from distributed.scheduler import KilledWorker
 from approxhw.common.errors import WorkersError
 from approxhw.common.version import __version__
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from distributed import Worker
 
 _PATIENCE = 5.0
 _LOST = (
@@ -33,18 +34,18 @@ _LOST = (
 class _Work(WorkerPlugin):  # type: ignore[misc]  # it carries no types
     """The work, as each worker keeps it."""
 
-    def __init__(self, name: str, work: Callable[[Any], Any]) -> None:
+    def __init__(self, name: str, work: Callable[[object], object]) -> None:
         # One string of bytes: arrays that Dask itself unpacks are read-only, for which kernels would be compiled anew.
         self.name, self.packed, self.version = name, cloudpickle.dumps(work), __version__
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: Worker) -> None:
         """Unpack the work, but refuse a worker whose approxhw may count otherwise."""
         if self.version != __version__:
             raise RuntimeError(f"the worker {worker.address} has approxhw {__version__}, the search {self.version}")
         self.work = cloudpickle.loads(self.packed)
 
 
-def _work(name: str, item: Any) -> Any:
+def _work(name: str, item: object) -> object:
     return get_worker().plugins[name].work(item)
 
 
@@ -65,7 +66,7 @@ class DaskExecutor:
             ) from error
         self._need_workers()
 
-    def start(self, work: Callable[[Any], Any]) -> None:
+    def start(self, work: Callable[[object], object]) -> None:
         """Send *work* to every worker, now and when it joins."""
         self._forget()
         self._name = f"approxhw-{uuid.uuid4().hex}"
@@ -80,7 +81,7 @@ class DaskExecutor:
                 "module that the workers can import, too",
             ) from error
 
-    def map(self, items: Sequence[Item]) -> list[Item]:
+    def map(self, items: Sequence[object]) -> list[object]:
         """Do the work on the cluster; raise :class:`WorkersError` where scheduler or workers are gone for good."""
         try:
             futures = [self._client.submit(_work, self._name, item, pure=False) for item in items]

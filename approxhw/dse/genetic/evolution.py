@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from deap import base, tools
@@ -146,7 +145,7 @@ class _Run:
         work: NextGeneration,
         sizes: Sequence[int],
         state: Checkpoint | None,
-        told: Any,
+        told: Callable[[GenerationRecord], None] | None,
     ) -> None:
         self.objectives, self.options, self.work, self.told = objectives, options, work, told
         genes, width = len(work.bounds.lower), len(objectives)

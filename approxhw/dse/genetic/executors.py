@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from approxhw.common.errors import WorkersError
 
-Item = TypeVar("Item")
+Item = Any
+"""What the work takes or makes: which types these are depends on the work that was started last."""
+
+Work = Callable[[Item], Item]
 
 ATTEMPTS = 3
 """How often work is begun where worker processes die over it."""
@@ -29,7 +32,7 @@ ATTEMPTS = 3
 class Executor(Protocol):
     """Does the same work on many items. The work is a pure function: it may be done anywhere, and twice."""
 
-    def start(self, work: Callable[[Any], Any]) -> None:
+    def start(self, work: Work) -> None:
         """Send *work* to every worker, once; it takes the place of earlier work."""
 
     def map(self, items: Sequence[Item]) -> list[Item]:
@@ -42,7 +45,7 @@ class Executor(Protocol):
 class SerialExecutor:
     """Works in this process."""
 
-    def start(self, work: Callable[[Any], Any]) -> None:
+    def start(self, work: Work) -> None:
         """Keep *work*."""
         self._work = work
 
@@ -62,7 +65,7 @@ class ProcessExecutor:
         self._folder = tempfile.TemporaryDirectory(prefix="approxhw-work-")  # ours alone: nobody else may write there
         self._path, self._number = Path(), 0
 
-    def start(self, work: Callable[[Any], Any]) -> None:
+    def start(self, work: Work) -> None:
         """Put *work* where the workers find it; raise :class:`WorkersError` where it cannot be sent."""
         data = packed(work)
         # workers stay: each is a Python with compiled kernels, which takes seconds to begin
@@ -121,12 +124,12 @@ def _follow(parent: int) -> None:
 
 
 @functools.lru_cache(maxsize=1)  # a worker does one kind of work at a time
-def _work_in(path: Path) -> Callable[[Any], Any]:
-    work: Callable[[Any], Any] = pickle.loads(path.read_bytes())
+def _work_in(path: Path) -> Work:
+    work: Work = pickle.loads(path.read_bytes())
     return work
 
 
-def _work(path: Path, item: Any) -> Any:
+def _work(path: Path, item: Item) -> Item:
     return _work_in(path)(item)
 
 
@@ -134,7 +137,7 @@ def _work(path: Path, item: Any) -> Any:
 def _main_module(*, hidden: bool) -> Iterator[None]:
     """Keep fresh workers from importing the user's script, which would run it again, unless the work needs it."""
     main = sys.modules["__main__"]
-    saved: dict[str, Any] = {
+    saved: dict[str, object] = {
         name: main.__dict__[name] for name in ("__file__", "__spec__") if hidden and name in main.__dict__
     }
     if hidden:
@@ -146,7 +149,7 @@ def _main_module(*, hidden: bool) -> Iterator[None]:
         main.__dict__.update(saved)
 
 
-def packed(work: Any) -> bytes:
+def packed(work: Work) -> bytes:
     """Return *work* for sending; raise :class:`WorkersError` that names every operator which cannot be sent."""
     try:
         return pickle.dumps(work)
@@ -163,7 +166,7 @@ def packed(work: Any) -> bytes:
         ) from error
 
 
-def _sendable(value: Any) -> bool:
+def _sendable(value: object) -> bool:
     try:
         pickle.dumps(value)
     except (pickle.PicklingError, AttributeError, TypeError):

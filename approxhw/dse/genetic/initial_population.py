@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 
 if TYPE_CHECKING:
+    from approxhw.dse.genetic.executors import Executor
     from approxhw.dse.genetic.seeding import Seeder
 
 STARTS = "starts.npz"
@@ -24,7 +25,7 @@ STARTS = "starts.npz"
 
 def make_starts(
     seeder: Seeder,
-    executor: Any,
+    executor: Executor,
     path: Path,
     *,
     resume: bool = False,

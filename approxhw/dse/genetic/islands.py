@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from approxhw.common.errors import OptionError, Problem
 from approxhw.numerics.pareto import by_objectives, non_dominated, select_nsga2
 
-from .operators import repair
-from .problem import Bounds
+from .operators import Bounds, repair
+
+if TYPE_CHECKING:
+    from deap import base
 
 NEW = -1
 """Generation of an island that has no population yet."""
@@ -50,17 +53,21 @@ def new_island(number: int, size: int, genes: int, seed: int, objectives: int = 
     return Island(number, size, _state(source), genomes, values, genomes, values)
 
 
-def _state(source: Any) -> tuple[int, int, int, int]:
+def _state(source: np.random.BitGenerator) -> tuple[int, int, int, int]:
     state = source.state
     return int(state["state"]["state"]), int(state["state"]["inc"]), int(state["has_uint32"]), int(state["uinteger"])
 
 
 def generator_of(island: Island) -> np.random.Generator:
     """Return a generator in the state that *island* left it in."""
-    source: Any = np.random.PCG64(0)
+    source = np.random.PCG64(0)
     state, increment, has, held = island.generator
-    inner = {"state": state, "inc": increment}
-    source.state = {"bit_generator": "PCG64", "state": inner, "has_uint32": has, "uinteger": held}
+    source.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": increment},
+        "has_uint32": has,
+        "uinteger": held,
+    }
     return np.random.Generator(source)
 
 
@@ -73,8 +80,8 @@ def violations(objectives: np.ndarray, allowed: int) -> np.ndarray:
 class NextGeneration:
     """Island → the same island one generation later: state in, state out, so any worker may do it, and do it again."""
 
-    toolbox: Any
-    """``deap.base.Toolbox`` with initialise, parents, mate, mutate, evaluate and select."""
+    toolbox: base.Toolbox
+    """With initialise, parents, mate, mutate, evaluate and select."""
     bounds: Bounds
     allowed: int
     archive_size: int
@@ -109,7 +116,7 @@ class NextGeneration:
         )
 
 
-def _checked(what: str, array: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _checked(what: str, array: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Return *array* if it is of integers and *shape*; an operator that a user registered may give anything."""
     given = np.asarray(array)
     if given.shape == shape and given.dtype.kind in "iu" and (what == "genomes" or given.min(initial=0) >= 0):
@@ -138,7 +145,9 @@ def merged(
     return genomes[front], objectives[front]
 
 
-def migrate(islands: Sequence[Island], migrants: int, allowed: int, select: Any) -> list[Island]:
+def migrate(
+    islands: Sequence[Island], migrants: int, allowed: int, select: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+) -> list[Island]:
     """Return the islands after the best *migrants* of each took the places of the worst of the next one, in a ring."""
     result = []
     for here, source in zip(islands, [islands[-1], *islands[:-1]]):

@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -66,7 +66,19 @@ def gene_map(space: Space) -> GeneMap:
     return GeneMap(kinds, widths, space.lower, space.upper, (blocks[0], blocks[1], blocks[2]))
 
 
-def repair(genes: Any, genomes: np.ndarray) -> np.ndarray:
+class Bounds(Protocol):
+    """The least and the greatest value of every gene (integers, G)."""
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The least."""
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The greatest."""
+
+
+def repair(genes: Bounds, genomes: np.ndarray) -> np.ndarray:
     """Return *genomes* with every gene within its bounds (``genes.lower``, ``genes.upper``), as a C-contiguous int32 array."""
     return np.ascontiguousarray(np.clip(genomes, genes.lower, genes.upper), dtype=np.int32)
 
@@ -190,8 +202,16 @@ def _changed(genes: GeneMap, drawn: np.ndarray, old: np.ndarray, generator: np.r
     )
 
 
+DeapOperator = Callable[..., Sequence[list[int]]]
+"""Takes one or two lists, and options of its own, and returns them changed."""
+
+
 def row_by_row_mate(
-    operator: Callable[..., Any], first: np.ndarray, second: np.ndarray, generator: np.random.Generator, **options: Any
+    operator: DeapOperator,
+    first: np.ndarray,
+    second: np.ndarray,
+    generator: np.random.Generator,
+    **options: object,
 ) -> np.ndarray:
     """Cross with an operator of DEAP's kind (``deap.tools.cxTwoPoint``), which takes two lists and changes them in place.
 
@@ -203,7 +223,7 @@ def row_by_row_mate(
 
 
 def row_by_row_mutate(
-    operator: Callable[..., Any], genomes: np.ndarray, generator: np.random.Generator, **options: Any
+    operator: DeapOperator, genomes: np.ndarray, generator: np.random.Generator, **options: object
 ) -> np.ndarray:
     """Mutate with an operator of DEAP's kind (``deap.tools.mutShuffleIndexes``); options are passed on to it."""
     with _seeded(generator):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from deap import base
@@ -17,22 +17,11 @@ from approxhw.networks.space import Space
 from approxhw.numerics.pareto import select_nsga2, tournament
 
 from . import operators
+from .operators import Bounds
 from .options import SearchOptions
 
 UM2_PER_MM2 = 1_000_000
 """Areas are compared as whole µm²: integers are equal on every machine."""
-
-
-class Bounds(Protocol):
-    """The least and the greatest value of every gene (integers, G)."""
-
-    @property
-    def lower(self) -> np.ndarray:
-        """The least."""
-
-    @property
-    def upper(self) -> np.ndarray:
-        """The greatest."""
 
 
 class Problem(Protocol):
@@ -52,7 +41,7 @@ class Problem(Protocol):
     def identity(self) -> Mapping[str, str]:
         """Return digests of ``model`` (and what else the genomes mean) and ``data``, which tell searches apart."""
 
-    def toolbox(self, options: SearchOptions) -> Any:
+    def toolbox(self, options: SearchOptions) -> base.Toolbox:
         """Return DEAP's toolbox with operators on whole populations (:func:`evolve` says which)."""
 
 
@@ -156,7 +145,7 @@ def default_toolbox(problem: NetworkProblem, options: SearchOptions) -> base.Too
     return toolbox
 
 
-def plain_toolbox(problem: Any) -> base.Toolbox:
+def plain_toolbox(problem: object) -> base.Toolbox:
     """Return DEAP's toolbox of a problem that brings ``initialise``, ``mate``, ``mutate`` and ``evaluate`` as methods."""
     toolbox = base.Toolbox()
     for name in ("initialise", "mate", "mutate", "evaluate"):

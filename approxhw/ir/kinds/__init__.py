@@ -10,7 +10,7 @@ from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, LeakyRelu, Relu
-from .kind import Check, Fault, Kind, Operand, Operands, Range, Type
+from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
 from .layout import Reshape
 from .requantize import KINDS as _REQUANTIZE
@@ -47,6 +47,7 @@ __all__ = [
     "Relu",
     "Requantize",
     "Reshape",
+    "SomeKind",
     "Threshold",
     "Transpose",
     "Type",
@@ -56,8 +57,8 @@ __all__ = [
     "product_ranges",
 ]
 
-KINDS: tuple[Kind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING)
+KINDS: tuple[SomeKind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING)
 """Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""
 
-TENSOR_KINDS: tuple[Kind, ...] = _TENSORS
+TENSOR_KINDS: tuple[SomeKind, ...] = _TENSORS
 """Every kind that stands in Graphs of whole tensors alone."""

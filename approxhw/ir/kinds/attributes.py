@@ -11,10 +11,16 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import Format
 
+Number = int | float | Fraction
+"""A code, or a real number."""
+
+CodeOrReal = Any
+"""A number on the scale of what a Node reads: a code (``int``), or a :data:`Number`. Only the Node's format says which."""
+
 _FRACTION = re.compile(r"-?\d{1,4000}(?:/\d{1,4000})?\Z")
 
 
-def plain(value: Any) -> Any:
+def plain(value: Number | str | None) -> int | float | str | None:
     """Return a number as JSON knows it: int, float, or a fraction as text."""
     if value is None or isinstance(value, str):
         return value
@@ -23,44 +29,44 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, float | np.floating) else int(value)
 
 
-def integer(value: Any, fmt: Format | None = None) -> int:
+def integer(value: object, fmt: Format | None = None) -> int:
     """Read an integer."""
     if type(value) is not int:
         raise ValueError(f"an integer is needed, not {shown(value)!r}")
     return value
 
 
-def number(value: Any, fmt: Format | None = None) -> Any:
+def number(value: object, fmt: Format | None = None) -> Number:
     """Return an int, a float, or the fraction that a text spells."""
     if isinstance(value, str):
         if not _FRACTION.match(value):
             raise ValueError(f"no fraction: {value[:40]!r}")
         return Fraction(value)
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"a number is needed, not {shown(value)!r}")
     return value
 
 
-def bound(value: Any, fmt: Format) -> Any:
+def bound(value: object, fmt: Format) -> Number | None:
     """Read a number, or none."""
     return None if value is None else number(value)
 
 
-def integers(value: Any, fmt: Format) -> tuple[int, ...]:
+def integers(value: object, fmt: Format) -> tuple[int, ...]:
     """Read a list of integers."""
     if not isinstance(value, list):
         raise ValueError(f"a list of integers is needed, not {shown(value)!r}")
     return tuple(integer(v) for v in value)
 
 
-def reals(value: Any, fmt: Format) -> tuple[float, ...]:
+def reals(value: object, fmt: Format) -> tuple[float, ...]:
     """Read a list of numbers."""
     if not isinstance(value, list) or not all(type(v) in (int, float) for v in value):
         raise ValueError("a list of numbers is needed")
     return tuple(float(v) for v in value)
 
 
-def texts(value: Any, fmt: Format | None = None) -> tuple[str, ...]:
+def texts(value: object, fmt: Format | None = None) -> tuple[str, ...]:
     """Read a list of texts."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ValueError("a list of texts is needed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, MutableMapping
-from typing import Any
 
 import numpy as np
 
@@ -35,19 +34,19 @@ def put(array: np.ndarray, beside: Beside) -> dict[str, str]:
     return {"beside": digest}
 
 
-def spell_bytes(content: bytes, beside: Beside | None) -> Any:
+def spell_bytes(content: bytes, beside: Beside | None) -> str | dict[str, str]:
     """Return *content* as text (base64), or what stands in its place where it is large."""
     if beside is not None and len(content) > MOST_INLINE:
         return put(np.frombuffer(content, dtype=np.uint8), beside)
     return base64.b64encode(content).decode("ascii")
 
 
-def stands_beside(value: Any) -> bool:
+def stands_beside(value: object) -> bool:
     """Whether the JSON *value* says that an array stands beside the text."""
     return isinstance(value, dict) and set(value) == {"beside"}
 
 
-def fetched(value: Any, fetch: Fetch | None) -> np.ndarray:
+def fetched(value: object, fetch: Fetch | None) -> np.ndarray:
     """Return the array that ``{"beside": …}`` stands for; raise ``ValueError`` where it is not there, or another one."""
     digest = value.get("beside") if isinstance(value, dict) and set(value) == {"beside"} else None
     if not isinstance(digest, str) or len(digest) != 32 or set(digest) - set("0123456789abcdef"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def _is_single(value: float) -> bool:
         return float(np.float32(value)) == value
 
 
-def _attributes(op: Encode | Decode) -> dict[str, Any]:
+def _attributes(op: Encode | Decode) -> dict[str, object]:
     return {"maxima": [float(value) for value in op.maxima]}
 
 

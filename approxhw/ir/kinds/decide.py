@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format, fixed_for
 
-from .attributes import integer, number, plain
-from .kind import EXACT_IN_INT64, Check, Fault, Kind, Operand, Operands, Range, Values, full, is_code, is_real
+from .attributes import CodeOrReal, integer, number, plain
+from .kind import EXACT_IN_INT64, Check, Fault, Kind, Operand, Operands, OpT, Range, Values, full, is_code, is_real
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class ArgMax:
 class Threshold:
     """1 where x > threshold, else 0."""
 
-    threshold: Any = 0
+    threshold: CodeOrReal = 0
 
 
-def _decides(count: Callable[[Operand], int], more: Check) -> Check:
+def _decides(count: Callable[[Operand], int], more: Check[OpT]) -> Check[OpT]:
     """Return the check of formats of a kind that decides between *count* classes of its operand."""
 
-    def faults(op: Any, operands: Operands, own: Operand) -> list[Fault]:
+    def faults(op: OpT, operands: Operands, own: Operand) -> list[Fault]:
         wanted = Fixed(max(1, (count(operands[0]) - 1).bit_length()))
         why: list[Fault] = []
         if own.type.format != wanted:
@@ -126,13 +125,13 @@ def _indices(op: ArgMax, operands: Operands, own: Operand) -> Range:
     return full(1, 0), full(1, operands[0].type.elements - 1)
 
 
-def _argmax_attributes(op: ArgMax) -> dict[str, Any]:
+def _argmax_attributes(op: ArgMax) -> dict[str, object]:
     if op.width is None and not op.bits:
         return {}
     return {"width": plain(op.width), "bits": [[plain(p) for p in positions] for positions in op.bits]}
 
 
-def _positions(value: Any, fmt: Format) -> tuple[tuple[int, ...], ...]:
+def _positions(value: object, fmt: Format) -> tuple[tuple[int, ...], ...]:
     if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
         raise ValueError("bits is a list of lists of positions")
     return tuple(tuple(integer(position) for position in row) for row in value)

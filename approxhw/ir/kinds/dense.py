@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -199,7 +198,7 @@ def _on_reals(op: Dense, values: Values, operands: Operands, own: Operand) -> np
     return dense_sums(values[0], operands[1].data, operands[2].data)
 
 
-def _attributes(op: Dense) -> dict[str, Any]:
+def _attributes(op: Dense) -> dict[str, object]:
     return {"arithmetic": str(op.arithmetic)} if op.arithmetic else {}
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed
 
-from .attributes import bound, number, plain
-from .kind import Fault, Operand, Operands, activation, is_code, is_real
+from .attributes import CodeOrReal, Number, bound, number, plain
+from .kind import Fault, Kind, Operand, Operands, activation, is_code, is_real
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,21 @@ class LeakyRelu:
 class Clip:
     """min(max(x, low), high); a bound may be None."""
 
-    low: Any = None
-    high: Any = None
+    low: CodeOrReal | None = None
+    high: CodeOrReal | None = None
 
 
 # Relu ------------------------------------------------------------------------------------------------------------------
 
 RELU = activation(
-    Relu,
+    Kind(
+        op=Relu,
+        keeps_scale=True,
+        # 0 is where the zero point is
+        in_codes=lambda op, fmt, bits: Clip(fmt.zero, None) if fmt.zero else op,
+        sample=lambda rng, elements: (Relu(), None),
+    ),
     lambda op, x: np.maximum(x, 0),
-    keeps_scale=True,
-    # 0 is where the zero point is
-    in_codes=lambda op, fmt, bits: Clip(fmt.zero, None) if fmt.zero else op,
-    sample=lambda rng, elements: (Relu(), None),
 )
 
 
@@ -102,18 +104,20 @@ def _sample_leak(rng: np.random.Generator, elements: int) -> tuple[LeakyRelu, No
 
 
 LEAKY_RELU = activation(
-    LeakyRelu,
+    Kind(
+        op=LeakyRelu,
+        keeps_scale=True,
+        checks={"attributes": _alpha_faults, "formats": _no_zero_point},
+        widest=lambda op, reach: max(1, op.alpha.numerator) * reach,
+        slope=lambda op, before, after: np.where(before < 0, float(op.alpha), 1.0),
+        attributes=lambda op: {"alpha": str(op.alpha)},
+        readers={"alpha": lambda value, fmt: Fraction(number(value))},
+        said=lambda op: f"leaky relu {op.alpha}",
+        in_codes=_alpha_in_codes,
+        sample=_sample_leak,
+    ),
     _leaking_codes,
     reals=_leaking_reals,
-    keeps_scale=True,
-    checks={"attributes": _alpha_faults, "formats": _no_zero_point},
-    widest=lambda op, reach: max(1, op.alpha.numerator) * reach,
-    slope=lambda op, before, after: np.where(before < 0, float(op.alpha), 1.0),
-    attributes=lambda op: {"alpha": str(op.alpha)},
-    readers={"alpha": lambda value, fmt: Fraction(number(value))},
-    said=lambda op: f"leaky relu {op.alpha}",
-    in_codes=_alpha_in_codes,
-    sample=_sample_leak,
 )
 
 
@@ -135,11 +139,11 @@ def _bound_faults(op: Clip, operands: Operands, own: Operand) -> list[Fault]:
     return why
 
 
-def _moved(op: Clip, move: Any) -> Clip:
+def _moved(op: Clip, move: Callable[[Number], int]) -> Clip:
     return Clip(*(None if end is None else move(end) for end in (op.low, op.high)))
 
 
-def _nearest(value: Any, step: Fraction | int) -> int:
+def _nearest(value: Number, step: Fraction | int) -> int:
     """Return how many steps *value* has, to the nearest, halves up."""
     return math.floor(Fraction(value) / step + Fraction(1, 2))
 
@@ -150,18 +154,20 @@ def _sample_clip(rng: np.random.Generator, elements: int) -> tuple[Clip, None]:
 
 
 CLIP = activation(
-    Clip,
+    Kind(
+        op=Clip,
+        keeps_scale=True,
+        checks={"attributes": _bound_faults},
+        widest=lambda op, reach: max(reach, *(abs(end) for end in (op.low, op.high) if end is not None), 0),
+        attributes=lambda op: {"low": plain(op.low), "high": plain(op.high)},
+        readers={"low": bound, "high": bound},
+        optional=frozenset({"low", "high"}),
+        said=lambda op: f"clip {op.low} … {op.high}",
+        in_codes=lambda op, fmt, bits: _moved(op, lambda end: _nearest(end, fmt.scale) + fmt.zero),
+        coarser=lambda op, shift: _moved(op, lambda end: _nearest(end, 1 << shift)),
+        sample=_sample_clip,
+    ),
     _bounded,
-    keeps_scale=True,
-    checks={"attributes": _bound_faults},
-    widest=lambda op, reach: max(reach, *(abs(end) for end in (op.low, op.high) if end is not None), 0),
-    attributes=lambda op: {"low": plain(op.low), "high": plain(op.high)},
-    readers={"low": bound, "high": bound},
-    optional=frozenset({"low", "high"}),
-    said=lambda op: f"clip {op.low} … {op.high}",
-    in_codes=lambda op, fmt, bits: _moved(op, lambda end: _nearest(end, fmt.scale) + fmt.zero),
-    coarser=lambda op, shift: _moved(op, lambda end: _nearest(end, 1 << shift)),
-    sample=_sample_clip,
 )
 
 KINDS = (RELU, LEAKY_RELU, CLIP)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,12 @@ EXACT_IN_INT64 = 1 << 62
 """Codes below it are held in int64; from it on Python integers take over, and nothing ever wraps."""
 
 Shape = tuple[int, ...]
+
+OpT = TypeVar("OpT")
+"""The op of a kind, a frozen dataclass."""
+
+SomeOp = Any
+"""An op of any kind. Their union, ``ir.graph.Op``, is made of the kinds, which are made of this file."""
 
 
 @dataclass(frozen=True)
@@ -88,49 +94,49 @@ Values = tuple[np.ndarray, ...]
 Fault = str | tuple[str, str]
 """Why a Node breaks a rule, or why and what to do."""
 
-Check = Callable[[Any, Operands, Operand], list[Fault]]
+Check = Callable[[OpT, Operands, Operand], list[Fault]]
 """Op, operands and own value → what is wrong; where *operands* is empty, nothing is known of them."""
 
 
-def same_shapes(op: Any, first: Shape, own: Type) -> list[Shape]:
+def same_shapes(op: object, first: Shape, own: Type) -> list[Shape]:
     """Return the shapes of a kind of one operand that keeps its shape."""
     return [first, first]
 
 
-def same_range(op: Any, operands: Operands, own: Operand) -> Range:
+def same_range(op: object, operands: Operands, own: Operand) -> Range:
     """Return the range of the first operand."""
     return operands[0].ends
 
 
-def same_reach(op: Any, reach: int) -> int:
+def same_reach(op: object, reach: int) -> int:
     """Return *reach*: nothing greater is met."""
     return reach
 
 
-def _no_meaning(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+def _no_meaning(op: object, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     raise TypeError(f"{own.name}: the interpreter does not know {own.kind}")
 
 
-def _unmoved(op: Any, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _unmoved(op: object, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     slope: np.ndarray = (after == before).astype(np.float64)
     return slope
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[OpT]):
     """The rules of one kind of Node. Every field with a default may be left out.
 
     Arrays of codes are int64, object (Python integers), or float64 that holds whole numbers below 2^52.
     """
 
-    op: type
+    op: type[OpT]
 
     # inputs and shape
-    arity: Callable[[Any], int] = lambda op: 1
+    arity: Callable[[OpT], int] = lambda op: 1
     most_inputs: int = 1
     rows: int = 1
     """How many operands differ from row to row; those behind them have to be constants."""
-    shapes: Callable[[Any, Shape, Type], list[Shape]] = same_shapes
+    shapes: Callable[[OpT, Shape, Type], list[Shape]] = same_shapes
     """Op, shape of the first operand, own Type → shapes that all operands and the result should have."""
 
     # formats
@@ -151,41 +157,41 @@ class Kind:
     # role
     activation: bool = False
     """A function of each element alone that may stand between layers."""
-    classes: Callable[[Any, Type], int] | None = None
+    classes: Callable[[OpT, Type], int] | None = None
     """Op, Type of the operand → how many classes it decides between; None: it decides nothing."""
 
     # rules
-    checks: Mapping[str, Check] = field(default_factory=dict)
+    checks: Mapping[str, Check[OpT]] = field(default_factory=dict)
     """Name of a rule of the verifier → what the kind itself has to say to it."""
-    range: Callable[[Any, Operands, Operand], Range] = same_range
-    on_codes: Callable[[Any, Values, Operands, Operand], np.ndarray] = _no_meaning
+    range: Callable[[OpT, Operands, Operand], Range] = same_range
+    on_codes: Callable[[OpT, Values, Operands, Operand], np.ndarray] = _no_meaning
     """Meaning where the result is codes."""
-    on_reals: Callable[[Any, Values, Operands, Operand], np.ndarray] = _no_meaning
+    on_reals: Callable[[OpT, Values, Operands, Operand], np.ndarray] = _no_meaning
     """Meaning where the result is real-valued: values and constants are real-valued too, of the result's number type."""
-    elements: Callable[[Any, np.ndarray], np.ndarray] | None = None
+    elements: Callable[[OpT, np.ndarray], np.ndarray] | None = None
     """Of an activation: op and codes (… × elements) → codes."""
-    widest: Callable[[Any, int], int] = same_reach
+    widest: Callable[[OpT, int], int] = same_reach
     """Op, greatest magnitude of the operand → greatest magnitude that is met on the way to the result."""
-    slope: Callable[[Any, np.ndarray, np.ndarray], np.ndarray] = _unmoved
+    slope: Callable[[OpT, np.ndarray, np.ndarray], np.ndarray] = _unmoved
     """Op of an activation, x, y → how much y moves with x, element by element (float64); 0 where it is cut off."""
 
     # text
-    attributes: Callable[[Any], dict[str, Any]] = lambda op: {}
+    attributes: Callable[[OpT], Mapping[str, object]] = lambda op: {}
     """Op → attributes as JSON knows them; those of the default value may be left out."""
-    readers: Mapping[str, Callable[[Any, Format], Any]] = field(default_factory=dict)
+    readers: Mapping[str, Callable[[object, Format], object]] = field(default_factory=dict)
     """Attribute → reader of its JSON value, which raises ``ValueError``."""
     optional: frozenset[str] = frozenset()
-    said: Callable[[Any], str] | None = None
+    said: Callable[[OpT], str] | None = None
     """Op → what it is called in reports; None: by its keyword."""
 
     # what passes ask for
-    some: Callable[[Any, np.ndarray], Any] = lambda op, kept: op
+    some: Callable[[OpT, np.ndarray], OpT] = lambda op, kept: op
     """Op of an activation → the op for the elements that *kept* (bool) or an index array names."""
-    in_codes: Callable[[Any, Fixed, int], Any] | None = None
+    in_codes: Callable[[OpT, Fixed, int], SomeOp | None] | None = None
     """Op on reals, format of the codes that it is to read, bits of a weight → op on codes; None: it has none."""
-    coarser: Callable[[Any, int], Any] = lambda op, shift: op
+    coarser: Callable[[OpT, int], OpT] = lambda op, shift: op
     """Op → op on codes of a scale that is 2^shift coarser."""
-    sample: Callable[[np.random.Generator, int], tuple[Any, Fixed | None]] | None = None
+    sample: Callable[[np.random.Generator, int], tuple[OpT, Fixed | None]] | None = None
     """Random numbers, number of elements → an op for random Graphs, and its format where it does not keep the scale."""
 
     @property
@@ -197,6 +203,10 @@ class Kind:
     def rectifies(self) -> bool:
         """Whether it is an activation on the scale of the sums: what a pass may cut to a few bits."""
         return self.activation and self.keeps_scale
+
+
+SomeKind = Kind[Any]
+"""The rules of a kind that is found by its op: that ``kind_of`` gives rules of that very op, no type can say."""
 
 
 def is_code(value: object) -> bool:
@@ -233,33 +243,29 @@ def narrowed(x: np.ndarray, interval: Range) -> np.ndarray:
 
 
 def activation(
-    op: type,
-    elements: Callable[[Any, np.ndarray], np.ndarray],
+    rules: Kind[OpT],
+    elements: Callable[[OpT, np.ndarray], np.ndarray],
     *,
-    reals: Callable[[Any, np.ndarray], np.ndarray] | None = None,
-    **rules: Any,
-) -> Kind:
-    """Return the kind of a monotone function of each element alone; range and meaning follow from it.
+    reals: Callable[[OpT, np.ndarray], np.ndarray] | None = None,
+) -> Kind[OpT]:
+    """Return the kind of a monotone function of each element alone: *rules*, and the range and meaning that follow from it.
 
     *elements*: op and codes (… × elements) → codes. *reals*: op and real values → real values; none: as on codes.
     """
 
-    def interval(op: Any, operands: Operands, own: Operand) -> Range:
+    def interval(op: OpT, operands: Operands, own: Operand) -> Range:
         a, b = (elements(op, end) for end in operands[0].ends)
         return np.minimum(a, b), np.maximum(a, b)  # a falling function swaps the ends
 
-    def on_codes(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+    def on_codes(op: OpT, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values
-        if kind.widest is not same_reach:
-            x = widened(x, kind.widest(op, reach_of(operands[0].ends)))
+        if rules.widest is not same_reach:
+            x = widened(x, rules.widest(op, reach_of(operands[0].ends)))
         found = elements(op, x.reshape(len(x), own.type.elements)).reshape(x.shape)
         return narrowed(found, own.ends) if found.dtype == object else found
 
-    def on_reals(op: Any, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+    def on_reals(op: OpT, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values
         return (reals or elements)(op, x)
 
-    kind = Kind(
-        op=op, elements=elements, activation=True, range=interval, on_codes=on_codes, on_reals=on_reals, **rules
-    )
-    return kind
+    return replace(rules, elements=elements, activation=True, range=interval, on_codes=on_codes, on_reals=on_reals)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed
 
 from .attributes import integer, integers, plain
-from .kind import Fault, Operand, Operands, activation, is_code
+from .kind import Fault, Kind, Operand, Operands, activation, is_code
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _slope(op: Requantize, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return slope
 
 
-def _attributes(op: Requantize) -> dict[str, Any]:
+def _attributes(op: Requantize) -> dict[str, object]:
     multiplier, offset = [plain(v) for v in op.multiplier], [plain(v) for v in op.offset]
     ends = {"low": plain(op.low), "high": plain(op.high)}
     return {"multiplier": multiplier, "shift": plain(op.shift), "offset": offset, **ends}
@@ -92,24 +91,26 @@ def _sample(rng: np.random.Generator, elements: int) -> tuple[Requantize, Fixed]
 
 
 REQUANTIZE = activation(
-    Requantize,
+    Kind(
+        op=Requantize,
+        numbers="codes",
+        checks={"attributes": _attribute_faults},
+        widest=_widest,
+        slope=_slope,
+        attributes=_attributes,
+        readers={
+            "multiplier": integers,
+            "shift": integer,
+            "offset": integers,
+            "low": integer,
+            "high": integer,
+        },
+        said=lambda op: f"requantize to {op.low} … {op.high}",
+        some=_some,
+        coarser=lambda op, shift: replace(op, multiplier=tuple(m << shift for m in op.multiplier)),
+        sample=_sample,
+    ),
     _codes,
-    numbers="codes",
-    checks={"attributes": _attribute_faults},
-    widest=_widest,
-    slope=_slope,
-    attributes=_attributes,
-    readers={
-        "multiplier": integers,
-        "shift": integer,
-        "offset": integers,
-        "low": integer,
-        "high": integer,
-    },
-    said=lambda op: f"requantize to {op.low} … {op.high}",
-    some=_some,
-    coarser=lambda op, shift: replace(op, multiplier=tuple(m << shift for m in op.multiplier)),
-    sample=_sample,
 )
 
 KINDS = (REQUANTIZE,)

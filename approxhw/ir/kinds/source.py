@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -90,12 +89,12 @@ def _whole_format(op: Input, operands: Operands, own: Operand) -> Range:
     return full(own.type.elements, own.fixed.low), full(own.type.elements, own.fixed.high)
 
 
-def _input_attributes(op: Input) -> dict[str, Any]:
+def _input_attributes(op: Input) -> dict[str, object]:
     encoding = op.encoding.attributes() if op.encoding else None
     return {"features": list(op.features), "titles": list(op.titles), "encoding": encoding}
 
 
-def _encoding(value: Any, fmt: Format) -> Encoding | None:
+def _encoding(value: object, fmt: Format) -> Encoding | None:
     if value is None:
         return None
     if not isinstance(value, dict) or set(value) != {"bits", "rule", "low", "high"}:
@@ -159,7 +158,7 @@ def _data_range(op: Constant, operands: Operands, own: Operand) -> Range:
     return data, data
 
 
-def _data_attributes(op: Constant) -> dict[str, Any]:
+def _data_attributes(op: Constant) -> dict[str, object]:
     data = op.data if op.data.dtype != object else np.vectorize(plain, otypes=[object])(op.data)
     whole = op.data.dtype.kind != "f" or np.isfinite(op.data).all()
     return {"data": data.tolist() if whole else _special(data.tolist())}
@@ -169,14 +168,14 @@ _SPECIALS = ("nan", "inf", "-inf")
 """Numbers that JSON has no word for; constants of tensor Graphs may hold them."""
 
 
-def _special(value: Any) -> Any:
+def _special(value: object) -> object:
     """Return *value*, a nested list of numbers, with texts in place of NaN and infinity."""
     if isinstance(value, list):
         return [_special(inner) for inner in value]
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
-def _data(value: Any, fmt: Format) -> np.ndarray:
+def _data(value: object, fmt: Format) -> np.ndarray:
     """Return nested lists as the array that ``Constant`` holds in this format; ragged lists are refused."""
     if isinstance(value, np.ndarray):  # it stood beside the text
         return value
@@ -184,12 +183,17 @@ def _data(value: Any, fmt: Format) -> np.ndarray:
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None
-    flat: list[Any] = []
+    flat: list[object] = []
     _flatten(value, tuple(shape), flat)
     if isinstance(fmt, Float):
-        if not all(type(v) in (int, float) or v in _SPECIALS for v in flat):
+        numbers = [
+            float(v)
+            for v in flat
+            if (isinstance(v, int | float) and not isinstance(v, bool)) or (isinstance(v, str) and v in _SPECIALS)
+        ]
+        if len(numbers) != len(flat):
             raise ValueError(f"data of {fmt} is made of numbers")
-        array = np.array([float(v) for v in flat], dtype=np.float64)
+        array = np.array(numbers, dtype=np.float64)
     elif isinstance(fmt, Text):
         array = np.array([*texts(flat, fmt), None], dtype=object)[:-1]
     elif isinstance(fmt, Fixed | EightBit):
@@ -202,7 +206,7 @@ def _data(value: Any, fmt: Format) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _flatten(value: Any, shape: tuple[int, ...], flat: list[Any]) -> None:
+def _flatten(value: object, shape: tuple[int, ...], flat: list[object]) -> None:
     if not shape:
         if isinstance(value, list):
             raise ValueError("data is ragged")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.formats import Format
 from approxhw.numerics.mac.arithmetic import FloatMac, parse_float_mac
 
-from .kind import Kind
+from .kind import Kind, OpT
 
 
-def _attributes(op: Any) -> dict[str, Any]:
+def _attributes(op: object) -> dict[str, object]:
     """Return the attributes of *op*; bytes are for whoever prints."""
     if isinstance(op, Feed):
         return {"title": op.title, "dims": None if op.dims is None else list(op.dims)}
@@ -33,19 +32,19 @@ def _attributes(op: Any) -> dict[str, Any]:
     return {}
 
 
-def _shape_attributes(op: MatMul | Gemm | Conv) -> dict[str, Any]:
+def _shape_attributes(op: MatMul | Gemm | Conv) -> dict[str, object]:
     if isinstance(op, Gemm):
         turned = {"transpose_a": op.transpose_a, "transpose_b": op.transpose_b}
         return {"alpha": op.alpha, "beta": op.beta, **turned}
     if isinstance(op, Conv):
         sizes = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads, "kernel": op.kernel}
-        told: dict[str, Any] = {name: list(size) for name, size in sizes.items() if size}
+        told: dict[str, object] = {name: list(size) for name, size in sizes.items() if size}
         return {**told, "auto_pad": op.auto_pad, "group": op.group}
     return {}
 
 
-def _how(op: MatMul | Gemm | Conv) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+def _how(op: MatMul | Gemm | Conv) -> dict[str, object]:
+    told: dict[str, object] = {}
     if op.arithmetic is not None:
         told["arithmetic"] = str(op.arithmetic)
     if op.result != "float32":
@@ -61,43 +60,43 @@ def spell_codes(codes: EngineCodes) -> str:
     return f"{codes.code}{block},weights={str(codes.weights).lower()},activations={str(codes.activations).lower()}"
 
 
-def _text(value: Any, fmt: Format | None = None) -> str:
+def _text(value: object, fmt: Format | None = None) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a text is needed, not {shown(value)!r}")
     return value
 
 
-def _integer(value: Any, fmt: Format | None = None) -> int:
+def _integer(value: object, fmt: Format | None = None) -> int:
     if type(value) is not int:
         raise ValueError(f"an integer is needed, not {shown(value)!r}")
     return value
 
 
-def _number(value: Any, fmt: Format | None = None) -> float:
-    if type(value) not in (int, float):
+def _number(value: object, fmt: Format | None = None) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"a number is needed, not {shown(value)!r}")
     return float(value)
 
 
-def _truth(value: Any, fmt: Format | None = None) -> bool:
+def _truth(value: object, fmt: Format | None = None) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"true or false is needed, not {shown(value)!r}")
     return value
 
 
-def _integers(value: Any, fmt: Format | None = None) -> tuple[int, ...]:
+def _integers(value: object, fmt: Format | None = None) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ValueError(f"a list of integers is needed, not {shown(value)!r}")
     return tuple(map(_integer, value))
 
 
-def _texts(value: Any, fmt: Format | None = None) -> tuple[str, ...]:
+def _texts(value: object, fmt: Format | None = None) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f"a list of texts is needed, not {shown(value)!r}")
     return tuple(map(_text, value))
 
 
-def _dims(value: Any, fmt: Format | None = None) -> tuple[int | str, ...] | None:
+def _dims(value: object, fmt: Format | None = None) -> tuple[int | str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(type(dim) in (int, str) for dim in value):
@@ -105,7 +104,7 @@ def _dims(value: Any, fmt: Format | None = None) -> tuple[int | str, ...] | None
     return tuple(value)
 
 
-def _program(value: Any, fmt: Format | None = None) -> bytes:
+def _program(value: object, fmt: Format | None = None) -> bytes:
     if isinstance(value, str):
         try:
             return base64.b64decode(value.encode("ascii"), validate=True)
@@ -116,11 +115,11 @@ def _program(value: Any, fmt: Format | None = None) -> bytes:
     return value.tobytes()
 
 
-def _mac(value: Any, fmt: Format | None = None) -> FloatMac:
+def _mac(value: object, fmt: Format | None = None) -> FloatMac:
     return parse_float_mac(_text(value))
 
 
-def _codes(value: Any, fmt: Format | None = None) -> EngineCodes | None:
+def _codes(value: object, fmt: Format | None = None) -> EngineCodes | None:
     try:
         return read_codes(_text(value))
     except OptionError as error:
@@ -132,8 +131,11 @@ _LEFT_OUT = frozenset({"arithmetic", "result", "codes"})
 
 
 def _tensor(
-    op: type, most: int, readers: Mapping[str, Callable[..., Any]], optional: frozenset[str] = frozenset()
-) -> Kind:
+    op: type[OpT],
+    most: int,
+    readers: Mapping[str, Callable[[object, Format], object]],
+    optional: frozenset[str] = frozenset(),
+) -> Kind[OpT]:
     return Kind(op=op, tensor=True, most_inputs=most, attributes=_attributes, readers=readers, optional=optional)
 
 

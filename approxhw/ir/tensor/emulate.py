@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
@@ -100,7 +100,7 @@ class EmulatedEngine:
         """Return *graph*, which has the same Host Nodes and constants, on what is open and rounded already."""
         return replace(self, graph=graph, counts={})
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
         """Return the model's outputs by name. *inputs*: an array each, of any size that the model leaves open.
 
         NaN and infinity are carried through the chains, counted, and reported in one warning for each layer. Raises
@@ -129,7 +129,7 @@ class EmulatedEngine:
                 setattr(total, key, getattr(total, key) + number)
         return outputs
 
-    def shift_histograms(self, inputs: Mapping[str, Any], rows: int | None = None) -> dict[str, np.ndarray]:
+    def shift_histograms(self, inputs: Mapping[str, ArrayLike], rows: int | None = None) -> dict[str, np.ndarray]:
         """Return per layer how often a sum would need which shift to be normalised exactly: int64, W + 2 counts.
 
         Counts 0: a carry (right by one); 1 … W: left by 0 … W − 1; W + 1: the sum is zero. *rows*: at most so many streamed
@@ -151,7 +151,7 @@ class EmulatedEngine:
         self.watched(inputs, seen)
         return {layer.name: counts[layer.name] for layer in self.layers if layer.name in counts}
 
-    def operands(self, inputs: Mapping[str, Any], layer: str, index: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def operands(self, inputs: Mapping[str, ArrayLike], layer: str, index: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return what streams (M × K) and what stays in the array (K × N) of one *layer* of the engine, float32, not rounded.
 
         *index*: which of its products, below ``count``. Raises :class:`OptionError` where there is no such layer.
@@ -159,7 +159,7 @@ class EmulatedEngine:
         return self.operands_of(inputs, [layer], index)[layer]
 
     def operands_of(
-        self, inputs: Mapping[str, Any], layers: Sequence[str], index: int = 0, rows: int | None = None
+        self, inputs: Mapping[str, ArrayLike], layers: Sequence[str], index: int = 0, rows: int | None = None
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return the same of several *layers*, by name, from one run. *rows*: at most so many that stream, the first ones."""
         known = {entry.name: entry for entry in self.layers}
@@ -188,7 +188,7 @@ class EmulatedEngine:
         replace(self, graph=with_macs(self.graph, None, {**macs, **asked})).watched(inputs, seen)
         return held
 
-    def watched(self, inputs: Mapping[str, Any], seen: Callable[[Lowered, FloatMac], None]) -> None:
+    def watched(self, inputs: Mapping[str, ArrayLike], seen: Callable[[Lowered, FloatMac], None]) -> None:
         """Run, and show *seen* every product that runs on the engine."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
@@ -204,7 +204,7 @@ class EmulatedEngine:
             self._execute(inputs, work)
 
     def _execute(
-        self, inputs: Mapping[str, Any], work: Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
+        self, inputs: Mapping[str, ArrayLike], work: Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         try:
             return run_tensors(self.graph, checked_feeds(self.graph, inputs), self.host, work)

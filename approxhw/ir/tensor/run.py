@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph, Node
@@ -37,7 +38,9 @@ Multiply = Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
 """What a run does with a product: Node, how it multiplies, operands → its value."""
 
 
-def run_tensors(graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply) -> dict[str, Any]:
+def run_tensors(
+    graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply
+) -> dict[str, np.ndarray]:
     """Return the results of *graph* by title. *feeds*: by title of the input, checked already (:func:`checked_feeds`).
 
     Values are let go after their last reader. Raises :class:`MisfitError` for operands that do not fit one another, and
@@ -151,7 +154,7 @@ def bound(product: Product, operands: Sequence[np.ndarray], held: int) -> None:
         raise MisfitError(product, why)
 
 
-def checked_feeds(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def checked_feeds(graph: Graph, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     """Return *inputs* as arrays of the Graph's types; raise :class:`InvalidDataError` with all that does not fit."""
     problems = []
     known = {node.op.title: node for node in graph.nodes if isinstance(node.op, Feed)}

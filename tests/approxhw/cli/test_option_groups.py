@@ -13,10 +13,11 @@ from click.testing import CliRunner
 import approxhw as ax
 from approxhw.cli.main import COMMANDS
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.parameters.kinds import Kind, shared_options
+from approxhw.cli.parameters.kinds import Given, Kind, shared_options
 from approxhw.cli.parameters.tables import option_tables
 from approxhw.cli.targets.registry import kinds_of
 from approxhw.cli.targets.shared import CompileOptions, TargetChoice
+from approxhw.common.errors import OptionError
 from approxhw.common.option_fields import nested, option, option_fields
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -194,3 +195,16 @@ print(*sorted({name.split('.')[0] for name in sys.modules}))
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "click" in loaded
     assert not loaded & {"numpy", "numba", "rich", "onnx", "amaranth", "deap", "jinja2"}
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What must be given as a share."""
+
+    share: float = option("what of it", unit="share")
+
+
+def test_a_glance_says_what_is_wrong_with_what_must_be_given():
+    assert Given("try", Priced, {}, {"share": "5%"}).glance(Priced) == Priced(share=0.05)
+    with pytest.raises(OptionError, match="'all' is no share from 0 to 1"):
+        Given("try", Priced, {}, {"share": "all"}).glance(Priced)

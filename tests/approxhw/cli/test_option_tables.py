@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
 
 def test_the_page_holds_the_tables_that_the_code_makes():
     page = PAGE.read_text(encoding="utf-8")
-    remedy = "make it anew with approxhw.cli.parameters.tables.page_with_tables"
+    remedy = "make it anew: make pages"
     assert page_with_tables(page, COMMANDS) == page, remedy
     assert page_with_tables(page.replace("| `--weight-bits` | 8 |", "| `--weight-bits` | 9 |"), COMMANDS) == page
 

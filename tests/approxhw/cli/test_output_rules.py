@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_at_any_point_loses_nothing(made, tmp_path, content,
 
             count = _watched(patch, strike)
             try:
-                write_design(design, folder, {"00_input.axir": "x"})
+                write_design(design, folder, [("00_input.axir", design.graph)])
             except OutputError as error:
                 failures += 1
                 assert f"{folder}: it cannot be written (No space left on device)" in str(error)  # noqa: PT017

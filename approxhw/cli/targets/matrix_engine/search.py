@@ -11,7 +11,7 @@ from approxhw.cli.parameters.kinds import Kind
 from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested, option
-from approxhw.engine.search import EngineSearch
+from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine
 
 from .compile import problems_of

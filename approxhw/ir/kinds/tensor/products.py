@@ -6,9 +6,9 @@ A convolution's K runs over channel, row, column, in this order; padding is zero
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -19,6 +19,25 @@ from .ops import Product as ProductOp
 
 Pick = slice | np.ndarray
 """Which rows or columns to take: a slice or positions."""
+
+
+Key = tuple[str, bool, int]
+"""What tells a constant operand from others: the value's name, whether it is turned, the group of a convolution."""
+
+
+class Attributes(TypedDict, total=False):
+    """Attributes of a product by their names in ONNX; what is left out is as ONNX has it by default."""
+
+    alpha: float
+    beta: float
+    transA: bool
+    transB: bool
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    auto_pad: str
+    group: int
+    kernel_shape: tuple[int, ...]
 
 
 class MisfitError(ValueError):
@@ -36,7 +55,7 @@ class Product:
     name: str
     op: str
     inputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
+    attributes: Attributes
     title: str
     """What to call it in a message."""
 
@@ -44,10 +63,10 @@ class Product:
 def product_of(op: ProductOp, inputs: tuple[str, ...], title: str = "") -> Product:
     """Return what a Node of *op* that reads *inputs* multiplies, as ONNX would put it; *title*: what to call it."""
     if isinstance(op, Gemm):
-        given: dict[str, Any] = {"alpha": op.alpha, "beta": op.beta, "transA": op.transpose_a, "transB": op.transpose_b}
+        given: Attributes = {"alpha": op.alpha, "beta": op.beta, "transA": op.transpose_a, "transB": op.transpose_b}
     elif isinstance(op, Conv):
-        given = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads, "auto_pad": op.auto_pad}
-        given |= {"group": op.group, "kernel_shape": op.kernel}
+        sizes: Attributes = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads}
+        given = {**sizes, "auto_pad": op.auto_pad, "group": op.group, "kernel_shape": op.kernel}
     else:
         given = {}
     kind = {MatMul: "MatMul", Gemm: "Gemm", Conv: "Conv"}[type(op)]
@@ -76,7 +95,7 @@ class Matrix:
     """An operand that lies there as an array (2-D, any float type); ``key`` where it is a constant."""
 
     array: np.ndarray
-    key: tuple[str, bool, int] | None = None
+    key: Key | None = None
 
     def rows(self, pick: Pick) -> np.ndarray:
         """Return some rows."""
@@ -186,7 +205,7 @@ def _matmul_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def _lower_matmul(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
 ) -> tuple[np.ndarray, list[Block]]:
     a, b = operands[:2]
     a, b = a if a.ndim > 1 else a[None, :], b if b.ndim > 1 else b[:, None]
@@ -221,11 +240,12 @@ def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def _lower_gemm(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
 ) -> tuple[np.ndarray, list[Block]]:
     sides = []
-    for array, key, name in zip(operands[:2], keys[:2], ("transA", "transB"), strict=True):
-        turned = bool(product.attributes.get(name, 0))
+    attributes = product.attributes
+    transposed = (bool(attributes.get("transA", False)), bool(attributes.get("transB", False)))
+    for array, key, turned in zip(operands[:2], keys[:2], transposed, strict=True):
         sides.append(Matrix(array.T if turned else array, key and (key[0], turned, 0)))
     result = np.empty((sizes.m, sizes.n), np.float32)
     return result, [Block(sides[0], sides[1], result, keys[0] is not None)]
@@ -246,8 +266,12 @@ class _Window:
 def _window(product: Product, image: tuple[int, ...], kernel: tuple[int, ...]) -> _Window:
     axes, given = len(image), product.attributes
     strides, dilations, pads = (
-        tuple(int(v) for v in given.get(name) or default)
-        for name, default in (("strides", (1,) * axes), ("dilations", (1,) * axes), ("pads", (0,) * 2 * axes))
+        tuple(int(v) for v in sizes or default)
+        for sizes, default in (
+            (given.get("strides"), (1,) * axes),
+            (given.get("dilations"), (1,) * axes),
+            (given.get("pads"), (0,) * 2 * axes),
+        )
     )
     if (len(strides), len(dilations), len(pads)) != (axes, axes, 2 * axes):
         raise MisfitError(product, f"its strides, dilations and pads are not those of {axes} axes")
@@ -291,7 +315,7 @@ def _conv_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def _lower_conv(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Any]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
 ) -> tuple[np.ndarray, list[Block]]:
     image, weights = operands[:2]
     window = _window(product, image.shape[2:], weights.shape[2:])

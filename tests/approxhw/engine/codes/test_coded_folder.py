@@ -14,7 +14,7 @@ from approxhw.dse.targets import search_engine
 from approxhw.engine.api import open_engine
 from approxhw.engine.compile import compile_engine, open_engine_design
 from approxhw.engine.cost import engine_of, engine_parts, register_bits
-from approxhw.engine.search import EngineSearch
+from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine, engine_target
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, unpack
 from approxhw.numerics.mac.kernels.codes import to_codes

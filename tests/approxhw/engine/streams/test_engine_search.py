@@ -18,7 +18,8 @@ import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
 from approxhw.dse.targets import search_engine
-from approxhw.engine.search import EngineSearch, chosen_engine
+from approxhw.engine.search import chosen_engine
+from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine
 
 FEW = EngineSearch(
@@ -120,7 +121,7 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from approxhw.engine.target import MatrixEngine
-from approxhw.engine.search import EngineSearch
+from approxhw.engine.settings import EngineSearch
 import approxhw as ax
 
 folder, output = sys.argv[1:]

@@ -14,7 +14,8 @@ from common import arguments, command, machine, need_tasks, note, table, write
 import approxhw as ax
 from approxhw.dse.api import widened
 from approxhw.dse.genetic.fitness import Teacher
-from approxhw.dse.genetic.seeding import Seeder, Seeding
+from approxhw.dse.genetic.options import Seeding
+from approxhw.dse.genetic.seeding import Seeder
 from approxhw.dse.split_rows import search_rows
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext

@@ -17,12 +17,12 @@ from approxhw.flow.stages import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
-from .evolve import Hooks
-from .genetic.options import SearchOptions
-from .genetic.seeding import Seeding
+from .genetic.options import SearchOptions, Seeding
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from .evolve import Hooks
 
 FOLDS = 4
 """Searches that put other rows aside each, where nothing else is asked for."""

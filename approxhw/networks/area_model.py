@@ -144,6 +144,16 @@ def default_model(library: str = "egfet") -> AreaModel:
     return AreaModel(table, library)
 
 
+def model_of(library: str, cell_area: Callable[[str, str], float] | None = None) -> AreaModel:
+    """Return the model of *library*; one that has no table gets its cells synthesised one by one by *cell_area*.
+
+    Raises :class:`OptionError` where there is neither.
+    """
+    if library in _TABLES or cell_area is None:
+        return default_model(library)
+    return measured_model(library, cell_area)
+
+
 def measured_model(library: str, area_of: Callable[[str, str], float]) -> AreaModel:
     """Return the model of any library: *area_of* synthesises (Verilog text, name of the top module) and returns mm²."""
     areas: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The options of the genetic search itself: whatever is searched, each but ``generations`` decides what is found."""
+"""The options of the genetic search and of its starts: whatever is searched, each but ``generations`` decides what is found."""
 
 from __future__ import annotations
 
@@ -60,3 +60,39 @@ class SearchOptions:
             found.append(Problem("population", why, "take more individuals or fewer islands"))
         if found:
             raise OptionError("search", found)
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """How the starts of a search are made; every field decides what the front is."""
+
+    starts: int = field(default=8, metadata={"help": "annealed starts; 0: only the retrained network"})
+    levels: int = field(default=14, metadata={"help": "prices of area that each start is annealed at"})
+    moves: int = field(default=20_000, metadata={"help": "moves tried at each price"})
+    rows: int = field(default=4000, metadata={"help": "most rows looked at by a move, drawn anew at each price"})
+    copies: int = field(default=2, metadata={"help": "noisy copies of every row"})
+    noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})
+    first_price: float = field(
+        default=0.02, metadata={"help": "share of the rows that the whole start is worth at first"}
+    )
+    last_price: float = field(default=0.06, metadata={"help": "share of the rows that one mm² is worth in the end"})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, all at once."""
+        least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
+        found = [
+            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
+            for name, low in least.items()
+            if isinstance(getattr(self, name), bool)
+            or not isinstance(getattr(self, name), int)
+            or getattr(self, name) < low
+        ]
+        if not 0 <= self.noise <= 1:
+            found.append(Problem("noise", f"{self.noise!r} is not in 0…1"))
+        found += [
+            Problem(name, f"{getattr(self, name)!r} is not above 0 and at most 1")
+            for name in ("first_price", "last_price")
+            if not 0 < getattr(self, name) <= 1
+        ]
+        if found:
+            raise OptionError("seeding", found)

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import approxhw as ax
 from approxhw.artifacts.front import Front, Member
 from approxhw.cli.main import main
-from approxhw.dse.genetic.seeding import Seeding
+from approxhw.dse.genetic.options import Seeding
 
 
 def make_member(index: int, accuracy: float, area: float, **more: Any) -> Member:

@@ -13,7 +13,7 @@ from approxhw.artifacts.converters import AREA_MM2
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, ENGINE, chosen_objectives
 from approxhw.common.errors import OptionError
 from approxhw.dse.evolve import prices_of
-from approxhw.dse.genetic.seeding import Seeding
+from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.settings import SearchSettings, settled
 from approxhw.networks.costs import CellFigures, Delay, Energy, Inputs, Power
 from approxhw.networks.space import make_space

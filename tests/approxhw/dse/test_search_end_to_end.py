@@ -16,7 +16,7 @@ import pytest
 import approxhw as ax
 from approxhw.backends.estimate import load_library, synthesise
 from approxhw.common.errors import CheckpointError, InvalidDesignError, MismatchError, ToolNotFoundError
-from approxhw.dse.genetic.seeding import Seeding
+from approxhw.dse.genetic.options import Seeding
 from approxhw.ir.evaluation import accuracy
 
 KEYS = {"test_accuracy", "validation_accuracy", "area_mm2", "power_mw", "inputs", "design"}

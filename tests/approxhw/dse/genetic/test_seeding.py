@@ -10,7 +10,8 @@ import pytest
 from approxhw.common.errors import CheckpointError, OptionError
 from approxhw.dse.genetic.executors import SerialExecutor
 from approxhw.dse.genetic.initial_population import STARTS, make_starts
-from approxhw.dse.genetic.seeding import Seeder, Seeding
+from approxhw.dse.genetic.options import Seeding
+from approxhw.dse.genetic.seeding import Seeder
 from approxhw.networks.area_model import default_model
 from approxhw.networks.kernels.masked_network import count_errors
 from approxhw.networks.space import make_space

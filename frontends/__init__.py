@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["check_model", "read_model"]
 
 
-def read_model(source: Any, *, name: str | None = None) -> Graph:
+def read_model(source: object, *, name: str | None = None) -> Graph:
     """Return the Graph of one row of the model in *source*.
 
     ``source``: path of an ONNX file, an ``onnx.ModelProto``, a fitted scikit-learn classifier or pipeline, or what a frontend
@@ -26,7 +26,7 @@ def read_model(source: Any, *, name: str | None = None) -> Graph:
     return open_classifier(source, name=name).graph
 
 
-def check_model(source: Any) -> list[Problem]:
+def check_model(source: object) -> list[Problem]:
     """Return everything that keeps the model in *source* from being compiled; empty where nothing does.
 
     Raises :class:`InvalidModelError` only where the file itself is broken.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from approxhw.ir.graph import Graph
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.frontends.onnx.reading import Reading
 
 
@@ -29,7 +29,7 @@ class Classifier:
     reading: Reading | None = None
 
 
-def open_classifier(source: Any, *, name: str | None = None) -> Classifier:
+def open_classifier(source: object, *, name: str | None = None) -> Classifier:
     """Return the model in *source*, a Graph or what :func:`approxhw.frontends.read_model` takes, which says what is raised."""
     from approxhw.ir.verifier import verify
 
@@ -52,13 +52,13 @@ def open_classifier(source: Any, *, name: str | None = None) -> Classifier:
     return Classifier(graph, title, loaded.digest, loaded, reading)
 
 
-def load_classifier(source: Any, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
+def load_classifier(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
     """Return the ONNX model that *source* is or becomes, and titles of its features (none where it does not say)."""
     from approxhw.frontends.onnx.loading import load
 
     from .scikit_learn import convert, is_estimator
 
     if not is_estimator(source):
-        return load(source, name), ()
+        return load(cast("ModelSource", source), name), ()  # what else it is, `Path` refuses
     proto, titles = convert(source)
     return load(proto, name or type(source).__name__), titles

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
-def is_estimator(source: Any) -> bool:
+
+def is_estimator(source: object) -> bool:
     """Whether *source* looks like a scikit-learn estimator (nothing is imported to find out)."""
     return hasattr(source, "predict") and hasattr(source, "get_params") and not isinstance(source, type)
 
 
-def convert(estimator: Any) -> tuple[Any, tuple[str, ...]]:
+def convert(estimator: object) -> tuple[ModelProto, tuple[str, ...]]:
     """Return *estimator* as a ``ModelProto``, and the titles of its features (none where it was fitted without).
 
     Raises :class:`OptionError` where skl2onnx is missing, and :class:`UnsupportedModelError` for an estimator that
@@ -40,7 +43,7 @@ def convert(estimator: Any) -> tuple[Any, tuple[str, ...]]:
     return proto, tuple(str(name) for name in getattr(estimator, "feature_names_in_", ()))
 
 
-def _converted(estimator: Any, row: np.ndarray) -> Any:
+def _converted(estimator: object, row: np.ndarray) -> ModelProto:
     from skl2onnx import to_onnx
 
     title = type(estimator).__name__

@@ -31,12 +31,12 @@ class Frontend:
     files, such as ``.toy``. ``accepts``: whether an object, which is no path, is read by it.
     """
 
-    read: Callable[[Any, str | None], Graph]
+    read: Callable[[Any, str | None], Graph]  # Any: a path or an object, which only the frontend knows the class of
     suffixes: tuple[str, ...] = ()
-    accepts: Callable[[Any], bool] | None = None
+    accepts: Callable[[object], bool] | None = None
 
 
-def third_party(source: Any) -> tuple[EntryPoint, Frontend] | None:
+def third_party(source: object) -> tuple[EntryPoint, Frontend] | None:
     """Return who reads *source*, None where we do ourselves: ONNX and scikit-learn are ours, whatever else is installed.
 
     Raises :class:`PluginError` where two packages do, or one cannot be used.
@@ -63,7 +63,7 @@ def third_party(source: Any) -> tuple[EntryPoint, Frontend] | None:
     return found[0] if found else None
 
 
-def read_by(entry: EntryPoint, frontend: Frontend, source: Any, name: str | None) -> Graph:
+def read_by(entry: EntryPoint, frontend: Frontend, source: object, name: str | None) -> Graph:
     """Return the Graph that *frontend* makes of *source*, verified; what goes wrong in it names its package."""
     if isinstance(source, str | Path):
         source = Path(source)
@@ -84,14 +84,14 @@ def read_by(entry: EntryPoint, frontend: Frontend, source: Any, name: str | None
     return graph
 
 
-def _asked(entry: EntryPoint, accepts: Callable[[Any], bool], source: Any) -> bool:
+def _asked(entry: EntryPoint, accepts: Callable[[object], bool], source: object) -> bool:
     try:
         return bool(accepts(source))
     except Exception as error:
         raise failed(entry, f"looking at {type(source).__name__}", error) from error
 
 
-def _misfit(found: Any) -> str | None:
+def _misfit(found: object) -> str | None:
     if not isinstance(found, Frontend):
         return f"it is of type {type(found).__name__}"
     for suffix in found.suffixes:

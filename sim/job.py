@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -110,7 +109,7 @@ def check_job(job: SimulationJob) -> None:
         raise OptionError(f"simulation of {shown(job.name)}", problems)
 
 
-def _column_problem(column: Any, bits: int, count: int) -> str | None:
+def _column_problem(column: np.ndarray, bits: int, count: int) -> str | None:
     values = np.asarray(column)
     if values.ndim != 1:
         return f"has shape {values.shape}, not one value a vector"

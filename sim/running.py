@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolFailedError, ToolTimeoutError
@@ -22,6 +22,9 @@ from approxhw.sim.simulators.registry import Bench, Simulator, child_environment
 from .harness import Harness, make_harness
 from .job import SimulationJob, SimulationResult, check_job
 from .packing import split_row, write_rows
+
+if TYPE_CHECKING:
+    from .bench_json import VectorResults, VectorSettings
 
 # vectors from which optimised code pays: -O1 costs about 1 ms a gate and saves about 50 ns a gate and vector
 OPTIMISE_FROM = 20_000
@@ -103,7 +106,7 @@ def _build(run: _Run, use_ccache: bool) -> float:
     files, optimise = ("design.v", "harness.v"), job.count >= OPTIMISE_FROM
     bench = Bench(folder, files, harness.top, harness.written, harness.read, optimise, left, use_ccache)
     build = prepare_bench(run.simulator, bench, run.tool)
-    settings = {
+    settings: VectorSettings = {
         "runner": run.simulator.runner,
         "folder": str(folder),
         "top": harness.top,
@@ -166,7 +169,7 @@ def _watched(run: _Run, report: Progress) -> Iterator[None]:
 
 def _judge(run: _Run, seconds: dict[str, float], target: Path) -> SimulationResult:
     job = run.job
-    seen = json.loads((run.folder / "results.json").read_text())
+    seen: VectorResults = json.loads((run.folder / "results.json").read_text())
     if not seen["driven"] == seen["compared"] == job.count > 0:
         why = f"drove {seen['driven']} and compared {seen['compared']} of {job.count} vectors"
         raise ToolFailedError(f"{run.simulator.name} (run)", 0, why, run.folder / "run.log")
@@ -197,7 +200,7 @@ def _judge(run: _Run, seconds: dict[str, float], target: Path) -> SimulationResu
     return result
 
 
-def _mismatches(run: _Run, seen: dict[str, Any]) -> dict[str, Any]:
+def _mismatches(run: _Run, seen: VectorResults) -> dict[str, object]:
     job = run.job
     rows = [
         {

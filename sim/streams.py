@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from approxhw.sim.simulators.registry import (
 )
 
 from .job import IDENTIFIER
+
+if TYPE_CHECKING:
+    from .bench_json import StreamResults, StreamSettings
 
 OPTIMISE_FROM = 40_000  # words in from which optimised code pays: -O1 doubles the minute that an array of 16 x 16 takes
 KEEP_WORDS = 200  # mismatching words in the file; all are counted
@@ -121,7 +124,7 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
         work = Path(name)
         _prepare(job, chosen, tool, work, timeout)
         seconds = {step: _child(chosen, tool, step, work, target, timeout) for step in ("build", "run")}
-        seen: dict[str, Any] = json.loads((work / "results.json").read_text())
+        seen: StreamResults = json.loads((work / "results.json").read_text())
         data = np.load(work / "seen.npy", allow_pickle=False)
     (target / "design.v").write_text(job.verilog, encoding="utf-8")
     wanted = job.output.words
@@ -201,7 +204,7 @@ def _prepare(job: StreamJob, simulator: Simulator, tool: tools.Tool, work: Path,
         user = np.zeros(len(stream.ends)) if stream.user is None else stream.user
         np.save(work / f"user{number}.npy", np.asarray(user, dtype=np.int64))
     disturbance = job.disturbance
-    settings = {
+    settings: StreamSettings = {
         "bench": "approxhw.sim.benches.stream_bench",
         "results": "results.json",
         "runner": simulator.runner,

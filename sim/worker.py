@@ -11,14 +11,19 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cocotb_tools.runner import Runner
+
+    from .bench_json import RunSettings
 
 _FOREIGN = ("COCOTB_", "GPI_", "PYGPI_", "MAKE", "MFLAGS", "WAVES", "GUI", "TOPLEVEL", "PYTEST_")
 
 
 def main(step: str, settings_file: Path) -> None:
     """Do one *step*, "build" or "run", of the simulation that *settings_file* describes."""
-    settings = json.loads(settings_file.read_text())
+    settings: RunSettings = json.loads(settings_file.read_text())
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ.update(settings["environment"])
@@ -33,7 +38,7 @@ def main(step: str, settings_file: Path) -> None:
         sys.exit(f"cocotb's runner: {error}")
 
 
-def _runner(spelled: str) -> Any:
+def _runner(spelled: str) -> Runner:
     """Return cocotb's runner of this name, or an object of the class that ``module:Class`` names."""
     from cocotb_tools.runner import get_runner
 
@@ -41,7 +46,7 @@ def _runner(spelled: str) -> Any:
     return getattr(importlib.import_module(module), name)() if colon else get_runner(spelled)
 
 
-def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:
+def _build(runner: Runner, settings: RunSettings, folder: Path) -> None:
     runner.build(
         sources=[folder / name for name in settings["sources"]],
         hdl_toplevel=settings["top"],
@@ -52,7 +57,7 @@ def _build(runner: Any, settings: dict[str, Any], folder: Path) -> None:
     )
 
 
-def _run(runner: Any, settings: dict[str, Any], folder: Path, settings_file: Path) -> None:
+def _run(runner: Runner, settings: RunSettings, folder: Path, settings_file: Path) -> None:
     runner.test(
         test_module=settings.get("bench", "approxhw.sim.benches.bench"),
         hdl_toplevel=settings["top"],

@@ -10,9 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.eight_bit.codes import EightBit
+
+if TYPE_CHECKING:
+    from approxhw.frontends.onnx.loading import ModelSource
 
 ENCODE_NS, DECODE_NS = 1.0, 0.5
 """Nanoseconds a number that the paper's GPU of 2015 takes to compress and to decompress."""
@@ -237,7 +241,7 @@ def curve(
     return {code.name: tuple(predict(network, part, code, hidden_ms) for part in parts) for code in codes}
 
 
-def network_of(model: object, step_ms: float, batch: int = 1) -> Network:
+def network_of(model: ModelSource, step_ms: float, batch: int = 1) -> Network:
     """Return the ONNX *model* (path or ``ModelProto``) as a network: its parameters, and the widths of its dense layers.
 
     Parameters are all float tensors of the model. Raises as ``approxhw.read`` does for broken files.

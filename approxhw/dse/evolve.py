@@ -15,9 +15,9 @@ import numpy as np
 from approxhw.artifacts.converters import converters
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.arrays import read_npz
-from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, Problem
+from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
-from approxhw.networks.area_model import AreaModel, default_model, measured_model
+from approxhw.networks.area_model import AreaModel, model_of
 from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, measured_figures
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
@@ -90,13 +90,9 @@ class Hooks:
 
 def area_model(library: str, timeout: float = 600.0) -> AreaModel:
     """Return the area model of a cell library; one that has no table yet gets its cells synthesised one by one."""
-    try:
-        return default_model(library)
-    except OptionError:
-        from approxhw.backends.estimate import load_library, synthesise
+    from approxhw.flow.measure import cell_area
 
-        cells = load_library(library)
-        return measured_model(library, lambda text, top: synthesise(text, top, cells, timeout=timeout).area())
+    return model_of(library, cell_area(library, timeout=timeout))
 
 
 def seeder_of(

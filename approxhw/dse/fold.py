@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.flow.measure import cell_area
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.text import print_graph
@@ -73,7 +74,9 @@ def branch_of(
     from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.networks.space import encode, space_of
 
-    masked, records = run_passes(graph, task.passes, PassContext(rows.searched(number), graph))
+    library = task.target.library
+    context = PassContext(rows.searched(number), graph, library=library, cell_area=cell_area(library))
+    masked, records = run_passes(graph, task.passes, context)
     space, splits = space_of(masked), rows.splits(number)
     codes = {name: codes_of(masked, x) for name, (x, _) in splits.items()}
     judge = Judge(space, codes, {name: y for name, (_, y) in splits.items()})

@@ -133,7 +133,7 @@ def prepare(source: Source[Opened], asked: Asked[Target], clock: Clock) -> Sourc
 
 def context(source: Source[Opened], asked: Asked[Target]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
-    from .measure import circuit_area
+    from .measure import cell_area, circuit_area
     from .tabulate import tabulate_verilog
 
     library = getattr(asked.target, "library", "egfet")
@@ -145,7 +145,15 @@ def context(source: Source[Opened], asked: Asked[Target]) -> PassContext:
     def area(graph: Graph) -> float:
         return circuit_area(graph, library)
 
-    return PassContext(source.kept.rows, source.graph, tabulate=tabulate_verilog, area=area, search=search)
+    return PassContext(
+        source.kept.rows,
+        source.graph,
+        tabulate=tabulate_verilog,
+        library=library,
+        area=area,
+        cell_area=cell_area(library),
+        search=search,
+    )
 
 
 def build(source: Source[Opened], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:

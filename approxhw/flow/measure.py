@@ -219,6 +219,13 @@ def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float 
     return synthesise(emitted.verilog, emitted.top, library, timeout=timeout).area()
 
 
+def cell_area(library: str | Path, *, timeout: float = 600.0) -> Callable[[str, str], float]:
+    """Return what synthesises a Verilog text and its top module, and tells its area in mm² of *library*."""
+    from approxhw.backends.estimate import load_library, synthesise
+
+    return lambda text, top: synthesise(text, top, load_library(library), timeout=timeout).area()
+
+
 def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:
     count = len(design.rows.train)
     if not count or not design.inputs:

@@ -60,7 +60,11 @@ class PassContext:
     model: Graph | None = None
     notes: list[str] = field(default_factory=list)
     tabulate: Callable[[Path, Stated], ProductTable] | None = None
+    library: str = "egfet"
+    """Cells that areas are told in: a built-in library, or a Liberty file."""
     area: Callable[[Graph], float] | None = None
+    cell_area: Callable[[str, str], float] | None = None
+    """Of a Verilog text and its top module, in mm² of ``library``."""
     accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None

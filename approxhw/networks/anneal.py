@@ -74,10 +74,7 @@ def anneal(
 
     count, levels = len(rows.labels), len(schedule.prices)
     rng, draws = np.random.default_rng(seed), np.array([seed], dtype=np.uint64)
-    model_parts = (
-        np.array(model.coefficients),
-        adders.scratch(space.layout, space.head),
-    )
+    coefficients, scratch = np.array(model.coefficients), adders.scratch(space.layout, space.head)
     counts = np.zeros((1, len(model.coefficients)))
     genomes, results = np.zeros((levels, space.genes), np.int32), np.zeros((levels, 3))
     state, table = None, annealing.quantiles()
@@ -90,7 +87,8 @@ def anneal(
             state,
             space.lower,
             space.upper,
-            *model_parts,
+            coefficients,
+            scratch,
             counts,
             table,
             schedule.prices[level],

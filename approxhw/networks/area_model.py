@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -101,8 +100,8 @@ def features(layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, *, by_na
     genomes = np.require(genomes, dtype=np.int32, requirements=["C", "W"])
     _check(layout, head, genomes)
     rows = np.zeros((len(genomes), len(FEATURES)))
-    scratch: tuple[Any, ...] = adders.scratch(layout, head, 0 if by_name else adders.MOST)
-    adders.count(layout, head, genomes, *scratch, rows)  # type: ignore[call-arg]  # Numba's dispatcher
+    scratch = adders.scratch(layout, head, 0 if by_name else adders.MOST)
+    adders.count(layout, head, genomes, *scratch, rows)
     return rows
 
 
@@ -143,6 +142,16 @@ def default_model(library: str = "egfet") -> AreaModel:
             "area model", [Problem("library", why, "measure its cells: measured_model(library, area_of)")]
         )
     return AreaModel(table, library)
+
+
+def model_of(library: str, cell_area: Callable[[str, str], float] | None = None) -> AreaModel:
+    """Return the model of *library*; one that has no table gets its cells synthesised one by one by *cell_area*.
+
+    Raises :class:`OptionError` where there is neither.
+    """
+    if library in _TABLES or cell_area is None:
+        return default_model(library)
+    return measured_model(library, cell_area)
 
 
 def measured_model(library: str, area_of: Callable[[str, str], float]) -> AreaModel:

@@ -17,7 +17,9 @@ FARTHEST = np.iinfo(np.int64).max
 
 
 @numba.njit(cache=True, nogil=True)
-def two_objectives(by_value, objectives, violations):  # type: ignore[no-untyped-def]
+def two_objectives(
+    by_value: np.ndarray, objectives: np.ndarray, violations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Walk the individuals by violation, first and second objective: whatever dominates one stands before it."""
     count = by_value.size
     ranks = np.empty(count, np.int64)
@@ -50,7 +52,9 @@ def two_objectives(by_value, objectives, violations):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True)
-def _crowd_two(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+def _crowd_two(
+    by_value: np.ndarray, objectives: np.ndarray, ranks: np.ndarray, rank_count: int, crowding: np.ndarray
+) -> None:
     """Fill in the distance of each from its two neighbours in its rank, each objective by its range: no division.
 
     d/r + e/s is ordered like d·s + e·r. Second objectives lose low bits where that would not fit 63 bits.
@@ -74,7 +78,9 @@ def _crowd_two(by_value, objectives, ranks, rank_count, crowding):  # type: igno
 
 
 @numba.njit(cache=True, nogil=True)
-def _by_rank(by_value, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+def _by_rank(
+    by_value: np.ndarray, ranks: np.ndarray, rank_count: int, crowding: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where every rank begins, and its members without copies, in the order of *by_value*."""
     count = by_value.size
     start = np.zeros(rank_count + 1, np.int64)
@@ -94,7 +100,7 @@ def _by_rank(by_value, ranks, rank_count, crowding):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, nogil=True)
-def _dominates(objectives, a, b):  # type: ignore[no-untyped-def]
+def _dominates(objectives: np.ndarray, a: int, b: int) -> bool:
     """Say whether *a*, no copy of *b*, is nowhere worse than it."""
     for m in range(objectives.shape[1]):  # noqa: SIM110  (Numba knows no all() of a generator)
         if objectives[a, m] > objectives[b, m]:
@@ -103,7 +109,9 @@ def _dominates(objectives, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def any_objectives(by_value, objectives, violations):  # type: ignore[no-untyped-def]
+def any_objectives(
+    by_value: np.ndarray, objectives: np.ndarray, violations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ranks and crowding distances: efficient non-dominated sort by binary search (Zhang et al., 2015, ENS-BS).
 
     Whoever has nobody above him in a rank has nobody in a later one either, for domination is transitive.
@@ -146,7 +154,9 @@ def any_objectives(by_value, objectives, violations):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True)
-def _crowd_any(by_value, objectives, ranks, rank_count, crowding):  # type: ignore[no-untyped-def]
+def _crowd_any(
+    by_value: np.ndarray, objectives: np.ndarray, ranks: np.ndarray, rank_count: int, crowding: np.ndarray
+) -> None:
     """Fill in the sum of the gaps between the neighbours of each by every objective, in units of 2^-30 of its range."""
     start, members = _by_rank(by_value, ranks, rank_count, crowding)
     for rank in range(rank_count):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,11 @@ from approxhw.common.errors import OptionError, Problem
 
 from .product_tables import ProductTable, operand_values, too_wide
 
+Factor = int | np.ndarray
+"""A factor or a product: a number, or an array of them."""
 
-def truncated(w: Any, x: Any, weight_bits: int, x_bits: int, columns: int = 0, corrected: bool = False) -> Any:
+
+def truncated(w: Factor, x: Factor, weight_bits: int, x_bits: int, columns: int = 0, corrected: bool = False) -> Factor:
     """Return w · x without the lowest *columns* columns of partial-product bits; w two's complement, x unsigned.
 
     Every bit w_j · x_i of weight 2^(i + j) with i + j < *columns* is left out (the sign bit of w counts −2^j). With
@@ -27,11 +29,12 @@ def truncated(w: Any, x: Any, weight_bits: int, x_bits: int, columns: int = 0, c
 
 def correction(weight_bits: int, x_bits: int, columns: int) -> int:
     """Return the constant of a truncated multiplier: a quarter of all dropped bits, to the nearest multiple of 2^columns."""
-    dropped = -_kept(-1, (1 << x_bits) - 1, weight_bits, x_bits, lambda i, j: i + j >= columns) - ((1 << x_bits) - 1)
+    kept = int(_kept(-1, (1 << x_bits) - 1, weight_bits, x_bits, lambda i, j: i + j >= columns))
+    dropped = -kept - ((1 << x_bits) - 1)
     return (dropped + 2 * (1 << columns)) // (4 << columns) << columns
 
 
-def broken_array(w: Any, x: Any, weight_bits: int, x_bits: int, vertical: int = 0, horizontal: int = 0) -> Any:
+def broken_array(w: Factor, x: Factor, weight_bits: int, x_bits: int, vertical: int = 0, horizontal: int = 0) -> Factor:
     """Return w · x by an array of carry-save cells of which some are left out; w two's complement, x unsigned.
 
     Row i of the array adds w · x_i · 2^i. The cells right of the *vertical* break level (columns i + j < vertical) and those
@@ -41,9 +44,9 @@ def broken_array(w: Any, x: Any, weight_bits: int, x_bits: int, vertical: int = 
     return _kept(w, x, weight_bits, x_bits, lambda i, j: i + j >= vertical and i >= horizontal)
 
 
-def _kept(w: Any, x: Any, weight_bits: int, x_bits: int, keeps: Callable[[int, int], bool]) -> Any:
+def _kept(w: Factor, x: Factor, weight_bits: int, x_bits: int, keeps: Callable[[int, int], bool]) -> Factor:
     """Return the sum of the partial-product bits w_j · x_i that *keeps* (i, j) keeps; of integers, or arrays of them."""
-    total: Any = 0
+    total: Factor = 0
     for i in range(x_bits):
         for j in range(weight_bits):
             if keeps(i, j):
@@ -89,13 +92,13 @@ class Operator:
     horizontal: int = 0
     corrected: bool = False
 
-    def product(self, w: Any, x: Any, weight_bits: int, x_bits: int) -> Any:
+    def product(self, w: Factor, x: Factor, weight_bits: int, x_bits: int) -> Factor:
         """Return the product by the plain reference: w two's complement of *weight_bits*, x unsigned."""
         if self.kind == "truncated":
             return truncated(w, x, weight_bits, x_bits, self.columns, self.corrected)
         if self.kind == "broken-array":
             return broken_array(w, x, weight_bits, x_bits, self.columns, self.horizontal)
-        return logarithmic(w, x)
+        return logarithmic(int(w), int(x))
 
     def table(self, weight_bits: int, x_bits: int) -> ProductTable:
         """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many."""

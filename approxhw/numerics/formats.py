@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -119,7 +118,7 @@ FLOAT64 = Float(11, 52)
 _FLOATS = {FLOAT16: "float16", FLOAT32: "float32", FLOAT64: "float64"}
 
 
-def format_of(dtype: np.dtype[Any]) -> Format:
+def format_of(dtype: np.dtype[np.generic]) -> Format:
     """Return the format of what a NumPy array of *dtype* holds: floats, whole numbers, truth values (``u1``) or texts."""
     if dtype.kind == "f":
         return next(fmt for fmt, word in _FLOATS.items() if word == dtype.name)
@@ -128,7 +127,7 @@ def format_of(dtype: np.dtype[Any]) -> Format:
     return Fixed(1) if dtype.kind == "b" else Text()
 
 
-def dtype_of(fmt: Format) -> np.dtype[Any]:
+def dtype_of(fmt: Format) -> np.dtype[np.generic]:
     """Return the NumPy type that :func:`format_of` gives *fmt* for; raise ``ValueError`` where there is none."""
     if isinstance(fmt, Float) and fmt in _FLOATS:
         return np.dtype(_FLOATS[fmt])
@@ -266,6 +265,6 @@ class Encoding:
             return f"code = 0 (x was {low!r} in every training row)"
         return f"code = clip(floor((x - {low!r}) / ({high!r} - {low!r}) * {top} + 0.5), 0, {top})"
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Return the fields as JSON-ready values."""
         return {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.plugins import load_plugin, plugins
 
@@ -52,7 +52,7 @@ def _added() -> dict[str, EntryPoint]:
     return plugins("multipliers", lambda name: name == EXACT or own_operator(name) is not None)
 
 
-def _misfit(found: Any) -> str | None:
+def _misfit(found: object) -> str | None:
     if isinstance(found, ProductTable):
         return None
     if not isinstance(found, MultiplierFile):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from approxhw.ir.graph import Op
 from approxhw.ir.kinds import Clip, LeakyRelu, Relu, Requantize
 
 from .blocks import LOCAL, Block, Dot, Whole, Word, constant_word, inverted, width_of
@@ -13,10 +14,12 @@ from .compression import Columns, compress
 from .shift_add import signed_digits
 
 Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
-"""Block, op, number of the element, its word and formula → word and formula of what the op makes of it."""
+"""Block, op, number of the element, its word and formula → word and formula of what the op makes of it.
+
+Any: every builder takes its own kind of op, by which ``ELEMENTS`` has it."""
 
 
-def element(block: Block, op: Any, index: int, word: Word, text: str) -> tuple[Word, str]:
+def element(block: Block, op: Op, index: int, word: Word, text: str) -> tuple[Word, str]:
     """Add *op* for element *index* of its value to *block*; return the word and the formula grown from *text*."""
     return ELEMENTS[type(op)](block, op, index, word, text)
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal
+from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
 
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
@@ -105,7 +104,7 @@ class _Scope:
 
     taken: set[str]
     module: Module = field(default_factory=Module)
-    bits: dict[Dot, Any] = field(default_factory=dict)
+    bits: dict[Dot, tuple[Signal, int]] = field(default_factory=dict)
 
     def signal(self, name: str, width: int) -> Signal:
         return Signal(width, name=self.fresh(name))
@@ -119,9 +118,9 @@ class _Scope:
         self.taken.add(chosen)
         return chosen
 
-    def value(self, bits: Sequence[Bit]) -> Any:
+    def value(self, bits: Sequence[Bit]) -> Value:
         """Return *bits* as one Amaranth value; runs of one signal become one slice, a whole signal stays itself."""
-        parts: list[Any] = []
+        parts: list[Value] = []
         run: tuple[Signal, int, int] | None = None
         for bit in bits:
             if isinstance(bit, int):
@@ -164,7 +163,7 @@ def _block_rtlil(block: Block, circuit: Circuit) -> str:
     return _converted(scope.module, block.name, ports)
 
 
-def _converted(module: Module, name: str, ports: list[Any]) -> str:
+def _converted(module: Module, name: str, ports: list[Signal]) -> str:
     """Return *module* as RTLIL, its ports numbered in the order of *ports*: Amaranth has an order of its own."""
     text = rtlil.convert(module, name=name, ports=ports, emit_src=False)
     numbers = {port.name: number for number, port in enumerate(ports, 1)}  # Yosys takes 0 for no number
@@ -252,7 +251,7 @@ def _declare_inverted(
 
 def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     first = cells[0]
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Value | int] = {}
     if isinstance(first, Whole):
         for port, bits in first.inputs:
             arguments[f"i_{port}"] = scope.value(bits)
@@ -272,7 +271,7 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
 
 def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
     scope = _Scope({circuit.output, *(port.name for port in circuit.inputs)})
-    ports: list[Any] = []
+    ports: list[Signal] = []
     clock_name = None
     if registers:
         clock_name = scope.fresh("clock")
@@ -293,7 +292,7 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
     whole = [(circuit.output, i) for i in range(len(circuit.output_bits))]
     direct = list(circuit.output_bits) == whole and not registers
     for block in circuit.blocks:
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Value | int] = {}
         for name in block.outputs:
             positions = circuit.read[name]
             is_output = direct and name == circuit.output

@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.common.errors import GraphError, InvalidDesignError, Problem, shown
 from approxhw.common.tools import cache_folder
 
 from .emit import Emitted
+
+if TYPE_CHECKING:
+    from pyverilog.vparser import ast
+    from pyverilog.vparser.parser import VerilogParser
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,12 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
     return found
 
 
+_Part = TypeVar("_Part")  # a class of pyverilog's AST
 _PARSER = threading.Lock()
 TABLES = "pyverilog.vparser.parsetab"
 
 
-def _parsed(verilog: str, subject: str) -> Any:
+def _parsed(verilog: str, subject: str) -> ast.Source:
     from pyverilog.vparser.parser import ParseError
 
     # pyverilog prints about its tables: it is quieted
@@ -84,7 +89,7 @@ def _parsed(verilog: str, subject: str) -> Any:
 
 
 @functools.cache
-def _parser() -> Any:
+def _parser() -> VerilogParser:
     """Return the one parser of this process: making its tables takes a second, reading those in the cache folder a tenth."""
     from pyverilog.vparser.parser import VerilogParser
 
@@ -127,7 +132,7 @@ def _tables() -> Iterator[Path]:
             yield Path(name)
 
 
-def _module(module: Any) -> ModuleInfo:
+def _module(module: ast.ModuleDef) -> ModuleInfo:
     from pyverilog.vparser import ast
 
     declared: dict[str, ModulePort] = {}
@@ -156,7 +161,7 @@ def _module(module: Any) -> ModuleInfo:
     return ModuleInfo(module.name, tuple(declared[name] for name in order), tuple(instances), clocked, unclocked)
 
 
-def _found(node: Any, kind: type) -> Iterator[Any]:
+def _found(node: ast.Node, kind: type[_Part]) -> Iterator[_Part]:
     """Return every part of *node* that is of *kind*, itself too."""
     if isinstance(node, kind):
         yield node
@@ -164,11 +169,11 @@ def _found(node: Any, kind: type) -> Iterator[Any]:
         yield from _found(child, kind)
 
 
-def _edged(block: Any) -> bool:
+def _edged(block: ast.Always) -> bool:
     return any(part.type in ("posedge", "negedge") for part in (block.sens_list.list if block.sens_list else ()))
 
 
-def _assigned(block: Any) -> list[str]:
+def _assigned(block: ast.Always) -> list[str]:
     """Return the names that an ``always`` block assigns, in order."""
     from pyverilog.vparser import ast
 
@@ -178,13 +183,13 @@ def _assigned(block: Any) -> list[str]:
     return names
 
 
-def _targets(target: Any) -> list[Any]:
+def _targets(target: ast.Node) -> list[ast.Node]:
     """Return the parts of what is assigned to: those of a concatenation, else itself."""
     parts = getattr(target, "list", None)
     return [target] if parts is None else [inner for part in parts for inner in _targets(part)]
 
 
-def _port(part: Any) -> ModulePort:
+def _port(part: ast.Variable) -> ModulePort:
     from pyverilog.vparser import ast
 
     direction = {ast.Input: "input", ast.Output: "output"}.get(type(part), "inout")

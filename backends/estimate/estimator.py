@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class Estimate:
         """Return static plus dynamic power."""
         return self.static_power_mw + self.dynamic_power_mw
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return everything as plain types for ``json.dumps``."""
         return {
             "top": self.top,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -142,7 +141,7 @@ class Engine:
             "FAST": int(self.fast),
         }
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         """Return the description as plain data for JSON."""
         return asdict(self)
 
@@ -173,7 +172,7 @@ class Schedule:
     n: int
     tiles: tuple[Tile, ...]
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         """Return the schedule as plain data for JSON."""
         return asdict(self)
 
@@ -327,11 +326,11 @@ def _packed(codes: np.ndarray | Packed, wanted: EightBit | None, shape: tuple[in
     raise OptionError("schedule of a matrix product", [Problem(what, why)])
 
 
-def _dtype(engine: Engine) -> np.dtype[Any]:
+def _dtype(engine: Engine) -> np.dtype[np.unsignedinteger]:
     return np.dtype("<u1" if engine.code_bits == 8 else "<u2")
 
 
-def _result_dtype(engine: Engine) -> np.dtype[Any]:
+def _result_dtype(engine: Engine) -> np.dtype[np.unsignedinteger]:
     return np.dtype("<u2" if engine.result == "bf16" else "<u4")
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
-from approxhw.frontends.onnx.loading import all_tensors, load
+from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
 from approxhw.numerics.eight_bit.choose import BUDGET, choose
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
 
 from .decoding_nodes import Decoder, held_formats
 from .weight_tensors import LEAST_IR, MAXIMUM_MODEL, LeftTensor, all_names, is_constant, weights
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+    from google.protobuf.message import Message
+    from onnx import ModelProto, TensorProto
 
 MARK = "approxhw.compressed"
 """Key of the model's metadata that names the formats of its weights."""
@@ -73,7 +78,7 @@ class CompressedModel:
     """
 
     title: str
-    proto: Any = field(repr=False)
+    proto: ModelProto = field(repr=False)
     tensors: tuple[StoredTensor, ...]
     left: tuple[LeftTensor, ...]
     notes: tuple[str, ...]
@@ -96,7 +101,7 @@ class CompressedModel:
         """How many times smaller the file is: tables, nodes and what was left alone included."""
         return self.bytes_before / self.bytes_after
 
-    def decoded(self) -> Any:
+    def decoded(self) -> ModelProto:
         """Return the same model with the decoded weights stored plainly (``onnx.ModelProto``)."""
         from onnx import numpy_helper
 
@@ -119,7 +124,7 @@ class CompressedModel:
         check_output(path)
         write_beside(path, self.proto.SerializeToString())
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return what ``approxhw compress --json`` prints."""
         return {
             "model": self.title,
@@ -150,7 +155,7 @@ class CompressedModel:
 
 
 def compress_model(
-    model: Any,
+    model: ModelSource,
     format: str | EightBit = "dynamic8,block=256",
     *,
     minimum_elements: int = 256,
@@ -171,7 +176,7 @@ def compress_model(
         why = f"{shown(repr(minimum_elements))} is no number of elements"
         raise OptionError("compress", [Problem("minimum elements", why, "give a whole number of at least 1")])
     if output is not None:
-        check_output(Path(output), None if _is_proto(model) else Path(model))
+        check_output(Path(output), _path_of(model))
     loaded = load(model, maximum=MAXIMUM_MODEL)
     proto, title = loaded.proto, loaded.title
     if kinds := held_formats(proto):
@@ -228,13 +233,13 @@ def _is_ours(path: Path) -> bool:
     return any(entry.key == MARK for entry in proto.metadata_props)
 
 
-def _is_proto(model: Any) -> bool:
+def _path_of(model: ModelSource) -> Path | None:
     from onnx import ModelProto
 
-    return isinstance(model, ModelProto)
+    return None if isinstance(model, ModelProto) else Path(model)
 
 
-def _size(proto: Any) -> int:
+def _size(proto: ModelProto) -> int:
     """Return the bytes of *proto* as one file; of more than a file can have, those of its tensors."""
     held = sum(len(tensor.raw_data) for _, tensor in all_tensors(proto))
     return held if held >= MAXIMUM_MODEL - MARGIN else int(proto.ByteSize())
@@ -289,7 +294,7 @@ def _wanted(format: str | EightBit) -> EightBit | Auto:
     return Auto(budget, maximum)
 
 
-def _encoded(found: Mapping[str, Any], wanted: EightBit | Auto, title: str) -> list[StoredTensor]:
+def _encoded(found: Mapping[str, TensorProto], wanted: EightBit | Auto, title: str) -> list[StoredTensor]:
     from onnx import numpy_helper
 
     stored: list[StoredTensor] = []
@@ -347,7 +352,7 @@ def _stored(name: str, values: np.ndarray, compressed: Compressed) -> StoredTens
     )
 
 
-def _rebuild(proto: Any, names: set[str], decoder: Decoder, format: EightBit | Auto) -> list[str]:
+def _rebuild(proto: ModelProto, names: set[str], decoder: Decoder, format: EightBit | Auto) -> list[str]:
     """Put codes and their decoding into *proto* in place of the tensors *names*; return what else was changed."""
     graph, notes = proto.graph, []
     _replace(graph.initializer, [t for t in graph.initializer if t.name not in names] + decoder.initializers)
@@ -362,7 +367,10 @@ def _rebuild(proto: Any, names: set[str], decoder: Decoder, format: EightBit | A
     return notes
 
 
-def _replace(field: Any, entries: Sequence[Any]) -> None:
+_M = TypeVar("_M", bound="Message")
+
+
+def _replace(field: RepeatedCompositeFieldContainer[_M], entries: Iterable[_M]) -> None:
     """Let the repeated *field* hold *entries*, some of which may be its own."""
     held = [type(entry)() for entry in entries]
     for copy, entry in zip(held, entries, strict=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from approxhw.numerics.eight_bit.codes import Compressed
 from approxhw.numerics.eight_bit.tables import KINDS, tables
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
 SLICE_INPUTS = 10
 """First opset whose Slice takes its bounds as inputs; before that they are attributes."""
@@ -26,8 +29,8 @@ class Decoder:
     opset: int
     taken: set[str]
     titles: frozenset[str] = frozenset()
-    initializers: list[Any] = field(default_factory=list)
-    nodes: list[Any] = field(default_factory=list)
+    initializers: list[TensorProto] = field(default_factory=list)
+    nodes: list[NodeProto] = field(default_factory=list)
     shared: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     def add(self, name: str, compressed: Compressed, data_type: int) -> None:
@@ -93,6 +96,7 @@ class Decoder:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
         return name
 
+    # Any: as `make_node` has it, whose own parameters a narrower type would not fit
     def _node(self, op: str, inputs: Sequence[str], wish: str, output: str = "", **attributes: Any) -> str:
         from onnx import helper
 
@@ -109,7 +113,7 @@ class Decoder:
         return name
 
 
-def held_formats(proto: Any) -> list[str]:
+def held_formats(proto: ModelProto) -> list[str]:
     """Return the kinds of code whose 256-entry table *proto* holds, and looks up: it is compressed already."""
     looked_up = {node.input[0] for node in proto.graph.node if node.op_type == "Gather" and len(node.input) == 2}
     known = {tables(kind, fixed).values.tobytes(): kind for kind in KINDS for fixed in (False, True)}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import STANDARD, load
+from approxhw.frontends.onnx.loading import STANDARD, ModelSource, load
 
 from .decoding_nodes import held_formats
 from .weight_tensors import MAXIMUM_MODEL, constants
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class ModelSizes:
     widths: tuple[int, ...]
 
 
-def measure_model(model: Any) -> ModelSizes:
+def measure_model(model: ModelSource) -> ModelSizes:
     """Return the sizes of *model* (path or ``onnx.ModelProto``); raise as ``load`` does, and where it has no float tensor."""
     from onnx import TensorProto
 
@@ -42,7 +45,7 @@ def measure_model(model: Any) -> ModelSizes:
     return ModelSizes(loaded.stem, parameters, tuple(_widths(proto, shapes)))
 
 
-def _widths(proto: Any, shapes: dict[str, list[int]]) -> list[int]:
+def _widths(proto: ModelProto, shapes: dict[str, list[int]]) -> list[int]:
     widths = []
     for node in proto.graph.node:
         if node.domain not in STANDARD or node.op_type not in ("Gemm", "MatMul") or len(node.input) < 2:

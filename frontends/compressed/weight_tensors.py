@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
 from approxhw.frontends.onnx.loading import STANDARD, node_title
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 MAXIMUM_MODEL = 2 << 30
 """Bytes of a model, and of its external data, at most; a protobuf file can be no larger."""
@@ -27,14 +30,14 @@ class LeftTensor:
     why: str
 
 
-def weights(proto: Any, minimum: int, keep: Sequence[str]) -> tuple[dict[str, Any], list[LeftTensor]]:
+def weights(proto: ModelProto, minimum: int, keep: Sequence[str]) -> tuple[dict[str, TensorProto], list[LeftTensor]]:
     """Return the tensors to compress by name, and those left alone with the reason."""
     from onnx import TensorProto
 
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     # before IR 4 every initialiser had to be listed as an input; after that only one that a caller may replace is
     inputs = {value.name for value in proto.graph.input} if proto.ir_version >= LEAST_IR else set()
-    found: dict[str, Any] = {}
+    found: dict[str, TensorProto] = {}
     left: list[LeftTensor] = []
     known = set()
     for name, tensor, inside in constants(proto):
@@ -67,14 +70,14 @@ def _no_tensor(name: str, known: set[str]) -> str:
     return f"the model has no tensor {shown(repr(name))}{suggestion(name, sorted(known)[:200])}"
 
 
-def constants(proto: Any) -> Iterator[tuple[str, Any, str]]:
+def constants(proto: ModelProto) -> Iterator[tuple[str, TensorProto, str]]:
     """Yield name, tensor, and where it lies (empty: in the graph itself) of every initialiser and dense Constant."""
     yield from _held(proto.graph, "")
     for function in proto.functions:
         yield from _held(function, f"function {shown(repr(function.name))}")
 
 
-def _held(graph: Any, inside: str) -> Iterator[tuple[str, Any, str]]:
+def _held(graph: GraphProto | FunctionProto, inside: str) -> Iterator[tuple[str, TensorProto, str]]:
     for tensor in getattr(graph, "initializer", ()):
         yield tensor.name, tensor, inside
     for node in graph.node:
@@ -85,12 +88,12 @@ def _held(graph: Any, inside: str) -> Iterator[tuple[str, Any, str]]:
                 yield from _held(inner, f"a branch or loop of node {node_title(node)}")
 
 
-def is_constant(node: Any) -> bool:
+def is_constant(node: NodeProto) -> bool:
     """Return whether *node* is a Constant of a dense tensor."""
     return node.op_type == "Constant" and node.domain in STANDARD and [a.name for a in node.attribute] == ["value"]
 
 
-def all_names(graph: Any) -> set[str]:
+def all_names(graph: GraphProto) -> set[str]:
     """Return every name in *graph* and below it."""
     found = {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
     found |= {tensor.name for tensor in graph.initializer}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,7 @@ def _scalar(array: np.ndarray | None) -> float | None:
     return float(array.reshape(-1)[0])
 
 
-def _clipped(work: Importer, call: Call, row: Row, low: Any, high: Any) -> Row:
+def _clipped(work: Importer, call: Call, row: Row, low: float | None, high: float | None) -> Row:
     bounds = [None if bound is None else float(bound) for bound in (low, high)]
     if any(bound is not None and np.isnan(bound) for bound in bounds):
         raise Refusal("a bound is NaN", invalid=True)

@@ -6,11 +6,14 @@ Every result is measured before it is made: a small file cannot ask for gigabyte
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .values import Known, Refusal
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
 
 MAXIMUM_ELEMENTS = 1 << 24
 """Most elements of a folded constant."""
@@ -84,11 +87,15 @@ _BROADCAST = frozenset(
 FOLDABLE = _SAME | _BROADCAST | {"Concat", "ConstantOfShape", "Expand", "Gather", "Gemm", "MatMul", "Range", "Tile"}
 
 
-def attributes(node: Any) -> dict[str, Any]:
+Attributes = dict[str, Any]
+"""Attributes by name. What each holds is a matter of the operator's schema, which is checked before they are read."""
+
+
+def attributes(node: NodeProto) -> Attributes:
     """Return the attributes of *node* as Python values; text as ``str``, tensors as ``TensorProto``."""
     from onnx import helper
 
-    result: dict[str, Any] = {}
+    result: Attributes = {}
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
@@ -99,7 +106,7 @@ def attributes(node: Any) -> dict[str, Any]:
     return result
 
 
-def array_of(tensor: Any) -> np.ndarray:
+def array_of(tensor: TensorProto) -> np.ndarray:
     """Return *tensor*, whose sizes were checked on loading, as an array; text as ``str``, narrow floats as float32."""
     from onnx import TensorProto, numpy_helper
 
@@ -114,7 +121,7 @@ def array_of(tensor: Any) -> np.ndarray:
     return array
 
 
-def constant_node(values: dict[str, Any]) -> np.ndarray:
+def constant_node(values: Attributes) -> np.ndarray:
     """Return what a ``Constant`` node of these attributes stands for; refuses sparse ones."""
     if "value" in values:
         return array_of(values["value"])
@@ -132,7 +139,7 @@ def constant_node(values: dict[str, Any]) -> np.ndarray:
     raise Refusal("a Constant without a dense value", "store the value as a dense tensor")
 
 
-def fold(node: Any, inputs: list[Known | None], opset: int, budget: int) -> list[np.ndarray]:
+def fold(node: NodeProto, inputs: list[Known | None], opset: int, budget: int) -> list[np.ndarray]:
     """Return the outputs of *node*, whose inputs are all constants; refuse what fails or is larger than *budget*."""
     arrays = [None if value is None else value.array for value in inputs]
     size = _elements(node, arrays)
@@ -147,7 +154,7 @@ def fold(node: Any, inputs: list[Known | None], opset: int, budget: int) -> list
     return results
 
 
-def _evaluate(node: Any, arrays: list[np.ndarray | None], opset: int) -> list[np.ndarray]:
+def _evaluate(node: NodeProto, arrays: list[np.ndarray | None], opset: int) -> list[np.ndarray]:
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -174,7 +181,7 @@ def _element_type(array: np.ndarray) -> int:
     return TensorProto.STRING if array.dtype == object else int(helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
-def _elements(node: Any, arrays: list[np.ndarray | None]) -> int:
+def _elements(node: NodeProto, arrays: list[np.ndarray | None]) -> int:
     """Return an upper bound on the elements that *node* makes, without making them."""
     op = node.op_type
     present = [array for array in arrays if array is not None]

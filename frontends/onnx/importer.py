@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
-from .folding import MAXIMUM_ELEMENTS
+from .folding import MAXIMUM_ELEMENTS, Attributes
 from .values import PLAIN, Broken, Codes, Columns, Known, Refusal, Row, Value
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 PROBE = 999_983
 """Stands for the batch size where the model leaves it open: a prime that no sane model has as a dimension."""
@@ -25,9 +28,9 @@ PROBE = 999_983
 class Call:
     """One ONNX node with its inputs looked up: ``values[i]`` is None for an input that is left out."""
 
-    proto: Any
+    proto: NodeProto
     values: tuple[Value | None, ...]
-    attributes: dict[str, Any]
+    attributes: Attributes
     opset: int
     types: dict[int, int] = field(default_factory=dict)
     """ONNX element type of the inputs that are initializers, by position."""
@@ -213,7 +216,7 @@ def _bound(work: Importer, name: str, value: Value) -> Value:
     return replace(value, shared=shared, tensor=name if value.stage == PLAIN else value.tensor)
 
 
-def where(proto: Any) -> str:
+def where(proto: NodeProto) -> str:
     """Return what to call a node in a problem: its name and operator."""
     from .loading import node_title
 

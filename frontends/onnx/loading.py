@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+ModelSource: TypeAlias = "str | os.PathLike[str] | ModelProto"
+"""Where a model comes from: the path of a file, or the model itself."""
 
 MAXIMUM_FILE = 512 << 20
 """Largest model file and external data, in bytes."""
@@ -36,14 +43,14 @@ class Loaded:
     ``digest``: SHA-256 of the file, None where it was none.
     """
 
-    proto: Any
+    proto: ModelProto
     stem: str
     title: str
     opset: int
     digest: str | None = None
 
 
-def load(source: Any, name: str | None = None, maximum: int | None = None) -> Loaded:
+def load(source: ModelSource, name: str | None = None, maximum: int | None = None) -> Loaded:
     """Return the model of *source* (path or ``ModelProto``), or raise :class:`InvalidModelError` with all problems.
 
     *maximum*: bytes of the model file, and of its external data, at most; ``MAXIMUM_FILE`` by default.
@@ -71,7 +78,7 @@ def load(source: Any, name: str | None = None, maximum: int | None = None) -> Lo
     return Loaded(proto, name or stem, title, _opsets(proto)[""], digest)
 
 
-def _parsed(path: Path, maximum: int) -> tuple[Any, str]:
+def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -101,11 +108,11 @@ def _parsed(path: Path, maximum: int) -> tuple[Any, str]:
     return proto, hashlib.sha256(content).hexdigest()
 
 
-def _opsets(proto: Any) -> dict[str, int]:
+def _opsets(proto: ModelProto) -> dict[str, int]:
     return {("" if entry.domain in STANDARD else entry.domain): entry.version for entry in proto.opset_import}
 
 
-def _envelope(proto: Any) -> list[Problem]:
+def _envelope(proto: ModelProto) -> list[Problem]:
     """Problems of the outermost level: is it a model at all, and of versions that are known."""
     from onnx.defs import onnx_opset_version
 
@@ -130,7 +137,7 @@ def _envelope(proto: Any) -> list[Problem]:
     return problems
 
 
-def _texts(proto: Any) -> Iterator[str | bytes]:
+def _texts(proto: ModelProto) -> Iterator[str | bytes]:
     """Yield every name in *proto* that is read; ``bytes`` where it is no UTF-8."""
     yield from (proto.graph.name, proto.producer_name)
     yield from (entry.domain for entry in proto.opset_import)
@@ -148,7 +155,7 @@ def _texts(proto: Any) -> Iterator[str | bytes]:
             yield from (entry.key, entry.value)
 
 
-def all_tensors(proto: Any) -> Iterator[tuple[str, Any]]:
+def all_tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto]]:
     """Yield what to call it and the tensor itself, for every initializer and every tensor attribute of a node."""
     for tensor in proto.graph.initializer:
         yield f"initializer {tensor.name!r}", tensor
@@ -160,7 +167,7 @@ def all_tensors(proto: Any) -> Iterator[tuple[str, Any]]:
                 yield f"node {node_title(node)}, attribute {attribute.name!r}", tensor
 
 
-def node_title(node: Any) -> str:
+def node_title(node: NodeProto) -> str:
     """Return what to call *node* in a message: its name, or what it makes."""
     if node.name:
         return shown(repr(node.name))
@@ -173,7 +180,7 @@ def _remedy_size(maximum: int) -> str:
     return small if maximum <= MAXIMUM_FILE else "choose a smaller model, or store it in fewer bits"
 
 
-def _tensors(proto: Any, folder: Path | None, maximum: int) -> list[Problem]:
+def _tensors(proto: ModelProto, folder: Path | None, maximum: int) -> list[Problem]:
     problems: list[Problem] = []
     budget = maximum
     for where, tensor in all_tensors(proto):
@@ -186,7 +193,9 @@ def _tensors(proto: Any, folder: Path | None, maximum: int) -> list[Problem]:
     return problems
 
 
-def _tensor_problem(tensor: Any, folder: Path | None, budget: int, maximum: int) -> tuple[tuple[str, str] | None, int]:
+def _tensor_problem(
+    tensor: TensorProto, folder: Path | None, budget: int, maximum: int
+) -> tuple[tuple[str, str] | None, int]:
     """Return (why, remedy) or None, and how many bytes of external data were read into *tensor*."""
     from onnx import TensorProto, helper
 
@@ -198,7 +207,7 @@ def _tensor_problem(tensor: Any, folder: Path | None, budget: int, maximum: int)
         return (f"has {len(dims)} dimensions", REMEDY_EXPORT), 0
     count = math.prod(dims)
     try:
-        bits = _bits(tensor.data_type, helper, TensorProto)
+        bits = _bits(tensor.data_type)
     except KeyError:
         return (f"has the unknown element type {tensor.data_type}", REMEDY_EXPORT), 0
     needed = (count * bits + 7) // 8
@@ -221,13 +230,15 @@ def _tensor_problem(tensor: Any, folder: Path | None, budget: int, maximum: int)
     return None, 0
 
 
-def _bits(data_type: int, helper: Any, proto: Any) -> int:
+def _bits(data_type: int) -> int:
     """Return the stored size of one element in bits; raise ``KeyError`` for a type that does not exist."""
-    if data_type == proto.STRING:
+    from onnx import TensorProto, helper
+
+    if data_type == TensorProto.STRING:
         return 8
     narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
     try:
-        name = proto.DataType.Name(data_type)
+        name = TensorProto.DataType.Name(data_type)
     except ValueError:
         raise KeyError(data_type) from None
     if name == "UNDEFINED":
@@ -236,7 +247,7 @@ def _bits(data_type: int, helper: Any, proto: Any) -> int:
 
 
 def _external(
-    tensor: Any, folder: Path | None, needed: int, budget: int, maximum: int
+    tensor: TensorProto, folder: Path | None, needed: int, budget: int, maximum: int
 ) -> tuple[tuple[str, str] | None, int]:
     """Read the external data of *tensor* into it, if its file lies in the model's folder and is as long as declared."""
     from onnx import TensorProto
@@ -285,7 +296,7 @@ def _external(
     return None, needed
 
 
-def _structure(proto: Any) -> list[Problem]:
+def _structure(proto: ModelProto) -> list[Problem]:
     """Problems of the graph as a graph: doubled names, inputs that nobody makes, cycles, wrong order."""
     graph = proto.graph
     problems: list[Problem] = []

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from approxhw.ir.graph import Graph, Node
+from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.kinds import (
     Affine,
     ArgMax,
@@ -73,7 +73,7 @@ class _Lowering:
     graph: Graph
     nodes: list[Node]
 
-    def emit(self, node: Node, op: Any, inputs: tuple[str, ...], elements: int, scale: Fraction, zero: int = 0) -> str:
+    def emit(self, node: Node, op: Op, inputs: tuple[str, ...], elements: int, scale: Fraction, zero: int = 0) -> str:
         """Append an integer Node in place of *node*; its width is fitted to its range in the end."""
         taken = {made.name for made in self.nodes}
         name = node.name
@@ -132,8 +132,7 @@ def _reshape(lowering: _Lowering, node: Node, state: _State) -> _State:
 
 
 def _quantise(lowering: _Lowering, node: Node, state: _State) -> _State:
-    op: Any = node.op
-    quantiser: Quantiser = op.quantiser
+    quantiser = cast("FakeQuantize", node.op).quantiser  # no Op: its Nodes end here
     if state.value is None:
         return _encoded(lowering, node, state, quantiser)
     low, high = _code_bounds(state, quantiser)
@@ -228,7 +227,7 @@ def _carried_out(lowering: _Lowering, node: Node, state: _State) -> _State:
         None if math.isinf(bound) else int(np.rint((bound - shift) / scale)) for bound in (state.low, state.high)
     )
     fmt = lowering.format_of(state.value)
-    op: Any = Relu() if low == 0 and high is None else Clip(low, high)
+    op: Op = Relu() if low == 0 and high is None else Clip(low, high)
     before = replace(node, name=f"{node.name}_bound", origin="")
     value = lowering.emit(before, op, (state.value,), len(state.scale), fmt.scale, fmt.zero)
     return replace(state, value=value, low=-math.inf, high=math.inf)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
+
+from approxhw.ir.graph import Op
 
 from .importer import Call, Importer
 from .values import PLAIN, Codes, Known, Quantiser, Refusal, Row, Value
@@ -68,7 +70,7 @@ def _ones(scale: np.ndarray, integers: np.ndarray) -> tuple[int, ...]:
 def _quantised(work: Importer, row: Row, quantiser: Quantiser, call: Call) -> Row:
     origin = str(call.proto.name)
     vector = work.vector(row, origin)
-    op: Any = FakeQuantize(quantiser)
+    op = cast("Op", FakeQuantize(quantiser))  # which it is not: lowering ends its Nodes before anything else sees them
     return replace(row, value=work.emit(f"{work.prefix}_code", op, (vector,), (row.elements,), origin), columns=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower
 from .tail import finish
 from .values import Broken, Columns, Known, Prediction, Refusal, Row, Value, check_width
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
 MAXIMUM_FOLDED = 1 << 26
 """Most elements of all folded constants together."""
@@ -119,7 +122,7 @@ def _graph(work: Importer, loaded: Loaded, prediction: Prediction) -> Graph | No
     return lower(work, graph) if work.quantised else graph
 
 
-def _initializers(work: Importer, proto: Any) -> dict[str, Known]:
+def _initializers(work: Importer, proto: ModelProto) -> dict[str, Known]:
     """Return every initializer; NaN and infinity are problems, but for bounds of Clip, Min and Max."""
     bounds: set[str] = set()
     others: set[str] = set()
@@ -136,7 +139,7 @@ def _initializers(work: Importer, proto: Any) -> dict[str, Known]:
     return known
 
 
-def _inputs(work: Importer, proto: Any, known: dict[str, Known], titles: tuple[str, ...]) -> _Inputs:
+def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: tuple[str, ...]) -> _Inputs:
     """Append the Graph's Input and return the ONNX inputs as pieces of it. Initializers listed as inputs are none."""
     declared = [value for value in proto.graph.input if value.name not in known]
     if not declared:
@@ -166,12 +169,12 @@ def _inputs(work: Importer, proto: Any, known: dict[str, Known], titles: tuple[s
     work.nodes.append(
         Node("x", Input(work.features, all_titles), (), Type(shape or (1,), FLOAT64), shown(declared[0].name))
     )
-    value = work.flatten_input("x", shape or (1,))
+    flat = work.flatten_input("x", shape or (1,))
     rows, start = {}, 0
     for name, dims, batched in shapes:
         count = math.prod(dims)
         columns = Columns(np.arange(start, start + count), np.ones(count), np.zeros(count))
-        rows[name] = Row(value, dims, 0 if batched else None, name, columns=columns)
+        rows[name] = Row(flat, dims, 0 if batched else None, name, columns=columns)
         start += count
     return _Inputs(rows, tuple((name, dims) for name, dims, _ in shapes), batch)
 
@@ -189,7 +192,7 @@ def _feature_names(shapes: list[tuple[str, tuple[int, ...], bool]], total: int, 
     return [""] * total
 
 
-def _input_shape(value: Any) -> tuple[tuple[int, ...], int | None]:
+def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
     """Return the shape of one row and the batch: None where it is open, its size where fixed, 0 where there is none."""
     from onnx import TensorProto
 
@@ -223,7 +226,7 @@ def _input_shape(value: Any) -> tuple[tuple[int, ...], int | None]:
     return shape, int(batch)
 
 
-def _chosen_outputs(proto: Any) -> list[str]:
+def _chosen_outputs(proto: ModelProto) -> list[str]:
     """Return the label output where the model has one, else every output that may hold scores."""
     from onnx import TensorProto
 
@@ -252,7 +255,7 @@ def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
     )
 
 
-def _needed(proto: Any, outputs: list[str]) -> list[Any]:
+def _needed(proto: ModelProto, outputs: list[str]) -> list[NodeProto]:
     """Return the nodes that *outputs* depend on, in order."""
     wanted, kept = set(outputs), []
     for node in reversed(proto.graph.node):
@@ -264,7 +267,7 @@ def _needed(proto: Any, outputs: list[str]) -> list[Any]:
 
 def _node(
     work: Importer,
-    node: Any,
+    node: NodeProto,
     values: dict[str, Value],
     loaded: Loaded,
     functions: frozenset[tuple[str, str]],
@@ -323,7 +326,7 @@ def _constant(work: Importer, call: Call) -> Value:
     return Known(array, str(call.proto.name))
 
 
-def _schema_problem(node: Any, loaded: Loaded) -> str | None:
+def _schema_problem(node: NodeProto, loaded: Loaded) -> str | None:
     """Return what the ONNX schema says against *node* (number of inputs, attributes, versions), or None."""
     from onnx import checker
 

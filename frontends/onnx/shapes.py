@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -219,7 +218,7 @@ def slice_(work: Importer, call: Call) -> Value:
     if starts is None or ends is None or len(starts) != len(ends):
         raise Refusal("its bounds are missing", invalid=True)
     places = np.arange(row.elements).reshape(row.shape)
-    cut: list[Any] = [slice(None)] * len(row.shape)
+    cut: list[slice] = [slice(None)] * len(row.shape)
     for start, end, axis, step in zip(starts, ends, axes or range(len(starts)), steps or [1] * len(starts)):
         inner = row.axis(int(axis))
         if inner is None:

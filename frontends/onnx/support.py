@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, shown
 
 from . import activations, linear, quantised, shapes, tail
 from .importer import Handler, where
 from .loading import ML, QONNX
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ ADVICE: dict[str, str] = {
 }
 
 
-def find(node: Any) -> Operator | None:
+def find(node: NodeProto) -> Operator | None:
     """Return the entry for *node* by its domain and operator; None where it is not read."""
     if node.domain in ("", "ai.onnx"):
         return STANDARD_OPERATORS.get(node.op_type)
@@ -120,7 +123,7 @@ def find(node: Any) -> Operator | None:
     return QONNX_OPERATORS.get(node.op_type) if node.domain in QONNX else None
 
 
-def unsupported(node: Any, functions: frozenset[tuple[str, str]] = frozenset()) -> Problem:
+def unsupported(node: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> Problem:
     """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions."""
     op = str(node.op_type)
     if (node.domain, op) in functions:
@@ -142,7 +145,7 @@ def unsupported(node: Any, functions: frozenset[tuple[str, str]] = frozenset()) 
     return Problem(where(node), f"operator {shown(op)} is not supported", remedy)
 
 
-def _exists(node: Any) -> bool:
+def _exists(node: NodeProto) -> bool:
     from onnx import defs
 
     if not (isinstance(node.op_type, str) and node.op_type.isascii() and node.domain.isascii()):

@@ -5,13 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDARD, Loaded, load, node_title
+from approxhw.frontends.onnx.loading import (
+    MAXIMUM_NODES,
+    REMEDY_EXPORT,
+    STANDARD,
+    Loaded,
+    ModelSource,
+    load,
+    node_title,
+)
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto
 
 MAXIMUM_MODEL = 2 << 30
 """Largest model file, and external data, in bytes; a protobuf file can be no larger."""
@@ -60,19 +71,19 @@ class EngineModel:
     """
 
     title: str
-    nodes: tuple[Any, ...]
+    nodes: tuple[NodeProto, ...]
     constants: dict[str, np.ndarray]
-    odd: dict[str, Any]
+    odd: dict[str, TensorProto]
     fixed: frozenset[str]
     inputs: tuple[ModelInput, ...]
     sizes: dict[str, tuple[int, ...]]
     outputs: tuple[str, ...]
-    opsets: tuple[Any, ...]
+    opsets: tuple[OperatorSetIdProto, ...]
     ir_version: int
     left: tuple[str, ...]
 
 
-def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
+def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
     """Return the model of *source* (path or ``ModelProto``); *shape*: sizes of inputs whose own are open.
 
     Raises :class:`InvalidModelError`, :class:`UnsupportedModelError` where it holds no matrix product, and
@@ -105,24 +116,24 @@ def read_engine_model(source: Any, shape: Mapping[str, Sequence[int]] | None = N
     )
 
 
-def load_products(source: Any) -> Loaded:
+def load_products(source: ModelSource | Loaded) -> Loaded:
     """Return the model of *source* (path or ``ModelProto``), read and checked; other functions here take it in its place."""
     return source if isinstance(source, Loaded) else load(source, maximum=MAXIMUM_MODEL)
 
 
-def model_inputs(source: Any) -> tuple[ModelInput, ...]:
+def model_inputs(source: ModelSource | Loaded) -> tuple[ModelInput, ...]:
     """Return the inputs of the model in *source*, whatever sizes it leaves open. Raises as :func:`read_engine_model`."""
     loaded = load_products(source)
     known = {tensor.name for tensor in loaded.proto.graph.initializer}
     return _inputs(loaded.proto, known, loaded.title)
 
 
-def is_product(node: Any) -> bool:
+def is_product(node: NodeProto) -> bool:
     """Return whether *node* multiplies matrices in a way that the engine knows."""
     return node.domain in STANDARD and node.op_type in PRODUCTS
 
 
-def reads(node: Any) -> list[str]:
+def reads(node: NodeProto) -> list[str]:
     """Return the names that *node* reads, those that its branches and loops take from outside too."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
@@ -131,14 +142,14 @@ def reads(node: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _captured(graph: Any) -> list[str]:
+def _captured(graph: GraphProto) -> list[str]:
     inside = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     inside |= {name for node in graph.node for name in node.output}
     names = [name for node in graph.node for name in reads(node)] + [value.name for value in graph.output]
     return [name for name in names if name not in inside]
 
 
-def _inlined(proto: Any, title: str) -> Any:
+def _inlined(proto: ModelProto, title: str) -> ModelProto:
     """Return *proto* with its own functions written out."""
     if not proto.functions:
         return proto
@@ -155,7 +166,7 @@ def _inlined(proto: Any, title: str) -> Any:
             counts[key] = sum(nodes_below(node, (*path, key)) for node in bodies[key].node)
         return counts[key]
 
-    def nodes_below(node: Any, path: tuple[tuple[str, str], ...]) -> int:
+    def nodes_below(node: NodeProto, path: tuple[tuple[str, str], ...]) -> int:
         key = (node.domain, node.op_type)
         return nodes_of(key, path) if key in bodies else 1
 
@@ -170,7 +181,7 @@ def _inlined(proto: Any, title: str) -> Any:
         raise InvalidModelError(shown(title), [Problem("functions", why, REMEDY_EXPORT)]) from error
 
 
-def _is_tensor(node: Any) -> bool:
+def _is_tensor(node: NodeProto) -> bool:
     return (
         node.op_type == "Constant"
         and node.domain in STANDARD
@@ -178,16 +189,16 @@ def _is_tensor(node: Any) -> bool:
     )
 
 
-def _constants(proto: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _constants(proto: ModelProto) -> tuple[dict[str, np.ndarray], dict[str, TensorProto]]:
     """Return initializers and Constants, each taken out of *proto* as it is read, so that none is held twice."""
     from onnx import numpy_helper
 
-    held: list[tuple[str, Any]] = [(tensor.name, tensor) for tensor in proto.graph.initializer]
+    held: list[tuple[str, TensorProto]] = [(tensor.name, tensor) for tensor in proto.graph.initializer]
     for node in proto.graph.node:
         if _is_tensor(node):
             held.extend((node.output[0], entry.t) for entry in node.attribute if entry.name == "value")
     constants: dict[str, np.ndarray] = {}
-    odd: dict[str, Any] = {}
+    odd: dict[str, TensorProto] = {}
     for name, tensor in held:
         array = numpy_helper.to_array(tensor)
         if array.dtype.name in NATIVE:
@@ -201,7 +212,7 @@ def _constants(proto: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return constants, odd
 
 
-def _inputs(proto: Any, known: set[str], title: str) -> tuple[ModelInput, ...]:
+def _inputs(proto: ModelProto, known: set[str], title: str) -> tuple[ModelInput, ...]:
     from onnx import helper
 
     problems, inputs = [], []
@@ -223,13 +234,13 @@ def _inputs(proto: Any, known: set[str], title: str) -> tuple[ModelInput, ...]:
     return tuple(inputs)
 
 
-def _dim(dim: Any, axis: int) -> int | str:
+def _dim(dim: TensorShapeProto.Dimension, axis: int) -> int | str:
     if dim.HasField("dim_value") and dim.dim_value > 0:
         return int(dim.dim_value)
     return dim.dim_param or f"size{axis}"
 
 
-def _fixed(nodes: Sequence[Any], known: set[str]) -> frozenset[str]:
+def _fixed(nodes: Sequence[NodeProto], known: set[str]) -> frozenset[str]:
     """Return the names of constants, and of what nodes make of constants alone."""
     fixed = set(known)
     for node in nodes:
@@ -266,7 +277,7 @@ def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[i
     return sizes
 
 
-def _left(nodes: Sequence[Any]) -> list[str]:
+def _left(nodes: Sequence[NodeProto]) -> list[str]:
     """Return a sentence for every product that stays outside of the engine: other operators, and those inside of branches."""
     said = []
     for node in nodes:
@@ -281,7 +292,7 @@ def _left(nodes: Sequence[Any]) -> list[str]:
     return said
 
 
-def _inner(node: Any) -> list[Any]:
+def _inner(node: NodeProto) -> list[NodeProto]:
     graphs = [
         graph for entry in node.attribute for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs)
     ]

@@ -10,24 +10,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, Problem, UnsupportedModelError, shown
-from approxhw.frontends.onnx.loading import node_title
+from approxhw.frontends.onnx.loading import Loaded, ModelSource, node_title
 from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Graph, Node, Op, identifier
 from approxhw.ir.kinds import Constant, Relu, Type
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
-from approxhw.ir.kinds.tensor.products import MisfitError, sizes_of
+from approxhw.ir.kinds.tensor.products import MisfitError, Product, sizes_of
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
 from .model import EngineModel, is_product, read_engine_model, reads, sizes_of_inputs
 from .pieces import element_of, measure, submodel, type_word
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+    from onnxruntime import InferenceSession
 
 LARGE = 1 << 20
 """Constants of more bytes are operands of Host Nodes, whose programs would else hold a copy each."""
@@ -85,7 +89,7 @@ class _Building:
 _OPEN = Type((), format_of(np.dtype(np.float32)))
 
 
-def open_model(source: Any, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
+def open_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
     """Return the model of *source* as a tensor Graph; *shape* as for ``read_engine_model``, which says what it raises."""
     model = read_engine_model(source, shape)
     measure(model)
@@ -143,13 +147,13 @@ def _graph(building: _Building) -> Graph:
     )
 
 
-def _levels(model: EngineModel) -> tuple[list[list[Any]], list[list[Any]], list[list[Any]]]:
+def _levels(model: EngineModel) -> tuple[list[list[NodeProto]], list[list[NodeProto]], list[list[NodeProto]]]:
     """Return per level: what runs on the host, what simple Nodes follow its products, and the products."""
     at: dict[str, int] = {}
     behind: set[str] = set()  # what products and simple Nodes make
-    hosted: dict[int, list[Any]] = {}
-    simple: dict[int, list[Any]] = {}
-    products: dict[int, list[Any]] = {}
+    hosted: dict[int, list[NodeProto]] = {}
+    simple: dict[int, list[NodeProto]] = {}
+    products: dict[int, list[NodeProto]] = {}
     for node in model.nodes:
         if all(name in model.fixed for name in node.output if name):
             continue
@@ -170,7 +174,7 @@ def _levels(model: EngineModel) -> tuple[list[list[Any]], list[list[Any]], list[
     return tuple([each.get(level, []) for level in range(count)] for each in (hosted, simple, products))  # type: ignore[return-value]
 
 
-def _is_simple(node: Any, behind: set[str], model: EngineModel) -> bool:
+def _is_simple(node: NodeProto, behind: set[str], model: EngineModel) -> bool:
     if not node.domain and SIMPLE.get(node.op_type) == len(node.input):
         told = node.op_type != "Transpose" or any(entry.name == "perm" for entry in node.attribute)
         known = behind | model.constants.keys() | model.fixed
@@ -180,7 +184,7 @@ def _is_simple(node: Any, behind: set[str], model: EngineModel) -> bool:
 
 
 def _readers(
-    model: EngineModel, levels: list[list[Any]], simple: list[list[Any]], products: list[list[Any]]
+    model: EngineModel, levels: list[list[NodeProto]], simple: list[list[NodeProto]], products: list[list[NodeProto]]
 ) -> dict[str, set[int]]:
     """Return which Host Nodes read a name, by their level; −1 for products and simple Nodes."""
     readers: dict[str, set[int]] = {}
@@ -194,11 +198,11 @@ def _readers(
     return readers
 
 
-def _where(node: Any) -> str:
+def _where(node: NodeProto) -> str:
     return f"node {node_title(node)} ({node.op_type})"
 
 
-def _product(building: _Building, node: Any) -> None:
+def _product(building: _Building, node: NodeProto) -> None:
     from onnx import helper
 
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -218,7 +222,7 @@ def _product(building: _Building, node: Any) -> None:
     building.add(node.output[0], op, [building.read(name) for name in inputs], _where(node))
 
 
-def _host(building: _Building, nodes: Sequence[Any], makes: Sequence[str]) -> None:
+def _host(building: _Building, nodes: Sequence[NodeProto], makes: Sequence[str]) -> None:
     """Append a Host Node of *nodes*, and a Part for each value but the first that it *makes*."""
     program, session, fed = _segment(building.model, nodes, makes, building.types, building.constants)
     operators = tuple(dict.fromkeys(node.op_type for node in nodes))
@@ -248,11 +252,11 @@ def _settle(model: EngineModel, types: dict[str, str]) -> dict[str, np.ndarray]:
 
 def _segment(
     model: EngineModel,
-    nodes: Sequence[Any],
+    nodes: Sequence[NodeProto],
     makes: Sequence[str],
     types: dict[str, str],
     constants: Mapping[str, np.ndarray],
-) -> tuple[bytes, Any, tuple[str, ...]]:
+) -> tuple[bytes, InferenceSession, tuple[str, ...]]:
     """Return *nodes* as a program, its session and what is fed to it; the types of what it makes are put into *types*."""
     inside = {name for node in nodes for name in node.output}
     read = list(dict.fromkeys(name for node in nodes for name in reads(node) if name not in inside))
@@ -284,7 +288,7 @@ def _typed(graph: Graph, model: EngineModel, host: OnnxHost) -> Graph:
     def note(node: Node, value: np.ndarray) -> None:
         found[node.name] = Type(tuple(value.shape), format_of(value.dtype))
 
-    def zeros(node: Node, product: Any, operands: Sequence[np.ndarray]) -> np.ndarray:
+    def zeros(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
         return np.zeros(sizes_of(product, [np.shape(each) for each in operands]).output, operands[0].dtype)
 
     walk_tensors(graph, feeds, host, zeros, note)

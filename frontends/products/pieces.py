@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +13,17 @@ from approxhw.frontends.onnx.loading import node_title
 
 from .model import MAXIMUM_VALUE, NATIVE, EngineModel
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
 
 def submodel(
     model: EngineModel,
-    nodes: Sequence[Any],
+    nodes: Sequence[NodeProto],
     feeds: Mapping[str, str],
     makes: Sequence[str],
     held: Mapping[str, np.ndarray],
-) -> Any:
+) -> ModelProto:
     """Return *nodes* as a model that reads *feeds* (name → type word) and makes *makes*; *held*: constants inside of it."""
     from onnx import ModelProto, helper, numpy_helper
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from approxhw.ir.kinds.tensor.ops import Conv, Gemm, Host, MatMul
 from approxhw.ir.kinds.tensor.products import product_of
 
 from .sessions import open_session, run_session
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 OPSET = 17
 """Of the models that hold one product; what MatMul, Gemm and Conv mean has not changed since 13."""
@@ -26,9 +30,9 @@ class OnnxHost:
     def __init__(self, title: str) -> None:
         """Open nothing yet."""
         self.title = title
-        self.sessions: dict[Any, Any] = {}
+        self.sessions: dict[bytes | tuple[str, tuple[str, ...]], InferenceSession] = {}
 
-    def adopt(self, op: Host, session: Any) -> None:
+    def adopt(self, op: Host, session: InferenceSession) -> None:
         """Take over a session that is open already."""
         self.sessions[op.program] = session
 
@@ -53,7 +57,7 @@ class OnnxHost:
         return run_session(self.sessions[key], None, feeds, self.title)[0]
 
 
-def _parsed(program: bytes, title: str) -> Any:
+def _parsed(program: bytes, title: str) -> ModelProto:
     """Return the model in *program*; it comes from a file, so that it may be anything."""
     import onnx
     from google.protobuf.message import DecodeError
@@ -67,7 +71,7 @@ def _parsed(program: bytes, title: str) -> Any:
     return proto
 
 
-def _product_model(op: MatMul | Gemm | Conv, operands: Sequence[np.ndarray]) -> Any:
+def _product_model(op: MatMul | Gemm | Conv, operands: Sequence[np.ndarray]) -> ModelProto:
     from onnx import ValueInfoProto, helper
 
     product = product_of(op, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from approxhw.frontends.onnx.reading import Reading
 
 from .sessions import open_session
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 CHUNK = 8192
 
 
@@ -21,7 +24,7 @@ CHUNK = 8192
 class OnnxReference:
     """A model in onnxruntime. ``labels``: class labels by index, empty where the model gives indices or scores."""
 
-    session: Any
+    session: InferenceSession
     reading: Reading
     labels: tuple[str | int, ...]
     classes: int
@@ -90,7 +93,7 @@ def _dtype(kind: str) -> str:
     return names.get(inner, inner)
 
 
-def open_reference(source: Any) -> OnnxReference:
+def open_reference(source: object) -> OnnxReference:
     """Return the model in *source* (a :class:`Classifier`, or as for ``read_model``) in onnxruntime, on the CPU.
 
     Raises what ``read_model`` raises, and :class:`UnsupportedModelError` where onnxruntime does not know an operator.
@@ -109,6 +112,6 @@ def open_reference(source: Any) -> OnnxReference:
     return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)
 
 
-def run_reference(source: Any, rows: np.ndarray) -> np.ndarray:
+def run_reference(source: object, rows: np.ndarray) -> np.ndarray:
     """Return the class index that onnxruntime gives every row (int64); *source* as for ``read_model``."""
     return open_reference(source).predict(rows)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, Problem, UnsupportedModelError, shown
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
-def open_session(proto: Any, title: str) -> Any:
+
+def open_session(proto: ModelProto, title: str) -> InferenceSession:
     """Return *proto* in onnxruntime, one thread; *title* names the model in errors.
 
     Raises :class:`UnsupportedModelError` where onnxruntime lacks an operator, :class:`InvalidModelError` where it refuses.
@@ -34,7 +38,7 @@ def open_session(proto: Any, title: str) -> Any:
 
 
 def run_session(
-    session: Any, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarray], title: str
+    session: InferenceSession, outputs: Sequence[str] | None, feeds: Mapping[str, np.ndarray], title: str
 ) -> list[np.ndarray]:
     """Return the *outputs* (all where None) that *session* makes of *feeds*; raise :class:`InvalidDataError` where it cannot."""
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.networks.area_model import default_model
+from approxhw.networks.area_model import model_of
 from approxhw.networks.space import Space, decode, encode, space_of
-
-if TYPE_CHECKING:
-    from approxhw.networks.refine import Area
 
 STAGES = 8
 """Parts in which the allowed loss is given away: what costs least goes first."""
@@ -51,7 +48,11 @@ class Mask:
             why = "which bits are needed is found on training rows, and there are none"
             raise PassError("pass mask", [Problem(graph.name, why, "give data: --data FILE")])
         rows = prepare(codes_of(graph, data.X_train), data.y_train)
-        area = estimator(space)
+        model = model_of(context.library, context.cell_area)
+
+        def area(genomes: np.ndarray) -> np.ndarray:
+            return model.area_mm2(space.layout, space.head, genomes)
+
         start = encode(space, graph)
         first = refine(space, start, rows, area, kinds=())
         genome = start
@@ -63,15 +64,11 @@ class Mask:
         before, after = mask_bits(space, start), mask_bits(space, genome)
         used = np.count_nonzero(space.layer_genes(genome[None], 0).masks[0].any(axis=0))
         context.note(f"{before - after} of {before} summand bits dropped, {used} of {space.features} inputs are read")
-        context.note(f"estimated area {first.area_mm2:.1f} mm², now {last.area_mm2:.1f} mm² (egfet)")
+        context.note(
+            f"estimated area {first.area_mm2:.1f} mm², now {last.area_mm2:.1f} mm² ({shown(model.library, 40)})"
+        )
         context.note(f"{last.errors} of {len(data.X_train)} training rows wrong, {first.errors} before")
         return decode(space, genome, graph)
-
-
-def estimator(space: Space) -> Area:
-    """Return the function that estimates the area of genomes of *space*, in mm² of the printed library."""
-    model = default_model("egfet")
-    return lambda genomes: model.area_mm2(space.layout, space.head, genomes)
 
 
 def mask_bits(space: Space, genome: np.ndarray) -> int:

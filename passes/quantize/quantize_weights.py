@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     fraction = bits + 1 - (math.floor(largest).bit_length() or 1 - math.ceil(1 / largest).bit_length())
     while not _fits(_codes(weights, fraction), low, high):
         fraction -= 1
-    best: tuple[Any, np.ndarray, int] | None = None
+    best: tuple[float | Fraction, np.ndarray, int] | None = None
     for candidate in range(fraction, fraction + 4):
         codes = np.clip(_codes(weights, candidate), low, high)
         error = _squared_error(codes, weights, candidate, fraction)
@@ -130,7 +130,7 @@ def _codes(weights: np.ndarray, fraction: int) -> np.ndarray:
     return codes.reshape(weights.shape)
 
 
-def _squared_error(codes: np.ndarray, weights: np.ndarray, fraction: int, unit: int) -> Any:
+def _squared_error(codes: np.ndarray, weights: np.ndarray, fraction: int, unit: int) -> float | Fraction:
     """Return the sum of (code · 2^-fraction − weight)², in units of 2^-unit; the same on every machine."""
     if weights.dtype != object:
         errors = np.ldexp(codes, unit - fraction) - np.ldexp(weights, unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -153,7 +153,10 @@ class _Folding:
             return self.made[id(form)][1]
         assert form.node is not None
         assert form.shift is not None
-        matrix = _diagonal(form.scale) if form.matrix is None else form.matrix
+        matrix = form.matrix
+        if matrix is None:
+            assert form.scale is not None
+            matrix = _diagonal(form.scale)
         name = self._dense(form, form.node, matrix, form.shift)
         self.made[id(form)] = (form, name)
         return name
@@ -179,7 +182,7 @@ class _Folding:
         return old
 
 
-def _diagonal(scale: Any) -> np.ndarray:
+def _diagonal(scale: np.ndarray) -> np.ndarray:
     matrix = np.zeros((len(scale), len(scale)), dtype=scale.dtype)
     if scale.dtype == object:
         matrix[:] = Fraction(0)

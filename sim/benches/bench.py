@@ -9,26 +9,31 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import cocotb
 import numpy as np
 from cocotb.triggers import Timer
+
+if TYPE_CHECKING:
+    from cocotb.handle import HierarchyObject, LogicObject
+
+    from approxhw.sim.bench_json import VectorResults, VectorSettings
 
 BLOCK = 1024  # rows unpacked at a time; progress is written once a block
 FAST_BITS = 32  # up to here a write takes an integer, which is quicker than a text
 
 
 @cocotb.test()
-async def compare(dut: Any) -> None:
+async def compare(dut: HierarchyObject) -> None:
     """Drive all rows and write ``results.json``; a mismatch is a result, not a failure of the bench."""
-    settings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
+    settings: VectorSettings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
     folder = Path(settings["folder"])
     stimulus, expected = (_load(folder / name) for name in ("stimulus.npy", "expected.npy"))
     writers = [getattr(dut, f"stimulus{index}") for index in range(len(settings["stimulus"]))]
     readers = [getattr(dut, f"response{index}") for index in range(len(settings["response"]))]
     latency, count = settings["latency"], len(expected)
-    clock = dut.clock if latency else None
+    clock = cast("LogicObject", dut.clock) if latency else None
     step = Timer(1, "step")
     awaited = _texts(expected, sum(settings["response"]))
     tally = _Tally(settings["outputs"], settings["keep"])
@@ -53,7 +58,7 @@ async def compare(dut: Any) -> None:
         compared += 1
         if compared % BLOCK == 0:
             _write(folder / "progress", str(compared))
-    results = {
+    results: VectorResults = {
         "driven": driven,
         "compared": compared,
         "mismatches": tally.mismatches,
@@ -71,7 +76,7 @@ def _load(path: Path) -> np.ndarray:
 class _Tally:
     """Count of mismatching rows, in all and by output port, and the first of them."""
 
-    def __init__(self, outputs: Sequence[Sequence[Any]], keep: int) -> None:
+    def __init__(self, outputs: Sequence[tuple[str, int]], keep: int) -> None:
         self.mismatches, self.keep = 0, keep
         self.rows: list[tuple[int, str]] = []
         self.failing: dict[str, int] = {}

@@ -10,9 +10,9 @@ import json
 import logging
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import cocotb
 import numpy as np
@@ -20,17 +20,25 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+if TYPE_CHECKING:
+    from cocotb.handle import HierarchyObject, LogicObject
+
+    from approxhw.sim.bench_json import StreamPort, StreamResults, StreamSettings
+
+_Port = TypeVar("_Port", AxiStreamSource, AxiStreamSink)
+
 RESET_CLOCKS = 5
 
 
 @cocotb.test()
-async def send(dut: Any) -> None:
+async def send(dut: HierarchyObject) -> None:
     """Send everything and write ``results.json`` and ``seen.npy``; a mismatch is a result, not a failure of the bench."""
-    settings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
+    settings: StreamSettings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
     folder = Path(settings["folder"])
     logging.getLogger("cocotb").setLevel(logging.WARNING)
-    dut.aresetn.value = 0
-    Clock(dut.aclk, 2, unit="ns").start()
+    clock, reset = cast("LogicObject", dut.aclk), cast("LogicObject", dut.aresetn)
+    reset.value = 0
+    Clock(clock, 2, unit="ns").start()
     sources = [_port(AxiStreamSource, dut, port) for port in settings["inputs"]]
     sink = _port(AxiStreamSink, dut, settings["output"])
     frames = [_frames(folder, number) for number in range(len(sources))]
@@ -39,27 +47,27 @@ async def send(dut: Any) -> None:
     if settings["pause"]:
         for source in sources:
             source.set_pause_generator(_resting(rest.random(), settings["pause"]))
-    await ClockCycles(dut.aclk, RESET_CLOCKS)
+    await ClockCycles(clock, RESET_CLOCKS)
     counter = _Counter(dut, settings)
     early: list[int] = []
     if settings["reset_at"] is not None:
         _send(sources, frames)
-        dut.aresetn.value = 1
+        reset.value = 1
         _take(sink, rest, settings)
-        await ClockCycles(dut.aclk, settings["reset_at"])
-        dut.aresetn.value = 0
+        await ClockCycles(clock, settings["reset_at"])
+        reset.value = 0
         early = [word for frame in _received(sink) for word in frame.tdata]
-        await ClockCycles(dut.aclk, RESET_CLOCKS)
+        await ClockCycles(clock, RESET_CLOCKS)
         for port in (*sources, sink):
             port.clear()
     _send(sources, frames)
-    dut.aresetn.value = 1
+    reset.value = 1
     _take(sink, rest, settings)
     cocotb.start_soon(counter.run())
     seen: list[int] = []
     ends: list[bool] = []
     while len(seen) < len(wanted):
-        await ClockCycles(dut.aclk, 20)
+        await ClockCycles(clock, 20)
         for frame in _received(sink):
             seen += frame.tdata
             ends += [False] * (len(frame.tdata) - 1) + [True]
@@ -69,7 +77,7 @@ async def send(dut: Any) -> None:
     octets = b"".join(word.to_bytes(size, "little") for word in seen)
     np.save(folder / "seen.npy", np.frombuffer(octets, dtype=np.uint8).reshape(-1, size))
     watched = settings["watch"]
-    results = {
+    results: StreamResults = {
         "words": len(seen),
         "ends": ends,
         "clocks": counter.last,
@@ -82,7 +90,7 @@ async def send(dut: Any) -> None:
     (folder / "results.json").write_text(json.dumps(results))
 
 
-def _port(kind: Any, dut: Any, port: dict[str, Any]) -> Any:
+def _port(kind: type[_Port], dut: HierarchyObject, port: StreamPort) -> _Port:
     bus = AxiStreamBus.from_prefix(dut, port["name"])
     made = kind(bus, dut.aclk, dut.aresetn, reset_active_level=False, byte_lanes=1)
     made.log.setLevel(logging.ERROR)
@@ -100,23 +108,23 @@ def _frames(folder: Path, number: int) -> list[AxiStreamFrame]:
     return [AxiStreamFrame(words[a:b], tuser=user[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
-def _send(sources: list[Any], frames: list[list[AxiStreamFrame]]) -> None:
+def _send(sources: list[AxiStreamSource], frames: list[list[AxiStreamFrame]]) -> None:
     for source, given in zip(sources, frames, strict=True):
         for frame in given:
             source.send_nowait(frame)
 
 
-def _received(sink: Any) -> list[Any]:
+def _received(sink: AxiStreamSink) -> list[AxiStreamFrame]:
     return [sink.recv_nowait(compact=False) for _ in range(sink.count())]
 
 
-def _take(sink: Any, rest: random.Random, settings: dict[str, Any]) -> None:
+def _take(sink: AxiStreamSink, rest: random.Random, settings: StreamSettings) -> None:
     """Let the sink take results from now on, with its pauses."""
     if settings["pause"] or settings["hold"]:
         sink.set_pause_generator(_resting(rest.random(), settings["pause"], settings["hold"]))
 
 
-def _resting(seed: float, probability: float, hold: list[int] | None = None) -> Iterator[bool]:
+def _resting(seed: float, probability: float, hold: Sequence[int] | None = None) -> Iterator[bool]:
     """Yield for every clock whether a port rests."""
     source = random.Random(seed)
     clock = 0
@@ -129,9 +137,9 @@ def _resting(seed: float, probability: float, hold: list[int] | None = None) -> 
 class _Counter:
     """Clocks, words taken in or given out, and clocks in which a word that was offered was not taken."""
 
-    def __init__(self, dut: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, dut: HierarchyObject, settings: StreamSettings) -> None:
         names = [*(port["name"] for port in settings["inputs"]), settings["output"]["name"]]
-        self.clock = dut.aclk
+        self.clock = cast("LogicObject", dut.aclk)
         self.ports = [(name, getattr(dut, f"{name}_tvalid"), getattr(dut, f"{name}_tready")) for name in names]
         self.accepted = dict.fromkeys(names, 0)
         self.stalled = dict.fromkeys(names, 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from approxhw.networks.kernels.area import adders
 
-from .moves import BLOCK, MOST_RAMP, attempt, block_loss, keep
+from .moves import BLOCK, MOST_RAMP, State, attempt, block_loss, keep
 
 TABLE = 4096
 SAVING, SAVING_A_BIT = 10.0, 12.0
@@ -29,7 +29,7 @@ def quantiles() -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def _draw(seed, count):  # type: ignore[no-untyped-def]
+def _draw(seed: np.ndarray, count: int) -> np.int64:
     """Return a number from 0 to *count* − 1 and advance *seed* (uint64, 1): splitmix64, the high bits of a product."""
     seed[0] += np.uint64(0x9E3779B97F4A7C15)
     z = seed[0]
@@ -40,7 +40,7 @@ def _draw(seed, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _bits(value):  # type: ignore[no-untyped-def]
+def _bits(value: int) -> int:
     bits = 0
     while value > 0:
         value >>= 1
@@ -49,7 +49,7 @@ def _bits(value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _ones(value):  # type: ignore[no-untyped-def]
+def _ones(value: np.int32) -> int:
     ones = 0
     while value > 0:
         ones += value & 1
@@ -58,7 +58,7 @@ def _ones(value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def mean_margin(state):  # type: ignore[no-untyped-def]
+def mean_margin(state: State) -> np.int64:
     """Return the mean of how far apart the label's sum and the best other one are, rounded down, at least 1."""
     m = state.layout[-1, 1]
     q0, rows = state.sums.shape[0] - m, state.labels.size
@@ -78,7 +78,7 @@ def mean_margin(state):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def weigh(state, unit, ramp):  # type: ignore[no-untyped-def]
+def weigh(state: State, unit: int, ramp: int) -> int:
     """Give the loss of *state* other weights, and return it."""
     state.weights[0], state.weights[1] = unit, ramp
     state.sums_moved[:] = False
@@ -90,7 +90,10 @@ def weigh(state, unit, ramp):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _area(layout, head, genome, coefficients, scratch, counts):  # type: ignore[no-untyped-def]
+def _area(
+    layout: np.ndarray, head: np.ndarray, genome: np.ndarray, coefficients: np.ndarray, scratch: adders.Scratch,
+    counts: np.ndarray,
+) -> float:  # fmt: skip
     counts[:] = 0
     adders.count(layout, head, genome.reshape(1, genome.size), *scratch, counts)
     total = 0.0
@@ -100,14 +103,16 @@ def _area(layout, head, genome, coefficients, scratch, counts):  # type: ignore[
 
 
 @numba.njit(cache=True, nogil=True)
-def _new_summand(layer, at, genome, upper, seed):  # type: ignore[no-untyped-def]
+def _new_summand(layer: np.ndarray, at: int, genome: np.ndarray, upper: np.ndarray, seed: np.ndarray) -> None:
     """Draw sign and exponent of a summand that was not there."""
     genome[layer[4] + at] = _draw(seed, 2)
     genome[layer[5] + at] = _draw(seed, upper[layer[5] + at] + 1)
 
 
 @numba.njit(cache=True, nogil=True)
-def propose(layout, head, genome, lower, upper, seed):  # type: ignore[no-untyped-def]
+def propose(
+    layout: np.ndarray, head: np.ndarray, genome: np.ndarray, lower: np.ndarray, upper: np.ndarray, seed: np.ndarray
+) -> int:
     """Change *genome* by one random move; return how many mask bits go, 5 for a shift, or −1 where nothing changes."""
     depth = layout.shape[0]
     summands = 0
@@ -187,23 +192,10 @@ def propose(layout, head, genome, lower, upper, seed):  # type: ignore[no-untype
 
 @numba.njit(cache=True, nogil=True)
 def anneal(
-    state,
-    lower,
-    upper,
-    coefficients,
-    scratch,
-    counts,
-    table,
-    price,
-    moves,
-    greedy,
-    alpha,
-    spread,
-    cold,
-    warm,
-    seed,
-    result,
-):  # type: ignore[no-untyped-def]
+    state: State, lower: np.ndarray, upper: np.ndarray, coefficients: np.ndarray, scratch: adders.Scratch,
+    counts: np.ndarray, table: np.ndarray, price: float, moves: int, greedy: float, alpha: float, spread: float,
+    cold: float, warm: float, seed: np.ndarray, result: np.ndarray,
+) -> None:  # fmt: skip
     """Anneal *state* by *moves* moves at *price*, the shares of rows that a mm² is worth.
 
     The last *greedy* share of the moves takes none that is worse. Temperature: *cold* rows or *warm* mm² at the price,

@@ -26,7 +26,10 @@ _MOST_EXPONENT = 14  # the greatest power of two in int16
 
 
 @numba.njit(cache=True, nogil=True)
-def plan(layout, genome, first, inputs, masks, weights, biases, kinds, live):  # type: ignore[no-untyped-def]
+def plan(
+    layout: np.ndarray, genome: np.ndarray, first: np.ndarray, inputs: np.ndarray, masks: np.ndarray,
+    weights: np.ndarray, biases: np.ndarray, kinds: np.ndarray, live: np.ndarray,
+) -> int:  # fmt: skip
     """List the summands of one genome, neuron after neuron, and return the way it takes: narrow or wide, or plain.
 
     Neuron q of the whole network has the summands ``first[q] … first[q + 1] − 1``; ``kinds[q]`` says how it is summed,
@@ -91,7 +94,10 @@ def plan(layout, genome, first, inputs, masks, weights, biases, kinds, live):  #
 
 
 @numba.njit(cache=True, nogil=True)
-def sum16(x, at, start, end, inputs, masks, weights, bias, total):  # type: ignore[no-untyped-def]
+def sum16(
+    x: np.ndarray, at: int, start: int, end: int, inputs: np.ndarray, masks: np.ndarray, weights: np.ndarray, bias: int,
+    total: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *total* (int16) with bias + Σ (x & mask) · weight over the columns of *x* from row *at* on."""
     count = total.size
     b = np.int16(bias)
@@ -116,7 +122,10 @@ def sum16(x, at, start, end, inputs, masks, weights, bias, total):  # type: igno
 
 
 @numba.njit(cache=True, nogil=True)
-def sum32(x, at, start, end, inputs, masks, weights, bias, total):  # type: ignore[no-untyped-def]
+def sum32(
+    x: np.ndarray, at: int, start: int, end: int, inputs: np.ndarray, masks: np.ndarray, weights: np.ndarray, bias: int,
+    total: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *total* (int32) likewise."""
     count = total.size
     b = np.int32(bias)
@@ -141,7 +150,7 @@ def sum32(x, at, start, end, inputs, masks, weights, bias, total):  # type: igno
 
 
 @numba.njit(cache=True, nogil=True)
-def activate16(total, shift, top, y):  # type: ignore[no-untyped-def]
+def activate16(total: np.ndarray, shift: np.int32, top: int, y: np.ndarray) -> None:
     """QReLU of int16 sums."""
     s, highest, zero = np.int16(min(shift, 15)), np.int16(top), np.int16(0)
     for r in range(total.size):
@@ -151,7 +160,7 @@ def activate16(total, shift, top, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def activate32(total, shift, top, y):  # type: ignore[no-untyped-def]
+def activate32(total: np.ndarray, shift: np.int32, top: int, y: np.ndarray) -> None:
     """QReLU of int32 sums."""
     s, highest, zero = np.int32(min(shift, 31)), np.int32(top), np.int32(0)
     for r in range(total.size):
@@ -161,7 +170,7 @@ def activate32(total, shift, top, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def best_of(total, number, best, winner):  # type: ignore[no-untyped-def]
+def best_of(total: np.ndarray, number: int, best: np.ndarray, winner: np.ndarray) -> None:
     """Let neuron *number* with its sums win where it is strictly greater."""
     index = np.int32(number)
     for r in range(total.size):
@@ -171,7 +180,10 @@ def best_of(total, number, best, winner):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def match(left, right, left_index, right_index, seen, flip, to, to_index):  # type: ignore[no-untyped-def]
+def match(
+    left: np.ndarray, right: np.ndarray, left_index: np.ndarray, right_index: np.ndarray, seen: np.int32, flip: int,
+    to: np.ndarray, to_index: np.ndarray,
+) -> None:  # fmt: skip
     """One comparator over a block: the right value goes on where its seen bits are strictly greater."""
     s, f = np.int32(seen), np.int32(flip)
     for r in range(left.size):
@@ -181,7 +193,7 @@ def match(left, right, left_index, right_index, seen, flip, to, to_index):  # ty
 
 
 @numba.njit(cache=True, nogil=True)
-def tree(count, comparators, flip, values, indices, rows):  # type: ignore[no-untyped-def]
+def tree(count: int, comparators: np.ndarray, flip: int, values: np.ndarray, indices: np.ndarray, rows: int) -> None:
     """Carry out the comparator tree over *count* neurons' sums; the winners end up in ``indices[0, :rows]``."""
     for o in range(count):
         indices[o, :rows] = np.int32(o)

@@ -108,13 +108,16 @@ def _share(
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_exact(head, classes, genome):  # type: ignore[no-untyped-def]
+def _is_exact(head: np.ndarray, classes: int, genome: np.ndarray) -> bool:
     """Whether every comparator looks at every bit."""
     return (genome[head[1] : head[1] + classes - 1] == (np.int64(1) << head[2]) - 1).all()
 
 
 @numba.njit(cache=True, nogil=True)
-def _population(layout, head, genomes, columns, labels, errors, classes, keep):  # type: ignore[no-untyped-def]
+def _population(
+    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, columns: np.ndarray, labels: np.ndarray,
+    errors: np.ndarray, classes: np.ndarray, keep: bool,
+) -> None:  # fmt: skip
     """Count the errors of every genome, −1 for one that needs the plain way; with *keep*, store the classes too."""
     neurons = terms = 0
     widest = 1
@@ -156,10 +159,11 @@ def _population(layout, head, genomes, columns, labels, errors, classes, keep): 
 
 @numba.njit(cache=True, nogil=True)
 def _block(
-    layout, head, genome, columns, at, exact,
-    first, inputs, masks, weights, biases, kinds, live,
-    acts, narrow_sum, wide_sum, best, winner, values, indices,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+    layout: np.ndarray, head: np.ndarray, genome: np.ndarray, columns: np.ndarray, at: int, exact: bool,
+    first: np.ndarray, inputs: np.ndarray, masks: np.ndarray, weights: np.ndarray, biases: np.ndarray,
+    kinds: np.ndarray, live: np.ndarray, acts: np.ndarray, narrow_sum: np.ndarray, wide_sum: np.ndarray,
+    best: np.ndarray, winner: np.ndarray, values: np.ndarray, indices: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *winner* with the classes of one genome for the rows of a block from *at* on."""
     count, q = winner.size, 0
     for layer in range(layout.shape[0]):
@@ -208,7 +212,7 @@ def _block(
 
 
 @numba.njit(cache=True, nogil=True)
-def _plain(layout, head, genome, columns, winner):  # type: ignore[no-untyped-def]
+def _plain(layout: np.ndarray, head: np.ndarray, genome: np.ndarray, columns: np.ndarray, winner: np.ndarray) -> None:
     """Fill *winner* with the classes, row by row in int64: the way of genomes that need more than int32."""
     widest = columns.shape[0]
     for layer in range(layout.shape[0]):
@@ -241,7 +245,7 @@ def _plain(layout, head, genome, columns, winner):  # type: ignore[no-untyped-de
 
 
 @numba.njit(cache=True, nogil=True)
-def _plain_winner(count, head, genome, values, indices):  # type: ignore[no-untyped-def]
+def _plain_winner(count: int, head: np.ndarray, genome: np.ndarray, values: np.ndarray, indices: np.ndarray) -> int:
     flip, c = np.int64(1) << (head[2] - 1), 0
     for o in range(count):
         indices[o] = o

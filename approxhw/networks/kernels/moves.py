@@ -90,7 +90,7 @@ def start(layout: np.ndarray, head: np.ndarray, genome: np.ndarray, rows: Rows, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _entries(state, genome, before, everything):  # type: ignore[no-untyped-def]
+def _entries(state: State, genome: np.ndarray, before: np.ndarray, everything: bool) -> None:
     """List what changes from *before* to *genome*: touched neurons and, of each, the summands that change."""
     layout, entries, first = state.layout, state.entries, state.first
     q, term, previous = 0, 0, 0
@@ -127,7 +127,9 @@ def _entries(state, genome, before, everything):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _move_sum(old, new, mask, weight, new_mask, new_weight, total):  # type: ignore[no-untyped-def]
+def _move_sum(
+    old: np.ndarray, new: np.ndarray, mask: int, weight: int, new_mask: int, new_weight: int, total: np.ndarray
+) -> None:
     """Replace the summand of *old* by that of *new* in *total*."""
     m0, w0, m1, w1 = np.int32(mask), np.int32(weight), np.int32(new_mask), np.int32(new_weight)
     for r in range(total.size):
@@ -136,7 +138,7 @@ def _move_sum(old, new, mask, weight, new_mask, new_weight, total):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def _activate(total, shift, top, before, y):  # type: ignore[no-untyped-def]
+def _activate(total: np.ndarray, shift: np.int32, top: int, before: np.ndarray, y: np.ndarray) -> bool:
     """QReLU; return whether any value is another than *before*."""
     s, highest, zero, seen = np.int32(min(shift, 31)), np.int32(top), np.int32(0), np.int32(0)
     for r in range(total.size):
@@ -149,7 +151,7 @@ def _activate(total, shift, top, before, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _margin(total, number, labels, own, other):  # type: ignore[no-untyped-def]
+def _margin(total: np.ndarray, number: int, labels: np.ndarray, own: np.ndarray, other: np.ndarray) -> None:
     """Take neuron *number* into *own*, the sum of the label, and *other*, the best of the others less 1 behind the label."""
     index, least = np.int32(number), np.int32(_LEAST)
     for r in range(total.size):
@@ -161,7 +163,7 @@ def _margin(total, number, labels, own, other):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _ramp(own, other, unit, ramp):  # type: ignore[no-untyped-def]
+def _ramp(own: np.ndarray, other: np.ndarray, unit: int, ramp: int) -> np.int64:
     """Return Σ min(max(R − margin, 0), 2R), and *unit* besides for every margin that is not above 0 (none where unit is 0)."""
     total, wrong, zero, one = np.int32(0), np.int32(0), np.int32(0), np.int32(1)
     half, most = np.int32(ramp), np.int32(2 * ramp)
@@ -175,7 +177,7 @@ def _ramp(own, other, unit, ramp):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def block_loss(state, genome, at, count):  # type: ignore[no-untyped-def]
+def block_loss(state: State, genome: np.ndarray, at: int, count: int) -> np.int64:
     """Return the loss of the rows of a block, sums of touched neurons taken from the new ones."""
     layout, head, scratch = state.layout, state.head, state.scratch
     m = layout[-1, 1]
@@ -217,7 +219,9 @@ def block_loss(state, genome, at, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def attempt(state, genome, before, everything, limit, haste=0.0):  # type: ignore[no-untyped-def]
+def attempt(
+    state: State, genome: np.ndarray, before: np.ndarray, everything: bool, limit: int | np.int64, haste: float = 0.0
+) -> int | np.int64:
     """Return the loss of *genome*, which differs from the state's (*before*) in a few genes; −1 once it passes *limit*.
 
     The state stays that of *before* until :func:`keep`. With *everything*, it is built anew, from no summand at all. With
@@ -281,7 +285,7 @@ def attempt(state, genome, before, everything, limit, haste=0.0):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True)
-def keep(state, genome):  # type: ignore[no-untyped-def]
+def keep(state: State, genome: np.ndarray) -> None:
     """Make the last move, which :func:`attempt` did not give up, the state."""
     for q in range(state.sums.shape[0]):
         if state.sums_moved[q]:
@@ -293,7 +297,9 @@ def keep(state, genome):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def next_fit(state, candidate, genes, values, begin, limit):  # type: ignore[no-untyped-def]
+def next_fit(
+    state: State, candidate: np.ndarray, genes: np.ndarray, values: np.ndarray, begin: int, limit: int | np.int64
+) -> tuple[int, int | np.int64]:
     """Try moves *begin*, *begin* + 1, … and return the number of the first whose loss is within *limit*, and the loss.
 
     A move sets the genes ``genes[c]`` (−1: none) to ``values[c]``. *candidate* holds the state's genome on entry, and the

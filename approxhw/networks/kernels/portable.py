@@ -11,7 +11,7 @@ LN2 = 0.6931471805599453
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def exponentials(x, bits, result):  # type: ignore[no-untyped-def]
+def exponentials(x: np.ndarray, bits: np.ndarray, result: np.ndarray) -> None:
     """Fill *result* with e^x for every *x* (−700…0, clipped); *bits*: scratch, float64."""
     words = bits.view(np.int64)
     for r in range(x.size):
@@ -34,7 +34,7 @@ def exponentials(x, bits, result):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def exponential(x):  # type: ignore[no-untyped-def]
+def exponential(x: float) -> float:
     """Return e^x for −700 < x < 700."""
     one, bits = np.zeros(1), np.zeros(1)
     one[0] = -abs(x)
@@ -43,7 +43,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def natural_log(x):  # type: ignore[no-untyped-def]
+def natural_log(x: float) -> float:
     """Return ln x for x ≥ 1."""
     whole = 0
     while x >= 2.0:
@@ -59,7 +59,7 @@ def natural_log(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def random_bits(state):  # type: ignore[no-untyped-def]
+def random_bits(state: np.ndarray) -> np.uint64:
     """Return 64 random bits (SplitMix64); *state*: uint64, one element."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
@@ -69,6 +69,6 @@ def random_bits(state):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def below(state, count):  # type: ignore[no-untyped-def]
+def below(state: np.ndarray, count: int) -> np.int64:
     """Return a random integer in 0…count − 1 (count < 2^32; the bias of 2^-32 is of no matter here)."""
     return np.int64(((random_bits(state) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))

@@ -28,7 +28,10 @@ _BLOCK = 256
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def quantise(layout, lower, upper, masks, latent, settled, real):  # type: ignore[no-untyped-def]
+def quantise(
+    layout: np.ndarray, lower: np.ndarray, upper: np.ndarray, masks: np.ndarray, latent: np.ndarray,
+    settled: np.ndarray, real: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *real* with what *latent* stands for: whole biases, weights 0 or ±2^k (the nearest by value) where *settled*."""
     for layer in range(layout.shape[0]):
         n, m, _, mask, _, exponent, bias, _, _ = layout[layer]
@@ -50,7 +53,10 @@ def quantise(layout, lower, upper, masks, latent, settled, real):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _settle(layout, upper, masks, share, latent, real, settled):  # type: ignore[no-untyped-def]
+def _settle(
+    layout: np.ndarray, upper: np.ndarray, masks: np.ndarray, share: float, latent: np.ndarray, real: np.ndarray,
+    settled: np.ndarray,
+) -> None:  # fmt: skip
     """Let the *share* of all weights that is largest settle on its powers of two (*real*), for good.
 
     Steps between large powers are the coarsest: smaller weights, still free, make up for what is lost there.
@@ -81,7 +87,7 @@ def _settle(layout, upper, masks, share, latent, real, settled):  # type: ignore
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _power(k):  # type: ignore[no-untyped-def]
+def _power(k: int) -> float:
     """Return 2^k."""
     p = 1.0
     for _ in range(abs(k)):
@@ -90,7 +96,10 @@ def _power(k):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _forward(layout, masks, real, shifts, whole, acts, sums):  # type: ignore[no-untyped-def]
+def _forward(
+    layout: np.ndarray, masks: np.ndarray, real: np.ndarray, shifts: np.ndarray, whole: np.ndarray, acts: np.ndarray,
+    sums: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *sums* and *acts* (layer × neuron × row) from ``acts[0]``; *whole*: the same activations as int32."""
     lanes = acts.shape[2]
     for layer in range(layout.shape[0]):
@@ -123,7 +132,10 @@ def _forward(layout, masks, real, shifts, whole, acts, sums):  # type: ignore[no
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # type: ignore[no-untyped-def]
+def _probabilities(
+    kind: int, outputs: int, temperature: float, sums: np.ndarray, shares: np.ndarray, bits: np.ndarray,
+    largest: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *shares* (class × row; one row for a single logit) with class probabilities, and *largest*, for the loss.
 
     Softmax of temperature · sums; for a single logit the probability of class 1, which begins between 0 and 1.
@@ -163,7 +175,7 @@ def _probabilities(kind, outputs, temperature, sums, shares, bits, largest):  # 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _dot(a, b, sums):  # type: ignore[no-untyped-def]
+def _dot(a: np.ndarray, b: np.ndarray, sums: np.ndarray) -> float:
     """Return Σ a·b, summed in eight lanes in a fixed order; the length is a multiple of eight."""
     for j in range(_LANES):
         sums[j] = 0.0
@@ -174,7 +186,10 @@ def _dot(a, b, sums):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, gradient, scratch):  # type: ignore[no-untyped-def]
+def _backward(
+    layout: np.ndarray, masks: np.ndarray, real: np.ndarray, shifts: np.ndarray, leak: float, whole: np.ndarray,
+    acts: np.ndarray, sums: np.ndarray, slopes: np.ndarray, gradient: np.ndarray, scratch: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *gradient* from the slopes of the last sums; straight through floors and masks.
 
     Where QReLU cuts off, *leak* of the slope passes, so that no neuron is lost for good.
@@ -218,7 +233,10 @@ def _backward(layout, masks, real, shifts, leak, whole, acts, sums, slopes, grad
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weights, reach):  # type: ignore[no-untyped-def]
+def evaluate(
+    layout: np.ndarray, kind: int, masks: np.ndarray, real: np.ndarray, shifts: np.ndarray, temperature: float,
+    codes: np.ndarray, labels: np.ndarray, weights: np.ndarray, reach: np.ndarray,
+) -> tuple[float, float]:  # fmt: skip
     """Return (errors, loss), both weighted by row, of the integer network on all rows (*codes*: features × rows).
 
     *reach* (layers × 2) becomes the number of hidden values that saturate, and that would with a shift one less.
@@ -269,7 +287,10 @@ def evaluate(layout, kind, masks, real, shifts, temperature, codes, labels, weig
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type: ignore[no-untyped-def]
+def _move_shifts(
+    layout: np.ndarray, upper: np.ndarray, shifts: np.ndarray, latent: np.ndarray, logarithm: float, reach: np.ndarray,
+    rows: int,
+) -> float:  # fmt: skip
     """Move every shift by one where too much saturates or the top bit is hardly used; return the new log of the temperature."""
     for layer in range(layout.shape[0] - 1):
         cells = rows * layout[layer, 1]
@@ -295,7 +316,9 @@ def _move_shifts(layout, upper, shifts, latent, logarithm, reach, rows):  # type
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-untyped-def]
+def _gather(
+    codes: np.ndarray, rows: np.ndarray, jitter: float, top: int, state: np.ndarray, whole: np.ndarray, acts: np.ndarray
+) -> None:
     """Take *rows* of *codes* as a batch; with probability *jitter* a code moves by ±1."""
     threshold = np.uint64(jitter * 4294967296.0)
     for i in range(codes.shape[0]):
@@ -312,7 +335,10 @@ def _gather(codes, rows, jitter, top, state, whole, acts):  # type: ignore[no-un
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _slopes_of_loss(wanted, weights, rows, temperature, logits, shares):  # type: ignore[no-untyped-def]
+def _slopes_of_loss(
+    wanted: np.ndarray, weights: np.ndarray, rows: np.ndarray, temperature: float, logits: np.ndarray,
+    shares: np.ndarray,
+) -> float:  # fmt: skip
     """Turn *shares* (class × row: probabilities) into slopes of the mean loss by the last sums; return that by log temperature.
 
     ``wanted``: class × all rows, the probabilities that *shares* are to be; ``rows``: which of them the batch holds.
@@ -330,7 +356,10 @@ def _slopes_of_loss(wanted, weights, rows, temperature, logits, shares):  # type
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _adam(layout, upper, masks, held, l1, rate, gradient, mean, square, decays, latent):  # type: ignore[no-untyped-def]
+def _adam(
+    layout: np.ndarray, upper: np.ndarray, masks: np.ndarray, held: np.ndarray, l1: float, rate: float,
+    gradient: np.ndarray, mean: np.ndarray, square: np.ndarray, decays: np.ndarray, latent: np.ndarray,
+) -> None:  # fmt: skip
     """Move *latent* (but where *held*) one step against *gradient*; its last element is the log of the temperature."""
     decays[0] *= 0.9
     decays[1] *= 0.999
@@ -356,7 +385,7 @@ def _adam(layout, upper, masks, held, l1, rate, gradient, mean, square, decays, 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _step(place, slope, mean, square, decays):  # type: ignore[no-untyped-def]
+def _step(place: int, slope: float, mean: np.ndarray, square: np.ndarray, decays: np.ndarray) -> float:
     """Return Adam's step for one parameter (betas 0.9 and 0.999), in units of the rate."""
     mean[place] = 0.9 * mean[place] + 0.1 * slope
     square[place] = 0.999 * square[place] + 0.001 * slope * slope
@@ -364,23 +393,11 @@ def _step(place, slope, mean, square, decays):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def train(  # type: ignore[no-untyped-def]
-    layout,
-    kind,
-    lower,
-    upper,
-    masks,
-    latent,
-    shifts,
-    logarithm,
-    codes,
-    labels,
-    wanted,
-    weights,
-    keep_weights,
-    counts,
-    numbers,
-):
+def train(
+    layout: np.ndarray, kind: int, lower: np.ndarray, upper: np.ndarray, masks: np.ndarray, latent: np.ndarray,
+    shifts: np.ndarray, logarithm: float, codes: np.ndarray, labels: np.ndarray, wanted: np.ndarray,
+    weights: np.ndarray, keep_weights: np.ndarray, counts: np.ndarray, numbers: np.ndarray,
+) -> tuple[float, float, int, float]:  # fmt: skip
     """Train one network in place: *latent* (float64, G) and *shifts* (int64, layers) become those of the best epoch.
 
     ``layout``, ``lower``, ``upper``: of the space; ``masks``: a genome (int64), of which masks are read; ``logarithm``:

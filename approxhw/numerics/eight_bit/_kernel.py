@@ -9,9 +9,10 @@ ten. Where the maximum is a power of two, float32 quotients are exact and nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
@@ -20,9 +21,15 @@ from numba import types
 from numba.extending import intrinsic
 
 from approxhw.numerics.simd.lanes import bits_of, from_bits, if_zero, max32, multiply, or32, widest_vectors
-from approxhw.numerics.simd.narrow import _binary, add32, and32, shr32, sub32
+from approxhw.numerics.simd.narrow import Lowering, _binary, add32, and32, shr32, sub32
 
 if TYPE_CHECKING:
+    from llvmlite.ir import Instruction, IRBuilder, Value
+    from numba.core.base import BaseContext
+    from numba.core.types import Array, Type
+    from numba.core.typing.context import Context
+    from numba.core.typing.templates import Signature
+
     from .tables import CodeFormat, Tables
 
 CHUNK = 4096
@@ -46,40 +53,40 @@ _SIZE, _INFINITE = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
 _NONE, _SEVEN, _CODE, _SIGN = np.int32(0), np.int32(7), np.int32(0x7F), np.int32(0x80)
 _TO_SIGN, _TO_MASK, _TO_OFFSET = np.int32(24), np.int32(31), np.int32(14)
 
-shift_right = _binary(types.int32, "lshr")
+shift_right = _binary(np.int32, "lshr")
 
 
-@intrinsic  # type: ignore[misc]
-def _less(context, a, b):  # type: ignore[no-untyped-def]
+@intrinsic
+def _lesser(context: Context, a: Type, b: Type) -> Lowering:
     """Return the lesser of two int32, read as unsigned."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         return builder.select(builder.icmp_unsigned("<", *arguments), *arguments)
 
     return types.int32(types.int32, types.int32), code
 
 
-@intrinsic  # type: ignore[misc]
-def _if_below(context, a, b, x, y):  # type: ignore[no-untyped-def]
+@intrinsic
+def _choice(context: Context, a: Type, b: Type, x: Type, y: Type) -> Lowering:
     """Return x where a < b, both float64, else y; nothing branches."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         return builder.select(builder.fcmp_ordered("<", *arguments[:2]), *arguments[2:])
 
     return types.int32(types.float64, types.float64, types.int32, types.int32), code
 
 
-@intrinsic  # type: ignore[misc]
-def _byte(context, a):  # type: ignore[no-untyped-def]
+@intrinsic
+def _low_byte(context: Context, a: Type) -> Lowering:
     """Return the low byte of an int32."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         return builder.trunc(arguments[0], context.get_value_type(types.uint8))
 
     return types.uint8(types.int32), code
 
 
-def _apart(builder: Any, instruction: Any, kind: str) -> Any:
+def _apart(builder: IRBuilder, instruction: Instruction, kind: str) -> Instruction:
     """Promise that what is loaded so (*kind* noalias) is nothing that is stored so (alias.scope).
 
     Without it no loop with a look-up becomes vectors, for its table might change below it. So what is stored by :func:`_put`
@@ -92,11 +99,11 @@ def _apart(builder: Any, instruction: Any, kind: str) -> Any:
     return instruction
 
 
-@intrinsic  # type: ignore[misc]
-def _look_up(context, table, index):  # type: ignore[no-untyped-def]
+@intrinsic
+def _load(context: Context, table: Array[Type], index: Type) -> Lowering:
     """Return ``table[index]`` of an array that no store of :func:`_put` changes; *index*: int32 or int64, ≥ 0, not checked."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         array = context.make_array(table)(context, builder, arguments[0])
         place = arguments[1]
         if index == types.int32:
@@ -106,16 +113,23 @@ def _look_up(context, table, index):  # type: ignore[no-untyped-def]
     return table.dtype(table, index), code
 
 
-@intrinsic  # type: ignore[misc]
-def _put(context, array, index, value):  # type: ignore[no-untyped-def]
+@intrinsic
+def _store(context: Context, array: Array[Type], index: Type, value: Type) -> Lowering:
     """Store ``array[index] = value``; *index*: int64 ≥ 0, not checked."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         target = context.make_array(array)(context, builder, arguments[0])
         _apart(builder, builder.store(arguments[2], builder.gep(target.data, [arguments[1]])), "alias.scope")
         return context.get_dummy_value()
 
     return types.none(array, types.int64, array.dtype), code
+
+
+_less = cast("Callable[[np.int32, np.int32], np.int32]", _lesser)
+_if_below = cast("Callable[[np.float64, np.float64, np.int32, np.int32], np.int32]", _choice)
+_byte = cast("Callable[[np.int32], np.uint8]", _low_byte)
+_look_up = cast("Callable[[np.ndarray, int | np.int32], Any]", _load)  # Any: an element, of the type that the array has
+_put = cast("Callable[[np.ndarray, int, np.generic], None]", _store)
 
 
 def encode(flat: np.ndarray, fmt: CodeFormat) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +149,7 @@ def encode(flat: np.ndarray, fmt: CodeFormat) -> tuple[np.ndarray, np.ndarray]:
 def decode(codes: np.ndarray, maxima: np.ndarray, fmt: CodeFormat) -> np.ndarray:
     """Return the float32 values of *codes* (uint8, one axis) with *maxima* (float32, one a block)."""
     values = np.empty(codes.size, dtype=np.float32)
-    maxima = np.require(maxima, requirements="CA")
+    maxima = np.require(maxima, requirements=("C", "A"))
     _decode(codes, maxima, fmt.block or codes.size, fmt.tables.values, values)
     return values
 
@@ -178,7 +192,7 @@ def _first_bits(border: Fraction, upper: bool) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _largest(words):  # type: ignore[no-untyped-def]
+def _largest(words: np.ndarray) -> np.int32:
     """Return the bits (int32) of the largest magnitude among float32 numbers; NaN is above ∞."""
     widest_vectors()
     top = _NONE
@@ -188,19 +202,19 @@ def _largest(words):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _placed(bits, start, last):  # type: ignore[no-untyped-def]
+def _placed(bits: np.int32, start: np.int32, last: np.int32) -> np.int32:
     """Return how far a quotient's *bits* are from where the first bin begins; what is outside of all bins is moved in."""
     return sub32(_less(max32(bits, start), last), start)
 
 
 @numba.njit(cache=True, nogil=True)
-def _signed(code, word):  # type: ignore[no-untyped-def]
+def _signed(code: np.int32, word: np.int32) -> np.uint8:
     """Return *code* with the sign of the float32 whose bits are *word*; magnitude 0 has code 0 alone."""
     return _byte(if_zero(code, _NONE, or32(code, and32(shift_right(word, _TO_SIGN), _SIGN))))
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(words, reciprocal, start, last, places):  # type: ignore[no-untyped-def]
+def _place(words: np.ndarray, reciprocal: np.float32, start: np.int32, last: np.int32, places: np.ndarray) -> None:
     """Fill *places* with where the float32 products of a block and the *reciprocal* of its maximum lie among the bins."""
     widest_vectors()
     for i in range(words.size):
@@ -208,7 +222,10 @@ def _place(words, reciprocal, start, last, places):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True, nogil=True)
-def _settle(words, table, size, doubt, places, entries, codes):  # type: ignore[no-untyped-def]
+def _settle(
+    words: np.ndarray, table: np.ndarray, size: np.int32, doubt: np.int32, places: np.ndarray, entries: np.ndarray,
+    codes: np.ndarray,
+) -> np.int32:  # fmt: skip
     """Fill *codes*; return the least distance of *places* from a border: 0…2·doubt − 1 is too near to be sure.
 
     *entries*: scratch. Two loops: on a machine without good look-ups of vectors only the first is scalar.
@@ -226,7 +243,10 @@ def _settle(words, table, size, doubt, places, entries, codes):  # type: ignore[
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _exactly(words, maximum, table, borders, start, last, size, codes):  # type: ignore[no-untyped-def]
+def _exactly(
+    words: np.ndarray, maximum: np.float32, table: np.ndarray, borders: np.ndarray, start: np.int32, last: np.int32,
+    size: np.int32, codes: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *codes* by division in float64, which decides exactly; *borders*: float64, one a bin."""
     widest_vectors()
     divisor = np.float64(maximum)
@@ -239,7 +259,7 @@ def _exactly(words, maximum, table, borders, start, last, size, codes):  # type:
 
 
 @numba.njit(cache=True, nogil=True)
-def _power_above(top):  # type: ignore[no-untyped-def]
+def _power_above(top: np.int32) -> np.int32:
     """Return the bits of the least power of two ≥ 2^−96 not below the number whose bits are *top*; 0 of 0."""
     if top == 0:
         return np.int32(0)
@@ -254,7 +274,10 @@ def _power_above(top):  # type: ignore[no-untyped-def]
     ),
     cache=True, nogil=True, error_model="numpy",
 )  # fmt: skip
-def _encode(words, width, mode, table, borders, start, last, size, codes, maxima):  # type: ignore[no-untyped-def]
+def _encode(
+    words: np.ndarray, width: int, mode: int, table: np.ndarray, borders: np.ndarray, start: np.int32, last: np.int32,
+    size: np.int32, codes: np.ndarray, maxima: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *codes* and *maxima* (bits); *mode*: 0 exact maxima, 1 powers of two, 2 all are 1.
 
     What fits the nearest cache is done at once: many small blocks, or a part of a large one.
@@ -294,7 +317,7 @@ def _encode(words, width, mode, table, borders, start, last, size, codes, maxima
 
 
 @numba.njit(cache=True, nogil=True)
-def _scaled(codes, table, maximum, values):  # type: ignore[no-untyped-def]
+def _scaled(codes: np.ndarray, table: np.ndarray, maximum: np.float32, values: np.ndarray) -> None:
     """Fill *values* with table[code] · maximum."""
     widest_vectors()
     for i in range(codes.size):
@@ -302,7 +325,7 @@ def _scaled(codes, table, maximum, values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(types.void(_BYTES, _FLOATS, types.int64, _FLOATS, types.float32[::1]), cache=True, nogil=True)
-def _decode(codes, maxima, width, table, values):  # type: ignore[no-untyped-def]
+def _decode(codes: np.ndarray, maxima: np.ndarray, width: int, table: np.ndarray, values: np.ndarray) -> None:
     """Fill *values* (float32), block by block."""
     widest_vectors()
     for block in range(maxima.size):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -254,23 +253,23 @@ def parse(text: str) -> EightBit:
     """Return the format that *text* spells: ``dynamic8<block=256>``, or ``dynamic8,block=256`` as options have it."""
     match = _SPELLED.match(text.strip())
     found: list[Problem] = []
-    options: dict[str, Any] = {"block": None, "max": None}
+    given: dict[str, str] = {}
     if not match:
         remedy = f"one of {', '.join(KINDS)}, then ,block=N and ,max=exact or pow2"
         raise OptionError("8-bit format", [Problem("format", f"{shown(text)!r} spells none", remedy)])
     for part in filter(None, (match[2] or match[3] or "").split(",")):
         key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in options:
+        if key not in ("block", "max"):
             remedy = "there are block=N and max=exact, pow2 or fixed"
             found.append(Problem(shown(key), "no option of an 8-bit format", remedy))
-        elif options[key] is not None:
+        elif key in given:
             found.append(Problem(key, "it is given twice", "drop one of them"))
         elif key == "block" and not re.fullmatch(r"[0-9]{1,9}", value):
             found.append(Problem("block", f"{shown(value)!r} is no whole number"))
         else:
-            options[key] = int(value) if key == "block" else value
+            given[key] = value
     try:
-        made = make(match[1], options["block"], options["max"])
+        made = make(match[1], int(given["block"]) if "block" in given else None, given.get("max"))
     except OptionError as error:
         found += error.problems
     if found:

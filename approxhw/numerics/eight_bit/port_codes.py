@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -226,7 +225,7 @@ def _unfit(values: np.ndarray, maxima: np.ndarray, name: str) -> Problem:
 
 def summary_of(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], format: EightBit, vectors: int, k: int, *, count: int, whole: bool
-) -> dict[str, Any]:
+) -> dict[str, str | int | float]:
     """Return what codes do to *count* operands of *vectors* × *k* values, as plain data: bits before and after, and errors.
 
     *pairs*: operands and what decoding gives back, as many of them as errors are measured on, ``looked_at`` values.

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from numba import types
+import numpy as np
+from numba import from_dtype
 from numba.extending import intrinsic
 
+if TYPE_CHECKING:
+    from llvmlite.ir import IRBuilder, Value
+    from numba.core.base import BaseContext
+    from numba.core.types import Type
+    from numba.core.typing.context import Context
+    from numba.core.typing.templates import Signature
 
-def _binary(number: Any, method: str) -> Any:
+Lowering: TypeAlias = "tuple[Signature, Callable[[BaseContext, IRBuilder, Signature, Sequence[Value]], Value]] | None"
+"""What an intrinsic answers to the types of its arguments: its signature, and what emits its code; None: they do not fit.
+
+Numba's stubs say that calling an intrinsic never returns, which is so in Python alone: each is cast to what kernels call.
+"""
+
+_A = TypeVar("_A", bound=np.generic)
+_B = TypeVar("_B", bound=np.generic)
+
+
+def _binary(number: type[_A], method: str) -> Callable[[_A, _A], _A]:
     """Return an intrinsic that carries out the LLVM operation *method* on two integers of type *number*; it wraps."""
+    kind = from_dtype(np.dtype(number))
 
-    @intrinsic  # type: ignore[misc]
-    def operation(context, a, b):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def operation(context: Context, a: Type, b: Type) -> Lowering:
         """Return a ∘ b, modulo 2^bits."""
-        if a != number or b != number:
+        if a != kind or b != kind:
             return None
 
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit: Callable[..., Any] = getattr(builder, method)
-            return emit(*arguments)
+        def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
+            return getattr(builder, method)(*arguments)
 
-        return number(number, number), code
+        return kind(kind, kind), code
 
-    return operation
+    return cast("Callable[[_A, _A], _A]", operation)
 
 
-def _unary(source: Any, target: Any, method: str) -> Any:
+def _unary(source: type[_A], target: type[_B], method: str) -> Callable[[_A], _B]:
     """Return an intrinsic that converts an integer of type *source* into one of type *target*."""
+    before, after = from_dtype(np.dtype(source)), from_dtype(np.dtype(target))
 
-    @intrinsic  # type: ignore[misc]
-    def operation(context, a):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def operation(context: Context, a: Type) -> Lowering:
         """Return a in another width."""
-        if a != source:
+        if a != before:
             return None
 
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit: Callable[..., Any] = getattr(builder, method)
-            return emit(arguments[0], context.get_value_type(target))
+        def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
+            return getattr(builder, method)(arguments[0], context.get_value_type(after))
 
-        return target(source), code
+        return after(before), code
 
-    return operation
+    return cast("Callable[[_A], _B]", operation)
 
 
-add16, mul16, and16 = (_binary(types.int16, name) for name in ("add", "mul", "and_"))
-add32, sub32, mul32, and32, xor32 = (_binary(types.int32, name) for name in ("add", "sub", "mul", "and_", "xor"))
-shr16, shr32 = _binary(types.int16, "ashr"), _binary(types.int32, "ashr")
-extend, truncate = _unary(types.int16, types.int32, "sext"), _unary(types.int32, types.int16, "trunc")
+add16, mul16, and16 = (_binary(np.int16, name) for name in ("add", "mul", "and_"))
+add32, sub32, mul32, and32, xor32 = (_binary(np.int32, name) for name in ("add", "sub", "mul", "and_", "xor"))
+shr16, shr32 = _binary(np.int16, "ashr"), _binary(np.int32, "ashr")
+extend, truncate = _unary(np.int16, np.int32, "sext"), _unary(np.int32, np.int16, "trunc")

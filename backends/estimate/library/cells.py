@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from approxhw.common.errors import LibraryError, Problem, shown
 
@@ -102,7 +101,7 @@ class CellLibrary:
         """Return the smallest buffer, or None (a buffer is then counted as two inverters)."""
         return self._smallest(lambda pins: logic.columns(pins)[0][pins[0]])
 
-    def _smallest(self, wanted: Any) -> Cell | None:
+    def _smallest(self, wanted: Callable[[Sequence[str]], int]) -> Cell | None:
         found = [
             cell
             for cell in self.cells.values()

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
 from approxhw.common.plugins import load_plugin, plugins
@@ -82,7 +82,7 @@ def _library_of(name: str, entry: EntryPoint) -> CellLibrary:
     return replace(found if isinstance(found, CellLibrary) else _read(Path(found)), name=name)
 
 
-def _misfit(found: Any) -> str | None:
+def _misfit(found: object) -> str | None:
     if isinstance(found, CellLibrary):
         return None
     if not isinstance(found, str | Path):
@@ -124,7 +124,7 @@ def _read_table(path: Path) -> CellLibrary:
     )
 
 
-def _scales(units: Any, problems: list[Problem]) -> dict[str, float]:
+def _scales(units: object, problems: list[Problem]) -> dict[str, float]:
     scales = {}
     for quantity, known in _UNITS.items():
         unit = units.get(quantity) if isinstance(units, dict) else None
@@ -134,7 +134,9 @@ def _scales(units: Any, problems: list[Problem]) -> dict[str, float]:
     return scales
 
 
-def _number(table: Mapping[str, Any], key: str, where: str, problems: list[Problem], above_zero: bool = False) -> float:
+def _number(
+    table: Mapping[str, object], key: str, where: str, problems: list[Problem], above_zero: bool = False
+) -> float:
     value = table.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         problems.append(Problem(where, f"`{key}` is not a finite number"))
@@ -144,7 +146,7 @@ def _number(table: Mapping[str, Any], key: str, where: str, problems: list[Probl
     return float(value)
 
 
-def _numbers(entry: Mapping[str, Any], key: str, where: str, problems: list[Problem]) -> dict[str, float]:
+def _numbers(entry: Mapping[str, object], key: str, where: str, problems: list[Problem]) -> dict[str, float]:
     table = entry.get(key, {})
     if not isinstance(table, dict):
         problems.append(Problem(where, f"`{key}` is not a table"))
@@ -152,7 +154,7 @@ def _numbers(entry: Mapping[str, Any], key: str, where: str, problems: list[Prob
     return {name: _number(table, name, f"{where} {key}", problems) for name in table}
 
 
-def _cell(name: str, entry: Any, scales: Mapping[str, float], problems: list[Problem]) -> Cell | None:
+def _cell(name: str, entry: object, scales: Mapping[str, float], problems: list[Problem]) -> Cell | None:
     where = f"cell {shown(name)}"
     before = len(problems)
     if not isinstance(entry, dict):
@@ -177,7 +179,7 @@ def _cell(name: str, entry: Any, scales: Mapping[str, float], problems: list[Pro
     return cell if len(problems) == before else None
 
 
-def _functions(table: Any, where: str, problems: list[Problem]) -> dict[str, logic.Expression]:
+def _functions(table: object, where: str, problems: list[Problem]) -> dict[str, logic.Expression]:
     functions: dict[str, logic.Expression] = {}
     if not isinstance(table, dict) or not table:
         problems.append(Problem(where, "no table `function` of output pins"))
@@ -189,7 +191,7 @@ def _functions(table: Any, where: str, problems: list[Problem]) -> dict[str, log
     return functions
 
 
-def _expression(text: Any, where: str, problems: list[Problem]) -> logic.Expression | None:
+def _expression(text: object, where: str, problems: list[Problem]) -> logic.Expression | None:
     try:
         return logic.parse(str(text))
     except ValueError as error:
@@ -197,7 +199,7 @@ def _expression(text: Any, where: str, problems: list[Problem]) -> logic.Express
         return None
 
 
-def _flop(table: Any, where: str, problems: list[Problem]) -> FlipFlop | None:
+def _flop(table: object, where: str, problems: list[Problem]) -> FlipFlop | None:
     if (
         not isinstance(table, dict)
         or not {"clock", "data"} <= set(table)

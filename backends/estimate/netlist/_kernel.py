@@ -16,7 +16,7 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @numba.njit(cache=True, nogil=True)
-def pack_port(values, drop, shift, bits, rows):  # type: ignore[no-untyped-def]
+def pack_port(values: np.ndarray, drop: int, shift: int, bits: int, rows: np.ndarray) -> np.uint64:
     """OR bits ``drop … drop + bits − 1`` of each of *values* into *rows* at bit *shift*; return all values ORed."""
     mask = _ALL >> np.uint64(64 - bits)
     seen = np.uint64(0)
@@ -28,7 +28,7 @@ def pack_port(values, drop, shift, bits, rows):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack_port(rows, shift, bits, raise_by, values):  # type: ignore[no-untyped-def]
+def unpack_port(rows: np.ndarray, shift: int, bits: int, raise_by: int, values: np.ndarray) -> None:
     """OR *bits* bits of *rows* from bit *shift* on into *values*, raised by *raise_by* bits."""
     mask = _ALL >> np.uint64(64 - bits)
     for i in range(values.size):
@@ -36,7 +36,7 @@ def unpack_port(rows, shift, bits, raise_by, values):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _transpose(block):  # type: ignore[no-untyped-def]
+def _transpose(block: np.ndarray) -> None:
     """Transpose 64 words as a 64 × 64 bit matrix, in place: bit j of word i ↔ bit i of word j."""
     width = 32
     mask = np.uint64(0x00000000FFFFFFFF)
@@ -53,7 +53,9 @@ def _transpose(block):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _load(rows, first, count, width, input_slots, block, slots):  # type: ignore[no-untyped-def]
+def _load(
+    rows: np.ndarray, first: int, count: int, width: int, input_slots: np.ndarray, block: np.ndarray, slots: np.ndarray
+) -> None:
     """Fill the input slots with *count* vectors from *first* on: bit j of row group g is ``input_slots[g, j]``."""
     for group in range(input_slots.shape[0]):
         for word in range(width):
@@ -69,7 +71,7 @@ def _load(rows, first, count, width, input_slots, block, slots):  # type: ignore
 
 
 @numba.njit(cache=True, nogil=True)
-def _run(program, width, slots, carries):  # type: ignore[no-untyped-def]
+def _run(program: np.ndarray, width: int, slots: np.ndarray, carries: np.ndarray) -> None:
     """Carry out *program* (rows: operation, out, a, b) on *width* words of every slot."""
     for step in range(program.shape[0]):
         operation, out, a, b = program[step, 0], program[step, 1], program[step, 2], program[step, 3]
@@ -111,7 +113,10 @@ def _run(program, width, slots, carries):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def run_stream(program, rows, count, input_slots, output_slots, slots, carries, results):  # type: ignore[no-untyped-def]
+def run_stream(
+    program: np.ndarray, rows: np.ndarray, count: int, input_slots: np.ndarray, output_slots: np.ndarray,
+    slots: np.ndarray, carries: np.ndarray, results: np.ndarray,
+) -> None:  # fmt: skip
     """Evaluate *count* vectors in blocks of as many words as a slot has; *results* is laid out like *rows*."""
     words = slots.shape[1]
     block = np.empty(64, np.uint64)
@@ -132,7 +137,10 @@ def run_stream(program, rows, count, input_slots, output_slots, slots, carries, 
 
 
 @numba.njit(cache=True, nogil=True)
-def run_steps(program, registers, rows, first, count, input_slots, slots, carries):  # type: ignore[no-untyped-def]
+def run_steps(
+    program: np.ndarray, registers: np.ndarray, rows: np.ndarray, first: int, count: int, input_slots: np.ndarray,
+    slots: np.ndarray, carries: np.ndarray,
+) -> None:  # fmt: skip
     """Evaluate vectors one clock at a time (registers feed back): word i of a slot is then the value at vector i.
 
     ``registers``: rows (state slot, slot of the next state). Leaves 64 vectors a word in *slots*, as a stream would.
@@ -159,7 +167,10 @@ def run_steps(program, registers, rows, first, count, input_slots, slots, carrie
 
 
 @numba.njit(cache=True, nogil=True)
-def run_stream_block(program, rows, first, count, input_slots, slots, carries):  # type: ignore[no-untyped-def]
+def run_stream_block(
+    program: np.ndarray, rows: np.ndarray, first: int, count: int, input_slots: np.ndarray, slots: np.ndarray,
+    carries: np.ndarray,
+) -> None:  # fmt: skip
     """Evaluate one block of vectors and leave every slot's words in *slots*."""
     width = (count + 63) // 64
     _load(rows, first, count, width, input_slots, np.empty(64, np.uint64), slots)
@@ -167,7 +178,7 @@ def run_stream_block(program, rows, first, count, input_slots, slots, carries): 
 
 
 @numba.njit(cache=True, nogil=True)
-def store(rows_of, slots, first, count, results):  # type: ignore[no-untyped-def]
+def store(rows_of: np.ndarray, slots: np.ndarray, first: int, count: int, results: np.ndarray) -> None:
     """Copy the outputs of a block from *slots* to *results*; ``rows_of[g, j]``: the slot of bit j of group g."""
     block = np.empty(64, np.uint64)
     for group in range(rows_of.shape[0]):
@@ -181,7 +192,7 @@ def store(rows_of, slots, first, count, results):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _ones(word):  # type: ignore[no-untyped-def]
+def _ones(word: np.uint64) -> np.int64:
     word -= (word >> _ONE) & np.uint64(0x5555555555555555)
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -189,7 +200,7 @@ def _ones(word):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def count_toggles(slots, count, start, last, toggles):  # type: ignore[no-untyped-def]
+def count_toggles(slots: np.ndarray, count: int, start: bool, last: np.ndarray, toggles: np.ndarray) -> None:
     """Add to ``toggles[s]`` how often slot s differs from the vector before; ``last[s]`` is its value before the block.
 
     ``start``: true for the very first block, whose first vector has nothing before it.
@@ -212,7 +223,7 @@ def count_toggles(slots, count, start, last, toggles):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True)
-def count_states(slots, count, pins, pin_counts, states):  # type: ignore[no-untyped-def]
+def count_states(slots: np.ndarray, count: int, pins: np.ndarray, pin_counts: np.ndarray, states: np.ndarray) -> None:
     """Add to ``states[c, s]`` how many vectors find cell c in state s; the first of its pins is the top bit of s."""
     for cell in range(pins.shape[0]):
         number = pin_counts[cell]

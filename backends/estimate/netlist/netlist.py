@@ -6,13 +6,15 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.common.errors import LibraryError, Problem, shown
 
+from .yosys_json import NetBit, YosysDesign, YosysModule
+
 CONSTANT_0, CONSTANT_1 = 0, 1
+_CONSTANTS: dict[NetBit, int] = {"0": CONSTANT_0, "1": CONSTANT_1, "x": CONSTANT_0, "z": CONSTANT_0}
 BUFFER = "approxhw_buffer"  # stands for a buffer where the library has none; becomes two inverters
 _LATCH, _TRISTATE = "a latch", "a tristate driver"
 _HINTS = {"$_DLATCH": _LATCH, "$dlatch": _LATCH, "$_TBUF": _TRISTATE, "$tribuf": _TRISTATE, "$mem": "a memory"}
@@ -144,7 +146,7 @@ class Netlist:
         return float(sum(self.library.cells[name].area * count for name, count in self.cells_by_type().items()))
 
 
-def netlist_from_json(content: Mapping[str, Any], top: str, library: CellLibrary, verilog: str = "") -> Netlist:
+def netlist_from_json(content: YosysDesign, top: str, library: CellLibrary, verilog: str = "") -> Netlist:
     """Return the netlist of module *top* in *content* (Yosys ``write_json``), its hierarchy walked down.
 
     Raises :class:`LibraryError` listing what the library cannot build: latches, tristate drivers, inout ports.
@@ -179,7 +181,7 @@ def netlist_from_json(content: Mapping[str, Any], top: str, library: CellLibrary
 class _Walker:
     """Number the nets of all instances of all modules; nets that hierarchy joins are merged (union-find)."""
 
-    def __init__(self, modules: Mapping[str, Any], library: CellLibrary) -> None:
+    def __init__(self, modules: Mapping[str, YosysModule], library: CellLibrary) -> None:
         self.source, self.library = modules, library
         self.parents = [0, 1]
         self.instances: list[tuple[str, str, dict[str, int], tuple[str, ...]]] = []
@@ -202,11 +204,11 @@ class _Walker:
         self.parents.append(len(self.parents))
         return self.parents[-1]
 
-    def enter(self, module: str, path: tuple[str, ...], bound: dict[Any, int]) -> dict[Any, int]:
+    def enter(self, module: str, path: tuple[str, ...], bound: dict[NetBit, int]) -> dict[NetBit, int]:
         """Walk through *module* as the instance at *path*, whose bits *bound* are nets outside; return all its nets."""
         content = self.source[module]
         self.modules[path] = module
-        nets: dict[Any, int] = {"0": 0, "1": 1, "x": 0, "z": 0, **bound}
+        nets: dict[NetBit, int] = {**_CONSTANTS, **bound}
         for name, named in content["netnames"].items():
             init = named.get("attributes", {}).get("init", "")
             for position, bit in enumerate(named["bits"]):
@@ -247,17 +249,17 @@ class _Walker:
         return nets
 
     def _enter_child(self, kind: str, path: tuple[str, ...], pins: dict[str, list[int]]) -> None:
-        bound: dict[Any, int] = {}
+        bound: dict[NetBit, int] = {}
         for port, description in self.source[kind]["ports"].items():
             for bit, raw in zip(description["bits"], pins.get(port, []), strict=False):
-                inner = {"0": 0, "1": 1, "x": 0, "z": 0}.get(bit, bound.get(bit))
+                inner = _CONSTANTS.get(bit, bound.get(bit))
                 if inner is None:
                     bound[bit] = raw
                 else:
                     self.join(inner, raw)
         self.enter(kind, path, bound)
 
-    def _net(self, nets: dict[Any, int], bit: Any) -> int:
+    def _net(self, nets: dict[NetBit, int], bit: NetBit) -> int:
         if bit not in nets:
             nets[bit] = self.fresh()
         return nets[bit]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from approxhw.backends.estimate.library import logic
+from approxhw.backends.estimate.library.cells import FlipFlop
 from approxhw.common.errors import InvalidDataError, LibraryError, Problem, shown
 
 from .netlist import CONSTANT_1, Instance, Netlist, Port
@@ -172,7 +172,7 @@ def compile_netlist(netlist: Netlist) -> tuple[_Program, bool]:
     program = _Program(count=netlist.net_count)
     program.emit(ZERO, 0, out=0)
     program.emit(ONE, 1, out=1)
-    late: list[tuple[int, Any]] = []
+    late: list[tuple[int, int, FlipFlop]] = []
     for index in order:
         instance = netlist.instances[index]
         cell = netlist.library.cells[instance.cell]
@@ -184,11 +184,11 @@ def compile_netlist(netlist: Netlist) -> tuple[_Program, bool]:
             program.state_values[index] = state
             if feedback:
                 stored = program.new()
-                late.append((index, stored))
+                late.append((index, stored, flop))
                 program.rows.append((COPY, state, stored, stored))
                 program.carries.append(start)
             else:
-                program.rows.append((DELAY, state, _next(program, cell, values), len(program.carries)))
+                program.rows.append((DELAY, state, _next(program, flop, values), len(program.carries)))
                 program.carries.append(start)
             held = _held(program, flop, values, state)
             if held != state:
@@ -197,23 +197,18 @@ def compile_netlist(netlist: Netlist) -> tuple[_Program, bool]:
         for pin, function in cell.functions.items():
             if pin in instance.pins:
                 program.expression(function, values, out=instance.pins[pin])
-    for index, stored in late:
-        instance = netlist.instances[index]
-        cell = netlist.library.cells[instance.cell]
-        values = dict(instance.pins)
-        flop = cell.flip_flop
-        if flop is not None:
-            values |= {flop.state: program.state_values[index]}
-            values[flop.inverse] = program.emit(NOT, program.state_values[index])
-        program.registers.append((stored, _next(program, cell, values)))
+    for index, stored, flop in late:
+        state = program.state_values[index]
+        values = {**netlist.instances[index].pins, flop.state: state, flop.inverse: program.emit(NOT, state)}
+        program.registers.append((stored, _next(program, flop, values)))
     return program, feedback
 
 
-def _next(program: _Program, cell: Any, values: Mapping[str, int]) -> int:
-    return _held(program, cell.flip_flop, values, program.expression(cell.flip_flop.data, values))
+def _next(program: _Program, flop: FlipFlop, values: Mapping[str, int]) -> int:
+    return _held(program, flop, values, program.expression(flop.data, values))
 
 
-def _held(program: _Program, flop: Any, values: Mapping[str, int], value: int) -> int:
+def _held(program: _Program, flop: FlipFlop, values: Mapping[str, int], value: int) -> int:
     """Emit the asynchronous set and reset (reset wins) on *value*."""
     if flop.preset is not None:
         value = program.emit(OR, value, program.expression(flop.preset, values))
@@ -302,7 +297,7 @@ class _Machine:
         for first in range(0, number, CHUNK):
             here = min(CHUNK, number - first)
             rows = np.zeros((self.input_slots.shape[0], here), dtype=np.uint64)
-            self._pack(kernel, columns, first, here, rows, wide)
+            self._pack(columns, first, here, rows, wide)
             results = np.empty((self.output_slots.shape[0], here), dtype=np.uint64)
             if self.keep:
                 block = 64 * self.slots.shape[1]
@@ -318,12 +313,12 @@ class _Machine:
                         )
                     kernel.store(self.output_slots, self.slots, start, width, results)
                     if counts is not None:
-                        counts.add(kernel, self, width)
+                        counts.add(self, width)
             else:
                 kernel.run_stream(
                     self.rows, rows, here, self.input_slots, self.output_slots, self.slots, self.carries, results
                 )
-            self._unpack(kernel, results, first, here, outputs)
+            self._unpack(results, first, here, outputs)
         if wide:
             raise InvalidDataError(
                 f"vectors of {shown(self.netlist.top)}",
@@ -339,8 +334,10 @@ class _Machine:
         return outputs, number
 
     def _pack(
-        self, kernel: Any, columns: Mapping[str, np.ndarray], first: int, here: int, rows: Any, wide: Any
+        self, columns: Mapping[str, np.ndarray], first: int, here: int, rows: np.ndarray, wide: dict[str, int]
     ) -> None:
+        from . import _kernel as kernel
+
         position = 0
         for port in self.inputs:
             bits = len(port.nets)
@@ -356,7 +353,9 @@ class _Machine:
                     if seen >> left:
                         wide[port.name] = bits
 
-    def _unpack(self, kernel: Any, results: Any, first: int, here: int, outputs: Mapping[str, np.ndarray]) -> None:
+    def _unpack(self, results: np.ndarray, first: int, here: int, outputs: Mapping[str, np.ndarray]) -> None:
+        from . import _kernel as kernel
+
         position = 0
         for port in self.outputs:
             bits, done = len(port.nets), 0
@@ -429,8 +428,6 @@ class _Counts:
     def __init__(self, netlist: Netlist) -> None:
         self.netlist = netlist
         self.first = True
-        self.toggles: Any = None
-        self.pins: Any = None
 
     def _begin(self, machine: _Machine) -> None:
         self.toggles = np.zeros(machine.slot_count, dtype=np.int64)
@@ -449,15 +446,17 @@ class _Counts:
             self.pins[row, : len(pins)] = pins
         self.states = np.zeros((len(listed), 1 << most), dtype=np.int64)
 
-    def add(self, kernel: Any, machine: _Machine, width: int) -> None:
-        if self.toggles is None:
+    def add(self, machine: _Machine, width: int) -> None:
+        from . import _kernel as kernel
+
+        if self.first:
             self._begin(machine)
         kernel.count_toggles(machine.slots, width, self.first, self.last, self.toggles)
         kernel.count_states(machine.slots, width, self.pins, self.numbers, self.states)
         self.first = False
 
     def activity(self, number: int) -> Activity:
-        if self.toggles is None:
+        if self.first:
             return Activity(0, {}, tuple({} for _ in self.netlist.instances))
         toggles = {net: int(self.toggles[net]) for net in range(self.netlist.net_count)}
         states = tuple(

@@ -6,14 +6,13 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import Cell, CellLibrary
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist
+from approxhw.backends.estimate.netlist.yosys_json import YosysCell, YosysDesign, YosysModule
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
 
 from .synthesise import run_yosys, synthesise
@@ -108,7 +107,7 @@ def _model(cell: Cell) -> str:
     return "\n".join([*lines, "endmodule"])
 
 
-def _prepare(work: Path, verilog: str, netlist: Netlist, timeout: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def _prepare(work: Path, verilog: str, netlist: Netlist, timeout: float) -> tuple[YosysDesign, YosysDesign]:
     """Return source and netlist as Yosys' JSON, processes and memories of the source lowered."""
     (work / "source.v").write_text(verilog, encoding="utf-8")
     (work / "netlist.v").write_text(netlist.verilog, encoding="utf-8")
@@ -118,8 +117,8 @@ def _prepare(work: Path, verilog: str, netlist: Netlist, timeout: float) -> tupl
     script = ["read_verilog source.v", f"hierarchy -check {top}", *lower, "write_json gold.json", "design -reset"]
     script += ["read_verilog netlist.v models.v", *lower, "write_json gate.json"]
     run_yosys(work, script, timeout)
-    gold: dict[str, Any] = json.loads((work / "gold.json").read_text())
-    gate: dict[str, Any] = json.loads((work / "gate.json").read_text())
+    gold: YosysDesign = json.loads((work / "gold.json").read_text())
+    gate: YosysDesign = json.loads((work / "gate.json").read_text())
     # a name that Yosys made ($paramod…) comes back from Verilog as an escaped name
     gate["modules"] = {name.removeprefix("\\"): module for name, module in gate["modules"].items()}
     for module in gate["modules"].values():
@@ -132,9 +131,7 @@ def _prepare(work: Path, verilog: str, netlist: Netlist, timeout: float) -> tupl
     return gold, gate
 
 
-def _prove(
-    work: Path, gold: dict[str, Any], gate: dict[str, Any], module: str, timeout: float, folder: Path | None
-) -> str:
+def _prove(work: Path, gold: YosysDesign, gate: YosysDesign, module: str, timeout: float, folder: Path | None) -> str:
     """Return "" where the two are equal, else why that stays open; raise :class:`MismatchError` where they differ."""
     if timeout <= 0:
         return "no time left"
@@ -174,18 +171,19 @@ def _prove(
     return ""
 
 
-def _has_registers(content: Mapping[str, Any], module: str) -> bool:
-    cells = content["modules"].get(module, {"cells": {}})["cells"].values()
+def _has_registers(content: YosysDesign, module: str) -> bool:
+    found = content["modules"].get(module)
+    cells = found["cells"].values() if found else ()
     return any("dff" in cell["type"] or _has_registers(content, cell["type"]) for cell in cells)
 
 
-def _renamed(content: Mapping[str, Any], module: str, name: str) -> dict[str, Any]:
+def _renamed(content: YosysDesign, module: str, name: str) -> YosysDesign:
     """Return *content* with *module* called *name* and every other module numbered: names never reach a script."""
     modules = content["modules"]
     names = {old: name if old == module else f"{name}_{number}" for number, old in enumerate(modules)}
-    renamed = {}
+    renamed: dict[str, YosysModule] = {}
     for old, body in modules.items():
-        cells = {
+        cells: dict[str, YosysCell] = {
             f"u{number}": {**cell, "type": names.get(cell["type"], cell["type"])}
             for number, cell in enumerate(body["cells"].values())
         }
@@ -199,7 +197,7 @@ def _mismatch(module: str, log: str, folder: Path | None) -> MismatchError:
     found: dict[str, list[str]] = {}
     for name, bits in _ROW.findall(log[start.start() if start else 0 :]):
         found.setdefault(name, []).append(bits)
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "module": module,
         "meaning": "bits of each port, most significant first, one entry a clock",
     }

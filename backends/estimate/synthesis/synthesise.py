@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist, netlist_from_json
+from approxhw.backends.estimate.netlist.yosys_json import YosysDesign
 from approxhw.common.errors import (
     LibraryError,
     OptionError,
@@ -142,14 +142,15 @@ def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
     return finished.output
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> YosysDesign:
     """Return what Yosys wrote: on a full disk it leaves half a file behind and calls it done."""
     try:
-        return dict(json.loads(path.read_text()))
+        content: YosysDesign = json.loads(path.read_text())
     except ValueError as error:
         remedy = "free some space, or set TMPDIR to another folder"
         why = "Yosys could not write them whole"
         raise OutputError("synthesis", [Problem("temporary files", why, remedy)]) from error
+    return content
 
 
 def _tail_of(log: Path) -> str:

@@ -113,6 +113,31 @@ def test_what_a_mask_drops_goes_into_the_bias():
     assert with_bias > without
 
 
+def test_areas_are_those_of_the_library_that_is_asked_for():
+    graph = network()
+    data = dataset(graph)
+
+    def made(library, cell_area=None):
+        context = PassContext(data, library=library, cell_area=cell_area)
+        result, records = run_passes(graph, parse_passes("mask{max_loss=0.05}"), context)
+        return result, float(re.search(r"estimated area ([\d.]+) mm²", "".join(records[0].notes))[1]), records[0].notes
+
+    printed, silicon = made("egfet"), made("sky130")
+    assert silicon[1] < printed[1] / 100
+    assert "mm² (sky130)" in "".join(silicon[2])
+    synthesised = []
+
+    def cell_area(text, top):
+        synthesised.append(top)
+        return float(len(synthesised))
+
+    mine = made("mine.lib", cell_area)
+    assert "mm² (mine.lib)" in "".join(mine[2])
+    assert set(synthesised) == {"cell_alone"}
+    with pytest.raises(OptionError, match=r"'mine\.lib' has no table of cells"):
+        made("mine.lib")
+
+
 def test_what_it_refuses():
     graph = network()
     with pytest.raises(OptionError) as caught:

@@ -11,9 +11,12 @@ import numba
 import numpy as np
 
 from .counting import FEATURES, PRICES
-from .gates import HEADER, MASK_OF_TABLE, MOST_WORDS, ROWS, SPARE, TABLE, WORDS
+from .gates import HEADER, MASK_OF_TABLE, MOST_WORDS, ROWS, SPARE, TABLE, WORDS, Pointer
 from .parts import BUDGET, NEEDED, count_parts, count_whole, has_small_parts
 from .words import COLUMNS, HIGH, LOW, SIZE
+
+Scratch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What :func:`count` writes to on its way: net, words, columns, marks, used, tally; :func:`scratch` makes them."""
 
 MOST = 64
 """Most words of 64 patterns that bits are compared on: all that there are of 12 inputs."""
@@ -25,7 +28,10 @@ MOST = 64
     cache=True,
     nogil=True,
 )
-def _circuit(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, counts):  # type: ignore[no-untyped-def]
+def _circuit(
+    layout: Pointer, layers: int, head: Pointer, genes: Pointer, net: Pointer, words: Pointer, values: int,
+    columns: Pointer, stride: int, marks: Pointer, names: int, used: Pointer, tally: Pointer, counts: Pointer,
+) -> None:  # fmt: skip
     """Count the cells of one genome's circuit; pointers into the scratch of :func:`count`."""
     inputs, bits = layout[0], layout[2]
     for i in range(inputs):
@@ -53,7 +59,10 @@ def _circuit(layout, layers, head, genes, net, words, values, columns, stride, m
 
 
 @numba.njit(cache=True, nogil=True)
-def count(layout, head, genomes, net, words, columns, marks, used, tally, rows):  # type: ignore[no-untyped-def]
+def count(
+    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, net: np.ndarray, words: np.ndarray, columns: np.ndarray,
+    marks: np.ndarray, used: np.ndarray, tally: np.ndarray, rows: np.ndarray,
+) -> None:  # fmt: skip
     """Write to *rows* (genomes × 16 float64) how many cells of every kind the circuit of each genome has.
 
     ``layout`` (L × 9), ``head`` (3), ``genomes`` (int32, C-contiguous) as ``approxhw/networks/space.py`` lays them out; the
@@ -66,7 +75,7 @@ def count(layout, head, genomes, net, words, columns, marks, used, tally, rows):
         )  # fmt: skip
 
 
-def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST) -> tuple[np.ndarray, ...]:
+def scratch(layout: np.ndarray, head: np.ndarray, most: int = MOST) -> Scratch:
     """Return the scratch arrays of :func:`count` for circuits of *layout* and *head*; one set a thread.
 
     ``most``: words of 64 patterns, a power of two, that parts are looked at on; 0: bits are compared by name alone, and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numba
 
-from .gates import CHOOSE, FULL, GATE, HALF, MASK, NET, row
+from .gates import CHOOSE, FULL, GATE, HALF, MASK, NET, Pointer, row
 
 (
     FULL_BOTH,
@@ -35,12 +35,15 @@ PRICES = (
 
 
 @numba.njit("void(CPointer(u1), i8)", cache=True, nogil=True)
-def _read(used, literal):  # type: ignore[no-untyped-def]
+def _read(used: Pointer, literal: int) -> None:
     used[literal >> 1] |= 1 << (literal & 1)
 
 
 @numba.njit(f"f8({NET}, i8, i8, CPointer(i8), i8, i8, CPointer(u1), CPointer(f8), i8)", cache=True, nogil=True)
-def count_cells(net, free, start, base, words, at, roots, used, tally, into):  # type: ignore[no-untyped-def]
+def count_cells(
+    net: Pointer, free: int, start: int, base: int, words: Pointer, at: int, roots: int, used: Pointer, tally: Pointer,
+    into: int,
+) -> float:  # fmt: skip
     """Count by kind, in *tally* from *into* on, what cells from *start* to *free* the literals at *at* need; return their price.
 
     Backwards: *used* holds 1 for a variable that is read as it is, 2 inverted, 4 by a sum alone. Inputs stand below *base*;

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
-def full_adders(layout, genomes):  # type: ignore[no-untyped-def]
+def full_adders(layout: np.ndarray, genomes: np.ndarray) -> np.ndarray:
     """Return the full adders of each genome (P × G, int32): int64, P. ``layout``: L × 9."""
     result = np.zeros(len(genomes), np.int64)
     columns = np.zeros(64, np.int64)

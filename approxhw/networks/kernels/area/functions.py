@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .gates import FIRST, GATE, NET, WORDS, both, choose, either, find, half, lowest, row
+from .gates import FIRST, GATE, NET, WORDS, Pointer, both, choose, either, find, half, lowest, row
 
 _LOW = np.array(
     [
@@ -27,7 +27,7 @@ _LOW = np.array(
 
 
 @numba.njit("void(CPointer(i8), i8, i8, i8, i8)", cache=True, nogil=True)
-def _cofactors(net, at, k, low, high):  # type: ignore[no-untyped-def]
+def _cofactors(net: Pointer, at: int, k: int, low: int, high: int) -> None:
     """Write the function at *at* with input *k* 0 to *low*, with it 1 to *high*: both of as many words."""
     words = net[WORDS]
     if k < 6:
@@ -45,7 +45,7 @@ def _cofactors(net, at, k, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def _ones(net, at):  # type: ignore[no-untyped-def]
+def _ones(net: Pointer, at: int) -> int:
     """Return on how many patterns the function at *at* is 1."""
     weight = 0
     for word in range(net[WORDS]):
@@ -58,7 +58,7 @@ def _ones(net, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8, i8)", cache=True, nogil=True)
-def take_apart(net, free, inputs, at, spare, budget):  # type: ignore[no-untyped-def]
+def take_apart(net: Pointer, free: int, inputs: int, at: int, spare: int, budget: int) -> tuple[int, int, int]:
     """Build the function whose truth table stands at *at*; return its literal, the next free variable, and what is left.
 
     *inputs*: bit set of the inputs that it may depend on; input k is the variable ``FIRST + k``, and bit k of the table's

@@ -9,12 +9,22 @@ functions take and return the next free variable, always even.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
+
+from approxhw.numerics.simd.narrow import Lowering
+
+if TYPE_CHECKING:
+    from llvmlite.ir import IRBuilder, Value
+    from numba.core.base import BaseContext
+    from numba.core.types import Type
+    from numba.core.typing.context import Context
+    from numba.core.typing.templates import Signature
 
 FULL, HALF, GATE, MASK, SATURATE, ANY, CHOOSE, COMPARE = range(8)
 """Kinds of cells. FULL and HALF make a sum and a carry. GATE to ANY, and CHOOSE and COMPARE of two inputs, are ANDs."""
@@ -31,34 +41,40 @@ NET = "CPointer(i8), i8"
 """Types of the first arguments: ``net`` and the next free variable. A pointer, because arrays are counted, which costs half
 the time here: whoever calls keeps them alive, and large enough."""
 
+Pointer = Any
+"""A C pointer to numbers, as compiled code indexes it: what Numba makes of ``array.ctypes``, and Python has no type for."""
+
 _SPREAD = np.int64(-7046029254386353131)  # 2^64 by the golden ratio
 
 
-@intrinsic  # type: ignore[misc]
-def lowest(context: Any, bits: Any) -> Any:
+@intrinsic
+def _lowest(context: Context, bits: Type) -> Lowering:
     """Return the position of the lowest 1 of *bits*, an int64 other than 0."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: BaseContext, builder: IRBuilder, signature: Signature, arguments: Sequence[Value]) -> Value:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
 
     return types.int64(types.int64), code
 
 
+lowest = cast("Callable[[int], int]", _lowest)
+
+
 @numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def row(net, variable):  # type: ignore[no-untyped-def]
+def row(net: Pointer, variable: int) -> int:
     """Return where the row of *variable* starts."""
     return net[ROWS] + variable * net[STRIDE]
 
 
 @numba.njit("void(CPointer(i8), i8, i8, i8, i8, i8)", cache=True, nogil=True)
-def _build(net, free, kind, a, b, c):  # type: ignore[no-untyped-def]
+def _build(net: Pointer, free: int, kind: int, a: int, b: int, c: int) -> None:
     """Note a cell."""
     at = net[ROWS] + (free + 1) * net[STRIDE] - 4
     net[at], net[at + 1], net[at + 2], net[at + 3] = kind, a, b, c
 
 
 @numba.njit("b1(CPointer(i8), i8, i8)", cache=True, nogil=True)
-def apart(net, a, b):  # type: ignore[no-untyped-def]
+def apart(net: Pointer, a: int, b: int) -> bool:
     """Whether *a* and *b* are never 1 together."""
     x, flip_x, y, flip_y = row(net, a >> 1), -(a & 1), row(net, b >> 1), -(b & 1)
     word, words = 0, net[WORDS]
@@ -68,7 +84,7 @@ def apart(net, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("UniTuple(i8, 2)(CPointer(i8), i8)", cache=True, nogil=True)
-def _look_up(net, at):  # type: ignore[no-untyped-def]
+def _look_up(net: Pointer, at: int) -> tuple[int, int]:
     """Return the literal of what stands at *at*, −1 where it is new, and the slot of the table where it belongs."""
     words = net[WORDS]
     flip = -(net[at] & 1)
@@ -95,13 +111,13 @@ def _look_up(net, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def find(net, at):  # type: ignore[no-untyped-def]
+def find(net: Pointer, at: int) -> int:
     """Return the literal of what stands at *at* on all patterns, or −1 where no variable is like that."""
     return _look_up(net, at)[0]
 
 
 @numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def name(net, variable):  # type: ignore[no-untyped-def]
+def name(net: Pointer, variable: int) -> int:
     """Return the literal of what *variable* is on all patterns: a constant, an earlier variable, or itself (which is kept).
 
     A slot of the table: (number of the genome << 32) + variable.
@@ -118,7 +134,7 @@ def name(net, variable):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def both(net, free, kind, a, b):  # type: ignore[no-untyped-def]
+def both(net: Pointer, free: int, kind: int, a: int, b: int) -> tuple[int, int]:
     """Return a AND b, a cell of *kind*; a OR b is the inverted AND of the inverted bits."""
     if a < 2:
         a, b = b, a
@@ -140,14 +156,14 @@ def both(net, free, kind, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def either(net, free, kind, a, b):  # type: ignore[no-untyped-def]
+def either(net: Pointer, free: int, kind: int, a: int, b: int) -> tuple[int, int]:
     """Return a OR b."""
     literal, free = both(net, free, kind, a ^ 1, b ^ 1)
     return literal ^ 1, free
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8)", cache=True, nogil=True)
-def half(net, free, a, b):  # type: ignore[no-untyped-def]
+def half(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b."""
     if a < 2:
         a, b = b, a
@@ -181,14 +197,14 @@ def half(net, free, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8)", cache=True, nogil=True)
-def half_one(net, free, a, b):  # type: ignore[no-untyped-def]
+def half_one(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b + 1: those of (1 − a) + (1 − b), inverted."""
     total, carry, free = half(net, free, a ^ 1, b ^ 1)
     return total ^ 1, carry ^ 1, free
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def full(net, free, a, b, c):  # type: ignore[no-untyped-def]
+def full(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b + c."""
     if a < 2:
         a, c = c, a
@@ -227,7 +243,7 @@ def full(net, free, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def choose(net, free, s, a, b):  # type: ignore[no-untyped-def]
+def choose(net: Pointer, free: int, s: int, a: int, b: int) -> tuple[int, int]:
     """Return s ? b : a."""
     if a == b or s == 0:
         return a, free
@@ -257,7 +273,7 @@ def choose(net, free, s, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def majority(net, free, a, b, c):  # type: ignore[no-untyped-def]
+def majority(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int]:
     """Return whether two of a, b and c are 1: one place of a comparison."""
     if a < 2:
         a, c = c, a

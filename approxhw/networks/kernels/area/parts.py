@@ -12,7 +12,7 @@ import numpy as np
 
 from .counting import ADDER_GATE, FEATURES, count_cells
 from .functions import take_apart
-from .gates import FIRST, GENOME, KEPT, MOST_WORDS, NET, SPARE, STRIDE, WORDS, lowest, name, row
+from .gates import FIRST, GENOME, KEPT, MOST_WORDS, NET, SPARE, STRIDE, WORDS, Pointer, lowest, name, row
 from .words import HIGH, LOW, SIZE, activate, argmax, compress, masked_range, width_of
 
 INPUT_OF, NAME_OF, READ, NEEDED = range(4)
@@ -40,7 +40,10 @@ _BIT_OF_64 = np.array(
     cache=True,
     nogil=True,
 )
-def _neuron(net, free, layout, layers, kind, genes, number, o, words, source, at, columns, stride):  # type: ignore[no-untyped-def]
+def _neuron(
+    net: Pointer, free: int, layout: Pointer, layers: int, kind: int, genes: Pointer, number: int, o: int,
+    words: Pointer, source: int, at: int, columns: Pointer, stride: int,
+) -> int:  # fmt: skip
     """Build neuron *o* of layer *number*, which reads the words from *source* on, as the word at *at*."""
     start = 9 * number
     inputs, ones = layout[start], (1 << layout[start + 2]) - 1
@@ -86,7 +89,7 @@ def _neuron(net, free, layout, layers, kind, genes, number, o, words, source, at
 
 
 @numba.njit("i8(CPointer(i8), i8, i8, CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def _rebuild(net, free, inputs, words, at, roots, budget):  # type: ignore[no-untyped-def]
+def _rebuild(net: Pointer, free: int, inputs: int, words: Pointer, at: int, roots: int, budget: int) -> int:
     """Build the functions whose literals stand at *at* anew from their truth tables, and put those literals there.
 
     Returns the next free variable, −1 where that takes more functions than *budget*.
@@ -107,7 +110,7 @@ def _rebuild(net, free, inputs, words, at, roots, budget):  # type: ignore[no-un
 
 
 @numba.njit("i8(CPointer(i8), i8, CPointer(i4), i8, i8)", cache=True, nogil=True)
-def _live(layout, layers, genes, number, o):  # type: ignore[no-untyped-def]
+def _live(layout: Pointer, layers: int, genes: Pointer, number: int, o: int) -> int:
     """Return the bits of hidden neuron *o* of layer *number* that neurons with a reader have in their masks; all in the last."""
     if number == layers - 1:
         return -1
@@ -124,7 +127,10 @@ def _live(layout, layers, genes, number, o):  # type: ignore[no-untyped-def]
     cache=True,
     nogil=True,
 )
-def _begin(net, layout, layers, genes, number, first, end, words, source, target, marks, names):  # type: ignore[no-untyped-def]
+def _begin(
+    net: Pointer, layout: Pointer, layers: int, genes: Pointer, number: int, first: int, end: int, words: Pointer,
+    source: int, target: int, marks: Pointer, names: int,
+) -> int:  # fmt: skip
     """Begin a part: neurons *first* … *end* − 1 of layer *number*, which read the words from *source* on.
 
     Every bit that they read becomes an input of the part, in words from *target* on; bits of one name become one input. The
@@ -177,7 +183,10 @@ def _begin(net, layout, layers, genes, number, first, end, words, source, target
 @numba.njit(
     f"f8({NET}, i8, CPointer(i8), i8, i8, CPointer(u1), CPointer(f8), i8, CPointer(i8), i8, i8)", cache=True, nogil=True
 )
-def _end(net, free, inputs, words, at, roots, used, tally, into, marks, names, needed):  # type: ignore[no-untyped-def]
+def _end(
+    net: Pointer, free: int, inputs: int, words: Pointer, at: int, roots: int, used: Pointer, tally: Pointer, into: int,
+    marks: Pointer, names: int, needed: int,
+) -> float:  # fmt: skip
     """End a part that makes the literals at *at*: add its cells to *tally* from *into* on, and return their price.
 
     The names of the inputs that they read are marked in row *needed* of *marks*.
@@ -206,7 +215,7 @@ def _end(net, free, inputs, words, at, roots, used, tally, into, marks, names, n
 
 
 @numba.njit("i8(CPointer(i8), i8, i8, i8, i8)", cache=True, nogil=True)
-def _cut(words, at, live, target, count):  # type: ignore[no-untyped-def]
+def _cut(words: Pointer, at: int, live: int, target: int, count: int) -> int:
     """Cut the circuit behind the word at *at*: name its *live* bits in the word at *target*, the others become 0.
 
     Bits that are equal or opposite share a name; *count* is the next one. All else is taken as independent. Returns the
@@ -234,7 +243,10 @@ def _cut(words, at, live, target, count):  # type: ignore[no-untyped-def]
     cache=True,
     nogil=True,
 )
-def _decide(net, free, layout, layers, head, genes, words, source, roots):  # type: ignore[no-untyped-def]
+def _decide(
+    net: Pointer, free: int, layout: Pointer, layers: int, head: Pointer, genes: Pointer, words: Pointer, source: int,
+    roots: int,
+) -> tuple[int, int]:  # fmt: skip
     """Build the head on the words from *source* on; return how many literals of the decision stand at *roots*."""
     if head[0] == 0:
         return argmax(net, free, head, genes, words, source, roots, layout[9 * layers - 8])
@@ -250,7 +262,10 @@ def _decide(net, free, layout, layers, head, genes, words, source, roots):  # ty
     cache=True,
     nogil=True,
 )
-def count_whole(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, into):  # type: ignore[no-untyped-def]
+def count_whole(
+    layout: Pointer, layers: int, head: Pointer, genes: Pointer, net: Pointer, words: Pointer, values: int,
+    columns: Pointer, stride: int, marks: Pointer, names: int, used: Pointer, tally: Pointer, into: int,
+) -> float:  # fmt: skip
     """Build the circuit of one genome as one part; count its cells in *tally* from *into* on, and return their price."""
     source, target, roots = layers * values * SIZE, (layers + 1) * values * SIZE, (layers + 2) * values * SIZE
     there = _begin(net, layout, layers, genes, 0, 0, layout[1], words, 0, source, marks, names)
@@ -267,7 +282,7 @@ def count_whole(layout, layers, head, genes, net, words, values, columns, stride
 
 
 @numba.njit("b1(CPointer(i8), i8, CPointer(i4), i8)", cache=True, nogil=True)
-def has_small_parts(layout, layers, genes, most):  # type: ignore[no-untyped-def]
+def has_small_parts(layout: Pointer, layers: int, genes: Pointer, most: int) -> bool:
     """Whether a hidden neuron, or the last layer, reads at most *most* bits."""
     for number in range(layers):
         inputs, ones, last = layout[9 * number], (1 << layout[9 * number + 2]) - 1, number == layers - 1
@@ -291,7 +306,10 @@ def has_small_parts(layout, layers, genes, most):  # type: ignore[no-untyped-def
     cache=True,
     nogil=True,
 )
-def count_parts(layout, layers, head, genes, net, words, values, columns, stride, marks, names, used, tally, into):  # type: ignore[no-untyped-def]
+def count_parts(
+    layout: Pointer, layers: int, head: Pointer, genes: Pointer, net: Pointer, words: Pointer, values: int,
+    columns: Pointer, stride: int, marks: Pointer, names: int, used: Pointer, tally: Pointer, into: int,
+) -> float:  # fmt: skip
     """As :func:`count_whole`, every hidden neuron as a part by itself, the last layer with the head as another.
 
     Forwards the hidden bits get their names, backwards each part is built for those that the parts behind it read.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .gates import ANY, MASK, NET, SATURATE, both, choose, full, half_one, lowest, majority
+from .gates import ANY, MASK, NET, SATURATE, Pointer, both, choose, full, half_one, lowest, majority
 
 COLUMNS = 61
 """Most columns of a sum: everything here fits int64."""
@@ -21,7 +21,7 @@ LITERAL, LEVEL = (1 << 32) - 1, 1 << 32
 
 
 @numba.njit("i8(i8, i8)", cache=True, nogil=True)
-def width_of(low, high):  # type: ignore[no-untyped-def]
+def width_of(low: int, high: int) -> int:
     """Return the bits that hold *low* … *high*, a sign bit only where *low* < 0."""
     bits = 0
     while high > 0:
@@ -38,7 +38,7 @@ def width_of(low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("UniTuple(i8, 2)(i8, i8, i8, i8)", cache=True, nogil=True)
-def masked_range(mask, low, high, ones):  # type: ignore[no-untyped-def]
+def masked_range(mask: int, low: int, high: int, ones: int) -> tuple[int, int]:
     """Return least and greatest x & mask for low ≤ x ≤ high; *ones*: as long as any x."""
     if low == 0 and high & (high + 1) == 0:
         return 0, mask & high
@@ -61,7 +61,7 @@ def masked_range(mask, low, high, ones):  # type: ignore[no-untyped-def]
 
 
 @numba.njit("i8(CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def _insert(columns, first, end, bit):  # type: ignore[no-untyped-def]
+def _insert(columns: Pointer, first: int, end: int, bit: int) -> int:
     """Put *bit*, with its level, among those from *first* to *end*, behind all that are there no later; return the new end."""
     place = end
     while place > first and columns[place - 1] & ~LITERAL > bit & ~LITERAL:
@@ -72,7 +72,9 @@ def _insert(columns, first, end, bit):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8, CPointer(i8), i8)", cache=True, nogil=True)
-def compress(net, free, columns, stride, width, constant, words, at):  # type: ignore[no-untyped-def]
+def compress(
+    net: Pointer, free: int, columns: Pointer, stride: int, width: int, constant: int, words: Pointer, at: int
+) -> int:
     """Sum *columns* and *constant* modulo 2^width into the word at *at*; the columns are empty afterwards.
 
     Column by column as ``approxhw.backends.bespoke.compression``.
@@ -124,7 +126,7 @@ def compress(net, free, columns, stride, width, constant, words, at):  # type: i
 
 
 @numba.njit("i8(CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def _bit(words, at, width, position):  # type: ignore[no-untyped-def]
+def _bit(words: Pointer, at: int, width: int, position: int) -> int:
     """Return the bit at *position* of the word at *at*, of *width* bits, extended by its sign where it can be negative."""
     if position < width:
         return words[at + position]
@@ -132,7 +134,7 @@ def _bit(words, at, width, position):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def activate(net, free, words, at, shift, hidden):  # type: ignore[no-untyped-def]
+def activate(net: Pointer, free: int, words: Pointer, at: int, shift: int, hidden: int) -> int:
     """Turn the word at *at* into its QReLU of *hidden* bits: min(max(word >> shift, 0), 2^hidden − 1)."""
     low, high = words[at + LOW], words[at + HIGH]
     width = width_of(low, high)
@@ -170,7 +172,7 @@ def activate(net, free, words, at, shift, hidden):  # type: ignore[no-untyped-de
 
 
 @numba.njit("void(CPointer(i8), i8, i8)", cache=True, nogil=True)
-def _move(words, source, target):  # type: ignore[no-untyped-def]
+def _move(words: Pointer, source: int, target: int) -> None:
     """Let the word at *source* stand at *target* too."""
     for position in range(width_of(words[source + LOW], words[source + HIGH])):
         words[target + position] = words[source + position]
@@ -178,7 +180,9 @@ def _move(words, source, target):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, CPointer(i8), i8, i8, i8, i8)", cache=True, nogil=True)
-def _match(net, free, words, left, right, looked_at, places):  # type: ignore[no-untyped-def]
+def _match(
+    net: Pointer, free: int, words: Pointer, left: int, right: int, looked_at: int, places: int
+) -> tuple[int, int]:
     """Let two words of an argmax meet, the right one wins where it is greater; return whether it does.
 
     The winner, with its range, replaces the left one. *places*: 0 for an exact comparator; else the width of the offset
@@ -233,7 +237,9 @@ def _match(net, free, words, left, right, looked_at, places):  # type: ignore[no
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, CPointer(i8), CPointer(i4), CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def argmax(net, free, head, genes, words, at, index, count):  # type: ignore[no-untyped-def]
+def argmax(
+    net: Pointer, free: int, head: Pointer, genes: Pointer, words: Pointer, at: int, index: int, count: int
+) -> tuple[int, int]:
     """Build the tree of an argmax of the *count* words from *at* on; return how many bits the class index has.
 
     Their literals stand at *index*, 64 integers an entry.

@@ -99,7 +99,7 @@ def _table(fraction_bits: int, exponent_bits: int, infinities: bool, subnormals:
 
 
 @numba.njit(cache=True, nogil=True)
-def _encode(words, fraction_bits, exponent_bits, infinities, codes):  # type: ignore[no-untyped-def]
+def _encode(words: np.ndarray, fraction_bits: int, exponent_bits: int, infinities: bool, codes: np.ndarray) -> None:
     """Fill *codes* with the nearest ones to the float32 numbers whose bits are *words*."""
     bias = (1 << (exponent_bits - 1)) - 1
     top = ((1 << exponent_bits) - 1) << fraction_bits
@@ -131,7 +131,7 @@ def _encode(words, fraction_bits, exponent_bits, infinities, codes):  # type: ig
 
 
 @numba.njit(cache=True, nogil=True)
-def _round_bf16(words):  # type: ignore[no-untyped-def]
+def _round_bf16(words: np.ndarray) -> None:
     """Round the float32 numbers whose bits are *words* to bf16, ties to even, subnormals to zero, in place."""
     for i in range(words.size):
         word = words[i]
@@ -145,7 +145,7 @@ def _round_bf16(words):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _exponents(words):  # type: ignore[no-untyped-def]
+def _exponents(words: np.ndarray) -> tuple[np.int64, np.int64, np.bool]:
     """Return the least and the greatest exponent of what is finite and not 0 (bits as int32), and whether all is finite."""
     widest_vectors()
     low, high, top = _TOP, _NONE, _NONE
@@ -159,7 +159,7 @@ def _exponents(words):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _classify(words, specials):  # type: ignore[no-untyped-def]
+def _classify(words: np.ndarray, specials: np.ndarray) -> None:
     """Fill *specials*, and make zeros of the numbers in *words* that are not finite."""
     for i in range(words.size):
         word = words[i]
@@ -175,7 +175,9 @@ def _classify(words, specials):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def split(words, fraction_bits, negatives, exponents, significands):  # type: ignore[no-untyped-def]
+def split(
+    words: np.ndarray, fraction_bits: int, negatives: np.ndarray, exponents: np.ndarray, significands: np.ndarray
+) -> None:
     """Take float32 numbers of a format (their bits as int32) apart: sign 0 or −1, exponent, significand; all int32."""
     for i in range(words.size):
         word = words[i]
@@ -186,7 +188,7 @@ def split(words, fraction_bits, negatives, exponents, significands):  # type: ig
 
 
 @numba.njit(cache=True, nogil=True)
-def move_exponents(words, by):  # type: ignore[no-untyped-def]
+def move_exponents(words: np.ndarray, by: int) -> None:
     """Multiply float32 numbers, given as bits (int32), by 2^*by* in place; zeros stay. The caller knows that they fit."""
     for i in range(words.size):
         if words[i] & 0x7F800000:

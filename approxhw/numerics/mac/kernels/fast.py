@@ -40,7 +40,10 @@ _LANES = 16  # float32 numbers in the widest vector, and in a line of a cache
 
 
 @numba.njit(cache=True, nogil=True)
-def _open_step(state, exponent, a, b, up, down, reach):  # type: ignore[no-untyped-def]
+def _open_step(
+    state: np.float32, exponent: np.int32, a: np.float32, b: np.float32, up: np.int32, down: np.int32,
+    reach: np.int32 | None,
+) -> tuple[np.float32, np.int32]:  # fmt: skip
     """Return the state after one step whose normalization is still to come, and the e of the step.
 
     *up*, *down*: W − 1 in the exponent's place, biased or not.
@@ -59,14 +62,16 @@ def _open_step(state, exponent, a, b, up, down, reach):  # type: ignore[no-untyp
 
 
 @numba.njit(cache=True, nogil=True)
-def _exact_step(state, a, b, up, down, reach):  # type: ignore[no-untyped-def]
+def _exact_step(
+    state: np.float32, a: np.float32, b: np.float32, up: np.int32, down: np.int32, reach: np.int32 | None
+) -> np.float32:
     """Return the state after one step with exact normalization: the exponent is the float's own."""
     following, _ = _open_step(state, and32(bits_of(state), _FIELD), a, b, up, down, reach)
     return following
 
 
 @numba.njit(cache=True, nogil=True)
-def _lowered_by_one(state, e, one, most):  # type: ignore[no-untyped-def]
+def _lowered_by_one(state: np.float32, e: np.int32, one: np.int32, most: np.int32) -> np.int32:
     """Return E after an-1-λ; *one*: 1, *most*: 1 + λ, in the exponent's place."""
     top, low = and32(bits_of(state), _FIELD), sub32(e, most)
     # top is e + 1 after a carry, e where nothing is to be shifted: the greater of it and e − 1 is right for both
@@ -74,14 +79,14 @@ def _lowered_by_one(state, e, one, most):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _lowered(state, e, k, most):  # type: ignore[no-untyped-def]
+def _lowered(state: np.float32, e: np.int32, k: np.int32, most: np.int32) -> np.int32:
     """Return E after an-k-λ; *k*, *most*: k and k + λ in the exponent's place."""
     top, middle, low = and32(bits_of(state), _FIELD), sub32(e, k), sub32(e, most)
     return if_zero(top, _NONE, if_greater(top, middle, max32(top, e), if_greater(top, low, middle, low)))
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(states, width, moved, bf16, row):  # type: ignore[no-untyped-def]
+def _finish(states: np.ndarray, width: int, moved: int, bf16: bool, row: np.ndarray) -> None:
     """Fill *row* with *states* (both float32 as bits, int32) as the column's end rounds them; exponents are *moved* too high."""
     kept = np.int32(-(1 << (24 - width)))
     for j in range(row.size):
@@ -100,7 +105,7 @@ def _finish(states, width, moved, bf16, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _aligned(count):  # type: ignore[no-untyped-def]
+def _aligned(count: int) -> np.ndarray:
     """Return room for *count* float32 that begins where a 64-byte line does: vectors then never lie across two of them."""
     room = np.empty(count + _LANES, np.float32)
     skip = (-(room.ctypes.data >> 2)) & (_LANES - 1)
@@ -108,7 +113,7 @@ def _aligned(count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _panel(b, first, last, room):  # type: ignore[no-untyped-def]
+def _panel(b: np.ndarray, first: int, last: int, room: np.ndarray) -> np.ndarray:
     """Return columns *first* to *last* of b packed into *room*, rows filled up with zeros to whole vectors."""
     width = (last - first + _LANES - 1) // _LANES * _LANES
     panel = room[: b.shape[0] * width].reshape(b.shape[0], width)
@@ -119,7 +124,9 @@ def _panel(b, first, last, room):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def exact_chains(a, b, width, reach, moved, bf16, result):  # type: ignore[no-untyped-def]
+def exact_chains(
+    a: np.ndarray, b: np.ndarray, width: int, reach: np.int32 | None, moved: int, bf16: bool, result: np.ndarray
+) -> None:
     """Fill *result* (float32, M × N) with the products of a (M × K) and b (K × N), exact normalization, W = *width*.
 
     *reach*: how far below the other an addend is dropped, in the exponent's place (int32), or None.
@@ -142,7 +149,10 @@ def exact_chains(a, b, width, reach, moved, bf16, result):  # type: ignore[no-un
 
 
 @numba.njit(cache=True, nogil=True)
-def approximate_chains(a, b, width, k_shift, further, reach, moved, bf16, result):  # type: ignore[no-untyped-def]
+def approximate_chains(
+    a: np.ndarray, b: np.ndarray, width: int, k_shift: int, further: int, reach: np.int32 | None, moved: int,
+    bf16: bool, result: np.ndarray,
+) -> None:  # fmt: skip
     """Fill *result* likewise with an-k-λ normalization, k = *k_shift*, λ = *further*."""
     widest_vectors()
     rows, depth, columns = a.shape[0], a.shape[1], b.shape[1]

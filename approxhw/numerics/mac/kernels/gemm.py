@@ -74,7 +74,7 @@ def multiply(a: Rounded, b: Rounded, mac: FloatMac, *, result: Result = "float32
         left, right = _apart(a.numbers, mac), _apart(b.numbers, mac)
 
         def part(at: slice) -> None:
-            _wide(tuple(each[at] for each in left), right, mac, bf16, products[at])
+            _wide(_rows(left, at), right, mac, bf16, products[at])
 
     _share(part, rows, threads if rows * columns * depth > _WORTH_A_THREAD else 1)
     if a.specials is not None or b.specials is not None:
@@ -105,8 +105,8 @@ def step(a_codes: np.ndarray, b_codes: np.ndarray, mac: FloatMac, states: States
     if a.numbers.shape != b.numbers.shape:
         raise ValueError(f"one step needs codes of one shape, not {a.numbers.shape} and {b.numbers.shape}")
     sums, seen = _opened(states, a.numbers.shape)
-    flat = [tuple(each.reshape(-1) for each in _apart(x.numbers, mac)) for x in (a, b)]
-    wide.advance_each(*flat, *_settings(mac), *(each.reshape(-1) for each in sums))
+    left, right = (_flat(_apart(x.numbers, mac)) for x in (a, b))
+    wide.advance_each(left, right, *_settings(mac), *_flat(sums))
     wide.mark_each(_kinds(a).reshape(-1), _kinds(b).reshape(-1), seen.reshape(-1))
     return _closed(sums, seen)
 
@@ -115,7 +115,7 @@ def finish(states: States, mac: FloatMac, *, result: Result = "float32") -> np.n
     """Return what the column's end makes of *states*: float32 of the same shape; bf16 numbers as float32."""
     words = np.empty(states.sign.shape, np.int32)
     sums, seen = _opened(states, states.sign.shape)
-    wide.finish(*(each.reshape(-1) for each in sums), mac.accumulator_bits, result == "bf16", words.reshape(-1))
+    wide.finish(*_flat(sums), mac.accumulator_bits, result == "bf16", words.reshape(-1))
     wide.settle_specials(seen.reshape(-1), words.reshape(-1))
     return words.view(np.float32)
 
@@ -184,6 +184,14 @@ def _apart(numbers: np.ndarray, mac: FloatMac) -> Operands:
     return parts[0], parts[1], parts[2]
 
 
+def _rows(parts: Operands, at: slice) -> Operands:
+    return parts[0][at], parts[1][at], parts[2][at]
+
+
+def _flat(parts: Operands) -> Operands:
+    return parts[0].reshape(-1), parts[1].reshape(-1), parts[2].reshape(-1)
+
+
 def _kinds(x: Rounded) -> np.ndarray:
     """Return ``specials``, also of an array of nothing but finite numbers."""
     if x.specials is not None:
@@ -206,9 +214,8 @@ def _wide(a: Operands, b: Operands, mac: FloatMac, bf16: bool, products: np.ndar
     for first in range(0, rows, several):
         at = slice(first, first + several)
         sums, _ = _opened(None, words[at].shape)
-        wide.advance(tuple(each[at] for each in a), b, *_settings(mac), *sums)
-        flat = [each.reshape(-1) for each in sums]
-        wide.finish(*flat, mac.accumulator_bits, bf16, words[at].reshape(-1))
+        wide.advance(_rows(a, at), b, *_settings(mac), *sums)
+        wide.finish(*_flat(sums), mac.accumulator_bits, bf16, words[at].reshape(-1))
 
 
 def _opened(states: States | None, shape: tuple[int, ...]) -> tuple[Operands, np.ndarray]:

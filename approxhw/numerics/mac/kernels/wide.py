@@ -33,7 +33,10 @@ PLUS, MINUS, NOTHING = 1, 2, 4
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(an, ae, asig, bn, be, bsig, top, up, reach, n, e, v):  # type: ignore[no-untyped-def]
+def _add(
+    an: np.int32, ae: np.int32, asig: np.int32, bn: np.int32, be: np.int32, bsig: np.int32, top: np.int32, up: np.int32,
+    reach: np.int32 | None, n: np.int32, e: np.int32, v: np.int32,
+) -> tuple[np.int32, np.int32, np.int32]:  # fmt: skip
     """Return sign, E' and size (W + 1 bits) of state + a · b; *top*: place of a product's top bit, *up*: its way to bit W.
 
     *reach*: 2^M of a limited alignment, or None, which is compiled by itself and costs nothing.
@@ -54,20 +57,20 @@ def _add(an, ae, asig, bn, be, bsig, top, up, reach, n, e, v):  # type: ignore[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _zeros_above(size, width):  # type: ignore[no-untyped-def]
+def _zeros_above(size: np.int32, width: np.int32) -> np.int32:
     """Return how many of *width* bits stand above the highest one, 0 after a carry; 31 at most."""
     place = sub32(shr32(bits_of(to_float(size)), _BITS), _BIAS)
     return min32(max32(sub32(sub32(width, _ONE), place), _NONE), _FAR)
 
 
 @numba.njit(cache=True, nogil=True)
-def _coarse(size, open_top, open_next, k, most):  # type: ignore[no-untyped-def]
+def _coarse(size: np.int32, open_top: np.int32, open_next: np.int32, k: np.int32, most: np.int32) -> np.int32:
     """Return the left shift of an-k-λ; *open_top*, *open_next*: the greatest sizes with nothing in the top k and k + λ bits."""
     return if_greater(size, open_top, _NONE, if_greater(size, open_next, k, most))
 
 
 @numba.njit(cache=True, nogil=True)
-def _shifted(e, size, left, width):  # type: ignore[no-untyped-def]
+def _shifted(e: np.int32, size: np.int32, left: np.int32, width: np.int32) -> tuple[np.int32, np.int32]:
     """Return exponent and significand after a carry's right shift or *left*."""
     carry = shr32(size, width)
     exponent = if_zero(size, _LOWEST, sub32(add32(e, carry), left))
@@ -75,7 +78,10 @@ def _shifted(e, size, left, width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def advance(a, b, product_bits, width, k_shift, further, reach, signs, exponents, significands):  # type: ignore[no-untyped-def]
+def advance(
+    a: np.ndarray, b: np.ndarray, product_bits: int, width: int, k_shift: int, further: int, reach: np.int32 | None,
+    signs: np.ndarray, exponents: np.ndarray, significands: np.ndarray,
+) -> None:  # fmt: skip
     """Carry the states (int32, M × N, in place) through all of K; *k_shift* 0: exact normalization.
 
     *reach*: how far below the other an addend is dropped (int32), or None.
@@ -103,7 +109,10 @@ def advance(a, b, product_bits, width, k_shift, further, reach, signs, exponents
 
 
 @numba.njit(cache=True, nogil=True)
-def advance_each(a, b, product_bits, width, k_shift, further, reach, signs, exponents, significands):  # type: ignore[no-untyped-def]
+def advance_each(
+    a: np.ndarray, b: np.ndarray, product_bits: int, width: int, k_shift: int, further: int, reach: np.int32 | None,
+    signs: np.ndarray, exponents: np.ndarray, significands: np.ndarray,
+) -> None:  # fmt: skip
     """Carry every state (int32, one row, in place) through one step with operands of its own."""
     an, ae, av = a
     bn, be, bv = b
@@ -118,7 +127,10 @@ def advance_each(a, b, product_bits, width, k_shift, further, reach, signs, expo
 
 
 @numba.njit(cache=True, nogil=True)
-def count_shifts(a, b, product_bits, width, k_shift, further, reach, counts):  # type: ignore[no-untyped-def]
+def count_shifts(
+    a: np.ndarray, b: np.ndarray, product_bits: int, width: int, k_shift: int, further: int, reach: np.int32 | None,
+    counts: np.ndarray,
+) -> None:  # fmt: skip
     """Add to *counts* (int64, W + 2) what exact normalization would do to each sum: carry, left by 0 … W − 1, a zero sum."""
     an, ae, av = a
     bn, be, bv = b
@@ -148,7 +160,7 @@ def count_shifts(a, b, product_bits, width, k_shift, further, reach, counts):  #
 
 
 @numba.njit(cache=True, nogil=True)
-def _met(x, y):  # type: ignore[no-untyped-def]
+def _met(x: np.uint8, y: np.uint8) -> int:
     """Return what the product of two operands brings into a chain; *x*, *y*: bits of ``Rounded.specials``."""
     either = x | y
     if either & NAN or (either & INFINITE and either & ZERO):
@@ -159,7 +171,7 @@ def _met(x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def mark_specials(a, b, seen):  # type: ignore[no-untyped-def]
+def mark_specials(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> None:
     """Set in *seen* (uint8, M × N) what each chain meets; *a* (M × K), *b* (K × N): bits of ``Rounded.specials``.
 
     Order is of no matter: a NaN and two infinities of unlike signs make a NaN wherever they stand, one infinity stays.
@@ -179,14 +191,14 @@ def mark_specials(a, b, seen):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def mark_each(a, b, seen):  # type: ignore[no-untyped-def]
+def mark_each(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> None:
     """Set in *seen* what the product of each pair brings."""
     for j in range(seen.size):
         seen[j] |= _met(a[j], b[j])
 
 
 @numba.njit(cache=True, nogil=True)
-def settle_specials(seen, words):  # type: ignore[no-untyped-def]
+def settle_specials(seen: np.ndarray, words: np.ndarray) -> None:
     """Put infinities and NaNs into results (bits of float32, int32) where chains have met them."""
     for j in range(words.size):
         if seen[j] & NOTHING or seen[j] & (PLUS | MINUS) == (PLUS | MINUS):
@@ -196,7 +208,9 @@ def settle_specials(seen, words):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def finish(signs, exponents, significands, width, bf16, words):  # type: ignore[no-untyped-def]
+def finish(
+    signs: np.ndarray, exponents: np.ndarray, significands: np.ndarray, width: int, bf16: bool, words: np.ndarray
+) -> None:
     """Fill *words* (bits of float32, int32) with what the column's end makes of finite states."""
     for j in range(words.size):
         negative, size = signs[j] & np.int32(-0x80000000), significands[j]

@@ -38,6 +38,7 @@ from .target import MatrixEngine, fitted
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.frontends.products.partition import OpenedModel
 
     from .cost import EngineEstimate
@@ -120,7 +121,7 @@ def open_engine_design(folder: str | Path) -> CompiledEngine:
 
 
 def compile_engine(
-    model: object, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
+    model: ModelSource, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
 ) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
@@ -147,10 +148,9 @@ class Opened:
 
 def read_products(asked: Asked[MatrixEngine]) -> Source[Opened]:
     """Open the model that is asked for, sized for the user's inputs."""
-    from approxhw.frontends.products.model import load_products
     from approxhw.frontends.products.partition import open_model
 
-    loaded = load_products(asked.model)
+    loaded = _loaded(asked)
     feeds = feeds_of(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1))
     rows = _rows(opened.graph, feeds)
@@ -161,6 +161,12 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[Opened]:
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
     kept = Opened(opened, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about, f"{_name(graph)}-engine", kept)
+
+
+def _loaded(asked: Asked[MatrixEngine]) -> Loaded:
+    from approxhw.frontends.products.model import load_products
+
+    return load_products(cast("ModelSource", asked.model))  # what else it is, `Path` refuses
 
 
 def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
@@ -177,10 +183,10 @@ def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
 
 def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
     """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
-    from approxhw.frontends.products.model import load_products, model_inputs
+    from approxhw.frontends.products.model import model_inputs
     from approxhw.frontends.products.partition import open_model
 
-    loaded = load_products(asked.model)
+    loaded = _loaded(asked)
     given = asked.shape or {}
     least = {
         each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)

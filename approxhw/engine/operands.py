@@ -17,6 +17,7 @@ from approxhw.ir.graph import Graph, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 
 if TYPE_CHECKING:
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.frontends.products.model import ModelInput
     from approxhw.ir.tensor.emulate import EmulatedEngine
 
@@ -52,7 +53,7 @@ class Feeds:
         return {name: tuple(array.shape) for name, array in self.first(count).items()} or None
 
 
-def feeds_of(model: object, data: DataSpec | None) -> Feeds:
+def feeds_of(model: ModelSource | Loaded, data: DataSpec | None) -> Feeds:
     """Return the rows of *data* for *model*: an ``.npz`` (or a mapping) with an array for every input, or labelled rows.
 
     Labelled rows (what :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are used, the
@@ -65,7 +66,7 @@ def feeds_of(model: object, data: DataSpec | None) -> Feeds:
     return _feeds(model_inputs(model), data)["report"]
 
 
-def split_feeds(model: object, data: DataSpec, seed: int, most: int) -> dict[str, Feeds]:
+def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dict[str, Feeds]:
     """Return labelled rows of *data* to ``search`` on (at most *most*), to choose by (``validation``), and for the ``report``.
 
     Labelled rows that come in two splits: training rows for the first two, 2 : 1, test rows for the report. Rows in one

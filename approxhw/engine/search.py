@@ -92,8 +92,8 @@ class EngineProblem:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
         from onnx import load
 
-        assert not isinstance(self.model, bytes)  # workers send it to nobody
-        proto = load(str(self.model)) if isinstance(self.model, str | Path) else self.model
+        model = self.source
+        proto = load(str(model)) if isinstance(model, str | Path) else model
         rows = {"search": self.splits["search"]}
         left = {
             "opened": None,
@@ -105,6 +105,12 @@ class EngineProblem:
             "threads": 1,
         }
         return {**self.__dict__, **left, "model": proto.SerializeToString()}
+
+    @property
+    def source(self) -> str | Path | ModelProto:
+        """The model as it was given; workers, which have its bytes, neither write it nor send it on."""
+        assert not isinstance(self.model, bytes)
+        return self.model
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -218,6 +224,7 @@ class EngineProblem:
 
             from .api import open_engine
 
+            assert isinstance(self.model, bytes)  # as workers get it
             proto = ModelProto.FromString(self.model)
             self.opened = open_engine(proto, None, None, self.sizes, threads=self.threads)
         return self.opened
@@ -273,7 +280,7 @@ class EngineProblem:
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
         chosen = replace(self.target, mac=most, layers=layers)
         compile_engine(
-            self.model, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
+            self.source, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
         )
         write_engine_front_page(folder / "report.html", front, str(front.folder))
         write_engine_front(front, folder)

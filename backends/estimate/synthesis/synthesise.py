@@ -24,7 +24,7 @@ from approxhw.common.errors import (
 )
 from approxhw.common.tools import TAIL_LINES, find_yosys, run_tool
 
-from .recipes import FRONT, RECIPES, Recipe, SharedGates, shared_gates
+from .recipes import RECIPES, Recipe, SharedGates, shared_gates
 
 MAX_SOURCE_BYTES = 64_000_000
 _UNSUPPORTED = re.compile(r"ERROR: FF (\S+) \(type (\S+)\) cannot be legalized: (.*)")
@@ -38,7 +38,7 @@ def synthesise(
     flatten: bool = True,
     keep: Sequence[str] = (),
     timeout: float = 600.0,
-    recipe: str = "reference",
+    recipe: str | Recipe = "reference",
 ) -> Netlist:
     """Return *verilog* (source text) mapped to the cells of *library*.
 
@@ -46,7 +46,7 @@ def synthesise(
     instantiates. ``flatten``: dissolve the hierarchy before optimisation,
     but for the modules in ``keep``.
     ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler, or ``smallest``, which also
-    tries others (three times the work) and keeps the smallest circuit, so it is never larger. Raises
+    tries others (three times the work) and keeps the smallest circuit, so it is never larger; or one of one's own. Raises
     :class:`OptionError` for a top module that is not there (the text lists those that are), :class:`ToolFailedError`
     with the tail of the log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
     """
@@ -57,7 +57,7 @@ def synthesise(
         top = find_top(verilog, timeout)
         _check(verilog, top, keep, recipe)
     netlists = []
-    for chosen in RECIPES[recipe]:
+    for chosen in (recipe,) if isinstance(recipe, Recipe) else RECIPES[recipe]:
         left = max(deadline - time.monotonic(), 0.01)
         netlists.append(_synthesise(verilog, top, cells, _hierarchy(flatten, keep), left, chosen))
     return min(netlists, key=Netlist.area)
@@ -70,7 +70,7 @@ def _hierarchy(flatten: bool, keep: Sequence[str]) -> str:
     return f"setattr -mod -set keep_hierarchy 1 {' '.join(keep)}; flatten" if keep else "flatten"
 
 
-def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str) -> None:
+def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str | Recipe) -> None:
     problems = [
         Problem("keep", f"{shown(name)!r} is not a plain identifier", "rename the module")
         for name in keep
@@ -78,7 +78,7 @@ def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str) -> N
     ]
     if top is not None and not IDENTIFIER.fullmatch(top):
         problems.append(Problem("top", f"{shown(top)!r} is not a plain identifier", "rename the module"))
-    if recipe not in RECIPES:
+    if not isinstance(recipe, Recipe) and recipe not in RECIPES:
         problems.append(Problem("recipe", f"{shown(recipe)!r} is not one of {', '.join(RECIPES)}"))
     if len(verilog) > MAX_SOURCE_BYTES:
         problems.append(Problem("verilog", f"longer than {MAX_SOURCE_BYTES // 1_000_000} MB"))
@@ -96,7 +96,7 @@ def _synthesise(
     script = [
         "read_verilog source.v",
         f"hierarchy -check -top {top}",
-        FRONT.format(flatten=hierarchy),
+        recipe.front.format(flatten=hierarchy),
         "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
         "techmap -map expand.v; opt_merge; opt_clean; techmap -map restore.v" if shared else "",

@@ -32,6 +32,11 @@ def test_two_hundred_random_networks_are_equal_everywhere(first, icarus, verilat
     assert result.checked["verilator"] == result.checked["netlist"] > result.checked["icarus"]
 
 
+def test_few_networks_are_too_large_for_the_ruler():
+    sizes = [len(fuzzing._job(seed, random_program(seed), 0).verilog) for seed in range(1, 101)]
+    assert 5 <= sum(size > fuzzing.RULED for size in sizes) <= 25
+
+
 def test_only_large_networks_get_fewer_vectors_on_icarus():
     driven = {}
     for seed, random in ((129, 100), (3, 100), (3, 0)):  # one of the largest, and one like most
@@ -75,7 +80,10 @@ def test_three_in_four_decide_between_classes():
     assert several >= 150
 
 
-def test_a_few_random_networks_without_verilator(icarus, tmp_path):
+@pytest.mark.parametrize("ruled", [fuzzing.RULED, 0])
+def test_a_few_random_networks_without_verilator(ruled, icarus, tmp_path, monkeypatch):
+    """Whatever recipe a network of its size gets."""
+    monkeypatch.setattr(fuzzing, "RULED", ruled)
     result = fuzz(6, seed=201, folder=tmp_path, simulators=("icarus",), vectors=40)
     assert result.networks == 6
     assert set(result.checked) == {"icarus", "netlist"}

@@ -32,7 +32,7 @@ def check_model(source: object) -> list[Problem]:
     Raises :class:`InvalidModelError` only where the file itself is broken.
     """
     from approxhw.common.errors import InvalidModelError, UnsupportedModelError
-    from approxhw.frontends.onnx.reading import read
+    from approxhw.frontends.onnx.reading import read_loaded
 
     from .classifier import load_classifier
     from .third_party import read_by, third_party
@@ -44,7 +44,7 @@ def check_model(source: object) -> list[Problem]:
             return list(error.problems)
         return []
     loaded, titles = load_classifier(source, None)
-    reading = read(loaded, titles)
+    reading = read_loaded(loaded, titles)
     if reading.invalid:
         raise InvalidModelError(loaded.title, reading.problems)
     return list(reading.problems)

@@ -42,10 +42,10 @@ def open_classifier(source: object, *, name: str | None = None) -> Classifier:
         if not isinstance(source, str | Path):
             return Classifier(graph, graph.source or graph.name)
         return Classifier(graph, Path(source).name, hashlib.sha256(Path(source).read_bytes()).hexdigest())
-    from approxhw.frontends.onnx.reading import read
+    from approxhw.frontends.onnx.reading import read_loaded
 
     loaded, titles = load_classifier(source, name)
-    reading = read(loaded, titles)
+    reading = read_loaded(loaded, titles)
     graph = reading.whole(loaded.title)
     verify(graph)
     title = Path(source).name if isinstance(source, str | Path) else graph.source or graph.name

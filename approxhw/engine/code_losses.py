@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from approxhw.ir.kinds.tensor.products import Lowered, Matrix
+from approxhw.ir.kinds.tensor.products import LoweredProduct, Matrix
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -28,7 +28,7 @@ def code_losses(
     if codes is None:
         return found
 
-    def seen(lowered: Lowered, mac: FloatMac) -> None:
+    def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
         name, sizes, told = lowered.product.name, lowered.sizes, {}
         if codes.stays is not None:
             pairs = _stays(engine, lowered)
@@ -42,7 +42,7 @@ def code_losses(
     return {layer.name: found[layer.name] for layer in engine.layers if layer.name in found}
 
 
-def _stays(engine: EmulatedEngine, lowered: Lowered) -> _Pairs:
+def _stays(engine: EmulatedEngine, lowered: LoweredProduct) -> _Pairs:
     pairs: _Pairs = []
     for gemm in lowered.gemms:
         side = gemm.left if gemm.streams_right else gemm.right
@@ -52,7 +52,7 @@ def _stays(engine: EmulatedEngine, lowered: Lowered) -> _Pairs:
     return pairs
 
 
-def _streams(engine: EmulatedEngine, lowered: Lowered, rows: int | None) -> _Pairs:
+def _streams(engine: EmulatedEngine, lowered: LoweredProduct, rows: int | None) -> _Pairs:
     gemm = lowered.gemms[0]
     across = gemm.streams_right
     count = gemm.into.shape[1 if across else 0]

@@ -14,7 +14,7 @@ from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import Pass, pass_named
-from approxhw.ir.tensor.layers import codes_of_ports, layers_of, macs_of, product_nodes
+from approxhw.ir.tensor.layers import codes_of_ports, macs_of, product_layers, product_nodes
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -94,13 +94,13 @@ class MatrixEngine:
         return tuple(found)
 
 
-def fitted(target: MatrixEngine, graph: Graph) -> MatrixEngine:
+def fitted_target(target: MatrixEngine, graph: Graph) -> MatrixEngine:
     """Return *target* with the arithmetic that most multiply-adds of *graph* have, and the result and codes of its products.
 
     Where none of them is on the engine, *target* is returned as it is.
     """
     macs, counts = macs_of(graph), dict[FloatMac, int]()
-    for layer in layers_of(graph):
+    for layer in product_layers(graph):
         mac = macs[layer.name]
         if mac is not None:
             counts[mac] = counts.get(mac, 0) + layer.products

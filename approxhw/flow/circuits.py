@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from approxhw.artifacts.design import Design, PortInfo, Rows, check_output, read_design, write_design
+from approxhw.artifacts.design import Design, PortInfo, Rows, check_design_output, read_design, write_design
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
@@ -96,7 +96,7 @@ def open_design(folder: str | Path) -> CompiledDesign:
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedClassifier:
     """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows."""
 
     model: Classifier
@@ -104,7 +104,7 @@ class Opened:
     reference: Mapping[str, float | None] | None = None
 
 
-def read_classifier(asked: Asked[Any]) -> Source[Opened]:
+def read_classifier(asked: Asked[Any]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
@@ -112,10 +112,10 @@ def read_classifier(asked: Asked[Any]) -> Source[Opened]:
         why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
         raise OptionError("compile", [Problem("shape", why, "leave it out")])
     model = open_classifier(asked.model)
-    return Source(model.graph, about(model), model.graph.name, Opened(model))
+    return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
 
-def prepare(source: Source[Opened], asked: Asked[Any], clock: Clock) -> Source[Opened]:
+def prepare(source: Source[OpenedClassifier], asked: Asked[Any], clock: Clock) -> Source[OpenedClassifier]:
     """Read the user's rows, and run the reference on them."""
     graph, model = source.graph, source.kept.model
     rows = None
@@ -128,10 +128,10 @@ def prepare(source: Source[Opened], asked: Asked[Any], clock: Clock) -> Source[O
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
             reference = reference_accuracies(model, graph, splits)
-    return replace(source, graph=graph, kept=Opened(model, rows, reference))
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
 
 
-def context(source: Source[Opened], asked: Asked[Any]) -> PassContext:
+def context(source: Source[OpenedClassifier], asked: Asked[Any]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
     from .measure import cell_area, circuit_area
     from .tabulate import tabulate_verilog
@@ -156,7 +156,7 @@ def context(source: Source[Opened], asked: Asked[Any]) -> PassContext:
     )
 
 
-def build(source: Source[Opened], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
+def build(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
     """Return the Design of the lowered Graph."""
     target, kept = asked.target, source.kept
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
@@ -337,7 +337,7 @@ FLOW = Flow(
     check=_problems,
     counts=_counts,
     read=read_classifier,
-    free=check_output,
+    free=check_design_output,
     prepare=prepare,
     context=context,
     build=build,

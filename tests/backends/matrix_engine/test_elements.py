@@ -20,7 +20,7 @@ from approxhw.backends.matrix_engine.templates import (
 from approxhw.common.errors import OptionError
 from approxhw.common.tools import find_verilator, run_tool
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.numerics.mac.float_mac import decode
+from approxhw.numerics.mac.float_mac import unpack_operand
 from approxhw.rtl_templates import template_closure, template_text
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 from approxhw.sim.benches.matrix_element import element_job
@@ -107,7 +107,7 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
     bits, exponent_bits, fraction_bits = mac.code.bits, operand_exponent_bits(mac), mac.code.fraction_bits
     words, cares = [], []
     for code in range(1 << bits):
-        operand = decode(format, code)
+        operand = unpack_operand(format, code)
         if operand.significand:
             head = operand.sign << 1 | 1
             exponent = operand.exponent & ((1 << exponent_bits) - 1)

@@ -18,7 +18,7 @@ from approxhw.backends.matrix_engine.engine import (
 )
 from approxhw.backends.matrix_engine.templates import decode_parameters, element_parameters, element_verilog
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.numerics.mac.float_mac import EMIN, State, decode, from_word, product_exponent, step, to_word
+from approxhw.numerics.mac.float_mac import EMIN, State, from_word, product_exponent, step, to_word, unpack_operand
 from approxhw.numerics.mac.kernels import gemm as float_gemm
 from approxhw.numerics.mac.kernels.codes import from_codes, to_codes
 from approxhw.rtl_templates import template_text
@@ -110,7 +110,7 @@ def test_an_engine_multiplies_matrices(icarus, tmp_path):
         to_codes(source.normal(size=shape) * 2.0 ** source.integers(-4, 5, size=shape), "bf16")
         for shape in ((9, 8), (8, 5))
     )
-    assert all(decode("bf16", code).significand for code in a.reshape(-1).tolist())
+    assert all(unpack_operand("bf16", code).significand for code in a.reshape(-1).tolist())
     product = float_gemm.matmul(from_codes(a, "bf16"), from_codes(b, "bf16"), engine.mac)
     assert (product != float_gemm.matmul(from_codes(a, "bf16"), from_codes(b, "bf16"), FloatMac("bf16", 16))).any()
     schedule = make_schedule(engine, 9, 8, 5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.parameters.kinds import CommandKind
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
@@ -86,4 +86,4 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> dict[s
     return dict(compiled.summary())
 
 
-KIND = Kind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)
+KIND = CommandKind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from approxhw.backends.matrix_engine.engine import Engine, array_verilog, engine_verilog
+from approxhw.backends.matrix_engine.engine import Engine, engine_verilog
 from approxhw.backends.matrix_engine.templates import (
     configured,
     decode_parameters,
@@ -166,7 +166,7 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
 ], ids=lambda engine: f"{engine.rows}x{engine.columns}")  # fmt: skip
 def test_engines_are_lint_clean(icarus, verilator, engine):
     lint(engine_verilog(engine), "matrix_engine")
-    lint(array_verilog(engine), "mac_array")
+    lint(configured("mac_array", engine.array_parameters()), "mac_array")
 
 
 @pytest.mark.parametrize("width", [4, 5, 8, 15, 16, 17, 31])

@@ -10,13 +10,12 @@ import pytest
 from approxhw.backends.matrix_engine.engine import (
     Engine,
     activation_words,
-    array_verilog,
     engine_verilog,
     make_schedule,
     result_words,
     weight_words,
 )
-from approxhw.backends.matrix_engine.templates import decode_parameters, element_parameters, element_verilog
+from approxhw.backends.matrix_engine.templates import configured, decode_parameters, element_parameters, element_verilog
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import EMIN, State, from_word, product_exponent, step, to_word, unpack_operand
 from approxhw.numerics.mac.kernels import gemm as float_gemm
@@ -64,8 +63,9 @@ def dropped(mac, job) -> int:
 def test_the_parameter_says_how_far_is_shifted():
     assert element_parameters(FloatMac())["ALIGN"] == 5
     assert [element_parameters(FloatMac(alignment=bits))["ALIGN"] for bits in (1, 2, 3, 4)] == [1, 2, 3, 4]
-    assert Engine(mac=FloatMac(alignment=3)).parameters()["ALIGN"] == 3
-    for text in (engine_verilog(Engine(mac=FloatMac(alignment=3))), array_verilog(Engine(mac=FloatMac(alignment=3)))):
+    engine = Engine(mac=FloatMac(alignment=3))
+    assert engine.parameters()["ALIGN"] == 3
+    for text in (engine_verilog(engine), configured("mac_array", engine.array_parameters())):
         assert text.count("parameter ALIGN                 = 3,") == 1
 
 
@@ -134,4 +134,4 @@ def test_it_is_lint_clean(icarus, verilator):
     for alignment in (1, 2, 3, 4):
         engine = Engine(2, 2, FloatMac("bf16", 16 + alignment, "an-1-2", alignment), alignment, vectors=4)
         lint(engine_verilog(engine), "matrix_engine")
-        lint(array_verilog(engine), "mac_array")
+        lint(configured("mac_array", engine.array_parameters()), "mac_array")

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from deap import tools
 
 from approxhw.common.errors import OptionError
 from approxhw.dse.genetic import operators
@@ -212,8 +211,13 @@ def test_migrants_take_the_places_of_the_worst_of_the_next_island(make_problem):
 def test_users_swap_operators_by_registering_them(make_problem):
     problem = make_problem()
     toolbox = default_toolbox(problem, SMALL)
-    toolbox.register("mate", operators.row_by_row_mate, tools.cxTwoPoint)
     calls = []
+
+    def halves(first, second, generator):
+        middle = first.shape[1] // 2
+        return np.concatenate([first[:, :middle], second[:, middle:]], axis=1)
+
+    toolbox.register("mate", halves)
 
     def no_bias(genomes, generator):
         calls.append(len(genomes))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,16 @@ SomeFront = Any
 """The front of a target whose problem is made by a function that is known by name alone: so is its type."""
 
 FrontT = TypeVar("FrontT")
+
+
+class Reached(TypedDict):
+    """What a generation came to; ``front``: how many genomes are on it."""
+
+    generation: int
+    generations: int
+    least_errors: int
+    least_cost: float
+    front: int
 
 
 class TargetProblem(Protocol[FrontT]):
@@ -147,7 +157,7 @@ def search_target(
     scheduler: str | None = None,
     resume: bool = False,
     hooks: Hooks | None = None,
-    on_generation: Callable[[dict[str, float]], None] | None = None,
+    on_generation: Callable[[Reached], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
     **given: object,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -19,6 +19,7 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 if TYPE_CHECKING:
     import numpy as np
 
+    from approxhw.frontends.onnx.loading import ModelSource
     from approxhw.ir.tensor.emulate import EmulatedEngine
     from approxhw.numerics.eight_bit.port_codes import EngineCodes
     from approxhw.numerics.mac.float_mac import Result
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_engine(
-    model: Any,
+    model: ModelSource,
     mac: FloatMac | None = None,
     layers: Mapping[str, FloatMac | None] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,

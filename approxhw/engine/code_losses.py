@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from approxhw.artifacts.engine import Summary
 from approxhw.ir.kinds.tensor.products import LoweredProduct, Matrix
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
@@ -16,20 +17,21 @@ _Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 def code_losses(
-    engine: EmulatedEngine, inputs: Mapping[str, Any], rows: int | None = None
-) -> dict[str, dict[str, dict[str, Any]]]:
+    engine: EmulatedEngine, inputs: Mapping[str, ArrayLike], rows: int | None = None
+) -> dict[str, dict[str, Summary]]:
     """Return per layer what codes do to its ``weights`` (what stays) and ``activations``, as ``summary_of`` tells it.
 
     Constant weights are looked at in whole, of other operands those of the first product; *rows*: at most so many that
     stream. Empty where *engine* has no codes.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, dict[str, Summary]] = {}
     codes = engine.codes
     if codes is None:
         return found
 
     def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
-        name, sizes, told = lowered.product.name, lowered.sizes, {}
+        name, sizes = lowered.product.name, lowered.sizes
+        told: dict[str, Summary] = {}
         if codes.stays is not None:
             pairs = _stays(engine, lowered)
             told["weights"] = summary_of(pairs, codes.stays, sizes.n, sizes.k, count=sizes.count, whole=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from approxhw.artifacts.engine import (
 )
 from approxhw.common.errors import Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
-from approxhw.flow.compile import compile
-from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
+from approxhw.flow.compile import CompileKeywords, compile
+from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
@@ -38,8 +38,10 @@ from .target import MatrixEngine, fitted_target
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
     from approxhw.frontends.products.partition import OpenedModel
 
+    from .cost import EngineEstimate
     from .simulate import EngineVerdict
 
 _log = logging.getLogger(__name__)
@@ -70,17 +72,17 @@ class CompiledEngine:
         return self.design.verilog
 
     @property
-    def accuracy(self) -> Mapping[str, Any]:
+    def accuracy(self) -> EngineAccuracy:
         """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
         return self.design.accuracy
 
-    def simulate(self, simulator: str = "verilator", **options: Any) -> EngineVerdict:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
         """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
         from .simulate import simulate_engine
 
         return simulate_engine(self.folder, self.design, simulator, **options)
 
-    def estimate(self, library: str | Path | None = None, **options: Any) -> dict[str, Any]:
+    def estimate(self, library: str | Path | None = None, **options: Option) -> EngineEstimate:
         """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
         from .cost import estimate_engine
 
@@ -92,7 +94,7 @@ class CompiledEngine:
 
         return report_engine(self.folder, self.design)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         from .cost import engine_estimates, engine_of
         from .simulate import engine_verdicts
@@ -118,7 +120,9 @@ def open_engine_design(folder: str | Path) -> CompiledEngine:
     return CompiledEngine(Path(folder), read_engine(Path(folder)))
 
 
-def compile_engine(model: Any, *, target: MatrixEngine | None = None, **given: Any) -> CompiledEngine:
+def compile_engine(
+    model: ModelSource, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
+) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands
@@ -144,10 +148,9 @@ class OpenedProducts:
 
 def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     """Open the model that is asked for, sized for the user's inputs."""
-    from approxhw.frontends.products.model import load_products
     from approxhw.frontends.products.partition import open_model
 
-    loaded = load_products(asked.model)
+    loaded = _loaded(asked)
     feeds = feeds_of(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1))
     rows = _rows(opened.graph, feeds)
@@ -158,6 +161,12 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about, f"{_name(graph)}-engine", kept)
+
+
+def _loaded(asked: Asked[MatrixEngine]) -> Loaded:
+    from approxhw.frontends.products.model import load_products
+
+    return load_products(cast("ModelSource", asked.model))  # what else it is, `Path` refuses
 
 
 def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
@@ -174,10 +183,10 @@ def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
 
 def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
     """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
-    from approxhw.frontends.products.model import load_products, model_inputs
+    from approxhw.frontends.products.model import model_inputs
     from approxhw.frontends.products.partition import open_model
 
-    loaded = load_products(asked.model)
+    loaded = _loaded(asked)
     given = asked.shape or {}
     least = {
         each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)

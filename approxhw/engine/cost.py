@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
-from approxhw.artifacts.folder import json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, json_text, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -20,6 +20,7 @@ from approxhw.numerics.mac.float_mac import unpack_operand
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Netlist
     from approxhw.backends.matrix_engine.engine import Engine
+    from approxhw.numerics.mac.kernels.gemm import States
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,12 +58,45 @@ class ElementCost:
     """Recipe, adders and script of the synthesis that gave it."""
 
 
+class PartCost(TypedDict):
+    """What all parts of one kind cost together; registers have no power here."""
+
+    part: str
+    count: int
+    area_um2: float
+    power_mw: float | None
+    delay_ns: NotRequired[float]
+
+
+class EngineCost(TypedDict):
+    """The sum of the parts; ``memories``, in bits, are not in it."""
+
+    area_mm2: float
+    power_mw: float
+    clock_ns: float
+    met: bool
+    parts: list[PartCost]
+    memory_bits: int
+    memories: dict[str, int]
+    peak_gmac_per_s: float
+
+
+class EngineEstimate(TypedDict):
+    """What an engine and one of its elements, an :class:`ElementCost` as plain types, cost."""
+
+    library: str
+    clock_ns: float
+    estimate_pe: dict[str, object]
+    estimate: EngineCost
+    seconds: float
+
+
 @dataclass(frozen=True)
 class KeptEngineEstimate:
     """What a kept estimate of an engine must tell at least."""
 
     library: str
-    estimate: Mapping[str, Any]
+    estimate: Mapping[str, object]
     estimate_pe: ElementCost
 
 
@@ -106,7 +140,7 @@ def stimulus(mac: FloatMac, depth: int, a: np.ndarray, b: np.ndarray, positions:
     with the states that the rows above have made of it.
     """
     from approxhw.backends.matrix_engine.templates import element_latency
-    from approxhw.numerics.mac.kernels.gemm import States, chain, start, step
+    from approxhw.numerics.mac.kernels.gemm import chain, start, step
 
     early, _ = element_latency(depth)
     bits, count = mac.accumulator_bits, len(a)
@@ -142,7 +176,7 @@ def stimulus(mac: FloatMac, depth: int, a: np.ndarray, b: np.ndarray, positions:
     )
 
 
-def _words(states: Any, bits: int) -> np.ndarray:
+def _words(states: States, bits: int) -> np.ndarray:
     """Return states as they stand on wires: {nan, inf, sign, exponent, significand}, int64."""
     sign, exponent = states.sign.astype(np.int64), states.exponent.astype(np.int64) & 0x3FF
     flags = states.flags.astype(np.int64)
@@ -181,7 +215,7 @@ def element_cost(
     forms of the RTL; without, and where it has to be *quick*, the reference recipe maps it, and its delay is told.
     Raises :class:`MismatchError` where the netlist differs from the reference; *mismatch_file* is written then.
     """
-    from approxhw.backends.estimate import analyse, load_library, simulate_activity, sweep, synthesise
+    from approxhw.backends.estimate import analyse, load_library, sweep, synthesise
     from approxhw.backends.estimate.estimator import estimate_netlist
     from approxhw.backends.matrix_engine.templates import element_verilog
 
@@ -205,7 +239,7 @@ def element_cost(
         )
         netlist, delay = point.netlist, point.delay_ps
         made = f"{point.adders} adders, script {point.script}, FAST = {point.variant.get('FAST', 0)}"
-    checked = _check(netlist, fed, f"netlist of {mac}", simulate_activity, mismatch_file)
+    checked = _check(netlist, fed, f"netlist of {mac}", mismatch_file)
     told = f"{len(positions)} elements of a tile of layer {shown(name, 60)}"
     found = estimate_netlist(netlist, vectors=fed.vectors, vectors_from=told, clock_ns=clock_ns)
     return ElementCost(
@@ -227,9 +261,11 @@ def element_cost(
     )
 
 
-def _check(netlist: Netlist, fed: Stimulus, name: str, simulate: Any, file: Path) -> int:
+def _check(netlist: Netlist, fed: Stimulus, name: str, file: Path) -> int:
     """Compare what the netlist makes of the stimulus; return how many states were compared."""
-    outputs, _ = simulate(netlist, fed.vectors)
+    from approxhw.backends.estimate import simulate_activity
+
+    outputs, _ = simulate_activity(netlist, fed.vectors)
     seen = np.asarray(outputs["state_out"]).astype(np.int64)
     bits = next(len(port.nets) for port in netlist.outputs if port.name == "state_out")
     wrong = fed.plain & (seen != fed.expected)
@@ -319,7 +355,7 @@ def estimate_engine(
     layer: str | None = None,
     timeout: float = 300.0,
     on_progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> EngineEstimate:
     """Return, and keep in ``estimate/``, what the engine in *folder* and one of its elements cost.
 
     The engine is the sum of its parts: elements at the clock, decoders, column ends and control by the reference recipe,
@@ -347,7 +383,7 @@ def estimate_engine(
         on_progress=on_progress,
     )
     count = engine.rows * engine.columns
-    rows: list[dict[str, Any]] = [
+    rows: list[PartCost] = [
         {"part": "elements", "count": count, "area_um2": count * pe.area_um2, "power_mw": count * pe.power_mw}
     ]
     parts = engine_parts(engine)
@@ -373,7 +409,7 @@ def estimate_engine(
             memory += bits
         else:
             rows.append({"part": name, "count": bits, "area_um2": bits * register.area * 1e6, "power_mw": None})
-    told = {
+    told: EngineEstimate = {
         "library": cells.name,
         "clock_ns": clock,
         "estimate_pe": asdict(pe),
@@ -393,7 +429,7 @@ def estimate_engine(
     return told
 
 
-def engine_estimates(folder: Path) -> list[dict[str, Any]]:
+def engine_estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the engine in *folder*, the newest last; raise :class:`InvalidDesignError` for a broken one."""
     found = []
     paths = [path for path in (folder / "estimate").glob("*.json") if path.name != "mismatches.json"]

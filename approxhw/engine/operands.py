@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.artifacts.engine import EngineAccuracy
 from approxhw.common.arrays import read_npz
-from approxhw.common.dataset import load_dataset
+from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
-from approxhw.ir.graph import Graph
+from approxhw.ir.graph import Graph, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 
 if TYPE_CHECKING:
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.products.model import ModelInput
     from approxhw.ir.tensor.emulate import EmulatedEngine
 
 BATCH = 256
@@ -51,7 +53,7 @@ class Feeds:
         return {name: tuple(array.shape) for name, array in self.first(count).items()} or None
 
 
-def feeds_of(model: Any, data: Any) -> Feeds:
+def feeds_of(model: ModelSource | Loaded, data: DataSpec | None) -> Feeds:
     """Return the rows of *data* for *model*: an ``.npz`` (or a mapping) with an array for every input, or labelled rows.
 
     Labelled rows (what :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are used, the
@@ -64,7 +66,7 @@ def feeds_of(model: Any, data: Any) -> Feeds:
     return _feeds(model_inputs(model), data)["report"]
 
 
-def split_feeds(model: Any, data: Any, seed: int, most: int) -> dict[str, Feeds]:
+def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dict[str, Feeds]:
     """Return labelled rows of *data* to ``search`` on (at most *most*), to choose by (``validation``), and for the ``report``.
 
     Labelled rows that come in two splits: training rows for the first two, 2 : 1, test rows for the report. Rows in one
@@ -99,7 +101,7 @@ def _rows_of(feeds: Feeds, chosen: np.ndarray) -> Feeds:
     return Feeds({name: array[chosen] for name, array in feeds.arrays.items()}, labels, feeds.notes, feeds.fixed)
 
 
-def _feeds(known: Sequence[Any], data: Any) -> dict[str, Feeds]:
+def _feeds(known: Sequence[ModelInput], data: DataSpec) -> dict[str, Feeds]:
     """Return the rows for the ``report``, and those to ``search`` on where the data has splits."""
     arrays = _arrays(data)
     if arrays is not None and all(each.name in arrays for each in known):
@@ -112,12 +114,13 @@ def _feeds(known: Sequence[Any], data: Any) -> dict[str, Feeds]:
         )
     (only,) = known
     dims = list((only.dims or ())[1:])
-    features = int(np.prod(dims)) if dims and all(isinstance(dim, int) for dim in dims) else None
+    whole = [dim for dim in dims if isinstance(dim, int)]
+    features = int(np.prod(whole)) if dims and whole == dims else None
     found = load_dataset(data, features)
     fixed = only.dims[0] if only.dims and isinstance(only.dims[0], int) else None
 
     def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
-        sizes = tuple(int(dim) for dim in dims) if features is not None else x.shape[1:]
+        sizes = tuple(whole) if features is not None else x.shape[1:]
         return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, (), fixed)
 
     train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
@@ -126,7 +129,7 @@ def _feeds(known: Sequence[Any], data: Any) -> dict[str, Feeds]:
     return {"report": test if test.rows else train}
 
 
-def _arrays(data: Any) -> Mapping[str, np.ndarray] | None:
+def _arrays(data: DataSpec) -> Mapping[str, np.ndarray] | None:
     if isinstance(data, Mapping):
         return {str(name): np.asarray(array) for name, array in data.items()}
     if isinstance(data, str | Path) and str(data).endswith(".npz") and Path(data).is_file():
@@ -134,7 +137,7 @@ def _arrays(data: Any) -> Mapping[str, np.ndarray] | None:
     return None
 
 
-def _named(arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> Feeds:
+def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput]) -> Feeds:
     found: list[Problem] = []
     feeds = {each.name: np.asarray(arrays[each.name]) for each in known}
     for each in known:
@@ -190,7 +193,7 @@ class Predictions:
     def __init__(self, engine: EmulatedEngine, feeds: Feeds) -> None:
         """Keep what runs a Graph, and the rows; nothing is run yet."""
         self.engine, self.feeds = engine, feeds
-        self.known: dict[Any, np.ndarray] = {}
+        self.known: dict[tuple[Op, ...], np.ndarray] = {}
 
     def of(self, graph: Graph) -> np.ndarray:
         """Return the class index (int64) that *graph* gives every row."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from approxhw.artifacts.engine_front import (
     write_engine_front,
 )
 from approxhw.artifacts.objectives import Objective
+from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.options import suggestion
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords, suggestion
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -32,7 +34,21 @@ from .settings import EngineSearch
 from .target import MatrixEngine
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from approxhw.ir.tensor.emulate import EmulatedEngine
+
+
+class Found(Protocol):
+    """What a front tells of the genetic search behind it."""
+
+    evaluations: int
+    generations: int
+    interrupted: bool
+
+    @property
+    def logbook(self) -> Iterable[Mapping[str, object]]:
+        """What each generation reached."""
 
 
 @dataclass(eq=False)
@@ -42,9 +58,9 @@ class EngineProblem:
     Genomes are int32, P × layers, places in ``choices``. Workers get it without the opened model, and open it themselves.
     """
 
-    model: Any
-    """Path, or ``onnx.ModelProto``."""
-    data: Any
+    model: str | Path | ModelProto | bytes
+    """Path, or ``onnx.ModelProto``; what is in its file, at workers."""
+    data: DataSpec | None
     target: MatrixEngine
     options: EngineSearch
     shape: Mapping[str, Sequence[int]] | None
@@ -72,11 +88,12 @@ class EngineProblem:
     """Wrong rows of genomes seen before."""
     against: str = "float32"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
         from onnx import load
 
-        proto = load(str(self.model)) if isinstance(self.model, str | Path) else self.model
+        model = self.source
+        proto = load(str(model)) if isinstance(model, str | Path) else model
         rows = {"search": self.splits["search"]}
         left = {
             "opened": None,
@@ -88,6 +105,12 @@ class EngineProblem:
             "threads": 1,
         }
         return {**self.__dict__, **left, "model": proto.SerializeToString()}
+
+    @property
+    def source(self) -> str | Path | ModelProto:
+        """The model as it was given; workers, which have its bytes, neither write it nor send it on."""
+        assert not isinstance(self.model, bytes)
+        return self.model
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -109,7 +132,7 @@ class EngineProblem:
         """Accuracy of the model in float32 on validation rows."""
         return self.onnx["validation"]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Keywords:
         """Return what the genetic search is asked for."""
         names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
         return {name: getattr(self.options, name) for name in names}
@@ -201,11 +224,12 @@ class EngineProblem:
 
             from .api import open_engine
 
+            assert isinstance(self.model, bytes)  # as workers get it
             proto = ModelProto.FromString(self.model)
             self.opened = open_engine(proto, None, None, self.sizes, threads=self.threads)
         return self.opened
 
-    def describe(self, genome: np.ndarray) -> dict[str, Any]:
+    def describe(self, genome: np.ndarray) -> Keywords:
         """Return what the front tells of a member."""
         rows = {name: feeds.rows for name, feeds in self.splits.items()}
         layers = {name: str(mac) for name, mac in self.layers(genome).items()}
@@ -220,7 +244,7 @@ class EngineProblem:
             "arithmetics": tuple(sorted(set(layers.values()))),
         }
 
-    def front(self, members: Sequence[Mapping[str, Any]], chosen: int, rule: str, found: Any) -> EngineFront:
+    def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: Found) -> EngineFront:
         """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
         cost = self.objectives[1].field
         made = []
@@ -256,7 +280,7 @@ class EngineProblem:
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
         chosen = replace(self.target, mac=most, layers=layers)
         compile_engine(
-            self.model, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
+            self.source, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
         )
         write_engine_front_page(folder / "report.html", front, str(front.folder))
         write_engine_front(front, folder)
@@ -267,9 +291,9 @@ SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 
 
 def problem(
-    model: Any,
+    model: str | Path | ModelProto,
     *,
-    data: Any,
+    data: DataSpec,
     output: str | Path | None = None,
     target: MatrixEngine | None = None,
     options: EngineSearch | None = None,
@@ -277,7 +301,7 @@ def problem(
     jobs: int = 1,
     command: str = "",
     on_progress: Callable[[str, int, int], None] | None = None,
-    **asked: Any,
+    **asked: Value,
 ) -> EngineProblem:
     """Return what the search of *model* is; arguments as :func:`approxhw.search_engine` takes them.
 
@@ -334,7 +358,7 @@ def problem(
     )
 
 
-def _digest(model: Any) -> str:
+def _digest(model: str | Path | ModelProto) -> str:
     content = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString()
     return hashlib.sha256(content).hexdigest()
 

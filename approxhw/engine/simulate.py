@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
-from approxhw.artifacts.folder import as_json, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, as_json, json_text, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
+from approxhw.common.options import Keywords
 
 from .cost import engine_of
 
@@ -59,7 +60,7 @@ def layer_job(
     *,
     vectors: int = MOST_VECTORS,
     columns: int | None = None,
-    disturbance: Mapping[str, Any] | None = None,
+    disturbance: Keywords | None = None,
 ) -> tuple[StreamJob, Engine, Schedule]:
     """Return the streams of *layer* on the engine of *design*: the first *vectors* rows of its activations, all its weights.
 
@@ -161,7 +162,7 @@ def simulate_engine(
     return verdict
 
 
-def engine_verdicts(folder: Path) -> list[dict[str, Any]]:
+def engine_verdicts(folder: Path) -> list[dict[str, Plain]]:
     """Return every verdict of the engine in *folder*."""
     found = []
     for path in sorted((folder / "simulation").glob("*/verdict.json")):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords
 from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
@@ -20,6 +22,7 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
+    from approxhw.numerics.mac.float_mac import Result
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class MatrixEngine:
         except OptionError as error:
             problems += error.problems
         try:
-            result: Any = self.result
+            result = cast("Result", self.result)  # an engine refuses what is none
             made = Engine(self.rows, self.columns, self.mac, self.depth, result, self.vectors, codes=codes)
         except OptionError as error:
             problems += error.problems
@@ -113,7 +116,7 @@ def fitted_target(target: MatrixEngine, graph: Graph) -> MatrixEngine:
 
 def arithmetic_pass(mac: FloatMac | None, result: str, layers: str = "all") -> Pass:
     """Return the pass that gives *layers* the arithmetic *mac*; None: they stay on the host."""
-    options: dict[str, Any] = {"format": "float32"}
+    options: Keywords = {"format": "float32"}
     if mac is not None:
         options = {"format": mac.format, "accumulator": mac.accumulator_bits}
         options |= {"normalization": mac.normalization, "alignment": mac.alignment}
@@ -126,7 +129,7 @@ def engine_target(
     accumulator_bits: int = 20,
     normalization: str = "an-1-2",
     alignment: int | None = None,
-    **options: Any,
+    **options: Value,
 ) -> MatrixEngine:
     """Return the engine of these options, the arithmetic's among them; raise :class:`OptionError` with all that is wrong."""
     problems: list[Problem] = []

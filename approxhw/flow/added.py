@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
-from approxhw.artifacts.folder import as_json, json_text
+from approxhw.artifacts.folder import Plain, as_json, json_text
 from approxhw.artifacts.results import Verdict, estimates, verdicts
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
@@ -20,10 +20,12 @@ from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
 
-from .circuits import FLOW as CIRCUITS
-from .circuits import OpenedClassifier
-from .stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
+from .circuits import OpenedClassifier, check, context, counts, prepare, read_classifier
+from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from .targets import entry_of, parse_target
+
+if TYPE_CHECKING:
+    from approxhw.backends.estimate import Estimate
 
 
 class AddedTarget(Protocol):
@@ -66,9 +68,9 @@ class CompiledFiles:
         return self.built.files
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, Plain]:
         """What stands in ``target.json``, digests left out."""
-        told: dict[str, Any] = as_json(self.built.record)
+        told: dict[str, Plain] = as_json(self.built.record)
         return {key: value for key, value in told.items() if key not in ("format", "files")}
 
     @property
@@ -77,19 +79,20 @@ class CompiledFiles:
         texts = [data.decode("utf-8", "replace") for name, data in self.files.items() if name.endswith(".v")]
         return "\n".join(texts)
 
-    def simulate(self, simulator: str = "verilator", **options: Any) -> Verdict:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> Verdict:
         """Let the target prove its files on *simulator*; *options* are the target's (``timeout`` by default, in seconds).
 
         The verdict is kept. Raises :class:`OptionError` where the target does not say how.
         """
         name = self.built.record.target
         target = parse_target(self.built.record.spelled)
-        if not callable(getattr(target, "simulate", None)):
+        prove = getattr(target, "simulate", None)
+        if not callable(prove):
             why = f"target {shown(name)} does not say how its files are simulated"
             raise OptionError("simulate", [Problem("target", why, "its authors give it a method simulate")])
         entry = entry_of(name)
         try:
-            verdict = target.simulate(self.folder, simulator, **{"timeout": 600.0, **options})
+            verdict = prove(self.folder, simulator, **{"timeout": 600.0, **options})
         except ApproxhwError:
             raise
         except Exception as error:
@@ -109,7 +112,7 @@ class CompiledFiles:
             raise MismatchError(what, verdict.mismatches, verdict.vectors, where, remedy)
         return verdict
 
-    def estimate(self, library: str | Path | None = None, *, top: str | None = None, **options: Any) -> Any:
+    def estimate(self, library: str | Path | None = None, *, top: str | None = None, **options: Option) -> Estimate:
         """Measure its Verilog files by the ruler of our own designs: :func:`approxhw.flow.measure.estimate_text`."""
         from .measure import estimate_text
 
@@ -135,7 +138,7 @@ class CompiledFiles:
         write_files_page(path, self.record, sizes, verdicts(self.folder), cost, str(self.folder), commands)
         return path
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         found = estimates(self.folder)
         return {
@@ -196,12 +199,12 @@ def _ledger(folder: Path) -> Ledger:
 
 
 FLOW = Flow(
-    check=CIRCUITS.check,
-    counts=CIRCUITS.counts,
-    read=CIRCUITS.read,
+    check=check,
+    counts=counts,
+    read=read_classifier,
     free=check_built_output,
-    prepare=CIRCUITS.prepare,
-    context=CIRCUITS.context,
+    prepare=prepare,
+    context=context,
     build=build,
     write=_write,
     open=open_files,

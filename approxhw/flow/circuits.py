@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.design import Design, PortInfo, Rows, check_design_output, read_design, write_design
+from approxhw.artifacts.design import (
+    CircuitAccuracy,
+    Design,
+    PortInfo,
+    Rows,
+    check_design_output,
+    read_design,
+    write_design,
+)
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
@@ -17,11 +25,11 @@ from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.kinds import Input
-from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.pass_manager import Pass, PassContext
 
 from .describe import about, header_of
 from .printed import Printed
-from .stages import Asked, Clock, Flow, Ledger, Lowered, Source, Steps
+from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps, Target
 from .targets import loaded
 
 if TYPE_CHECKING:
@@ -47,17 +55,17 @@ class CompiledDesign:
         return self.design.verilog
 
     @property
-    def accuracy(self) -> Mapping[str, Any]:
+    def accuracy(self) -> CircuitAccuracy:
         """Accuracies: ``onnx`` and ``hardware`` on test rows (training rows where there are none), and both splits."""
         return self.design.accuracy
 
-    def simulate(self, simulator: str = "verilator", **options: Any) -> SimulationResult:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> SimulationResult:
         """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.measure.simulate_design`."""
         from .measure import simulate_design
 
         return simulate_design(self.folder, self.design, simulator, **options)
 
-    def estimate(self, library: str | Path | None = None, **options: Any) -> Estimate:
+    def estimate(self, library: str | Path | None = None, **options: Option) -> Estimate:
         """Measure area, delay and power; options and result as :func:`approxhw.flow.measure.estimate_design`."""
         from .measure import estimate_design
 
@@ -69,7 +77,7 @@ class CompiledDesign:
 
         return report_design(self.folder, self.design)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         found, simulation = estimates(self.folder), verdicts(self.folder)
         seconds = dict(self.design.seconds)
@@ -104,7 +112,7 @@ class OpenedClassifier:
     reference: Mapping[str, float | None] | None = None
 
 
-def read_classifier(asked: Asked[Any]) -> Source[OpenedClassifier]:
+def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
@@ -115,7 +123,7 @@ def read_classifier(asked: Asked[Any]) -> Source[OpenedClassifier]:
     return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
 
-def prepare(source: Source[OpenedClassifier], asked: Asked[Any], clock: Clock) -> Source[OpenedClassifier]:
+def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock) -> Source[OpenedClassifier]:
     """Read the user's rows, and run the reference on them."""
     graph, model = source.graph, source.kept.model
     rows = None
@@ -131,14 +139,14 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Any], clock: Clock) -
     return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
 
 
-def context(source: Source[OpenedClassifier], asked: Asked[Any]) -> PassContext:
+def context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
     from .measure import cell_area, circuit_area
     from .tabulate import tabulate_verilog
 
     library = getattr(asked.target, "library", "egfet")
 
-    def search(graph: Graph, item: Any, context: PassContext) -> Graph:
+    def search(graph: Graph, item: Pass, context: PassContext) -> Graph:
         found: Graph = loaded(SEARCH)(graph, item, context, library)
         return found
 
@@ -322,20 +330,22 @@ def _ledger(folder: Path) -> Ledger:
     return read_design(folder).ledger
 
 
-def _problems(asked: Asked[Any]) -> list[Problem]:
+def check(asked: Asked[Target]) -> list[Problem]:
+    """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
     return check_model(asked.model)
 
 
-def _counts(asked: Asked[Any]) -> dict[str, int]:
+def counts(asked: Asked[Target]) -> dict[str, int]:
+    """Return how many inputs and classes there are."""
     graph = read_classifier(asked).graph
     return {"inputs": graph.input.type.elements, "classes": graph.classes}
 
 
 FLOW = Flow(
-    check=_problems,
-    counts=_counts,
+    check=check,
+    counts=counts,
     read=read_classifier,
     free=check_design_output,
     prepare=prepare,

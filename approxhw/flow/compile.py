@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from approxhw.artifacts.steps import read_graph, step_files, step_name
+from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import Pass, PassRecord, run_passes, spell_pass
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassRecord, run_passes, spell_pass
 
 from .describe import ledger_row
 from .printed import Printed
-from .stages import Asked, Clock, Compiled, Flow, Lowered, Progress
+from .stages import Asked, Clock, Compiled, Lowered, Progress, Result, SomeFlow, Target
 from .targets import flow_in, flow_of, parse_target
 
 
-def read(source: Any, *, name: str | None = None) -> Graph:
+def read(source: object, *, name: str | None = None) -> Graph:
     """Return the Graph of *source*: an ONNX file, ``onnx.ModelProto`` or fitted scikit-learn classifier.
 
     Raises :class:`~approxhw.common.errors.InvalidModelError` and :class:`~approxhw.common.errors.UnsupportedModelError`.
@@ -27,7 +28,9 @@ def read(source: Any, *, name: str | None = None) -> Graph:
     return read_model(source, name=name)
 
 
-def check(source: Any, target: Any = None, *, shape: Mapping[str, Sequence[int]] | None = None) -> list[Problem]:
+def check(
+    source: object, target: Target | str | None = None, *, shape: Mapping[str, Sequence[int]] | None = None
+) -> list[Problem]:
     """Return everything that keeps the model in *source* from being compiled for *target*; empty where nothing does.
 
     ``target``: a target, or the name of one; :class:`Printed` by default. ``shape``: sizes of inputs that the model leaves
@@ -37,7 +40,9 @@ def check(source: Any, target: Any = None, *, shape: Mapping[str, Sequence[int]]
     return flow_of(asked.target).check(asked)
 
 
-def counted(source: Any, target: Any = None, *, shape: Mapping[str, Sequence[int]] | None = None) -> dict[str, int]:
+def counted(
+    source: object, target: Target | str | None = None, *, shape: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, int]:
     """Return what of the model in *source* is compiled for *target*, in numbers, such as ``inputs`` and ``classes``.
 
     Arguments as :func:`check` takes them, which has found nothing.
@@ -46,7 +51,7 @@ def counted(source: Any, target: Any = None, *, shape: Mapping[str, Sequence[int
     return dict(flow_of(asked.target).counts(asked))
 
 
-def _asked(source: Any, target: Any, shape: Mapping[str, Sequence[int]] | None) -> Asked[Any]:
+def _asked(source: object, target: Target | str | None, shape: Mapping[str, Sequence[int]] | None) -> Asked[Target]:
     return Asked(source, parse_target(target) if isinstance(target, str) else target or Printed(), shape=shape)
 
 
@@ -55,15 +60,28 @@ def open_folder(folder: str | Path) -> Compiled:
 
     Raises :class:`~approxhw.common.errors.InvalidDesignError` where no whole design is there.
     """
-    compiled: Compiled = flow_in(Path(folder)).open(Path(folder))
-    return compiled
+    return flow_in(Path(folder)).open(Path(folder))
+
+
+class CompileKeywords(TypedDict, total=False):
+    """What :func:`compile` takes besides model and target, for functions that hand it on."""
+
+    data: DataSpec | None
+    output: str | Path | None
+    shape: Mapping[str, Sequence[int]] | None
+    passes: Sequence[Pass] | None
+    steps: bool
+    from_step: int | None
+    threads: int
+    command: str
+    on_progress: Progress | None
 
 
 def compile(
-    model: Any,
+    model: object,
     *,
-    target: Any = None,
-    data: Any = None,
+    target: Target | None = None,
+    data: DataSpec | None = None,
     output: str | Path | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     passes: Sequence[Pass] | None = None,
@@ -72,7 +90,7 @@ def compile(
     threads: int = 1,
     command: str = "",
     on_progress: Progress | None = None,
-) -> Any:
+) -> Result:
     """Compile *model* into Verilog of *target*, checked against its Graph, and write the design folder.
 
     ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default, which returns a
@@ -87,7 +105,7 @@ def compile(
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
     target = Printed() if target is None else target
-    flow: Flow[Any, Any, Any] = flow_of(target)
+    flow = flow_of(target)
     asked = Asked(model, target, data, shape, None if passes is None else tuple(passes), threads, command)
     clock = Clock(on_progress)
     flow.sane(target)
@@ -97,7 +115,7 @@ def compile(
     flow.free(folder)
     source = flow.prepare(source, asked, clock)
     todo = asked.passes
-    graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[Mapping[str, Any], ...]()
+    graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
     if from_step is not None:
         earlier = _restarted(from_step, todo, flow, folder)
         graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
@@ -115,9 +133,7 @@ def compile(
         return flow.write(design, folder, graphs if steps or from_step is not None else ())
 
 
-def _restarted(
-    from_step: int, todo: Sequence[Pass], flow: Flow[Any, Any, Any], folder: Path
-) -> tuple[Mapping[str, Any], ...]:
+def _restarted(from_step: int, todo: Sequence[Pass], flow: SomeFlow, folder: Path) -> tuple[LedgerLine, ...]:
     """Return the ledger of *folder* up to *from_step*; raise :class:`OptionError` where *todo* is another list."""
     if not 0 <= from_step <= len(todo):
         why = f"there is no step {from_step}; this pipeline has steps 0 to {len(todo)}"

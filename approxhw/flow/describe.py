@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.artifacts.design import Model
 from approxhw.common.errors import shown
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import PassRecord
+from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
 from .printed import Printed
 from .targets import name_of_target
@@ -49,7 +49,7 @@ def about(model: Classifier) -> Model:
     return {"title": shown(model.title, 120), "sha256": model.digest}
 
 
-def ledger_row(record: PassRecord) -> dict[str, Any]:
+def ledger_row(record: PassRecord) -> LedgerLine:
     """Return a line of the ledger as plain types."""
     row = asdict(record)
     row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from approxhw.numerics.formats import Fixed
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_named
 
 from .measure import check_netlist
+
+if TYPE_CHECKING:
+    from approxhw.sim import SimulationJob
 
 Progress = Callable[[str, int, int], None]
 
@@ -124,7 +127,7 @@ def fuzz(
     return FuzzResult(count, seed, checked, constant)
 
 
-def _job(seed: int, graph: Graph, count: int) -> Any:
+def _job(seed: int, graph: Graph, count: int) -> SimulationJob:
     """Return the simulation of one network; registered for odd seeds."""
     from approxhw.backends.bespoke.circuit import build_circuit
     from approxhw.backends.bespoke.emit import emit
@@ -157,7 +160,7 @@ def _job(seed: int, graph: Graph, count: int) -> Any:
     )
 
 
-def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int:
+def _simulated(jobs: list[SimulationJob], simulator: str, folder: Path, first: int) -> int:
     """Simulate *jobs* under one top a kind (registered or not); return how many vectors were compared, each once."""
     from approxhw.sim import bundle, simulate
 
@@ -174,14 +177,14 @@ def _simulated(jobs: list[Any], simulator: str, folder: Path, first: int) -> int
     return total
 
 
-def _affordable(job: Any) -> Any:
+def _affordable(job: SimulationJob) -> SimulationJob:
     """Return *job* with as many of its first vectors as an interpreting simulator can afford."""
     count = max(ICARUS_LEAST, ICARUS_BUDGET // len(job.verilog))
     vectors, expected = ({name: column[:count] for name, column in c.items()} for c in (job.vectors, job.expected))
     return replace(job, vectors=vectors, expected=expected)
 
 
-def _netlist(job: Any, folder: Path, seed: int) -> int:
+def _netlist(job: SimulationJob, folder: Path, seed: int) -> int:
     """Compare the synthesised netlist of one network with the interpreter; return how many vectors were compared."""
     from approxhw.backends.estimate import synthesise
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
-    from approxhw.backends.estimate import Estimate
+    from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
     from approxhw.sim import SimulationJob, SimulationResult
 
 Progress = Callable[[str, int, int], None]
@@ -165,7 +165,7 @@ def estimate_design(
     return estimate
 
 
-def idle_clock(clock: str | None, netlist: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+def idle_clock(clock: str | None, netlist: Netlist) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """Return what gives vectors for *netlist* a column of zeros for a *clock* whose registers were all optimised away."""
     idle = clock is not None and clock in {port.name for port in netlist.data_inputs}
 
@@ -176,7 +176,7 @@ def idle_clock(clock: str | None, netlist: Any) -> Callable[[Mapping[str, np.nda
     return with_clock
 
 
-def check_netlist(job: SimulationJob, netlist: Any, file: Path, about: Mapping[str, Any] | None = None) -> int:
+def check_netlist(job: SimulationJob, netlist: Netlist, file: Path, about: Mapping[str, object] | None = None) -> int:
     """Compare a synthesised netlist with what *job* expects, on all its vectors; return how many there were.
 
     Raises :class:`MismatchError` naming *file*, which then holds at most 1000 vectors, expected and seen values, and *about*.
@@ -238,7 +238,7 @@ def _blocks(design: Design) -> list[str]:
     return [name for name, text in design.modules.items() if name != design.top and "  parameter " not in text]
 
 
-def _by_layer(parts: Any) -> list[dict[str, Any]]:
+def _by_layer(parts: HierarchyEstimate) -> list[dict[str, object]]:
     """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
     layers: dict[str, list[float]] = {}
     for part in parts.parts:
@@ -253,7 +253,7 @@ def _by_layer(parts: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _proofs(design: Design, cells: Any, timeout: float) -> list[dict[str, Any]]:
+def _proofs(design: Design, cells: CellLibrary, timeout: float) -> list[dict[str, object]]:
     from approxhw.backends.estimate import prove_blocks
 
     return [
@@ -311,13 +311,22 @@ def estimate(
     )
 
 
+class Ruler(TypedDict, total=False):
+    """How :func:`estimate` measures, beside the library and the vectors."""
+
+    frequency: float | None
+    timeout: float
+    recipe: str
+    clock_ns: float | None
+
+
 def estimate_text(
     text: str,
     top: str | None = None,
     library: str | Path = "egfet",
     *,
     vectors: str | Path | Mapping[str, np.ndarray] | None = None,
-    **how: Any,
+    **how: Unpack[Ruler],
 ) -> Estimate:
     """Measure the Verilog *text*; arguments and errors as :func:`estimate`."""
     from approxhw.backends.estimate import estimate as measure

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
-from approxhw.common.dataset import load_dataset
+from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, OutputError, Problem
 from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes
+from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
 from .measure import circuit_area
 from .tabulate import tabulate_verilog
@@ -23,13 +22,13 @@ def optimize_file(
     output: Path,
     passes: str,
     *,
-    data: Any = None,
+    data: DataSpec | None = None,
     steps: Path | None = None,
     from_step: int = 0,
     tensors: bool = False,
     shape: Mapping[str, Sequence[int]] | None = None,
     on_pass: Callable[[str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[LedgerLine]:
     """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
 
     *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand

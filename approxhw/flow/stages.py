@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import Problem
 from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import Pass, PassContext
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext
 
 if TYPE_CHECKING:
     from approxhw.artifacts.design import Model
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done (0 … 1)."""
 
-Ledger = Sequence[Mapping[str, Any]]
+Ledger = Sequence[LedgerLine]
 """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types."""
 
 Steps = Sequence[tuple[str, Graph]]
 """The Graph after every pass, by the file that it is kept in; the first is before any."""
+
+Option = Any
+"""What a keyword of ``simulate`` or ``estimate`` holds: each target has its own, and its functions say their types."""
+
+Result = Any
+"""What a target's own functions return where only its name is known here: verdicts, costs and folders of its own types."""
 
 
 class Target(Protocol):
@@ -37,6 +44,8 @@ class Target(Protocol):
 
 T = TypeVar("T", bound=Target)
 """A target."""
+T_co = TypeVar("T_co", bound=Target, covariant=True)
+"""The same where it is only read: what serves whatever target takes ``Asked[Target]``."""
 S = TypeVar("S")
 """What a target keeps of a model from reading to building."""
 D = TypeVar("D")
@@ -66,12 +75,12 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Asked(Generic[T]):
+class Asked(Generic[T_co]):
     """What ``compile`` was asked for. ``shape``: sizes of open inputs by name; ``given``: passes in place of the target's."""
 
-    model: Any
-    target: T
-    data: Any = None
+    model: object
+    target: T_co
+    data: DataSpec | None = None
     shape: Mapping[str, Sequence[int]] | None = None
     given: tuple[Pass, ...] | None = None
     threads: int = 1
@@ -99,7 +108,7 @@ class Lowered:
 
     graph: Graph
     spelled: tuple[str, ...]
-    ledger: tuple[Mapping[str, Any], ...]
+    ledger: tuple[LedgerLine, ...]
     folder: Path
 
 
@@ -111,11 +120,11 @@ class Compiled(Protocol):
         """Where it stands."""
         ...
 
-    def simulate(self, simulator: str = "verilator", **options: Any) -> Any:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> Result:
         """Prove its Verilog equal to its Graph on *simulator*; *options* and result are the target's."""
         ...
 
-    def estimate(self, library: str | Path | None = None, **options: Any) -> Any:
+    def estimate(self, library: str | Path | None = None, **options: Option) -> Result:
         """Measure area, power and delay; *options* and result are the target's."""
         ...
 
@@ -123,7 +132,7 @@ class Compiled(Protocol):
         """Write ``report.html`` from all that is known so far; return its path."""
         ...
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         ...
 
@@ -153,3 +162,7 @@ class Flow(Generic[T, S, D]):
     ledger: Callable[[Path], Ledger]
     sane: Callable[[T], None] = lambda target: None
     prepare: Callable[[Source[S], Asked[T], Clock], Source[S]] = lambda source, asked, clock: source
+
+
+SomeFlow = Flow[Target, object, object]
+"""The flow of whichever target: what its stages make is handed on to its later stages, and to nobody else."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.artifacts.built_files import is_built
 from approxhw.artifacts.engine import is_engine
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
-from approxhw.common.plugins import load_plugin, plugins
+from approxhw.common.plugins import Loaded, load_plugin, plugins
 
-from .stages import Flow
+from .stages import SomeFlow, Target
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -32,23 +33,23 @@ def target_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_added())
 
 
-def target_named(name: str) -> type[Any]:
+def target_named(name: str) -> Callable[..., Target]:
     """Return the class of the target called *name*.
 
     Raises :class:`OptionError` where there is none, :class:`PluginError` where another package's cannot be used.
     """
     if name in BUILT_IN:
-        ours: type[Any] = loaded(BUILT_IN[name])
+        ours: Callable[..., Target] = loaded(BUILT_IN[name])
         return ours
     added = _added()
     if name not in added:
         why = f"there is no target {shown(name)!r}{suggestion(name, target_names())}"
         raise OptionError("compile", [Problem("--target", why)])
-    theirs: type[Any] = load_plugin(added[name], "a target", lambda found: _misfit(name, found))
+    theirs: Callable[..., Target] = load_plugin(added[name], "a target", lambda found: _misfit(name, found))
     return theirs
 
 
-def parse_target(text: str) -> Any:
+def parse_target(text: str) -> Target:
     """Return the target of another package that *text* spells, such as ``toy`` or ``toy{greeting=hello}``.
 
     Raises :class:`OptionError` for an unknown name, and listing every option that it has not or that has a wrong value.
@@ -69,19 +70,19 @@ def parse_target(text: str) -> Any:
     return made(**values)
 
 
-def name_of_target(target: Any) -> str:
+def name_of_target(target: Loaded) -> str:
     """Return the name of *target*, ours or another package's."""
     spelled = f"{type(target).__module__}:{type(target).__qualname__}"
     return next((name for name, value in BUILT_IN.items() if value == spelled), "") or str(target.name)
 
 
-def loaded(entry: str) -> Any:
+def loaded(entry: str) -> Loaded:
     """Return what *entry* names as ``module:name``: of a higher floor, or of somebody else's package."""
     module, _, name = entry.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def flow_of(target: Any) -> Flow[Any, Any, Any]:
+def flow_of(target: object) -> SomeFlow:
     """Return how the flow serves *target*: what its class names as ``flow``, ``module:NAME``, or how it serves any other's."""
     entry = getattr(type(target), "flow", None)
     if not isinstance(entry, str):
@@ -89,7 +90,7 @@ def flow_of(target: Any) -> Flow[Any, Any, Any]:
             why = f"{shown(type(target).__name__)} is no target: it names no compiler"
             raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
         entry = ADDED
-    flow: Flow[Any, Any, Any] = loaded(entry)
+    flow: SomeFlow = loaded(entry)
     return flow
 
 
@@ -103,11 +104,11 @@ def target_in(folder: Path) -> str:
     return "matrix-engine" if is_engine(folder) else "added" if is_built(folder) else "printed"
 
 
-def flow_in(folder: Path) -> Flow[Any, Any, Any]:
+def flow_in(folder: Path) -> SomeFlow:
     """Return how the flow serves the design in *folder*."""
     name = target_in(folder)
     entry = loaded(BUILT_IN[name]).flow if name in BUILT_IN else ADDED
-    flow: Flow[Any, Any, Any] = loaded(entry)
+    flow: SomeFlow = loaded(entry)
     return flow
 
 
@@ -120,7 +121,7 @@ def _added() -> dict[str, EntryPoint]:
     return plugins("targets", BUILT_IN.__contains__)
 
 
-def _misfit(name: str, found: Any) -> str | None:
+def _misfit(name: str, found: object) -> str | None:
     if why := option_class_problem(found):
         return why
     missing = [method for method in ("passes", "build") if not callable(getattr(found, method, None))]

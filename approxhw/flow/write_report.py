@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from approxhw.artifacts.design import Design
+from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.ir.evaluation import confusion
 from approxhw.ir.kinds import Input
@@ -95,7 +95,7 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     return tuple(ports)
 
 
-def _cost(found: Mapping[str, Any]) -> Cost:
+def _cost(found: Mapping[str, Plain]) -> Cost:
     return Cost(
         library=found["library"],
         area_mm2=found["area_mm2"],
@@ -116,7 +116,7 @@ def _cost(found: Mapping[str, Any]) -> Cost:
     )
 
 
-def _simulation(row: Mapping[str, Any]) -> Simulation:
+def _simulation(row: Mapping[str, Plain]) -> Simulation:
     return Simulation(
         simulator=row["simulator"],
         vectors=row["vectors"],
@@ -127,7 +127,7 @@ def _simulation(row: Mapping[str, Any]) -> Simulation:
     )
 
 
-def _commands(folder: Path, design: Design, found: list[dict[str, Any]]) -> tuple[str, ...]:
+def _commands(folder: Path, design: Design, found: list[dict[str, Plain]]) -> tuple[str, ...]:
     import shlex
 
     name = shlex.quote(str(folder))

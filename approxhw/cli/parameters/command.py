@@ -19,7 +19,7 @@ from approxhw.common.errors import ApproxhwError, OptionError, Problem
 from approxhw.common.option_fields import build_options
 
 from .fields import parameter
-from .kinds import CommandKind, Given, Printed, Shared, shared_options
+from .kinds import CommandKind, Given, Json, Shared, shared_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,7 +39,7 @@ class Command:
     """
 
     name: str
-    run: Callable[..., Printed]
+    run: Callable[..., Json]
     options: type[DataclassInstance]
     kinds: Callable[[], Sequence[CommandKind]] | None = None
     chosen_by: str = ""
@@ -145,7 +145,7 @@ def _callback(command: Command) -> Callable[..., None]:
     return called
 
 
-def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Printed:
+def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Json:
     if command.kinds is not None:
         kinds = {kind.name: kind for kind in command.kinds()}
         return command.run(terminal, Given(command.name, command.options, kinds, said))

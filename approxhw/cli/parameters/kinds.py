@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from approxhw.cli.terminal.terminal import Terminal
 
-Printed = dict[str, object]
+Json = dict[str, object]
 """What a command prints with ``--json``, made of plain types."""
 
 
@@ -33,7 +33,7 @@ class CommandKind:
     name: str
     title: str
     options: type[DataclassInstance]
-    run: Callable[..., Printed]
+    run: Callable[..., Json]
     is_for: str
     refuses: str = ""
     remedy: str = "leave it out"
@@ -104,11 +104,11 @@ class Given:
             raise OptionError(self.command, problems)
         return made
 
-    def run(self, name: str, terminal: Terminal) -> Printed:
+    def run(self, name: str, terminal: Terminal) -> Json:
         """Work on a thing of kind *name*; raise :class:`OptionError` with everything that does not suit it, at once."""
         return self.run_as(self.kinds[name], terminal)
 
-    def run_as(self, kind: CommandKind, terminal: Terminal) -> Printed:
+    def run_as(self, kind: CommandKind, terminal: Terminal) -> Json:
         """Work on a thing of *kind*, which need not be one that help knows; errors as of :meth:`run`."""
         known = {item.name for item in option_fields(self.general)} | {item.name for item in kind.fields()}
         owners = {each.item.name: (each.item, each.by) for each in shared_options(self.general, [*self.kinds.values()])}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import argument, option
 from approxhw.sim.simulators.registry import simulator_names
 
 from .registry import searched_names, target_names
+
+if TYPE_CHECKING:
+    from approxhw.ir.pass_manager import Pass
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
 """The 8-bit codes, as Tab completes them; more words may follow each."""
@@ -112,6 +115,14 @@ class OpenSizes:
         return parse_shapes(self.shape) or None
 
 
+class AskedSteps(TypedDict):
+    """What :class:`Steps` asks ``approxhw.compile`` for."""
+
+    passes: tuple[Pass, ...] | None
+    steps: bool
+    from_step: int | None
+
+
 @dataclass(frozen=True)
 class Steps:
     """Which passes run, and from where: what ``compile`` takes for every target."""
@@ -130,7 +141,7 @@ class Steps:
             return list(error.problems)
         return []
 
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> AskedSteps:
         """Return all that as ``approxhw.compile`` takes it."""
         from approxhw.ir.pass_manager import parse_passes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.common.option_fields import nested, option, values_of
 
 from .shared import EstimateOptions, Measure
@@ -24,7 +24,7 @@ class VerilogOptions:
     measure: Measure = nested(Measure())
 
 
-def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json:
     """Measure a file of Verilog, and say what it costs."""
     from approxhw.flow.measure import estimate
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested
@@ -23,18 +23,19 @@ class AddedOptions:
     source: TargetChoice = nested(TargetChoice())
     steps: Steps = nested(Steps())
 
-    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the passes."""
         return self.steps.problems()
 
 
 def added_kind(text: str) -> CommandKind:
     """Return what ``compile`` takes and does for the target that *text* spells; raise errors of the target's options."""
-    from approxhw.flow.targets import parse_target
+    from approxhw.flow.targets import name_of_target, parse_target
 
     target = parse_target(text)
+    name = name_of_target(target)
 
-    def run(terminal: Terminal, asked: CompileOptions, own: AddedOptions) -> dict[str, Any]:
+    def run(terminal: Terminal, asked: CompileOptions, own: AddedOptions) -> Json:
         from approxhw.flow.compile import compile
 
         built = compile(
@@ -47,16 +48,16 @@ def added_kind(text: str) -> CommandKind:
             **own.steps.asked(),
         )
         terminal.ledger(built.record["ledger"])
-        terminal.say(f"{target.name}: {built.folder / 'files'}: {', '.join(built.files)}")
+        terminal.say(f"{name}: {built.folder / 'files'}: {', '.join(built.files)}")
         terminal.say(f"report: {built.report()}")
         return dict(built.summary())
 
     return CommandKind(
-        target.name,
-        f"Target {target.name}",
+        name,
+        f"Target {name}",
         AddedOptions,
         run,
-        is_for=f"is for --target {target.name}",
-        refuses=f"target {target.name} has its options in braces",
-        remedy=f"leave it out, or write --target '{target.name}{{option=value}}'",
+        is_for=f"is for --target {name}",
+        refuses=f"target {name} has its options in braces",
+        remedy=f"leave it out, or write --target '{name}{{option=value}}'",
     )

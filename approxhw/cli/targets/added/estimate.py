@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions
 from approxhw.cli.targets.verilog import VerilogOptions
 from approxhw.common.option_fields import values_of
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
-def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json:
     """Measure the Verilog files, and say what they cost."""
     from approxhw.flow.compile import open_folder
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class NoOptions:
     """What ``simulate`` takes for it beside what it takes of everybody."""
 
 
-def run(terminal: Terminal, asked: SimulateOptions, own: NoOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: SimulateOptions, own: NoOptions) -> Json:
     """Let the target prove its files, and say what came of it."""
     from approxhw.flow.compile import open_folder
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
@@ -31,13 +31,12 @@ class EngineOptions:
     steps: Steps = nested(Steps())
     open: OpenSizes = nested(OpenSizes())
 
-    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the array, with sizes and with passes."""
         found = [*problems_of(self.target, self.open), *self.steps.problems()]
         asked = said.get("format", self.target.mac.format)
-        if (
-            asked != self.target.mac.format
-        ):  # there is no such arithmetic; whether codes would suit its format is told all the same
+        if isinstance(asked, str) and asked != self.target.mac.format:
+            # there is no such arithmetic; whether codes would suit its format is told all the same
             with suppress(OptionError):
                 found += lane_problems(read_codes(self.target.compress), 1, asked)
         return found
@@ -54,7 +53,7 @@ def problems_of(target: MatrixEngine, sizes: OpenSizes) -> list[Problem]:
     return found
 
 
-def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     """Compile a matrix engine, stream a layer through it, measure it, and say what came of it."""
     from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.engine_view import show_engine

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions
 from approxhw.common.option_fields import option
 
@@ -22,7 +22,7 @@ class Clocked:
     clock_ns: float | None = option("clock period in ns", None, shown_default="the engine's")
 
 
-def run(terminal: Terminal, asked: EstimateOptions, own: Clocked) -> dict[str, Any]:
+def run(terminal: Terminal, asked: EstimateOptions, own: Clocked) -> Json:
     """Measure an engine, and say what it costs."""
     from approxhw.flow.compile import open_folder
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from approxhw.cli.terminal.terminal import Terminal
+    from approxhw.flow.stages import Compiled, Option
 
 IS_FOR = "is for --target matrix-engine"
 
 
-def streamed(terminal: Terminal, compiled: Any, simulator: str, **options: Any) -> None:
+def streamed(terminal: Terminal, compiled: Compiled, simulator: str, **options: Option) -> None:
     """Stream a layer through the engine, and say what came of it."""
     from approxhw.cli.terminal.engine_view import show_stream
 
@@ -20,7 +23,7 @@ def streamed(terminal: Terminal, compiled: Any, simulator: str, **options: Any) 
     show_stream(terminal, found)
 
 
-def measured(terminal: Terminal, compiled: Any, library: Any = None, **options: Any) -> None:
+def measured(terminal: Terminal, compiled: Compiled, library: str | Path | None = None, **options: Option) -> None:
     """Measure the engine and one of its elements, and say what they cost."""
     from approxhw.cli.terminal.engine_view import show_cost
 

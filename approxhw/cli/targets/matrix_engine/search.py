@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested, option
@@ -19,6 +19,7 @@ from .folder import IS_FOR
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
+    from approxhw.dse.targets import Reached
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class EngineSearchOptions:
     scheduler: str | None = option("Dask scheduler, tcp://host:port", None)
     resume: bool = option("go on from the checkpoint in the output folder", False)
 
-    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the array and with sizes."""
         return problems_of(self.target, self.open)
 
 
-def run(terminal: Terminal, asked: SearchOptions, own: EngineSearchOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: SearchOptions, own: EngineSearchOptions) -> Json:
     """Search arithmetic for every product of a model as the command line asks for it."""
     from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.engine_view import show_engine_front
@@ -47,7 +48,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: EngineSearchOptions) -> d
     load_library(own.target.library)
     stop = Interrupt(terminal)
 
-    def tell(record: Mapping[str, Any]) -> None:
+    def tell(record: Reached) -> None:
         terminal.progress("generations", record["generation"], record["generations"])
         if record["generation"] in (0, record["generations"]):
             terminal.say(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
@@ -26,7 +26,7 @@ class StreamOptions:
     pause: float | None = option("how often a stream rests, 0 to below 1", None, least=0, most=1, below=True)
 
 
-def run(terminal: Terminal, asked: SimulateOptions, own: StreamOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: SimulateOptions, own: StreamOptions) -> Json:
     """Stream a layer through the engine, and say what came of it."""
     from approxhw.flow.compile import open_folder
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
@@ -27,7 +27,7 @@ class PrintedOptions:
     target: Printed = nested(Printed())
     steps: Steps = nested(Steps())
 
-    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the passes."""
         try:
             return self.steps.problems() if self.steps.passes or not self.target.passes() else []
@@ -35,7 +35,7 @@ class PrintedOptions:
             return list(error.problems)
 
 
-def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> Json:
     """Compile a model, simulate and measure it, and say what came of it."""
     from approxhw.backends.estimate import load_library
     from approxhw.flow.compile import compile

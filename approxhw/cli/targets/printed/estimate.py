@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions, Measure
 from approxhw.common.option_fields import nested, option, values_of
 
@@ -21,7 +21,7 @@ class DesignOptions:
     measure: Measure = nested(Measure())
 
 
-def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> Json:
     """Measure a printed circuit, and say what it costs and what was proven."""
     from approxhw.flow.compile import open_folder
 
@@ -29,8 +29,10 @@ def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> dict[
     options = {"prove": own.prove, "timeout": asked.timeout, **values_of(own.measure)}
     found = compiled.estimate(asked.cells, on_progress=terminal.progress, **options)
     terminal.estimated(found)
-    told: dict[str, Any] = compiled.summary()
-    terminal.proofs(told["estimate"]["proofs"])
+    told = compiled.summary()
+    kept = told["estimate"]
+    assert isinstance(kept, dict)  # what was measured just now
+    terminal.proofs(kept["proofs"])
     return told
 
 

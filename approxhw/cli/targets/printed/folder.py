@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from approxhw.cli.parameters.kinds import Json
 from approxhw.cli.targets.shared import CompileOptions
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.sim.simulators.registry import SIMULATORS
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
+    from approxhw.flow.circuits import CompiledDesign
 
 IS_FOR = "is for printed circuits"
 
 
-def finish_design(terminal: Terminal, compiled: Any, asked: CompileOptions) -> dict[str, Any]:
+def finish_design(terminal: Terminal, compiled: CompiledDesign, asked: CompileOptions) -> Json:
     """Simulate, measure and report a compiled design as far as it was asked for."""
     terminal.compiled(compiled)
     for simulator in () if asked.no_simulate else SIMULATORS:

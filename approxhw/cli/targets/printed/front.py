@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import LIBRARIES, CompileOptions
 from approxhw.common.option_fields import option
 
@@ -24,7 +24,7 @@ class FrontOptions:
     library: str = option("cell library of estimates, or a Liberty file", "egfet", choices=LIBRARIES, metavar="LIBRARY")
 
 
-def run(terminal: Terminal, asked: CompileOptions, own: FrontOptions) -> dict[str, Any]:
+def run(terminal: Terminal, asked: CompileOptions, own: FrontOptions) -> Json:
     """Compile the member of the front that ``--pick`` names into a design folder of its own."""
     from approxhw.backends.estimate import load_library
     from approxhw.dse.api import open_front

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SearchOptions
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested, option
@@ -29,7 +29,7 @@ class PrintedSearch:
     no_simulate: bool = option("leave the simulators out", False)
     settings: SearchSettings = nested(SearchSettings())
 
-    def problems(self, said: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the options of the genetic search."""
         try:
             self.settings.genetic()
@@ -38,7 +38,7 @@ class PrintedSearch:
         return []
 
 
-def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> dict[str, Any]:
+def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
     """Search as the command line asks for it, show how it goes, and return what ``--json`` prints."""
     from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.interrupt import Interrupt
@@ -56,7 +56,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> dict[st
             stop.leave()
         terminal.step(name, share)
 
-    def begun(about: Mapping[str, Any]) -> None:
+    def begun(about: Mapping[str, object]) -> None:
         stop.enter()
         view.start(about)
 

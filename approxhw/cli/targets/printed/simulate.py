@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import CommandKind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
@@ -20,7 +20,7 @@ class Vectors:
     random: int = option("random vectors", 1000, least=0)
 
 
-def run(terminal: Terminal, asked: SimulateOptions, own: Vectors) -> dict[str, Any]:
+def run(terminal: Terminal, asked: SimulateOptions, own: Vectors) -> Json:
     """Simulate a printed circuit, and say what came of it."""
     from approxhw.flow.compile import open_folder
 

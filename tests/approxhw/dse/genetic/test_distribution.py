@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dask_cluster import started
 
 from approxhw.common.errors import WorkersError
 from approxhw.dse.genetic import executors as distribution
@@ -179,46 +180,11 @@ def test_jobs_and_scheduler_choose_who_works():
         executor_for(1, "nonsense://x", timeout=1.0)
 
 
-class Cluster:
-    """A Dask scheduler and workers as programs of their own."""
-
-    def __init__(self, folder):
-        self.folder, self.started, self.workers = folder, [], []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
-
-    def _start(self, name, *words):
-        with (self.folder / f"{name}.log").open("a") as log:
-            command = [sys.executable, "-m", "distributed.cli.dask_" + name, *words, "--no-dashboard"]
-            self.started.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder))
-        return self.started[-1]
-
-    def add_worker(self):
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
-        self.workers.append(self._start("worker", self.address, *options))
-
-    def wait_for_scheduler(self):
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "scheduler.log").read_text())
-
-
 @pytest.fixture
 def cluster(tmp_path):
     """A Dask scheduler that has started."""
-    made = Cluster(tmp_path)
-    try:
-        made.wait_for_scheduler()
+    with started(tmp_path) as made:
         yield made
-    finally:
-        for process in made.started:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from dask_cluster import started
 from onnx import TensorProto, helper, numpy_helper
 
 import approxhw as ax
@@ -157,6 +158,21 @@ def test_a_search_that_is_killed_goes_on_to_the_same_front(front, digits, tmp_pa
         search_engine(
             digits / "digits.onnx", **{**given, "options": replace(FEW, objectives="errors,energy")}, resume=True
         )
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_finds_the_same_front(digits, tmp_path):
+    """Workers get the problem as it is sent, and open the model anew: they were started elsewhere."""
+    (tmp_path / "cluster").mkdir()
+    given = {"data": digits / "digits.npz", "target": ARRAY, "options": replace(FEW, islands=2)}
+    alone = search_engine(digits / "digits.onnx", output=tmp_path / "alone", **given)
+    with started(tmp_path / "cluster") as cluster:
+        cluster.add_worker()
+        there = search_engine(digits / "digits.onnx", output=tmp_path / "there", scheduler=cluster.address, **given)
+        assert cluster.workers[0].poll() is None
+    assert there.members == alone.members
+    assert there.history == alone.history
+    assert there.evaluations == alone.evaluations > 0
 
 
 def test_workers_find_the_same_front_of_three_objectives_and_its_page_shows_them(digits, tmp_path):

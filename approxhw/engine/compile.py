@@ -203,12 +203,14 @@ def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
     return {"inputs": feeds, "products on the engine": len(product_layers(graph)), "parts on the host": hosts}
 
 
-def context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -> PassContext:
+def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -> PassContext:
     """Return what passes may look at: the model, and its accuracy on the engine."""
     return PassContext(model=source.graph, accuracy=source.kept.told.accuracies)
 
 
-def build(source: Source[OpenedProducts], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock) -> EngineDesign:
+def build_engine(
+    source: Source[OpenedProducts], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock
+) -> EngineDesign:
     """Return the engine of the lowered Graph, with its layers' schedules and operands."""
     kept, graph = source.kept, lowered.graph
     emulated = kept.emulated.on(graph)
@@ -390,8 +392,8 @@ FLOW = Flow(
     counts=_counts,
     read=read_products,
     free=check_engine_output,
-    context=context,
-    build=build,
+    context=engine_context,
+    build=build_engine,
     write=_write,
     open=open_engine_design,
     ledger=_ledger,

@@ -20,7 +20,7 @@ from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
 
-from .circuits import OpenedClassifier, check, context, counts, prepare, read_classifier
+from .circuits import OpenedClassifier, check_classifier, circuit_context, counts, prepare, read_classifier
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from .targets import entry_of, parse_target
 
@@ -155,7 +155,9 @@ def open_files(folder: Path) -> CompiledFiles:
     return CompiledFiles(read_built(folder))
 
 
-def build(source: Source[OpenedClassifier], asked: Asked[AddedTarget], lowered: Lowered, clock: Clock) -> BuiltFiles:
+def build_files(
+    source: Source[OpenedClassifier], asked: Asked[AddedTarget], lowered: Lowered, clock: Clock
+) -> BuiltFiles:
     """Return what the target builds of the lowered Graph; what goes wrong in it names its package."""
     target, graph, entry = asked.target, lowered.graph, entry_of(asked.target.name)
     with clock.step("build"):
@@ -199,13 +201,13 @@ def _ledger(folder: Path) -> Ledger:
 
 
 FLOW = Flow(
-    check=check,
+    check=check_classifier,
     counts=counts,
     read=read_classifier,
     free=check_built_output,
     prepare=prepare,
-    context=context,
-    build=build,
+    context=circuit_context,
+    build=build_files,
     write=_write,
     open=open_files,
     ledger=_ledger,

@@ -139,7 +139,7 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
     return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
 
 
-def context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
+def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
     from .measure import cell_area, circuit_area
     from .tabulate import tabulate_verilog
@@ -164,7 +164,7 @@ def context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassConte
     )
 
 
-def build(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
+def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
     """Return the Design of the lowered Graph."""
     target, kept = asked.target, source.kept
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
@@ -330,7 +330,7 @@ def _ledger(folder: Path) -> Ledger:
     return read_design(folder).ledger
 
 
-def check(asked: Asked[Target]) -> list[Problem]:
+def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
@@ -344,13 +344,13 @@ def counts(asked: Asked[Target]) -> dict[str, int]:
 
 
 FLOW = Flow(
-    check=check,
+    check=check_classifier,
     counts=counts,
     read=read_classifier,
     free=check_design_output,
     prepare=prepare,
-    context=context,
-    build=build,
+    context=circuit_context,
+    build=build_design,
     write=write,
     open=open_design,
     ledger=_ledger,

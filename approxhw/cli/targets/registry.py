@@ -22,11 +22,11 @@ _BESIDE = {
 """What a command works on besides models and designs of our targets."""
 
 
-def target_names() -> tuple[str, ...]:
+def target_choices() -> tuple[str, ...]:
     """Return the names of all targets, those of other packages last."""
-    from approxhw.flow.targets import target_names as known
+    from approxhw.flow.targets import target_names
 
-    return known()
+    return target_names()
 
 
 def is_ours(name: str) -> bool:

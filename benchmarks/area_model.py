@@ -17,7 +17,7 @@ from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Type
 from approxhw.ir.rewriting import code_constant
 from approxhw.networks.area_model import AreaModel, calibrate, default_model, features, full_adders_date24
 from approxhw.networks.kernels.masked_network import classes_of
-from approxhw.networks.space import Space, decode, space_of
+from approxhw.networks.space import Space, decode_genome, space_of
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
@@ -109,7 +109,7 @@ def synthesised(job: tuple[tuple[int, ...], np.ndarray]) -> float:
 
     sizes, genome = job
     graph = masked_graph(sizes)
-    emitted = emit(build_circuit(decode(space_of(graph), genome, graph)))
+    emitted = emit(build_circuit(decode_genome(space_of(graph), genome, graph)))
     return float(synthesise(emitted.verilog, emitted.top, "egfet").area())
 
 

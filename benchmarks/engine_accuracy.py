@@ -11,7 +11,7 @@ import numpy as np
 from common import DEFAULT_TASKS, TASKS, arguments, clock, command, machine, met, note, table, write
 
 from approxhw.engine.api import open_engine
-from approxhw.ir.tensor.emulate import Engine
+from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 DIGITS = Path("build/digits")
@@ -34,7 +34,7 @@ CODES = tuple(
 """Weights, and activations too, as 8-bit codes on the ports of an engine of ``CODED``."""
 
 
-def engines(folder: Path) -> dict[str, tuple[Engine, np.ndarray, np.ndarray]]:
+def engines(folder: Path) -> dict[str, tuple[EmulatedEngine, np.ndarray, np.ndarray]]:
     """Return the networks that are there, each with the rows and labels that its accuracy is measured on."""
     found = {}
     files = [(name, DIGITS / f"{name}.onnx", DIGITS / "digits.npz") for name in ("cnn", "mlp")]
@@ -57,7 +57,7 @@ def _input(model: Path) -> str:
     return str(onnx.load(str(model)).graph.input[0].name)
 
 
-def accuracy(engine: Engine, rows: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(engine: EmulatedEngine, rows: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of *rows* that the engine puts into their class."""
     name = engine.host.model.inputs[0].name
     (scores,) = engine.run({name: rows}).values()
@@ -138,13 +138,13 @@ def main() -> None:
     )
 
 
-def _weights(models: dict[str, tuple[Engine, np.ndarray, np.ndarray]]) -> str:
+def _weights(models: dict[str, tuple[EmulatedEngine, np.ndarray, np.ndarray]]) -> str:
     """Say how many weights each network has."""
     counts = {name: sum(e.count * e.k * e.n for e in engine.layers) for name, (engine, _, _) in models.items()}
     return "Weights: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + "."
 
 
-def _layers(models: dict[str, tuple[Engine, np.ndarray, np.ndarray]]) -> str:
+def _layers(models: dict[str, tuple[EmulatedEngine, np.ndarray, np.ndarray]]) -> str:
     said = []
     for name, (engine, _, _) in models.items():
         if name.startswith("digits"):

@@ -11,7 +11,7 @@ from common import TASKS, arguments, clock, command, machine, met, need_tasks, n
 
 import approxhw as ax
 from approxhw.common.errors import MismatchError
-from approxhw.ir.graph import evaluation
+from approxhw.ir import evaluation
 from approxhw.ir.pass_manager import PassContext
 
 # cm2: published exact bespoke circuits, synthesised and mapped by the reference recipe of this project

@@ -84,7 +84,7 @@ def measure(sizes: tuple[int, ...], rows: int) -> dict[str, list[float]]:
         masks = space.layer_genes(sparse, index).masks
         masks[rng.random(masks.shape) < 0.7] = 0
     codes, labels = rng.integers(0, 1 << 4, (rows, sizes[0])), rng.integers(0, sizes[-1], rows)
-    prepared = masked_network.prepare(codes, labels)
+    prepared = masked_network.pack_rows(codes, labels)
     narrow, columns = codes.astype(np.int32), np.ascontiguousarray(codes.T, dtype=np.int32)
     everyone = [network_of(space, genome) for genome in genomes]
     networks, stacked, narrow_labels = everyone[:COMPARED], numba_fitness.stack(everyone), labels.astype(np.int32)

@@ -20,7 +20,7 @@ from common import command, machine, met, table, write
 
 from approxhw.dse.genetic import operators
 from approxhw.dse.genetic.evolution import evolve
-from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.options import GeneticOptions
 from approxhw.dse.genetic.problem import UM2_PER_MM2, default_toolbox
 from approxhw.dse.genetic.problem import NetworkProblem as Problem
 from approxhw.networks.area_model import default_model, full_adders_date24
@@ -34,7 +34,7 @@ SIZES, ROWS, POPULATION = (16, 5, 10), 10_000, 200
 ROUNDS = 5
 OURS, FAST, PLAIN = 24, 12, 3
 """Generations a round: ours, DEAP with our evaluator, plain DEAP."""
-EXACT = SearchOptions(population=POPULATION, islands=1, generations=OURS, mutation_weights=(3, 1, 2, 4, 4, 0))
+EXACT = GeneticOptions(population=POPULATION, islands=1, generations=OURS, mutation_weights=(3, 1, 2, 4, 4, 0))
 SPACE = make_space(SIZES)
 COMPARATORS = SIZES[-1] - 1
 
@@ -62,7 +62,7 @@ def problem_and_start(seed: int) -> tuple[Problem, np.ndarray]:
 class Ours:
     """Generations of our search, and the CPU seconds of them that its evaluator took."""
 
-    def __init__(self, problem: Problem, start: np.ndarray, options: SearchOptions, checkpoint: Path | None) -> None:
+    def __init__(self, problem: Problem, start: np.ndarray, options: GeneticOptions, checkpoint: Path | None) -> None:
         self.problem, self.options, self.checkpoint, self.fitness = problem, options, checkpoint, 0.0
         self.toolbox = default_toolbox(problem, options)
         self.toolbox.register("initialise", lambda count, generator: start)
@@ -173,7 +173,7 @@ def main() -> None:
             "ours": exact,
             "ours, a checkpoint every generation": Ours(problem, start, EXACT, Path(folder) / "search.npz"),
             "ours, approximate argmax searched, too": Ours(
-                problem, start, SearchOptions(population=POPULATION, islands=1, generations=OURS), None
+                problem, start, GeneticOptions(population=POPULATION, islands=1, generations=OURS), None
             ),
             "ours, area by the model of the search": Ours(replace(problem, area=model), start, EXACT, None),
         }

@@ -10,7 +10,7 @@ from common import clock, command, machine, table, write
 from compile_time import random_model
 
 import approxhw as ax
-from approxhw.ir.graph import evaluation, interpreter
+from approxhw.ir import evaluation, interpreter
 from approxhw.ir.pass_manager import PassContext
 
 TOPOLOGY = (16, 5, 10)

@@ -12,7 +12,7 @@ import numpy as np
 from common import arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
-from approxhw.dse.api import widened
+from approxhw.dse.api import widened_passes
 from approxhw.dse.genetic.fitness import Teacher
 from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.genetic.seeding import Seeder
@@ -21,7 +21,7 @@ from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.area_model import default_model
 from approxhw.networks.kernels.masked_network import count_errors
-from approxhw.networks.space import encode, space_of
+from approxhw.networks.space import encode_genome, space_of
 
 BUDGETS = {
     "cardio": (0.65, 1.3, 5.0),
@@ -58,14 +58,14 @@ def measure(variant: Variant, task: str, seed: int, tasks: Path) -> list[float]:
     """Return test accuracies, one a budget: of the circuit within it that is best on validation rows."""
     graph, data = ax.read(tasks / f"{task}.onnx"), ax.load_dataset(tasks / f"{task}.npz")
     rows = search_rows(data, graph, 0.2, seed)
-    passes = widened(ax.named_pipeline("printed-po2"), variant.widen)
+    passes = widened_passes(ax.named_pipeline("printed-po2"), variant.widen)
     masked, _ = ax.run_passes(graph, passes, PassContext(rows.searched(), graph))
     space, model = space_of(masked), default_model()
     splits = {name: (codes_of(masked, x), y) for name, (x, y) in rows.splits().items()}
     codes, labels = splits["train"]
     teacher = Teacher(graph, masked) if variant.teacher else None
     allowed = len(labels)
-    seeder = Seeder(space, encode(space, masked), codes, labels, model, allowed, variant.seeding, seed, teacher)
+    seeder = Seeder(space, encode_genome(space, masked), codes, labels, model, allowed, variant.seeding, seed, teacher)
     genomes = np.concatenate([seeder(number) for number in range(variant.seeding.starts)])
     areas = model.area_mm2(space.layout, space.head, genomes) / 100
     shares = {

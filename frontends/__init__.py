@@ -16,7 +16,7 @@ def read_model(source: object, *, name: str | None = None) -> Graph:
     """Return the Graph of one row of the model in *source*.
 
     ``source``: path of an ONNX file, an ``onnx.ModelProto``, a fitted scikit-learn classifier or pipeline, or what a frontend
-    of another package reads (``third_party.Frontend``). ``name``: what to call the Graph; the file's stem by default. A float
+    of another package reads (``registry.Frontend``). ``name``: what to call the Graph; the file's stem by default. A float
     model gives a float64 Graph, a QDQ or QONNX model an integer Graph with its own scales. Raises
     :class:`InvalidModelError` for a broken file and
     :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.
@@ -32,19 +32,18 @@ def check_model(source: object) -> list[Problem]:
     Raises :class:`InvalidModelError` only where the file itself is broken.
     """
     from approxhw.common.errors import InvalidModelError, UnsupportedModelError
-    from approxhw.frontends.onnx.reading import read
+    from approxhw.frontends.onnx.reading import read_loaded
 
-    from .classifier import load_classifier
-    from .third_party import read_by, third_party
+    from .registry import added_frontend, load_classifier, read_by
 
-    if (theirs := third_party(source)) is not None:
+    if (theirs := added_frontend(source)) is not None:
         try:
             read_by(*theirs, source, None)
         except UnsupportedModelError as error:
             return list(error.problems)
         return []
     loaded, titles = load_classifier(source, None)
-    reading = read(loaded, titles)
+    reading = read_loaded(loaded, titles)
     if reading.invalid:
         raise InvalidModelError(loaded.title, reading.problems)
     return list(reading.problems)

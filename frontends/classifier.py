@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from approxhw.ir.graph import Graph
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.onnx.loading import Loaded
     from approxhw.frontends.onnx.reading import Reading
 
 
@@ -33,32 +33,20 @@ def open_classifier(source: object, *, name: str | None = None) -> Classifier:
     """Return the model in *source*, a Graph or what :func:`approxhw.frontends.read_model` takes, which says what is raised."""
     from approxhw.ir.verifier import verify
 
-    from .third_party import read_by, third_party
+    from .registry import added_frontend, load_classifier, read_by
 
     if isinstance(source, Graph):
         return Classifier(source, source.source or source.name)
-    if (theirs := third_party(source)) is not None:
+    if (theirs := added_frontend(source)) is not None:
         graph = read_by(*theirs, source, name)
         if not isinstance(source, str | Path):
             return Classifier(graph, graph.source or graph.name)
         return Classifier(graph, Path(source).name, hashlib.sha256(Path(source).read_bytes()).hexdigest())
-    from approxhw.frontends.onnx.reading import read
+    from approxhw.frontends.onnx.reading import read_loaded
 
     loaded, titles = load_classifier(source, name)
-    reading = read(loaded, titles)
+    reading = read_loaded(loaded, titles)
     graph = reading.whole(loaded.title)
     verify(graph)
     title = Path(source).name if isinstance(source, str | Path) else graph.source or graph.name
     return Classifier(graph, title, loaded.digest, loaded, reading)
-
-
-def load_classifier(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
-    """Return the ONNX model that *source* is or becomes, and titles of its features (none where it does not say)."""
-    from approxhw.frontends.onnx.loading import load
-
-    from .scikit_learn import convert, is_estimator
-
-    if not is_estimator(source):
-        return load(cast("ModelSource", source), name), ()  # what else it is, `Path` refuses
-    proto, titles = convert(source)
-    return load(proto, name or type(source).__name__), titles

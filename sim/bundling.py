@@ -42,7 +42,7 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
     expected: dict[str, np.ndarray] = {}
     for index, job in enumerate(jobs):
         prefix = f"{stem}{index}_"
-        names = {module: prefix + module for module in modules_of(job.verilog)}
+        names = {module: prefix + module for module in defined_modules(job.verilog)}
         texts.append(rename_identifiers(job.verilog, names))
         wires = [] if job.clock is None else [f".{names.get(job.clock, job.clock)}(clock)"]
         wires += [f".{names.get(port, port)}({prefix}{port})" for port, _ in (*job.inputs, *job.outputs)]
@@ -84,7 +84,7 @@ def bundle_ports(bundled: SimulationJob) -> dict[str, tuple[int, str]]:
     return found
 
 
-def modules_of(verilog: str) -> tuple[str, ...]:
+def defined_modules(verilog: str) -> tuple[str, ...]:
     """Return the names of the modules that a text defines, in order."""
     found, after_keyword = [], False
     for match in _TOKEN.finditer(verilog):
@@ -133,7 +133,7 @@ def _problems(jobs: Sequence[SimulationJob]) -> list[Problem]:
         if job.latency != jobs[0].latency:
             why = f"has latency {job.latency}, the first one {jobs[0].latency}"
             problems.append(Problem(where, why, "bundle designs of equal latency"))
-        if job.top not in modules_of(job.verilog):
+        if job.top not in defined_modules(job.verilog):
             problems.append(Problem(where, f"its text defines no module {shown(job.top)}"))
         directives = {match["directive"] for match in _TOKEN.finditer(job.verilog) if match["directive"]}
         if directives:

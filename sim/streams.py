@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -249,9 +248,3 @@ def _child(simulator: Simulator, tool: tools.Tool, step: str, work: Path, target
         environment=child_environment(work, tool),
     )
     return time.perf_counter() - started
-
-
-def words_of(values: Sequence[int], bits: int) -> np.ndarray:
-    """Return unsigned integers as words of a :class:`Stream`: uint8, words x bytes, least significant byte first."""
-    size = -(-bits // 8)
-    return np.frombuffer(b"".join(int(v).to_bytes(size, "little") for v in values), dtype=np.uint8).reshape(-1, size)

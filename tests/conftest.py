@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from chromium import find_chromium
 from toy_packages import install_toy, run_with
 
 from approxhw.common import tools
@@ -72,7 +73,7 @@ def verilator() -> tools.Tool:
 @pytest.fixture(scope="session")
 def chromium() -> tools.Tool:
     """A headless Chromium, for pages."""
-    return _tool("Chromium", tools.find_chromium)
+    return _tool("Chromium", find_chromium)
 
 
 @pytest.fixture(scope="session")

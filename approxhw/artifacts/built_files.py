@@ -78,7 +78,7 @@ BUILT = vouched.FolderFormat(
 
 def check_built_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or holds what such a target built."""
-    vouched.check_output(folder, BUILT)
+    vouched.check_folder_output(folder, BUILT)
 
 
 def is_built(folder: Path) -> bool:

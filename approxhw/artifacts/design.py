@@ -240,12 +240,12 @@ def _unread(design: Design) -> list[str]:
     return [title for index, title in enumerate(titles) if index not in read]
 
 
-def check_output(folder: Path) -> None:
+def check_design_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or a design folder with nothing foreign in it."""
-    vouched.check_output(folder, DESIGN)
+    vouched.check_folder_output(folder, DESIGN)
 
 
-def described_files(folder: Path) -> set[str]:
+def described_design_files(folder: Path) -> set[str]:
     """Return the files that ``write_design`` wrote into *folder*, by its own word; raise ``ValueError`` and the like."""
     return vouched.described_files(folder, DESIGN)
 
@@ -282,7 +282,7 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         command=told.command,
         accuracy=told.accuracy,
         saturated=told.saturated_readings,
-        ledger=tuple(vouched.plain(row) for row in told.ledger),
+        ledger=tuple(vouched.as_json(row) for row in told.ledger),
         seconds=told.seconds,
         warnings=told.warnings,
     )

@@ -211,7 +211,7 @@ def is_engine(folder: Path) -> bool:
 
 def check_engine_output(folder: Path) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or the folder of an engine with nothing foreign in it."""
-    vouched.check_output(folder, ENGINE)
+    vouched.check_folder_output(folder, ENGINE)
 
 
 def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
@@ -260,7 +260,7 @@ def read_engine(folder: Path) -> EngineDesign:
             modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
-            ledger=tuple(vouched.plain(row) for row in told.ledger),
+            ledger=tuple(vouched.as_json(row) for row in told.ledger),
             **{f.name: getattr(told, f.name) for f in fields(EngineDesign) if f.name not in apart},
         )
 

@@ -85,9 +85,9 @@ def write_folder(folder: Path, form: FolderFormat[R], record: R, fill: Callable[
     """Write *folder* beside its place, then rename it, so that what exists is whole.
 
     ``fill`` writes the files into the folder that it is given and returns their names; digests of them take the place of
-    ``record.files``, in that order. Raises :class:`OutputError` where something else lies there (:func:`check_output`).
+    ``record.files``, in that order. Raises :class:`OutputError` where something else lies there (:func:`check_folder_output`).
     """
-    check_output(folder, form)
+    check_folder_output(folder, form)
     with beside(folder) as part:
         write_record(part, form, record, fill(part))
 
@@ -108,19 +108,19 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
 
 def json_text(value: object) -> str:
     """Return *value*, a record or made of plain types, as the JSON that all files of ours are written in."""
-    return json.dumps(plain(value), indent=1) + "\n"
+    return json.dumps(as_json(value), indent=1) + "\n"
 
 
-def plain(value: object) -> Plain:
+def as_json(value: object) -> Plain:
     """Return *value* as JSON has it: records and mappings as dicts, sequences as lists."""
     if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {str(key): as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def check_output(folder: Path, form: FolderFormat[R]) -> None:
+def check_folder_output(folder: Path, form: FolderFormat[R]) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or of the format *form* with nothing foreign in it."""
     check_folder(folder, form.what, lambda place: (described_files(place, form), form.later))
 
@@ -155,7 +155,7 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         ) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
-        record = decoded(told, form.record)
+        record = record_of(told, form.record)
         needed = form.needed(record)
     except ValueError as error:
         raise InvalidDesignError(str(folder), [*problems, *form.refused(folder, error).problems]) from error
@@ -200,7 +200,7 @@ def read_json(path: Path) -> dict[str, Plain]:
     return told
 
 
-def decoded(told: Mapping[str, object], record: type[R]) -> R:
+def record_of(told: Mapping[str, object], record: type[R]) -> R:
     """Return the *record* that *told* spells; raise ``ValueError`` naming every field that lacks or is of the wrong kind.
 
     A field that lacks has its default. Fields that no record knows are refused, but for those of *told* itself.

@@ -297,10 +297,10 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
 
 def design_files(folder: Path) -> set[str]:
     """Return what ``approxhw`` wrote into the design folder *folder*, relative to it."""
-    from .design import described_files
+    from .design import described_design_files
 
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return described_files(folder) | {name for name in there if name.split("/")[0] in vouched.LATER}
+    return described_design_files(folder) | {name for name in there if name.split("/")[0] in vouched.LATER}
 
 
 def write_front(front: Front, folder: Path) -> None:
@@ -356,7 +356,7 @@ def _check_member(member: Member) -> None:
 def _front(told: FrontRecord, genomes: np.ndarray) -> Front:
     members, apart = told.members, {"genomes", "ledger"}
     kept = {f.name: getattr(told, f.name) for f in fields(Front) if f.name not in apart}
-    front = Front(genomes=genomes, ledger=tuple(vouched.plain(row) for row in told.ledger), **kept)
+    front = Front(genomes=genomes, ledger=tuple(vouched.as_json(row) for row in told.ledger), **kept)
     try:
         known = tuple(objective.name for objective in chosen_objectives(front.objectives, CIRCUIT))
     except (OptionError, AttributeError) as error:

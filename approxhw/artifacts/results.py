@@ -8,7 +8,7 @@ from pathlib import Path
 
 from approxhw.common.errors import InvalidDesignError, Problem, shown
 
-from .folder import Plain, R, decoded, read_json
+from .folder import Plain, R, read_json, record_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def _checked(path: Path, record: type[R]) -> dict[str, Plain]:
     """Return the whole object in *path*, which tells at least a *record*: anybody may have written it."""
     try:
         told = read_json(path)
-        decoded(told, record)
+        record_of(told, record)
     except (OSError, ValueError) as error:
         why = f"it cannot be read ({shown(error, 160)})"
         raise InvalidDesignError(

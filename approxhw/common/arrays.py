@@ -31,14 +31,14 @@ _ZIP_FAULTS = (
 
 
 @dataclass(frozen=True)
-class Table:
+class NamedArrays:
     """Arrays of a file by name, and titles of the features where the file has them."""
 
     arrays: dict[str, np.ndarray]
     titles: tuple[str, ...] = ()
 
 
-def read_npz(path: Path) -> Table:
+def read_npz(path: Path) -> NamedArrays:
     """Return every array of an npz file; raise :class:`InvalidDataError` for what is not one."""
     arrays: dict[str, np.ndarray] = {}
     problems: list[Problem] = []
@@ -60,7 +60,7 @@ def read_npz(path: Path) -> Table:
         raise InvalidDataError(str(path), [Problem(path.name, why, "write it with numpy.savez")]) from error
     if problems:
         raise InvalidDataError(str(path), problems)
-    return Table(arrays)
+    return NamedArrays(arrays)
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -104,7 +104,7 @@ def _read_npy(stream: IO[bytes], name: str, size: int, problems: list[Problem]) 
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path) -> NamedArrays:
     """Return X (float64) and y (texts) of a csv file, and its titles where its first row is no row of numbers.
 
     The label is in the column called label, class, target or y, else in the last one. Raises
@@ -130,7 +130,7 @@ def read_csv(path: Path) -> Table:
     return _table(path, lines, titles, label, len(first))
 
 
-def _table(path: Path, lines: list[tuple[int, list[str]]], titles: list[str], label: int, width: int) -> Table:
+def _table(path: Path, lines: list[tuple[int, list[str]]], titles: list[str], label: int, width: int) -> NamedArrays:
     problems = []
     if width < 2:
         problems.append(Problem(path.name, "it has one column; features and a label are needed"))
@@ -154,7 +154,7 @@ def _table(path: Path, lines: list[tuple[int, list[str]]], titles: list[str], la
     rows = [[float(cell) for i, cell in enumerate(row) if i != label] for _, row in whole]
     labels = [row[label] for _, row in whole]
     names = tuple(title for i, title in enumerate(titles) if i != label)
-    return Table({"X": np.array(rows, dtype=np.float64), "y": np.array(labels)}, names)
+    return NamedArrays({"X": np.array(rows, dtype=np.float64), "y": np.array(labels)}, names)
 
 
 def _lines(numbers: list[int]) -> str:

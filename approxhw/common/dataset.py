@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Table, read_csv, read_npy, read_npz
+from .arrays import NamedArrays, read_csv, read_npy, read_npz
 from .errors import InvalidDataError, Problem, shown
 
 TEST_SHARE = 0.3
@@ -58,22 +58,22 @@ def load_dataset(
     """
     if isinstance(spec, Dataset):
         splits = {"X_train": spec.X_train, "y_train": spec.y_train, "X_test": spec.X_test, "y_test": spec.y_test}
-        table, name = Table({key: np.asarray(value) for key, value in splits.items()}, spec.features), spec.name
+        table, name = NamedArrays({key: np.asarray(value) for key, value in splits.items()}, spec.features), spec.name
     else:
         table, name = _read(spec)
     return _checked(table, name, features, classes, labels, seed)
 
 
-def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) -> tuple[Table, str]:
+def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) -> tuple[NamedArrays, str]:
     """Return arrays and a name for messages."""
     if isinstance(spec, Mapping):
-        return Table({str(key): _array(value) for key, value in spec.items()}), "data"
+        return NamedArrays({str(key): _array(value) for key, value in spec.items()}), "data"
     if isinstance(spec, tuple):
         keys = {2: ("X", "y"), 4: ("X_train", "y_train", "X_test", "y_test")}.get(len(spec))
         if keys is None:
             why = f"a tuple of {len(spec)}; (X, y) or (X_train, y_train, X_test, y_test) is needed"
             raise InvalidDataError("data", [Problem("data", why)])
-        return Table({key: _array(value) for key, value in zip(keys, spec)}), "data"
+        return NamedArrays({key: _array(value) for key, value in zip(keys, spec)}), "data"
     text = str(spec)
     if text.startswith("sklearn:"):
         return _from_sklearn(text.removeprefix("sklearn:")), text
@@ -81,7 +81,7 @@ def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) ->
     if len(pair) == 2 and not Path(text).exists():
         paths = [Path(part.strip()) for part in pair]
         _refuse_missing(*paths)
-        return Table({"X": read_npy(paths[0]), "y": read_npy(paths[1])}), paths[0].stem
+        return NamedArrays({"X": read_npy(paths[0]), "y": read_npy(paths[1])}), paths[0].stem
     path = Path(text)
     _refuse_missing(path)
     readers = {".npz": read_npz, ".csv": read_csv}
@@ -110,7 +110,7 @@ def _names(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
 
 
-def _from_sklearn(name: str) -> Table:
+def _from_sklearn(name: str) -> NamedArrays:
     if name not in _SKLEARN:
         near = difflib.get_close_matches(name, _SKLEARN, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(_SKLEARN)}"
@@ -120,11 +120,11 @@ def _from_sklearn(name: str) -> Table:
             "data", [Problem(f"sklearn:{name}", "scikit-learn is missing", "pip install scikit-learn")]
         )
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
-    return Table({"X": bunch.data, "y": bunch.target}, tuple(map(str, bunch.feature_names)))
+    return NamedArrays({"X": bunch.data, "y": bunch.target}, tuple(map(str, bunch.feature_names)))
 
 
 def _checked(
-    table: Table, name: str, features: int | None, classes: int | None, labels: tuple[str | int, ...], seed: int
+    table: NamedArrays, name: str, features: int | None, classes: int | None, labels: tuple[str | int, ...], seed: int
 ) -> Dataset:
     arrays = table.arrays
     found: list[Problem] = []

@@ -209,7 +209,7 @@ def _types(maker: type[object], item: dataclasses.Field[object]) -> tuple[object
     return tuple(kind for kind in kinds if kind is not type(None))
 
 
-def build(
+def build_options(
     maker: type[OptionsT], given: Mapping[str, object], problems: list[Problem], default: OptionsT | None = None
 ) -> OptionsT | None:
     """Return *maker*, or *default* with changes, of what was *given* by the names of its options.
@@ -237,7 +237,7 @@ def build(
             kind = next(
                 kind for kind in _types(maker, each) if isinstance(kind, type) and dataclasses.is_dataclass(kind)
             )
-            made = build(kind, inner[each.name], problems, start)
+            made = build_options(kind, inner[each.name], problems, start)
             values.update({} if made is None else {each.name: made})
     try:
         return maker(**values) if default is None else dataclasses.replace(default, **values)

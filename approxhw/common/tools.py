@@ -204,15 +204,6 @@ def find_ccache() -> Tool | None:
     return Tool("ccache", (path,)) if path else None
 
 
-@functools.cache
-def find_chromium() -> Tool:
-    """Return a Chromium that renders headless; only tests look at pages."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return Tool("chromium", (path, "--headless", "--no-sandbox", "--disable-gpu"))
-    raise ToolNotFoundError("chromium", "install Chromium (Debian: apt-get install chromium)")
-
-
 def cache_folder() -> Path:
     """Return the user's cache folder for approxhw (``XDG_CACHE_HOME`` or ``~/.cache``), made if need be."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

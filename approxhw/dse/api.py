@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import cast
 
-from approxhw.artifacts.design import Design, check_output, write_design
+from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, Problem
@@ -77,7 +77,7 @@ def search(
         rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
     graph = titled(graph, rows.data.features)
     circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened(circuit.passes(), asked.widen)
+    todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
     task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
@@ -94,7 +94,7 @@ def _search_target(
     return search_target(entry, model, target=target, **{**told, **given})
 
 
-def widened(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:
+def widened_passes(passes: Sequence[Pass], widen: float) -> tuple[Pass, ...]:
     """Return *passes* with retraining that makes hidden layers *widen* times as wide, where they do not say so themselves."""
     from approxhw.passes.retrain.power_of_two import PowerOfTwo
 
@@ -202,7 +202,7 @@ class FoundMember:
         """
         design = self.design.design
         folder = Path(output) if output is not None else Path("build") / design.name
-        check_output(folder)
+        check_design_output(folder)
         if registers:
             design = registered(design)
         design = replace(design, command=command or design.command, library=library or design.library)

@@ -219,9 +219,9 @@ def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
 
 def member_graph(origin: Origin, genome: np.ndarray) -> tuple[Graph, Graph, tuple[PassRecord, ...]]:
     """Return the Graph of *genome*, the same cleaned up by exact passes, and their ledger."""
-    from approxhw.networks.space import decode
+    from approxhw.networks.space import decode_genome
 
-    decoded = decode(origin.space, genome, origin.graph)
+    decoded = decode_genome(origin.space, genome, origin.graph)
     return decoded, *run_passes(decoded, parse_passes(CLEAN_UP), PassContext(origin.data))
 
 

@@ -54,7 +54,7 @@ class Curve:
         return self.accuracies[max(0, bisect.bisect_right(self.costs, cost) - 1)]
 
 
-def curve(costs: Sequence[float], accuracies: Sequence[float], rows: int) -> Curve:
+def accuracy_curve(costs: Sequence[float], accuracies: Sequence[float], rows: int) -> Curve:
     """Return the curve of circuits of these *costs* and *accuracies* on *rows* rows, one at least, in any order."""
     order = sorted(range(len(costs)), key=lambda i: (costs[i], accuracies[i]))
     return Curve(
@@ -87,7 +87,7 @@ def expected_accuracies(candidates: Sequence[Candidate]) -> list[float]:
     return expected
 
 
-def choose(
+def choose_candidate(
     candidates: Sequence[Candidate],
     *,
     target: float | None,

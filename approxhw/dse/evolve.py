@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from approxhw.dse.genetic.evolution import GenerationRecord
     from approxhw.dse.genetic.executors import Executor
-    from approxhw.dse.genetic.options import SearchOptions, Seeding
-    from approxhw.dse.genetic.problem import NetworkProblem
-    from approxhw.dse.genetic.problem import Problem as SearchProblem
+    from approxhw.dse.genetic.options import GeneticOptions, Seeding
+    from approxhw.dse.genetic.problem import GeneticProblem, NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder
-    from approxhw.networks.kernels.masked_network import Rows
+    from approxhw.networks.kernels.masked_network import PackedRows
     from approxhw.networks.space import Space
 
     from .candidates import Workshop
@@ -85,7 +84,7 @@ class Hooks:
     on_generation: Callable[[GenerationRecord], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
     stop: Callable[[], bool] | None = None
-    toolbox: Callable[[SearchProblem, SearchOptions], base.Toolbox] | None = None
+    toolbox: Callable[[GeneticProblem, GeneticOptions], base.Toolbox] | None = None
 
 
 def area_model(library: str, timeout: float = 600.0) -> AreaModel:
@@ -99,7 +98,7 @@ def seeder_of(
     problem: NetworkProblem,
     model: AreaModel,
     seeding: Seeding,
-    options: SearchOptions,
+    options: GeneticOptions,
     teacher: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Seeder:
     """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
@@ -165,7 +164,7 @@ def area_of(model: AreaModel, space: Space) -> Callable[[np.ndarray], np.ndarray
 
 def optimise(
     problem: NetworkProblem,
-    options: SearchOptions,
+    options: GeneticOptions,
     workshop: Workshop,
     executor: Executor,
     folder: Path,
@@ -245,7 +244,7 @@ class _Refinement:
     """Genome → the same without all that it does not need: a pure function, so that any worker may do it."""
 
     space: Space
-    rows: Rows
+    rows: PackedRows
     area: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, genome: np.ndarray) -> np.ndarray:
@@ -269,7 +268,7 @@ def refined(
     The best are those by their costs and these rows. What they were before is not kept: it reads inputs that nothing needs.
     """
     from approxhw.networks.anneal import noisy
-    from approxhw.networks.kernels.masked_network import count_errors, prepare
+    from approxhw.networks.kernels.masked_network import count_errors, pack_rows
 
     space = problem.space
     rng = np.random.default_rng(len(problem.labels))
@@ -283,7 +282,7 @@ def refined(
     gains = -np.asarray(errors, dtype=np.float64)
     best = np.array(layers_of_front(np.column_stack([problem.estimates(genomes), -gains]), most)[:most], dtype=np.int64)
     todo = genomes[best]
-    executor.start(_Refinement(space, prepare(codes, labels), problem.area))
+    executor.start(_Refinement(space, pack_rows(codes, labels), problem.area))
     done: list[np.ndarray] = []
     step = 8  # a batch, so that there is something to show in between
     for start in range(0, len(todo), step):

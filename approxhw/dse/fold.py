@@ -20,7 +20,7 @@ from .genetic.fitness import Judge, Teacher
 if TYPE_CHECKING:
     from approxhw.common.options import Keywords
     from approxhw.dse.genetic.evolution import GenerationRecord
-    from approxhw.dse.genetic.options import SearchOptions, Seeding
+    from approxhw.dse.genetic.options import GeneticOptions, Seeding
     from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder
     from approxhw.ir.graph import Graph
@@ -42,7 +42,7 @@ class Branch:
     judge: Judge
     problem: NetworkProblem
     seeder: Seeder
-    options: SearchOptions
+    options: GeneticOptions
     workshop: Workshop
     reference: float
     """Accuracy of the model on the rows that this fold is searched on."""
@@ -72,7 +72,7 @@ def branch_of(
 ) -> Branch:
     """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share."""
     from approxhw.dse.genetic.problem import NetworkProblem
-    from approxhw.networks.space import encode, space_of
+    from approxhw.networks.space import encode_genome, space_of
 
     library = task.target.library
     context = PassContext(rows.searched(number), graph, library=library, cell_area=cell_area(library))
@@ -82,7 +82,7 @@ def branch_of(
     judge = Judge(space, codes, {name: y for name, (_, y) in splits.items()})
     labels = judge.labels["train"]
     wrong = round((1 - reference) * len(labels))
-    estimate, start = area_of(prices.area, space), encode(space, masked)[None]
+    estimate, start = area_of(prices.area, space), encode_genome(space, masked)[None]
     problem = NetworkProblem(space, codes["train"], labels, wrong, estimate, start, print_graph(masked))
     costs = task.objectives[1:]
     if task.objectives != problem.objectives:
@@ -99,7 +99,7 @@ def branch_of(
     return Branch(number, judge, problem, seeder, options, workshop, reference)
 
 
-def _bounded(task: Task, reference: float) -> SearchOptions:
+def _bounded(task: Task, reference: float) -> GeneticOptions:
     """Return the options with a bound that lets circuits in which just hold a target that was asked for."""
     target, options = task.target_accuracy, task.options
     if target is None or target >= reference - options.max_accuracy_loss:

@@ -12,7 +12,7 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.statistics import rank_correlation
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
-from .decision_rule import Candidate, choose, curve, expected_accuracies, mean_at
+from .decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
 from .evolve import distinct
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def pick(
         split = branch.judge.split
         checked = branch.judge.accuracies(plain[listed], split)
         assert checked is not None
-        curves.append(curve(costs[listed, 0].tolist(), checked.tolist(), len(branch.judge.labels[split])))
+        curves.append(accuracy_curve(costs[listed, 0].tolist(), checked.tolist(), len(branch.judge.labels[split])))
         owners += [number] * len(listed)
         genomes += list(plain[listed])
         estimates.append(costs[listed])
@@ -114,9 +114,11 @@ def pick(
     costs = np.array([measured[i] for i in tried])
     front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
     known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
-    index, rule, held = choose(known, target=wanted.target, reference=wanted.reference, loss=wanted.loss, **called)
+    index, rule, held = choose_candidate(
+        known, target=wanted.target, reference=wanted.reference, loss=wanted.loss, **called
+    )
     # what further accuracies ask for stays, too
-    others = {choose(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
+    others = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
     points = _points(np.array([measured[i] for i in front]), steadiness[front])
     kept = thinned(points, wanted.members, {index, *others})
     expected = expected_accuracies(known)

@@ -17,7 +17,7 @@ from approxhw.flow.stages import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
-from .genetic.options import SearchOptions, Seeding
+from .genetic.options import GeneticOptions, Seeding
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +36,7 @@ def _as(maker: type[DataclassInstance], name: str) -> Value:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Every option of a search: of the genetic search (``SearchOptions``), of its starts (``Seeding``), and its own.
+    """Every option of a search: of the genetic search (``GeneticOptions``), of its starts (``Seeding``), and its own.
 
     Shares may be texts such as ``5%`` until :func:`settled` has read them.
     """
@@ -45,14 +45,14 @@ class SearchSettings:
         default=DEFAULT,
         metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(CIRCUIT)},
     )
-    population: int = _as(SearchOptions, "population")
-    generations: int = _as(SearchOptions, "generations")
-    max_accuracy_loss: str | float = _as(SearchOptions, "max_accuracy_loss")
+    population: int = _as(GeneticOptions, "population")
+    generations: int = _as(GeneticOptions, "generations")
+    max_accuracy_loss: str | float = _as(GeneticOptions, "max_accuracy_loss")
     target_accuracy: str | float | None = field(
         default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
     )
-    seed: int = _as(SearchOptions, "seed")
-    islands: int = _as(SearchOptions, "islands")
+    seed: int = _as(GeneticOptions, "seed")
+    islands: int = _as(GeneticOptions, "islands")
     jobs: int | None = field(
         default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
     )
@@ -90,18 +90,18 @@ class SearchSettings:
     )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
     timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
-    migration_every: int = _as(SearchOptions, "migration_every")
-    migrants: int = _as(SearchOptions, "migrants")
-    crossover: float = _as(SearchOptions, "crossover")
-    crossover_shares: tuple[float, ...] = _as(SearchOptions, "crossover_shares")
-    mutation: float = _as(SearchOptions, "mutation")
-    mutation_weights: tuple[float, ...] = _as(SearchOptions, "mutation_weights")
-    prune: float = _as(SearchOptions, "prune")
-    archive: int = _as(SearchOptions, "archive")
+    migration_every: int = _as(GeneticOptions, "migration_every")
+    migrants: int = _as(GeneticOptions, "migrants")
+    crossover: float = _as(GeneticOptions, "crossover")
+    crossover_shares: tuple[float, ...] = _as(GeneticOptions, "crossover_shares")
+    mutation: float = _as(GeneticOptions, "mutation")
+    mutation_weights: tuple[float, ...] = _as(GeneticOptions, "mutation_weights")
+    prune: float = _as(GeneticOptions, "prune")
+    archive: int = _as(GeneticOptions, "archive")
 
-    def genetic(self) -> SearchOptions:
+    def genetic(self) -> GeneticOptions:
         """Return the options of the genetic search."""
-        return SearchOptions(**{f.name: getattr(self, f.name) for f in fields(SearchOptions)})
+        return GeneticOptions(**{f.name: getattr(self, f.name) for f in fields(GeneticOptions)})
 
 
 def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> SearchSettings:
@@ -183,7 +183,7 @@ class Task:
     clock: Clock
 
     @property
-    def options(self) -> SearchOptions:
+    def options(self) -> GeneticOptions:
         """Of the genetic search."""
         return self.settings.genetic()
 

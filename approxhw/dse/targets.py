@@ -19,7 +19,7 @@ from approxhw.common.files import beside
 from approxhw.common.options import Keywords
 
 from .evolve import Hooks, spread
-from .genetic.options import SearchOptions
+from .genetic.options import GeneticOptions
 from .select_members import thinned
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TargetProblem(Protocol[FrontT]):
     against: str
 
     def settings(self) -> Keywords:
-        """Return what it was asked for: fields of :class:`SearchOptions`, and ``members`` of the front at most."""
+        """Return what it was asked for: fields of :class:`GeneticOptions`, and ``members`` of the front at most."""
 
     def allowed_errors(self, max_accuracy_loss: float) -> int:
         """Return the most errors that keep accuracy within *max_accuracy_loss* of the reference's."""
@@ -121,7 +121,7 @@ class _Core:
     def identity(self) -> Mapping[str, str]:
         return self.target.identity()
 
-    def toolbox(self, options: SearchOptions) -> base.Toolbox:
+    def toolbox(self, options: GeneticOptions) -> base.Toolbox:
         from .genetic.problem import plain_toolbox
 
         return plain_toolbox(self.target)
@@ -183,7 +183,7 @@ def search_target(
     need_checkpoint(folder, resume)
     asked = dict(problem.settings())
     members = asked.pop("members")
-    options = SearchOptions(**asked)
+    options = GeneticOptions(**asked)
 
     def told(record: GenerationRecord) -> None:
         if hooks and hooks.on_generation:

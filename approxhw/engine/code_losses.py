@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from approxhw.artifacts.engine import Summary
-from approxhw.ir.kinds.tensor.products import Lowered, Matrix
+from approxhw.ir.kinds.tensor.products import LoweredProduct, Matrix
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -29,7 +29,7 @@ def code_losses(
     if codes is None:
         return found
 
-    def seen(lowered: Lowered, mac: FloatMac) -> None:
+    def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
         name, sizes = lowered.product.name, lowered.sizes
         told: dict[str, Summary] = {}
         if codes.stays is not None:
@@ -44,7 +44,7 @@ def code_losses(
     return {layer.name: found[layer.name] for layer in engine.layers if layer.name in found}
 
 
-def _stays(engine: EmulatedEngine, lowered: Lowered) -> _Pairs:
+def _stays(engine: EmulatedEngine, lowered: LoweredProduct) -> _Pairs:
     pairs: _Pairs = []
     for gemm in lowered.gemms:
         side = gemm.left if gemm.streams_right else gemm.right
@@ -54,7 +54,7 @@ def _stays(engine: EmulatedEngine, lowered: Lowered) -> _Pairs:
     return pairs
 
 
-def _streams(engine: EmulatedEngine, lowered: Lowered, rows: int | None) -> _Pairs:
+def _streams(engine: EmulatedEngine, lowered: LoweredProduct, rows: int | None) -> _Pairs:
     gemm = lowered.gemms[0]
     across = gemm.streams_right
     count = gemm.into.shape[1 if across else 0]

@@ -29,12 +29,12 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
-from approxhw.ir.tensor.layers import layers_of
+from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
 from .operands import Feeds, Predictions, feeds_of
-from .target import MatrixEngine, fitted
+from .target import MatrixEngine, fitted_target
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
@@ -133,7 +133,7 @@ def compile_engine(
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedProducts:
     """What is kept of a model: as it was read and partitioned, the user's inputs, the emulation and what it said so far.
 
     ``rows``: how many of the inputs are looked at, and what their Graph is typed for.
@@ -146,7 +146,7 @@ class Opened:
     told: Predictions
 
 
-def read_products(asked: Asked[MatrixEngine]) -> Source[Opened]:
+def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     """Open the model that is asked for, sized for the user's inputs."""
     from approxhw.frontends.products.partition import open_model
 
@@ -159,7 +159,7 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[Opened]:
     graph = opened.graph
     about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
-    kept = Opened(opened, feeds, rows, emulated, Predictions(emulated, feeds))
+    kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about, f"{_name(graph)}-engine", kept)
 
 
@@ -200,20 +200,22 @@ def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
     graph = _looked_at(asked)
     feeds = sum(isinstance(node.op, Feed) for node in graph.nodes)
     hosts = sum(isinstance(node.op, Host) for node in graph.nodes)
-    return {"inputs": feeds, "products on the engine": len(layers_of(graph)), "parts on the host": hosts}
+    return {"inputs": feeds, "products on the engine": len(product_layers(graph)), "parts on the host": hosts}
 
 
-def context(source: Source[Opened], asked: Asked[MatrixEngine]) -> PassContext:
+def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -> PassContext:
     """Return what passes may look at: the model, and its accuracy on the engine."""
     return PassContext(model=source.graph, accuracy=source.kept.told.accuracies)
 
 
-def build(source: Source[Opened], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock) -> EngineDesign:
+def build_engine(
+    source: Source[OpenedProducts], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock
+) -> EngineDesign:
     """Return the engine of the lowered Graph, with its layers' schedules and operands."""
     kept, graph = source.kept, lowered.graph
     emulated = kept.emulated.on(graph)
     # what was asked of the Graph is what is built
-    target = asked.target if asked.given is None else fitted(asked.target, graph)
+    target = asked.target if asked.given is None else fitted_target(asked.target, graph)
     array = target.array()
     for sentence in kept.model.notes:
         _log.warning("%s: %s", shown(title_of(graph)), sentence)
@@ -262,7 +264,7 @@ def _name(graph: Graph) -> str:
 
 def _rows(graph: Graph, feeds: Feeds) -> int:
     """Return how many rows are looked at: fewer of a model with many multiply-adds a row."""
-    products = sum(layer.products for layer in layers_of(graph)) // max(
+    products = sum(layer.products for layer in product_layers(graph)) // max(
         1, len(next(iter(feeds.first(1).values()), [0]))
     )
     return max(1, min(ROWS, feeds.rows, LOOKED_AT // max(1, products)))
@@ -390,8 +392,8 @@ FLOW = Flow(
     counts=_counts,
     read=read_products,
     free=check_engine_output,
-    context=context,
-    build=build,
+    context=engine_context,
+    build=build_engine,
     write=_write,
     open=open_engine_design,
     ledger=_ledger,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
-from approxhw.artifacts.folder import Plain, decoded, json_text, read_json
+from approxhw.artifacts.folder import Plain, json_text, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.numerics.mac.float_mac import decode
+from approxhw.numerics.mac.float_mac import unpack_operand
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Netlist
@@ -120,7 +120,7 @@ def operand_words(codes: np.ndarray, mac: FloatMac) -> np.ndarray:
     fraction, width = mac.code.fraction_bits, operand_exponent_bits(mac)
     table = np.zeros(1 << mac.code.bits, dtype=np.int64)
     for code in np.unique(codes).tolist():
-        operand = decode(mac.format, code)
+        operand = unpack_operand(mac.format, code)
         # beside numbers the exponent is what the field gives, and the fraction says which special it is
         exponent = (code >> fraction) & ((1 << mac.code.exponent_bits) - 1)
         word, tail = 0, (operand.nan | operand.inf) << (fraction - 1) | operand.nan << (fraction - 2)
@@ -288,7 +288,7 @@ def engine_of(design: EngineDesign) -> Engine:
     from approxhw.backends.matrix_engine.engine import Engine
 
     try:
-        return decoded(design.engine, Engine)
+        return record_of(design.engine, Engine)
     except ValueError as error:
         raise OptionError("matrix engine", [Problem("design.json", f"describes no engine ({shown(error)})")]) from error
 
@@ -436,7 +436,7 @@ def engine_estimates(folder: Path) -> list[dict[str, Plain]]:
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:
             told = read_json(path)
-            decoded(told, KeptEngineEstimate)
+            record_of(told, KeptEngineEstimate)
         except (OSError, ValueError) as error:
             why = f"no estimate ({shown(error, 160)})"
             raise InvalidDesignError(str(folder), [Problem(path.name, why, "estimate it again")]) from error

@@ -27,7 +27,7 @@ from approxhw.common.options import Keywords, suggestion
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .compile import CompiledEngine, compile_engine
+from .compile import compile_engine
 from .cost import ElementCost, element_cost
 from .operands import Feeds, predictions, split_feeds
 from .settings import EngineSearch
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from approxhw.ir.tensor.emulate import EmulatedEngine
 
 
-class Found(Protocol):
+class SearchRecord(Protocol):
     """What a front tells of the genetic search behind it."""
 
     evaluations: int
@@ -244,7 +244,7 @@ class EngineProblem:
             "arithmetics": tuple(sorted(set(layers.values()))),
         }
 
-    def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: Found) -> EngineFront:
+    def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: SearchRecord) -> EngineFront:
         """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
         cost = self.objectives[1].field
         made = []
@@ -396,10 +396,3 @@ def _elements(
             found.append(one)
             tell("elements", done, len(choices))
     return found
-
-
-def chosen_engine(front: EngineFront) -> CompiledEngine:
-    """Return the compiled engine of the chosen member."""
-    from .compile import open_engine_design
-
-    return open_engine_design(front.folder / "chosen")

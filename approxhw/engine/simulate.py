@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
-from approxhw.artifacts.folder import Plain, decoded, json_text, plain, read_json
+from approxhw.artifacts.folder import Plain, as_json, json_text, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
@@ -167,7 +167,7 @@ def engine_verdicts(folder: Path) -> list[dict[str, Plain]]:
     found = []
     for path in sorted((folder / "simulation").glob("*/verdict.json")):
         try:
-            found.append(plain(decoded(read_json(path), EngineVerdict)))
+            found.append(as_json(record_of(read_json(path), EngineVerdict)))
         except (OSError, ValueError) as error:
             why = f"no verdict ({shown(error, 160)})"
             raise InvalidDesignError(str(folder), [Problem(path.name, why, "simulate it again")]) from error

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
 from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import Pass, pass_named
-from approxhw.ir.tensor.layers import codes_of_ports, layers_of, macs_of, product_nodes
-from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
+from approxhw.ir.tensor.layers import codes_of_ports, macs_of, product_layers, product_nodes
+from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 if TYPE_CHECKING:
@@ -97,13 +95,13 @@ class MatrixEngine:
         return tuple(found)
 
 
-def fitted(target: MatrixEngine, graph: Graph) -> MatrixEngine:
+def fitted_target(target: MatrixEngine, graph: Graph) -> MatrixEngine:
     """Return *target* with the arithmetic that most multiply-adds of *graph* have, and the result and codes of its products.
 
     Where none of them is on the engine, *target* is returned as it is.
     """
     macs, counts = macs_of(graph), dict[FloatMac, int]()
-    for layer in layers_of(graph):
+    for layer in product_layers(graph):
         mac = macs[layer.name]
         if mac is not None:
             counts[mac] = counts.get(mac, 0) + layer.products
@@ -122,30 +120,3 @@ def arithmetic_pass(mac: FloatMac | None, result: str, layers: str = "all") -> P
         options |= {"normalization": mac.normalization, "alignment": mac.alignment}
     made: Pass = pass_named("approximate-normalization")(**options, result=result, layers=layers)
     return made
-
-
-def engine_target(
-    format: str = "bf16",
-    accumulator_bits: int = 20,
-    normalization: str = "an-1-2",
-    alignment: int | None = None,
-    **options: Value,
-) -> MatrixEngine:
-    """Return the engine of these options, the arithmetic's among them; raise :class:`OptionError` with all that is wrong."""
-    problems: list[Problem] = []
-    mac = FloatMac()
-    try:
-        mac = FloatMac(format, accumulator_bits, normalization, alignment)
-    except OptionError as error:
-        problems += error.problems
-    target = MatrixEngine(mac=mac, **options)
-    try:
-        target.array()
-    except OptionError as error:
-        problems += error.problems
-    if mac.format != format:  # there is no such arithmetic
-        with suppress(OptionError):
-            problems += lane_problems(read_codes(target.compress), 1, format)
-    if problems:
-        raise OptionError("matrix engine", problems)
-    return target

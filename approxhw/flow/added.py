@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
-from approxhw.artifacts.folder import Plain, json_text, plain
+from approxhw.artifacts.folder import Plain, as_json, json_text
 from approxhw.artifacts.results import Verdict, estimates, verdicts
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
@@ -20,7 +20,7 @@ from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
 
-from .circuits import Opened, check, context, counts, prepare, read_classifier
+from .circuits import OpenedClassifier, check_classifier, circuit_context, counts, prepare, read_classifier
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from .targets import entry_of, parse_target
 
@@ -70,7 +70,7 @@ class CompiledFiles:
     @property
     def record(self) -> Mapping[str, Plain]:
         """What stands in ``target.json``, digests left out."""
-        told: dict[str, Plain] = plain(self.built.record)
+        told: dict[str, Plain] = as_json(self.built.record)
         return {key: value for key, value in told.items() if key not in ("format", "files")}
 
     @property
@@ -155,7 +155,9 @@ def open_files(folder: Path) -> CompiledFiles:
     return CompiledFiles(read_built(folder))
 
 
-def build(source: Source[Opened], asked: Asked[AddedTarget], lowered: Lowered, clock: Clock) -> BuiltFiles:
+def build_files(
+    source: Source[OpenedClassifier], asked: Asked[AddedTarget], lowered: Lowered, clock: Clock
+) -> BuiltFiles:
     """Return what the target builds of the lowered Graph; what goes wrong in it names its package."""
     target, graph, entry = asked.target, lowered.graph, entry_of(asked.target.name)
     with clock.step("build"):
@@ -179,7 +181,7 @@ def build(source: Source[Opened], asked: Asked[AddedTarget], lowered: Lowered, c
     record = BuiltRecord(
         target=target.name,
         spelled=spell_call(target.name, target),
-        options=plain(target),
+        options=as_json(target),
         package=package_of(entry) if entry is not None else "",
         model=source.about,
         command=asked.command,
@@ -195,17 +197,17 @@ def _write(built: BuiltFiles, folder: Path, steps: Steps) -> CompiledFiles:
 
 
 def _ledger(folder: Path) -> Ledger:
-    return [plain(row) for row in read_built(folder).record.ledger]
+    return [as_json(row) for row in read_built(folder).record.ledger]
 
 
 FLOW = Flow(
-    check=check,
+    check=check_classifier,
     counts=counts,
     read=read_classifier,
     free=check_built_output,
     prepare=prepare,
-    context=context,
-    build=build,
+    context=circuit_context,
+    build=build_files,
     write=_write,
     open=open_files,
     ledger=_ledger,

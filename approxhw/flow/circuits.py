@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.design import CircuitAccuracy, Design, PortInfo, Rows, check_output, read_design, write_design
+from approxhw.artifacts.design import (
+    CircuitAccuracy,
+    Design,
+    PortInfo,
+    Rows,
+    check_design_output,
+    read_design,
+    write_design,
+)
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
@@ -96,7 +104,7 @@ def open_design(folder: str | Path) -> CompiledDesign:
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedClassifier:
     """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows."""
 
     model: Classifier
@@ -104,7 +112,7 @@ class Opened:
     reference: Mapping[str, float | None] | None = None
 
 
-def read_classifier(asked: Asked[Target]) -> Source[Opened]:
+def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
@@ -112,10 +120,10 @@ def read_classifier(asked: Asked[Target]) -> Source[Opened]:
         why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
         raise OptionError("compile", [Problem("shape", why, "leave it out")])
     model = open_classifier(asked.model)
-    return Source(model.graph, about(model), model.graph.name, Opened(model))
+    return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
 
-def prepare(source: Source[Opened], asked: Asked[Target], clock: Clock) -> Source[Opened]:
+def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock) -> Source[OpenedClassifier]:
     """Read the user's rows, and run the reference on them."""
     graph, model = source.graph, source.kept.model
     rows = None
@@ -128,10 +136,10 @@ def prepare(source: Source[Opened], asked: Asked[Target], clock: Clock) -> Sourc
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
             reference = reference_accuracies(model, graph, splits)
-    return replace(source, graph=graph, kept=Opened(model, rows, reference))
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
 
 
-def context(source: Source[Opened], asked: Asked[Target]) -> PassContext:
+def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
     from .measure import cell_area, circuit_area
     from .tabulate import tabulate_verilog
@@ -156,7 +164,7 @@ def context(source: Source[Opened], asked: Asked[Target]) -> PassContext:
     )
 
 
-def build(source: Source[Opened], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
+def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
     """Return the Design of the lowered Graph."""
     target, kept = asked.target, source.kept
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
@@ -322,7 +330,7 @@ def _ledger(folder: Path) -> Ledger:
     return read_design(folder).ledger
 
 
-def check(asked: Asked[Target]) -> list[Problem]:
+def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
@@ -336,13 +344,13 @@ def counts(asked: Asked[Target]) -> dict[str, int]:
 
 
 FLOW = Flow(
-    check=check,
+    check=check_classifier,
     counts=counts,
     read=read_classifier,
-    free=check_output,
+    free=check_design_output,
     prepare=prepare,
-    context=context,
-    build=build,
+    context=circuit_context,
+    build=build_design,
     write=write,
     open=open_design,
     ledger=_ledger,

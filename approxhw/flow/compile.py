@@ -10,7 +10,7 @@ from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import LedgerLine, Pass, PassRecord, run_passes, spell
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassRecord, run_passes, spell_pass
 
 from .describe import ledger_row
 from .printed import Printed
@@ -127,7 +127,7 @@ def compile(
         context = flow.context(source, asked)
         graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
     ledger = (*earlier, *(ledger_row(record) for record in records))
-    lowered = Lowered(graph, tuple(spell(item) for item in todo), ledger, folder)
+    lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
     design = flow.build(source, asked, lowered, clock)
     with clock.step("write"):
         return flow.write(design, folder, graphs if steps or from_step is not None else ())
@@ -140,8 +140,8 @@ def _restarted(from_step: int, todo: Sequence[Pass], flow: SomeFlow, folder: Pat
         raise OptionError("compile", [Problem("--from-step", why)])
     earlier = tuple(flow.ledger(folder)[:from_step])
     for done, item in zip(earlier, todo, strict=False):
-        if done["spelled"] != spell(item):
-            why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell(item)}"
+        if done["spelled"] != spell_pass(item):
+            why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell_pass(item)}"
             raise OptionError(
                 "compile", [Problem("--from-step", why, f"start from step {done['index'] - 1} or before")]
             )

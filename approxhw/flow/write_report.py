@@ -16,11 +16,11 @@ from approxhw.report import (
     Confusion,
     Cost,
     LayerCost,
-    Port,
+    PortRow,
     ReportData,
     Simulation,
-    layers_of,
-    ledger_row,
+    drawn_layers,
+    drawn_ledger_row,
     write_report,
 )
 from approxhw.sim.simulators.registry import SIMULATORS
@@ -47,14 +47,14 @@ def report_data(folder: Path, design: Design) -> ReportData:
         pipeline=design.pipeline,
         version=design.version,
         folder=str(folder),
-        layers=layers_of(design.graph),
+        layers=drawn_layers(design.graph),
         inputs=op.titles,
         labels=design.graph.labels,
         accuracy=_accuracies(design),
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,
-        ledger=tuple(ledger_row(row) for row in design.ledger),
+        ledger=tuple(drawn_ledger_row(row) for row in design.ledger),
         simulations=tuple(_simulation(row) for row in verdicts(folder)),
         commands=_commands(folder, design, found),
         seconds=tuple((name, float(value)) for name, value in design.seconds.items()),
@@ -85,13 +85,13 @@ def _confusion(design: Design) -> Confusion | None:
     return None
 
 
-def _ports(design: Design) -> tuple[Port, ...]:
+def _ports(design: Design) -> tuple[PortRow, ...]:
     ports = [
-        Port(port.name, "input", port.bits, port.title, port.low, port.high, port.formula) for port in design.inputs
+        PortRow(port.name, "input", port.bits, port.title, port.low, port.high, port.formula) for port in design.inputs
     ]
     if design.clock:
-        ports.append(Port(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))
-    ports.append(Port(design.output, "output", design.output_bits, "class index"))
+        ports.append(PortRow(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))
+    ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
     return tuple(ports)
 
 

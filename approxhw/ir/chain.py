@@ -64,7 +64,7 @@ def is_activation(node: Node) -> bool:
     return is_legal(node.op) and kind_of(node.op).activation
 
 
-def decides(node: Node) -> bool:
+def is_decision(node: Node) -> bool:
     """Whether *node* names a class: an argmax or a threshold."""
     return is_legal(node.op) and kind_of(node.op).classes is not None
 

@@ -25,7 +25,7 @@ def predict(graph: Graph, readings: np.ndarray) -> np.ndarray:
     return run(graph, codes_of(graph, readings)).reshape(len(readings)).astype(np.int64)
 
 
-def decides(graph: Graph) -> bool:
+def names_classes(graph: Graph) -> bool:
     """Whether the output of *graph* is one class index a row, so that accuracy means something."""
     node = graph[graph.output]
     return node.type.shape == () and isinstance(node.type.format, Fixed)
@@ -33,7 +33,7 @@ def decides(graph: Graph) -> bool:
 
 def accuracy(graph: Graph, readings: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the share of rows whose class index is the label's; None without rows or where *graph* names no class."""
-    if not len(readings) or not decides(graph):
+    if not len(readings) or not names_classes(graph):
         return None
     return float(np.mean(predict(graph, readings) == labels))
 

@@ -254,7 +254,7 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
     return tuple(passes)
 
 
-def spell(item: Pass) -> str:
+def spell_pass(item: Pass) -> str:
     """Return the text that :func:`parse_passes` reads as *item*; options at their default are left out."""
     return spell_call(name_of(item), item)
 
@@ -382,7 +382,7 @@ def _record(
     return PassRecord(
         index=index,
         name=name_of(item),
-        spelled=spell(item),
+        spelled=spell_pass(item),
         options=values,
         kind=item.kind,
         seconds=seconds,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, MatMul, Transpose
-from approxhw.ir.kinds.tensor.products import product_of, sizes_of
+from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.formats import FLOAT32
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -84,7 +84,7 @@ def _grown(grow: _Growing, x: Node) -> Node:
 
 def _product(grow: _Growing, op: MatMul | Gemm | Conv, operands: Sequence[Node]) -> Node:
     names = tuple(node.name for node in operands)
-    sizes = sizes_of(product_of(op, names), [node.type.shape for node in operands])
+    sizes = operand_sizes(product_of(op, names), [node.type.shape for node in operands])
     return grow.add(op, names, sizes.output)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from .space import Space
 
 if TYPE_CHECKING:
-    from approxhw.networks.kernels.masked_network import Rows
+    from approxhw.networks.kernels.masked_network import PackedRows
 
     from .area_model import AreaModel
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AnnealingSchedule:
     """How to anneal. Energy = mean loss of the rows + price · area in mm²."""
 
     prices: tuple[float, ...]
@@ -57,15 +57,15 @@ def prices(first: float, last: float, levels: int) -> tuple[float, ...]:
 def anneal(
     space: Space,
     genome: np.ndarray,
-    rows: Rows,
+    rows: PackedRows,
     model: AreaModel,
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     seed: int,
     stop: np.ndarray | None = None,
 ) -> Annealed:
     """Return what annealing *genome* through the levels of *schedule* ends in; deterministic for a seed.
 
-    ``rows``: codes and labels, of ``approxhw.networks.kernels.masked_network.prepare``; noisy copies count like any other row.
+    ``rows``: codes and labels, of ``approxhw.networks.kernels.masked_network.pack_rows``; noisy copies count like any other row.
     ``stop``: a bool array of one element that may be set from another thread; no further level is begun then.
     """
     from approxhw.networks.kernels import annealing, moves
@@ -82,8 +82,8 @@ def anneal(
         if state is None or 0 < schedule.sample < count:  # in a random order, so that the first blocks show a bad move
             order = rng.permutation(count)[: schedule.sample or count]
             mixed = rows._replace(columns=np.ascontiguousarray(rows.columns[:, order]), labels=rows.labels[order])
-            state = moves.start(space.layout, space.head, genome, mixed)
-        annealing.anneal(
+            state = moves.start_walk(space.layout, space.head, genome, mixed)
+        annealing.anneal_at_price(
             state,
             space.lower,
             space.upper,

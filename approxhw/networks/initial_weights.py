@@ -73,7 +73,7 @@ def start_from(
     return latent, shifts, logarithm
 
 
-def widened(layers: list[RealLayer], hidden: Sequence[int], seed: int) -> list[RealLayer]:
+def widened_layers(layers: list[RealLayer], hidden: Sequence[int], seed: int) -> list[RealLayer]:
     """Return *layers* with *hidden* neurons in each hidden layer: copies, that share what the original gave to the next layer.
 
     The weights of a copy are off by up to the mean size of the original's, so that training tells them apart. *hidden*: no

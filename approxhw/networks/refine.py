@@ -13,8 +13,8 @@ from approxhw.common.errors import OptionError, Problem
 from .space import Space, canonical
 
 if TYPE_CHECKING:
-    from approxhw.networks.kernels.masked_network import Rows
-    from approxhw.networks.kernels.moves import State
+    from approxhw.networks.kernels.masked_network import PackedRows
+    from approxhw.networks.kernels.moves import WalkState
 
 Area = Callable[[np.ndarray], np.ndarray]
 """Genomes (int32, P × G) → area in mm² (float64, P)."""
@@ -43,7 +43,7 @@ class Refined:
 def refine(
     space: Space,
     genome: np.ndarray,
-    rows: Rows,
+    rows: PackedRows,
     area: Area,
     *,
     allowed: int | None = None,
@@ -52,7 +52,7 @@ def refine(
 ) -> Refined:
     """Return *genome* after every move that neither takes errors above *allowed* nor makes the circuit larger.
 
-    ``rows``: codes and labels, of ``approxhw.networks.kernels.masked_network.prepare``. ``allowed``: rows that may be wrong; as
+    ``rows``: codes and labels, of ``approxhw.networks.kernels.masked_network.pack_rows``. ``allowed``: rows that may be wrong; as
     many as now by default. The greatest saving of area is tried first; equal ones come in an order drawn from *seed*.
     Where a move drops part of a sum, it is also tried with the mean of that part added to the bias.
     Deterministic; raises :class:`OptionError` for an unknown kind.
@@ -64,7 +64,7 @@ def refine(
         why = f"there is no kind of move called {', '.join(unknown)}; there are {', '.join(KINDS)}"
         raise OptionError("refine", [Problem("kinds", why)])
     rng = np.random.default_rng(seed)
-    state = moves.start(space.layout, space.head, canonical(space, genome[None])[0], rows)
+    state = moves.start_walk(space.layout, space.head, canonical(space, genome[None])[0], rows)
     limit = np.int64(state.loss[0].sum() if allowed is None else allowed)
     now = _worth(space, state.genome, area)
     kept = tried = 0
@@ -124,7 +124,7 @@ def _promising(
     return np.ascontiguousarray(genes[order]), np.ascontiguousarray(values[order])
 
 
-def _moves(space: Space, state: State, kinds: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _moves(space: Space, state: WalkState, kinds: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the moves from the genome of *state*: genes (moves × K, −1: none) and their new values (int32)."""
     found: list[list[tuple[int, int]]] = []
     genome = state.genome

@@ -191,7 +191,7 @@ def tempered(
     )
 
     def loss(k: int) -> float:
-        found = kernel.evaluate(
+        found = kernel.errors_and_loss(
             space.layout, int(space.head[0]), masks, real, shifts, 2.0**-k, columns, classes, ones, reach
         )
         return float(found[1])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.chain import decides, walk
+from approxhw.ir.chain import is_decision, walk
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
@@ -177,7 +177,7 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
     """Return the layers from the Input on, the head, and what keeps the Graph from being of the masked form."""
     found: list[Problem] = []
     head = graph[graph.output]
-    if not decides(head):
+    if not is_decision(head):
         found.append(Problem(head.name, f"the output is {head.kind}, not argmax or threshold"))
     layers: list[Layer] = []
     passed = walk(graph)
@@ -235,7 +235,7 @@ def _shift(graph: Graph, layer: Layer) -> int:
     return min(op.shift, _MOST_SHIFT) if isinstance(op, Requantize) else 0
 
 
-def encode(space: Space, graph: Graph) -> np.ndarray:
+def encode_genome(space: Space, graph: Graph) -> np.ndarray:
     """Return *graph* (of the masked form, and of the sizes of *space*) as a genome: int32, G."""
     layers, head, found = _chain(graph)
     sizes = [(a.inputs, a.outputs, a.input_bits, a.hidden_bits) for a in layers]
@@ -280,7 +280,7 @@ def _bit_sets(op: ArgMax, width: int, count: int) -> list[int]:
     return sets
 
 
-def decode(space: Space, genome: np.ndarray, graph: Graph) -> Graph:
+def decode_genome(space: Space, genome: np.ndarray, graph: Graph) -> Graph:
     """Return the Graph of *genome*: the Nodes of *graph* (the one behind *space*) with other constants and attributes.
 
     A mask of 0 makes a weight of 0 and vice versa. Formats are the narrowest for the new ranges.

@@ -14,11 +14,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def non_dominated_ranks(objectives: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the rank of every individual (int64, N): 0 where nothing dominates it, 1 once those are gone, and so on."""
-    return ranks_and_crowding(objectives, violations)[0]
-
-
 def ranks_and_crowding(objectives: np.ndarray, violations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ranks (int64, N) and crowding distances within them (int64, N: larger is lonelier).
 
@@ -32,12 +27,6 @@ def ranks_and_crowding(objectives: np.ndarray, violations: np.ndarray) -> tuple[
     walk = kernel.two_objectives if objectives.shape[1] == 2 else kernel.any_objectives
     ranks, crowding = walk(by_value, objectives, violations)
     return ranks, crowding
-
-
-def best_first(objectives: np.ndarray, violations: np.ndarray) -> np.ndarray:
-    """Return the indices (int64, N) by rank, then loneliest first, then as given."""
-    ranks, crowding = ranks_and_crowding(objectives, violations)
-    return np.lexsort((~crowding, ranks))  # ~c orders like -c, and exists for every c
 
 
 def select_nsga2(objectives: np.ndarray, violations: np.ndarray, count: int) -> np.ndarray:

@@ -250,7 +250,9 @@ def _flag_problems(flags: np.ndarray, stated: Stated, axes: tuple[int, int]) -> 
     ]
 
 
-def fitted(table: ProductTable, weights: np.ndarray, codes: tuple[int, int], x_bits: int, x_signed: bool) -> np.ndarray:
+def fitted_table(
+    table: ProductTable, weights: np.ndarray, codes: tuple[int, int], x_bits: int, x_signed: bool
+) -> np.ndarray:
     """Return *table* as a ``Dense`` reads it: rows by w mod 2^bits, w two's complement, columns by x mod 2^x_bits.
 
     For *weights*, and for x in a format of *x_bits* bits with *codes* from low to high. An unsigned weight operand gets

@@ -1,22 +1,33 @@
 """The HTML reports: one self-contained page a design, and one a front."""
 
-from .data import Accuracy, Confusion, Cost, Layer, LayerCost, LedgerRow, Port, ReportData, Simulation, ledger_row
+from .data import (
+    Accuracy,
+    Confusion,
+    Cost,
+    DrawnLayer,
+    LayerCost,
+    LedgerRow,
+    PortRow,
+    ReportData,
+    Simulation,
+    drawn_ledger_row,
+)
 from .front_page import render_front, write_front_page
-from .layers import layers_of
+from .layers import drawn_layers
 from .page import render, write_report
 
 __all__ = [
     "Accuracy",
     "Confusion",
     "Cost",
-    "Layer",
+    "DrawnLayer",
     "LayerCost",
     "LedgerRow",
-    "Port",
+    "PortRow",
     "ReportData",
     "Simulation",
-    "layers_of",
-    "ledger_row",
+    "drawn_layers",
+    "drawn_ledger_row",
     "render",
     "render_front",
     "write_front_page",

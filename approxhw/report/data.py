@@ -12,7 +12,7 @@ from approxhw.ir.pass_manager import LedgerLine
 
 
 @dataclass(frozen=True)
-class Layer:
+class DrawnLayer:
     """One layer with weights. ``weights``: outputs × inputs, in any one unit, or None to draw no lines."""
 
     name: str
@@ -46,7 +46,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Port:
+class PortRow:
     """One port and how to wire it: ``formula`` says how a reading becomes a code."""
 
     name: str
@@ -109,7 +109,7 @@ class LedgerRow:
     notes: tuple[str, ...] = ()
 
 
-def ledger_row(row: LedgerLine) -> LedgerRow:
+def drawn_ledger_row(row: LedgerLine) -> LedgerRow:
     """Return what the page shows of one line of a ledger of passes."""
     return LedgerRow(
         name=row["name"],
@@ -146,14 +146,14 @@ class ReportData:
     pipeline: str
     version: str
     folder: str = "build/"
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[DrawnLayer, ...] = ()
     inputs: tuple[str, ...] = ()
     """Titles of the features, as drawn at the left; may be empty."""
     labels: tuple[str | int, ...] = ()
     """Class labels by class index; may be empty."""
     accuracy: tuple[Accuracy, ...] = ()
     confusion: Confusion | None = None
-    ports: tuple[Port, ...] = ()
+    ports: tuple[PortRow, ...] = ()
     cost: Cost | None = None
     ledger: tuple[LedgerRow, ...] = ()
     simulations: tuple[Simulation, ...] = ()

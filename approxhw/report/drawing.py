@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .data import Layer
+from .data import DrawnLayer
 
 NAME = 20
 """Characters of a name beside a neuron at most."""
@@ -19,7 +19,7 @@ COLUMN, ROW, RADIUS, TOP, BOTTOM = 250.0, 25.0, 7.0, 64.0, 18.0
 
 
 @dataclass(frozen=True)
-class Neuron:
+class _Neuron:
     """A circle, with a name beside it where it has one; ``side``: ``left``, ``right`` or none."""
 
     x: float
@@ -29,7 +29,7 @@ class Neuron:
 
 
 @dataclass(frozen=True)
-class Line:
+class _Line:
     """One weight that is not zero; ``strength`` is its size as a fraction of the layer's greatest, above 0 up to 1."""
 
     x1: float
@@ -41,7 +41,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Text:
+class _Text:
     """A caption's two lines, or the words in a column's gap (``detail`` empty)."""
 
     x: float
@@ -56,15 +56,15 @@ class Drawing:
 
     width: float
     height: float
-    neurons: tuple[Neuron, ...]
-    lines: tuple[Line, ...]
-    captions: tuple[Text, ...]
-    gaps: tuple[Text, ...]
+    neurons: tuple[_Neuron, ...]
+    lines: tuple[_Line, ...]
+    captions: tuple[_Text, ...]
+    gaps: tuple[_Text, ...]
     drawn_weights: int
     nonzero_weights: int
 
 
-def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequence[object] = ()) -> Drawing | None:
+def draw(layers: Sequence[DrawnLayer], inputs: Sequence[object] = (), labels: Sequence[object] = ()) -> Drawing | None:
     """Return the picture of *layers* with *inputs* named at the left and *labels* at the right; None without layers."""
     if not layers:
         return None
@@ -73,8 +73,8 @@ def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequenc
     tallest = max(map(len, slots))
     left, right = _margin(inputs), _margin(labels if len(labels) == counts[-1] else ())
     height = TOP + tallest * ROW + BOTTOM
-    neurons: list[Neuron] = []
-    gaps: list[Text] = []
+    neurons: list[_Neuron] = []
+    gaps: list[_Text] = []
     places: list[dict[int, tuple[float, float]]] = []
     for column, (count, shown) in enumerate(zip(counts, slots, strict=True)):
         x = left + column * COLUMN
@@ -84,15 +84,15 @@ def draw(layers: Sequence[Layer], inputs: Sequence[object] = (), labels: Sequenc
         for slot, index in enumerate(shown):
             y = start + slot * ROW
             if index is None:
-                gaps.append(Text(x, y, f"… {count - len(shown) + 1} more"))
+                gaps.append(_Text(x, y, f"… {count - len(shown) + 1} more"))
                 continue
             place[index] = (x, y)
-            neurons.append(Neuron(x, y, str(names[index]) if index < len(names) else "", side))
+            neurons.append(_Neuron(x, y, str(names[index]) if index < len(names) else "", side))
         places.append(place)
     lines = [line for layer, pair in zip(layers, pairwise(places), strict=True) for line in _lines(layer, *pair)]
-    captions = [Text(left, 22.0, _plural(counts[0], "input"))]
+    captions = [_Text(left, 22.0, _plural(counts[0], "input"))]
     for column, layer in enumerate(layers, 1):
-        captions.append(Text(left + column * COLUMN, 22.0, _plural(layer.outputs, "neuron"), layer.activation))
+        captions.append(_Text(left + column * COLUMN, 22.0, _plural(layer.outputs, "neuron"), layer.activation))
     return Drawing(
         width=left + (len(counts) - 1) * COLUMN + right,
         height=height,
@@ -119,7 +119,7 @@ def _slots(count: int) -> list[int | None]:
 
 
 def _names(
-    column: int, columns: int, inputs: Sequence[object], labels: Sequence[object], last: Layer
+    column: int, columns: int, inputs: Sequence[object], labels: Sequence[object], last: DrawnLayer
 ) -> tuple[Sequence[object], str]:
     if column == 0:
         return inputs, "left"
@@ -128,7 +128,9 @@ def _names(
     return (), ""
 
 
-def _lines(layer: Layer, left: dict[int, tuple[float, float]], right: dict[int, tuple[float, float]]) -> list[Line]:
+def _lines(
+    layer: DrawnLayer, left: dict[int, tuple[float, float]], right: dict[int, tuple[float, float]]
+) -> list[_Line]:
     weights = layer.weights
     if not weights:
         return []
@@ -138,7 +140,7 @@ def _lines(layer: Layer, left: dict[int, tuple[float, float]], right: dict[int, 
         for index, (x1, y1) in left.items():
             weight = weights[output][index]
             if weight:
-                found.append(Line(x1 + RADIUS, y1, x2 - RADIUS, y2, weight > 0, float(abs(weight) / greatest)))
+                found.append(_Line(x1 + RADIUS, y1, x2 - RADIUS, y2, weight > 0, float(abs(weight) / greatest)))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data import ledger_row
+from .data import drawn_ledger_row
 from .page import environment, write_page
 from .shifts import draw_shifts
 
@@ -46,7 +46,7 @@ def render_engine(
             shifts=shifts,
             folder=folder,
             data={
-                "ledger": tuple(map(ledger_row, design.ledger)),
+                "ledger": tuple(map(drawn_ledger_row, design.ledger)),
                 "commands": commands,
                 "seconds": tuple(design.seconds.items()),
                 "folder": folder,

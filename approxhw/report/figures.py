@@ -20,7 +20,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     return grouped(round(value)) if places == 0 else f"{value:.{places}f}"
 
 
-def plain(value: float | None) -> str:
+def given_figure(value: float | None) -> str:
     """Return a figure that was given, not measured: up to six digits, no trailing zeros."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
 

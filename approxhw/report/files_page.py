@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import ledger_row
+from .data import drawn_ledger_row
 from .page import environment, write_page
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def render_files(
 ) -> str:
     """Return the page of a *record* (``target.json``); ``files``: bytes by name; ``runs``: verdicts; ``cost``: an estimate."""
     data = {
-        "ledger": tuple(map(ledger_row, record["ledger"])),
+        "ledger": tuple(map(drawn_ledger_row, record["ledger"])),
         "commands": commands,
         "seconds": (),
         "folder": folder,

@@ -12,7 +12,7 @@ from approxhw.artifacts.front import Front, Member
 from approxhw.artifacts.objectives import ENGINE, Objective
 from approxhw.common.errors import shown
 
-from .data import LedgerRow, ledger_row
+from .data import LedgerRow, drawn_ledger_row
 from .page import environment, template, write_page
 
 BATTERIES = (("Molex", 30.0), ("Zinergy", 15.0), ("Blue Spark", 6.0))
@@ -52,7 +52,10 @@ def render_front(front: Front, folder: str) -> str:
             rows=[(name, front.data.get("rows", {}).get(name), front.onnx[name]) for name in front.onnx],
             fed=lambda member: [f"{name}, {power:g} mW" for name, power in BATTERIES if member.power_mw <= power],
             data=_Record(
-                folder, tuple(map(ledger_row, front.ledger)), _commands(front, folder), tuple(front.seconds.items())
+                folder,
+                tuple(map(drawn_ledger_row, front.ledger)),
+                _commands(front, folder),
+                tuple(front.seconds.items()),
             ),
             total=sum(front.seconds.values()),
             best=max(member.accuracy for member in front.members),

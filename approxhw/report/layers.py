@@ -8,24 +8,24 @@ from approxhw.ir.chain import walk
 from approxhw.ir.graph import Graph, Node, kind_of
 from approxhw.ir.kinds import Dense
 
-from .data import Layer
+from .data import DrawnLayer
 
 
-def layers_of(graph: Graph) -> tuple[Layer, ...]:
-    """Return one :class:`Layer` a ``Dense`` of *graph*, in order, with what follows it up to the next one.
+def drawn_layers(graph: Graph) -> tuple[DrawnLayer, ...]:
+    """Return one :class:`DrawnLayer` a ``Dense`` of *graph*, in order, with what follows it up to the next one.
 
     Weight and accumulator widths are those of the formats; a float Graph has neither.
     """
     passed = walk(graph)
     last = len(passed.stretches) - 1
-    found: list[Layer] = []
+    found: list[DrawnLayer] = []
     for number, stretch in enumerate(passed.stretches):
         dense = stretch.dense
         assert isinstance(dense.op, Dense)
         following = [*stretch.following, *([passed.head] if number == last else [])]
         weights = graph.constant(dense.inputs[1])
         found.append(
-            Layer(
+            DrawnLayer(
                 name=dense.name,
                 kind=f"dense {dense.op.arithmetic}" if dense.op.arithmetic else "dense",
                 inputs=int(weights.shape[1]),

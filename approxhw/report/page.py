@@ -39,7 +39,7 @@ def environment() -> jinja2.Environment:
     made.filters.update(
         short=shown,
         sig=figures.significant,
-        plain=figures.plain,
+        plain=figures.given_figure,
         count=figures.grouped,
         percent=figures.percent,
         seconds=figures.seconds,

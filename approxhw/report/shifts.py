@@ -22,7 +22,7 @@ NAMES, COLUMN, ROW, BARS, TOP, LEFT, RIGHT = 230.0, 30.0, 20.0, 170.0, 58.0, 24.
 
 
 @dataclass(frozen=True)
-class Bar:
+class _Bar:
     """One shift: all layers together; ``words``: its share as people read it."""
 
     x: float
@@ -34,7 +34,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Cell:
+class _Cell:
     """One shift in one layer; ``strength``: above 0 up to 1."""
 
     x: float
@@ -46,7 +46,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class _Line:
     """A layer's name at the left of its cells, or a mark of the scale; ``words``: how many sums there were."""
 
     x: float
@@ -62,10 +62,10 @@ class ShiftDrawing:
     width: float
     height: float
     title: str
-    bars: tuple[Bar, ...]
-    marks: tuple[Line, ...]
-    rows: tuple[Line, ...]
-    cells: tuple[Cell, ...]
+    bars: tuple[_Bar, ...]
+    marks: tuple[_Line, ...]
+    rows: tuple[_Line, ...]
+    cells: tuple[_Cell, ...]
     hidden: int
     sums: int
 
@@ -93,9 +93,9 @@ def shift_drawing(histograms: Mapping[str, np.ndarray], title: str = "") -> Shif
         share = count / sums if sums else 0.0
         height = BARS * _strength(share)
         x = LEFT + NAMES + place * COLUMN
-        bars.append(Bar(x + 3, floor - height, COLUMN - 6, height, name, _words(share)))
+        bars.append(_Bar(x + 3, floor - height, COLUMN - 6, height, name, _words(share)))
     marks = [
-        Line(LEFT + NAMES - 8, floor - BARS * _strength(10.0**-power), f"{100 * 10.0**-power:g} %")
+        _Line(LEFT + NAMES - 8, floor - BARS * _strength(10.0**-power), f"{100 * 10.0**-power:g} %")
         for power in range(int(-math.log10(LEAST)) + 1)
     ]
     shown = sorted(sorted(layers, key=lambda name: -int(layers[name].sum()))[:LAYERS], key=list(layers).index)
@@ -103,7 +103,7 @@ def shift_drawing(histograms: Mapping[str, np.ndarray], title: str = "") -> Shif
     for line, layer in enumerate(shown):
         counts, y = layers[layer], floor + 44 + line * ROW
         whole = int(counts.sum())
-        rows.append(Line(LEFT + NAMES - 8, y + ROW - 6, layer, f"{layer}: {whole} sums"))
+        rows.append(_Line(LEFT + NAMES - 8, y + ROW - 6, layer, f"{layer}: {whole} sums"))
         cells.extend(_cells(layer, counts, whole, names, y))
     return ShiftDrawing(
         width=LEFT + NAMES + widest * COLUMN + RIGHT,
@@ -118,14 +118,14 @@ def shift_drawing(histograms: Mapping[str, np.ndarray], title: str = "") -> Shif
     )
 
 
-def _cells(layer: str, counts: np.ndarray, whole: int, names: Sequence[str], y: float) -> list[Cell]:
+def _cells(layer: str, counts: np.ndarray, whole: int, names: Sequence[str], y: float) -> list[_Cell]:
     cells = []
     for place, (name, count) in enumerate(zip(names, counts, strict=True)):
         if count:
             kind = name if name in ("carry", "zero") else f"left by {name}"
             words = f"{layer}, {kind}: {_words(count / whole)}"
             x = LEFT + NAMES + place * COLUMN
-            cells.append(Cell(x + 1, y + 1, COLUMN - 2, ROW - 2, max(0.06, _strength(count / whole)), words))
+            cells.append(_Cell(x + 1, y + 1, COLUMN - 2, ROW - 2, max(0.06, _strength(count / whole)), words))
     return cells
 
 

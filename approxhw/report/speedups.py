@@ -20,7 +20,7 @@ APART = 15.0
 
 
 @dataclass(frozen=True)
-class Point:
+class _Point:
     """A number of GPUs on a line; ``words``: the figure as people read it."""
 
     x: float
@@ -29,19 +29,19 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class _Line:
     """One code: ``path`` of its points, and where its caption stands. ``kind``: its colour, 0 for the ideal."""
 
     name: str
     kind: int
     path: str
-    points: tuple[Point, ...]
+    points: tuple[_Point, ...]
     caption: float
     last: str
 
 
 @dataclass(frozen=True)
-class Mark:
+class _Mark:
     """A mark of a scale."""
 
     at: float
@@ -59,9 +59,9 @@ class SpeedupDrawing:
     top: float
     floor: float
     title: str
-    lines: tuple[Line, ...]
-    across: tuple[Mark, ...]
-    up: tuple[Mark, ...]
+    lines: tuple[_Line, ...]
+    across: tuple[_Mark, ...]
+    up: tuple[_Mark, ...]
 
 
 def draw_speedups(lines: Mapping[str, Sequence[tuple[int, float]]], title: str = "") -> str:
@@ -91,10 +91,10 @@ def speedup_drawing(lines: Mapping[str, Sequence[tuple[int, float]]], title: str
     ideal = [(n, float(n)) for n in counts]
     drawn = []
     for kind, (name, points) in enumerate({"ideal": ideal, **shown}.items()):
-        placed = [Point(across(n), up(s), f"{name}, {n} GPUs: {s:.3g} times") for n, s in points]
+        placed = [_Point(across(n), up(s), f"{name}, {n} GPUs: {s:.3g} times") for n, s in points]
         path = " ".join(f"{'L' if place else 'M'}{p.x:.1f} {p.y:.1f}" for place, p in enumerate(placed))
         last = f"{points[-1][1]:.3g}×" if points else ""
-        drawn.append(Line(name, kind, path, tuple(placed), placed[-1].y if placed else floor, last))
+        drawn.append(_Line(name, kind, path, tuple(placed), placed[-1].y if placed else floor, last))
     captions = _apart([line.caption for line in drawn])
     drawn = [replace(line, caption=y) for line, y in zip(drawn, captions, strict=True)]
     powers = range(bottom, math.ceil(math.log2(most)) + 1)
@@ -107,8 +107,8 @@ def speedup_drawing(lines: Mapping[str, Sequence[tuple[int, float]]], title: str
         floor=floor,
         title=title,
         lines=tuple(drawn),
-        across=tuple(Mark(across(n), str(n)) for n in _spaced(counts, across)),
-        up=tuple(Mark(up(2.0**power), f"{2.0**power:g}×") for power in powers if 2.0**power <= most),
+        across=tuple(_Mark(across(n), str(n)) for n in _spaced(counts, across)),
+        up=tuple(_Mark(up(2.0**power), f"{2.0**power:g}×") for power in powers if 2.0**power <= most),
     )
 
 

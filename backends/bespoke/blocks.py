@@ -27,7 +27,7 @@ def inverted(bit: Bit) -> Bit:
     return (name[:-1], position) if name.endswith("~") else (f"{name}~", position)
 
 
-def plain(dot: Dot) -> Dot:
+def uninverted(dot: Dot) -> Dot:
     """Return *dot* without inversion."""
     return (dot[0].removesuffix("~"), dot[1])
 
@@ -134,7 +134,7 @@ def prune(blocks: Sequence[Block], wanted: Iterable[Bit]) -> tuple[list[Block], 
     ``wanted``: bits that leave the circuit. Blocks stand in order of data flow. A cell stays while one of its outputs is read;
     of a ripple adder only carries are built where nothing reads the sum.
     """
-    live: set[Dot] = {plain(bit) for bit in wanted if not isinstance(bit, int)}
+    live: set[Dot] = {uninverted(bit) for bit in wanted if not isinstance(bit, int)}
     kept_blocks = []
     for block in reversed(blocks):
         inside: set[Dot] = set()
@@ -142,12 +142,12 @@ def prune(blocks: Sequence[Block], wanted: Iterable[Bit]) -> tuple[list[Block], 
         for name, bits in block.outputs.items():
             for position, bit in enumerate(bits):
                 if (name, position) in live and not isinstance(bit, int):
-                    inside.add(plain(bit))
+                    inside.add(uninverted(bit))
                     outputs[name] = bits
         cells = []
         for cell in reversed(block.cells):
             for part in reversed(_needed(cell, inside)):
-                inside.update(plain(bit) for bit in bits_read(part) if not isinstance(bit, int))
+                inside.update(uninverted(bit) for bit in bits_read(part) if not isinstance(bit, int))
                 cells.append(part)
         made = {dot for cell in cells for dot in bits_made(cell)}
         live.update(inside - made)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.chain import decides
+from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node, identifier, ranges
 from approxhw.ir.kinds import ArgMax, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, plain, prune, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, uninverted, width_of
 from .coding import decode_word, encode_word
-from .comparing import match, not_negative
+from .comparing import add_match, not_negative
 from .compression import Columns, compress
 from .elements import ELEMENTS, element
 from .products import Neuron, masked_neuron, table_neuron
@@ -87,7 +87,7 @@ def _check(graph: Graph) -> None:
         if not node.is_float and type(node.op) not in (*BUILDERS, Input, Constant)
     ]
     final = graph[graph.output]
-    if not decides(final):
+    if not is_decision(final):
         problems.append(Problem(final.name, f"the Graph ends with {final.kind}", "end it with argmax or threshold"))
     if problems:
         raise PassError(f"bespoke circuit of {graph.name}", problems)
@@ -249,7 +249,7 @@ class _Builder:
         ]
         self.blocks.append(block)
         there = {
-            name: max((arrival.get(plain(dot)[0], 0) for dot in bits if not isinstance(dot, int)), default=0)
+            name: max((arrival.get(uninverted(dot)[0], 0) for dot in bits if not isinstance(dot, int)), default=0)
             for name, bits in block.outputs.items()
         }
         return seen, texts, there
@@ -333,7 +333,7 @@ class _Builder:
                 if look:
                     shown = ",".join(map(str, reversed(look[1]))) or "none"
                     block.comment.append(f"  {group.removeprefix(LOCAL)} of {look[0]}-bit values looks at bits {shown}")
-                merged.append(match(block, group, entries[left], entries[right], look))
+                merged.append(add_match(block, group, entries[left], entries[right], look))
             if len(entries) % 2:
                 word, index = entries[-1]
                 merged.append((word, (*index, 0)))
@@ -347,7 +347,7 @@ class _Builder:
         return self.output if node.name == self.graph.output else self._fresh(node.name)
 
     def _word_name(self, word: Word, default: str) -> str:
-        names = {plain(bit)[0] for bit in word.bits if not isinstance(bit, int)}
+        names = {uninverted(bit)[0] for bit in word.bits if not isinstance(bit, int)}
         return names.pop() if len(names) == 1 else str(word.low) if word.low == word.high else default
 
 

@@ -46,7 +46,7 @@ def not_negative(word: Word) -> Word:
     return Word(0, 1, (bit,))
 
 
-def match(
+def add_match(
     block: Block,
     group: str,
     left: tuple[Word, tuple[Bit, ...]],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .blocks import Bit, Cell, Dot, Lane, Whole, Word, inverted, plain
+from .blocks import Bit, Cell, Dot, Lane, Whole, Word, inverted, uninverted
 
 TEMPLATES = {"full": "full_adders", "half": "half_adders", "half_plus_one": "half_adders_plus_one"}
 
@@ -51,7 +51,7 @@ def compress(
     arrival = arrival or {}
     constant = columns.constant % (1 << columns.width)
     waiting: dict[int, list[tuple[int, Dot]]] = {
-        column: [(arrival.get(plain(dot)[0], 0), dot) for dot in dots] for column, dots in columns.dots.items()
+        column: [(arrival.get(uninverted(dot)[0], 0), dot) for dot in dots] for column, dots in columns.dots.items()
     }
     used: dict[str, int] = {}
     lanes: list[tuple[int, Lane]] = []

@@ -17,7 +17,7 @@ from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Valu
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
-from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, plain
+from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, uninverted
 from .circuit import Circuit
 
 WRITE_TIMEOUT = 120.0
@@ -183,8 +183,8 @@ def _incoming(block: Block, circuit: Circuit) -> dict[str, tuple[int, ...]]:
     bits += [bit for output in leaving.values() for bit in output]
     incoming: dict[str, set[int]] = {}
     for bit in bits:
-        if not isinstance(bit, int) and plain(bit) not in made:
-            name, position = plain(bit)
+        if not isinstance(bit, int) and uninverted(bit) not in made:
+            name, position = uninverted(bit)
             incoming.setdefault(name, set()).add(position)
     order = [*(port.name for port in circuit.inputs), *(name for other in circuit.blocks for name in other.outputs)]
     return {name: tuple(sorted(incoming[name])) for name in order if name in incoming}
@@ -236,7 +236,7 @@ def _declare_inverted(
     bits += [bit for output in leaving.values() for bit in output]
     for bit in bits:
         if not isinstance(bit, int) and bit[0].endswith("~"):
-            signal, position = scope.bits[plain(bit)]
+            signal, position = scope.bits[uninverted(bit)]
             wanted.setdefault(signal.name, {})[position] = bit
     for name, positions in wanted.items():
         ordered = sorted(positions)
@@ -245,7 +245,7 @@ def _declare_inverted(
         direct |= set() if port is None else {port}
         for number, position in enumerate(ordered):
             scope.bits[positions[position]] = (inverse, number)
-        scope.module.d.comb += inverse.eq(~scope.value([plain(positions[position]) for position in ordered]))
+        scope.module.d.comb += inverse.eq(~scope.value([uninverted(positions[position]) for position in ordered]))
     return direct
 
 

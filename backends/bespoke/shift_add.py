@@ -24,7 +24,7 @@ CHECKED = 1000
 
 
 @dataclass(frozen=True)
-class Source:
+class DigitSource:
     """A value with an exact range that terms may read: an input (``pair`` is None) or a shared sum.
 
     ``pair``: (first, second, shift, sign), the value first + sign · (second << shift); of one source with sign −1 it is
@@ -54,7 +54,7 @@ Term = tuple[int, int, int]
 class Plan:
     """How a layer's sums are built: ``sources`` (inputs first, then shared sums in order), and each neuron's terms."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[DigitSource, ...]
     inputs: int
     neurons: tuple[tuple[Term, ...], ...]
 
@@ -77,7 +77,7 @@ def plan_layer(weights: Sequence[Sequence[int]], low: Sequence[int], high: Seque
 
     A plan of at most ``CHECKED`` weights never needs more adders than the one that shares nothing.
     """
-    sources = [Source(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+    sources = [DigitSource(int(a), int(b)) for a, b in zip(low, high, strict=True)]
     inputs = len(sources)
     neurons = [
         {(i, shift, sign) for i, w in enumerate(row) if sources[i].bits for shift, sign in signed_digits(int(w))}
@@ -114,7 +114,7 @@ def adders(plan: Plan) -> float:
     return total
 
 
-def pair_terms(source: Source) -> tuple[Term, Term]:
+def pair_terms(source: DigitSource) -> tuple[Term, Term]:
     """Return the two terms of a shared sum."""
     assert source.pair is not None
     first, second, shift, sign = source.pair
@@ -128,7 +128,7 @@ Pattern = tuple[int, int, int, int]
 class _Sharing:
     """The greedy search; counts of patterns are kept up to date, and checked when one is about to be taken out."""
 
-    def __init__(self, sources: list[Source], neurons: list[set[Term]]) -> None:
+    def __init__(self, sources: list[DigitSource], neurons: list[set[Term]]) -> None:
         self.sources, self.neurons = sources, neurons
         self.widths = [source.bits for source in sources]
         self.counts: dict[Pattern, int] = defaultdict(int)
@@ -181,7 +181,7 @@ class _Sharing:
         half = max(0, new.bits - pattern[2] - full - 1) if overlap else 0
         return float(dots), full + HALF_ADDER * half
 
-    def _source(self, pattern: Pattern) -> Source:
+    def _source(self, pattern: Pattern) -> DigitSource:
         first, second = self.sources[pattern[0]], self.sources[pattern[1]]
         shift, sign = pattern[2], pattern[3]
         ends = (
@@ -191,8 +191,8 @@ class _Sharing:
         )
         if pattern[0] == pattern[1]:  # the two are the same value: the range is that of one product
             factor = (1 << shift) + sign
-            return Source(first.low * factor, first.high * factor, pattern)
-        return Source(first.low + ends[0], first.high + ends[1], pattern)
+            return DigitSource(first.low * factor, first.high * factor, pattern)
+        return DigitSource(first.low + ends[0], first.high + ends[1], pattern)
 
     def _push(self, pattern: Pattern, count: int) -> None:
         if count >= 2:
@@ -260,11 +260,11 @@ def _without_unused(plan: Plan) -> Plan:
     kept = [i for i in range(len(plan.sources)) if i < plan.inputs or i in read]
     number = {old: new for new, old in enumerate(kept)}
 
-    def renumbered(source: Source) -> Source:
+    def renumbered(source: DigitSource) -> DigitSource:
         if source.pair is None:
             return source
         first, second, shift, sign = source.pair
-        return Source(source.low, source.high, (number[first], number[second], shift, sign))
+        return DigitSource(source.low, source.high, (number[first], number[second], shift, sign))
 
     neurons = tuple(tuple((number[s], k, sign) for s, k, sign in terms) for terms in plan.neurons)
     return Plan(tuple(renumbered(plan.sources[i]) for i in kept), plan.inputs, neurons)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from approxhw.backends.estimate.timing.sizing import size
 
     from .clock_sweep import Point, sweep
-    from .estimator import Estimate, HierarchyEstimate, Part, estimate, estimate_hierarchy, estimate_netlist
+    from .estimator import Estimate, EstimatePart, HierarchyEstimate, estimate, estimate_hierarchy, estimate_netlist
 
 _HOMES = {
     "Activity": "netlist.simulator",
@@ -25,7 +25,7 @@ _HOMES = {
     "Estimate": "estimator",
     "HierarchyEstimate": "estimator",
     "Netlist": "netlist.netlist",
-    "Part": "estimator",
+    "EstimatePart": "estimator",
     "Point": "clock_sweep",
     "Surroundings": "timing.analyse",
     "Timing": "timing.analyse",
@@ -49,9 +49,9 @@ __all__ = [
     "Cell",
     "CellLibrary",
     "Estimate",
+    "EstimatePart",
     "HierarchyEstimate",
     "Netlist",
-    "Part",
     "Point",
     "Surroundings",
     "Timing",

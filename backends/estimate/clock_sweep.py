@@ -11,7 +11,17 @@ from approxhw.backends.estimate.library.cells import CellLibrary, timing_of
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import Netlist
 from approxhw.backends.estimate.synthesis.synthesise import find_top
-from approxhw.backends.estimate.synthesis.timed import ADDERS, DONT_USE, FF, PS, SCRIPTS, Front, front, mapped, usable
+from approxhw.backends.estimate.synthesis.timed import (
+    ADDERS,
+    DONT_USE,
+    FF,
+    PS,
+    SCRIPTS,
+    UnmappedDesign,
+    front,
+    mapped,
+    usable,
+)
 from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, smallest_register
 from approxhw.backends.estimate.timing.sizing import size
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolTimeoutError
@@ -84,7 +94,7 @@ def sweep(
     late: ToolTimeoutError | None = None
     done = 0
     for variant in variants:
-        fronts: dict[str, Front] = {}
+        fronts: dict[str, UnmappedDesign] = {}
         for kind in adders:
             made = front(verilog, top, cells, parameters=variant, adders=kind, timeout=timeout)
             fronts.setdefault(made.logic, made)  # without adders in it they are all one

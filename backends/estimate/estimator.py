@@ -94,7 +94,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Part:
+class EstimatePart:
     """What one instance costs by itself, the instances inside it not counted. ``path``: instances from the top."""
 
     path: tuple[str, ...]
@@ -113,7 +113,7 @@ class HierarchyEstimate:
 
     library: str
     states_from: str
-    parts: tuple[Part, ...] = field(default=())
+    parts: tuple[EstimatePart, ...] = field(default=())
 
     @property
     def area_mm2(self) -> float:
@@ -264,7 +264,8 @@ def estimate_hierarchy(
         figures[()][1] += _tie_power(netlist)
         figures[()][2] += 1
     parts = tuple(
-        Part(path, netlist.modules[path], area, power, int(count)) for path, (area, power, count) in figures.items()
+        EstimatePart(path, netlist.modules[path], area, power, int(count))
+        for path, (area, power, count) in figures.items()
     )
     return HierarchyEstimate(netlist.library.name, origin, parts)
 

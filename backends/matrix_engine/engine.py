@@ -184,11 +184,6 @@ def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
     return f"{head}\n{text}" if head else text
 
 
-def array_verilog(engine: Engine) -> str:
-    """Return the array alone as Verilog-2005, top module ``mac_array``: elements, decoders and the delays of the rows."""
-    return configured("mac_array", engine.array_parameters())
-
-
 def make_schedule(engine: Engine, m: int, k: int, n: int) -> Schedule:
     """Return the tiles of A (*m* x *k*) times B (*k* x *n*) on *engine*; raise :class:`OptionError` for an empty product."""
     problems = [Problem(name, f"{size} is no size of a matrix") for name, size in zip("mkn", (m, k, n)) if size < 1]

@@ -15,7 +15,7 @@ import numpy as np
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
-from approxhw.numerics.eight_bit.choose import BUDGET, choose
+from approxhw.numerics.eight_bit.choose import BUDGET, choose_formats
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
 
 from .decoding_nodes import Decoder, held_formats
@@ -121,7 +121,7 @@ class CompressedModel:
         A file that is there already is replaced only where it is a compressed model of ours; else :class:`OutputError`.
         """
         path = Path(path)
-        check_output(path)
+        check_compressed_output(path)
         write_beside(path, self.proto.SerializeToString())
 
     def as_json(self) -> dict[str, object]:
@@ -176,7 +176,7 @@ def compress_model(
         why = f"{shown(repr(minimum_elements))} is no number of elements"
         raise OptionError("compress", [Problem("minimum elements", why, "give a whole number of at least 1")])
     if output is not None:
-        check_output(Path(output), _path_of(model))
+        check_compressed_output(Path(output), _path_of(model))
     loaded = load(model, maximum=MAXIMUM_MODEL)
     proto, title = loaded.proto, loaded.title
     if kinds := held_formats(proto):
@@ -206,7 +206,7 @@ def compress_model(
     return made
 
 
-def check_output(path: Path, source: Path | None = None) -> None:
+def check_compressed_output(path: Path, source: Path | None = None) -> None:
     """Raise :class:`OutputError` unless *path* is free, or a compressed model of ours; never where it is *source*."""
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         why = "this is the model itself"
@@ -311,7 +311,7 @@ def _encoded(found: Mapping[str, TensorProto], wanted: EightBit | Auto, title: s
     if not isinstance(wanted, Auto):
         return stored
     arrays = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
-    chosen = choose(arrays, wanted.budget, maximum=wanted.maximum)
+    chosen = choose_formats(arrays, wanted.budget, maximum=wanted.maximum)
     return [_stored(name, arrays[name], chosen[name]) for name in found]
 
 

@@ -15,7 +15,7 @@ from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshol
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, Broken, Codes, Columns, Known, Refusal, Row, Value
+from .values import PLAIN, Broken, Codes, Known, PickedColumns, Refusal, Row, Value
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -174,7 +174,7 @@ class Importer:
         origin = str(call.proto.name)
         columns = row.columns
         if columns is not None:
-            merged = Columns(columns.index, scale * columns.scale, scale * columns.shift + shift)
+            merged = PickedColumns(columns.index, scale * columns.scale, scale * columns.shift + shift)
             return replace(row, columns=merged)
         node = self.node(row.value)
         if isinstance(node.op, Dense) and (scale == 1).all() and not row.shared:

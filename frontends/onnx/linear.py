@@ -43,7 +43,7 @@ def gemm(work: Importer, call: Call) -> Value:
     return _dense(work, call, row, out, _times(weight, alpha), bias)
 
 
-def matmul(work: Importer, call: Call) -> Value:
+def matmul_layer(work: Importer, call: Call) -> Value:
     """MatMul with the weights on either side."""
     a, b = call.value(0), call.value(1)
     if isinstance(a, Row) and isinstance(b, Known):

@@ -88,7 +88,7 @@ class _Lowering:
         return fmt
 
 
-def lower(work: Importer, graph: Graph) -> Graph | None:
+def lower_graph(work: Importer, graph: Graph) -> Graph | None:
     """Return the integer Graph of *graph*, which holds ``FakeQuantize``; None where *work* was told a problem."""
     lowering = _Lowering(work, graph, [])
     count = graph.input.type.elements

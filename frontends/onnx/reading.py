@@ -17,9 +17,9 @@ from . import support
 from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, Loaded
-from .lowering import lower
-from .tail import finish
-from .values import Broken, Columns, Known, Prediction, Refusal, Row, Value, check_width
+from .lowering import lower_graph
+from .tail import predicted_class
+from .values import Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -63,7 +63,7 @@ class _Inputs:
     batch: int | None
 
 
-def read(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
+def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
     """Return what *loaded* means; *titles*: the user's names of the features, if they are known."""
     proto = loaded.proto
     work = Importer(PROBE)
@@ -93,21 +93,21 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
             output = _one_output(outputs, values)
-            prediction = finish(work, values[output])
+            prediction = predicted_class(work, values[output])
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
     graph = None
     if prediction is not None and not work.problems:
         graph = _graph(work, loaded, prediction)
     logits = prediction.tensor if prediction else ""
-    is_label = isinstance(values[output], Prediction)
+    is_label = isinstance(values[output], ClassPrediction)
     problems = tuple(work.problems)
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
     return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes)
 
 
-def _graph(work: Importer, loaded: Loaded, prediction: Prediction) -> Graph | None:
+def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
     """Return the Graph of what was read: integers, where the model is quantised."""
     producer = loaded.proto.producer_name
     source = shown(f"{loaded.title} ({producer})" if producer else loaded.title, 200)
@@ -119,7 +119,7 @@ def _graph(work: Importer, loaded: Loaded, prediction: Prediction) -> Graph | No
         why = f"{len(prediction.labels)} class labels for {graph.classes} classes"
         work.refuse("class labels", Refusal(why, "export the model again", invalid=True))
         return None
-    return lower(work, graph) if work.quantised else graph
+    return lower_graph(work, graph) if work.quantised else graph
 
 
 def _initializers(work: Importer, proto: ModelProto) -> dict[str, Known]:
@@ -173,7 +173,7 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
     rows, start = {}, 0
     for name, dims, batched in shapes:
         count = math.prod(dims)
-        columns = Columns(np.arange(start, start + count), np.ones(count), np.zeros(count))
+        columns = PickedColumns(np.arange(start, start + count), np.ones(count), np.zeros(count))
         rows[name] = Row(flat, dims, 0 if batched else None, name, columns=columns)
         start += count
     return _Inputs(rows, tuple((name, dims) for name, dims, _ in shapes), batch)
@@ -246,7 +246,7 @@ def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
     tensors = [values[name] for name in outputs]
     if len(outputs) == 1:
         return outputs[0]
-    behind = {value.value for value in tensors if isinstance(value, Row | Prediction)}
+    behind = {value.value for value in tensors if isinstance(value, Row | ClassPrediction)}
     if len(behind) == 1 and all(isinstance(value, Row) for value in tensors):
         return max(outputs, key=lambda name: getattr(values[name], "elements", 0))
     named = ", ".join(shown(repr(name)) for name in outputs[:8])
@@ -275,7 +275,7 @@ def _node(
 ) -> tuple[Value, ...]:
     """Return the outputs of *node*; problems of its operator are found even where its inputs are broken already."""
     standard = node.domain in ("", "ai.onnx")
-    entry = support.find(node)
+    entry = support.supported_operator(node)
     found = [values.get(name) if name else None for name in node.input]
     computed = any(
         value.computed if isinstance(value, Broken) else not isinstance(value, Known) for value in found if value

@@ -15,11 +15,11 @@ from .values import (
     PAIR,
     PLAIN,
     SIGMOID,
+    ClassPrediction,
     Codes,
-    Columns,
     Dictionary,
     Known,
-    Prediction,
+    PickedColumns,
     Refusal,
     Row,
     Value,
@@ -50,7 +50,7 @@ def cast(work: Importer, call: Call) -> Value:
     value = call.value(0)
     target = int(call.attributes.get("to", 0))
     floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         if target == TensorProto.STRING:
             return replace(value, labels=tuple(str(label) for label in value.labels))
         return value
@@ -62,7 +62,7 @@ def cast(work: Importer, call: Call) -> Value:
 def reshape(work: Importer, call: Call) -> Value:
     """Reshape that keeps rows apart."""
     value = call.value(0)
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         return value
     row = _row(value)
     target = call.value(1)
@@ -76,7 +76,7 @@ def reshape(work: Importer, call: Call) -> Value:
 def flatten(work: Importer, call: Call) -> Value:
     """Flatten that keeps rows apart."""
     value = call.value(0)
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         return value
     row = _row(value)
     axis = int(call.attributes.get("axis", 1))
@@ -90,7 +90,7 @@ def flatten(work: Importer, call: Call) -> Value:
 def squeeze(work: Importer, call: Call) -> Value:
     """Squeeze of axes of length 1, but for the batch axis."""
     value = call.value(0)
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         return value
     row = _row(value)
     full = row.full(work.batch_size)
@@ -106,7 +106,7 @@ def squeeze(work: Importer, call: Call) -> Value:
 def unsqueeze(work: Importer, call: Call) -> Value:
     """Unsqueeze."""
     value = call.value(0)
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         return value
     row = _row(value)
     axes = _axes(call) or []
@@ -204,7 +204,9 @@ def _picked(row: Row, positions: np.ndarray) -> Row:
             "picks or reorders elements of a hidden layer",
             "do it to the model's input, or put the order into the weights",
         )
-    return replace(row, columns=Columns(columns.index[positions], columns.scale[positions], columns.shift[positions]))
+    return replace(
+        row, columns=PickedColumns(columns.index[positions], columns.scale[positions], columns.shift[positions])
+    )
 
 
 def slice_(work: Importer, call: Call) -> Value:
@@ -238,7 +240,7 @@ def slice_(work: Importer, call: Call) -> Value:
 def gather(work: Importer, call: Call) -> Value:
     """Gather of elements of the Input by constant indices, or of class labels by the class index."""
     value, index = call.value(0), call.value(1)
-    if isinstance(value, Known) and isinstance(index, Prediction):
+    if isinstance(value, Known) and isinstance(index, ClassPrediction):
         return labelled(index, value)
     row = _row(value)
     positions = call.constant(1, "the list of indices")
@@ -260,7 +262,7 @@ def gather(work: Importer, call: Call) -> Value:
 def array_feature_extractor(work: Importer, call: Call) -> Value:
     """ArrayFeatureExtractor of ai.onnx.ml: columns of the Input, or class labels by the class index."""
     value, index = call.value(0), call.value(1)
-    if isinstance(value, Known) and isinstance(index, Prediction):
+    if isinstance(value, Known) and isinstance(index, ClassPrediction):
         return labelled(index, value)
     row = _row(value)
     positions = call.constant(1, "the list of columns")
@@ -270,7 +272,7 @@ def array_feature_extractor(work: Importer, call: Call) -> Value:
     return replace(_picked(row, positions.reshape(-1).astype(np.int64)), shape=(positions.size,))
 
 
-def labelled(index: Prediction, table: Known) -> Prediction:
+def labelled(index: ClassPrediction, table: Known) -> ClassPrediction:
     """Return *index* with the labels that *table* gives its classes."""
     values = [label if isinstance(label, str) else label.item() for label in table.array.reshape(-1)]
     if index.labels:
@@ -326,7 +328,7 @@ def joined(rows: list[Row], axis: int) -> Row:
     columns = [row.columns for row in rows if row.columns is not None]
     flat = order.reshape(-1)
     parts = [np.concatenate([getattr(part, name) for part in columns])[flat] for name in ("index", "scale", "shift")]
-    return replace(rows[0], shape=order.shape, columns=Columns(*parts))
+    return replace(rows[0], shape=order.shape, columns=PickedColumns(*parts))
 
 
 def feature_vectorizer(work: Importer, call: Call) -> Value:

@@ -17,66 +17,74 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Operator:
+class SupportedOperator:
     """One operator that is read: its handler, and what is read of it, for the table in the documentation."""
 
     handler: Handler
     note: str
 
 
-STANDARD_OPERATORS: dict[str, Operator] = {
-    "Add": Operator(linear.add, "one operand constant; fused into the bias of the layer before it"),
-    "ArgMax": Operator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
-    "BatchNormalization": Operator(linear.batch_normalization, "inference, with running statistics"),
-    "Cast": Operator(shapes.cast, "between floating-point types, and of labels"),
-    "Clip": Operator(activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"),
-    "Concat": Operator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
-    "DequantizeLinear": Operator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
-    "Div": Operator(linear.divide, "by a constant"),
-    "Dropout": Operator(shapes.dropout, "inference: does nothing"),
-    "Flatten": Operator(shapes.flatten, "keeps the batch axis apart"),
-    "Gather": Operator(shapes.gather, "columns of the model's input; labels by class index"),
-    "Gemm": Operator(linear.gemm, "weights on either side; every `transA`, `transB`, `alpha`, `beta`; C optional"),
-    "Greater": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
-    "GreaterOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
-    "Identity": Operator(shapes.identity, "anything"),
-    "LeakyRelu": Operator(activations.leaky_relu, "`alpha` of at least 0; not between quantised layers"),
-    "Less": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
-    "LessOrEqual": Operator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
-    "LogSoftmax": Operator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
-    "MatMul": Operator(linear.matmul, "constant weights on either side"),
-    "Max": Operator(activations.maximum, "with one constant number"),
-    "Min": Operator(activations.minimum, "with one constant number"),
-    "Mul": Operator(linear.multiply, "one operand constant"),
-    "Neg": Operator(linear.negate, "anything"),
-    "QuantizeLinear": Operator(quantised.quantize_linear, "QDQ: one scale and zero point for a tensor of activations"),
-    "Relu": Operator(activations.relu, "anything"),
-    "Reshape": Operator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
-    "Shape": Operator(shapes.shape_of, "where it ends in the shape of a Reshape"),
-    "Sigmoid": Operator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0"),
-    "Slice": Operator(shapes.slice_, "columns of the model's input"),
-    "Softmax": Operator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
-    "Squeeze": Operator(shapes.squeeze, "axes of length 1"),
-    "Sub": Operator(linear.subtract, "one operand constant, either side"),
-    "Sum": Operator(linear.add, "of two, one of them constant"),
-    "Transpose": Operator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
-    "Unsqueeze": Operator(shapes.unsqueeze, "anything"),
+STANDARD_OPERATORS: dict[str, SupportedOperator] = {
+    "Add": SupportedOperator(linear.add, "one operand constant; fused into the bias of the layer before it"),
+    "ArgMax": SupportedOperator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
+    "BatchNormalization": SupportedOperator(linear.batch_normalization, "inference, with running statistics"),
+    "Cast": SupportedOperator(shapes.cast, "between floating-point types, and of labels"),
+    "Clip": SupportedOperator(
+        activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
+    ),
+    "Concat": SupportedOperator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
+    "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
+    "Div": SupportedOperator(linear.divide, "by a constant"),
+    "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
+    "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
+    "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
+    "Gemm": SupportedOperator(
+        linear.gemm, "weights on either side; every `transA`, `transB`, `alpha`, `beta`; C optional"
+    ),
+    "Greater": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "GreaterOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "Identity": SupportedOperator(shapes.identity, "anything"),
+    "LeakyRelu": SupportedOperator(activations.leaky_relu, "`alpha` of at least 0; not between quantised layers"),
+    "Less": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "LessOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "LogSoftmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
+    "MatMul": SupportedOperator(linear.matmul_layer, "constant weights on either side"),
+    "Max": SupportedOperator(activations.maximum, "with one constant number"),
+    "Min": SupportedOperator(activations.minimum, "with one constant number"),
+    "Mul": SupportedOperator(linear.multiply, "one operand constant"),
+    "Neg": SupportedOperator(linear.negate, "anything"),
+    "QuantizeLinear": SupportedOperator(
+        quantised.quantize_linear, "QDQ: one scale and zero point for a tensor of activations"
+    ),
+    "Relu": SupportedOperator(activations.relu, "anything"),
+    "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
+    "Shape": SupportedOperator(shapes.shape_of, "where it ends in the shape of a Reshape"),
+    "Sigmoid": SupportedOperator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0"),
+    "Slice": SupportedOperator(shapes.slice_, "columns of the model's input"),
+    "Softmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
+    "Squeeze": SupportedOperator(shapes.squeeze, "axes of length 1"),
+    "Sub": SupportedOperator(linear.subtract, "one operand constant, either side"),
+    "Sum": SupportedOperator(linear.add, "of two, one of them constant"),
+    "Transpose": SupportedOperator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
+    "Unsqueeze": SupportedOperator(shapes.unsqueeze, "anything"),
 }
 
-ML_OPERATORS: dict[str, Operator] = {
-    "ArrayFeatureExtractor": Operator(
+ML_OPERATORS: dict[str, SupportedOperator] = {
+    "ArrayFeatureExtractor": SupportedOperator(
         shapes.array_feature_extractor, "labels by class index; columns of the model's input"
     ),
-    "FeatureVectorizer": Operator(shapes.feature_vectorizer, "model inputs side by side"),
-    "LabelEncoder": Operator(tail.label_encoder, "of class labels, behind ArgMax"),
-    "LinearClassifier": Operator(tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"),
-    "Normalizer": Operator(tail.normalizer, "of probabilities, at the end"),
-    "Scaler": Operator(linear.scaler, "one offset and scale, or one a feature"),
-    "ZipMap": Operator(tail.zipmap, "gives the class labels"),
+    "FeatureVectorizer": SupportedOperator(shapes.feature_vectorizer, "model inputs side by side"),
+    "LabelEncoder": SupportedOperator(tail.label_encoder, "of class labels, behind ArgMax"),
+    "LinearClassifier": SupportedOperator(
+        tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"
+    ),
+    "Normalizer": SupportedOperator(tail.normalizer, "of probabilities, at the end"),
+    "Scaler": SupportedOperator(linear.scaler, "one offset and scale, or one a feature"),
+    "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
 }
 
-QONNX_OPERATORS: dict[str, Operator] = {
-    "Quant": Operator(quantised.quant, "1 to 16 bits; `signed`, `narrow`; rounding `ROUND` or `FLOOR`"),
+QONNX_OPERATORS: dict[str, SupportedOperator] = {
+    "Quant": SupportedOperator(quantised.quant, "1 to 16 bits; `signed`, `narrow`; rounding `ROUND` or `FLOOR`"),
 }
 
 RELU_ADVICE = "train with ReLU (or Clip/ReLU6) in its place"
@@ -114,7 +122,7 @@ ADVICE: dict[str, str] = {
 }
 
 
-def find(node: NodeProto) -> Operator | None:
+def supported_operator(node: NodeProto) -> SupportedOperator | None:
     """Return the entry for *node* by its domain and operator; None where it is not read."""
     if node.domain in ("", "ai.onnx"):
         return STANDARD_OPERATORS.get(node.op_type)

@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.ir.kinds import ArgMax, Threshold
 
 from .importer import Call, Importer
-from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, Dictionary, Known, Prediction, Refusal, Row, Value
+from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, ClassPrediction, Dictionary, Known, Refusal, Row, Value
 
 INDEX = "class_index"
 
@@ -49,18 +49,18 @@ def argmax(work: Importer, call: Call) -> Value:
     return decide(work, row, str(call.proto.name))
 
 
-def decide(work: Importer, row: Row, origin: str) -> Prediction:
+def decide(work: Importer, row: Row, origin: str) -> ClassPrediction:
     """Return the class of *row*: Threshold for a binary pair (1 − p, p), else ArgMax."""
     if row.stage == PAIR:
         return threshold(work, row, 0.0, origin)
     vector = work.vector(row, origin)
-    return Prediction(work.emit(INDEX, ArgMax(), (vector,), (), origin), row.labels, row.tensor)
+    return ClassPrediction(work.emit(INDEX, ArgMax(), (vector,), (), origin), row.labels, row.tensor)
 
 
-def threshold(work: Importer, row: Row, bound: float, origin: str) -> Prediction:
+def threshold(work: Importer, row: Row, bound: float, origin: str) -> ClassPrediction:
     """Return class 1 where the single logit of *row* is greater than *bound*."""
     vector = work.vector(row, origin)
-    return Prediction(work.emit(INDEX, Threshold(bound), (vector,), (), origin), row.labels, row.tensor)
+    return ClassPrediction(work.emit(INDEX, Threshold(bound), (vector,), (), origin), row.labels, row.tensor)
 
 
 def _scores(call: Call) -> Row:
@@ -120,7 +120,7 @@ def normalizer(work: Importer, call: Call) -> Value:
 def label_encoder(work: Importer, call: Call) -> Value:
     """LabelEncoder of ai.onnx.ml behind ArgMax: class index or label → label."""
     value = call.value(0)
-    if not isinstance(value, Prediction):
+    if not isinstance(value, ClassPrediction):
         raise Refusal("translates features", "encode text and categories before the model")
     keys = _labels(call, "keys_int64s", "keys_strings")
     texts = _labels(call, "values_strings", "values_int64s")
@@ -173,14 +173,14 @@ def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
     return decide(work, scores, origin), replace(scores, stage=stage)
 
 
-def finish(work: Importer, value: Value) -> Prediction:
+def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     """Return the class that the model's output *value* stands for."""
-    if isinstance(value, Prediction):
+    if isinstance(value, ClassPrediction):
         return value
     if isinstance(value, Known):
         raise Refusal("does not depend on the model's input", invalid=True)
     if isinstance(value, Dictionary):
-        return finish(work, replace(value.row, labels=value.labels or value.row.labels))
+        return predicted_class(work, replace(value.row, labels=value.labels or value.row.labels))
     if not isinstance(value, Row):
         raise Refusal("is nothing that a class can be read from")
     if value.stage == COMPLEMENT:

@@ -62,7 +62,7 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class PickedColumns:
     """Elements of the Input, each scaled and shifted: element j is scale[j] · x[index[j]] + shift[j]."""
 
     index: np.ndarray
@@ -98,7 +98,7 @@ class Row:
     batch: int | None
     tensor: str = ""
     stage: str = PLAIN
-    columns: Columns | None = None
+    columns: PickedColumns | None = None
     labels: tuple[str | int, ...] = ()
     codes: Quantiser | None = None
     shared: bool = False
@@ -130,7 +130,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class ClassPrediction:
     """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more."""
 
     value: str
@@ -153,7 +153,7 @@ class Dictionary:
     labels: tuple[str | int, ...] = field(default=())
 
 
-Value = Known | Row | Prediction | Broken | Dictionary
+Value = Known | Row | ClassPrediction | Broken | Dictionary
 
 
 def per_row(array: np.ndarray, row: Row, what: str = "the constant") -> np.ndarray:

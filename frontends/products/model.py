@@ -96,7 +96,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     known = constants.keys() | odd.keys()
     inputs = _inputs(proto, known, title)
     fixed = _fixed(nodes, known)
-    if not any(is_product(node) and node.output[0] not in fixed for node in nodes):
+    if not any(is_engine_product(node) and node.output[0] not in fixed for node in nodes):
         why = "no MatMul, Gemm or Conv that reads an input: a matrix engine has nothing to do"
         others = sorted({shown(node.op_type) for node in nodes})
         remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
@@ -128,7 +128,7 @@ def model_inputs(source: ModelSource | Loaded) -> tuple[ModelInput, ...]:
     return _inputs(loaded.proto, known, loaded.title)
 
 
-def is_product(node: NodeProto) -> bool:
+def is_engine_product(node: NodeProto) -> bool:
     """Return whether *node* multiplies matrices in a way that the engine knows."""
     return node.domain in STANDARD and node.op_type in PRODUCTS
 
@@ -283,7 +283,7 @@ def _left(nodes: Sequence[NodeProto]) -> list[str]:
     for node in nodes:
         if node.domain in STANDARD and node.op_type in _OTHERS:
             said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine")
-        inside = sum(is_product(inner) for inner in _inner(node))
+        inside = sum(is_engine_product(inner) for inner in _inner(node))
         if inside:
             said.append(
                 f"node {node_title(node)} ({shown(node.op_type)}) holds {inside} matrix products in its branches; "

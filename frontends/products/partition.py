@@ -21,12 +21,12 @@ from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Graph, Node, Op, identifier
 from approxhw.ir.kinds import Constant, Relu, Type
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
-from approxhw.ir.kinds.tensor.products import MisfitError, Product, sizes_of
+from approxhw.ir.kinds.tensor.products import MisfitError, Product, operand_sizes
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
-from .model import EngineModel, is_product, read_engine_model, reads, sizes_of_inputs
+from .model import EngineModel, is_engine_product, read_engine_model, reads, sizes_of_inputs
 from .pieces import element_of, measure, submodel, type_word
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _levels(model: EngineModel) -> tuple[list[list[NodeProto]], list[list[NodePr
             continue
         read = reads(node)
         level = max((at.get(name, 0) for name in read), default=0)
-        if is_product(node) and node.output[0] not in model.fixed:
+        if is_engine_product(node) and node.output[0] not in model.fixed:
             products.setdefault(level, []).append(node)
             at[node.output[0]] = level + 1
             behind.add(node.output[0])
@@ -289,7 +289,7 @@ def _typed(graph: Graph, model: EngineModel, host: OnnxHost) -> Graph:
         found[node.name] = Type(tuple(value.shape), format_of(value.dtype))
 
     def zeros(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(sizes_of(product, [np.shape(each) for each in operands]).output, operands[0].dtype)
+        return np.zeros(operand_sizes(product, [np.shape(each) for each in operands]).output, operands[0].dtype)
 
     walk_tensors(graph, feeds, host, zeros, note)
     return replace(graph, nodes=tuple(replace(node, type=found[node.name]) for node in graph.nodes))

@@ -110,8 +110,3 @@ def open_reference(source: object) -> OnnxReference:
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
     return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)
-
-
-def run_reference(source: object, rows: np.ndarray) -> np.ndarray:
-    """Return the class index that onnxruntime gives every row (int64); *source* as for ``read_model``."""
-    return open_reference(source).predict(rows)

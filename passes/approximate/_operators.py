@@ -18,7 +18,7 @@ from approxhw.ir.kinds import Dense, Type
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac import arithmetic
-from approxhw.numerics.product_tables import ErrorFigures, ProductTable, error_figures, fitted
+from approxhw.numerics.product_tables import ErrorFigures, ProductTable, error_figures, fitted_table
 
 Maker = Callable[[Graph, Node], ProductTable]
 """Makes the table of an operator for a layer: our own ones come in every width."""
@@ -27,7 +27,7 @@ MAXIMUM_COMBINATIONS = 4096
 _WIDE = 4000
 
 
-def layers_of(graph: Graph) -> list[Node]:
+def integer_layers(graph: Graph) -> list[Node]:
     """Return the integer ``Dense`` Nodes of *graph* in order: layers are numbered from 0."""
     return [node for node in graph.nodes if isinstance(node.op, Dense) and not node.is_float]
 
@@ -48,7 +48,7 @@ def replaced(graph: Graph, name: str, table: ProductTable, skip_zero: bool = Tru
     node = graph[name]
     fmt, weights = operand_format(graph, node), graph.constant(node.inputs[1])
     low, high = ranges(graph)[node.inputs[0]]
-    products = fitted(table, weights, (min(low.tolist()), max(high.tolist())), fmt.bits, fmt.signed)
+    products = fitted_table(table, weights, (min(low.tolist()), max(high.tolist())), fmt.bits, fmt.signed)
     if skip_zero:
         products = products * (np.arange(len(products)) > 0)[:, None]
     assert isinstance(node.type.format, Fixed)
@@ -125,7 +125,7 @@ def figures_in_use(graph: Graph, name: str, codes: np.ndarray) -> ErrorFigures:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OperatorChoice:
     """What was chosen: ``names``, layer → operator; ``saved``: mm² that each operator saves in each layer, the others exact.
 
     ``exact_mm2``, ``area_mm2``: the circuit before and after; ``accuracy``: on training rows, after.
@@ -148,7 +148,7 @@ def choose_operators(
     *,
     correct: bool = True,
     skip_zero: bool = True,
-) -> tuple[Graph, Choice]:
+) -> tuple[Graph, OperatorChoice]:
     """Return *graph* with the operators of least area in *layers* that cost at most *max_loss* of training accuracy.
 
     ``operators``: name → what makes its table, None for the exact product. ``area``: mm² of a Graph's circuit. Every
@@ -186,6 +186,6 @@ def choose_operators(
         reached = accuracy(built, data.X_train, data.y_train) or 0.0
         best = max(best, reached)
         if reached >= base - max_loss - 1e-12:
-            return built, Choice(names, saved, exact, area(built), reached)
+            return built, OperatorChoice(names, saved, exact, area(built), reached)
     why = f"no combination loses at most {max_loss:g}: the best has {best:.4f} of {base:.4f} on training rows"
     raise PassError("pass approximate-multiplier", [Problem("operators", why, "add exact, or allow more by max_loss")])

@@ -21,17 +21,17 @@ from approxhw.numerics.multiplier_plugins import SUFFIXES, added_multiplier, mul
 from approxhw.numerics.product_tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
 
 from ._operators import (
-    Choice,
     Maker,
+    OperatorChoice,
     choose_operators,
     figures_in_use,
-    layers_of,
+    integer_layers,
     operand_format,
     replaced,
     with_operator,
 )
 
-__all__ = ["ApproximateMultiplier", "Choice", "choose_operators"]
+__all__ = ["ApproximateMultiplier", "OperatorChoice", "choose_operators"]
 
 _NAME = "approximate-multiplier"
 _FILES = SUFFIXES
@@ -178,7 +178,7 @@ class ApproximateMultiplier:
         if not graph.is_integer:
             why = "only an integer Graph has products to replace"
             raise PassError(f"pass {_NAME}", [Problem(graph.name, why, "run quantize-weights before")])
-        there = layers_of(graph)
+        there = integer_layers(graph)
         found, chosen = [], []
         for number in map(int, self.layers if self.layers is not None else range(len(there))):
             if number >= len(there):

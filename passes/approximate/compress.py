@@ -18,7 +18,7 @@ from approxhw.ir.kinds import Constant, Decode, Dense, Encode, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, fit_formats, fresh_name
 from approxhw.ir.tensor.layers import with_codes
-from approxhw.numerics.eight_bit.choose import BUDGET, choose, loss_of
+from approxhw.numerics.eight_bit.choose import BUDGET, choose_formats, loss_of
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, make
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.eight_bit.tables import KINDS
@@ -111,7 +111,7 @@ class Compress:
             return graph
         real = {name: _real(graph[name], graph.constant(name)) for name in held}
         if self.code == AUTO:
-            packed = choose(real, self.budget, maximum=self.max)
+            packed = choose_formats(real, self.budget, maximum=self.max)
         else:
             code = make(self.code, self.block, self.max)
             packed = {name: code.encode(x, ragged=True, name=name) for name, x in real.items()}

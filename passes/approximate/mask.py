@@ -12,7 +12,7 @@ from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.area_model import model_of
-from approxhw.networks.space import Space, decode, encode, space_of
+from approxhw.networks.space import Space, decode_genome, encode_genome, space_of
 
 STAGES = 8
 """Parts in which the allowed loss is given away: what costs least goes first."""
@@ -39,7 +39,7 @@ class Mask:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph*, of masked powers of two, with fewer mask bits."""
-        from approxhw.networks.kernels.masked_network import prepare
+        from approxhw.networks.kernels.masked_network import pack_rows
         from approxhw.networks.refine import refine
 
         space = space_of(graph)
@@ -47,13 +47,13 @@ class Mask:
         if data is None or not len(data.X_train):
             why = "which bits are needed is found on training rows, and there are none"
             raise PassError("pass mask", [Problem(graph.name, why, "give data: --data FILE")])
-        rows = prepare(codes_of(graph, data.X_train), data.y_train)
+        rows = pack_rows(codes_of(graph, data.X_train), data.y_train)
         model = model_of(context.library, context.cell_area)
 
         def area(genomes: np.ndarray) -> np.ndarray:
             return model.area_mm2(space.layout, space.head, genomes)
 
-        start = encode(space, graph)
+        start = encode_genome(space, graph)
         first = refine(space, start, rows, area, kinds=())
         genome = start
         kinds = ("input", "neuron", "summand", "bit")
@@ -68,7 +68,7 @@ class Mask:
             f"estimated area {first.area_mm2:.1f} mm², now {last.area_mm2:.1f} mm² ({shown(model.library, 40)})"
         )
         context.note(f"{last.errors} of {len(data.X_train)} training rows wrong, {first.errors} before")
-        return decode(space, genome, graph)
+        return decode_genome(space, genome, graph)
 
 
 def mask_bits(space: Space, genome: np.ndarray) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.chain import unshaped
-from approxhw.ir.evaluation import codes_of, decides
+from approxhw.ir.evaluation import codes_of, names_classes
 from approxhw.ir.graph import Graph, Node, ranges, without_unread
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Clip, Constant, Dense, LeakyRelu, Requantize, Type
@@ -79,7 +79,7 @@ class Qrelu:
         if self.shift is not None:
             shift = self.shift
             context.note(f"{name}: {self.bits} bits kept, {shift} low bits dropped, as asked for")
-        elif data is None or not len(data.X_train) or not decides(graph):
+        elif data is None or not len(data.X_train) or not names_classes(graph):
             shift = max(0, widest - self.bits)
             context.note(f"{name}: {self.bits} bits kept, {shift} low bits dropped: the whole range fits")
         else:

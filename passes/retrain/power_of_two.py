@@ -15,9 +15,9 @@ from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Threshold, Ty
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.networks.chain import Chain, read_chain
-from approxhw.networks.initial_weights import RealLayer, products, random_layers, start_from, widened
+from approxhw.networks.initial_weights import RealLayer, products, random_layers, start_from, widened_layers
 from approxhw.networks.retrain import Settings, better_first, genome_of, retrain, train_starts
-from approxhw.networks.space import Space, decode, encode, make_space, space_of
+from approxhw.networks.space import Space, decode_genome, encode_genome, make_space, space_of
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
@@ -127,13 +127,13 @@ class PowerOfTwo:
         if not len(rows) or len(np.unique(labels)) < 2:
             why = "no training rows" if not len(rows) else "training rows of one class only"
             context.note(f"{why}: weights were rounded to the nearest power of two, and not trained")
-            layers = widened(layers, hidden, self.seed)
+            layers = widened_layers(layers, hidden, self.seed)
             latent, shifts, _ = start_from(layers, space, rows if len(rows) else None, None)
             return _graph_of(graph, chain, space, genome_of(space, genome, latent, shifts))
         starts = []
         for number in range(self.starts):
             seed = self.seed + 7919 * number
-            real = random_layers(space, rows, seed) if self.start == "scratch" else widened(layers, hidden, seed)
+            real = random_layers(space, rows, seed) if self.start == "scratch" else widened_layers(layers, hidden, seed)
             starts.append(start_from(real, space, rows, labels, seed if number and self.start == "model" else None))
         settings = self._settings(space, len(rows))
         result = train_starts(space, np.repeat(genome[None], len(starts), axis=0), starts, rows, labels, settings)
@@ -152,7 +152,7 @@ class PowerOfTwo:
             context.note("weights are powers of two already, and there are no rows of two classes to train on")
             return graph
         settings = self._settings(space, len(rows))
-        genomes = np.repeat(encode(space, graph)[None], self.starts, axis=0)
+        genomes = np.repeat(encode_genome(space, graph)[None], self.starts, axis=0)
         result = retrain(space, genomes, rows, labels, settings)
         best = int(better_first(result, settings.keep)[0])
         if result.epochs[best] == 0:
@@ -160,7 +160,7 @@ class PowerOfTwo:
             return graph
         right = len(rows) - int(result.errors[best])
         context.note(f"retrained with its masks: {right} of {len(rows)} training rows right")
-        return decode(space, result.genomes[best], graph)
+        return decode_genome(space, result.genomes[best], graph)
 
     def _settings(self, space: Space, rows: int) -> Settings:
         weights = sum(layer.inputs * layer.outputs for layer in space.layers)

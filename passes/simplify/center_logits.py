@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.ir.chain import decides
+from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Dense, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
@@ -34,7 +34,7 @@ class CenterLogits:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with another last layer; the class is the same for every row."""
         head = graph[graph.output]
-        if not decides(head):
+        if not is_decision(head):
             return graph
         dense = graph[head.inputs[0]]
         exact = isinstance(dense.op, Dense) and isinstance(dense.op.arithmetic, Exact)
@@ -43,7 +43,7 @@ class CenterLogits:
             return graph
         weights = graph.constant(dense.inputs[1]).astype(object)
         bias = graph.constant(dense.inputs[2]).astype(object)
-        before = signed_digits(weights)
+        before = count_signed_digits(weights)
         op = head.op
         if isinstance(op, Threshold):
             head, bias = replace(head, op=Threshold(-1)), bias - (op.threshold + 1)
@@ -53,11 +53,11 @@ class CenterLogits:
         else:
             weights = weights - np.array([_common(column) for column in weights.T.tolist()], dtype=object)
             bias = bias - _common(bias.tolist())
-        context.note(f"{dense.name}: {before} signed digits became {signed_digits(weights)}")
+        context.note(f"{dense.name}: {before} signed digits became {count_signed_digits(weights)}")
         return fit_formats(_with_constants(graph, dense, head, weights, bias))
 
 
-def signed_digits(values: np.ndarray) -> int:
+def count_signed_digits(values: np.ndarray) -> int:
     """Return how many digits other than 0 the canonical signed-digit forms of all *values* have together."""
     return sum((3 * value ^ value).bit_count() for value in map(abs, values.reshape(-1).tolist()))
 

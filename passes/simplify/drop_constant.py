@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.artifacts.converters import converters
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.chain import decides, is_activation, unshaped
+from approxhw.ir.chain import is_activation, is_decision, unshaped
 from approxhw.ir.graph import Graph, Node, kind_of, ranges, without_unread
 from approxhw.ir.kinds import (
     ArgMax,
@@ -95,7 +95,7 @@ def _folded(graph: Graph) -> Graph:
     for node in graph.nodes:
         fixed = node.name in known and not isinstance(node.op, Input) and not graph.is_constant(node.name)
         code = _only_code(node, known) if fixed else None
-        if code is not None and node.name == graph.output and decides(node):
+        if code is not None and node.name == graph.output and is_decision(node):
             return _settled(graph, node, int(code[0]))
         if code is not None:
             op = Constant(code_array(code.reshape(node.type.shape)))
@@ -129,7 +129,7 @@ def _settled(graph: Graph, head: Node, winner: int) -> Graph:
 def _is_settled(graph: Graph) -> bool:
     """Whether the head reads a ``Dense`` of zero weights over the Input itself: nothing is left to fold."""
     head = graph[graph.output]
-    if not decides(head):
+    if not is_decision(head):
         return False
     dense = graph[head.inputs[0]]
     if not isinstance(dense.op, Dense) or graph.constant(dense.inputs[1]).any():

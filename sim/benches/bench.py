@@ -25,7 +25,7 @@ FAST_BITS = 32  # up to here a write takes an integer, which is quicker than a t
 
 
 @cocotb.test()
-async def compare(dut: HierarchyObject) -> None:
+async def compare_responses(dut: HierarchyObject) -> None:
     """Drive all rows and write ``results.json``; a mismatch is a result, not a failure of the bench."""
     settings: VectorSettings = json.loads(Path(os.environ["APPROXHW_BENCH"]).read_text())
     folder = Path(settings["folder"])

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from approxhw.backends.bespoke.blocks import plain
+from approxhw.backends.bespoke.blocks import uninverted
 from approxhw.backends.bespoke.circuit import Circuit
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Threshold, Type
@@ -197,7 +197,7 @@ class Reference:
             def read(bit, local=local):
                 if isinstance(bit, int):
                     return bit
-                dot = plain(bit)
+                dot = uninverted(bit)
                 literal = local.get(dot, seen.get(dot, (("input", *dot), 0)))
                 return invert(literal) if bit[0].endswith("~") else literal
 
@@ -206,7 +206,7 @@ class Reference:
             leaving = {}
             for name, bits in block.outputs.items():
                 for place, bit in enumerate(bits):
-                    if isinstance(bit, int) or not plain(bit)[0].startswith(":") or plain(bit) in local:
+                    if isinstance(bit, int) or not uninverted(bit)[0].startswith(":") or uninverted(bit) in local:
                         leaving[name, place] = read(bit)
                         if "_neuron" in block.name and isinstance(read(bit), int):
                             self.constants |= not isinstance(bit, int)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from approxhw.numerics.mac.float_mac import EMIN, State, encode, to_word
+from approxhw.numerics.mac.float_mac import EMIN, State, nearest_code, to_word
 
 PLAIN = (0.0, -0.0, 1.0, -1.0, 1.5, -1.75, 2.0**-6, 3.0, -7.0, 448.0, float("inf"), float("-inf"), float("nan"))
 
@@ -33,9 +33,9 @@ def state_word(source: random.Random, bits: int) -> int:
 
 def adversary(source: random.Random, mac, a: int, b: int) -> int:
     """Return a state that nearly or wholly cancels the product of two codes, or is as large as it."""
-    from approxhw.numerics.mac.float_mac import multiply
+    from approxhw.numerics.mac.float_mac import multiply_codes
 
-    product = multiply(mac, a, b)
+    product = multiply_codes(mac, a, b)
     if product.nan or product.inf or product.significand == 0:
         return state_word(source, mac.accumulator_bits)
     change = source.choice((0, 0, 1, -1, 2, 1 << (mac.accumulator_bits // 2)))
@@ -47,7 +47,7 @@ def adversary(source: random.Random, mac, a: int, b: int) -> int:
 
 def random_codes(source: random.Random, mac, count: int) -> list[int]:
     """Return codes, some of them plain numbers, zeros and specials."""
-    plain = [encode(mac.format, number) for number in PLAIN]
+    plain = [nearest_code(mac.format, number) for number in PLAIN]
     bits = mac.code.bits
     return [source.choice(plain) if source.random() < 0.3 else source.getrandbits(bits) for _ in range(count)]
 

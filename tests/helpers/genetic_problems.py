@@ -14,7 +14,7 @@ from approxhw.ir.rewriting import code_constant
 from approxhw.ir.verifier import verify
 from approxhw.networks.area_model import default_model
 from approxhw.networks.kernels.masked_network import classes_of
-from approxhw.networks.space import decode, make_space, space_of
+from approxhw.networks.space import decode_genome, make_space, space_of
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
@@ -68,7 +68,12 @@ def rows_of(space, count, rng):
 def networks():
     """The helpers of this file."""
     return SimpleNamespace(
-        graph=masked_graph, genomes=random_genomes, rows=rows_of, make=make_space, space_of=space_of, decode=decode
+        graph=masked_graph,
+        genomes=random_genomes,
+        rows=rows_of,
+        make=make_space,
+        space_of=space_of,
+        decode=decode_genome,
     )
 
 

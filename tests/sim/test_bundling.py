@@ -9,7 +9,7 @@ import pytest
 
 from approxhw import sim
 from approxhw.common.errors import OptionError
-from approxhw.sim.bundling import modules_of, rename_identifiers
+from approxhw.sim.bundling import defined_modules, rename_identifiers
 from approxhw.sim.packing import split_row, write_rows
 
 TRICKY = r"""// module ghost: a comment
@@ -25,7 +25,7 @@ endmodule
 
 
 def test_modules_are_found_outside_comments_only():
-    assert modules_of(TRICKY) == ("adder", r"odd+name")
+    assert defined_modules(TRICKY) == ("adder", r"odd+name")
 
 
 def test_only_whole_identifiers_are_renamed():
@@ -46,7 +46,7 @@ def test_bundle_pads_and_maps_back(designs):
     assert bundled.expected["design1_y"].tolist() == [1] + [0] * 255
     assert sim.bundle_ports(bundled)["design1_x"] == (1, "x")
     assert sim.bundle_ports(bundled)["design2_y"] == (2, "y")
-    modules = modules_of(bundled.verilog)
+    modules = defined_modules(bundled.verilog)
     assert len(set(modules)) == len(modules) == 5
 
 

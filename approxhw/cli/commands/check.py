@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.targets.registry import target_names
+from approxhw.cli.targets.registry import target_choices
 from approxhw.cli.targets.shared import OpenSizes
 from approxhw.common.option_fields import argument, nested, option
 
@@ -20,7 +20,7 @@ class CheckOptions:
     """What ``check`` takes."""
 
     model: Path = argument("ONNX file")
-    target: str = option("what to build for", "printed", choices=target_names, metavar="TARGET")
+    target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     open: OpenSizes = nested(OpenSizes())
 
 

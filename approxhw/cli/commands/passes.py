@@ -24,11 +24,11 @@ def run(terminal: Terminal, options: PassesOptions) -> dict[str, object]:
         describe,
         named_pipeline,
         pass_named,
-        spell,
+        spell_pass,
     )
 
     infos = [describe(pass_named(name)) for name in available_passes()]
-    pipelines = {name: [spell(item) for item in named_pipeline(name)] for name in available_pipelines()}
+    pipelines = {name: [spell_pass(item) for item in named_pipeline(name)] for name in available_pipelines()}
     terminal.passes(infos, pipelines)
     told = [
         {

@@ -16,10 +16,10 @@ import click
 import cloup
 
 from approxhw.common.errors import ApproxhwError, OptionError, Problem
-from approxhw.common.option_fields import build
+from approxhw.common.option_fields import build_options
 
 from .fields import parameter
-from .kinds import Given, Json, Kind, Shared, shared_options
+from .kinds import CommandKind, Given, Json, Shared, shared_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -41,7 +41,7 @@ class Command:
     name: str
     run: Callable[..., Json]
     options: type[DataclassInstance]
-    kinds: Callable[[], Sequence[Kind]] | None = None
+    kinds: Callable[[], Sequence[CommandKind]] | None = None
     chosen_by: str = ""
 
     @property
@@ -150,7 +150,7 @@ def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Json:
         kinds = {kind.name: kind for kind in command.kinds()}
         return command.run(terminal, Given(command.name, command.options, kinds, said))
     problems: list[Problem] = []
-    options = build(command.options, said, problems)
+    options = build_options(command.options, said, problems)
     if problems:
         raise OptionError(command.name, problems)
     return command.run(terminal, options)

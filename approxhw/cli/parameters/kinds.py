@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import OptionField, OptionsT, build, option_fields
+from approxhw.common.option_fields import OptionField, OptionsT, build_options, option_fields
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,7 +19,7 @@ Json = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Kind:
+class CommandKind:
     """A kind of thing that a command works on: the dataclass of its options, and the function that does the work.
 
     ``options`` may have a method ``problems(said)`` that returns what else is wrong; *said* is what was said by option, as
@@ -64,7 +64,7 @@ class Shared:
         return {"": first, **{name: text for name, text in words.items() if text != first}}
 
 
-def shared_options(general: type[DataclassInstance], kinds: Sequence[Kind]) -> list[Shared]:
+def shared_options(general: type[DataclassInstance], kinds: Sequence[CommandKind]) -> list[Shared]:
     """Return every option once: the general ones, then those of kinds, with all the kinds that have it."""
     found = {item.name: Shared(item) for item in option_fields(general)}
     for kind in kinds:
@@ -85,13 +85,13 @@ class Given:
 
     command: str
     general: type[DataclassInstance]
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, CommandKind]
     values: Mapping[str, object]
 
     def read(self, maker: type[OptionsT]) -> OptionsT:
         """Return the dataclass *maker* of what was said; raise :class:`OptionError` with everything wrong with that."""
         problems: list[Problem] = []
-        made = build(maker, self.values, problems)
+        made = build_options(maker, self.values, problems)
         if problems or made is None:
             raise OptionError(self.command, problems)
         return made
@@ -99,7 +99,7 @@ class Given:
     def glance(self, maker: type[OptionsT]) -> OptionsT:
         """Return the dataclass *maker* of what was said, values that cannot be as by default: to tell what is meant."""
         problems: list[Problem] = []
-        made = build(maker, self.values, problems)
+        made = build_options(maker, self.values, problems)
         if made is None:  # what has no default cannot be
             raise OptionError(self.command, problems)
         return made
@@ -108,7 +108,7 @@ class Given:
         """Work on a thing of kind *name*; raise :class:`OptionError` with everything that does not suit it, at once."""
         return self.run_as(self.kinds[name], terminal)
 
-    def run_as(self, kind: Kind, terminal: Terminal) -> Json:
+    def run_as(self, kind: CommandKind, terminal: Terminal) -> Json:
         """Work on a thing of *kind*, which need not be one that help knows; errors as of :meth:`run`."""
         known = {item.name for item in option_fields(self.general)} | {item.name for item in kind.fields()}
         owners = {each.item.name: (each.item, each.by) for each in shared_options(self.general, [*self.kinds.values()])}
@@ -118,8 +118,8 @@ class Given:
                 item, by = owners[said]
                 why = kind.refuses or self.kinds[next(iter(by))].is_for
                 problems.append(Problem(item.flag, why, kind.remedy))
-        general = build(self.general, self.values, problems)
-        own = build(kind.options, self.values, problems)
+        general = build_options(self.general, self.values, problems)
+        own = build_options(kind.options, self.values, problems)
         if own is not None and hasattr(own, "problems"):
             problems += [problem for problem in own.problems(self.values) if problem not in problems]
         if problems or general is None or own is None:

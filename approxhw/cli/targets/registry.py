@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from approxhw.cli.parameters.kinds import Kind
+from approxhw.cli.parameters.kinds import CommandKind
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
 
@@ -22,11 +22,11 @@ _BESIDE = {
 """What a command works on besides models and designs of our targets."""
 
 
-def target_names() -> tuple[str, ...]:
+def target_choices() -> tuple[str, ...]:
     """Return the names of all targets, those of other packages last."""
-    from approxhw.flow.targets import target_names as known
+    from approxhw.flow.targets import target_names
 
-    return known()
+    return target_names()
 
 
 def is_ours(name: str) -> bool:
@@ -46,12 +46,12 @@ def check_searched(name: str) -> None:
         raise OptionError("search", [Problem("--target", why)])
 
 
-def kinds_of(command: str) -> list[Kind]:
+def kinds_of(command: str) -> list[CommandKind]:
     """Return what *command* takes and does for each target of ours, and for what else it works on."""
     beside = _BESIDE.get(command, ())
     return [_kind(module) for module in (*(f"{package}.{command}" for package in _OURS.values()), *beside)]
 
 
-def _kind(module: str) -> Kind:
-    kind: Kind = import_module(module).KIND
+def _kind(module: str) -> CommandKind:
+    kind: CommandKind = import_module(module).KIND
     return kind

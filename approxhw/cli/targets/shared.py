@@ -10,7 +10,7 @@ from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import argument, option
 from approxhw.sim.simulators.registry import simulator_names
 
-from .registry import searched_names, target_names
+from .registry import searched_names, target_choices
 
 if TYPE_CHECKING:
     from approxhw.ir.pass_manager import Pass
@@ -44,7 +44,7 @@ class CompileOptions:
 class TargetChoice:
     """What is built, and of which rows: what ``compile`` takes for models."""
 
-    target: str = option("what to build for", "printed", choices=target_names, metavar="TARGET")
+    target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     data: str | None = option(f"{DATA}; ranges come from its training rows", None, metavar="ROWS")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.common.option_fields import nested, option, values_of
 
 from .shared import EstimateOptions, Measure
@@ -41,7 +41,7 @@ def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json
     return {"design": str(asked.design), "estimate": found.as_json(), "seconds": {"estimate": found.seconds}}
 
 
-KIND = Kind(
+KIND = CommandKind(
     "verilog",
     "Verilog files",
     VerilogOptions,

@@ -22,8 +22,8 @@ from approxhw.common.version import __version__
 
 from .islands import Island
 from .operators import Bounds
-from .options import SearchOptions
-from .problem import Problem as SearchProblem
+from .options import GeneticOptions
+from .problem import GeneticProblem
 
 if TYPE_CHECKING:
     from deap import base
@@ -52,11 +52,11 @@ class Expected:
     bounds: Bounds
     objectives: tuple[Objective, ...]
     sizes: tuple[int, ...]
-    options: SearchOptions
+    options: GeneticOptions
 
 
 def identity_of(
-    problem: SearchProblem, options: SearchOptions, toolbox: base.Toolbox, operators: Sequence[str]
+    problem: GeneticProblem, options: GeneticOptions, toolbox: base.Toolbox, operators: Sequence[str]
 ) -> dict[str, Plain]:
     """Return what makes a search the same search: hashes of model and rows, options, names of the operators, version."""
     chosen = asdict(options)

@@ -12,14 +12,13 @@ import numpy as np
 from deap import base, tools
 
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.errors import OptionError, WorkersError
-from approxhw.common.errors import Problem as Fault
+from approxhw.common.errors import OptionError, Problem, WorkersError
 
 from .checkpoint import Checkpoint, Expected, book_titles, identity_of, read_checkpoint, write_checkpoint
 from .executors import Executor, SerialExecutor
 from .islands import Island, NextGeneration, island_sizes, merged, migrate, new_island
-from .options import SearchOptions
-from .problem import Problem
+from .options import GeneticOptions
+from .problem import GeneticProblem
 
 OPERATORS = ("initialise", "parents", "mate", "mutate", "evaluate", "select")
 
@@ -83,8 +82,8 @@ class Evolution:
 
 
 def evolve(
-    problem: Problem,
-    options: SearchOptions | None = None,
+    problem: GeneticProblem,
+    options: GeneticOptions | None = None,
     toolbox: base.Toolbox | None = None,
     *,
     executor: Executor | None = None,
@@ -101,11 +100,11 @@ def evolve(
     :class:`~approxhw.common.errors.WorkersError` and, for operators that give something unusable,
     :class:`~approxhw.common.errors.OptionError`.
     """
-    options = options or SearchOptions()
+    options = options or GeneticOptions()
     toolbox = toolbox or problem.toolbox(options)
     missing = [name for name in OPERATORS if not hasattr(toolbox, name)]
     if missing:
-        raise OptionError("toolbox", [Fault(name, "no operator is registered under this name") for name in missing])
+        raise OptionError("toolbox", [Problem(name, "no operator is registered under this name") for name in missing])
     path = None if checkpoint is None else Path(checkpoint)
     allowed = problem.allowed_errors(options.max_accuracy_loss)
     objectives = problem.objectives
@@ -141,7 +140,7 @@ class _Run:
     def __init__(
         self,
         objectives: tuple[Objective, ...],
-        options: SearchOptions,
+        options: GeneticOptions,
         work: NextGeneration,
         sizes: Sequence[int],
         state: Checkpoint | None,

@@ -1,4 +1,4 @@
-"""Variation of whole populations: start populations, crossover and mutation of integer genomes, and a way in for DEAP's own.
+"""Variation of whole populations: start populations, crossover and mutation of integer genomes.
 
 Every function takes genomes as int32, P × G, and one ``numpy.random.Generator``, draws integers only, and returns a
 new array: the same generator state gives the same genomes.
@@ -6,9 +6,7 @@ new array: the same generator state gives the same genomes.
 
 from __future__ import annotations
 
-import random
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,9 +16,6 @@ from approxhw.networks.space import Space
 
 MASK, SIGN, EXPONENT, BIAS, SHIFT, COMPARATOR = range(6)
 KINDS = ("mask", "sign", "exponent", "bias", "shift", "comparator")
-
-_DEAP_DRAWS = threading.Lock()
-"""DEAP's operators draw from the one generator of the module ``random``; threads take turns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,48 +195,3 @@ def _changed(genes: GeneMap, drawn: np.ndarray, old: np.ndarray, generator: np.r
         [bit_sets, old ^ 1, exponents, biases],
         old + sign,
     )
-
-
-DeapOperator = Callable[..., Sequence[list[int]]]
-"""Takes one or two lists, and options of its own, and returns them changed."""
-
-
-def row_by_row_mate(
-    operator: DeapOperator,
-    first: np.ndarray,
-    second: np.ndarray,
-    generator: np.random.Generator,
-    **options: object,
-) -> np.ndarray:
-    """Cross with an operator of DEAP's kind (``deap.tools.cxTwoPoint``), which takes two lists and changes them in place.
-
-    ``toolbox.register("mate", row_by_row_mate, deap.tools.cxTwoPoint)``. Slow: one call a pair.
-    """
-    with _seeded(generator):
-        crossed = [operator(a, b, **options)[0] for a, b in zip(first.tolist(), second.tolist())]
-    return np.array(crossed, dtype=np.int64).reshape(first.shape)
-
-
-def row_by_row_mutate(
-    operator: DeapOperator, genomes: np.ndarray, generator: np.random.Generator, **options: object
-) -> np.ndarray:
-    """Mutate with an operator of DEAP's kind (``deap.tools.mutShuffleIndexes``); options are passed on to it."""
-    with _seeded(generator):
-        changed = [operator(row, **options)[0] for row in genomes.tolist()]
-    return np.array(changed, dtype=np.int64).reshape(genomes.shape)
-
-
-class _seeded:  # noqa: N801  (a context manager, used like a function)
-    """Let the module ``random`` draw what *generator* decides, and put its state back after."""
-
-    def __init__(self, generator: np.random.Generator) -> None:
-        self.seed = int(generator.integers(0, 1 << 62))
-
-    def __enter__(self) -> None:
-        _DEAP_DRAWS.acquire()
-        self.before = random.getstate()
-        random.seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        random.setstate(self.before)
-        _DEAP_DRAWS.release()

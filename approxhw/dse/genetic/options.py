@@ -10,7 +10,7 @@ from .operators import KINDS
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class GeneticOptions:
     """How to search; every field but ``generations`` decides what the front is, and is kept with a checkpoint."""
 
     population: int = field(default=1000, metadata={"help": "individuals, of all islands together"})

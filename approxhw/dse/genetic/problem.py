@@ -12,19 +12,19 @@ import numpy as np
 from deap import base
 
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective
-from approxhw.networks.kernels.masked_network import Rows, count_errors, prepare
+from approxhw.networks.kernels.masked_network import PackedRows, count_errors, pack_rows
 from approxhw.networks.space import Space
 from approxhw.numerics.pareto import select_nsga2, tournament
 
 from . import operators
 from .operators import Bounds
-from .options import SearchOptions
+from .options import GeneticOptions
 
 UM2_PER_MM2 = 1_000_000
 """Areas are compared as whole µm²: integers are equal on every machine."""
 
 
-class Problem(Protocol):
+class GeneticProblem(Protocol):
     """Genomes (int32, P × G, within ``bounds``) whose ``objectives`` are to be least; the first counts errors, and is bounded."""
 
     @property
@@ -41,7 +41,7 @@ class Problem(Protocol):
     def identity(self) -> Mapping[str, str]:
         """Return digests of ``model`` (and what else the genomes mean) and ``data``, which tell searches apart."""
 
-    def toolbox(self, options: SearchOptions) -> base.Toolbox:
+    def toolbox(self, options: GeneticOptions) -> base.Toolbox:
         """Return DEAP's toolbox with operators on whole populations (:func:`evolve` says which)."""
 
 
@@ -87,7 +87,7 @@ class NetworkProblem:
         """Return what every objective after the errors is estimated to be (float64, P × M − 1), as a member tells it."""
         return np.stack([np.asarray(cost(genomes), dtype=np.float64) for cost in self.costs or (self.area,)], axis=1)
 
-    def toolbox(self, options: SearchOptions) -> base.Toolbox:
+    def toolbox(self, options: GeneticOptions) -> base.Toolbox:
         """Return the operators of :mod:`approxhw.dse.genetic.operators`."""
         return default_toolbox(self, options)
 
@@ -101,14 +101,16 @@ def digest(text: str, *arrays: np.ndarray) -> str:
     return found.hexdigest()
 
 
-def evaluate(space: Space, rows: Rows, area: Callable[[np.ndarray], np.ndarray], genomes: np.ndarray) -> np.ndarray:
+def evaluate(
+    space: Space, rows: PackedRows, area: Callable[[np.ndarray], np.ndarray], genomes: np.ndarray
+) -> np.ndarray:
     """Return errors and estimated area in µm² (int64, P × 2)."""
     return evaluate_all(space, rows, (area,), (UM2_PER_MM2,), genomes)
 
 
 def evaluate_all(
     space: Space,
-    rows: Rows,
+    rows: PackedRows,
     costs: Sequence[Callable[[np.ndarray], np.ndarray]],
     scales: Sequence[float],
     genomes: np.ndarray,
@@ -120,7 +122,7 @@ def evaluate_all(
     return np.stack(columns, axis=1)
 
 
-def default_toolbox(problem: NetworkProblem, options: SearchOptions) -> base.Toolbox:
+def default_toolbox(problem: NetworkProblem, options: GeneticOptions) -> base.Toolbox:
     """Return DEAP's toolbox with operators on whole populations; register others under the same names to swap them.
 
     ``initialise(count, generator)``, ``parents(size, count, generator)`` → indices into a population that stands best
@@ -135,7 +137,7 @@ def default_toolbox(problem: NetworkProblem, options: SearchOptions) -> base.Too
     toolbox.register("parents", tournament)
     toolbox.register("mate", operators.crossover, genes, **shares)
     toolbox.register("mutate", operators.mutate, genes, **chances)
-    rows = prepare(problem.codes, problem.labels)
+    rows = pack_rows(problem.codes, problem.labels)
     if problem.costs:
         scales = tuple(objective.scale for objective in problem.objectives[1:])
         toolbox.register("evaluate", evaluate_all, problem.space, rows, problem.costs, scales)

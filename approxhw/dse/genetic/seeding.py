@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.networks.anneal import Schedule, anneal, noisy
+from approxhw.networks.anneal import AnnealingSchedule, anneal, noisy
 from approxhw.networks.retrain import Settings, retrain
 from approxhw.networks.space import Space
 
@@ -52,7 +52,7 @@ class Seeder:
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the genomes of start *number*."""
-        from approxhw.networks.kernels.masked_network import count_errors, prepare
+        from approxhw.networks.kernels.masked_network import count_errors, pack_rows
 
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, number)))
         genome = self._retrained(int(rng.integers(1 << 30)))
@@ -70,8 +70,8 @@ class Seeder:
             )
             if self.teacher is not None and number % 2:
                 labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
-            schedule = Schedule((price,), moves=self.seeding.moves)
-            rows = prepare(codes, labels)
+            schedule = AnnealingSchedule((price,), moves=self.seeding.moves)
+            rows = pack_rows(codes, labels)
             genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
             found.append(genome)
             wrong = count_errors(self.space.layout, self.space.head, genome[None], self.codes, self.labels)

@@ -20,7 +20,7 @@ CodeOrReal = Any
 _FRACTION = re.compile(r"-?\d{1,4000}(?:/\d{1,4000})?\Z")
 
 
-def plain(value: Number | str | None) -> int | float | str | None:
+def json_number(value: Number | str | None) -> int | float | str | None:
     """Return a number as JSON knows it: int, float, or a fraction as text."""
     if value is None or isinstance(value, str):
         return value
@@ -36,7 +36,7 @@ def integer(value: object, fmt: Format | None = None) -> int:
     return value
 
 
-def number(value: object, fmt: Format | None = None) -> Number:
+def read_number(value: object, fmt: Format | None = None) -> Number:
     """Return an int, a float, or the fraction that a text spells."""
     if isinstance(value, str):
         if not _FRACTION.match(value):
@@ -47,9 +47,9 @@ def number(value: object, fmt: Format | None = None) -> Number:
     return value
 
 
-def bound(value: object, fmt: Format) -> Number | None:
+def read_bound(value: object, fmt: Format) -> Number | None:
     """Read a number, or none."""
-    return None if value is None else number(value)
+    return None if value is None else read_number(value)
 
 
 def integers(value: object, fmt: Format) -> tuple[int, ...]:

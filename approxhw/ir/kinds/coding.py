@@ -11,7 +11,7 @@ from approxhw.numerics.eight_bit_words import codes_to_reals, codes_to_words, de
 from approxhw.numerics.formats import EightBit, Fixed, Float
 
 from .attributes import reals
-from .kind import Fault, Kind, Operand, Operands, Range, Values, full, is_real
+from .kind import Fault, Kind, Operand, Operands, Range, Values, filled_integers, is_real
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _decoded_range(op: Decode, operands: Operands, own: Operand) -> Range:
     if operands[0].range is not None:
         ends = codes_to_words(fmt, op.maxima, own.fixed, np.stack(operands[0].range)).astype(object)
         return ends[0], ends[1]
-    low, high = full(elements, 0), full(elements, 0)
+    low, high = filled_integers(elements, 0), filled_integers(elements, 0)
     tables = {maximum: decoded(fmt, maximum, own.fixed) for maximum in set(op.maxima)}
     for i in range(elements):
         table = tables[op.maxima[0 if fmt.block is None else i // fmt.block]]

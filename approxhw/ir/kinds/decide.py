@@ -12,8 +12,21 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format, fixed_for
 
-from .attributes import CodeOrReal, integer, number, plain
-from .kind import EXACT_IN_INT64, Check, Fault, Kind, Operand, Operands, OpT, Range, Values, full, is_code, is_real
+from .attributes import CodeOrReal, integer, json_number, read_number
+from .kind import (
+    EXACT_IN_INT64,
+    Check,
+    Fault,
+    Kind,
+    Operand,
+    Operands,
+    OpT,
+    Range,
+    Values,
+    filled_integers,
+    is_code,
+    is_real,
+)
 
 
 @dataclass(frozen=True)
@@ -122,13 +135,13 @@ def _wide_enough(op: ArgMax, operands: Operands, own: Operand) -> list[Fault]:
 
 
 def _indices(op: ArgMax, operands: Operands, own: Operand) -> Range:
-    return full(1, 0), full(1, operands[0].type.elements - 1)
+    return filled_integers(1, 0), filled_integers(1, operands[0].type.elements - 1)
 
 
 def _argmax_attributes(op: ArgMax) -> dict[str, object]:
     if op.width is None and not op.bits:
         return {}
-    return {"width": plain(op.width), "bits": [[plain(p) for p in positions] for positions in op.bits]}
+    return {"width": json_number(op.width), "bits": [[json_number(p) for p in positions] for positions in op.bits]}
 
 
 def _positions(value: object, fmt: Format) -> tuple[tuple[int, ...], ...]:
@@ -179,9 +192,9 @@ def _threshold_is_code(op: Threshold, operands: Operands, own: Operand) -> list[
 
 def _threshold_range(op: Threshold, operands: Operands, own: Operand) -> Range:
     if operands[0].range is None:
-        return full(1, 0), full(1, 1)
+        return filled_integers(1, 0), filled_integers(1, 1)
     low, high = operands[0].range
-    return full(1, int(low[0] > op.threshold)), full(1, int(high[0] > op.threshold))
+    return filled_integers(1, int(low[0] > op.threshold)), filled_integers(1, int(high[0] > op.threshold))
 
 
 def _threshold_in_codes(op: Threshold, fmt: Fixed, bits: int) -> Threshold:
@@ -198,8 +211,8 @@ THRESHOLD = Kind(
     checks={"attributes": _threshold_faults, "formats": _decides(lambda read: 2, _threshold_is_code)},
     range=_threshold_range,
     on_codes=_above,
-    attributes=lambda op: {"threshold": plain(op.threshold)},
-    readers={"threshold": number},
+    attributes=lambda op: {"threshold": json_number(op.threshold)},
+    readers={"threshold": read_number},
     in_codes=_threshold_in_codes,
     coarser=lambda op, shift: Threshold(op.threshold >> shift),
 )

@@ -12,7 +12,7 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed
 
-from .attributes import CodeOrReal, Number, bound, number, plain
+from .attributes import CodeOrReal, Number, json_number, read_bound, read_number
 from .kind import Fault, Kind, Operand, Operands, activation, is_code, is_real
 
 
@@ -111,7 +111,7 @@ LEAKY_RELU = activation(
         widest=lambda op, reach: max(1, op.alpha.numerator) * reach,
         slope=lambda op, before, after: np.where(before < 0, float(op.alpha), 1.0),
         attributes=lambda op: {"alpha": str(op.alpha)},
-        readers={"alpha": lambda value, fmt: Fraction(number(value))},
+        readers={"alpha": lambda value, fmt: Fraction(read_number(value))},
         said=lambda op: f"leaky relu {op.alpha}",
         in_codes=_alpha_in_codes,
         sample=_sample_leak,
@@ -159,8 +159,8 @@ CLIP = activation(
         keeps_scale=True,
         checks={"attributes": _bound_faults},
         widest=lambda op, reach: max(reach, *(abs(end) for end in (op.low, op.high) if end is not None), 0),
-        attributes=lambda op: {"low": plain(op.low), "high": plain(op.high)},
-        readers={"low": bound, "high": bound},
+        attributes=lambda op: {"low": json_number(op.low), "high": json_number(op.high)},
+        readers={"low": read_bound, "high": read_bound},
         optional=frozenset({"low", "high"}),
         said=lambda op: f"clip {op.low} … {op.high}",
         in_codes=lambda op, fmt, bits: _moved(op, lambda end: _nearest(end, fmt.scale) + fmt.zero),

@@ -221,7 +221,7 @@ def is_real(value: object) -> bool:
     return isinstance(value, Fraction) or is_code(value)
 
 
-def full(count: int, value: int) -> np.ndarray:
+def filled_integers(count: int, value: int) -> np.ndarray:
     """Return *count* times the Python integer *value*."""
     return np.full(count, value, dtype=object)
 
@@ -232,7 +232,7 @@ def reach_of(interval: Range) -> int:
     return max(abs(min(low.tolist())), abs(max(high.tolist())))
 
 
-def widened(x: np.ndarray, widest: int) -> np.ndarray:
+def exact_integers(x: np.ndarray, widest: int) -> np.ndarray:
     """Return *x* as Python integers where int64 does not hold *widest*."""
     return x if x.dtype == object or widest < EXACT_IN_INT64 else x.astype(object)
 
@@ -260,7 +260,7 @@ def activation(
     def on_codes(op: OpT, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values
         if rules.widest is not same_reach:
-            x = widened(x, rules.widest(op, reach_of(operands[0].ends)))
+            x = exact_integers(x, rules.widest(op, reach_of(operands[0].ends)))
         found = elements(op, x.reshape(len(x), own.type.elements)).reshape(x.shape)
         return narrowed(found, own.ends) if found.dtype == object else found
 

@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed
 
-from .attributes import integer, integers, plain
+from .attributes import integer, integers, json_number
 from .kind import Fault, Kind, Operand, Operands, activation, is_code
 
 
@@ -61,9 +61,9 @@ def _slope(op: Requantize, before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _attributes(op: Requantize) -> dict[str, object]:
-    multiplier, offset = [plain(v) for v in op.multiplier], [plain(v) for v in op.offset]
-    ends = {"low": plain(op.low), "high": plain(op.high)}
-    return {"multiplier": multiplier, "shift": plain(op.shift), "offset": offset, **ends}
+    multiplier, offset = [json_number(v) for v in op.multiplier], [json_number(v) for v in op.offset]
+    ends = {"low": json_number(op.low), "high": json_number(op.high)}
+    return {"multiplier": multiplier, "shift": json_number(op.shift), "offset": offset, **ends}
 
 
 def _some(op: Requantize, kept: np.ndarray) -> Requantize:

@@ -11,8 +11,8 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
 
-from .attributes import integer, number, plain, texts
-from .kind import Fault, Kind, Operand, Operands, Range, full
+from .attributes import integer, json_number, read_number, texts
+from .kind import Fault, Kind, Operand, Operands, Range, filled_integers
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _encoding_faults(op: Input, operands: Operands, own: Operand) -> list[Fault]
 
 
 def _whole_format(op: Input, operands: Operands, own: Operand) -> Range:
-    return full(own.type.elements, own.fixed.low), full(own.type.elements, own.fixed.high)
+    return filled_integers(own.type.elements, own.fixed.low), filled_integers(own.type.elements, own.fixed.high)
 
 
 def _input_attributes(op: Input) -> dict[str, object]:
@@ -159,7 +159,7 @@ def _data_range(op: Constant, operands: Operands, own: Operand) -> Range:
 
 
 def _data_attributes(op: Constant) -> dict[str, object]:
-    data = op.data if op.data.dtype != object else np.vectorize(plain, otypes=[object])(op.data)
+    data = op.data if op.data.dtype != object else np.vectorize(json_number, otypes=[object])(op.data)
     whole = op.data.dtype.kind != "f" or np.isfinite(op.data).all()
     return {"data": data.tolist() if whole else _special(data.tolist())}
 
@@ -202,7 +202,7 @@ def _data(value: object, fmt: Format) -> np.ndarray:
         array = np.array(codes, dtype=np.int64 if small else object)
     else:
         array = np.empty(len(flat), dtype=object)
-        array[:] = [Fraction(number(v)) for v in flat]
+        array[:] = [Fraction(read_number(v)) for v in flat]
     return array.reshape(shape)
 
 

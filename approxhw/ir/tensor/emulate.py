@@ -15,14 +15,22 @@ from numpy.typing import ArrayLike
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
-from approxhw.ir.kinds.tensor.products import Block, Lowered, Matrix, MisfitError, Product, finished, lower
+from approxhw.ir.kinds.tensor.products import (
+    LoweredProduct,
+    Matrix,
+    MisfitError,
+    Product,
+    ProductBlock,
+    finish_product,
+    lower_product,
+)
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result
 from approxhw.numerics.mac.kernels.codes import Rounded, rounded
-from approxhw.numerics.mac.kernels.gemm import multiply, shift_histogram
+from approxhw.numerics.mac.kernels.gemm import matmul_rounded, shift_histogram
 
-from .layers import ProductLayer, layers_of, macs_of, near, with_codes, with_macs
+from .layers import ProductLayer, macs_of, near, product_layers, with_codes, with_macs
 from .run import HostRuntime, checked_feeds, plan_of, run_tensors, title_of
 
 _log = logging.getLogger(__name__)
@@ -71,7 +79,7 @@ class EmulatedEngine:
     @property
     def layers(self) -> tuple[ProductLayer, ...]:
         """The products in the model's order, at the sizes it was opened with."""
-        return layers_of(self.graph)
+        return product_layers(self.graph)
 
     @property
     def macs(self) -> dict[str, FloatMac | None]:
@@ -113,9 +121,9 @@ class EmulatedEngine:
                 mac = self._mac(node)
                 if mac is None:
                     return self.host.plain(node, operands)
-                lowered = lower(product, operands, self._constants)
+                lowered = lower_product(product, operands, self._constants)
                 self._multiply(lowered, node, mac, pool)
-                made = finished(lowered)
+                made = finish_product(lowered)
                 counts = _counted(product, operands, made, mac, self._constants)
                 if counts:
                     found[product.name] = counts
@@ -137,7 +145,7 @@ class EmulatedEngine:
         """
         counts: dict[str, np.ndarray] = {}
 
-        def seen(lowered: Lowered, mac: FloatMac) -> None:
+        def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
             total = np.zeros(mac.accumulator_bits + 2, np.int64)
             for gemm in _sampled(lowered, rows):
                 for left, right in _parts(gemm, 1):
@@ -172,7 +180,7 @@ class EmulatedEngine:
             raise OptionError("matrix engine", problems)
         held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-        def seen(lowered: Lowered, mac: FloatMac) -> None:
+        def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
             if lowered.product.name in layers:
                 gemm = lowered.gemms[index]
                 m, n = gemm.into.shape
@@ -188,7 +196,7 @@ class EmulatedEngine:
         replace(self, graph=with_macs(self.graph, None, {**macs, **asked})).watched(inputs, seen)
         return held
 
-    def watched(self, inputs: Mapping[str, ArrayLike], seen: Callable[[Lowered, FloatMac], None]) -> None:
+    def watched(self, inputs: Mapping[str, ArrayLike], seen: Callable[[LoweredProduct, FloatMac], None]) -> None:
         """Run, and show *seen* every product that runs on the engine."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
@@ -196,10 +204,10 @@ class EmulatedEngine:
                 mac = self._mac(node)
                 if mac is None:
                     return self.host.plain(node, operands)
-                lowered = lower(product, operands, self._constants)
+                lowered = lower_product(product, operands, self._constants)
                 seen(lowered, mac)
                 self._multiply(lowered, node, mac, pool)
-                return finished(lowered)
+                return finish_product(lowered)
 
             self._execute(inputs, work)
 
@@ -220,7 +228,7 @@ class EmulatedEngine:
     def _constants(self) -> frozenset[str]:
         return plan_of(self.graph).names
 
-    def _multiply(self, lowered: Lowered, node: Node, mac: FloatMac, pool: ThreadPoolExecutor) -> None:
+    def _multiply(self, lowered: LoweredProduct, node: Node, mac: FloatMac, pool: ThreadPoolExecutor) -> None:
         """Fill the result of *lowered*, tile by tile."""
         pieces = self.threads if lowered.sizes.count < self.threads else 1
         if lowered.sizes.products < _WORTH_A_THREAD:
@@ -235,12 +243,14 @@ class EmulatedEngine:
         for done in [pool.submit(job) for job in jobs]:
             done.result()
 
-    def _tile(self, gemm: Block, rows: slice, columns: slice, *, mac: FloatMac, name: str, result: Result) -> None:
+    def _tile(
+        self, gemm: ProductBlock, rows: slice, columns: slice, *, mac: FloatMac, name: str, result: Result
+    ) -> None:
         left = self._rounded(gemm, rows, mac.format, across=False, name=name)
         right = self._rounded(gemm, columns, mac.format, across=True, name=name)
-        gemm.into[rows, columns] = multiply(left, right, mac, result=result)
+        gemm.into[rows, columns] = matmul_rounded(left, right, mac, result=result)
 
-    def _rounded(self, gemm: Block, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
+    def _rounded(self, gemm: ProductBlock, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
         side = gemm.right if across else gemm.left
         if isinstance(side, Matrix) and side.key is not None:
             # codes have blocks along K, so that what they leave depends on the side that a constant stands at
@@ -257,7 +267,7 @@ class EmulatedEngine:
                 )
         return rounded(self.taken(gemm, pick, across=across, name=name), format)
 
-    def taken(self, gemm: Block, pick: slice, *, across: bool, name: str) -> np.ndarray:
+    def taken(self, gemm: ProductBlock, pick: slice, *, across: bool, name: str) -> np.ndarray:
         """Return rows of the left operand or, *across*, columns of the right one, as they come out of the ports' decoders."""
         side = gemm.right if across else gemm.left
         taken = side.columns(pick) if across else side.rows(pick)
@@ -279,7 +289,7 @@ class EmulatedEngine:
         return KEPT - sum(entry.numbers.nbytes for entry in list(self.kept.values()))
 
 
-def _parts(gemm: Block, pieces: int) -> list[tuple[slice, slice]]:
+def _parts(gemm: ProductBlock, pieces: int) -> list[tuple[slice, slice]]:
     """Return which rows and columns go together: tiles that fit in memory, at least *pieces* of them."""
     m, n = gemm.into.shape
     k = gemm.left.array.shape[1]
@@ -294,7 +304,7 @@ def _parts(gemm: Block, pieces: int) -> list[tuple[slice, slice]]:
     return [(down, along) for along in columns for down in rows]
 
 
-def _sampled(lowered: Lowered, rows: int | None) -> list[Block]:
+def _sampled(lowered: LoweredProduct, rows: int | None) -> list[ProductBlock]:
     """Return the products of *lowered* with some of the streamed rows, evenly spaced over each of them."""
     if rows is None:
         return list(lowered.gemms)
@@ -310,7 +320,7 @@ def _sampled(lowered: Lowered, rows: int | None) -> list[Block]:
     return chosen
 
 
-def _cut(gemm: Block, at: np.ndarray) -> Block:
+def _cut(gemm: ProductBlock, at: np.ndarray) -> ProductBlock:
     if gemm.streams_right:
         return replace(gemm, right=Matrix(gemm.right.columns(at)), into=gemm.into[:, : len(at)])
     return replace(gemm, left=Matrix(gemm.left.rows(at)), into=gemm.into[: len(at)])

@@ -11,7 +11,7 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.kinds.tensor.ops import Product as ProductOp
-from approxhw.ir.kinds.tensor.products import Sizes, product_of, sizes_of
+from approxhw.ir.kinds.tensor.products import Sizes, operand_sizes, product_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Float
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -42,7 +42,7 @@ def product_nodes(graph: Graph) -> tuple[Node, ...]:
     return tuple(node for node in graph.nodes if _op(node) is not None and isinstance(node.type.format, Float))
 
 
-def layers_of(graph: Graph) -> tuple[ProductLayer, ...]:
+def product_layers(graph: Graph) -> tuple[ProductLayer, ...]:
     """Return the products of *graph* in order, at the sizes of its types."""
     found = []
     for node in product_nodes(graph):
@@ -59,7 +59,7 @@ def product_sizes(graph: Graph, node: Node) -> Sizes:
     op = _op(node)
     assert op is not None
     product = product_of(op, node.inputs, node.origin)
-    return sizes_of(product, [graph[name].type.shape for name in node.inputs])
+    return operand_sizes(product, [graph[name].type.shape for name in node.inputs])
 
 
 def macs_of(graph: Graph) -> dict[str, FloatMac | None]:

@@ -13,7 +13,7 @@ from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Relu
 from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
-from approxhw.ir.kinds.tensor.products import MisfitError, Product, product_of, sizes_of
+from approxhw.ir.kinds.tensor.products import MisfitError, Product, operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 
 from .layers import codes_of_ports
@@ -82,7 +82,7 @@ def walk_tensors(
             operands = [values[name] for name in node.inputs]
             if any(each.nbytes for each in operands):
                 held = (each for name, each in values.items() if name not in plan.constants and each.dtype != object)
-                bound(product, operands, sum(each.nbytes for each in held))
+                check_result_memory(product, operands, sum(each.nbytes for each in held))
             values[node.name] = multiply(node, product, operands)
         else:
             values[node.name] = _plain_node(node, [values[name] for name in node.inputs])
@@ -106,7 +106,7 @@ def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
     raise TypeError(f"{node.name}: no tensor Graph has {node.kind}")
 
 
-class Plan:
+class RunPlan:
     """What is the same in every run of a Graph: constants as arrays, products, and what dies behind which Node."""
 
     def __init__(self, graph: Graph) -> None:
@@ -136,18 +136,18 @@ class Plan:
                 self.dies[reader].append(name)
 
 
-def plan_of(graph: Graph) -> Plan:
+def plan_of(graph: Graph) -> RunPlan:
     """Return the plan of *graph* (made once a Graph)."""
     cached = graph.__dict__.get("_plan")
     if cached is None:
-        cached = Plan(graph)
+        cached = RunPlan(graph)
         object.__setattr__(graph, "_plan", cached)
     return cached
 
 
-def bound(product: Product, operands: Sequence[np.ndarray], held: int) -> None:
+def check_result_memory(product: Product, operands: Sequence[np.ndarray], held: int) -> None:
     """Refuse a product whose result, beside the *held* bytes, would take more memory than the engine may."""
-    sizes = sizes_of(product, [np.shape(each) for each in operands])
+    sizes = operand_sizes(product, [np.shape(each) for each in operands])
     total = held + 4 * (math.prod(sizes.output) + sizes.scratch)
     if total > MAXIMUM_HELD:
         why = f"activations of {total >> 20} MiB would be held at once; {MAXIMUM_HELD >> 20} MiB are the most"

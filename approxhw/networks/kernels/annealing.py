@@ -10,7 +10,7 @@ import numpy as np
 
 from approxhw.networks.kernels.area import adders
 
-from .moves import BLOCK, MOST_RAMP, State, attempt, block_loss, keep
+from .moves import BLOCK, MOST_RAMP, WalkState, attempt, block_loss, keep
 
 TABLE = 4096
 SAVING, SAVING_A_BIT = 10.0, 12.0
@@ -58,7 +58,7 @@ def _ones(value: np.int32) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def mean_margin(state: State) -> np.int64:
+def mean_margin(state: WalkState) -> np.int64:
     """Return the mean of how far apart the label's sum and the best other one are, rounded down, at least 1."""
     m = state.layout[-1, 1]
     q0, rows = state.sums.shape[0] - m, state.labels.size
@@ -78,7 +78,7 @@ def mean_margin(state: State) -> np.int64:
 
 
 @numba.njit(cache=True, nogil=True)
-def weigh(state: State, unit: int, ramp: int) -> int:
+def weigh(state: WalkState, unit: int, ramp: int) -> int:
     """Give the loss of *state* other weights, and return it."""
     state.weights[0], state.weights[1] = unit, ramp
     state.sums_moved[:] = False
@@ -191,8 +191,8 @@ def propose(
 
 
 @numba.njit(cache=True, nogil=True)
-def anneal(
-    state: State, lower: np.ndarray, upper: np.ndarray, coefficients: np.ndarray, scratch: adders.Scratch,
+def anneal_at_price(
+    state: WalkState, lower: np.ndarray, upper: np.ndarray, coefficients: np.ndarray, scratch: adders.Scratch,
     counts: np.ndarray, table: np.ndarray, price: float, moves: int, greedy: float, alpha: float, spread: float,
     cold: float, warm: float, seed: np.ndarray, result: np.ndarray,
 ) -> None:  # fmt: skip

@@ -180,7 +180,7 @@ def best_of(total: np.ndarray, number: int, best: np.ndarray, winner: np.ndarray
 
 
 @numba.njit(cache=True, nogil=True)
-def match(
+def match_rows(
     left: np.ndarray, right: np.ndarray, left_index: np.ndarray, right_index: np.ndarray, seen: np.int32, flip: int,
     to: np.ndarray, to_index: np.ndarray,
 ) -> None:  # fmt: skip
@@ -202,7 +202,7 @@ def tree(count: int, comparators: np.ndarray, flip: int, values: np.ndarray, ind
         half = count // 2
         for k in range(half):
             a, b = 2 * k, 2 * k + 1
-            match(
+            match_rows(
                 values[a, :rows], values[b, :rows], indices[a, :rows], indices[b, :rows],
                 comparators[c], flip, values[k, :rows], indices[k, :rows],
             )  # fmt: skip

@@ -19,8 +19,8 @@ from .blocks import NARROW, PLAIN, activate16, activate32, best_of, plan, sum16,
 BLOCK = 1024
 
 
-class Rows(NamedTuple):
-    """Rows as the kernels read them: made once a data set by :func:`prepare`."""
+class PackedRows(NamedTuple):
+    """Rows as the kernels read them: made once a data set by :func:`pack_rows`."""
 
     columns: np.ndarray
     """Codes, features × rows: int16, or int64 where a code is beyond it."""
@@ -28,39 +28,39 @@ class Rows(NamedTuple):
     """int32, one a row; all −1 where none were given."""
 
 
-def prepare(codes: np.ndarray, labels: np.ndarray | None = None) -> Rows:
+def pack_rows(codes: np.ndarray, labels: np.ndarray | None = None) -> PackedRows:
     """Return *codes* (rows × features, unsigned integers) and *labels* in the layout of the kernels."""
     codes = np.asarray(codes)
     number = np.int16 if not codes.size or int(codes.max()) < 1 << 15 else np.int64
     columns = np.ascontiguousarray(codes.T, dtype=number)
     given = np.full(len(codes), -1) if labels is None else np.asarray(labels)
-    return Rows(columns, np.ascontiguousarray(given, dtype=np.int32))
+    return PackedRows(columns, np.ascontiguousarray(given, dtype=np.int32))
 
 
 def count_errors(
     layout: np.ndarray,
     head: np.ndarray,
     genomes: np.ndarray,
-    codes: np.ndarray | Rows,
+    codes: np.ndarray | PackedRows,
     labels: np.ndarray | None = None,
     threads: int = 1,
 ) -> np.ndarray:
     """Return how many rows (int64, P) every genome (P × G) gives another class than its label.
 
-    ``codes``: rows × features with ``labels``, or both as :func:`prepare` returned them. ``threads``: how many share the
+    ``codes``: rows × features with ``labels``, or both as :func:`pack_rows` returned them. ``threads``: how many share the
     population; the result does not depend on it.
     """
-    rows = codes if isinstance(codes, Rows) else prepare(codes, labels)
+    rows = codes if isinstance(codes, PackedRows) else pack_rows(codes, labels)
     errors = np.zeros(len(genomes), dtype=np.int64)
     _share(layout, head, genomes, rows, errors, None, threads)
     return errors
 
 
 def classes_of(
-    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, codes: np.ndarray | Rows, threads: int = 1
+    layout: np.ndarray, head: np.ndarray, genomes: np.ndarray, codes: np.ndarray | PackedRows, threads: int = 1
 ) -> np.ndarray:
     """Return the class (int16, P × rows) that every genome (P × G) gives every row; *codes*: as :func:`count_errors`."""
-    rows = codes if isinstance(codes, Rows) else prepare(codes)
+    rows = codes if isinstance(codes, PackedRows) else pack_rows(codes)
     errors = np.zeros(len(genomes), dtype=np.int64)
     classes = np.zeros((len(genomes), rows.columns.shape[1]), dtype=np.int16)
     _share(layout, head, genomes, rows, errors, classes, threads)
@@ -71,7 +71,7 @@ def _share(
     layout: np.ndarray,
     head: np.ndarray,
     genomes: np.ndarray,
-    rows: Rows,
+    rows: PackedRows,
     errors: np.ndarray,
     classes: np.ndarray | None,
     threads: int,

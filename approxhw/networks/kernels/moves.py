@@ -18,7 +18,7 @@ import numpy as np
 from approxhw.numerics.simd.narrow import add32, and32, mul32, shr32, sub32
 
 from .blocks import best_of, tree
-from .masked_network import Rows
+from .masked_network import PackedRows
 
 BLOCK = 512
 NO_LIMIT = np.int64(np.iinfo(np.int64).max)
@@ -26,7 +26,7 @@ _LEAST = -(1 << 30)
 MOST_RAMP = 1 << 22  # the ramps of a block's rows add up to less than 2^31
 
 
-class State(NamedTuple):
+class WalkState(NamedTuple):
     """One genome with all that a move needs. Arrays are changed in place by :func:`attempt` and :func:`keep`."""
 
     layout: np.ndarray
@@ -60,12 +60,14 @@ class State(NamedTuple):
     """int64, 2: ``unit`` and R of the loss."""
 
 
-def start(layout: np.ndarray, head: np.ndarray, genome: np.ndarray, rows: Rows, unit: int = 1, ramp: int = 0) -> State:
+def start_walk(
+    layout: np.ndarray, head: np.ndarray, genome: np.ndarray, rows: PackedRows, unit: int = 1, ramp: int = 0
+) -> WalkState:
     """Return the state of *genome* (int32, G) on *rows*; ``state.loss[0].sum()`` is its loss."""
     neurons, summands = int(layout[:, 1].sum()), int((layout[:, 0] * layout[:, 1]).sum())
     count = rows.columns.shape[1]
     widest = int(layout[:, 1].max())
-    state = State(
+    state = WalkState(
         layout,
         head,
         np.array(genome, dtype=np.int32),
@@ -90,7 +92,7 @@ def start(layout: np.ndarray, head: np.ndarray, genome: np.ndarray, rows: Rows, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _entries(state: State, genome: np.ndarray, before: np.ndarray, everything: bool) -> None:
+def _entries(state: WalkState, genome: np.ndarray, before: np.ndarray, everything: bool) -> None:
     """List what changes from *before* to *genome*: touched neurons and, of each, the summands that change."""
     layout, entries, first = state.layout, state.entries, state.first
     q, term, previous = 0, 0, 0
@@ -177,7 +179,7 @@ def _ramp(own: np.ndarray, other: np.ndarray, unit: int, ramp: int) -> np.int64:
 
 
 @numba.njit(cache=True, nogil=True)
-def block_loss(state: State, genome: np.ndarray, at: int, count: int) -> np.int64:
+def block_loss(state: WalkState, genome: np.ndarray, at: int, count: int) -> np.int64:
     """Return the loss of the rows of a block, sums of touched neurons taken from the new ones."""
     layout, head, scratch = state.layout, state.head, state.scratch
     m = layout[-1, 1]
@@ -220,7 +222,12 @@ def block_loss(state: State, genome: np.ndarray, at: int, count: int) -> np.int6
 
 @numba.njit(cache=True, nogil=True)
 def attempt(
-    state: State, genome: np.ndarray, before: np.ndarray, everything: bool, limit: int | np.int64, haste: float = 0.0
+    state: WalkState,
+    genome: np.ndarray,
+    before: np.ndarray,
+    everything: bool,
+    limit: int | np.int64,
+    haste: float = 0.0,
 ) -> int | np.int64:
     """Return the loss of *genome*, which differs from the state's (*before*) in a few genes; −1 once it passes *limit*.
 
@@ -285,7 +292,7 @@ def attempt(
 
 
 @numba.njit(cache=True, nogil=True)
-def keep(state: State, genome: np.ndarray) -> None:
+def keep(state: WalkState, genome: np.ndarray) -> None:
     """Make the last move, which :func:`attempt` did not give up, the state."""
     for q in range(state.sums.shape[0]):
         if state.sums_moved[q]:
@@ -298,7 +305,7 @@ def keep(state: State, genome: np.ndarray) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def next_fit(
-    state: State, candidate: np.ndarray, genes: np.ndarray, values: np.ndarray, begin: int, limit: int | np.int64
+    state: WalkState, candidate: np.ndarray, genes: np.ndarray, values: np.ndarray, begin: int, limit: int | np.int64
 ) -> tuple[int, int | np.int64]:
     """Try moves *begin*, *begin* + 1, … and return the number of the first whose loss is within *limit*, and the loss.
 

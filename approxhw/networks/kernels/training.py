@@ -233,7 +233,7 @@ def _backward(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def evaluate(
+def errors_and_loss(
     layout: np.ndarray, kind: int, masks: np.ndarray, real: np.ndarray, shifts: np.ndarray, temperature: float,
     codes: np.ndarray, labels: np.ndarray, weights: np.ndarray, reach: np.ndarray,
 ) -> tuple[float, float]:  # fmt: skip
@@ -431,7 +431,7 @@ def train(
     best_errors, best_loss, best_epoch, best_logarithm = np.inf, np.inf, 0, logarithm
     for epoch in range(counts[EPOCHS] + 1):
         quantise(layout, lower, upper, masks, latent, rounded, real)
-        errors, loss = evaluate(
+        errors, loss = errors_and_loss(
             layout, kind, masks, real, shifts, exponential(logarithm), codes, labels, keep_weights, reach
         )
         key, best_key = (loss, best_loss) if counts[KEEP_LOSS] else (errors, best_errors)

@@ -65,7 +65,7 @@ def candidates(elements: int, maximum: str = "exact") -> tuple[EightBit, ...]:
     return tuple(make(kind, block, maximum) for kind in KINDS for block in (None, *blocks))
 
 
-def choose(
+def choose_formats(
     tensors: Mapping[str, np.ndarray], budget: float = BUDGET, *, maximum: str = "exact"
 ) -> dict[str, Compressed]:
     """Return every tensor in the format that suits it, all of them together within *budget* bits a value, maxima included.

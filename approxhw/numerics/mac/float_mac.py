@@ -22,7 +22,7 @@ _RESULT_FRACTION = {"bf16": 7, "float32": 23}
 
 
 @dataclass(frozen=True)
-class Operand:
+class UnpackedOperand:
     """One decoded input: value = ± ``significand`` · 2^(``exponent`` − fraction bits of its format).
 
     Finite and not 0: the significand's top bit (of 1 + fraction bits) is 1, subnormals too. Otherwise it is 0, at ``EMIN``.
@@ -56,7 +56,7 @@ START = State(0, EMIN, 0)
 _NAN = State(0, EMIN, 0, nan=True)
 
 
-def decode(format: str, code: int) -> Operand:
+def unpack_operand(format: str, code: int) -> UnpackedOperand:
     """Return the operand of a *code* of one of ``FLOAT_CODES``."""
     layout = FLOAT_CODES[format]
     sign = code >> (layout.bits - 1)
@@ -64,18 +64,18 @@ def decode(format: str, code: int) -> Operand:
     fraction = code & ((1 << layout.fraction_bits) - 1)
     if field == (1 << layout.exponent_bits) - 1:
         if layout.infinities:
-            return Operand(0 if fraction else sign, EMIN, 0, nan=fraction != 0, inf=fraction == 0)
+            return UnpackedOperand(0 if fraction else sign, EMIN, 0, nan=fraction != 0, inf=fraction == 0)
         if fraction == (1 << layout.fraction_bits) - 1:
-            return Operand(0, EMIN, 0, nan=True)
+            return UnpackedOperand(0, EMIN, 0, nan=True)
     if field:
-        return Operand(sign, field - layout.bias, fraction | 1 << layout.fraction_bits)
+        return UnpackedOperand(sign, field - layout.bias, fraction | 1 << layout.fraction_bits)
     if fraction == 0 or not layout.subnormals:
-        return Operand(sign, EMIN, 0)
+        return UnpackedOperand(sign, EMIN, 0)
     up = layout.fraction_bits + 1 - fraction.bit_length()
-    return Operand(sign, 1 - layout.bias - up, fraction << up)
+    return UnpackedOperand(sign, 1 - layout.bias - up, fraction << up)
 
 
-def encode(format: str, number: float) -> int:
+def nearest_code(format: str, number: float) -> int:
     """Return the code nearest to *number*, ties to even; a subnormal one where that is nearest.
 
     Beyond the largest finite number after rounding: infinity, or NaN in a format that has none, as ``ml_dtypes`` does.
@@ -100,9 +100,9 @@ def encode(format: str, number: float) -> int:
     return negative | code
 
 
-def multiply(mac: FloatMac, a_code: int, b_code: int) -> State:
+def multiply_codes(mac: FloatMac, a_code: int, b_code: int) -> State:
     """Return the exact product of two codes, normalised, as an addend (step 1)."""
-    a, b = decode(mac.format, a_code), decode(mac.format, b_code)
+    a, b = unpack_operand(mac.format, a_code), unpack_operand(mac.format, b_code)
     sign = a.sign ^ b.sign
     if a.nan or b.nan or (a.inf and not b.inf and b.significand == 0) or (b.inf and not a.inf and a.significand == 0):
         return _NAN
@@ -134,11 +134,11 @@ def normalize(mac: FloatMac, exponent: int, significand: int) -> tuple[int, int]
 
 def product_exponent(mac: FloatMac, a_code: int, b_code: int) -> int:
     """Return e of step 2: e_a + e_b, the product taken as less than 2; ``EMIN`` where it is 0 or special."""
-    a, b = decode(mac.format, a_code), decode(mac.format, b_code)
+    a, b = unpack_operand(mac.format, a_code), unpack_operand(mac.format, b_code)
     return a.exponent + b.exponent if a.significand and b.significand else EMIN
 
 
-def add(mac: FloatMac, state: State, product: State, e: int | None = None) -> State:
+def accumulate(mac: FloatMac, state: State, product: State, e: int | None = None) -> State:
     """Return the sum of a state and an addend, normalised as *mac* says (steps 2 to 5).
 
     *e*: what :func:`product_exponent` says, asked only where alignment is limited; by default the product was less than 2.
@@ -164,7 +164,7 @@ def add(mac: FloatMac, state: State, product: State, e: int | None = None) -> St
 
 def step(mac: FloatMac, state: State, a_code: int, b_code: int) -> State:
     """Return the state after one multiply-add; the inputs are codes of *mac*'s format."""
-    return add(mac, state, multiply(mac, a_code, b_code), product_exponent(mac, a_code, b_code))
+    return accumulate(mac, state, multiply_codes(mac, a_code, b_code), product_exponent(mac, a_code, b_code))
 
 
 def chain(mac: FloatMac, a_codes: Iterable[int], b_codes: Iterable[int], state: State = START) -> State:

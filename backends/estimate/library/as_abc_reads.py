@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .cells import CellLibrary
-from .delay_tables import Arc, CellTiming, Table, worst
+from .delay_tables import Arc, CellTiming, DelayTable, worst
 
 
 def as_abc_reads(library: CellLibrary) -> CellLibrary:
@@ -33,7 +33,7 @@ def _merged(timing: CellTiming) -> CellTiming:
 
 
 def _worse(
-    first: tuple[Table | None, Table | None], second: tuple[Table | None, Table | None]
-) -> tuple[Table | None, Table | None]:
+    first: tuple[DelayTable | None, DelayTable | None], second: tuple[DelayTable | None, DelayTable | None]
+) -> tuple[DelayTable | None, DelayTable | None]:
     rise, fall = (worst(a, b) or a if a and b else a or b for a, b in zip(first, second, strict=True))
     return rise, fall

@@ -64,7 +64,7 @@ class Cell:
     @functools.cached_property
     def function_text(self) -> dict[str, str]:
         """Return output pin → its function, spelled with ``!``, ``*``, ``+`` and brackets only."""
-        return {pin: spell(function) for pin, function in self.functions.items()}
+        return {pin: spell_expression(function) for pin, function in self.functions.items()}
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,15 @@ class CellLibrary:
         return min(found, key=lambda cell: (cell.area, cell.name), default=None)
 
 
-def spell(expression: logic.Expression) -> str:
+def spell_expression(expression: logic.Expression) -> str:
     """Return *expression* as text that genlib, Liberty and Verilog-to-be readers agree on."""
     if expression.kind == "pin":
         return expression.name
     if expression.kind in ("zero", "one"):
         return "CONST1" if expression.kind == "one" else "CONST0"
     if expression.kind == "not":
-        return f"!{spell(expression.operands[0])}"
-    left, right = (spell(operand) for operand in expression.operands)
+        return f"!{spell_expression(expression.operands[0])}"
+    left, right = (spell_expression(operand) for operand in expression.operands)
     if expression.kind == "xor":
         return f"(({left}*!{right})+(!{left}*{right}))"
     return f"({left}{'*' if expression.kind == 'and' else '+'}{right})"

@@ -10,7 +10,7 @@ RISE, FALL = 0, 1
 
 
 @dataclass(frozen=True)
-class Table:
+class DelayTable:
     """A surface: ``values[i][j]`` (ms) at slew ``slews[i]`` (ms) and load ``loads[j]`` (F; the clock's slew for set-ups).
 
     An axis of one entry is one that the value does not depend on. Entries of an axis ascend.
@@ -41,17 +41,17 @@ class Table:
         return low + (slew - slews[i]) / (slews[i + 1] - slews[i]) * (high - low)
 
 
-def constant(value: float) -> Table:
+def constant(value: float) -> DelayTable:
     """Return a table that says *value* everywhere."""
-    return Table((0.0,), (0.0,), ((value,),))
+    return DelayTable((0.0,), (0.0,), ((value,),))
 
 
-def worst(first: Table, second: Table) -> Table | None:
+def worst(first: DelayTable, second: DelayTable) -> DelayTable | None:
     """Return the greater of both tables entry by entry, or None where their axes differ."""
     if (first.slews, first.loads) != (second.slews, second.loads):
         return None
     rows = zip(first.values, second.values, strict=True)
-    return Table(first.slews, first.loads, tuple(tuple(map(max, a, b)) for a, b in rows))
+    return DelayTable(first.slews, first.loads, tuple(tuple(map(max, a, b)) for a, b in rows))
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Arc:
     output: str
     follows: bool
     opposes: bool
-    delays: tuple[Table | None, Table | None]
-    slews: tuple[Table | None, Table | None]
+    delays: tuple[DelayTable | None, DelayTable | None]
+    slews: tuple[DelayTable | None, DelayTable | None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class CellTiming:
     """
 
     arcs: tuple[Arc, ...]
-    setups: Mapping[str, tuple[Table | None, Table | None]] = field(default_factory=dict)
+    setups: Mapping[str, tuple[DelayTable | None, DelayTable | None]] = field(default_factory=dict)
     capacitances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     most_load: Mapping[str, float] = field(default_factory=dict)
     most_slew: Mapping[str, float] = field(default_factory=dict)

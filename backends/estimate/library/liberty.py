@@ -12,7 +12,7 @@ from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
 from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell
-from .liberty_syntax import Group, liberty_text, number, parse_library
+from .liberty_syntax import Group, liberty_number, liberty_text, parse_library
 from .liberty_timing import cell_timing, most_fanout
 
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
@@ -73,7 +73,7 @@ def _scaled(text: str, what: str) -> float:
     match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([fpnumk]?)[A-Za-z]+\s*", text)
     if match is None:
         raise ValueError(f"{what} is {text!r}, not a number and a unit")
-    return number(match[1], what) * _PREFIX[match[2]]
+    return liberty_number(match[1], what) * _PREFIX[match[2]]
 
 
 def _units(top: Group, path: Path) -> dict[str, float]:
@@ -87,7 +87,7 @@ def _units(top: Group, path: Path) -> dict[str, float]:
             "power": _scaled(top.attributes.get("leakage_power_unit", "1nW"), "leakage_power_unit") * 1e6,
             "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
             "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
-            "voltage": number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
+            "voltage": liberty_number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
         }
     except ValueError as error:
         raise LibraryError(str(path), [Problem("library", shown(error, 160))]) from error
@@ -133,15 +133,15 @@ def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tup
     ):
         return None, "tristate output"
     capacitances = {
-        pin.label: number(pin.attributes.get("capacitance", "0"), "capacitance") * units["capacitance"]
+        pin.label: liberty_number(pin.attributes.get("capacitance", "0"), "capacitance") * units["capacitance"]
         for pin in inputs
     }
-    parsed = {name: logic.parse(text) for name, text in functions.items()}
+    parsed = {name: logic.parse_expression(text) for name, text in functions.items()}
     if flop is None and any(e.pins() - set(capacitances) for e in parsed.values()):
         return None, "an output that is a function of something else than inputs"
     cell = Cell(
         name=group.label,
-        area=number(group.attributes.get("area", ""), "area") * 1e-6,
+        area=liberty_number(group.attributes.get("area", ""), "area") * 1e-6,
         inputs=tuple(capacitances),
         functions=parsed,
         capacitances=capacitances,
@@ -159,17 +159,17 @@ def _flop(group: Group) -> FlipFlop | None:
     ff = next(group.inside("ff"), None)
     if ff is None:
         return None
-    clock = logic.parse(ff.attributes.get("clocked_on", ""))
+    clock = logic.parse_expression(ff.attributes.get("clocked_on", ""))
     inverted = clock.kind == "not"
     pin = clock.operands[0] if inverted else clock
     if pin.kind != "pin":
         raise ValueError("clocked_on is not a pin or its complement")
-    held = {k: logic.parse(ff.attributes[k]) for k in ("clear", "preset") if k in ff.attributes}
+    held = {k: logic.parse_expression(ff.attributes[k]) for k in ("clear", "preset") if k in ff.attributes}
     names = (*ff.args, "IQ", "IQN")
     return FlipFlop(
         pin.name,
         not inverted,
-        logic.parse(ff.attributes.get("next_state", "")),
+        logic.parse_expression(ff.attributes.get("next_state", "")),
         held.get("clear"),
         held.get("preset"),
         names[0],
@@ -184,14 +184,14 @@ def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
     """
     pins = cell.state_pins
     if not pins:
-        return {"": number(group.attributes.get("cell_leakage_power", "0"), "cell_leakage_power") * unit}
+        return {"": liberty_number(group.attributes.get("cell_leakage_power", "0"), "cell_leakage_power") * unit}
     masks, full = logic.columns(pins)
     flop = cell.flip_flop
     if flop is not None:
         masks[flop.inverse] = full & ~masks[flop.state]
         masks[flop.clock] = 0 if flop.rising else full  # the clock rests in the state before its edge
     for pin, function in cell.functions.items():
-        masks[pin] = logic.evaluate(function, masks, full)
+        masks[pin] = logic.evaluate_expression(function, masks, full)
     totals: dict[int, float] = {}
     supplies: dict[str, int] = {}
     for leakage in group.inside("leakage_power"):
@@ -199,12 +199,12 @@ def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
         if when is None:
             continue
         supply = leakage.attributes.get("related_pg_pin", "")
-        expression = logic.parse(when)
+        expression = logic.parse_expression(when)
         if unknown := expression.pins() - set(masks):
             raise ValueError(f"a leakage group speaks of {sorted(unknown)[0]!r}, which is no pin")
-        fresh = logic.evaluate(expression, masks, full) & ~supplies.get(supply, 0)
+        fresh = logic.evaluate_expression(expression, masks, full) & ~supplies.get(supply, 0)
         supplies[supply] = supplies.get(supply, 0) | fresh
-        value = number(leakage.attributes.get("value", ""), "leakage value") * unit
+        value = liberty_number(leakage.attributes.get("value", ""), "leakage value") * unit
         for state in range(full.bit_length()):
             if fresh >> state & 1:
                 totals[state] = totals.get(state, 0.0) + value
@@ -233,9 +233,9 @@ def _entry(table: Group, load: float, top: Group) -> float:
     rows = table.lists.get("values", ())
     if not rows:
         raise ValueError("a delay table without values")
-    first = [number(text, "a delay") for text in re.split(r"[,\s]+", rows[0].strip()) if text]
+    first = [liberty_number(text, "a delay") for text in re.split(r"[,\s]+", rows[0].strip()) if text]
     template = next((t for t in top.inside("lu_table_template") if t.label == table.label), None)
     index = table.lists.get("index_2") or (template.lists.get("index_2") if template else None)
-    loads = [number(text, "index_2") for text in re.split(r"[,\s]+", index[0].strip()) if text] if index else []
+    loads = [liberty_number(text, "index_2") for text in re.split(r"[,\s]+", index[0].strip()) if text] if index else []
     chosen = max(bisect_right(loads, load) - 1, 0) if len(loads) == len(first) else 0
     return first[chosen]

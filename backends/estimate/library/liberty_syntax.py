@@ -144,7 +144,7 @@ def _arguments(text: str) -> tuple[str, ...]:
     return tuple(quoted.strip() if quoted or not plain else plain.strip() for quoted, plain in found)
 
 
-def number(text: str, what: str) -> float:
+def liberty_number(text: str, what: str) -> float:
     """Return *text* as a finite number; raise :class:`ValueError` that says *what* it is where it is none."""
     try:
         value = float(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import logic
 from .cells import Cell
-from .delay_tables import Arc, CellTiming, Table, worst
+from .delay_tables import Arc, CellTiming, DelayTable, worst
 from .liberty_syntax import TABLES
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _arcs(pin: Group, cell: Cell, templates: Mapping[str, Group], units: Mapping
             edges = (True, True) if kind == ("rising_edge" if flop.rising else "falling_edge") else None
         if edges is None:
             continue
-        found: list[Table | None] = [None] * 4
+        found: list[DelayTable | None] = [None] * 4
         for place, name in enumerate(TABLES[:4]):
             for group in timing.inside(name):
                 if edges[place % 2]:
@@ -135,9 +135,9 @@ def _joined(first: Arc, second: Arc) -> Arc | None:
 
 def _setups(
     group: Group, cell: Cell, templates: Mapping[str, Group], units: Mapping[str, float]
-) -> dict[str, tuple[Table | None, Table | None]]:
+) -> dict[str, tuple[DelayTable | None, DelayTable | None]]:
     """Return the set-up times of a flop's data pins against its clock."""
-    setups: dict[str, tuple[Table | None, Table | None]] = {}
+    setups: dict[str, tuple[DelayTable | None, DelayTable | None]] = {}
     if cell.flip_flop is None:
         return setups
     kind = "setup_rising" if cell.flip_flop.rising else "setup_falling"
@@ -145,7 +145,7 @@ def _setups(
         for timing in pin.inside("timing"):
             if timing.attributes.get("timing_type") != kind or pin.label not in cell.inputs:
                 continue
-            fresh: list[Table | None] = [None, None]
+            fresh: list[DelayTable | None] = [None, None]
             for place, name in enumerate(TABLES[4:]):
                 for table in timing.inside(name):
                     fresh[place] = _table(table, templates, units, units["time"])
@@ -155,7 +155,7 @@ def _setups(
     return setups
 
 
-def _table(group: Group, templates: Mapping[str, Group], units: Mapping[str, float], second: float) -> Table:
+def _table(group: Group, templates: Mapping[str, Group], units: Mapping[str, float], second: float) -> DelayTable:
     """Return a table with slews first, whichever way round the file has it; *second* scales the other axis."""
     rows = [_numbers(row, "a table entry") for row in group.lists.get("values", ())]
     template = templates.get(group.label)
@@ -179,7 +179,7 @@ def _table(group: Group, templates: Mapping[str, Group], units: Mapping[str, flo
         rows = [tuple(column) for column in zip(*rows, strict=True)]
         axes.reverse()
     time = units["time"]
-    return Table(
+    return DelayTable(
         tuple(entry * time for entry in axes[0]),
         tuple(entry * second for entry in axes[1]),
         tuple(tuple(entry * time for entry in row) for row in rows),

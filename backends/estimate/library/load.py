@@ -193,7 +193,7 @@ def _functions(table: object, where: str, problems: list[Problem]) -> dict[str, 
 
 def _expression(text: object, where: str, problems: list[Problem]) -> logic.Expression | None:
     try:
-        return logic.parse(str(text))
+        return logic.parse_expression(str(text))
     except ValueError as error:
         problems.append(Problem(where, f"not a Boolean expression: {shown(error)}"))
         return None

@@ -25,7 +25,7 @@ class Expression:
         return frozenset({self.name} if self.kind == "pin" else ()).union(*(o.pins() for o in self.operands))
 
 
-def parse(text: str) -> Expression:
+def parse_expression(text: str) -> Expression:
     """Return the expression that *text* spells; raises :class:`ValueError` saying what is wrong with it."""
     tokens, position = [], 0
     text = text.strip()
@@ -92,13 +92,13 @@ def _single(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
     return inner, at
 
 
-def evaluate(expression: Expression, values: Mapping[str, int], full: int) -> int:
+def evaluate_expression(expression: Expression, values: Mapping[str, int], full: int) -> int:
     """Return the value of *expression* where pin p has value ``values[p]``; all are masks within the bits of *full*."""
     if expression.kind == "pin":
         return values[expression.name] & full
     if expression.kind in ("zero", "one"):
         return full if expression.kind == "one" else 0
-    operands = [evaluate(operand, values, full) for operand in expression.operands]
+    operands = [evaluate_expression(operand, values, full) for operand in expression.operands]
     if expression.kind == "not":
         return full & ~operands[0]
     left, right = operands
@@ -120,12 +120,12 @@ def columns(pins: Sequence[str]) -> tuple[dict[str, int], int]:
 def table(expression: Expression, pins: Sequence[str]) -> int:
     """Return the truth table of *expression* over *pins* as a mask: bit s is the value in state s."""
     masks, full = columns(pins)
-    return evaluate(expression, masks, full)
+    return evaluate_expression(expression, masks, full)
 
 
 def unateness(expression: Expression, pins: Sequence[str], pin: str) -> tuple[bool, bool]:
     """Return whether a rise of *pin* can raise the output, and whether it can lower it."""
     masks, full = columns(pins)
-    high = evaluate(expression, {**masks, pin: full}, full)
-    low = evaluate(expression, {**masks, pin: 0}, full)
+    high = evaluate_expression(expression, {**masks, pin: full}, full)
+    low = evaluate_expression(expression, {**masks, pin: 0}, full)
     return bool(high & ~low), bool(low & ~high)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell
+from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell_expression
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist, netlist_from_json
 from approxhw.backends.estimate.netlist.yosys_json import YosysDesign
@@ -122,7 +122,7 @@ def _synthesise(
                 problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
                 raise LibraryError(f"{shown(top)} on library {library.name}", [problem]) from None
             raise
-        content = read_json(folder / "netlist.json")
+        content = read_netlist_json(folder / "netlist.json")
         mapped = (folder / "netlist.v").read_text()
     return netlist_from_json(content, top, library, mapped)
 
@@ -142,7 +142,7 @@ def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
     return finished.output
 
 
-def read_json(path: Path) -> YosysDesign:
+def read_netlist_json(path: Path) -> YosysDesign:
     """Return what Yosys wrote: on a full disk it leaves half a file behind and calls it done."""
     try:
         content: YosysDesign = json.loads(path.read_text())
@@ -157,7 +157,7 @@ def _tail_of(log: Path) -> str:
     return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
 
-def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]:
+def instantiated_modules(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]:
     """Return module → the modules it instantiates, for all that *verilog* defines.
 
     Raises :class:`ToolFailedError` for what is no Verilog.
@@ -166,7 +166,7 @@ def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]
         folder = Path(name)
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
-        modules = read_json(folder / "modules.json")["modules"]
+        modules = read_netlist_json(folder / "modules.json")["modules"]
     return {
         module: frozenset(cell["type"] for cell in modules[module].get("cells", {}).values())
         for module in sorted(modules)
@@ -175,7 +175,7 @@ def modules_of(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]
 
 def find_top(verilog: str, timeout: float) -> str:
     """Return the module that no other one instantiates; raise :class:`OptionError` unless there is exactly one."""
-    modules = modules_of(verilog, timeout)
+    modules = instantiated_modules(verilog, timeout)
     tops = sorted(set(modules) - {inner for module, inners in modules.items() for inner in inners if inner != module})
     if len(tops) != 1:
         why = f"no other module instantiates {_listed(tops)}" if tops else f"none stands on top of {_listed(modules)}"
@@ -190,7 +190,7 @@ def _listed(modules: Iterable[str]) -> str:
 
 def check_top(verilog: str, top: str, timeout: float) -> None:
     """Raise :class:`OptionError` listing the modules where *top* is none of them."""
-    modules = modules_of(verilog, timeout)
+    modules = instantiated_modules(verilog, timeout)
     if top not in modules:
         why = f"no module {shown(top)!r} in the source; there are: {_listed(modules)}"
         raise OptionError("top", [Problem("top", why, "name one of them")])
@@ -214,7 +214,9 @@ def genlib(library: CellLibrary, shared: SharedGates | None = None) -> str:
     lines = ["GATE _const0_ 0 Y=CONST0;", "GATE _const1_ 0 Y=CONST1;"]
     for cell in gates_of(library):
         ((output, function),) = cell.functions.items()
-        lines.append(f"GATE {cell.name} {cell.area / unit:.9g} {output}={spell(function)}; PIN * UNKNOWN 1 999 1 0 1 0")
+        lines.append(
+            f"GATE {cell.name} {cell.area / unit:.9g} {output}={spell_expression(function)}; PIN * UNKNOWN 1 999 1 0 1 0"
+        )
     if library.buffer is None:
         lines.append(f"GATE {BUFFER} 2 Y=A; PIN * NONINV 1 999 1 0 1 0")
     lines += shared.genlib if shared is not None else ()
@@ -231,15 +233,16 @@ def flop_liberty(flops: Sequence[Cell]) -> str:
         lines.append(f"  cell ({cell.name}) {{ area : {cell.area:.9g};")
         lines.append(f"    ff ({flop.state}, {flop.inverse}) {{")
         lines.append(
-            f'      clocked_on : "{"" if flop.rising else "!"}{flop.clock}"; next_state : "{spell(flop.data)}";'
+            f'      clocked_on : "{"" if flop.rising else "!"}{flop.clock}"; next_state : "{spell_expression(flop.data)}";'
         )
         for name, condition in (("clear", flop.clear), ("preset", flop.preset)):
             if condition is not None:
-                lines.append(f'      {name} : "{spell(condition)}";')
+                lines.append(f'      {name} : "{spell_expression(condition)}";')
         lines.append("    }")
         lines += [f"    pin ({pin}) {{ direction : input; }}" for pin in cell.inputs]
         lines += [
-            f'    pin ({p}) {{ direction : output; function : "{spell(f)}"; }}' for p, f in cell.functions.items()
+            f'    pin ({p}) {{ direction : output; function : "{spell_expression(f)}"; }}'
+            for p, f in cell.functions.items()
         ]
         lines.append("  }")
     return "\n".join([*lines, "}"]) + "\n"

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell, timing_of
-from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, Table
+from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell_expression, timing_of
+from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, DelayTable
 from approxhw.backends.estimate.netlist.netlist import Netlist, netlist_from_json
 from approxhw.backends.estimate.netlist.text import netlist_verilog
 from approxhw.common.errors import OptionError, Problem, shown
 
 from .recipes import FRONT
-from .synthesise import flop_liberty, gates_of, read_json, run_yosys
+from .synthesise import flop_liberty, gates_of, read_netlist_json, run_yosys
 
 # What open flows leave out of sky130: cells for power switching and for probing have the function of a plain gate.
 DONT_USE = ("*lpflow*", "*probe*", "*dlymetal*", "*clkdlybuf*", "*dlygate*")
@@ -54,7 +54,7 @@ endmodule
 
 
 @dataclass(frozen=True)
-class Front:
+class UnmappedDesign:
     """A design before mapping: registers are cells already, logic is gates.
 
     ``text`` is Yosys' own (RTLIL), ``logic`` the same without what tells nothing of the circuit; ``registers``: whether
@@ -87,7 +87,7 @@ def front(
     parameters: Mapping[str, int] | None = None,
     adders: str = "ripple",
     timeout: float = 600.0,
-) -> Front:
+) -> UnmappedDesign:
     """Return *verilog* optimised, its registers mapped to the library's smallest, with adders of one kind.
 
     ``parameters`` of the top module. ``adders``: ``ripple``, ``brent-kung`` or ``sklansky`` (carry trees).
@@ -123,11 +123,11 @@ def front(
         text = (folder / "front.il").read_text()
     logic = re.sub(r"attribute [^\n]*\n|\$[^\s\[]*", "", text)
     registers = any(re.search(rf"cell \\{cell.name} ", text) for cell in flops)
-    return Front(text, top, adders, library, logic, registers)
+    return UnmappedDesign(text, top, adders, library, logic, registers)
 
 
 def mapped(
-    design: Front, target_ps: float, script: str, *, output_load: float | None = None, timeout: float = 600.0
+    design: UnmappedDesign, target_ps: float, script: str, *, output_load: float | None = None, timeout: float = 600.0
 ) -> Netlist:
     """Return *design* mapped by ABC to logic that takes at most *target_ps* where ABC manages to.
 
@@ -158,7 +158,7 @@ def mapped(
         (folder / "gates.lib").write_text(gates_liberty(library))
         (folder / "limits.constr").write_text("\n".join(constraints) + "\n")
         run_yosys(folder, lines, timeout)
-        content = read_json(folder / "netlist.json")
+        content = read_netlist_json(folder / "netlist.json")
     netlist = netlist_from_json(content, design.top, library)
     return replace(netlist, verilog=netlist_verilog(netlist))
 
@@ -188,7 +188,7 @@ def _gate(cell: Cell, templates: dict[tuple[tuple[float, ...], tuple[float, ...]
         lines.append(f"    pin ({pin}) {{ direction : input; capacitance : {max(rise, fall) * FF:.9g};")
         lines.append(f"      rise_capacitance : {rise * FF:.9g}; fall_capacitance : {fall * FF:.9g}; }}")
     ((output, function),) = cell.functions.items()
-    lines.append(f'    pin ({output}) {{ direction : output; function : "{spell(function)}";')
+    lines.append(f'    pin ({output}) {{ direction : output; function : "{spell_expression(function)}";')
     if output in timing.most_load:
         lines.append(f"      max_capacitance : {timing.most_load[output] * FF:.9g};")
     for arc in timing.arcs:
@@ -203,7 +203,7 @@ def _gate(cell: Cell, templates: dict[tuple[tuple[float, ...], tuple[float, ...]
     return [*lines, "    }", "  }"]
 
 
-def _named(arc: Arc) -> list[tuple[str, Table]]:
+def _named(arc: Arc) -> list[tuple[str, DelayTable]]:
     """Return all four tables: where one edge has none, the other's stands in."""
     found = []
     for name, tables, edge in (

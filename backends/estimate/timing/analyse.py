@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from approxhw.backends.estimate.library.cells import Cell, CellLibrary, timing_of
-from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, CellTiming, Table
+from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, CellTiming, DelayTable
 from approxhw.backends.estimate.netlist.netlist import CONSTANT_1, Instance, Netlist
 from approxhw.backends.estimate.netlist.simulator import evaluation_order
 from approxhw.common.errors import OptionError, Problem
@@ -301,7 +301,7 @@ class TimingState:
         return self.netlist.names.get(net, f"net {net}")
 
 
-def _at(table: Table | None, slew: float, load: float) -> float:
+def _at(table: DelayTable | None, slew: float, load: float) -> float:
     return 0.0 if table is None else table.at(slew, load)
 
 

@@ -51,7 +51,7 @@ def size(netlist: Netlist, period_ps: float, around: Surroundings | None = None,
     return Sized(sized, worst * PS, worst <= sizer.period * (1 + 1e-12))
 
 
-def sizes_of(library: CellLibrary) -> dict[str, tuple[str, ...]]:
+def cell_sizes(library: CellLibrary) -> dict[str, tuple[str, ...]]:
     """Return each cell → all cells that do the same at the same pins, itself included, by area."""
     classes: dict[object, list[Cell]] = {}
     for cell in library.cells.values():
@@ -71,7 +71,7 @@ class _Sizer:
         library = netlist.library
         self.netlist, self.period, self.deadline = netlist, period, deadline
         self.cells = [instance.cell for instance in netlist.instances]
-        self.sizes = sizes_of(library)
+        self.sizes = cell_sizes(library)
         self.library = library
         self.state = TimingState(netlist, around)
         self.state.cells = self.cells

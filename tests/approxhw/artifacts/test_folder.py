@@ -13,7 +13,7 @@ import pytest
 from approxhw.artifacts import folder as vouched
 from approxhw.artifacts.design import DESIGN
 from approxhw.artifacts.engine import ENGINE, EngineDesign, LayerInfo, is_engine, read_engine, write_engine
-from approxhw.artifacts.folder import FolderFormat, decoded, read_folder, write_folder, write_texts
+from approxhw.artifacts.folder import FolderFormat, read_folder, record_of, write_folder, write_texts
 from approxhw.common.errors import InvalidDesignError, OutputError
 from approxhw.ir.pass_manager import PassRecord
 
@@ -118,7 +118,7 @@ def test_a_newer_version_is_refused_with_a_word(thing, version):
     assert why in _refusal(thing)
     assert vouched.is_a(thing, THING), "it is one, and says so when it is read"
     with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
-        vouched.check_output(thing, THING)
+        vouched.check_folder_output(thing, THING)
 
 
 @pytest.mark.parametrize(
@@ -253,20 +253,20 @@ def test_all_faults_are_told_at_once(thing):
 
 
 def test_only_folders_of_the_format_are_replaced(thing):
-    vouched.check_output(thing, THING)
+    vouched.check_folder_output(thing, THING)
     (thing / "report.html").write_text("page")
-    vouched.check_output(thing, THING)
+    vouched.check_folder_output(thing, THING)
     with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
-        vouched.check_output(thing, ENGINE)
+        vouched.check_folder_output(thing, ENGINE)
     (thing / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"it is a thing, but holds files that approxhw did not write: mine\.txt"):
-        vouched.check_output(thing, THING)
+        vouched.check_folder_output(thing, THING)
 
 
 def test_numbers_keep_their_values():
     told = {"name": "x", "bits": [0, 10**30], "size": 3}
-    assert decoded(told, Part) == Part("x", (0, 10**30), 3.0)
-    assert math.isnan(decoded({**told, "size": math.nan}, Part).size)
+    assert record_of(told, Part) == Part("x", (0, 10**30), 3.0)
+    assert math.isnan(record_of({**told, "size": math.nan}, Part).size)
 
 
 FIELDS = {
@@ -293,7 +293,7 @@ def engine(tmp_path):
         operands={},
         version="0.1.0",
         clock_ns=10.0,
-        ledger=(vouched.plain(LINE),),
+        ledger=(vouched.as_json(LINE),),
     )
     write_engine(design, tmp_path / "engine")
     return tmp_path / "engine"
@@ -302,7 +302,7 @@ def engine(tmp_path):
 def test_an_engine_comes_back(engine):
     found = read_engine(engine)
     assert found.engine == FIELDS
-    assert found.ledger == (vouched.plain(LINE),)
+    assert found.ledger == (vouched.as_json(LINE),)
     assert found.layers == (LayerInfo("first", "Gemm", 4, 3, 2, 1, "float32"),)
     assert found.modules == {"top": "module top;\nendmodule\n"}
     told = (engine / "design.json").read_text()

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import approxhw as ax
 from approxhw.cli.main import COMMANDS
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.parameters.kinds import Given, Kind, shared_options
+from approxhw.cli.parameters.kinds import CommandKind, Given, shared_options
 from approxhw.cli.parameters.tables import option_tables
 from approxhw.cli.targets.registry import kinds_of
 from approxhw.cli.targets.shared import CompileOptions, TargetChoice
@@ -94,7 +94,7 @@ def test_a_further_target_is_a_dataclass_and_one_kind():
         """Compile something."""
         return given.run(given.read(TargetChoice).target, terminal)
 
-    kind = Kind("toy", "Target toy", ToyOptions, build_toy, is_for="is for --target toy")
+    kind = CommandKind("toy", "Target toy", ToyOptions, build_toy, is_for="is for --target toy")
     compiling = Command("compile", run, CompileOptions, lambda: [*kinds_of("compile"), kind], "target")
     command, invoke = compiling.click(), CliRunner().invoke
     told = invoke(command, ["--target", "toy", "--help"]).output
@@ -159,7 +159,7 @@ def test_the_same_option_is_not_both_general_and_of_a_target():
     class Twice:
         output: int = option("another one", 1)
 
-    kind = Kind("twice", "Twice", Twice, lambda *_: {}, is_for="")
+    kind = CommandKind("twice", "Twice", Twice, lambda *_: {}, is_for="")
     with pytest.raises(TypeError, match="twice has an option --output, which is a general one"):
         shared_options(CompileOptions, [kind])
 

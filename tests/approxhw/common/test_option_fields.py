@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import argument, build, nested, option, option_fields
+from approxhw.common.option_fields import argument, build_options, nested, option, option_fields
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 if TYPE_CHECKING:
@@ -70,17 +70,17 @@ def test_what_is_given_becomes_the_objects():
     problems: list[Problem] = []
     given = {"model": Path("m"), "output": "o", "format": "fp16", "accumulator_bits": 24, "array": "3x2",
              "loss": "3%", "low": "0,-1.5"}  # fmt: skip
-    made = build(Whole, given, problems)
+    made = build_options(Whole, given, problems)
     assert problems == []
     mac = FloatMac("fp16", 24)
     assert made == Whole(model=Path("m"), output="o", size=Size(mac=mac, rows=3, columns=2, loss=0.03, low=(0, -1.5)))
-    assert build(Size, {"loss": 0.5}, problems, Size(rows=2)) == Size(rows=2, loss=0.5)
+    assert build_options(Size, {"loss": 0.5}, problems, Size(rows=2)) == Size(rows=2, loss=0.5)
 
 
 def test_everything_that_is_wrong_is_told_and_the_rest_stands():
     problems: list[Problem] = []
     given = {"accumulator_bits": 99, "array": "3y2", "loss": "300%", "low": "0,,1", "seed": -1, "keep": ("c",)}
-    made = build(Size, given, problems)
+    made = build_options(Size, given, problems)
     text = str(OptionError("size", problems))
     for line in (
         "size: 5 problems",
@@ -97,15 +97,15 @@ def test_everything_that_is_wrong_is_told_and_the_rest_stands():
 @pytest.mark.parametrize("text", ["", "16", "16x", "x16", "1x2x3", "axb", "-1x2", "16 x 16", "99999x1"])
 def test_sizes_that_are_none(text):
     problems: list[Problem] = []
-    assert build(Size, {"array": text}, problems) == Size()
+    assert build_options(Size, {"array": text}, problems) == Size()
     assert [problem.where for problem in problems] == ["--array"]
 
 
 def test_what_must_be_given_and_was_not():
     with pytest.raises(TypeError):
-        build(Whole, {"output": "o"}, [])
+        build_options(Whole, {"output": "o"}, [])
     problems = [Problem("x", "y")]
-    assert build(Whole, {"output": "o"}, problems) is None
+    assert build_options(Whole, {"output": "o"}, problems) is None
 
 
 def test_choices_may_be_found_when_somebody_asks():

@@ -12,7 +12,7 @@ from toy_packages import make_package
 from approxhw.common.errors import PluginError
 from approxhw.common.plugins import GROUPS, failed, load_plugin, package_of, plugins
 from approxhw.flow.targets import target_named
-from approxhw.frontends.third_party import third_party
+from approxhw.frontends.registry import added_frontend
 from approxhw.ir.pass_manager import available_passes, parse_passes, pass_named
 from approxhw.numerics.multiplier_plugins import added_multiplier
 from approxhw.sim.simulators.registry import simulator_named
@@ -81,7 +81,7 @@ def test_the_names_of_ours_cannot_be_taken(site):
         ("simulators", "verilator", simulator_named),
         ("multipliers", "exact", added_multiplier),
         ("multipliers", "truncated-4", added_multiplier),
-        ("frontends", "onnx", third_party),
+        ("frontends", "onnx", added_frontend),
     ],
 )
 def test_nor_in_any_other_group(site, group, name, use):

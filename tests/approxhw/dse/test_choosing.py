@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from approxhw.common.statistics import isotonic, rank_correlation
-from approxhw.dse.decision_rule import DOUBT, Candidate, choose, curve, expected_accuracies, mean_at, smoothed
+from approxhw.dse.decision_rule import (
+    DOUBT,
+    Candidate,
+    accuracy_curve,
+    choose_candidate,
+    expected_accuracies,
+    mean_at,
+    smoothed,
+)
 from approxhw.dse.select_members import nearest, thinned
 from approxhw.numerics.pareto import layers_of_front
 
@@ -17,8 +25,8 @@ def test_a_target_takes_the_smallest_that_is_expected_to_hold_it():
     mean = 0.90
     error = (mean * (1 - mean) / 400) ** 0.5
     assert expected_accuracies(FRONT)[3] == pytest.approx(mean - DOUBT * error)
-    assert choose(FRONT, target=mean - DOUBT * error - 1e-9, reference=None, loss=0.0)[0] == 3
-    index, rule, held = choose(FRONT, target=mean, reference=0.99, loss=0.0)
+    assert choose_candidate(FRONT, target=mean - DOUBT * error - 1e-9, reference=None, loss=0.0)[0] == 3
+    index, rule, held = choose_candidate(FRONT, target=mean, reference=0.99, loss=0.0)
     assert (index, held) == (4, True), "the mean itself is in doubt"
     assert f"expected to hold an accuracy of {100 * mean:.2f} %" in rule
 
@@ -36,7 +44,7 @@ def test_luck_of_a_small_member_is_evened_out_by_its_neighbours():
     assert smoothed(values)[2] == pytest.approx((0.80 + 0.92 + 0.81 + 0.82 + 0.83) / 5)
     assert smoothed(values)[0] == 0.80
     assert smoothed([]) == []
-    found = curve([2.0**i for i in range(8)], values, 100)
+    found = accuracy_curve([2.0**i for i in range(8)], values, 100)
     # the average of the second is above that of the third, so that both have their mean
     assert (
         found.at(2)
@@ -47,7 +55,7 @@ def test_luck_of_a_small_member_is_evened_out_by_its_neighbours():
 
 
 def test_a_curve_is_a_staircase_over_area():
-    found = curve([8.0, 1.0, 2.0], [0.9, 0.5, 0.7], 10)
+    found = accuracy_curve([8.0, 1.0, 2.0], [0.9, 0.5, 0.7], 10)
     assert found.costs == (1.0, 2.0, 8.0)
     assert [found.at(area) for area in (0.0, 1.0, 1.9, 2.0, 7.9, 8.0, 99.0)] == pytest.approx(
         [0.5, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9]
@@ -55,7 +63,7 @@ def test_a_curve_is_a_staircase_over_area():
 
 
 def test_folds_are_averaged_by_their_rows():
-    curves = [curve([1.0, 4.0], [0.5, 0.9], 30), curve([2.0, 3.0], [0.6, 0.8], 10)]
+    curves = [accuracy_curve([1.0, 4.0], [0.5, 0.9], 30), accuracy_curve([2.0, 3.0], [0.6, 0.8], 10)]
     assert mean_at(curves, 2.0) == pytest.approx((30 * 0.5 + 10 * 0.6) / 40)
     assert mean_at(curves, 4.0) == pytest.approx((30 * 0.9 + 10 * 0.8) / 40)
 
@@ -77,17 +85,17 @@ def test_rising_is_the_nearest_rising_sequence():
 
 
 def test_without_a_target_the_loss_against_the_model_decides():
-    assert choose(FRONT, target=None, reference=0.94, loss=0.05)[0] == 3
-    assert choose(FRONT, target=None, reference=0.95, loss=0.2)[0] == 0
+    assert choose_candidate(FRONT, target=None, reference=0.94, loss=0.05)[0] == 3
+    assert choose_candidate(FRONT, target=None, reference=0.95, loss=0.2)[0] == 0
 
 
 def test_where_nothing_holds_it_the_most_accurate_is_taken_and_told():
-    index, rule, held = choose(FRONT, target=0.99, reference=0.95, loss=0.05)
+    index, rule, held = choose_candidate(FRONT, target=0.99, reference=0.95, loss=0.05)
     assert (index, held) == (6, False)
     assert rule.endswith("; there is none, so it is the most accurate on validation rows")
     equal = [Candidate(0.9, 400, 1.0), Candidate(0.9, 400, 2.0)]
-    assert choose(equal, target=0.99, reference=None, loss=0.0)[0] == 0
-    assert choose(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (6, True)
+    assert choose_candidate(equal, target=0.99, reference=None, loss=0.0)[0] == 0
+    assert choose_candidate(FRONT, target=None, reference=None, loss=0.05)[:3:2] == (6, True)
 
 
 def test_the_rule_cannot_see_test_rows():
@@ -141,7 +149,9 @@ def test_thinning_a_front_of_three_objectives_keeps_the_best_of_each_and_drops_w
 
 
 def test_the_rule_names_the_cost_that_was_asked_for():
-    _, rule, _ = choose(FRONT, target=0.5, reference=None, loss=0, cost="power", least="the circuit of least power")
+    _, rule, _ = choose_candidate(
+        FRONT, target=0.5, reference=None, loss=0, cost="power", least="the circuit of least power"
+    )
     assert rule.startswith("the circuit of least power expected to hold an accuracy of 50.00 %")
     assert "5 neighbours by power, made to rise with power" in rule
 

@@ -1,6 +1,6 @@
 """The walk over a chain of layers."""
 
-from approxhw.ir.chain import decides, feeds_layers, is_activation, unshaped, walk
+from approxhw.ir.chain import feeds_layers, is_activation, is_decision, unshaped, walk
 from approxhw.ir.random_graphs import random_graph
 from approxhw.ir.text import parse_graph
 
@@ -55,7 +55,7 @@ def test_readers_and_sources_through_reshapes():
     assert not feeds_layers(graph, graph["l"])
     assert not feeds_layers(graph, graph["y"])
     assert names(filter(is_activation, graph.nodes)) == ["c", "l", "q"]
-    assert names(filter(decides, graph.nodes)) == ["y"]
+    assert names(filter(is_decision, graph.nodes)) == ["y"]
 
 
 def test_the_walk_passes_every_layer_of_a_random_graph():

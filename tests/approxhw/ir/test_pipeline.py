@@ -23,7 +23,7 @@ from approxhw.ir.pass_manager import (
     parse_passes,
     pass_named,
     run_passes,
-    spell,
+    spell_pass,
 )
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.numerics.formats import Fixed
@@ -71,8 +71,8 @@ def test_listing_passes_imports_none_of_them():
 )
 def test_spelling_round_trip(text):
     (item,) = parse_passes(text)
-    assert spell(item) == text
-    assert parse_passes(spell(item)) == (item,)
+    assert spell_pass(item) == text
+    assert parse_passes(spell_pass(item)) == (item,)
 
 
 def test_lists_pipelines_and_spaces_are_read():
@@ -81,8 +81,8 @@ def test_lists_pipelines_and_spaces_are_read():
     assert names[:2] == ["fold-affine", "quantize-inputs"]
     assert "requantize-hidden" in names
     assert passes[1].bits == 3
-    assert spell(passes[0]) == "fold-affine"
-    assert parse_passes(",".join(map(spell, passes))) == passes
+    assert spell_pass(passes[0]) == "fold-affine"
+    assert parse_passes(",".join(map(spell_pass, passes))) == passes
 
 
 def test_named_pipeline_takes_options_by_value():

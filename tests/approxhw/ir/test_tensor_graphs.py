@@ -15,7 +15,7 @@ from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, MatMul, Part, Transpos
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.random_tensors import random_feeds, random_tensor_graph
 from approxhw.ir.tensor.emulate import EmulatedEngine
-from approxhw.ir.tensor.layers import codes_of_ports, layers_of, macs_of
+from approxhw.ir.tensor.layers import codes_of_ports, macs_of, product_layers
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import FLOAT32, FLOAT64, Fixed, Text
@@ -186,7 +186,7 @@ def test_passes_set_the_arithmetic_of_products_and_the_ledger_tells_it():
     assert [record.accumulator_bits for record in records] == [24, 24, 24]
     assert records[1].notes == ("1 of 2 products: on the host",)
     assert parse_graph(print_graph(result)) == result
-    assert [layer.name for layer in layers_of(result)] == ["product", "other"]
+    assert [layer.name for layer in product_layers(result)] == ["product", "other"]
     assert sum(is_product(entry.op) for entry in result.nodes) == 2
 
 

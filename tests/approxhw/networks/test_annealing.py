@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from approxhw.networks.anneal import Schedule, anneal, noisy, prices
+from approxhw.networks.anneal import AnnealingSchedule, anneal, noisy, prices
 from approxhw.networks.area_model import AreaModel, default_model
 from approxhw.networks.kernels import annealing as kernel
 from approxhw.networks.kernels import moves
-from approxhw.networks.kernels.masked_network import classes_of, count_errors, prepare
+from approxhw.networks.kernels.masked_network import classes_of, count_errors, pack_rows
 from approxhw.networks.space import make_space
 
 
@@ -30,8 +30,8 @@ def problem(networks, sizes=(6, 3, 4), threshold=False, rows=300):
 @pytest.mark.parametrize("spread", [0.0, 0.3])
 def test_levels_are_legal_and_what_is_said_of_them_is_true(sizes, threshold, spread, networks):
     space, genome, codes, labels = problem(networks, sizes, threshold)
-    rows, model = prepare(codes, labels), default_model()
-    schedule = Schedule(prices(1e-4, 1e-1, 4), moves=1500, spread=spread)
+    rows, model = pack_rows(codes, labels), default_model()
+    schedule = AnnealingSchedule(prices(1e-4, 1e-1, 4), moves=1500, spread=spread)
     before = genome.copy()
     result = anneal(space, genome, rows, model, schedule, seed=1)
     assert np.array_equal(genome, before)
@@ -47,11 +47,13 @@ def test_levels_are_legal_and_what_is_said_of_them_is_true(sizes, threshold, spr
 
 def test_levels_may_see_a_sample_of_the_rows_each(networks):
     space, genome, codes, labels = problem(networks)
-    rows, model = prepare(codes, labels), default_model()
-    sampled = anneal(space, genome, rows, model, Schedule(prices(1e-4, 1e-2, 3), moves=500, sample=100), seed=1)
+    rows, model = pack_rows(codes, labels), default_model()
+    sampled = anneal(
+        space, genome, rows, model, AnnealingSchedule(prices(1e-4, 1e-2, 3), moves=500, sample=100), seed=1
+    )
     assert sampled.errors.tolist() == count_errors(space.layout, space.head, sampled.genomes, rows).tolist()
     whole, all_of_them = (
-        anneal(space, genome, rows, model, Schedule(prices(1e-4, 1e-2, 3), moves=500, sample=sample), seed=1)
+        anneal(space, genome, rows, model, AnnealingSchedule(prices(1e-4, 1e-2, 3), moves=500, sample=sample), seed=1)
         for sample in (0, 300)
     )
     assert np.array_equal(whole.genomes, all_of_them.genomes)
@@ -60,8 +62,8 @@ def test_levels_may_see_a_sample_of_the_rows_each(networks):
 
 def test_the_same_seed_gives_the_same_front(networks):
     space, genome, codes, labels = problem(networks)
-    rows, model = prepare(codes, labels), default_model()
-    schedule = Schedule(prices(1e-4, 1e-2, 2), moves=800)
+    rows, model = pack_rows(codes, labels), default_model()
+    schedule = AnnealingSchedule(prices(1e-4, 1e-2, 2), moves=800)
     first, second, other = (anneal(space, genome, rows, model, schedule, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.genomes, second.genomes)
     assert not np.array_equal(first.genomes, other.genomes)
@@ -70,8 +72,8 @@ def test_the_same_seed_gives_the_same_front(networks):
 def test_without_heat_the_energy_never_rises(networks):
     """Greedy from the first move on, and area for nothing: errors can only fall."""
     space, genome, codes, labels = problem(networks)
-    rows, free = prepare(codes, labels), AreaModel((0.0,) * len(default_model().coefficients), "free")
-    result = anneal(space, genome, rows, free, Schedule((1.0,) * 6, moves=400, greedy=1.0, spread=0.0), seed=3)
+    rows, free = pack_rows(codes, labels), AreaModel((0.0,) * len(default_model().coefficients), "free")
+    result = anneal(space, genome, rows, free, AnnealingSchedule((1.0,) * 6, moves=400, greedy=1.0, spread=0.0), seed=3)
     errors = [int(count_errors(space.layout, space.head, genome[None], rows)[0]), *result.errors.tolist()]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0]
@@ -80,8 +82,8 @@ def test_without_heat_the_energy_never_rises(networks):
 
 def test_it_stops_after_the_level_at_hand(networks):
     space, genome, codes, labels = problem(networks)
-    rows, model = prepare(codes, labels), default_model()
-    schedule = Schedule(prices(1e-4, 1e-2, 5), moves=100)
+    rows, model = pack_rows(codes, labels), default_model()
+    schedule = AnnealingSchedule(prices(1e-4, 1e-2, 5), moves=100)
     stopped = anneal(space, genome, rows, model, schedule, seed=1, stop=np.array([True]))
     whole = anneal(space, genome, rows, model, schedule, seed=1, stop=np.array([False]))
     assert (len(stopped.genomes), len(whole.genomes)) == (1, 5)
@@ -124,13 +126,13 @@ def test_draws_are_those_of_splitmix64_and_uniform():
 
 def test_weighing_anew_keeps_sums_and_tells_the_loss(networks):
     space, genome, codes, labels = problem(networks)
-    rows = prepare(codes, labels)
-    state = moves.start(space.layout, space.head, genome, rows)
+    rows = pack_rows(codes, labels)
+    state = moves.start_walk(space.layout, space.head, genome, rows)
     errors = int(state.loss[0].sum())
     margins = kernel.mean_margin(state)
     assert margins > 1
     loss = kernel.weigh(state, 10, margins)
-    again = moves.start(space.layout, space.head, genome, rows, unit=10, ramp=int(margins))
+    again = moves.start_walk(space.layout, space.head, genome, rows, unit=10, ramp=int(margins))
     assert loss == again.loss[0].sum() > 10 * errors
     assert kernel.weigh(state, 1, 0) == errors
 

@@ -6,7 +6,7 @@ import pytest
 from approxhw.ir.interpreter import run
 from approxhw.ir.verifier import verify
 from approxhw.networks.kernels import masked_network
-from approxhw.networks.kernels.masked_network import classes_of, count_errors, prepare
+from approxhw.networks.kernels.masked_network import classes_of, count_errors, pack_rows
 
 SHAPES = [
     {"sizes": (5, 3), "exponent": 7},
@@ -96,7 +96,7 @@ def test_blocks_of_rows_and_threads_change_nothing(rows, networks):
     classes = classes_of(space.layout, space.head, genomes, codes)
     one_by_one = [classes_of(space.layout, space.head, genomes[i : i + 1], codes[:1])[0, 0] for i in range(7)]
     assert classes[:, 0].tolist() == one_by_one
-    prepared = prepare(codes, labels)
+    prepared = pack_rows(codes, labels)
     expected = (classes != labels).sum(axis=1).tolist()
     for threads in (1, 2, 3, 20):
         assert count_errors(space.layout, space.head, genomes, prepared, threads=threads).tolist() == expected
@@ -120,7 +120,7 @@ def test_the_plain_way_equals_the_fast_one(networks):
         codes, labels = networks.rows(space, 200, rng)
         fast = classes_of(space.layout, space.head, genomes, codes)
         plain = classes_of(
-            space.layout, space.head, genomes, prepare(codes, labels)._replace(columns=codes.T.astype(np.int64))
+            space.layout, space.head, genomes, pack_rows(codes, labels)._replace(columns=codes.T.astype(np.int64))
         )
         assert np.array_equal(fast, plain)
         assert len(np.unique(fast)) > 1

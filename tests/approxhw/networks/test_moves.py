@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from approxhw.networks.kernels import moves
-from approxhw.networks.kernels.masked_network import classes_of, count_errors, prepare
+from approxhw.networks.kernels.masked_network import classes_of, count_errors, pack_rows
 from approxhw.networks.space import make_space
 
 SHAPES = [((6, 4, 5), False), ((5, 4), False), ((7, 3, 1), True), ((6, 5, 4, 3), False), ((4, 3, 2, 1), True)]
@@ -27,8 +27,8 @@ def test_a_chain_of_moves_keeps_up_with_the_population_kernel(sizes, threshold, 
     space = make_space(sizes, threshold=threshold)
     (genome,) = networks.genomes(space, 1, rng, bias=1 / 64)
     codes, labels = networks.rows(space, rows, rng)
-    prepared = prepare(codes, labels)
-    state = moves.start(space.layout, space.head, genome, prepared)
+    prepared = pack_rows(codes, labels)
+    state = moves.start_walk(space.layout, space.head, genome, prepared)
     kept = tried = 0
     for step in range(120):
         candidate = changed(space, state.genome, rng, int(rng.integers(1, 4)))
@@ -48,8 +48,8 @@ def test_a_move_beyond_its_limit_is_given_up_and_changes_nothing(networks):
     rng = np.random.default_rng(1)
     space = make_space((6, 4, 5))
     (genome,) = networks.genomes(space, 1, rng, bias=1 / 64)
-    prepared = prepare(*networks.rows(space, 2000, rng))
-    state = moves.start(space.layout, space.head, genome, prepared)
+    prepared = pack_rows(*networks.rows(space, 2000, rng))
+    state = moves.start_walk(space.layout, space.head, genome, prepared)
     before = int(state.loss[0].sum())
     candidate = np.zeros_like(genome)
     worse = moves.attempt(state, candidate, state.genome, False, moves.NO_LIMIT)
@@ -62,8 +62,8 @@ def test_next_fit_finds_the_first_move_within_the_limit(networks):
     rng = np.random.default_rng(4)
     space = make_space((6, 4, 5))
     (genome,) = networks.genomes(space, 1, rng, bias=1 / 64)
-    prepared = prepare(*networks.rows(space, 500, rng))
-    state = moves.start(space.layout, space.head, genome, prepared)
+    prepared = pack_rows(*networks.rows(space, 500, rng))
+    state = moves.start_walk(space.layout, space.head, genome, prepared)
     genes = np.stack([np.arange(space.genes), np.where(np.arange(space.genes) % 3, -1, 7)], axis=1)
     values = np.zeros_like(genes, dtype=np.int32)
     genomes = np.repeat(genome[None], space.genes, axis=0)
@@ -95,7 +95,7 @@ def test_the_ramp_is_the_sum_of_clipped_margins(threshold, networks):
     space = make_space((5, 4, 1) if threshold else (5, 4, 3), threshold=threshold)
     (genome,) = networks.genomes(space, 1, rng, exact=1.0, bias=1 / 64)
     codes, labels = networks.rows(space, 700, rng)
-    state = moves.start(space.layout, space.head, genome, prepare(codes, labels), unit=1000, ramp=400)
+    state = moves.start_walk(space.layout, space.head, genome, pack_rows(codes, labels), unit=1000, ramp=400)
     sums = state.sums[4:].T.astype(np.int64)
     if threshold:
         margin = np.where(labels == 1, sums[:, 0], 1 - sums[:, 0])

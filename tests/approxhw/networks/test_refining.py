@@ -5,7 +5,7 @@ import pytest
 
 from approxhw.common.errors import OptionError
 from approxhw.networks.area_model import default_model
-from approxhw.networks.kernels.masked_network import classes_of, count_errors, prepare
+from approxhw.networks.kernels.masked_network import classes_of, count_errors, pack_rows
 from approxhw.networks.refine import KINDS, refine
 from approxhw.networks.space import canonical, make_space
 
@@ -22,7 +22,7 @@ def problem(networks, sizes=(6, 3, 4), seed=1, threshold=False, rows=300):
     best = (counts.min(axis=0) * model.area_mm2(space.layout, space.head, genomes)).argmax()
     assert counts[:, best].min() > 0
     labels = np.where(rng.random(rows) < 0.1, noise, classes[best])
-    return space, genomes[best], prepare(codes, labels), lambda g: model.area_mm2(space.layout, space.head, g)
+    return space, genomes[best], pack_rows(codes, labels), lambda g: model.area_mm2(space.layout, space.head, g)
 
 
 def errors_of(space, genome, rows):

@@ -11,7 +11,7 @@ from approxhw.ir.kinds import ArgMax, Relu, Requantize
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.networks.kernels.masked_network import classes_of
-from approxhw.networks.space import canonical, decode, encode, make_space, space_of
+from approxhw.networks.space import canonical, decode_genome, encode_genome, make_space, space_of
 
 SHAPES = [((5, 3), None), ((7, 4, 5), None), ((6, 5, 4, 3), None), ((9, 4, 1), 0), ((9, 4, 1), -12), ((4, 1), 5)]
 
@@ -37,11 +37,11 @@ def test_decode_and_encode_are_inverse(sizes, threshold, networks):
     graph = networks.graph(sizes, threshold=threshold)
     space = space_of(graph)
     for genome in networks.genomes(space, 20, rng, bias=0.5):
-        decoded = decode(space, genome, graph)
+        decoded = decode_genome(space, genome, graph)
         verify(decoded)
         assert [node.name for node in decoded.nodes] == [node.name for node in graph.nodes]
         assert parse_graph(print_graph(decoded)) == decoded
-        back = encode(space, decoded)
+        back = encode_genome(space, decoded)
         assert back.dtype == np.int32
         summands = genome.copy()  # sign and exponent of a summand that is not there are not in the Graph
         for layer in range(len(space.layers)):
@@ -49,7 +49,7 @@ def test_decode_and_encode_are_inverse(sizes, threshold, networks):
             genes.signs[genes.masks == 0] = 0
             genes.exponents[genes.masks == 0] = 0
         assert back.tolist() == summands.tolist()
-        assert decode(space, back, decoded) == decoded
+        assert decode_genome(space, back, decoded) == decoded
 
 
 @pytest.mark.parametrize(("sizes", "threshold"), SHAPES)
@@ -66,8 +66,12 @@ def test_weight_0_and_mask_0_are_the_same(networks):
     by_mask = parse_graph(print_graph(graph).replace('{"data":[[15,15],[15,15]]}', '{"data":[[15,0],[15,15]]}'))
     assert graph not in (by_weight, by_mask)
     space = space_of(graph)
-    assert encode(space, by_weight).tolist() == encode(space, by_mask).tolist() != encode(space, graph).tolist()
-    decoded = decode(space, encode(space, by_weight), graph)
+    assert (
+        encode_genome(space, by_weight).tolist()
+        == encode_genome(space, by_mask).tolist()
+        != encode_genome(space, graph).tolist()
+    )
+    decoded = decode_genome(space, encode_genome(space, by_weight), graph)
     assert decoded.constant("w0").tolist() == [[1, 0], [1, 1]]
     assert decoded.constant("m0").tolist() == [[15, 0], [15, 15]]
 
@@ -78,7 +82,7 @@ W0 = 'w0 : u1[2,2] = constant {"data":[[1,0],[1,1]]}'
 def test_biases_and_shifts_of_the_graph_lie_within_the_bounds(networks):
     graph = networks.graph((3, 2, 2), biases=100_000, shift=30)
     space = space_of(graph)
-    genome = encode(space, graph)
+    genome = encode_genome(space, graph)
     assert genome[18:21].tolist() == [100_000, 100_000, 30]
     assert (genome <= space.upper).all()
     assert (genome >= space.lower).all()
@@ -94,15 +98,15 @@ def test_comparators_of_a_narrower_word_keep_their_meaning(networks):
     wide = space_of(networks.graph((3, 2, 5), exponent=1, hidden_bits=3, input_bits=3, biases=300))
     own = space_of(graph)
     assert wide.width > own.width >= 8
-    genome = encode(own, graph)
+    genome = encode_genome(own, graph)
     rows = rng.integers(0, 8, (200, 3))
     for space in (own, wide):
         genomes = networks.genomes(own, 30, rng, bias=1 / 3)
         own.comparators(genomes)[:] = own.comparators(genome[None])
-        reference = np.array([run(decode(own, genes, graph), rows) for genes in genomes])
+        reference = np.array([run(decode_genome(own, genes, graph), rows) for genes in genomes])
         moved = np.zeros((30, space.genes), dtype=np.int32)
-        for genes, decoded in zip(moved, (decode(own, genes, graph) for genes in genomes)):
-            genes[:] = encode(space, decoded)
+        for genes, decoded in zip(moved, (decode_genome(own, genes, graph) for genes in genomes)):
+            genes[:] = encode_genome(space, decoded)
         assert np.array_equal(classes_of(space.layout, space.head, moved, rows), reference)
     assert len(np.unique(reference)) > 1
 
@@ -148,9 +152,9 @@ def test_graphs_of_another_form_are_refused_with_every_reason(networks):
     with pytest.raises(PassError, match=r"h0: it is no QReLU: multiplier 1, offset 0, from 0 to 2\^n − 1"):
         space_of(other)
     with pytest.raises(PassError, match=r"its layers are \[\(3, 2, 4, 8\), \(2, 2, 8, 0\)\], those of the search are"):
-        encode(make_space((3, 4, 2)), graph)
+        encode_genome(make_space((3, 4, 2)), graph)
     far = networks.graph((3, 2, 2), biases=10**6)
     with pytest.raises(PassError, match=r"4 genes lie outside .* gene 18: 1000000 is not in -5760…5760"):
-        encode(make_space((3, 2, 2)), far)
+        encode_genome(make_space((3, 2, 2)), far)
     with pytest.raises(PassError, match="sums may need 33 bits; comparators look at 31 at most"):
         space_of(networks.graph((3, 2, 2), biases=2**31 - 1))

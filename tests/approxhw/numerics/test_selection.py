@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from approxhw.numerics._kernel_pareto import COPY, FARTHEST
 from approxhw.numerics.pareto import (
-    best_first,
     layers_of_front,
     non_dominated,
-    non_dominated_ranks,
     pareto_front,
     ranks_and_crowding,
     select_nsga2,
@@ -44,7 +42,7 @@ def test_ranks_are_those_of_the_definition(points):
     table = np.array(points, dtype=np.int64)
     objectives, violations = table[:, :2], table[:, 2]
     np.testing.assert_array_equal(
-        non_dominated_ranks(objectives, violations), ranks_by_definition(objectives, violations)
+        ranks_and_crowding(objectives, violations)[0], ranks_by_definition(objectives, violations)
     )
 
 
@@ -60,7 +58,7 @@ def test_ranks_and_survivors_are_those_of_deap_where_nothing_is_equal():
             person.fitness.values = pair
             people.append(person)
         fronts = tools.sortNondominated(people, size)
-        ranks = non_dominated_ranks(objectives, np.zeros(size, np.int64))
+        ranks = ranks_and_crowding(objectives, np.zeros(size, np.int64))[0]
         for rank, front in enumerate(fronts):
             assert sorted(person[0] for person in front) == np.flatnonzero(ranks == rank).tolist()
         keep = (size + 1) // 2
@@ -91,7 +89,7 @@ def test_huge_areas_do_not_overflow():
 def test_least_violation_comes_first_whatever_the_objectives():
     objectives = np.array([[900, 1], [10, 10**9], [500, 2], [9, 10**9]])
     violations = np.array([400, 0, 1, 0])
-    assert best_first(objectives, violations).tolist() == [3, 1, 2, 0]
+    assert select_nsga2(objectives, violations, 4).tolist() == [3, 1, 2, 0]
     assert non_dominated(objectives, violations).tolist() == [3]
 
 
@@ -145,7 +143,7 @@ def test_the_way_of_two_objectives_and_that_of_any_number_rank_alike(points):
     table = np.array(points, dtype=np.int64)
     flat = np.column_stack([table[:, :2], np.zeros(len(table), np.int64)])
     np.testing.assert_array_equal(
-        non_dominated_ranks(flat, table[:, 2]), non_dominated_ranks(table[:, :2], table[:, 2])
+        ranks_and_crowding(flat, table[:, 2])[0], ranks_and_crowding(table[:, :2], table[:, 2])[0]
     )
 
 

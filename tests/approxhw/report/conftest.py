@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from approxhw.report import Accuracy, Confusion, Cost, Layer, LayerCost, LedgerRow, Port, ReportData, Simulation
+from approxhw.report import Accuracy, Confusion, Cost, DrawnLayer, LayerCost, LedgerRow, PortRow, ReportData, Simulation
 
 
-def _layer(name: str, inputs: int, outputs: int, seed: int, **more: object) -> Layer:
+def _layer(name: str, inputs: int, outputs: int, seed: int, **more: object) -> DrawnLayer:
     weights = np.random.default_rng(seed).integers(-40, 41, (outputs, inputs))
     weights[np.abs(weights) < 8] = 0
-    return Layer(
+    return DrawnLayer(
         name=name,
         kind="dense",
         inputs=inputs,
@@ -50,8 +50,8 @@ def realistic() -> ReportData:
         ),
         confusion=Confusion(tuple(tuple(map(int, row)) for row in counts)),
         ports=(
-            *(Port(t, "input", 4, f"{t} of the pen", 0.0, 100.0, formula) for t in titles),
-            Port("class_index", "output", 4, "index of the class"),
+            *(PortRow(t, "input", 4, f"{t} of the pen", 0.0, 100.0, formula) for t in titles),
+            PortRow("class_index", "output", 4, "index of the class"),
         ),
         cost=Cost(
             library="egfet",

@@ -12,7 +12,7 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Relu, Type
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import Exact
-from approxhw.report import Layer, figures, layers_of
+from approxhw.report import DrawnLayer, drawn_layers, figures
 from approxhw.report.drawing import SHOWN, draw
 
 
@@ -52,13 +52,13 @@ def test_times_and_counts() -> None:
     assert figures.grouped(None) == "–"
     assert figures.grouped(9213) == "9213"
     assert figures.grouped(55968) == "55\u202f968"
-    assert figures.plain(100.0) == "100"
+    assert figures.given_figure(100.0) == "100"
     assert figures.percent(0.95412) == "95.4 %"
 
 
 def test_a_column_that_just_fits_has_no_gap() -> None:
     for count, gaps in ((SHOWN, 0), (SHOWN + 1, 1)):
-        drawing = draw([Layer("l", "dense", count, 1, weights=((1.0,) * count,))])
+        drawing = draw([DrawnLayer("l", "dense", count, 1, weights=((1.0,) * count,))])
         assert drawing is not None
         assert len(drawing.gaps) == gaps
         assert len(drawing.neurons) == count + 1 - 2 * gaps
@@ -66,14 +66,14 @@ def test_a_column_that_just_fits_has_no_gap() -> None:
 
 
 def test_lines_carry_sign_and_size_and_zero_is_not_drawn() -> None:
-    drawing = draw([Layer("l", "dense", 3, 1, weights=((-4, 0, 2),))])
+    drawing = draw([DrawnLayer("l", "dense", 3, 1, weights=((-4, 0, 2),))])
     assert drawing is not None
     assert [(line.positive, line.strength) for line in drawing.lines] == [(True, 0.5), (False, 1.0)]
     assert (drawing.drawn_weights, drawing.nonzero_weights) == (2, 2)
 
 
 def test_everything_drawn_lies_inside_the_picture() -> None:
-    drawing = draw([Layer("a", "dense", 1, 200), Layer("b", "dense", 200, 2)], ("x",), ("no", "yes"))
+    drawing = draw([DrawnLayer("a", "dense", 1, 200), DrawnLayer("b", "dense", 200, 2)], ("x",), ("no", "yes"))
     assert drawing is not None
     for item in (*drawing.neurons, *drawing.captions, *drawing.gaps):
         assert 0 < item.x < drawing.width
@@ -82,7 +82,7 @@ def test_everything_drawn_lies_inside_the_picture() -> None:
 
 
 def test_a_layer_of_zeros_and_no_layers() -> None:
-    drawing = draw([Layer("l", "dense", 2, 2, weights=((0, 0), (0, 0)))])
+    drawing = draw([DrawnLayer("l", "dense", 2, 2, weights=((0, 0), (0, 0)))])
     assert drawing is not None
     assert drawing.lines == ()
     assert draw([]) is None
@@ -96,5 +96,5 @@ def test_layers_are_read_off_a_graph() -> None:
     y = Node("y", Dense(Exact(8)), ("x", "w", "b"), Type((3,), Fixed(9, True)))
     r = Node("r", Relu(), ("y",), Type((3,), Fixed(8)))
     c = Node("c", ArgMax(), ("r",), Type((), Fixed(2)))
-    (layer,) = layers_of(Graph("g", (x, w, b, y, r, c), "c"))
-    assert layer == Layer("y", "dense exact<8>", 2, 3, 5, 8, 9, "relu, argmax", ((3, 0), (-8, 7), (1, 1)))
+    (layer,) = drawn_layers(Graph("g", (x, w, b, y, r, c), "c"))
+    assert layer == DrawnLayer("y", "dense exact<8>", 2, 3, 5, 8, 9, "relu, argmax", ((3, 0), (-8, 7), (1, 1)))

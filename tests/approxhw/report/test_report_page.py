@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from approxhw.common.errors import OutputError
-from approxhw.report import Confusion, Cost, Layer, LayerCost, ReportData, Simulation, render, write_report
+from approxhw.report import Confusion, Cost, DrawnLayer, LayerCost, ReportData, Simulation, render, write_report
 
 
 class Page(HTMLParser):
@@ -149,7 +149,7 @@ def test_a_simulation_without_vectors_is_no_success(realistic: ReportData) -> No
 
 def test_a_tall_layer_is_abbreviated_and_says_so() -> None:
     weights = tuple(tuple(1 + (i + o) % 3 for i in range(73)) for o in range(2))
-    layer = Layer("layer0", "dense", 73, 2, 146, 8, 12, weights=weights)
+    layer = DrawnLayer("layer0", "dense", 73, 2, 146, 8, 12, weights=weights)
     page = Page(render(ReportData("t", "m", "p", "v", layers=(layer,))))
     assert "… 58 more" in page.text
     assert page.tags["circle"] == 15 + 2

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from multiplier_verilog import multiplier_verilog
 
-from approxhw.backends.bespoke.multiplier_verilog import multiplier_verilog
 from approxhw.backends.bespoke.readback import read_modules
 from approxhw.backends.estimate import simulate_netlist, synthesise
-from approxhw.common.errors import OptionError
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.rtl_templates import template_text
 from approxhw.sim import SimulationJob, bundle, lint, simulate
@@ -141,9 +140,3 @@ def test_cheaper_multipliers_are_smaller():
         return synthesise(multiplier_verilog(own_operator(name), 8, 4), "multiplier", "egfet").area()
 
     assert area("broken-array-4-1") < area("truncated-4") < area("truncated-0")
-
-
-@pytest.mark.parametrize(("weight_bits", "x_bits"), [(16, 16), (1, 4), (8, 0)])
-def test_widths_that_no_multiplier_has(weight_bits, x_bits):
-    with pytest.raises(OptionError, match=rf"truncated-4: {weight_bits} by {x_bits} bits: "):
-        multiplier_verilog(own_operator("truncated-4"), weight_bits, x_bits)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from approxhw.backends.bespoke.shift_add import Plan, Source, adders, plan_layer, signed_digits
+from approxhw.backends.bespoke.shift_add import DigitSource, Plan, adders, plan_layer, signed_digits
 
 
 def test_signed_digits_reconstruct_every_integer_and_have_no_neighbours():
@@ -75,7 +75,7 @@ def test_what_is_always_zero_takes_no_part():
 
 
 def without_sharing(weights, low, high):
-    sources = tuple(Source(a, b) for a, b in zip(low, high))
+    sources = tuple(DigitSource(a, b) for a, b in zip(low, high))
     return Plan(
         sources,
         len(sources),

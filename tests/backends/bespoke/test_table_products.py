@@ -16,13 +16,13 @@ from approxhw.ir.kinds import Clip, Dense, Requantize
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, dense_reference
 from approxhw.numerics.product_tables import ProductTable
-from approxhw.passes.approximate._operators import layers_of, replaced
+from approxhw.passes.approximate._operators import integer_layers, replaced
 
 RNG = np.random.default_rng(3)
 
 
 def with_table(graph, layer, table):
-    return replaced(graph, layers_of(graph)[layer].name, table, skip_zero=False)
+    return replaced(graph, integer_layers(graph)[layer].name, table, skip_zero=False)
 
 
 def equal_after_synthesis(graph, jobs):

@@ -25,7 +25,7 @@ from approxhw.networks.area_model import (
 from approxhw.networks.kernels.area import adders, gates
 from approxhw.networks.kernels.area.functions import take_apart
 from approxhw.networks.kernels.masked_network import classes_of
-from approxhw.networks.space import Space, decode, space_of
+from approxhw.networks.space import Space, decode_genome, space_of
 
 SHAPES = [
     ((4, 2), {}),
@@ -52,7 +52,7 @@ def test_counts_are_those_of_the_built_circuit(sizes, options, exact):
     compared = cells = 0
     for genome, row in zip(genomes, counted):
         reference = Reference()
-        expected = reference.count(build_circuit(decode(space, genome, graph)))
+        expected = reference.count(build_circuit(decode_genome(space, genome, graph)))
         if reference.constants:
             assert row.sum() <= expected.sum() + 5
             continue
@@ -143,7 +143,7 @@ def _one_input_classes(
 )
 def test_a_gate_is_priced_as_it_is_synthesised(mask, biases, negative, area):
     graph, space, genome = _one_input_classes(mask, 0, biases, negative)
-    emitted = emit(build_circuit(decode(space, genome[0], graph)))
+    emitted = emit(build_circuit(decode_genome(space, genome[0], graph)))
     assert synthesise(emitted.verilog, emitted.top, "egfet").area() == pytest.approx(area)
     assert default_model().area_mm2(space.layout, space.head, genome)[0] == pytest.approx(area)
 
@@ -363,7 +363,7 @@ def test_the_estimate_ranks_like_synthesis_and_calibration_brings_it_closer():
     assert len(genomes) == 32
     areas = []
     for genome in genomes:
-        emitted = emit(build_circuit(decode(space, genome, graph)))
+        emitted = emit(build_circuit(decode_genome(space, genome, graph)))
         areas.append(synthesise(emitted.verilog, emitted.top, "egfet").area())
     areas, estimates = np.array(areas), default_model().area_mm2(space.layout, space.head, genomes)
     ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (areas, estimates)]

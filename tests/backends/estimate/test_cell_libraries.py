@@ -245,17 +245,17 @@ def test_all_problems_of_a_table_at_once(tmp_path: Path) -> None:
     ("!(!A | 0) & 1", 0b11110000),
 ])  # fmt: skip
 def test_liberty_precedence(text: str, table: int) -> None:
-    assert logic.table(logic.parse(text), ("A", "B", "C")) == table
+    assert logic.table(logic.parse_expression(text), ("A", "B", "C")) == table
 
 
 @pytest.mark.parametrize("text", ["", "A+", "(A", "A)", "A + ?", "!" * 5, "(" * 100 + "A" + ")" * 100])
 def test_expressions_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        logic.parse(text)
+        logic.parse_expression(text)
 
 
 def test_unateness() -> None:
-    function = logic.parse("(A0*!S)+(A1*S)")
+    function = logic.parse_expression("(A0*!S)+(A1*S)")
     assert logic.unateness(function, ("A0", "A1", "S"), "A0") == (True, False)
     assert logic.unateness(function, ("A0", "A1", "S"), "S") == (True, True)
-    assert logic.unateness(logic.parse("!A"), ("A",), "A") == (False, True)
+    assert logic.unateness(logic.parse_expression("!A"), ("A",), "A") == (False, True)

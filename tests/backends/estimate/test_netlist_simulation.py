@@ -42,7 +42,7 @@ def plainly(netlist: Netlist, vectors: Vectors) -> tuple[dict[str, list[int]], l
                     seen |= {flop.state: stored[number], flop.inverse: 1 - stored[number]}
                 for pin, function in cell.functions.items():
                     if pin in instance.pins:
-                        nets[instance.pins[pin]] = logic.evaluate(function, seen, 1)
+                        nets[instance.pins[pin]] = logic.evaluate_expression(function, seen, 1)
             if nets == old:
                 break
         for port in netlist.outputs:
@@ -53,7 +53,7 @@ def plainly(netlist: Netlist, vectors: Vectors) -> tuple[dict[str, list[int]], l
             flop = cell.flip_flop
             if flop is not None:
                 seen |= {flop.state: stored[number], flop.inverse: 1 - stored[number]}
-                following[number] = held(flop, seen, logic.evaluate(flop.data, seen, 1))
+                following[number] = held(flop, seen, logic.evaluate_expression(flop.data, seen, 1))
             state = "".join(str(seen[pin]) for pin in cell.state_pins)
             states[number][state] = states[number].get(state, 0) + 1
         stored |= following
@@ -65,9 +65,9 @@ def plainly(netlist: Netlist, vectors: Vectors) -> tuple[dict[str, list[int]], l
 
 
 def held(flop, seen: dict[str, int], value: int) -> int:
-    if flop.preset is not None and logic.evaluate(flop.preset, seen, 1):
+    if flop.preset is not None and logic.evaluate_expression(flop.preset, seen, 1):
         value = 1
-    if flop.clear is not None and logic.evaluate(flop.clear, seen, 1):
+    if flop.clear is not None and logic.evaluate_expression(flop.clear, seen, 1):
         value = 0
     return value
 

@@ -13,7 +13,7 @@ import pytest
 from approxhw.backends.estimate import estimate_netlist, load_library, synthesise
 from approxhw.backends.estimate.library.as_abc_reads import as_abc_reads
 from approxhw.backends.estimate.library.cells import CellLibrary
-from approxhw.backends.estimate.library.delay_tables import Table, constant, worst
+from approxhw.backends.estimate.library.delay_tables import DelayTable, constant, worst
 from approxhw.backends.estimate.netlist.netlist import Instance, Netlist, Port
 from approxhw.backends.estimate.netlist.text import netlist_verilog
 from approxhw.backends.estimate.timing.analyse import Surroundings, TimingState, analyse, critical_path
@@ -143,7 +143,7 @@ def test_tables_turned_round_and_scalars_are_read(tiny: CellLibrary) -> None:
 
 
 def test_lookup_at_corners_between_and_beyond() -> None:
-    table = Table((1.0, 2.0, 4.0), (10.0, 20.0, 40.0), ((1.0, 2.0, 4.0), (2.0, 3.0, 5.0), (8.0, 9.0, 11.0)))
+    table = DelayTable((1.0, 2.0, 4.0), (10.0, 20.0, 40.0), ((1.0, 2.0, 4.0), (2.0, 3.0, 5.0), (8.0, 9.0, 11.0)))
     for i, slew in enumerate(table.slews):
         for j, load in enumerate(table.loads):
             assert table.at(slew, load) == table.values[i][j]
@@ -153,10 +153,10 @@ def test_lookup_at_corners_between_and_beyond() -> None:
     assert table.at(6, 40) == pytest.approx(17.0)
     assert table.at(1, 80) == pytest.approx(8.0)
     assert table.at(1, 0) == pytest.approx(0.0)
-    assert Table((0.0,), (1.0, 3.0), ((5.0, 9.0),)).at(77.0, 2.0) == pytest.approx(7.0)
-    assert Table((1.0, 3.0), (0.0,), ((5.0,), (9.0,))).at(2.0, 77.0) == pytest.approx(7.0)
+    assert DelayTable((0.0,), (1.0, 3.0), ((5.0, 9.0),)).at(77.0, 2.0) == pytest.approx(7.0)
+    assert DelayTable((1.0, 3.0), (0.0,), ((5.0,), (9.0,))).at(2.0, 77.0) == pytest.approx(7.0)
     assert constant(3.0).at(-1.0, 1e9) == 3.0
-    other = Table(table.slews, table.loads, ((3.0, 0.0, 0.0),) * 3)
+    other = DelayTable(table.slews, table.loads, ((3.0, 0.0, 0.0),) * 3)
     joined = worst(table, other)
     assert joined is not None
     assert joined.values == ((3.0, 2.0, 4.0), (3.0, 3.0, 5.0), (8.0, 9.0, 11.0))

@@ -17,9 +17,9 @@ from approxhw.backends.estimate import clock_sweep, load_library, simulate_netli
 from approxhw.backends.estimate.clock_sweep import sweep
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.backends.estimate.netlist.netlist import Instance, Netlist, Port
-from approxhw.backends.estimate.synthesis.timed import ADDERS, Front, front, gates_liberty, mapped, usable
+from approxhw.backends.estimate.synthesis.timed import ADDERS, UnmappedDesign, front, gates_liberty, mapped, usable
 from approxhw.backends.estimate.timing.analyse import Surroundings, analyse
-from approxhw.backends.estimate.timing.sizing import size, sizes_of
+from approxhw.backends.estimate.timing.sizing import cell_sizes, size
 from approxhw.common.errors import LibraryError, OptionError, ToolFailedError, ToolTimeoutError
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
@@ -92,7 +92,7 @@ def chain(library: CellLibrary, readers: int) -> Netlist:
 
 
 def test_sizes_are_cells_of_one_function(plain: CellLibrary) -> None:
-    sizes = sizes_of(plain)
+    sizes = cell_sizes(plain)
     assert sizes["NAND2"] == ("NAND1", "NAND2", "NAND4")
     assert sizes["FF1"] == ("FF1", "FF2")
     assert sum(len(names) for names in {id(n): n for n in sizes.values()}.values()) == len(plain.cells) == 17
@@ -256,7 +256,7 @@ def test_syntheses_that_take_too_long_are_left_out(plain: CellLibrary, monkeypat
     with pytest.raises(ToolTimeoutError):
         mapped(made, 100.0, "kept", timeout=0.4)
 
-    def slow(design: Front, target: float, script: str, **options: Any) -> Netlist:
+    def slow(design: UnmappedDesign, target: float, script: str, **options: Any) -> Netlist:
         if script == "area":
             raise ToolTimeoutError("yosys", 1.0, "")
         return mapped(design, target, script, **options)

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from approxhw.backends.matrix_engine.engine import Engine, array_verilog, engine_verilog
+from approxhw.backends.matrix_engine.engine import Engine, engine_verilog
 from approxhw.backends.matrix_engine.templates import (
     configured,
     decode_parameters,
@@ -20,7 +20,7 @@ from approxhw.backends.matrix_engine.templates import (
 from approxhw.common.errors import OptionError
 from approxhw.common.tools import find_verilator, run_tool
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.numerics.mac.float_mac import decode
+from approxhw.numerics.mac.float_mac import unpack_operand
 from approxhw.rtl_templates import template_closure, template_text
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 from approxhw.sim.benches.matrix_element import element_job
@@ -107,7 +107,7 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
     bits, exponent_bits, fraction_bits = mac.code.bits, operand_exponent_bits(mac), mac.code.fraction_bits
     words, cares = [], []
     for code in range(1 << bits):
-        operand = decode(format, code)
+        operand = unpack_operand(format, code)
         if operand.significand:
             head = operand.sign << 1 | 1
             exponent = operand.exponent & ((1 << exponent_bits) - 1)
@@ -166,7 +166,7 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
 ], ids=lambda engine: f"{engine.rows}x{engine.columns}")  # fmt: skip
 def test_engines_are_lint_clean(icarus, verilator, engine):
     lint(engine_verilog(engine), "matrix_engine")
-    lint(array_verilog(engine), "mac_array")
+    lint(configured("mac_array", engine.array_parameters()), "mac_array")
 
 
 @pytest.mark.parametrize("width", [4, 5, 8, 15, 16, 17, 31])

@@ -10,15 +10,14 @@ import pytest
 from approxhw.backends.matrix_engine.engine import (
     Engine,
     activation_words,
-    array_verilog,
     engine_verilog,
     make_schedule,
     result_words,
     weight_words,
 )
-from approxhw.backends.matrix_engine.templates import decode_parameters, element_parameters, element_verilog
+from approxhw.backends.matrix_engine.templates import configured, decode_parameters, element_parameters, element_verilog
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.numerics.mac.float_mac import EMIN, State, decode, from_word, product_exponent, step, to_word
+from approxhw.numerics.mac.float_mac import EMIN, State, from_word, product_exponent, step, to_word, unpack_operand
 from approxhw.numerics.mac.kernels import gemm as float_gemm
 from approxhw.numerics.mac.kernels.codes import from_codes, to_codes
 from approxhw.rtl_templates import template_text
@@ -64,8 +63,9 @@ def dropped(mac, job) -> int:
 def test_the_parameter_says_how_far_is_shifted():
     assert element_parameters(FloatMac())["ALIGN"] == 5
     assert [element_parameters(FloatMac(alignment=bits))["ALIGN"] for bits in (1, 2, 3, 4)] == [1, 2, 3, 4]
-    assert Engine(mac=FloatMac(alignment=3)).parameters()["ALIGN"] == 3
-    for text in (engine_verilog(Engine(mac=FloatMac(alignment=3))), array_verilog(Engine(mac=FloatMac(alignment=3)))):
+    engine = Engine(mac=FloatMac(alignment=3))
+    assert engine.parameters()["ALIGN"] == 3
+    for text in (engine_verilog(engine), configured("mac_array", engine.array_parameters())):
         assert text.count("parameter ALIGN                 = 3,") == 1
 
 
@@ -110,7 +110,7 @@ def test_an_engine_multiplies_matrices(icarus, tmp_path):
         to_codes(source.normal(size=shape) * 2.0 ** source.integers(-4, 5, size=shape), "bf16")
         for shape in ((9, 8), (8, 5))
     )
-    assert all(decode("bf16", code).significand for code in a.reshape(-1).tolist())
+    assert all(unpack_operand("bf16", code).significand for code in a.reshape(-1).tolist())
     product = float_gemm.matmul(from_codes(a, "bf16"), from_codes(b, "bf16"), engine.mac)
     assert (product != float_gemm.matmul(from_codes(a, "bf16"), from_codes(b, "bf16"), FloatMac("bf16", 16))).any()
     schedule = make_schedule(engine, 9, 8, 5)
@@ -134,4 +134,4 @@ def test_it_is_lint_clean(icarus, verilator):
     for alignment in (1, 2, 3, 4):
         engine = Engine(2, 2, FloatMac("bf16", 16 + alignment, "an-1-2", alignment), alignment, vectors=4)
         lint(engine_verilog(engine), "matrix_engine")
-        lint(array_verilog(engine), "mac_array")
+        lint(configured("mac_array", engine.array_parameters()), "mac_array")

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from approxhw.common.errors import InvalidModelError, UnsupportedModelError
 from approxhw.frontends import read_model
-from approxhw.frontends.runtime.reference import run_reference
+from approxhw.frontends.runtime.reference import open_reference
 
 RNG = np.random.default_rng(11)
 
@@ -332,7 +332,7 @@ def test_comparisons_of_a_single_logit(op, form, build, agrees):
     ties[:, 0] = (0.25, 0.250001, 0.249999)
     rows = np.concatenate([RNG.normal(size=(300, 4)).astype(np.float32), ties if form != "sigmoid" else ties + 1])
     graph = read_model(model)
-    np.testing.assert_array_equal(run_reference(model, rows), _classes(graph, rows))
+    np.testing.assert_array_equal(open_reference(model).predict(rows), _classes(graph, rows))
 
 
 def _classes(graph, rows):

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, UnsupportedModelError
-from approxhw.frontends.runtime.reference import open_reference, run_reference
+from approxhw.frontends.runtime.reference import open_reference
 
 W = np.array([[1, -1, 0], [0, 2, -2]], np.float32)
 ROWS = np.array([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.5], [0.0, -5.0]])
@@ -44,7 +44,7 @@ def test_every_kind_of_output_gives_class_indices(last, build):
 def test_a_single_logit_is_class_1_above_zero(sigmoid, build):
     nodes = [node("Gemm", ["x", "w"], ["g"]), node("Sigmoid" if sigmoid else "Identity", ["g"], ["y"])]
     model = build(nodes, {"w": W[:, :1]}, (("x", ("N", 2)),))
-    assert run_reference(model, ROWS).tolist() == [1, 0, 0, 0]
+    assert open_reference(model).predict(ROWS).tolist() == [1, 0, 0, 0]
 
 
 def test_probabilities_of_a_linear_classifier_alone():
@@ -86,7 +86,7 @@ def test_a_fixed_batch_is_filled_up(build):
 def test_rows_of_another_width_are_refused(build):
     model = build([node("Gemm", ["x", "w"], ["y"])], {"w": W}, (("x", ("N", 2)),))
     with pytest.raises(InvalidDataError, match=r"the model reads 2 features, the data has shape \(4, 3\)"):
-        run_reference(model, np.zeros((4, 3)))
+        open_reference(model).predict(np.zeros((4, 3)))
 
 
 def test_operators_that_onnxruntime_lacks_are_named(build):
@@ -94,7 +94,7 @@ def test_operators_that_onnxruntime_lacks_are_named(build):
     constants = {"s": np.float32(0.5), "z": np.float32(0), "b": np.float32(4)}
     model = build([node("Quant", ["x", "s", "z", "b"], ["y"], q, signed=1)], constants, domains=("", q))
     with pytest.raises((UnsupportedModelError, InvalidModelError), match=r"onnxruntime: .*Quant"):
-        run_reference(model, np.zeros((1, 4)))
+        open_reference(model).predict(np.zeros((1, 4)))
 
 
 def test_the_reference_runs_the_model_as_it_stands(build):

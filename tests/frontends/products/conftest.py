@@ -28,7 +28,7 @@ class Plain:
         value = np.float32(value)
         key = value.tobytes()
         if key not in self.codes:
-            self.codes[key] = float_mac.encode(self.mac.format, float(value))
+            self.codes[key] = float_mac.nearest_code(self.mac.format, float(value))
         return self.codes[key]
 
     def dot(self, a, b):

@@ -68,8 +68,10 @@ def test_values_are_let_go_after_their_last_reader(networks, monkeypatch):
     model, feeds, shape = networks["attention"]
     engine = open_engine(model, MAC, shape=shape)
     seen = []
-    original = tensor_run.bound
-    monkeypatch.setattr(tensor_run, "bound", lambda p, o, held: seen.append((p.name, held)) or original(p, o, held))
+    original = tensor_run.check_result_memory
+    monkeypatch.setattr(
+        tensor_run, "check_result_memory", lambda p, o, held: seen.append((p.name, held)) or original(p, o, held)
+    )
     engine.run(feeds)
     size = feeds["x"].nbytes
     assert dict(seen) == {

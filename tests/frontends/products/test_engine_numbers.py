@@ -117,8 +117,8 @@ def shifts_by_hand(mac, a, b):
         for column in b.T:
             state = float_mac.START
             for x, y in zip(row, column, strict=True):
-                product = float_mac.multiply(
-                    mac, float_mac.encode(mac.format, float(x)), float_mac.encode(mac.format, float(y))
+                product = float_mac.multiply_codes(
+                    mac, float_mac.nearest_code(mac.format, float(x)), float_mac.nearest_code(mac.format, float(y))
                 )
                 exponent = max(state.exponent, product.exponent)
                 total = sum(
@@ -126,7 +126,7 @@ def shifts_by_hand(mac, a, b):
                 )  # fmt: skip
                 bits = abs(total).bit_length()
                 counts[-1 if total == 0 else mac.accumulator_bits + 1 - bits] += 1
-                state = float_mac.add(mac, state, product)
+                state = float_mac.accumulate(mac, state, product)
     return counts
 
 

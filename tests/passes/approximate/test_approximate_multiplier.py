@@ -13,7 +13,7 @@ from approxhw.ir.evaluation import accuracy, codes_of
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
 from approxhw.ir.kinds import ArgMax, Dense, Input, Requantize, Type
-from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell
+from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell_pass
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
 from approxhw.numerics.classic_multipliers import own_operator
@@ -313,7 +313,7 @@ def test_spelled_and_read_again():
         "approximate-multiplier{operators=truncated-4:logarithmic:exact,max_loss=0.02}",
     ):
         (item,) = parse_passes(text)
-        assert spell(item) == text
+        assert spell_pass(item) == text
 
 
 def test_layers_that_are_not_there_or_not_exact():

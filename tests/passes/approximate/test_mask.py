@@ -15,7 +15,7 @@ from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
 from approxhw.networks.area_model import default_model
-from approxhw.networks.space import encode, space_of
+from approxhw.networks.space import encode_genome, space_of
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
@@ -72,7 +72,9 @@ def test_bits_go_while_training_accuracy_stays_within_the_loss(loss, threshold):
         assert np.array_equal(result.constant(name)[kept], graph.constant(name)[kept])
         assert np.array_equal(kept, result.constant(name.replace("w", "m")) != 0)
     space = space_of(graph)
-    areas = default_model().area_mm2(space.layout, space.head, np.stack([encode(space, g) for g in (graph, result)]))
+    areas = default_model().area_mm2(
+        space.layout, space.head, np.stack([encode_genome(space, g) for g in (graph, result)])
+    )
     assert areas[1] < areas[0]
     wrong = [round(200 * (1 - share)) for share in (before, after)]
     used = np.count_nonzero(result.constant("m0").any(axis=0))

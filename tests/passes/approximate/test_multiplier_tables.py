@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.numerics.classic_multipliers import bits_of, correction, own_operator, spell_operator
-from approxhw.numerics.product_tables import ProductTable, Stated, check_signs, error_figures, fitted, read_table
+from approxhw.numerics.product_tables import ProductTable, Stated, check_signs, error_figures, fitted_table, read_table
 
 WEIGHTS, CODES = np.arange(16), np.arange(8)
 EXACT = np.where(WEIGHTS > 7, WEIGHTS - 16, WEIGHTS)[:, None] * CODES[None, :]
@@ -141,25 +141,25 @@ def test_a_bad_multiplier_is_not_mistaken_for_other_signs():
 
 def test_fitted_gives_rows_and_columns_that_a_layer_reads():
     table = ProductTable("t", EXACT)
-    cut = fitted(table, np.array([[-8, 7]]), (0, 3), 2, False)
+    cut = fitted_table(table, np.array([[-8, 7]]), (0, 3), 2, False)
     assert (cut == EXACT[:, :4]).all()
-    wide = fitted(table, np.array([[1]]), (0, 7), 4, False)
+    wide = fitted_table(table, np.array([[1]]), (0, 7), 4, False)
     assert wide.shape == (16, 16)
     assert (wide[:, :8] == EXACT).all()
     assert not wide[:, 8:].any()
     unsigned = ProductTable("u", np.arange(16)[:, None] * CODES, "none")
-    twice = fitted(unsigned, np.array([[15]]), (0, 7), 3, False)
+    twice = fitted_table(unsigned, np.array([[15]]), (0, 7), 3, False)
     assert (twice[:16] == unsigned.products).all()
     assert twice.shape == (32, 8)
     assert not twice[16:].any()
     both = ProductTable("b", np.where(CODES > 3, CODES - 8, CODES)[None, :] * np.array([[0], [1], [-2], [-1]]), "both")
     kept = [[0, 0, 0, 0], [0, 1, 2, 3], [0, -2, -4, -6], [0, -1, -2, -3]]
-    assert fitted(both, np.array([[-2, 1]]), (0, 3), 2, False).tolist() == kept
+    assert fitted_table(both, np.array([[-2, 1]]), (0, 3), 2, False).tolist() == kept
 
 
 def test_what_does_not_fit_is_said_at_once():
     with pytest.raises(OptionError) as caught:
-        fitted(ProductTable("u", np.arange(16)[:, None] * CODES, "none"), np.array([[-1, 20]]), (-2, 9), 5, True)
+        fitted_table(ProductTable("u", np.arange(16)[:, None] * CODES, "none"), np.array([[-1, 20]]), (-2, 9), 5, True)
     assert str(caught.value) == (
         "multiplier u: 2 problems\n"
         "  weights: weights -1…20 do not fit its unsigned 4-bit weight operand (0…15)\n"

@@ -21,7 +21,7 @@ from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.networks.chain import read_chain
 from approxhw.networks.kernels.masked_network import classes_of
-from approxhw.networks.space import encode, space_of
+from approxhw.networks.space import encode_genome, space_of
 from approxhw.numerics.formats import FLOAT64, Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 from approxhw.passes.retrain.power_of_two import PowerOfTwo
@@ -104,7 +104,7 @@ def test_the_graph_is_of_the_masked_form_and_says_what_was_trained(sizes, thresh
     assert head == (ArgMax() if threshold is None else Threshold(0))
     space = space_of(after)
     codes = codes_of(after, data.X_train)
-    classes = classes_of(space.layout, space.head, encode(space, after)[None], codes)[0]
+    classes = classes_of(space.layout, space.head, encode_genome(space, after)[None], codes)[0]
     assert np.array_equal(classes, predict(after, data.X_train))
     right = int((classes == data.y_train).sum())
     assert f"{right} of {len(data.y_train)} training rows right" in ledger[-1].notes[-1]
@@ -480,7 +480,7 @@ def test_it_is_legal_on_whatever_random_graphs_it_takes():
             continue
         verify(after)
         space = space_of(after)
-        classes = classes_of(space.layout, space.head, encode(space, after)[None], codes_of(after, readings))[0]
+        classes = classes_of(space.layout, space.head, encode_genome(space, after)[None], codes_of(after, readings))[0]
         assert np.array_equal(classes, predict(after, readings)), seed
         taken += 1
     assert taken > 50

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import PassError
-from approxhw.networks.initial_weights import RealLayer, random_layers, start_from, widened
+from approxhw.networks.initial_weights import RealLayer, random_layers, start_from, widened_layers
 from approxhw.networks.kernels import portable
 from approxhw.networks.kernels import training as kernel
 from approxhw.networks.kernels.masked_network import classes_of, count_errors
@@ -114,7 +114,7 @@ def test_its_classes_are_those_of_the_fitness_kernel_and_its_loss_is_the_definit
         kernel.quantise(space.layout, *bounds, genome.astype(np.int64), latent, np.ones(space.genes, np.uint8), real)
         weights, temperature = rng.integers(0, 3, len(labels)).astype(float), 2.0 ** -int(rng.integers(0, 16))
         columns, wide = np.ascontiguousarray(codes.T, dtype=np.int32), genome.astype(np.int64)
-        errors, loss = kernel.evaluate(
+        errors, loss = kernel.errors_and_loss(
             space.layout, int(space.head[0]), wide, real, shifts, temperature, columns, labels, weights, reach
         )
         classes = classes_of(space.layout, space.head, genome[None], codes)[0]
@@ -413,7 +413,7 @@ def test_widening_keeps_what_the_network_computes_but_for_the_noise_on_copies():
         RealLayer(rng.normal(size=(3, 4)), rng.normal(size=3)),
         RealLayer(rng.normal(size=(2, 3)), rng.normal(size=2)),
     ]
-    wide = widened(layers, [8], seed=1)
+    wide = widened_layers(layers, [8], seed=1)
     assert wide[0].weights.shape == (8, 4)
     assert wide[1].weights.shape == (2, 8)
     assert np.array_equal(wide[0].weights[:3], layers[0].weights)

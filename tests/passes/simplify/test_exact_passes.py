@@ -14,7 +14,7 @@ from approxhw.ir.random_graphs import random_graph
 from approxhw.ir.text import parse_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Fixed
-from approxhw.passes.simplify.center_logits import signed_digits
+from approxhw.passes.simplify.center_logits import count_signed_digits
 
 EXACT = [name for name in available_passes() if pass_named(name).kind == "exact"]
 
@@ -85,7 +85,7 @@ def test_twice_is_once(name):
         once = applied(name, random_graph(seed))
         twice = applied(name, once)
         if name == "center-logits":  # a Threshold of −1 stays
-            assert signed_digits(last_weights(twice)) == signed_digits(last_weights(once))
+            assert count_signed_digits(last_weights(twice)) == count_signed_digits(last_weights(once))
         else:
             assert twice == once
 
@@ -169,7 +169,7 @@ s : s13[3] = dense(x, w, b) {"arithmetic":"exact<8>"}"""
     assert after.constant("w").tolist() == [[-1, 0], [0, 0], [1, -6]]
     assert after.constant("b").tolist() == [0, 1, -1]
     assert notes == ["s: 18 signed digits became 4"]
-    assert signed_digits(after.constant("w").astype(object)) == 4
+    assert count_signed_digits(after.constant("w").astype(object)) == 4
 
 
 def test_center_logits_makes_two_classes_one_sign():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested
@@ -28,7 +28,7 @@ class AddedOptions:
         return self.steps.problems()
 
 
-def added_kind(text: str) -> Kind:
+def added_kind(text: str) -> CommandKind:
     """Return what ``compile`` takes and does for the target that *text* spells; raise errors of the target's options."""
     from approxhw.flow.targets import name_of_target, parse_target
 
@@ -52,7 +52,7 @@ def added_kind(text: str) -> Kind:
         terminal.say(f"report: {built.report()}")
         return dict(built.summary())
 
-    return Kind(
+    return CommandKind(
         name,
         f"Target {name}",
         AddedOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions
 from approxhw.cli.targets.verilog import VerilogOptions
 from approxhw.common.option_fields import values_of
@@ -24,7 +24,7 @@ def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json
     return compiled.summary()
 
 
-KIND = Kind(
+KIND = CommandKind(
     "added",
     "Targets of other packages",
     VerilogOptions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(terminal: Terminal, asked: SimulateOptions, own: NoOptions) -> Json:
     return compiled.summary()
 
 
-KIND = Kind(
+KIND = CommandKind(
     "added",
     "Targets of other packages",
     NoOptions,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
@@ -85,4 +85,4 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     return dict(compiled.summary())
 
 
-KIND = Kind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)
+KIND = CommandKind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions
 from approxhw.common.option_fields import option
 
@@ -31,7 +31,7 @@ def run(terminal: Terminal, asked: EstimateOptions, own: Clocked) -> Json:
     return dict(engine.summary())
 
 
-KIND = Kind(
+KIND = CommandKind(
     "matrix-engine",
     "Matrix engines",
     Clocked,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested, option
@@ -79,4 +79,4 @@ def run(terminal: Terminal, asked: SearchOptions, own: EngineSearchOptions) -> J
     return front.as_json()
 
 
-KIND = Kind("matrix-engine", "Target matrix-engine", EngineSearchOptions, run, is_for=IS_FOR)
+KIND = CommandKind("matrix-engine", "Target matrix-engine", EngineSearchOptions, run, is_for=IS_FOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamOptions:
     """What ``simulate`` takes for a matrix engine."""
 
     layer: str | None = option(
@@ -26,7 +26,7 @@ class Stream:
     pause: float | None = option("how often a stream rests, 0 to below 1", None, least=0, most=1, below=True)
 
 
-def run(terminal: Terminal, asked: SimulateOptions, own: Stream) -> Json:
+def run(terminal: Terminal, asked: SimulateOptions, own: StreamOptions) -> Json:
     """Stream a layer through the engine, and say what came of it."""
     from approxhw.flow.compile import open_folder
 
@@ -37,10 +37,10 @@ def run(terminal: Terminal, asked: SimulateOptions, own: Stream) -> Json:
     return dict(engine.summary())
 
 
-KIND = Kind(
+KIND = CommandKind(
     "matrix-engine",
     "Matrix engines",
-    Stream,
+    StreamOptions,
     run,
     is_for="is for matrix engines; this is a printed circuit",
 )

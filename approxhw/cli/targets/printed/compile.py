@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.flow.printed import Printed
 
-from .folder import IS_FOR, finished
+from .folder import IS_FOR, finish_design
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -51,7 +51,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> Json:
         **own.steps.asked(),
         on_progress=terminal.step,
     )
-    return finished(terminal, compiled, asked)
+    return finish_design(terminal, compiled, asked)
 
 
-KIND = Kind("printed", "Target printed", PrintedOptions, run, is_for=IS_FOR)
+KIND = CommandKind("printed", "Target printed", PrintedOptions, run, is_for=IS_FOR)

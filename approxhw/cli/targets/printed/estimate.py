@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import EstimateOptions, Measure
 from approxhw.common.option_fields import nested, option, values_of
 
@@ -36,4 +36,4 @@ def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> Json:
     return told
 
 
-KIND = Kind("printed", "Printed circuits", DesignOptions, run, is_for="is for design folders")
+KIND = CommandKind("printed", "Printed circuits", DesignOptions, run, is_for="is for design folders")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 IS_FOR = "is for printed circuits"
 
 
-def finished(terminal: Terminal, compiled: CompiledDesign, asked: CompileOptions) -> Json:
+def finish_design(terminal: Terminal, compiled: CompiledDesign, asked: CompileOptions) -> Json:
     """Simulate, measure and report a compiled design as far as it was asked for."""
     terminal.compiled(compiled)
     for simulator in () if asked.no_simulate else SIMULATORS:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import LIBRARIES, CompileOptions
 from approxhw.common.option_fields import option
 
-from .folder import finished
+from .folder import finish_design
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -33,10 +33,10 @@ def run(terminal: Terminal, asked: CompileOptions, own: FrontOptions) -> Json:
         load_library(own.library)  # before anything is built for it
     found = open_front(asked.model).pick(asked.pick or "chosen")
     compiled = found.compile(asked.output, registers=own.registers, library=own.library, command=command_line())
-    return finished(terminal, compiled, asked)
+    return finish_design(terminal, compiled, asked)
 
 
-KIND = Kind(
+KIND = CommandKind(
     "front",
     "Members of fronts",
     FrontOptions,

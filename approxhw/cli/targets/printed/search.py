@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SearchOptions
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested, option
@@ -88,4 +88,4 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
     return told
 
 
-KIND = Kind("printed", "Target printed", PrintedSearch, run, is_for=IS_FOR)
+KIND = CommandKind("printed", "Target printed", PrintedSearch, run, is_for=IS_FOR)

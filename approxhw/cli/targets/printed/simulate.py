@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.kinds import Json, Kind
+from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
 
@@ -30,7 +30,7 @@ def run(terminal: Terminal, asked: SimulateOptions, own: Vectors) -> Json:
     return dict(compiled.summary())
 
 
-KIND = Kind(
+KIND = CommandKind(
     "printed",
     "Printed circuits",
     Vectors,

@@ -134,7 +134,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Block:
+class ProductBlock:
     """``into`` (M × N, a view) is to become ``left`` · ``right``; ``streams_right``: activations stand at the right."""
 
     left: Matrix
@@ -144,33 +144,33 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """Matrix products that fill ``result`` (float32); ``result`` is then to be finished by :func:`finished`."""
+class LoweredProduct:
+    """Matrix products that fill ``result`` (float32); ``result`` is then to be finished by :func:`finish_product`."""
 
     product: Product
     sizes: Sizes
     result: np.ndarray
-    gemms: tuple[Block, ...]
+    gemms: tuple[ProductBlock, ...]
     operands: tuple[np.ndarray, ...]
 
 
-def sizes_of(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
+def operand_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
     """Return the sizes that *product* has on operands of these *shapes*; raise :class:`MisfitError` where they do not fit."""
     if len(shapes) < 2:
         raise MisfitError(product, "reads fewer than two operands")
     return {"MatMul": _matmul_sizes, "Gemm": _gemm_sizes, "Conv": _conv_sizes}[product.op](product, shapes)
 
 
-def lower(product: Product, operands: Sequence[np.ndarray], constants: frozenset[str]) -> Lowered:
+def lower_product(product: Product, operands: Sequence[np.ndarray], constants: frozenset[str]) -> LoweredProduct:
     """Return *product* as matrix products of its *operands*; *constants*: names whose arrays are the same in every run."""
-    sizes = sizes_of(product, [np.shape(each) for each in operands])
+    sizes = operand_sizes(product, [np.shape(each) for each in operands])
     keys = [(name, False, 0) if name in constants else None for name in product.inputs]
     lowering = {"MatMul": _lower_matmul, "Gemm": _lower_gemm, "Conv": _lower_conv}[product.op]
     result, gemms = lowering(product, sizes, operands, keys)
-    return Lowered(product, sizes, result, tuple(gemms), tuple(operands))
+    return LoweredProduct(product, sizes, result, tuple(gemms), tuple(operands))
 
 
-def finished(lowered: Lowered) -> np.ndarray:
+def finish_product(lowered: LoweredProduct) -> np.ndarray:
     """Return the node's output: alpha, beta, C and bias applied in float32 to the rounded products."""
     product, result, operands = lowered.product, lowered.result, lowered.operands
     with np.errstate(all="ignore"):  # NaN and infinity are carried
@@ -206,18 +206,18 @@ def _matmul_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_matmul(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
-) -> tuple[np.ndarray, list[Block]]:
+) -> tuple[np.ndarray, list[ProductBlock]]:
     a, b = operands[:2]
     a, b = a if a.ndim > 1 else a[None, :], b if b.ndim > 1 else b[:, None]
     result = np.empty((sizes.count, sizes.m, sizes.n), np.float32)
     if sizes.count == 1 and math.prod(b.shape[:-2]) == 1:
         left, right = a.reshape(sizes.m, sizes.k), b.reshape(sizes.k, sizes.n)
         # a constant at the left of activations is what stays in the array
-        return result, [Block(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], keys[0] is not None)]
+        return result, [ProductBlock(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], keys[0] is not None)]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     places = np.ndindex(*batch)
-    return result, [Block(Matrix(a[at]), Matrix(b[at]), result[i]) for i, at in enumerate(places)]
+    return result, [ProductBlock(Matrix(a[at]), Matrix(b[at]), result[i]) for i, at in enumerate(places)]
 
 
 def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
@@ -241,14 +241,14 @@ def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_gemm(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
-) -> tuple[np.ndarray, list[Block]]:
+) -> tuple[np.ndarray, list[ProductBlock]]:
     sides = []
     attributes = product.attributes
     transposed = (bool(attributes.get("transA", False)), bool(attributes.get("transB", False)))
     for array, key, turned in zip(operands[:2], keys[:2], transposed, strict=True):
         sides.append(Matrix(array.T if turned else array, key and (key[0], turned, 0)))
     result = np.empty((sizes.m, sizes.n), np.float32)
-    return result, [Block(sides[0], sides[1], result, keys[0] is not None)]
+    return result, [ProductBlock(sides[0], sides[1], result, keys[0] is not None)]
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ def _conv_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 def _lower_conv(
     product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
-) -> tuple[np.ndarray, list[Block]]:
+) -> tuple[np.ndarray, list[ProductBlock]]:
     image, weights = operands[:2]
     window = _window(product, image.shape[2:], weights.shape[2:])
     images, channels = image.shape[:2]
@@ -335,7 +335,7 @@ def _lower_conv(
         outer = slice(group * sizes.n, (group + 1) * sizes.n)
         filters = Matrix(weights[outer].reshape(sizes.n, sizes.k), keys[1] and (keys[1][0], False, group))
         patches = Patches(flat[inner], offsets, (images, *window.places), steps)
-        gemms.append(Block(filters, patches, result[outer], True))
+        gemms.append(ProductBlock(filters, patches, result[outer], True))
     return result, gemms
 
 

@@ -13,7 +13,7 @@ from approxhw.numerics.formats import Fixed, Float, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 from .ops import TENSOR_ARITY, Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
-from .products import MisfitError, product_of, sizes_of
+from .products import MisfitError, operand_sizes, product_of
 
 MAXIMUM_VALUE = 1 << 28
 """Largest number of elements of one value of a tensor Graph."""
@@ -91,7 +91,7 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
 
 def _product_problems(op: MatMul | Gemm | Conv, own: Told, operands: Sequence[Told]) -> list[Broken]:
     try:
-        sizes = sizes_of(product_of(op, ("x",) * len(operands)), [told[0] for told in operands])
+        sizes = operand_sizes(product_of(op, ("x",) * len(operands)), [told[0] for told in operands])
     except (MisfitError, TypeError, ValueError) as error:
         return [("shapes", shown(error, 200))]
     found = _shape(own[0], sizes.output, "its operands")

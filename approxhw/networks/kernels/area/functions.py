@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .gates import FIRST, GATE, NET, WORDS, Pointer, both, choose, either, find, half, lowest, row
+from .gates import FIRST, GATE, NET, WORDS, Pointer, both, either, half_adder, known_literal, lowest, multiplexer, row
 
 _LOW = np.array(
     [
@@ -65,7 +65,7 @@ def take_apart(net: Pointer, free: int, inputs: int, at: int, spare: int, budget
     index. ``spare``: variable from which on rows are free for more tables, two a level. ``budget``: most functions to look
     at; below 0 where that was not enough.
     """
-    literal = find(net, at)
+    literal = known_literal(net, at)
     if literal >= 0:
         return literal, free, budget
     budget -= 1
@@ -120,7 +120,7 @@ def take_apart(net: Pointer, free: int, inputs: int, at: int, spare: int, budget
     elif how == 4:
         literal, free = either(net, free, GATE, x, g)
     elif how == 5:
-        literal, _, free = half(net, free, x, g)
+        literal, _, free = half_adder(net, free, x, g)
     else:
         h, free, budget = take_apart(net, free, inputs, high, spare + 2, budget)
         if how == 6:
@@ -130,5 +130,5 @@ def take_apart(net: Pointer, free: int, inputs: int, at: int, spare: int, budget
             part, free = both(net, free, GATE, x ^ 1, g)
             literal, free = either(net, free, GATE, part, h)
         else:
-            literal, free = choose(net, free, x, g, h)
+            literal, free = multiplexer(net, free, x, g, h)
     return literal, free, budget

@@ -111,7 +111,7 @@ def _look_up(net: Pointer, at: int) -> tuple[int, int]:
 
 
 @numba.njit("i8(CPointer(i8), i8)", cache=True, nogil=True)
-def find(net: Pointer, at: int) -> int:
+def known_literal(net: Pointer, at: int) -> int:
     """Return the literal of what stands at *at* on all patterns, or −1 where no variable is like that."""
     return _look_up(net, at)[0]
 
@@ -163,7 +163,7 @@ def either(net: Pointer, free: int, kind: int, a: int, b: int) -> tuple[int, int
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8)", cache=True, nogil=True)
-def half(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
+def half_adder(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b."""
     if a < 2:
         a, b = b, a
@@ -197,14 +197,14 @@ def half(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8)", cache=True, nogil=True)
-def half_one(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
+def half_adder_plus_one(net: Pointer, free: int, a: int, b: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b + 1: those of (1 − a) + (1 − b), inverted."""
-    total, carry, free = half(net, free, a ^ 1, b ^ 1)
+    total, carry, free = half_adder(net, free, a ^ 1, b ^ 1)
     return total ^ 1, carry ^ 1, free
 
 
 @numba.njit(f"UniTuple(i8, 3)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def full(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int]:
+def full_adder(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int]:
     """Return sum and carry of a + b + c."""
     if a < 2:
         a, c = c, a
@@ -212,8 +212,8 @@ def full(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int
         b, c = c, b
     if c < 2:
         if c == 0:
-            return half(net, free, a, b)
-        return half_one(net, free, a, b)
+            return half_adder(net, free, a, b)
+        return half_adder_plus_one(net, free, a, b)
     if a >> 1 == b >> 1:
         return (c, a, free) if a == b else (c ^ 1, c, free)
     if a >> 1 == c >> 1:
@@ -223,10 +223,10 @@ def full(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int
     for _ in range(3 if net[WORDS] else 0):
         if apart(net, a, b):
             joined, free = either(net, free, GATE, a, b)
-            return half(net, free, joined, c)
+            return half_adder(net, free, joined, c)
         if apart(net, a ^ 1, b ^ 1):
             joined, free = both(net, free, GATE, a, b)
-            return half_one(net, free, joined, c)
+            return half_adder_plus_one(net, free, joined, c)
         a, b, c = b, c, a
     at, over, x, y, z = row(net, free), row(net, free + 1), row(net, a >> 1), row(net, b >> 1), row(net, c >> 1)
     flip_x, flip_y, flip_z = -(a & 1), -(b & 1), -(c & 1)
@@ -243,14 +243,14 @@ def full(net: Pointer, free: int, a: int, b: int, c: int) -> tuple[int, int, int
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, i8, i8, i8)", cache=True, nogil=True)
-def choose(net: Pointer, free: int, s: int, a: int, b: int) -> tuple[int, int]:
+def multiplexer(net: Pointer, free: int, s: int, a: int, b: int) -> tuple[int, int]:
     """Return s ? b : a."""
     if a == b or s == 0:
         return a, free
     if s == 1:
         return b, free
     if a ^ b == 1 and a >= 2:
-        literal, _, free = half(net, free, s, a)
+        literal, _, free = half_adder(net, free, s, a)
         return literal, free
     if a == 0 or a == s or apart(net, s ^ 1, a):
         return both(net, free, CHOOSE, s, b)

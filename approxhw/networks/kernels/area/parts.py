@@ -13,7 +13,7 @@ import numpy as np
 from .counting import ADDER_GATE, FEATURES, count_cells
 from .functions import take_apart
 from .gates import FIRST, GENOME, KEPT, MOST_WORDS, NET, SPARE, STRIDE, WORDS, Pointer, lowest, name, row
-from .words import HIGH, LOW, SIZE, activate, argmax, compress, masked_range, width_of
+from .words import HIGH, LOW, SIZE, activate, argmax_tree, compress_columns, masked_range, range_width
 
 INPUT_OF, NAME_OF, READ, NEEDED = range(4)
 """Rows of marks: name → input, input → name, whether an input is read, whether a name is needed (two rows, by turns)."""
@@ -63,7 +63,7 @@ def _neuron(
             least, greatest = least - (above << exponent), greatest - (below << exponent)
         else:
             least, greatest = least + (below << exponent), greatest + (above << exponent)
-        mask &= (1 << width_of(words[word + LOW], words[word + HIGH])) - 1
+        mask &= (1 << range_width(words[word + LOW], words[word + HIGH])) - 1
         while mask:
             position = lowest(mask)
             mask &= mask - 1
@@ -78,9 +78,9 @@ def _neuron(
             else:
                 columns[column * stride] += 1
                 columns[column * stride + columns[column * stride]] = bit
-    width = width_of(least, greatest)
+    width = range_width(least, greatest)
     words[at + LOW], words[at + HIGH] = least, greatest
-    free = compress(net, free, columns, stride, width, constant, words, at)
+    free = compress_columns(net, free, columns, stride, width, constant, words, at)
     for column in range(width + 1, highest + 1):
         columns[column * stride] = 0
     if layout[start + 7] >= 0:
@@ -148,7 +148,7 @@ def _begin(
                 union |= mask
         here, word = source + i * SIZE, target + i * SIZE
         words[word + LOW], words[word + HIGH] = words[here + LOW], words[here + HIGH]
-        union &= ones & ((1 << width_of(words[here + LOW], words[here + HIGH])) - 1)
+        union &= ones & ((1 << range_width(words[here + LOW], words[here + HIGH])) - 1)
         while union:
             position = lowest(union)
             union &= union - 1
@@ -162,7 +162,7 @@ def _begin(
             words[word + position] = bit
     for i in range(inputs):
         here = source + i * SIZE
-        for position in range(width_of(words[here + LOW], words[here + HIGH])):
+        for position in range(range_width(words[here + LOW], words[here + HIGH])):
             marks[words[here + position] >> 1] = 0
     patterns = 1 << min(max(there - 6, 0), 32)
     if patterns > net[MOST_WORDS]:
@@ -222,7 +222,7 @@ def _cut(words: Pointer, at: int, live: int, target: int, count: int) -> int:
     next name.
     """
     words[target + LOW], words[target + HIGH] = words[at + LOW], words[at + HIGH]
-    for position in range(width_of(words[at + LOW], words[at + HIGH])):
+    for position in range(range_width(words[at + LOW], words[at + HIGH])):
         bit = words[at + position] if (live >> position) & 1 else 0
         named = bit
         if bit >= 2:
@@ -249,10 +249,10 @@ def _decide(
 ) -> tuple[int, int]:  # fmt: skip
     """Build the head on the words from *source* on; return how many literals of the decision stand at *roots*."""
     if head[0] == 0:
-        return argmax(net, free, head, genes, words, source, roots, layout[9 * layers - 8])
+        return argmax_tree(net, free, head, genes, words, source, roots, layout[9 * layers - 8])
     if words[source + LOW] >= 0 or words[source + HIGH] < 0:
         return 0, free
-    words[roots] = words[source + width_of(words[source + LOW], words[source + HIGH]) - 1] ^ 1
+    words[roots] = words[source + range_width(words[source + LOW], words[source + HIGH]) - 1] ^ 1
     return 1, free
 
 
@@ -343,7 +343,7 @@ def count_parts(
             marks[i] = 0
         for o in range(layout[9 * number + 1]):
             at = (number + 1) * each + o * SIZE
-            width, wanted = width_of(words[at + LOW], words[at + HIGH]), 0
+            width, wanted = range_width(words[at + LOW], words[at + HIGH]), 0
             for position in range(width):
                 bit = words[at + position]
                 if bit >= 2 and marks[needed * names + (bit >> 1)] == 1:

@@ -9,7 +9,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .gates import ANY, MASK, NET, SATURATE, Pointer, both, choose, full, half_one, lowest, majority
+from .gates import (
+    ANY,
+    MASK,
+    NET,
+    SATURATE,
+    Pointer,
+    both,
+    full_adder,
+    half_adder_plus_one,
+    lowest,
+    majority,
+    multiplexer,
+)
 
 COLUMNS = 61
 """Most columns of a sum: everything here fits int64."""
@@ -21,7 +33,7 @@ LITERAL, LEVEL = (1 << 32) - 1, 1 << 32
 
 
 @numba.njit("i8(i8, i8)", cache=True, nogil=True)
-def width_of(low: int, high: int) -> int:
+def range_width(low: int, high: int) -> int:
     """Return the bits that hold *low* … *high*, a sign bit only where *low* < 0."""
     bits = 0
     while high > 0:
@@ -72,7 +84,7 @@ def _insert(columns: Pointer, first: int, end: int, bit: int) -> int:
 
 
 @numba.njit(f"i8({NET}, CPointer(i8), i8, i8, i8, CPointer(i8), i8)", cache=True, nogil=True)
-def compress(
+def compress_columns(
     net: Pointer, free: int, columns: Pointer, stride: int, width: int, constant: int, words: Pointer, at: int
 ) -> int:
     """Sum *columns* and *constant* modulo 2^width into the word at *at*; the columns are empty afterwards.
@@ -90,7 +102,7 @@ def compress(
         one = (constant >> column) & 1
         if one and end > first and (end - first) % 2 == 0 and (rows or end - first != 2):
             a, b = columns[first], columns[first + 1]
-            total, over, free = half_one(net, free, a & LITERAL, b & LITERAL)
+            total, over, free = half_adder_plus_one(net, free, a & LITERAL, b & LITERAL)
             later = (max(a, b) & ~LITERAL) + LEVEL
             first, one = first + 2, 0
             end = _insert(columns, first, end, total + later)
@@ -98,7 +110,7 @@ def compress(
         most = 2 if rows or one else 3
         while end - first > most:
             a, b, c = columns[first], columns[first + 1], columns[first + 2]
-            total, over, free = full(net, free, a & LITERAL, b & LITERAL, c & LITERAL)
+            total, over, free = full_adder(net, free, a & LITERAL, b & LITERAL, c & LITERAL)
             later = (c & ~LITERAL) + LEVEL  # the last to come
             first += 3
             end = _insert(columns, first, end, total + later)
@@ -111,7 +123,7 @@ def compress(
                 carry = columns[first + 2] & LITERAL
             elif left == 2 and one:
                 carry = 1
-            total, carry, free = full(net, free, a, b, carry)
+            total, carry, free = full_adder(net, free, a, b, carry)
             words[at + column] = total
             rows = True
         elif left == 0:
@@ -137,7 +149,7 @@ def _bit(words: Pointer, at: int, width: int, position: int) -> int:
 def activate(net: Pointer, free: int, words: Pointer, at: int, shift: int, hidden: int) -> int:
     """Turn the word at *at* into its QReLU of *hidden* bits: min(max(word >> shift, 0), 2^hidden − 1)."""
     low, high = words[at + LOW], words[at + HIGH]
-    width = width_of(low, high)
+    width = range_width(low, high)
     top = (1 << hidden) - 1
     sign = words[at + width - 1] if low < 0 else 0
     shift = min(shift, COLUMNS)
@@ -153,7 +165,7 @@ def activate(net: Pointer, free: int, words: Pointer, at: int, shift: int, hidde
         return free
     for i in range(at, at + width - shift):
         words[i] = words[i + shift]
-    width = width_of(low, high)
+    width = range_width(low, high)
     if high > top:
         over = 1  # the inverted OR of the bits above, built as an AND of inverted bits
         for i in range(hidden, width - 1 if low < 0 else width):
@@ -163,7 +175,7 @@ def activate(net: Pointer, free: int, words: Pointer, at: int, shift: int, hidde
             words[i] = bit ^ 1
         high = top
     if low < 0:
-        for i in range(at, at + width_of(0, high)):
+        for i in range(at, at + range_width(0, high)):
             bit, free = both(net, free, MASK, sign ^ 1, words[i])
             words[i] = bit
         low = 0
@@ -174,7 +186,7 @@ def activate(net: Pointer, free: int, words: Pointer, at: int, shift: int, hidde
 @numba.njit("void(CPointer(i8), i8, i8)", cache=True, nogil=True)
 def _move(words: Pointer, source: int, target: int) -> None:
     """Let the word at *source* stand at *target* too."""
-    for position in range(width_of(words[source + LOW], words[source + HIGH])):
+    for position in range(range_width(words[source + LOW], words[source + HIGH])):
         words[target + position] = words[source + position]
     words[target + LOW], words[target + HIGH] = words[source + LOW], words[source + HIGH]
 
@@ -194,7 +206,7 @@ def _match(
         words[right + LOW],
         words[right + HIGH],
     )
-    width_left, width_right = width_of(low_left, high_left), width_of(low_right, high_right)
+    width_left, width_right = range_width(low_left, high_left), range_width(low_right, high_right)
     sign = places - 1
     if not places:
         if low_right > high_left:
@@ -228,16 +240,16 @@ def _match(
         return wins, free
     least = min(low_left, low_right) if places else max(low_left, low_right)
     greatest = max(high_left, high_right)
-    for position in range(width_of(least, greatest) - 1, -1, -1):  # from the top: below stand the signs
+    for position in range(range_width(least, greatest) - 1, -1, -1):  # from the top: below stand the signs
         a, b = _bit(words, left, width_left, position), _bit(words, right, width_right, position)
-        bit, free = choose(net, free, wins, a, b)
+        bit, free = multiplexer(net, free, wins, a, b)
         words[left + position] = bit
     words[left + LOW], words[left + HIGH] = least, greatest
     return wins, free
 
 
 @numba.njit(f"UniTuple(i8, 2)({NET}, CPointer(i8), CPointer(i4), CPointer(i8), i8, i8, i8)", cache=True, nogil=True)
-def argmax(
+def argmax_tree(
     net: Pointer, free: int, head: Pointer, genes: Pointer, words: Pointer, at: int, index: int, count: int
 ) -> tuple[int, int]:
     """Build the tree of an argmax of the *count* words from *at* on; return how many bits the class index has.
@@ -256,7 +268,7 @@ def argmax(
             comparator += 1
             wins, free = _match(net, free, words, at + left, at + right, looked_at, 0 if exact else places)
             for k in range(level):
-                bit, free = choose(net, free, wins, words[index + left + k], words[index + right + k])
+                bit, free = multiplexer(net, free, wins, words[index + left + k], words[index + right + k])
                 words[index + result + k] = bit
             words[index + result + level] = wins
             if pair:

@@ -39,7 +39,7 @@ INFINITE, NAN, ZERO, NEGATIVE = 1, 2, 4, 8
 def to_codes(x: np.ndarray, format: str) -> np.ndarray:
     """Return the codes nearest to *x* (any shape, read as float32), ties to even: uint16 or uint8.
 
-    The rules, and the codes of what is too large or no number, are those of ``float_mac.encode``.
+    The rules, and the codes of what is too large or no number, are those of ``float_mac.nearest_code``.
     """
     layout, numbers = FLOAT_CODES[format], np.ascontiguousarray(x, dtype=np.float32)
     codes = np.empty(numbers.shape, dtype=np.uint16 if layout.bits > 8 else np.uint8)

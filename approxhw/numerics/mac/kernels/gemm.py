@@ -52,15 +52,17 @@ def matmul(a: np.ndarray, b: np.ndarray, mac: FloatMac, *, result: Result = "flo
     *a*: M × K, *b*: K × N, read as float32 and rounded to *mac*'s format first. *result*: what the column's end rounds to;
     bf16 numbers come back as float32. The bits do not depend on *threads*. Raises ``ValueError`` where shapes do not fit.
     """
-    return multiply(rounded(a, mac.format), rounded(b, mac.format), mac, result=result, threads=threads)
+    return matmul_rounded(rounded(a, mac.format), rounded(b, mac.format), mac, result=result, threads=threads)
 
 
-def multiply(a: Rounded, b: Rounded, mac: FloatMac, *, result: Result = "float32", threads: int = 1) -> np.ndarray:
+def matmul_rounded(
+    a: Rounded, b: Rounded, mac: FloatMac, *, result: Result = "float32", threads: int = 1
+) -> np.ndarray:
     """Return the same of operands that are rounded already: a weight met often is rounded once."""
     depth = _depth(a.numbers, b.numbers)
     rows, columns = a.numbers.shape[0], b.numbers.shape[1]
     if columns < _NARROWEST and columns < rows:
-        return np.ascontiguousarray(multiply(_turned(b), _turned(a), mac, result=result, threads=threads).T)
+        return np.ascontiguousarray(matmul_rounded(_turned(b), _turned(a), mac, result=result, threads=threads).T)
     if rows * columns * depth == 0:
         return np.zeros((rows, columns), np.float32)
     products = np.empty((rows, columns), np.float32)

@@ -15,12 +15,12 @@ from approxhw.artifacts.objectives import CIRCUIT
 from approxhw.common.errors import CheckpointError, OutputError
 from approxhw.dse.genetic import checkpoint as module
 from approxhw.dse.genetic.evolution import evolve
-from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.options import GeneticOptions
 from approxhw.dse.genetic.problem import default_toolbox
 from approxhw.networks.area_model import default_model
 from approxhw.networks.costs import Inputs
 
-OPTIONS = SearchOptions(population=40, generations=10, islands=2, migration_every=3, migrants=2)
+OPTIONS = GeneticOptions(population=40, generations=10, islands=2, migration_every=3, migrants=2)
 
 SEARCH = """
 import functools, sys
@@ -100,7 +100,7 @@ def test_a_search_killed_in_mid_generation_goes_on_to_the_same_front(problem, tm
             child.kill()
             child.wait()
         assert child.returncode == -signal.SIGKILL
-    options = SearchOptions(population=400, generations=reached + 6, islands=2)
+    options = GeneticOptions(population=400, generations=reached + 6, islands=2)
     whole = evolve(problem, options)
     resumed = evolve(
         problem, options, checkpoint=path, resume=True, on_generation=lambda r: fronts.append(r.generation)

@@ -18,10 +18,10 @@ from approxhw.common.errors import WorkersError
 from approxhw.dse.genetic import executors as distribution
 from approxhw.dse.genetic.evolution import evolve
 from approxhw.dse.genetic.executors import ProcessExecutor, SerialExecutor, executor_for
-from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.options import GeneticOptions
 from approxhw.dse.genetic.problem import default_toolbox
 
-OPTIONS = SearchOptions(population=60, generations=12, islands=3, migration_every=3, migrants=2)
+OPTIONS = GeneticOptions(population=60, generations=12, islands=3, migration_every=3, migrants=2)
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from deap import tools
 
 from approxhw.common.errors import OptionError
 from approxhw.dse.genetic import operators
 from approxhw.dse.genetic.evolution import OPERATORS, evolve
 from approxhw.dse.genetic.islands import _state, generator_of, migrate, new_island, violations
-from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.options import GeneticOptions
 from approxhw.dse.genetic.problem import UM2_PER_MM2, default_toolbox, evaluate
 
-SMALL = SearchOptions(population=40, generations=12, islands=2, migration_every=4, migrants=2)
+SMALL = GeneticOptions(population=40, generations=12, islands=2, migration_every=4, migrants=2)
 
 
 def plain_errors(problem, genome):
@@ -42,7 +41,7 @@ def test_the_front_is_true_sorted_and_better_than_the_start(make_problem):
     counts = problem.space.layout[:, 0] * problem.space.layout[:, 1]
     genes = np.concatenate([np.arange(a, a + n) for a, n in zip(masks, counts)])
     problem = replace(problem, area=lambda genomes: 2.5 * np.bitwise_count(genomes[:, genes]).sum(axis=1))
-    options = SearchOptions(population=120, generations=30, islands=3, mutation_weights=(3, 1, 2, 4, 4, 0))
+    options = GeneticOptions(population=120, generations=30, islands=3, mutation_weights=(3, 1, 2, 4, 4, 0))
     found = evolve(problem, options)
     assert found.feasible
     assert not found.interrupted
@@ -71,7 +70,7 @@ def test_the_same_seed_gives_the_same_front_and_another_seed_another_one(make_pr
     first, again = evolve(problem, SMALL), evolve(problem, SMALL)
     assert first.genomes.tobytes() == again.genomes.tobytes()
     assert first.logbook == again.logbook
-    other = evolve(problem, SearchOptions(population=40, generations=12, islands=2, seed=2))
+    other = evolve(problem, GeneticOptions(population=40, generations=12, islands=2, seed=2))
     assert first.genomes.tobytes() != other.genomes.tobytes()
 
 
@@ -113,7 +112,7 @@ def test_no_generation_draws_what_one_before_it_drew(make_problem):
 
 def test_a_bound_that_nothing_meets_gives_the_nearest_and_says_so(make_problem):
     problem = make_problem(reference_errors=0)
-    found = evolve(problem, SearchOptions(population=40, generations=8, islands=2, max_accuracy_loss=0.0))
+    found = evolve(problem, GeneticOptions(population=40, generations=8, islands=2, max_accuracy_loss=0.0))
     assert not found.feasible
     assert len(found.genomes) == 1
     assert found.errors[0] == min(record["least_errors"] for record in found.logbook)
@@ -148,14 +147,14 @@ def test_stop_ends_after_a_whole_generation_with_a_valid_front(make_problem):
     found = evolve(problem, SMALL, stop=stop)
     assert found.interrupted
     assert found.generations == 3
-    whole = evolve(problem, SearchOptions(population=40, generations=3, islands=2, migration_every=4, migrants=2))
+    whole = evolve(problem, GeneticOptions(population=40, generations=3, islands=2, migration_every=4, migrants=2))
     assert found.genomes.tobytes() == whole.genomes.tobytes()
     assert not whole.interrupted
 
 
 def test_generations_of_zero_give_the_start_population(make_problem):
     problem = make_problem()
-    found = evolve(problem, SearchOptions(population=40, generations=0, islands=2))
+    found = evolve(problem, GeneticOptions(population=40, generations=0, islands=2))
     assert found.generations == 0
     assert found.evaluations == 40
     assert found.errors[0] <= evaluate_start(problem)[0]
@@ -182,8 +181,8 @@ def test_nothing_seen_that_meets_the_bound_is_better_than_the_front(make_problem
 
 def test_a_small_archive_keeps_the_ends(make_problem):
     problem = make_problem(reference_errors=60)
-    wide = evolve(problem, SearchOptions(population=40, generations=15, islands=1))
-    thin = evolve(problem, SearchOptions(population=40, generations=15, islands=1, archive=3))
+    wide = evolve(problem, GeneticOptions(population=40, generations=15, islands=1))
+    thin = evolve(problem, GeneticOptions(population=40, generations=15, islands=1, archive=3))
     assert len(wide.errors) > 3
     assert len(thin.errors) == 3
     assert thin.errors[0] == wide.errors[0]
@@ -192,7 +191,7 @@ def test_a_small_archive_keeps_the_ends(make_problem):
 
 def test_migrants_take_the_places_of_the_worst_of_the_next_island(make_problem):
     problem = make_problem()
-    options = SearchOptions(population=30, generations=5, islands=3, migration_every=0)
+    options = GeneticOptions(population=30, generations=5, islands=3, migration_every=0)
     islands = evolve(problem, options).islands
     toolbox = default_toolbox(problem, options)
     moved = migrate(islands, 4, 32, toolbox.select)
@@ -204,16 +203,21 @@ def test_migrants_take_the_places_of_the_worst_of_the_next_island(make_problem):
         np.testing.assert_array_equal(found, after.objectives)
         missed = violations(found, 32)
         assert (np.diff(missed[np.flatnonzero(missed)]) >= 0).all()
-    apart = evolve(problem, SearchOptions(population=30, generations=11, islands=3, migration_every=0))
-    together = evolve(problem, SearchOptions(population=30, generations=11, islands=3, migration_every=10))
+    apart = evolve(problem, GeneticOptions(population=30, generations=11, islands=3, migration_every=0))
+    together = evolve(problem, GeneticOptions(population=30, generations=11, islands=3, migration_every=10))
     assert any((a.genomes != b.genomes).any() for a, b in zip(apart.islands, together.islands))
 
 
 def test_users_swap_operators_by_registering_them(make_problem):
     problem = make_problem()
     toolbox = default_toolbox(problem, SMALL)
-    toolbox.register("mate", operators.row_by_row_mate, tools.cxTwoPoint)
     calls = []
+
+    def halves(first, second, generator):
+        middle = first.shape[1] // 2
+        return np.concatenate([first[:, :middle], second[:, middle:]], axis=1)
+
+    toolbox.register("mate", halves)
 
     def no_bias(genomes, generator):
         calls.append(len(genomes))
@@ -270,7 +274,7 @@ def test_operators_that_are_missing_are_all_named(make_problem):
 
 def test_all_bad_options_are_told_at_once():
     with pytest.raises(OptionError) as caught:
-        SearchOptions(
+        GeneticOptions(
             population=0, generations=-1, seed=1.5, islands=True, max_accuracy_loss=2, crossover=-1, mutation=0
         )
     text = str(caught.value)
@@ -283,18 +287,18 @@ def test_all_bad_options_are_told_at_once():
     assert "crossover: -1 is not in 0…1" in text
     assert "mutation: 0 is not in 1…1000" in text
     with pytest.raises(OptionError, match="10 individuals on 4 islands; an island needs 4"):
-        SearchOptions(population=10)
+        GeneticOptions(population=10)
     with pytest.raises(OptionError, match=r"mutation_weights: .* is not 6 numbers of 0 or more, one of them above 0"):
-        SearchOptions(mutation_weights=(0, 0, 0, 0, 0, 0))
+        GeneticOptions(mutation_weights=(0, 0, 0, 0, 0, 0))
     with pytest.raises(OptionError, match=r"crossover_shares: .* is not 3 numbers"):
-        SearchOptions(crossover_shares=(1, 2))
+        GeneticOptions(crossover_shares=(1, 2))
 
 
 def test_objectives_are_whole_square_micrometres(make_problem):
     problem = make_problem()
-    from approxhw.networks.kernels.masked_network import prepare
+    from approxhw.networks.kernels.masked_network import pack_rows
 
-    rows = prepare(problem.codes, problem.labels)
+    rows = pack_rows(problem.codes, problem.labels)
     found = evaluate(problem.space, rows, lambda genomes: np.full(len(genomes), 0.2478604999), problem.starts)
     assert found.dtype == np.int64
     assert found[0, 1] == 247_860

@@ -1,10 +1,7 @@
 """Operators: what genes are, start populations, crossover that keeps blocks together, mutation within bounds."""
 
-import random
-
 import numpy as np
 import pytest
-from deap import tools
 
 from approxhw.dse.genetic import operators as op
 from approxhw.networks.space import make_space
@@ -147,19 +144,3 @@ def test_mutation_changes_as_many_genes_as_asked_and_prunes_neurons_and_features
     np.testing.assert_array_equal(
         op.mutate(genes, parents, np.random.default_rng(1)), op.mutate(genes, parents, np.random.default_rng(1))
     )
-
-
-def test_operators_of_deap_work_on_rows_and_leave_its_random_numbers_alone(networks, space, genes):
-    rng = np.random.default_rng(8)
-    first, second = networks.genomes(space, 20, rng), networks.genomes(space, 20, rng)
-    random.seed(1)
-    before = random.getstate()
-    crossed = [op.row_by_row_mate(tools.cxTwoPoint, first, second, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    np.testing.assert_array_equal(crossed[0], crossed[1])
-    assert (crossed[0] != crossed[2]).any()
-    assert ((crossed[0] == first) | (crossed[0] == second)).all()
-    assert (crossed[0] != first).any()
-    low, high = genes.lower.tolist(), genes.upper.tolist()
-    mutated = op.row_by_row_mutate(tools.mutUniformInt, first, np.random.default_rng(1), low=low, up=high, indpb=0.5)
-    assert 0.2 < (mutated != first).mean() < 0.6
-    assert random.getstate() == before

@@ -15,7 +15,7 @@ from approxhw.engine.api import open_engine
 from approxhw.engine.compile import compile_engine, open_engine_design
 from approxhw.engine.cost import engine_of, engine_parts, register_bits
 from approxhw.engine.settings import EngineSearch
-from approxhw.engine.target import MatrixEngine, engine_target
+from approxhw.engine.target import MatrixEngine
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, unpack
 from approxhw.numerics.mac.kernels.codes import to_codes
 from approxhw.report.figures import grouped
@@ -198,8 +198,8 @@ def test_the_command_line_refuses(small_net, tmp_path, options, why):
 
 def test_all_problems_at_once():
     with pytest.raises(OptionError) as caught:
-        engine_target(rows=0, clock_ns=0, normalization="none", compress="dynamic8,max=exact,block=1")
-    assert len(caught.value.problems) == 5
+        MatrixEngine(rows=0, clock_ns=0, compress="dynamic8,max=exact,block=1").array()
+    assert len(caught.value.problems) == 4
 
 
 def test_a_search_has_no_codes(small_net, tmp_path):

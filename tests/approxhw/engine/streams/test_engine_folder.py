@@ -16,7 +16,7 @@ from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
 from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
 from approxhw.engine.cost import element_cost, engine_of, operand_words, stimulus
-from approxhw.engine.target import MatrixEngine, engine_target
+from approxhw.engine.target import MatrixEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes
 
@@ -240,8 +240,8 @@ def test_folders_of_others_are_left_alone(tmp_path):
 
 def test_everything_wrong_with_an_engine_is_told_at_once():
     with pytest.raises(OptionError) as caught:
-        engine_target(format="bf17", rows=0, depth=9, clock_ns=-1)
-    for text in ("'bf17' is no input format", "0 is no number of rows", "9 is no depth", "-1 is no clock period"):
+        MatrixEngine(rows=0, depth=9, clock_ns=-1).array()
+    for text in ("0 is no number of rows", "9 is no depth", "-1 is no clock period"):
         assert text in str(caught.value)
 
 

@@ -19,7 +19,6 @@ import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
 from approxhw.dse.targets import search_engine
-from approxhw.engine.search import chosen_engine
 from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine
 
@@ -91,7 +90,7 @@ def test_the_chosen_member_is_compiled_with_its_layers(front):
         for member in front.members
         if member.validation_accuracy >= front.onnx["validation"] - 0.5
     )
-    design = chosen_engine(front).design
+    design = ax.open_engine_design(front.folder / "chosen").design
     assert {layer.name: layer.arithmetic for layer in design.layers} == dict(chosen.layers)
     assert design.accuracy["engine"] == pytest.approx(chosen.test_accuracy)
     told = json.loads((front.folder / "front.json").read_text())
@@ -233,7 +232,7 @@ def test_alignments_are_searched_and_the_chosen_engine_has_its_own(digits, tmp_p
     )
     assert set(found.elements) == {"float-mac<bf16,16,exact,align-3>"}
     assert found.elements["float-mac<bf16,16,exact,align-3>"]["checked"] > 0
-    assert chosen_engine(found).design.engine["mac"]["alignment"] == 3
+    assert ax.open_engine_design(found.folder / "chosen").design.engine["mac"]["alignment"] == 3
 
 
 def test_wrong_options_are_told_at_once():

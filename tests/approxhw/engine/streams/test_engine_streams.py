@@ -21,7 +21,7 @@ from approxhw.backends.matrix_engine.engine import (
 from approxhw.common.errors import MismatchError, OptionError, ToolFailedError
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels import gemm as float_gemm
-from approxhw.sim.streams import Disturbance, Stream, StreamJob, simulate_streams, words_of
+from approxhw.sim.streams import Disturbance, Stream, StreamJob, simulate_streams
 
 TYPES = {
     "bf16": ml_dtypes.bfloat16,
@@ -141,7 +141,7 @@ def test_faults_are_told(icarus, tmp_path, fault):
 
 
 def test_jobs_that_cannot_be_run():
-    words = words_of([1, 2], 16)
+    words = np.array([[1, 0], [2, 0]], np.uint8)
     good = Stream("s_axis_a", 16, words, np.array([False, True]))
     bad = Stream("s axis", 32, words, np.array([True, False]), np.zeros(3))
     with pytest.raises(OptionError) as error:

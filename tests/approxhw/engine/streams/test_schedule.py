@@ -13,13 +13,13 @@ from approxhw.backends.bespoke.readback import read_modules
 from approxhw.backends.matrix_engine.engine import (
     Engine,
     activation_words,
-    array_verilog,
     engine_verilog,
     gather_results,
     make_schedule,
     result_words,
     weight_words,
 )
+from approxhw.backends.matrix_engine.templates import configured
 from approxhw.common.errors import OptionError
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -108,7 +108,7 @@ def test_verilog_is_read_back_with_its_ports():
         *(f"m_axis_results_{port}" for port in ("tdata", "tlast", "tvalid", "tready")),
         "fault",
     ]
-    assert "matrix_engine" not in read_modules(array_verilog(engine))
+    assert "matrix_engine" not in read_modules(configured("mac_array", engine.array_parameters()))
     assert json.loads(json.dumps(engine.as_data()))["mac"]["normalization"] == "exact"
 
 

@@ -114,7 +114,7 @@ def drop_a_carry(monkeypatch):
 
 def let_the_right_one_win_ties(monkeypatch):
     """Make every match of the argmax tree give ties to the higher index."""
-    right = bespoke.match
+    right = bespoke.add_match
 
     def wrong(block, group, left, other, look=None):
         before = len(block.cells)
@@ -130,7 +130,7 @@ def let_the_right_one_win_ties(monkeypatch):
         last = index[-1]
         return word, (*index[:-1], inverted(last) if not isinstance(last, int) else last)
 
-    monkeypatch.setattr(bespoke, "match", wrong)
+    monkeypatch.setattr(bespoke, "add_match", wrong)
 
 
 @pytest.mark.parametrize("place", ["icarus", "verilator", "netlist"])

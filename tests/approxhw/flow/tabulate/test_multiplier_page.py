@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
-from approxhw.backends.bespoke.multiplier_verilog import multiplier_verilog
 from approxhw.backends.estimate import synthesise
 from approxhw.common.errors import OptionError
 from approxhw.numerics.classic_multipliers import own_operator

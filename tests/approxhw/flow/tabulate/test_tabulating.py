@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
-from approxhw.backends.bespoke.multiplier_verilog import multiplier_verilog
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.product_tables import ProductTable, error_figures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import OptionError
-from approxhw.numerics.eight_bit.choose import candidates, choose, loss_of
+from approxhw.numerics.eight_bit.choose import candidates, choose_formats, loss_of
 from approxhw.numerics.eight_bit.codes import make
 
 
@@ -30,7 +30,7 @@ def test_more_bits_never_make_it_worse_and_the_budget_holds():
     given = tensors()
     errors = []
     for budget in (8.05, 8.1, 8.2, 8.5):
-        chosen = choose(given, budget)
+        chosen = choose_formats(given, budget)
         assert spent(chosen) <= budget
         errors.append(total(chosen, given))
     assert errors == sorted(errors, reverse=True)
@@ -41,11 +41,11 @@ def test_it_beats_one_format_for_all_at_the_same_bits():
     given = tensors()
     one = make("dynamic8", 256)
     plain = {name: one.encode(x, ragged=True) for name, x in given.items()}
-    assert total(choose(given, spent(plain)), given) < total(plain, given)
+    assert total(choose_formats(given, spent(plain)), given) < total(plain, given)
 
 
 def test_blocks_go_where_they_help():
-    chosen = choose(tensors(), 8.2)
+    chosen = choose_formats(tensors(), 8.2)
     assert chosen["uneven"].format.block is not None
     assert chosen["even"].format.kind == "linear8"
 
@@ -54,7 +54,7 @@ def test_too_small_a_budget_is_refused():
     with pytest.raises(
         OptionError, match=r"8 bits a value are fewer than the smallest formats take, 8\.\d+\n    do: raise it"
     ):
-        choose(tensors(), 8)
+        choose_formats(tensors(), 8)
 
 
 def test_a_small_tensor_has_no_blocks():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from approxhw.numerics.mac.arithmetic import FLOAT_CODES
-from approxhw.numerics.mac.float_mac import decode, encode
+from approxhw.numerics.mac.float_mac import nearest_code, unpack_operand
 from approxhw.numerics.mac.kernels.codes import INFINITE, NAN, NEGATIVE, ZERO, from_codes, rounded, to_codes
 
 DTYPES = {
@@ -46,9 +46,9 @@ def test_codes_are_those_of_ml_dtypes(name):
     assert 0 < nan.sum() < nan.size // 2
     bits = expected.view(found.dtype)
     assert np.array_equal(found[~nan], bits[~nan])
-    assert np.unique(found[nan]).tolist() == [encode(name, math.nan)]
+    assert np.unique(found[nan]).tolist() == [nearest_code(name, math.nan)]
     picked = slice(None, None, 97)
-    assert found[picked].tolist() == [encode(name, x) for x in given[picked].tolist()]
+    assert found[picked].tolist() == [nearest_code(name, x) for x in given[picked].tolist()]
 
 
 @pytest.mark.parametrize("name", FLOAT_CODES)
@@ -58,7 +58,7 @@ def test_every_code_is_read_as_the_reference_decodes_it(name):
     found = from_codes(codes, name)
     assert found.shape == codes.shape
     for code, x in zip(codes.reshape(-1).tolist(), found.reshape(-1).tolist(), strict=True):
-        operand = decode(name, code)
+        operand = unpack_operand(name, code)
         assert (operand.nan, operand.inf) == (math.isnan(x), math.isinf(x))
         if not operand.nan:
             assert operand.sign == (math.copysign(1.0, x) < 0)

@@ -203,8 +203,8 @@ def test_ordinary_layers_take_the_fast_form(paths):
 def test_specials_follow_their_chains(mac):
     rng = np.random.default_rng(11)
     a, b = codes(mac, "near", (9, 40), rng), codes(mac, "near", (40, 37), rng)
-    inf = float_mac.encode(mac.format, math.inf)
-    nan, minus = float_mac.encode(mac.format, math.nan), 1 << (FLOAT_CODES[mac.format].bits - 1)
+    inf = float_mac.nearest_code(mac.format, math.inf)
+    nan, minus = float_mac.nearest_code(mac.format, math.nan), 1 << (FLOAT_CODES[mac.format].bits - 1)
     a[1, 3], a[2, 5], a[2, 9], a[4, 7], b[6, 2], b[7, 2], b[8, 3] = inf, inf, inf | minus, nan, inf, inf | minus, inf
     b[3, 6], b[3, 7], a[5, 0], b[0, :9], a[6, 8] = 0, minus, 0, inf, minus
     found = bits(float_gemm.matmul(from_codes(a, mac.format), from_codes(b, mac.format), mac))
@@ -395,7 +395,7 @@ def test_histogram_counts_what_the_reference_sums(mac):
             for column in b.T.tolist():
                 state = float_mac.START
                 for pair in zip(row, column):
-                    product = float_mac.multiply(mac, *pair)
+                    product = float_mac.multiply_codes(mac, *pair)
                     exponent = max(state.exponent, product.exponent)
                     total_size = 0
                     for part in (state, product):

@@ -15,16 +15,16 @@ from approxhw.numerics.mac.float_mac import (
     EMIN,
     START,
     State,
-    add,
+    accumulate,
     chain,
-    decode,
-    encode,
     finish,
     from_word,
-    multiply,
+    multiply_codes,
+    nearest_code,
     normalize,
     step,
     to_word,
+    unpack_operand,
     value,
 )
 
@@ -144,7 +144,7 @@ def test_every_code_decodes_to_the_number_of_the_format(name):
     codes, numbers = every_code(name)
     specials = 0
     for code, expected in zip(codes.tolist(), numbers.tolist(), strict=True):
-        operand = decode(name, code)
+        operand = unpack_operand(name, code)
         if math.isnan(expected):
             assert operand.nan
             assert not operand.inf
@@ -180,9 +180,9 @@ def test_numbers_round_to_the_code_that_ml_dtypes_gives(name):
     with np.errstate(over="ignore", invalid="ignore"):
         expected = numbers.astype(DTYPES[name]).view(code_type(name))
     for given, code in zip(numbers.tolist(), expected.tolist(), strict=True):
-        found = encode(name, given)
-        if decode(name, code).nan:
-            assert decode(name, found).nan, given
+        found = nearest_code(name, given)
+        if unpack_operand(name, code).nan:
+            assert unpack_operand(name, found).nan, given
         else:
             assert found == code, (given, found, code)
     assert numbers.size > 6000
@@ -191,7 +191,7 @@ def test_numbers_round_to_the_code_that_ml_dtypes_gives(name):
 @pytest.mark.parametrize("name", FLOAT_CODES)
 def test_codes_read_back(name):
     codes, numbers = every_code(name)
-    assert [encode(name, x) for c, x in zip(codes, numbers.tolist()) if not math.isnan(x)] == [
+    assert [nearest_code(name, x) for c, x in zip(codes, numbers.tolist()) if not math.isnan(x)] == [
         c for c, x in zip(codes.tolist(), numbers) if not math.isnan(x)
     ]
 
@@ -204,8 +204,8 @@ def test_products_are_exact_and_specials_are_those_of_ieee(mac):
     name, codes = mac.format, corners(mac.format)
     picked = random.Random(str(mac)).sample(list(itertools.product(codes, codes)), 300)
     for a_code, b_code in picked:
-        a, b = decode(name, a_code), decode(name, b_code)
-        product = multiply(mac, a_code, b_code)
+        a, b = unpack_operand(name, a_code), unpack_operand(name, b_code)
+        product = multiply_codes(mac, a_code, b_code)
         if a.nan or b.nan or a.inf or b.inf:
             numbers = [math.nan if x.nan else math.inf if x.inf else float(number(name, x) != 0) for x in (a, b)]
             expected = numbers[0] * numbers[1]
@@ -264,7 +264,7 @@ def test_sums_are_those_of_the_definition(mac):
                 picked += [(state, State(sign, state.exponent + exponent, size)) for sign in (0, 1)]
     seen = dict.fromkeys(("carry", "zero", "shift", "still", "far"), 0)
     for one, other in picked:
-        found = add(mac, one, other)
+        found = accumulate(mac, one, other)
         assert found == expected_sum(mac, one, other), (one, other)
         assert found.significand >> mac.accumulator_bits == 0
         assert (found.exponent == EMIN) == (found.significand == 0)
@@ -299,17 +299,17 @@ def test_a_left_shift_never_loses_a_bit(mac):
 @pytest.mark.parametrize("name", FLOAT_CODES)
 def test_specials_of_a_chain(name, normalization):
     mac = FloatMac(name, 24, normalization)
-    one, zero, minus = encode(name, 1.0), 0, encode(name, -1.0)
-    nan = encode(name, math.nan)
+    one, zero, minus = nearest_code(name, 1.0), 0, nearest_code(name, -1.0)
+    nan = nearest_code(name, math.nan)
     assert step(mac, START, nan, one).nan
     assert step(mac, State(0, 3, 1 << 23), one, nan).nan
     poisoned = step(mac, START, nan, zero)
     for pair in itertools.product((one, zero, minus, nan), repeat=2):
         assert step(mac, poisoned, *pair) == poisoned
     if not FLOAT_CODES[name].infinities:
-        assert encode(name, math.inf) == nan
+        assert nearest_code(name, math.inf) == nan
         return
-    plus_inf, minus_inf = encode(name, math.inf), encode(name, -math.inf)
+    plus_inf, minus_inf = nearest_code(name, math.inf), nearest_code(name, -math.inf)
     assert step(mac, START, plus_inf, zero).nan
     assert step(mac, START, zero, minus_inf).nan
     for sign, inf in enumerate((plus_inf, minus_inf)):
@@ -330,19 +330,19 @@ def test_specials_of_a_chain(name, normalization):
 def test_a_zero_product_is_a_step_that_normalizes_again():
     mac = FloatMac("bf16", 20, "an-1-2")
     state = State(1, 5, 0b1011)
-    moved = step(mac, state, 0, encode("bf16", 3.0))
+    moved = step(mac, state, 0, nearest_code("bf16", 3.0))
     assert moved == State(1, 2, 0b1011 << 3)
-    assert step(mac, moved, 0x8000, encode("bf16", 3.0)) == State(1, -1, 0b1011 << 6)
+    assert step(mac, moved, 0x8000, nearest_code("bf16", 3.0)) == State(1, -1, 0b1011 << 6)
     assert step(FloatMac("bf16", 20, "exact"), state, 0, 0) == State(1, 5 - 16, 0b1011 << 16)
 
 
 def test_signs_of_zero():
-    mac, one, zero, minus_zero = FloatMac(), encode("bf16", 1.0), 0, 0x8000
+    mac, one, zero, minus_zero = FloatMac(), nearest_code("bf16", 1.0), 0, 0x8000
     assert step(mac, START, minus_zero, one) == START
     assert step(mac, State(1, EMIN, 0), minus_zero, one) == State(1, EMIN, 0)
     assert step(mac, State(1, EMIN, 0), zero, one) == START
-    assert step(mac, State(1, EMIN, 0), minus_zero, encode("bf16", -1.0)) == START
-    cancelled = chain(mac, [one, encode("bf16", -1.0)], [one, one])
+    assert step(mac, State(1, EMIN, 0), minus_zero, nearest_code("bf16", -1.0)) == START
+    cancelled = chain(mac, [one, nearest_code("bf16", -1.0)], [one, one])
     assert cancelled == START
     assert finish(State(1, EMIN, 0), "bf16", 20) == 0x8000
     assert finish(START, "float32", 20) == 0
@@ -367,10 +367,10 @@ def test_chains_stay_within_the_bound(mac):
                 pair.append(rng.getrandbits(1) << (layout.bits - 1) | field << layout.fraction_bits | fraction)
             if kind >= 4 and last and rng.random() < 0.5:  # take back what was just added, or nearly so
                 pair = [last[0] ^ 1 << (layout.bits - 1), last[1] ^ rng.getrandbits(1)]
-            a, b = decode(name, pair[0]), decode(name, pair[1])
+            a, b = unpack_operand(name, pair[0]), unpack_operand(name, pair[1])
             if a.nan or b.nan or a.inf or b.inf:
                 continue
-            product = multiply(mac, *pair)
+            product = multiply_codes(mac, *pair)
             bound += Fraction(2) ** (max(state.exponent, product.exponent) - mac.accumulator_bits + 2)
             state, last = step(mac, state, *pair), pair
             exact += number(name, a) * number(name, b)
@@ -406,7 +406,7 @@ def test_small_whole_numbers_are_exact_whatever_the_configuration():
     rng, checked = random.Random(3), 0
     for mac in EVERY:
         a, b = ([rng.randrange(-4, 5) for _ in range(16)] for _ in range(2))
-        state = chain(mac, (encode(mac.format, x) for x in a), (encode(mac.format, x) for x in b))
+        state = chain(mac, (nearest_code(mac.format, x) for x in a), (nearest_code(mac.format, x) for x in b))
         if mac.shifts is None or max(mac.shifts) <= 2:  # coarse normalization may drop bits even so
             expected = sum(x * y for x, y in zip(a, b))
             assert value(state, mac.accumulator_bits) == expected

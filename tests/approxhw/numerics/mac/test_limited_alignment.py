@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import OptionError
 from approxhw.numerics.mac import float_mac
 from approxhw.numerics.mac.arithmetic import FLOAT_CODES, FloatMac
-from approxhw.numerics.mac.float_mac import EMIN, START, State, decode, encode, value
+from approxhw.numerics.mac.float_mac import EMIN, START, State, nearest_code, unpack_operand, value
 from approxhw.numerics.mac.kernels import gemm as float_gemm
 from approxhw.numerics.mac.kernels.codes import from_codes, to_codes
 
@@ -47,7 +47,7 @@ def state(source, mac, a_code, b_code):
         return State(source.getrandbits(1), EMIN, 0)
     if kind < 0.08:
         return State(source.getrandbits(1), EMIN, 0, inf=True) if kind < 0.07 else State(0, EMIN, 0, nan=True)
-    a, b = decode(mac.format, a_code), decode(mac.format, b_code)
+    a, b = unpack_operand(mac.format, a_code), unpack_operand(mac.format, b_code)
     e = a.exponent + b.exponent if a.significand and b.significand else source.randrange(-9, 9)
     edge = source.choice((-mac.reach, mac.reach + 1, 0)) + source.choice((-2, -1, -1, 0, 0, 1, 2))
     size = source.choice((1 << (width - 1), (1 << width) - 1, 1, source.randrange(1, 1 << width)))
@@ -56,7 +56,7 @@ def state(source, mac, a_code, b_code):
 
 def number(mac, code):
     """Return the exact number of a finite code."""
-    read = decode(mac.format, code)
+    read = unpack_operand(mac.format, code)
     size = read.significand * Fraction(2) ** (read.exponent - mac.code.fraction_bits)
     return -size if read.sign else size
 
@@ -74,7 +74,7 @@ def place(size):
 def expected_step(mac, before, a_code, b_code):
     """Return the step by the definition on fractions, and how far apart the addends were: finite operands and states."""
     a, b, width = number(mac, a_code), number(mac, b_code), mac.accumulator_bits
-    product, sign = a * b, decode(mac.format, a_code).sign ^ decode(mac.format, b_code).sign
+    product, sign = a * b, unpack_operand(mac.format, a_code).sign ^ unpack_operand(mac.format, b_code).sign
     addends = [value(before, width), product]
     e = place(abs(a)) + place(abs(b)) if product else EMIN
     apart = e - before.exponent if e >= before.exponent else before.exponent - e - 1
@@ -135,7 +135,7 @@ def test_steps_are_those_of_the_definition(mac):
     while checked < 300:
         a, b = operand(source, mac), operand(source, mac)
         before = state(source, mac, a, b)
-        if any(x.nan or x.inf for x in (decode(mac.format, a), decode(mac.format, b), before)):
+        if any(x.nan or x.inf for x in (unpack_operand(mac.format, a), unpack_operand(mac.format, b), before)):
             continue
         found = float_mac.step(mac, before, a, b)
         expected, apart = expected_step(mac, before, a, b)
@@ -143,7 +143,7 @@ def test_steps_are_those_of_the_definition(mac):
         checked += 1
         if before.significand and number(mac, a) * number(mac, b):
             e = float_mac.product_exponent(mac, a, b)
-            product = float_mac.multiply(mac, a, b)
+            product = float_mac.multiply_codes(mac, a, b)
             seen["last kept"] += apart == mac.reach - 1
             seen["first dropped"] += apart == mac.reach
             seen["state" if e >= before.exponent else "product"] += apart >= mac.reach
@@ -155,7 +155,7 @@ def test_steps_are_those_of_the_definition(mac):
 def test_the_distance_does_not_wait_for_the_product_s_upper_bit():
     """1.5 · 1.5 = 2.25 and 1 · 1 stand at the same distance from a state, though one binade lies between them."""
     mac = FloatMac("bf16", 16, "exact", 2)
-    one, more = encode("bf16", 1.0), encode("bf16", 1.5)
+    one, more = nearest_code("bf16", 1.0), nearest_code("bf16", 1.5)
     top = 1 << 15
     for code, number_of in ((one, 1), (more, Fraction(9, 4))):
         assert float_mac.product_exponent(mac, code, code) == 0
@@ -172,7 +172,7 @@ def test_a_zero_product_drops_nothing():
     mac = FloatMac("bf16", 16, "exact", 1)
     for exponent in (-300, -1, 0, 200):
         before = State(1, exponent, 1 << 15)
-        assert float_mac.step(mac, before, 0x8000, encode("bf16", 2.0**100)) == before
+        assert float_mac.step(mac, before, 0x8000, nearest_code("bf16", 2.0**100)) == before
 
 
 def test_four_bits_are_exact_for_a_sum_of_sixteen():
@@ -199,9 +199,9 @@ def test_chains_stay_within_the_bound(mac):
         reached, exact, bound = START, Fraction(0), Fraction(0)
         for _ in range(24):
             a, b = operand(source, mac, near=0.5), operand(source, mac, near=0.5)
-            if any(x.nan or x.inf for x in (decode(mac.format, a), decode(mac.format, b))):
+            if any(x.nan or x.inf for x in (unpack_operand(mac.format, a), unpack_operand(mac.format, b))):
                 continue
-            product = float_mac.multiply(mac, a, b)
+            product = float_mac.multiply_codes(mac, a, b)
             highest = max(reached.exponent, product.exponent)
             bound += Fraction(2) ** (highest - mac.accumulator_bits + 2)
             if expected_step(mac, reached, a, b)[1] >= mac.reach:
@@ -346,7 +346,7 @@ def test_tiles_and_histograms_follow():
             for pair in zip(row, column, strict=True):
                 exact = FloatMac("bf16", 20, "exact", 2)  # the same sum, whose left shift tells what was needed
                 moved = float_mac.step(exact, before, *pair)
-                highest = max(before.exponent, float_mac.multiply(mac, *pair).exponent)
+                highest = max(before.exponent, float_mac.multiply_codes(mac, *pair).exponent)
                 counts[21 if moved.significand == 0 else highest - moved.exponent + 1] += 1
                 before = float_mac.step(mac, before, *pair)
     found = float_gemm.shift_histogram(from_codes(a, "bf16"), from_codes(b, "bf16"), mac)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
-from approxhw.frontends.third_party import Frontend
+from approxhw.frontends.registry import Frontend
 from approxhw.ir.graph import Graph, Node, identifier
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Relu, Type
 from approxhw.numerics.formats import FLOAT64, Fixed

@@ -1,4 +1,4 @@
-"""Frontends of other packages: which of them reads a model, and what it made of it, checked."""
+"""Which frontend reads a model: ours (ONNX, and scikit-learn by way of it) or one of another package, whose Graph is checked."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from approxhw.common.errors import ApproxhwError, GraphError, InvalidModelError, PluginError, Problem, shown
 from approxhw.common.plugins import broken, failed, load_plugin, package_of, plugins
 from approxhw.ir.graph import Graph
 from approxhw.ir.verifier import verify
 
-from .scikit_learn import is_estimator
+from .scikit_learn import convert, is_estimator
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+
 OURS = (".onnx",)
 """Suffixes of files that are ONNX models, whatever else is installed."""
+OUR_NAMES = ("onnx", "scikit-learn")
+"""Names that no frontend of another package may have."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Frontend:
     accepts: Callable[[object], bool] | None = None
 
 
-def third_party(source: object) -> tuple[EntryPoint, Frontend] | None:
-    """Return who reads *source*, None where we do ourselves: ONNX and scikit-learn are ours, whatever else is installed.
+def added_frontend(source: object) -> tuple[EntryPoint, Frontend] | None:
+    """Return who reads *source*, None where we do (:func:`load_classifier`): ONNX and scikit-learn stay ours.
 
     Raises :class:`PluginError` where two packages do, or one cannot be used.
     """
@@ -47,7 +51,7 @@ def third_party(source: object) -> tuple[EntryPoint, Frontend] | None:
     if path is None and (type(source).__module__.split(".")[0] == "onnx" or is_estimator(source)):
         return None
     found = []
-    for entry in plugins("frontends", lambda name: name in ("onnx", "scikit-learn")).values():
+    for entry in plugins("frontends", OUR_NAMES.__contains__).values():
         frontend: Frontend = load_plugin(entry, "a Frontend", _misfit)
         if path is not None:
             accepted = path.suffix.lower() in frontend.suffixes
@@ -61,6 +65,16 @@ def third_party(source: object) -> tuple[EntryPoint, Frontend] | None:
         problem = Problem(shown(where), f"{owners} all read it", "keep one of these packages: pip uninstall the others")
         raise PluginError("plug-ins, frontends", [problem])
     return found[0] if found else None
+
+
+def load_classifier(source: object, name: str | None) -> tuple[Loaded, tuple[str, ...]]:
+    """Return the ONNX model that *source* is or becomes, and titles of its features (none where it does not say)."""
+    from approxhw.frontends.onnx.loading import load
+
+    if not is_estimator(source):
+        return load(cast("ModelSource", source), name), ()  # what else it is, `Path` refuses
+    proto, titles = convert(source)
+    return load(proto, name or type(source).__name__), titles
 
 
 def read_by(entry: EntryPoint, frontend: Frontend, source: object, name: str | None) -> Graph:

@@ -60,7 +60,7 @@ print(graph.name, len(graph.nodes), graph.classes, open_classifier({NETWORK!r}).
     assert toy("-c", code) == "mine 9 3 False\n"
 
 
-CODE = """from approxhw.frontends.third_party import Frontend
+CODE = """from approxhw.frontends.registry import Frontend
 def read(source, name):
     {body}
 FRONTEND = Frontend(read, {options})

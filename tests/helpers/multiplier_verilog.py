@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from approxhw.common.errors import OptionError, Problem
 from approxhw.numerics.classic_multipliers import Operator, correction, spell_operator
-from approxhw.numerics.product_tables import too_wide
 from approxhw.rtl_templates import template_text
 
 
 def multiplier_verilog(operator: Operator, weight_bits: int, x_bits: int, name: str = "multiplier") -> str:
     """Return module *name* and the template it instantiates: ``y`` = *operator* of ``a``, signed, and ``b``, unsigned.
 
-    ``a`` has *weight_bits* (2 or more), ``b`` *x_bits*, ``y`` both together, two's complement. Raises :class:`OptionError`
-    for widths that could not be tabulated.
+    ``a`` has *weight_bits* (2 or more), ``b`` *x_bits*, ``y`` both together, two's complement.
     """
-    why = too_wide(weight_bits, x_bits)
-    if not why and (weight_bits < 2 or x_bits < 1):
-        why = f"{weight_bits} by {x_bits} bits: a signed weight has 2 or more, x 1 or more"
-    if why:
-        raise OptionError("multiplier", [Problem(spell_operator(operator), why)])
     total = weight_bits + x_bits
     values = [("A_BITS", f"{weight_bits}"), ("B_BITS", f"{x_bits}")]
     if operator.kind == "truncated":

@@ -54,6 +54,12 @@ class KeptEstimate:
     by_layer: tuple[LayerEstimate, ...]
 
 
+def estimate_file(library: str) -> str:
+    """Return the file of an estimate on *library*: a Liberty file may call itself anything, a path too."""
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in library)[:64] or "library"
+    return f"estimate/{plain}.json"
+
+
 def verdicts(folder: Path) -> list[dict[str, Plain]]:
     """Return what every simulator said of the design in *folder*, oldest name first."""
     return [_checked(path, Verdict) for path in sorted((folder / "simulation").glob("*/verdict.json"))]

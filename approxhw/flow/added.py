@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
 from approxhw.artifacts.folder import Plain, as_json, json_text
-from approxhw.artifacts.results import Verdict, estimates, verdicts
+from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
@@ -19,6 +19,7 @@ from approxhw.common.plugins import broken, failed, package_of
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
+from approxhw.sim.simulators.registry import simulator_named
 
 from .circuits import OpenedClassifier, check_classifier, circuit_context, counts, prepare, read_classifier
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -84,6 +85,7 @@ class CompiledFiles:
 
         The verdict is kept. Raises :class:`OptionError` where the target does not say how.
         """
+        simulator_named(simulator)
         name = self.built.record.target
         target = parse_target(self.built.record.spelled)
         prove = getattr(target, "simulate", None)
@@ -121,7 +123,7 @@ class CompiledFiles:
             raise OptionError("estimate", [Problem("files", why, "there is nothing to measure")])
         found = estimate_text(self.verilog, top, library or "egfet", **options)
         kept = {**found.as_json(), "by_layer": []}
-        write_beside(self.folder / "estimate" / f"{found.library}.json", json_text(kept))
+        write_beside(self.folder / estimate_file(found.library), json_text(kept))
         return found
 
     def report(self) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import json_text
-from approxhw.artifacts.results import Verdict
+from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
@@ -159,8 +159,9 @@ def estimate_design(
         "by_layer_area_mm2": parts.area_mm2,
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
-    write_beside(folder / "estimate" / f"{_safe(cells.name)}.json", json_text(kept))
-    write_beside(folder / "estimate" / f"{_safe(cells.name)}_netlist.v", netlist.verilog)
+    file = folder / estimate_file(cells.name)
+    write_beside(file, json_text(kept))
+    write_beside(file.with_name(f"{file.stem}_netlist.v"), netlist.verilog)
     tell("by layer", 4, 4)
     return estimate
 
@@ -271,10 +272,6 @@ def _readable(module: str) -> str:
     r"""Return a module's name as people write it: Yosys calls ``full_adders #(.WIDTH(2))`` ``$paramod\full_adders\WIDTH=…``."""
     match = re.fullmatch(r"\$paramod\\(\w+)\\(\w+)=\d+'([01]+)", module)
     return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:64] or "library"
 
 
 def estimate(

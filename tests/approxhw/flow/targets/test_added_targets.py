@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 import approxhw as ax
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, read_built, write_built
 from approxhw.artifacts.results import Verdict
+from approxhw.backends.estimate import load_library
 from approxhw.common.errors import InvalidDesignError, MismatchError, OptionError, OutputError
 from approxhw.flow.targets import BUILT_IN, name_of_target, parse_target, target_named, target_names
 from approxhw.ir.pass_manager import named_pipeline
@@ -151,11 +152,22 @@ def test_what_it_does_not_say_is_told(inputs, tmp_path, monkeypatch, installed):
     with pytest.raises(MismatchError, match="1 of 4"):
         built.simulate("icarus")
     assert built.summary()["simulation"][0]["mismatches"] == 1, "the verdict is kept"
+    with pytest.raises(OptionError, match="is unknown"):
+        built.simulate("../../elsewhere")
     monkeypatch.setattr("approxhw.flow.added.parse_target", lambda text: Listing())
     with pytest.raises(OptionError, match="target gates does not say how its files are simulated"):
         built.simulate()
     with pytest.raises(OptionError, match=r"target listing built no Verilog file \(\.v\)"):
         ax.compile(inputs / "tiny.onnx", target=Listing(), **given).estimate()
+
+
+def test_a_library_that_calls_itself_a_path_stays_in_the_folder(inputs, tmp_path, monkeypatch):
+    built = ax.compile(inputs / "tiny.onnx", target=Gates(), data=inputs / "tiny.npz", output=tmp_path / "out")
+    library = replace(load_library("egfet"), name="../../mine")
+    monkeypatch.setattr("approxhw.backends.estimate.estimator.load_library", lambda given: library)
+    assert built.estimate().library == "../../mine"
+    assert [path.name for path in (tmp_path / "out" / "estimate").iterdir()] == ["______mine.json"]
+    assert not list(tmp_path.glob("mine*"))
 
 
 def test_a_target_that_is_not_installed_any_more_is_told(inputs, tmp_path):

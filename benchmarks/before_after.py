@@ -111,7 +111,7 @@ model = helper.make_model(helper.make_graph(nodes, "transformer", *ends, weights
 x = rng.normal(size=(2, 64, size)).astype(np.float32)
 engine = open_engine(model, FloatMac("bf16", 20, "an-1-2"), shape={"x": x.shape})
 def work():
-    return digest(*engine.run({"x": x}).values())
+    return digest(*(made for _ in range(6) for made in engine.run({"x": x}).values()))
 """
 IMPORT = """
 import subprocess

@@ -27,7 +27,7 @@ import functools, sys
 import numpy as np
 from approxhw.networks.area_model import default_model
 from approxhw.dse.genetic.evolution import evolve
-from approxhw.dse.genetic.options import SearchOptions
+from approxhw.dse.genetic.options import GeneticOptions
 from approxhw.dse.genetic.problem import NetworkProblem as Problem
 from approxhw.networks.space import make_space
 
@@ -36,7 +36,7 @@ data, space = np.load(rows), make_space((5, 3, 3))
 area = functools.partial(default_model().area_mm2, space.layout, space.head)
 problem = Problem(space, data["codes"], data["labels"], 20, area, data["starts"], "a random network")
 told = lambda record: print(record.generation, flush=True)
-evolve(problem, SearchOptions(population=400, generations=1000, islands=2), checkpoint=checkpoint, on_generation=told)
+evolve(problem, GeneticOptions(population=400, generations=1000, islands=2), checkpoint=checkpoint, on_generation=told)
 """
 
 

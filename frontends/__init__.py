@@ -33,9 +33,12 @@ def check_model(source: object) -> list[Problem]:
     """
     from approxhw.common.errors import InvalidModelError, UnsupportedModelError
     from approxhw.frontends.onnx.reading import read_loaded
+    from approxhw.ir.graph import Graph
 
     from .registry import added_frontend, load_classifier, read_by
 
+    if isinstance(source, Graph):
+        return []
     if (theirs := added_frontend(source)) is not None:
         try:
             read_by(*theirs, source, None)

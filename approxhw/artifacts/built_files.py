@@ -28,6 +28,8 @@ from .steps import write_steps
 if TYPE_CHECKING:
     from approxhw.ir.graph import Graph
 
+NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+"""Of a target."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}){0,3}\Z")
 
 
@@ -57,8 +59,10 @@ class BuiltFiles:
 
 
 def _needed(told: BuiltRecord) -> list[str]:
-    if not re.fullmatch(r"[\w-]{1,80}", told.target):
+    if not NAME.fullmatch(told.target):
         raise ValueError("the name of the target")
+    if "title" not in told.model:
+        raise ValueError("model: no title")
     return []
 
 

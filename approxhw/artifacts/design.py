@@ -104,6 +104,13 @@ class DesignRecord:
 
 
 def _needed(told: DesignRecord) -> list[str]:
+    splits = (told.accuracy.get("onnx_splits", {}), told.accuracy.get("hardware_splits", {}))
+    if told.accuracy.keys() != CircuitAccuracy.__annotations__.keys() or any(
+        {"train", "test"} - each.keys() for each in splits
+    ):
+        raise ValueError("accuracy: not all of it is there")
+    if "title" not in told.model:
+        raise ValueError("model: no title")
     modules = [f"rtl/{name}.v" for name in told.modules if IDENTIFIER.fullmatch(name)]
     return ["graph.axir", "rows.npz", *modules]
 

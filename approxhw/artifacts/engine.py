@@ -185,6 +185,10 @@ def _needed(told: EngineRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names, sizes or 8-bit codes cannot be."""
     if not told.modules or not all(map(IDENTIFIER.fullmatch, told.modules)):
         raise ValueError("names of modules")
+    if told.accuracy and told.accuracy.keys() != EngineAccuracy.__annotations__.keys():
+        raise ValueError("accuracy: not all of it is there")
+    if "title" not in told.model:
+        raise ValueError("model: no title")
     for layer in told.layers:
         _check_layer(layer)
     operands = [layer.operands for layer in told.layers if layer.operands]

@@ -21,7 +21,7 @@ from approxhw.artifacts.engine import (
     read_engine,
     write_engine,
 )
-from approxhw.common.errors import Problem, UnsupportedModelError, shown
+from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -39,6 +39,7 @@ from .target import MatrixEngine, fitted_target
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
     from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.products.model import ModelInput
     from approxhw.frontends.products.partition import OpenedModel
 
     from .cost import EngineEstimate
@@ -193,7 +194,21 @@ def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
         for each in model_inputs(loaded)
         if each.dims is not None and each.name not in given
     }
-    return open_model(loaded, {**least, **given}).graph
+    try:
+        return open_model(loaded, {**least, **given}).graph
+    except InvalidModelError as error:
+        assumed = [each.name for each in model_inputs(loaded) if each.name in least and not _is_closed(each)]
+        if not assumed:
+            raise
+        why = f"its sizes are open; with 1 for each of them, {error.problems[0].why}"
+        problems = [
+            Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
+        ]
+        raise OptionError("check", problems) from error
+
+
+def _is_closed(value: ModelInput) -> bool:
+    return value.dims is not None and all(isinstance(size, int) for size in value.dims)
 
 
 def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
@@ -253,8 +268,9 @@ def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
     return CompiledEngine(folder, design)
 
 
-def _ledger(folder: Path) -> Ledger:
-    return read_engine(folder).ledger
+def _kept(folder: Path) -> tuple[Model, Ledger]:
+    design = read_engine(folder)
+    return design.model, design.ledger
 
 
 def _name(graph: Graph) -> str:
@@ -396,6 +412,6 @@ FLOW = Flow(
     build=build_engine,
     write=_write,
     open=open_engine_design,
-    ledger=_ledger,
+    kept=_kept,
     sane=_sane,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
+from approxhw.artifacts.built_files import NAME, BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
 from approxhw.artifacts.folder import Plain, as_json, json_text
 from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
 from approxhw.common.dataset import Dataset
@@ -23,9 +23,10 @@ from approxhw.sim.simulators.registry import simulator_named
 
 from .circuits import OpenedClassifier, check_classifier, circuit_context, counts, prepare, read_classifier
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
-from .targets import entry_of, parse_target
+from .targets import BUILT_IN, entry_of, parse_target
 
 if TYPE_CHECKING:
+    from approxhw.artifacts.design import Model
     from approxhw.backends.estimate import Estimate
 
 
@@ -198,8 +199,17 @@ def _write(built: BuiltFiles, folder: Path, steps: Steps) -> CompiledFiles:
     return CompiledFiles(built)
 
 
-def _ledger(folder: Path) -> Ledger:
-    return [as_json(row) for row in read_built(folder).record.ledger]
+def _kept(folder: Path) -> tuple[Model, Ledger]:
+    record = read_built(folder).record
+    return record.model, [as_json(row) for row in record.ledger]
+
+
+def _sane(target: AddedTarget) -> None:
+    """Refuse a name that the folder could not say again."""
+    name = target.name
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in BUILT_IN:
+        why = f"{shown(repr(name), 40)} is no name for a target: letters, digits, _ and -, and none of ours"
+        raise OptionError("compile", [Problem("target", why, "give the class another name")])
 
 
 FLOW = Flow(
@@ -212,6 +222,7 @@ FLOW = Flow(
     build=build_files,
     write=_write,
     open=open_files,
-    ledger=_ledger,
+    kept=_kept,
+    sane=_sane,
 )
 """Their models are read as circuits are."""

@@ -12,6 +12,7 @@ import numpy as np
 from approxhw.artifacts.design import (
     CircuitAccuracy,
     Design,
+    Model,
     PortInfo,
     Rows,
     check_design_output,
@@ -116,11 +117,15 @@ def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
+    _refuse_sizes(asked)
+    model = open_classifier(asked.model)
+    return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
+
+
+def _refuse_sizes(asked: Asked[Target]) -> None:
     if asked.shape:
         why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
         raise OptionError("compile", [Problem("shape", why, "leave it out")])
-    model = open_classifier(asked.model)
-    return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
 
 def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock) -> Source[OpenedClassifier]:
@@ -326,14 +331,16 @@ def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
     return {emitted.top: texts.pop(emitted.top), **texts}
 
 
-def _ledger(folder: Path) -> Ledger:
-    return read_design(folder).ledger
+def _kept(folder: Path) -> tuple[Model, Ledger]:
+    design = read_design(folder)
+    return design.model, design.ledger
 
 
 def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
+    _refuse_sizes(asked)
     return check_model(asked.model)
 
 
@@ -353,5 +360,5 @@ FLOW = Flow(
     build=build_design,
     write=write,
     open=open_design,
-    ledger=_ledger,
+    kept=_kept,
 )

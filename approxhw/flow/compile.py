@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from approxhw.artifacts.design import Model
 from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
@@ -117,7 +118,7 @@ def compile(
     todo = asked.passes
     graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
     if from_step is not None:
-        earlier = _restarted(from_step, todo, flow, folder)
+        earlier = _restarted(from_step, todo, flow, folder, source.about)
         graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
     with clock.step("passes"):
 
@@ -133,12 +134,22 @@ def compile(
         return flow.write(design, folder, graphs if steps or from_step is not None else ())
 
 
-def _restarted(from_step: int, todo: Sequence[Pass], flow: SomeFlow, folder: Path) -> tuple[LedgerLine, ...]:
-    """Return the ledger of *folder* up to *from_step*; raise :class:`OptionError` where *todo* is another list."""
+def _restarted(
+    from_step: int, todo: Sequence[Pass], flow: SomeFlow, folder: Path, model: Model
+) -> tuple[LedgerLine, ...]:
+    """Return the ledger of *folder* up to *from_step*; raise :class:`OptionError` where *todo* or *model* is another one."""
     if not 0 <= from_step <= len(todo):
         why = f"there is no step {from_step}; this pipeline has steps 0 to {len(todo)}"
         raise OptionError("compile", [Problem("--from-step", why)])
-    earlier = tuple(flow.ledger(folder)[:from_step])
+    of, ledger = flow.kept(folder)
+    digests = of.get("sha256"), model["sha256"]
+    if digests[0] != digests[1] or (digests == (None, None) and of.get("title") != model["title"]):
+        why = f"the steps of {folder} are of {of.get('title', 'another model')}, another file than {model['title']}"
+        raise OptionError("compile", [Problem("--from-step", why, "compile the whole model, without it")])
+    earlier = tuple(ledger[:from_step])
+    if len(earlier) < from_step:
+        why = f"the ledger of {folder} ends with step {len(earlier)}"
+        raise OptionError("compile", [Problem("--from-step", why, "compile once more with --steps")])
     for done, item in zip(earlier, todo, strict=False):
         if done["spelled"] != spell_pass(item):
             why = f"step {done['index']} of {folder} was {done['spelled']}, now it is {spell_pass(item)}"

@@ -148,7 +148,7 @@ class Flow(Generic[T, S, D]):
     ``read``: opens the model, once. ``free``: raises unless the folder may be written.
     ``prepare``: reads rows, runs the reference. ``context``: what passes may look at.
     ``build``: the design of the lowered Graph. ``write``: puts it into its folder, steps too.
-    ``open``: what stands in a folder; ``ledger``: of the design in a folder.
+    ``open``: what stands in a folder; ``kept``: the model and the ledger of the design in a folder.
     """
 
     check: Callable[[Asked[T]], list[Problem]]
@@ -159,7 +159,7 @@ class Flow(Generic[T, S, D]):
     build: Callable[[Source[S], Asked[T], Lowered, Clock], D]
     write: Callable[[D, Path, Steps], Compiled]
     open: Callable[[Path], Compiled]
-    ledger: Callable[[Path], Ledger]
+    kept: Callable[[Path], tuple[Model, Ledger]]
     sane: Callable[[T], None] = lambda target: None
     prepare: Callable[[Source[S], Asked[T], Clock], Source[S]] = lambda source, asked, clock: source
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from approxhw.artifacts.built_files import is_built
+from approxhw.artifacts.built_files import BUILT, is_built
 from approxhw.artifacts.engine import is_engine
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
@@ -101,7 +101,9 @@ def target_in(folder: Path) -> str:
     """
     if not folder.is_dir():
         return "printed"
-    return "matrix-engine" if is_engine(folder) else "added" if is_built(folder) else "printed"
+    if is_built(folder) or ((folder / BUILT.file).exists() and not (folder / "design.json").exists()):
+        return "added"  # a damaged one, too: it says so itself
+    return "matrix-engine" if is_engine(folder) else "printed"
 
 
 def flow_in(folder: Path) -> SomeFlow:

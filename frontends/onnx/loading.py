@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -64,6 +65,11 @@ def load(source: ModelSource, name: str | None = None, maximum: int | None = Non
         proto.CopyFrom(source)
         title = name or source.graph.name or "model"
         stem = title
+    elif not isinstance(source, str | PathLike):
+        why = f"{shown(type(source).__name__)} is no model that is read here"
+        raise InvalidModelError(
+            "model", [Problem("model", why, "give the path of an ONNX file, or an onnx.ModelProto")]
+        )
     else:
         path = Path(source)
         title, stem, folder = path.name, path.stem, path.parent

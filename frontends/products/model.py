@@ -46,6 +46,9 @@ _OTHERS = frozenset(
 )
 """Operators that multiply matrices too, and stay in onnxruntime."""
 
+MAXIMUM_SIZE = 1 << 31
+"""Sizes of inputs stay below it."""
+
 _DRAWN = frozenset(["RandomNormal", "RandomUniform"])
 """Operators without inputs that are no constants."""
 
@@ -269,7 +272,10 @@ def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[i
                 sizes[value.name] = tuple(int(dim) for dim in value.dims)
             continue
         given = tuple(shape[value.name])
-        if why := misfit(value.dims, given):
+        if any(isinstance(size, bool) or not isinstance(size, int) or not 0 < size < MAXIMUM_SIZE for size in given):
+            why = f"sizes are whole numbers from 1 to {MAXIMUM_SIZE - 1}"
+            problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))
+        elif why := misfit(value.dims, given):
             problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))
         sizes[value.name] = given
     if problems:

@@ -7,26 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper, save
 
 import approxhw as ax
 from approxhw.common.errors import OptionError
 from approxhw.flow.stages import Flow
 from approxhw.flow.targets import BUILT_IN, flow_of, target_named
-
-
-def network(folder: Path, *, operator: str = "MatMul") -> Path:
-    """Write a model of one product with an open batch, which is no classifier, and return its file."""
-    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node(operator, ["x", "w"], ["y"], name="product")],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
-        [weight],
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "net.onnx")
-    return folder / "net.onnx"
 
 
 @pytest.fixture
@@ -52,7 +37,7 @@ def test_a_circuit_is_read_once(inputs, tmp_path, opened):
     assert made.design.model["sha256"]
 
 
-def test_an_engine_is_read_once(tmp_path, opened):
+def test_an_engine_is_read_once(tmp_path, opened, network):
     np.savez(tmp_path / "d.npz", x=np.ones((4, 3), np.float32))
     target = ax.MatrixEngine(rows=2, columns=2)
     made = ax.compile(network(tmp_path), target=target, data=tmp_path / "d.npz", output=tmp_path / "out")
@@ -71,7 +56,7 @@ def test_a_circuit_is_opened_whatever_it_is(inputs, tmp_path):
     assert again.summary() == made.summary()
 
 
-def test_check_knows_targets(cli, tmp_path, inputs):
+def test_check_knows_targets(cli, tmp_path, inputs, network):
     assert ax.check(inputs / "tiny.onnx") == ax.check(inputs / "tiny.onnx", ax.MatrixEngine()) == []
     file = network(tmp_path)
     assert ax.check(file, "matrix-engine") == []

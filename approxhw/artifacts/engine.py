@@ -187,7 +187,7 @@ def _needed(told: EngineRecord) -> list[str]:
         raise ValueError("names of modules")
     if told.accuracy and told.accuracy.keys() != EngineAccuracy.__annotations__.keys():
         raise ValueError("accuracy: not all of it is there")
-    if "title" not in told.model:
+    if told.model and "title" not in told.model:  # folders of before may have none at all
         raise ValueError("model: no title")
     for layer in told.layers:
         _check_layer(layer)

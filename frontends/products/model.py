@@ -272,8 +272,8 @@ def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[i
                 sizes[value.name] = tuple(int(dim) for dim in value.dims)
             continue
         given = tuple(shape[value.name])
-        if any(isinstance(size, bool) or not isinstance(size, int) or not 0 < size < MAXIMUM_SIZE for size in given):
-            why = f"sizes are whole numbers from 1 to {MAXIMUM_SIZE - 1}"
+        if any(isinstance(size, bool) or not isinstance(size, int) or size >= MAXIMUM_SIZE for size in given):
+            why = f"sizes are whole numbers below {MAXIMUM_SIZE}"
             problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))
         elif why := misfit(value.dims, given):
             problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))

@@ -214,3 +214,13 @@ def parse_calls(text: str) -> tuple[list[tuple[str, dict[str, str]]], list[Probl
     if not calls:
         return calls, [Problem("passes", "no pass is named", "write at least one, such as narrow-formats")]
     return calls, []
+
+
+def integer_problems(options: object, least: Mapping[str, int]) -> list[Problem]:
+    """Return what is wrong with the fields of *options* that must be integers, each of at least so much (bools are none)."""
+    given = {name: getattr(options, name) for name in least}
+    return [
+        Problem(name, f"{value!r} is no integer of {least[name]} or more")
+        for name, value in given.items()
+        if isinstance(value, bool) or not isinstance(value, int) or value < least[name]
+    ]

@@ -7,6 +7,7 @@ from itertools import product
 
 from approxhw.artifacts.objectives import DEFAULT, ENGINE, Objective, chosen_objectives
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.options import integer_problems
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 OBJECTIVES = ("area", "energy")
@@ -45,13 +46,7 @@ class EngineSearch:
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
         least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1}
-        found = [
-            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
-            for name, low in least.items()
-            if isinstance(getattr(self, name), bool)
-            or not isinstance(getattr(self, name), int)
-            or getattr(self, name) < low
-        ]
+        found = integer_problems(self, least)
         if not 0 <= self.max_accuracy_loss <= 1:
             found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
         if self.objective is not None and self.objective not in OBJECTIVES:

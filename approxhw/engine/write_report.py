@@ -13,7 +13,8 @@ from .simulate import engine_verdicts
 
 def report_engine(folder: Path, design: EngineDesign) -> Path:
     """Write ``report.html`` into *folder*; return its path."""
-    from approxhw.report.engine_page import write_engine_page
+    from approxhw.report.engine_page import render_engine
+    from approxhw.report.page import write_page
 
     runs, estimates = engine_verdicts(folder), engine_estimates(folder)
     made = design.command or f"approxhw compile MODEL --target matrix-engine -o {shlex.quote(str(folder))}"
@@ -28,5 +29,6 @@ def report_engine(folder: Path, design: EngineDesign) -> Path:
         )
     path = folder / "report.html"
     beats = engine_of(design).beats() if design.engine.get("codes") else {}
-    write_engine_page(path, design, runs, estimates[-1] if estimates else None, str(folder), commands, beats)
+    cost = estimates[-1] if estimates else None
+    write_page(path, render_engine(design, runs, cost, str(folder), commands, beats))
     return path

@@ -129,7 +129,8 @@ class CompiledFiles:
 
     def report(self) -> Path:
         """Write ``report.html`` from all that is known so far; return its path."""
-        from approxhw.report.files_page import write_files_page
+        from approxhw.report.files_page import render_files
+        from approxhw.report.page import write_page
 
         path = self.folder / "report.html"
         name = shlex.quote(str(self.folder))
@@ -138,7 +139,8 @@ class CompiledFiles:
         sizes = {file: len(data) for file, data in self.files.items()}
         found = estimates(self.folder)
         cost, commands = (found[-1] if found else None), [command, f"approxhw report {name}"]
-        write_files_page(path, self.record, sizes, verdicts(self.folder), cost, str(self.folder), commands)
+        page = render_files(self.record, sizes, verdicts(self.folder), cost, str(self.folder), commands)
+        write_page(path, page)
         return path
 
     def summary(self) -> dict[str, object]:

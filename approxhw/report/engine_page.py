@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .data import drawn_ledger_row
-from .page import environment, write_page
+from .page import environment
 from .shifts import draw_shifts
 
 if TYPE_CHECKING:
@@ -60,16 +59,3 @@ def render_engine(
 def _inline(svg: str) -> str:
     """Return the drawing without an XML declaration, which only a file of its own may have."""
     return svg[svg.index("<svg") :]
-
-
-def write_engine_page(
-    path: Path,
-    design: EngineDesign,
-    runs: Sequence[Mapping[str, Plain]],
-    cost: Mapping[str, object] | None,
-    folder: str,
-    commands: Sequence[str],
-    beats: Mapping[str, Mapping[str, int]] | None = None,
-) -> None:
-    """Write the page of :func:`render_engine` to the file *path*, whole or not at all."""
-    write_page(path, render_engine(design, runs, cost, folder, commands, beats))

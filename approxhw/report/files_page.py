@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .data import drawn_ledger_row
-from .page import environment, write_page
+from .page import environment
 
 if TYPE_CHECKING:
     from approxhw.artifacts.folder import Plain
@@ -32,16 +31,3 @@ def render_files(
         environment().get_template("files.html").render(record=record, files=files, runs=runs, cost=cost, data=data)
     )
     return page
-
-
-def write_files_page(
-    path: Path,
-    record: Mapping[str, Plain],
-    files: Mapping[str, int],
-    runs: Sequence[Mapping[str, object]],
-    cost: Mapping[str, object] | None,
-    folder: str,
-    commands: Sequence[str],
-) -> None:
-    """Write the page of :func:`render_files` to the file *path*, whole or not at all."""
-    write_page(path, render_files(record, files, runs, cost, folder, commands))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.options import integer_problems
 
 from .operators import KINDS
 
@@ -37,13 +38,7 @@ class GeneticOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
         least = {"population": 1, "generations": 0, "seed": 0, "islands": 1, "migration_every": 0, "migrants": 0}
-        found = [
-            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
-            for name, low in {**least, "archive": 2}.items()
-            if isinstance(getattr(self, name), bool)
-            or not isinstance(getattr(self, name), int)
-            or getattr(self, name) < low
-        ]
+        found = integer_problems(self, {**least, "archive": 2})
         found += [
             Problem(name, f"{getattr(self, name)!r} is not in 0…1")
             for name in ("max_accuracy_loss", "crossover", "prune")
@@ -80,13 +75,7 @@ class Seeding:
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
         least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
-        found = [
-            Problem(name, f"{getattr(self, name)!r} is no integer of {low} or more")
-            for name, low in least.items()
-            if isinstance(getattr(self, name), bool)
-            or not isinstance(getattr(self, name), int)
-            or getattr(self, name) < low
-        ]
+        found = integer_problems(self, least)
         if not 0 <= self.noise <= 1:
             found.append(Problem("noise", f"{self.noise!r} is not in 0…1"))
         found += [

@@ -27,6 +27,7 @@ SMALL = {
     "generations": 5,
     "synthesise_every": 2,
     "members": 4,
+    "synthesised": 6,
     "simulate": (),
     "seeding": FEW,
 }
@@ -108,7 +109,7 @@ def test_a_bound_that_nothing_meets_is_told_and_the_best_is_given(iris, cli, tmp
     poor = "quantize-inputs,fold-affine,power-of-two{epochs=0,starts=1,exponents=1}"
     result = cli(
         "search", iris.model, "--data", iris.data, "-o", tmp_path / "front", "--passes", poor, "--population", 8, "--folds", 1,
-        "--generations", 0, "--max-accuracy-loss", "0%", "--islands", 2, "--jobs", 1, "--no-simulate", "--starts", 0,
+        "--generations", 0, "--max-accuracy-loss", "0%", "--islands", 2, "--jobs", 1, "--no-simulate", "--starts", 0, "--synthesised", 4,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     front = ax.open_front(tmp_path / "front").front
@@ -136,7 +137,7 @@ def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
         "--no-simulate",
         "--json",
     )
-    words = (*words, "--starts", 1, "--moves", 300)
+    words = (*words, "--starts", 1, "--moves", 300, "--synthesised", 4)
     result = cli("search", iris.model, "--data", iris.data, "-o", tmp_path / "front", "--passes", passes, *words)
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -326,8 +327,8 @@ PROGRAM = [sys.executable, "-m", "approxhw", "search"]
 
 
 def _started(iris, passes: str, folder: Path, generations: int) -> subprocess.Popen[str]:
-    words = ["--population", 400, "--generations", generations, "--passes", passes, "--members", 3, "--no-simulate"]
-    words += ["--starts", 2, "--moves", 300, "--folds", 2]
+    words = ["--population", 200, "--generations", generations, "--passes", passes, "--members", 2, "--no-simulate"]
+    words += ["--starts", 2, "--moves", 300, "--folds", 2, "--synthesised", 4]
     words = [iris.model, "--data", iris.data, "-o", folder, *words, "--synthesise-every", 0, "--jobs", 2]
     return subprocess.Popen(
         [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
@@ -360,9 +361,9 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_front(iris, passes, tmp_pat
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = _started(iris, passes, whole, 60)
+    process = _started(iris, passes, whole, 30)
     assert process.wait(timeout=300) == 0, process.communicate()
-    process = _started(iris, passes, killed, 60)
+    process = _started(iris, passes, killed, 30)
     _wait_for(killed / "checkpoint/fold-0/search.npz", process)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
@@ -370,9 +371,10 @@ def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_pa
     with pytest.raises(InvalidDesignError, match="run it again with --resume"):
         ax.open_front(killed)
     options = {
-        "population": 400,
-        "generations": 60,
-        "members": 3,
+        "population": 200,
+        "generations": 30,
+        "members": 2,
+        "synthesised": 4,
         "simulate": (),
         "synthesise_every": 0,
         "jobs": 1,

@@ -6,6 +6,9 @@ module greater_than #(
   input  wire [WIDTH-1:0] b,
   output wire             greater
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH greater_than_needs_WIDTH_of_1_or_more stop (); end
+  endgenerate
   genvar i;
   generate
     for (i = 0; i < WIDTH; i = i + 1) begin : column

@@ -7,6 +7,9 @@ module ripple_carry #(
   input  wire             carry_in,
   output wire             carry_out
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH ripple_carry_needs_WIDTH_of_1_or_more stop (); end
+  endgenerate
   genvar i;
   generate
     for (i = 0; i < WIDTH; i = i + 1) begin : column

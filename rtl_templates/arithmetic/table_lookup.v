@@ -7,6 +7,10 @@ module table_lookup #(
   input  wire [IN-1:0]  x,
   output wire [OUT-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (IN < 1 || IN > 16) begin : refuse_IN table_lookup_needs_IN_from_1_to_16 stop (); end
+    if (OUT < 1) begin : refuse_OUT table_lookup_needs_OUT_of_1_or_more stop (); end
+  endgenerate
   genvar i;
   generate
     for (i = 0; i < IN; i = i + 1) begin : halving

@@ -15,6 +15,10 @@ module mac_add #(
   output wire         sign,
   output wire         zero
 );
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W mac_add_needs_W_from_4_to_32 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_add_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   wire [W-1:0] propagates;
   wire [W-1:0] generates;
   assign propagates = larger ^ addend;

@@ -5,6 +5,9 @@ module mac_leading_zeros #(
   input  wire [(1<<STEPS)-1:0] word,
   output wire [STEPS-1:0]      count
 );
+  generate  // what the module is not made for stops elaboration
+    if (STEPS < 1 || STEPS > 16) begin : refuse_STEPS mac_leading_zeros_needs_STEPS_from_1_to_16 stop (); end
+  endgenerate
   genvar s, i;
   generate
     for (s = 0; s <= STEPS; s = s + 1) begin : level

@@ -10,6 +10,16 @@ module broken_array_multiplier #(
   input  wire [B_BITS-1:0]        b,
   output wire [A_BITS+B_BITS-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (A_BITS < 1) begin : refuse_A_BITS broken_array_multiplier_needs_A_BITS_of_1_or_more stop (); end
+    if (B_BITS < 1) begin : refuse_B_BITS broken_array_multiplier_needs_B_BITS_of_1_or_more stop (); end
+    if (VERTICAL < 0 || VERTICAL > A_BITS + B_BITS) begin : refuse_VERTICAL
+      broken_array_multiplier_needs_VERTICAL_from_0_to_all_columns stop ();
+    end
+    if (HORIZONTAL < 0 || HORIZONTAL > B_BITS) begin : refuse_HORIZONTAL
+      broken_array_multiplier_needs_HORIZONTAL_from_0_to_B_BITS stop ();
+    end
+  endgenerate
   genvar i;
   generate
     for (i = 0; i < B_BITS; i = i + 1) begin : row

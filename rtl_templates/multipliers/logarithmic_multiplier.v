@@ -8,6 +8,12 @@ module logarithmic_multiplier #(
   input  wire [B_BITS-1:0]        b,
   output wire [A_BITS+B_BITS-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (A_BITS < 1) begin : refuse_A_BITS logarithmic_multiplier_needs_A_BITS_of_1_or_more stop (); end
+    if (B_BITS < 1 || A_BITS + B_BITS > 30) begin : refuse_B_BITS
+      logarithmic_multiplier_needs_B_BITS_of_1_or_more_and_at_most_30_with_A_BITS stop ();
+    end
+  endgenerate
   localparam BITS = A_BITS + B_BITS;  // of the product, at most 30
   localparam LOG  = 5;                // bits of a sum of two logarithms, two and a carry
   wire [A_BITS-1:0] magnitude;

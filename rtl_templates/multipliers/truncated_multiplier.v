@@ -10,6 +10,13 @@ module truncated_multiplier #(
   input  wire [B_BITS-1:0]        b,
   output wire [A_BITS+B_BITS-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (A_BITS < 1) begin : refuse_A_BITS truncated_multiplier_needs_A_BITS_of_1_or_more stop (); end
+    if (B_BITS < 1) begin : refuse_B_BITS truncated_multiplier_needs_B_BITS_of_1_or_more stop (); end
+    if (COLUMNS < 0 || COLUMNS > A_BITS + B_BITS) begin : refuse_COLUMNS
+      truncated_multiplier_needs_COLUMNS_from_0_to_all_columns stop ();
+    end
+  endgenerate
   genvar i;
   generate
     for (i = 0; i < B_BITS; i = i + 1) begin : row

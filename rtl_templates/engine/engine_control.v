@@ -49,7 +49,7 @@ module engine_control #(
   reg [ADDRESS_BITS:0]   previous;  // vectors of the tile before
   reg [FLIGHT_BITS-1:0]  flying;    // vectors on their way whose state is not written yet
   reg [QUEUE_BITS:0]     promised;  // results on their way or not taken yet
-  reg                    inside;    // a tile's first vector is in, its end is not
+  reg                    under_way;  // a tile's first vector is in, its end is not
   reg                    open;      // the tile before has left a chain's states
   reg                    tile_first;
   reg                    tile_last;
@@ -64,13 +64,13 @@ module engine_control #(
   wire                  orphaned;
   wire [4:0]            broken;
   assign count     = {1'b0, address} + {{ADDRESS_BITS{1'b0}}, 1'b1};
-  assign changed   = inside & ((vector_first ^ tile_first) | (vector_last ^ tile_last));
-  assign orphaned  = ~inside & ~vector_first & ~open;
+  assign changed   = under_way & ((vector_first ^ tile_first) | (vector_last ^ tile_last));
+  assign orphaned  = ~under_way & ~vector_first & ~open;
   assign broken[0] = ~changed & vector_first & ~vector_last & ~vector_end & count[ADDRESS_BITS];
   assign broken[1] = ~changed & ~orphaned & ~vector_first & (vector_end ^ (count == previous));
   assign broken[2] = orphaned;
   assign broken[3] = changed;
-  assign broken[4] = ~inside & vector_first & open;
+  assign broken[4] = ~under_way & vector_first & open;
 
   wire state_there;
   wire room;
@@ -90,7 +90,7 @@ module engine_control #(
       previous  <= {(ADDRESS_BITS+1){1'b0}};
       flying    <= {FLIGHT_BITS{1'b0}};
       promised  <= {(QUEUE_BITS+1){1'b0}};
-      inside    <= 1'b0;
+      under_way    <= 1'b0;
       open      <= 1'b0;
       fault     <= 5'd0;
     end else begin
@@ -98,7 +98,7 @@ module engine_control #(
       if (load) streaming <= 1'b1;
       if (vector_enters) begin
         address <= vector_end ? {ADDRESS_BITS{1'b0}} : count[ADDRESS_BITS-1:0];
-        inside  <= ~vector_end;
+        under_way <= ~vector_end;
         if (vector_end) begin
           streaming <= 1'b0;
           previous  <= count;
@@ -111,6 +111,6 @@ module engine_control #(
       if (promise != taken)
         promised <= promise ? promised + {{QUEUE_BITS{1'b0}}, 1'b1} : promised - {{QUEUE_BITS{1'b0}}, 1'b1};
     end
-    if (vector_enters & ~inside) {tile_first, tile_last} <= {vector_first, vector_last};
+    if (vector_enters & ~under_way) {tile_first, tile_last} <= {vector_first, vector_last};
   end
 endmodule

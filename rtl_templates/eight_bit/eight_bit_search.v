@@ -138,7 +138,7 @@ module eight_bit_search #(
           assign bits = {step[s-1].bits, above};
           if (s == PARALLEL) begin : some
             wire [WIDTH-1:0] unused_next;
-            table_lookup #(.IN(s), .OUT((2*MIDDLE+2)*WIDTH), .TABLE({{WIDTH{1'b0}}, borders(127)})) lookup (
+            table_lookup #(.IN(s), .OUT((2*MIDDLE+2)*WIDTH), .TABLE({{(WIDTH > 0 ? WIDTH : 1){1'b0}}, borders(127)})) lookup (
               .x(step[s-1].bits),
               .y({unused_next, kept})
             );

@@ -52,6 +52,7 @@ module mac_array #(
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_array_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_array_needs_FAST_from_0_to_2 stop (); end
   endgenerate
+  localparam COUNT = COLUMNS > 0 ? COLUMNS : 1;  // at least 1, so that it is a guard that stops what is less
   localparam CODE    = EXPONENT_BITS + FRACTION_BITS + 1;
   localparam OPERAND = OPERAND_EXPONENT_BITS + FRACTION_BITS + 2;
   localparam STATE   = W + 13;
@@ -85,7 +86,7 @@ module mac_array #(
       end
       reg keep;  // the last word is in the first element
       always @(posedge clock) keep <= word[OPERAND];
-      for (c = 0; c < COLUMNS; c = c + 1) begin : column
+      for (c = 0; c < COUNT; c = c + 1) begin : column
         wire [OPERAND-1:0] west;
         wire [OPERAND-1:0] east;
         wire [STATE-1:0]   north;
@@ -122,7 +123,7 @@ module mac_array #(
           .state_out(south)
         );
       end
-      assign unused_east[r] = ^row[r].column[COLUMNS-1].east;
+      assign unused_east[r] = ^row[r].column[COUNT-1].east;
     end
   endgenerate
 endmodule

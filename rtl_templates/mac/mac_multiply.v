@@ -27,7 +27,7 @@ module mac_multiply #(
   endgenerate
   localparam X = EXPONENT_BITS;
   localparam F = FRACTION_BITS;
-  localparam S = F + 1;  // bits of a significand
+  localparam S = F > 0 ? F + 1 : 1;  // bits of a significand
   wire number_a;
   wire number_b;
   assign number_a = a[X+F];

@@ -16,7 +16,7 @@ module normalize_exact #(
     if (W < 4 || W > 32) begin : refuse_W normalize_exact_needs_W_from_4_to_32 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST normalize_exact_needs_FAST_from_0_to_2 stop (); end
   endgenerate
-  localparam STEPS = $clog2(W + 1);
+  localparam STEPS = W > 0 ? $clog2(W + 1) : 1;
   wire [STEPS-1:0] count;  // zeros on top of the sum
   genvar s;
   generate

@@ -20,9 +20,10 @@ module broken_array_multiplier #(
       broken_array_multiplier_needs_HORIZONTAL_from_0_to_B_BITS stop ();
     end
   endgenerate
+  localparam COUNT = B_BITS > 0 ? B_BITS : 1;  // at least 1, so that it is a guard that stops what is less
   genvar i;
   generate
-    for (i = 0; i < B_BITS; i = i + 1) begin : row
+    for (i = 0; i < COUNT; i = i + 1) begin : row
       wire [A_BITS-1:0] bits;  // of a * b[i], in columns i and up
       wire [A_BITS+B_BITS-1:0] product;
       wire [A_BITS+B_BITS-1:0] sum;
@@ -44,5 +45,5 @@ module broken_array_multiplier #(
       end
     end
   endgenerate
-  assign y = row[B_BITS-1].sum + row[B_BITS-1].carry;
+  assign y = row[COUNT-1].sum + row[COUNT-1].carry;
 endmodule

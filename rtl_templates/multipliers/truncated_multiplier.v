@@ -17,9 +17,10 @@ module truncated_multiplier #(
       truncated_multiplier_needs_COLUMNS_from_0_to_all_columns stop ();
     end
   endgenerate
+  localparam COUNT = B_BITS > 0 ? B_BITS : 1;  // at least 1, so that it is a guard that stops what is less
   genvar i;
   generate
-    for (i = 0; i < B_BITS; i = i + 1) begin : row
+    for (i = 0; i < COUNT; i = i + 1) begin : row
       wire [A_BITS-1:0] bits;  // of a * b[i], in columns i and up
       wire [A_BITS+B_BITS-1:0] product;
       wire [A_BITS+B_BITS-1:0] sum;  // of rows 0 to i
@@ -36,5 +37,5 @@ module truncated_multiplier #(
       end
     end
   endgenerate
-  assign y = row[B_BITS-1].sum;
+  assign y = row[COUNT-1].sum;
 endmodule

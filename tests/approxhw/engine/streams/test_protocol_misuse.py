@@ -104,7 +104,7 @@ def seen_on_icarus(icarus, tmp_path_factory):
 @pytest.mark.parametrize("number", range(len(BREACHES)), ids=list(BREACHES))
 def test_every_breach_has_its_bit_and_stops_no_port(seen_on_icarus, number):
     cases, seen = seen_on_icarus
-    case, fault, before = list(BREACHES.values())[number]
+    _, fault, before = list(BREACHES.values())[number]
     for at in (4 * number, 4 * number + 2):
         assert judged(SMALL, cases[at], seen[at], whole=True) == fault
         assert len(seen[at].results) == before  # by hand, beside the model
@@ -182,8 +182,7 @@ def test_defects_are_found(icarus, tmp_path, right, wrong):
     cases = [each for case, *_ in BREACHES.values() for each in (case, WHOLE)]
     seen = run_cases(SMALL, cases, "icarus", tmp_path / "broken", WHOLE_NUMBERS.replace(right, wrong))
     with pytest.raises(AssertionError):
-        for case, each in zip(cases, seen, strict=True):
-            judged(SMALL, case, each, whole=True)
+        _ = [judged(SMALL, *pair, whole=True) for pair in zip(cases, seen, strict=True)]
 
 
 def test_bits_of_fault_have_words():

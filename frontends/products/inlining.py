@@ -12,7 +12,7 @@ from approxhw.frontends.onnx.loading import MAXIMUM_NODES, REMEDY_EXPORT, STANDA
 from approxhw.frontends.runtime.sessions import open_session, run_session
 
 from .inferred import inferred_shapes
-from .names import fixed_names, graphs_of, reads
+from .names import fixed_names, graphs_of, needed_nodes, reads
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -100,15 +100,12 @@ def _decided(proto: ModelProto, title: str) -> dict[str, bool]:
     if not open_ones:
         return {}
     wanted = list(dict.fromkeys(node.input[0] for node in open_ones))
-    needed, read = [], set(wanted)
-    for node in reversed(nodes):
-        if read & set(node.output):
-            needed.append(node)
-            read.update(reads(node))
+    needed = needed_nodes(nodes, wanted)
+    read = {*wanted, *(name for node in needed for name in reads(node))}
     part = ModelProto(ir_version=proto.ir_version)
     part.opset_import.extend(proto.opset_import)
     part.graph.name = "conditions"
-    part.graph.node.extend(reversed(needed))
+    part.graph.node.extend(needed)
     part.graph.initializer.extend(tensor for name, tensor in (known | sized).items() if name in read)
     for name in wanted:
         part.graph.output.add().name = name

@@ -20,7 +20,7 @@ from approxhw.frontends.onnx.loading import (
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 from .inlining import inline_branches, inline_functions
-from .names import fixed_names, nodes_inside
+from .names import fixed_names, needed_nodes, nodes_inside
 from .recurrent import unroll
 
 if TYPE_CHECKING:
@@ -40,13 +40,17 @@ NATIVE = frozenset(
 )
 """Element types that NumPy and onnxruntime both know."""
 
-_OTHERS = frozenset(
-    (
-        *("Einsum", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"),
-        *("LSTM", "GRU", "RNN", "Attention", "DeformConv"),
-    )
-)
+_MOST_TOLD = 8
+"""Most products outside of the engine that an error names."""
+
+_INTEGER = frozenset(["MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "DynamicQuantizeMatMul", "QGemm"])
+"""Operators that multiply whole numbers."""
+
+_OTHERS = _INTEGER | {"Einsum", "LSTM", "GRU", "RNN", "Attention", "DeformConv"}
 """Operators that multiply matrices too, and stay in onnxruntime."""
+
+_MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's own operators."""
 
 MAXIMUM_SIZE = 1 << 31
 """Sizes of inputs stay below it."""
@@ -95,15 +99,18 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     title = loaded.title
     proto, stays = unroll(inline_branches(inline_functions(loaded.proto, title), title))
     constants, odd = _constants(proto)
-    nodes = tuple(node for node in proto.graph.node if not _is_tensor(node))
+    live = needed_nodes(proto.graph.node, [value.name for value in proto.graph.output])
+    nodes = tuple(node for node in live if not _is_tensor(node))
     known = constants.keys() | odd.keys()
     inputs = _inputs(proto, known, title)
     fixed = fixed_names(nodes, known)
+    left = tuple(_left(nodes, stays))
     if not any(is_engine_product(node) and node.output[0] not in fixed for node in nodes):
         why = "no MatMul, Gemm, Conv or ConvTranspose that reads an input: a matrix engine has nothing to do"
         others = sorted({shown(node.op_type) for node in nodes})
         remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
-        raise UnsupportedModelError(shown(title), [Problem("model", f"it holds {why}", remedy)])
+        stay = [Problem("products", sentence) for sentence in left[:_MOST_TOLD]]
+        raise UnsupportedModelError(shown(title), [Problem("model", f"it holds {why}", remedy), *stay])
     return EngineModel(
         title=title,
         nodes=nodes,
@@ -115,7 +122,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
         outputs=tuple(value.name for value in proto.graph.output),
         opsets=tuple(proto.opset_import),
         ir_version=proto.ir_version,
-        left=tuple(_left(nodes, stays)),
+        left=left,
     )
 
 
@@ -233,8 +240,9 @@ def _left(nodes: Sequence[NodeProto], stays: Mapping[str, str]) -> list[str]:
     """
     said = []
     for node in nodes:
-        if node.domain in STANDARD and node.op_type in _OTHERS:
+        if node.domain in (*STANDARD, _MICROSOFT) and node.op_type in _OTHERS:
             why = next((f": {stays[name]}" for name in node.output if name in stays), "")
+            why = ": the engine multiplies floating-point numbers, not whole ones" if node.op_type in _INTEGER else why
             said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine{why}")
         inside = sum(is_engine_product(inner) for inner in nodes_inside(node))
         if inside:

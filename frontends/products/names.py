@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING
 
 from approxhw.frontends.onnx.loading import STANDARD
@@ -10,8 +10,10 @@ from approxhw.frontends.onnx.loading import STANDARD
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-_DRAWN = frozenset(["RandomNormal", "RandomUniform"])
-"""Operators without inputs that are no constants."""
+_DRAWN = frozenset(
+    ["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"]
+)
+"""Operators whose results differ from run to run, whatever they read."""
 
 
 def graphs_of(node: NodeProto) -> list[GraphProto]:
@@ -44,6 +46,17 @@ def fixed_names(nodes: Iterable[NodeProto], known: Set[str]) -> frozenset[str]:
     """Return the names of constants, and of what nodes make of constants alone."""
     fixed = set(known)
     for node in nodes:
-        if not (node.domain in STANDARD and node.op_type in _DRAWN) and all(name in fixed for name in reads(node)):
+        drawn = any(each.domain in STANDARD and each.op_type in _DRAWN for each in (node, *nodes_inside(node)))
+        if not drawn and all(name in fixed for name in reads(node)):
             fixed.update(name for name in node.output if name)
     return frozenset(fixed)
+
+
+def needed_nodes(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """Return those *nodes*, in order, that *outputs* come from; what nobody reads is left out."""
+    read, kept = set(outputs), []
+    for node in reversed(nodes):
+        if any(name in read for name in node.output if name):
+            kept.append(node)
+            read.update(reads(node))
+    return kept[::-1]

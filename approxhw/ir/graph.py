@@ -21,6 +21,7 @@ from .kinds import (
     Clip,
     Constant,
     Conv,
+    ConvTranspose,
     Decode,
     Dense,
     Encode,
@@ -93,6 +94,7 @@ Op = (
     | MatMul
     | Gemm
     | Conv
+    | ConvTranspose
     | Add
     | Transpose
     | Host

@@ -30,7 +30,7 @@ from approxhw.numerics.product_tables import ProductTable, Stated
 from .evaluation import accuracy, codes_of
 from .graph import Graph, ranges
 from .interpreter import run
-from .kinds import Constant, Conv, Dense, Gemm, MatMul
+from .kinds import Constant, Conv, ConvTranspose, Dense, Gemm, MatMul
 from .verifier import problems
 
 if TYPE_CHECKING:
@@ -403,7 +403,7 @@ def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
     read: set[str] = set()
     bits: list[int] = []
     for node in graph.nodes:
-        if isinstance(node.op, MatMul | Gemm | Conv):
+        if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose):
             read.update(node.inputs[:2])
             bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
     ops = [graph[name].op for name in sorted(read)]

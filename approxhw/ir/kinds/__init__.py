@@ -1,6 +1,6 @@
 """Kinds of Nodes, one file a family: each op with all its rules. This is the package's one face."""
 
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
 from .coding import KINDS as _CODING
 from .coding import Decode, Encode
@@ -29,6 +29,7 @@ __all__ = [
     "Clip",
     "Constant",
     "Conv",
+    "ConvTranspose",
     "Decode",
     "Dense",
     "Encode",

@@ -26,7 +26,7 @@ def test_there_are_these_kinds():
         "relu leakyrelu clip requantize",
         "argmax threshold",
         "reshape encode decode",
-        "feed matmul gemm conv add transpose host part",
+        "feed matmul gemm conv convtranspose add transpose host part",
     )
     assert list(KINDS) == [keyword for group in groups for keyword in group.split()]
     assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, Clip, Requantize]

@@ -26,18 +26,21 @@ from .kinds import (
     Encode,
     Feed,
     Gemm,
+    HardSwish,
     Host,
     Input,
     LeakyRelu,
     MatMul,
     Operand,
     Part,
+    PRelu,
     Range,
     Relu,
     Requantize,
     Reshape,
     SomeKind,
     Threshold,
+    ThresholdedRelu,
     Transpose,
     Type,
 )
@@ -82,7 +85,10 @@ Op = (
     | Affine
     | Relu
     | LeakyRelu
+    | PRelu
     | Clip
+    | ThresholdedRelu
+    | HardSwish
     | Requantize
     | ArgMax
     | Threshold

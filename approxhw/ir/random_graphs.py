@@ -33,12 +33,13 @@ def random_graph(
 
     It has 1 to *max_layers* ``Dense`` of 1 to *max_width* outputs over 1 to *max_inputs* features of *input_bits* bits
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
-    layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``LeakyRelu``, ``Reshape`` and
+    layers, unread features, one class, one feature, a ``Threshold`` head, every activation, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
     comparators of chosen bits, weights and values in 8-bit codes. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
-    build = _Builder(rng, coding=np.random.default_rng([seed, 3]), leaking=np.random.default_rng([seed, 5]))
+    coding, leaking, adding = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7))
+    build = _Builder(rng, coding=coding, leaking=leaking, adding=adding)
     _integer_input(build, max_inputs, input_bits)
     layers = int(rng.integers(1, max_layers + 1))
     for layer in range(layers):
@@ -54,11 +55,11 @@ def random_graph(
 def random_float_graph(seed: int, rational: bool = False) -> Graph:
     """Return a small real-valued network (``float<11,52>``, or exact fractions) of all that frontends make.
 
-    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu``, ``LeakyRelu`` and ``Dense`` in any order; one in three has a ``Fixed``
+    Chains of ``Affine``, ``Reshape``, activations and ``Dense`` in any order; one in three has a ``Fixed``
     Input, as after ``quantize-inputs``. The same *seed* gives the same Graph, which passes the verifier.
     """
     rng = np.random.default_rng([seed, 2])
-    build = _Builder(rng, leaking=np.random.default_rng([seed, 6]))
+    build = _Builder(rng, leaking=np.random.default_rng([seed, 6]), adding=np.random.default_rng([seed, 8]))
     build.real = Rational() if rational else FLOAT64
     if rng.random() < 1 / 3:
         _integer_input(build, 7, None, reshape=False)
@@ -90,6 +91,8 @@ class _Builder:
     """Decides on 8-bit codes; none where there are to be none."""
     leaking: np.random.Generator | None = None
     """Decides on leaky ReLUs, likewise."""
+    adding: np.random.Generator | None = None
+    """Decides on the rarer activations, likewise."""
     nodes: list[Node] = field(default_factory=list)
     real: Format = FLOAT64
 
@@ -288,10 +291,16 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
         _activation(build, f"{name}_relu", "leakyrelu" if leaks else "relu", build.leaking if leaks else rng)
     if rng.random() < 0.2 * chance:
         _activation(build, f"{name}_clip", "clip", rng)
+    if build.adding is not None and build.adding.random() < 0.12 * chance:
+        keywords = _RARER[: None if build.fitted().bits <= 12 else -1]  # a product is twice as wide
+        _activation(build, f"{name}_added", str(build.adding.choice(keywords)), build.adding)
     if rng.random() < 0.35 * chance:
         _activation(build, f"{name}_codes", "requantize", rng)
     if build.coding is not None and build.coding.random() < 0.12 * chance:
         _coded_values(build, f"{name}_decoded")
+
+
+_RARER = ("prelu", "thresholdedrelu", "hardswish")
 
 
 def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generator | None) -> None:
@@ -299,6 +308,9 @@ def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generat
     assert sample is not None
     assert rng is not None
     op, fmt = sample(rng, build.last.type.elements)
+    read, wide = build.last.type.format, build._fmt()
+    if fmt is None and isinstance(read, Fixed) and isinstance(wide, Fixed):
+        fmt = replace(wide, scale=KINDS[keyword].result_scale(op, read))
     build.follow(name, op, fmt=fmt)
 
 
@@ -341,6 +353,8 @@ def _float_step(build: _Builder, name: str) -> None:
     elif choice == 3:
         if build.leaking is not None and build.leaking.random() < 0.25:
             _activation(build, name, "leakyrelu", build.leaking)
+        elif build.adding is not None and build.adding.random() < 0.4:
+            _activation(build, name, str(build.adding.choice(_RARER)), build.adding)
         else:
             build.follow(name, Relu())
     else:

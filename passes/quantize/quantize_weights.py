@@ -27,7 +27,7 @@ class QuantizeWeights:
 
     A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
     that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
-    up; the slope of a leaky ReLU to a fraction that a weight code holds. x > threshold becomes
+    up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x > threshold becomes
     code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
     """
 
@@ -73,7 +73,8 @@ class QuantizeWeights:
         if on_codes is None:
             why = f"{node.kind} of codes whose zero point is {fmt.zero} has no codes"
             raise PassError("pass quantize-weights", [Problem(node.name, why, "put a layer before it")])
-        wide = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True))
+        scale = kind.result_scale(on_codes, fmt)
+        wide = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True, scale=scale))
         return [replace(node, op=on_codes, type=node.type if kind.says_format else wide)]
 
     def _dense(self, graph: Graph, node: Node, fmt: Fixed, context: PassContext) -> list[Node]:

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.chain import feeds_layers
+from approxhw.ir.chain import feeds_layers, is_activation
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import Graph, Node, is_legal, kind_of, ranges, renamed_inputs
+from approxhw.ir.graph import Graph, Node, kind_of, ranges, renamed_inputs
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import Dense, LeakyRelu, Requantize, Type
+from approxhw.ir.kinds import Dense, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -24,10 +24,9 @@ ROUNDINGS = ("floor", "half-up")
 
 @dataclass(frozen=True)
 class RequantizeHidden:
-    """Cut every hidden activation to codes of a few bits, signed behind a leaky ReLU: drop low bits, saturate at the ends.
+    """Cut every hidden activation to codes of a few bits, signed where it can be negative: drop low bits, saturate at the ends.
 
-    After each ``Relu``, ``LeakyRelu`` or ``Clip`` from 0 on that a ``Dense`` reads and that needs more than *bits* bits
-    stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
+    After each activation that only ``Dense`` read and that needs more than *bits* bits stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
     rows, or with none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow
     the coarser scale.
     """
@@ -65,9 +64,7 @@ class RequantizeHidden:
         fmt = node.type.format
         assert isinstance(fmt, Fixed)
         low, high = ranges(graph)[name]
-        signed = isinstance(node.op, LeakyRelu) and min(low.tolist()) < 0
-        if min(low.tolist()) < 0 and not signed:
-            return graph
+        signed = min(low.tolist()) < 0
         # what a negative code takes besides its sign: -1 takes no bit
         top = greatest = max(int(max(high.tolist())), -1 - int(min(low.tolist())))
         bits = self.bits - signed
@@ -88,8 +85,8 @@ class RequantizeHidden:
 
 
 def is_hidden(graph: Graph, node: Node) -> bool:
-    """Whether *node* is an activation on the scale of the sums that only ``Dense`` read."""
-    return is_legal(node.op) and kind_of(node.op).rectifies and feeds_layers(graph, node)
+    """Whether *node* is an activation that is exact on the codes of the sums, and that only ``Dense`` read."""
+    return is_activation(node) and not isinstance(node.op, Requantize) and feeds_layers(graph, node)
 
 
 def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
@@ -102,7 +99,12 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
         if node.inputs and node.inputs[0] in moved:
             fmt, op = node.type.format, node.op
             assert isinstance(fmt, Fixed)
-            node = replace(node, op=kind_of(op).coarser(op, shift))
+            follows = kind_of(op).coarser
+            if follows is None:
+                raised = _raised(graph, node.inputs[0], {n.name: n for n in (*nodes, cut)}, shift)
+                nodes += [raised, renamed_inputs(node, {node.inputs[0]: raised.name})]
+                continue
+            node = replace(node, op=follows(op, shift))
             if isinstance(op, Dense):
                 bias = [_rounded(int(value), factor) for value in graph.constant(node.inputs[2]).tolist()]
                 old = graph[node.inputs[2]].type.format
@@ -122,6 +124,17 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
     used = {read for node in nodes for read in node.inputs} | {graph.output}
     kept = tuple(node for node in nodes if node.name in used or node.inputs or node is graph.input)
     return fit_formats(replace(graph, nodes=kept))
+
+
+def _raised(graph: Graph, name: str, made: dict[str, Node], shift: int) -> Node:
+    """Return codes of the value *name*, 2^shift coarser than they were, on the scale that they had: wires, and no rounding."""
+    node = made[name]
+    fmt = node.type.format
+    assert isinstance(fmt, Fixed)
+    reach = 1 << 4000
+    op = Requantize((1 << shift,), 0, (0,), -reach, reach)
+    finer = Type(node.type.shape, Fixed(4000, True, fmt.scale / (1 << shift), 0))
+    return Node(fresh_name(graph, f"{name}_raised", set(made)), op, (name,), finer)
 
 
 def _rounded(value: int, factor: int) -> int:

@@ -9,7 +9,7 @@ from .decide import ArgMax, Threshold, approximate_argmax, matches
 from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
-from .elementwise import Clip, LeakyRelu, Relu
+from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
 from .layout import Reshape
@@ -35,6 +35,7 @@ __all__ = [
     "Fault",
     "Feed",
     "Gemm",
+    "HardSwish",
     "Host",
     "Input",
     "Kind",
@@ -42,6 +43,7 @@ __all__ = [
     "MatMul",
     "Operand",
     "Operands",
+    "PRelu",
     "Part",
     "Range",
     "Relu",
@@ -49,6 +51,7 @@ __all__ = [
     "Reshape",
     "SomeKind",
     "Threshold",
+    "ThresholdedRelu",
     "Transpose",
     "Type",
     "approximate_argmax",

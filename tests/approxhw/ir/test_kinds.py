@@ -10,7 +10,19 @@ import pytest
 import approxhw.ir.kinds as package
 from approxhw.ir.graph import KINDS, Graph, Node, kind_of, ranges
 from approxhw.ir.interpreter import activated, run, run_all
-from approxhw.ir.kinds import Clip, Constant, Dense, Input, LeakyRelu, Relu, Requantize, Type
+from approxhw.ir.kinds import (
+    Clip,
+    Constant,
+    Dense,
+    HardSwish,
+    Input,
+    LeakyRelu,
+    PRelu,
+    Relu,
+    Requantize,
+    ThresholdedRelu,
+    Type,
+)
 from approxhw.ir.random_graphs import random_float_graph, random_graph
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems
@@ -23,13 +35,13 @@ def test_there_are_these_kinds():
     groups = (
         "input constant",
         "dense affine",
-        "relu leakyrelu clip requantize",
+        "relu leakyrelu prelu clip thresholdedrelu hardswish requantize",
         "argmax threshold",
         "reshape encode decode",
         "feed matmul gemm conv add transpose host part",
     )
     assert list(KINDS) == [keyword for group in groups for keyword in group.split()]
-    assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, Clip, Requantize]
+    assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, PRelu, Clip, ThresholdedRelu, HardSwish, Requantize]
     assert kind_of(Relu()) is KINDS["relu"]
     with pytest.raises(TypeError, match="str is no kind of Node"):
         kind_of("relu")

@@ -10,7 +10,18 @@ from approxhw.backends.bespoke.compression import adder_counts
 from approxhw.backends.bespoke.elements import ELEMENTS
 from approxhw.common.errors import PassError
 from approxhw.ir.graph import KINDS
-from approxhw.ir.kinds import Clip, Constant, Input, LeakyRelu, Relu, Requantize, Reshape
+from approxhw.ir.kinds import (
+    Clip,
+    Constant,
+    HardSwish,
+    Input,
+    LeakyRelu,
+    PRelu,
+    Relu,
+    Requantize,
+    Reshape,
+    ThresholdedRelu,
+)
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]
@@ -46,6 +57,23 @@ def element_cases(making):
     leak = LeakyRelu(Fraction(3, 8))
     yield "leaky_of_unsigned", making(3, 3).then(leak).argmax().graph()
     yield "leaky_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(leak).argmax().graph()
+    for number, slopes in enumerate((["-1"], ["-3/8"], ["1/4", "-1/2", "0", "1"], ["5/4", "-2", "3/8", "-1/16"])):
+        op = PRelu(tuple(map(Fraction, slopes)))
+        yield f"prelu_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Clip(-9, 30))
+        yield f"prelu_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
+    negative = making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0])
+    yield "prelu_of_negative", negative.then(PRelu((Fraction(-3, 4), Fraction(1, 2)))).argmax().graph()
+    for threshold in (-100, -9, -1, 0, 1, 8, 31, 32, 100):
+        op = ThresholdedRelu(threshold)
+        name = f"thresholded_{threshold}".replace("-", "m")
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"{name}_unsigned", making(3, 3).then(op).argmax().graph()
+    for number, op in enumerate((HardSwish(12, 0, 24), HardSwish(3, 0, 6), HardSwish(-7, -5, 9), HardSwish(0, 4, 4), HardSwish(100, 0, 7))):
+        yield f"hardswish_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"hardswish_{number}_of_unsigned", making(3, 3).then(op).argmax().graph()
+        deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Requantize((1,), 4, (8,), -16, 31))
+        yield f"hardswish_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
     requantized = {
         "shift": Requantize((1,), 2, (0,), 0, 15),
         "round": Requantize((1,), 2, (2,), -128, 127),

@@ -30,6 +30,7 @@ from .kinds import (
     Host,
     Input,
     LeakyRelu,
+    Lookup,
     MatMul,
     Operand,
     Part,
@@ -90,6 +91,7 @@ Op = (
     | ThresholdedRelu
     | HardSwish
     | Requantize
+    | Lookup
     | ArgMax
     | Threshold
     | Reshape

@@ -14,7 +14,22 @@ from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Format, Rational
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 from .graph import KINDS, Graph, Node, Op, arity
-from .kinds import Affine, ArgMax, Clip, Constant, Decode, Dense, Encode, Input, Relu, Reshape, Threshold, Type
+from .kinds import (
+    Affine,
+    ArgMax,
+    Clip,
+    Constant,
+    Decode,
+    Dense,
+    Encode,
+    Input,
+    Lookup,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    Type,
+)
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())
@@ -294,10 +309,25 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
     if build.adding is not None and build.adding.random() < 0.12 * chance:
         keywords = _RARER[: None if build.fitted().bits <= 12 else -1]  # a product is twice as wide
         _activation(build, f"{name}_added", str(build.adding.choice(keywords)), build.adding)
+    if build.adding is not None and build.adding.random() < 0.1 * chance:
+        _lookup(build, name, build.adding)
     if rng.random() < 0.35 * chance:
         _activation(build, f"{name}_codes", "requantize", rng)
     if build.coding is not None and build.coding.random() < 0.12 * chance:
         _coded_values(build, f"{name}_decoded")
+
+
+def _lookup(build: _Builder, name: str, rng: np.random.Generator) -> None:
+    """Add a table, behind a Requantize where codes are too wide for it."""
+    sample = KINDS["lookup"].sample
+    assert sample is not None
+    op, fmt = sample(rng, build.last.type.elements)
+    bits = len(op.table).bit_length() - 1
+    if build.fitted().bits > bits:
+        shift, signed = max(0, build.fitted().bits - bits), build.fitted().signed
+        narrow = Fixed(bits, signed, build.fitted().scale * (1 << shift))
+        build.follow(f"{name}_read", Requantize((1,), shift, (0,), narrow.low, narrow.high), fmt=narrow)
+    build.follow(f"{name}_looked_up", op, fmt=fmt)
 
 
 _RARER = ("prelu", "thresholdedrelu", "hardswish")
@@ -353,6 +383,8 @@ def _float_step(build: _Builder, name: str) -> None:
     elif choice == 3:
         if build.leaking is not None and build.leaking.random() < 0.25:
             _activation(build, name, "leakyrelu", build.leaking)
+        elif build.adding is not None and build.adding.random() < 0.2 and not isinstance(build.real, Rational):
+            build.follow(name, Lookup(("x", str(build.adding.choice(["tanh", "sigmoid", "softplus", "abs"])))))
         elif build.adding is not None and build.adding.random() < 0.4:
             _activation(build, name, str(build.adding.choice(_RARER)), build.adding)
         else:
@@ -366,7 +398,7 @@ def _widened(graph: Graph, rng: np.random.Generator) -> Graph:
     """Return *graph* with some formats wider than they need be, as hand-written Graphs have them."""
     nodes = []
     # masks and tables are for codes of a certain kind and width
-    bound = {name for node in graph.nodes if arity(node.op) == 4 for name in node.inputs}
+    bound = {name for node in graph.nodes if arity(node.op) == 4 or isinstance(node.op, Lookup) for name in node.inputs}
     for node in graph.nodes:
         fmt = node.type.format
         free = isinstance(fmt, Fixed) and not KINDS[node.kind].says_format and node.name not in bound

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from approxhw.ir.graph import Op, kind_of
-from approxhw.ir.kinds import Clip, HardSwish, LeakyRelu, Operand, PRelu, Relu, Requantize, ThresholdedRelu, Type
+from approxhw.ir.kinds import Clip, HardSwish, LeakyRelu, Lookup, Operand, PRelu, Relu, Requantize, ThresholdedRelu, Type
 from approxhw.numerics.formats import Fixed
+from approxhw.numerics.functions import spelled
 
 from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane
 from .compression import Columns, compress
+from .products import looked_up, patterns
 from .shift_add import signed_digits
 
 Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
@@ -97,6 +99,16 @@ def _hard_swish(block: Block, op: HardSwish, index: int, word: Word, text: str) 
     return Word(low, high, bits), formula
 
 
+def _lookup(block: Block, op: Lookup, index: int, word: Word, text: str) -> tuple[Word, str]:
+    formula = f"table[{text}]" + (f", which holds {spelled(op.formula)}" if op.formula else "")
+    low, high = _reached(op, word)
+    if low == high:
+        return constant_word(low), formula
+    group = _local(block, "looked_up")
+    made = looked_up(block.cells, group, patterns(op.table, word), word)
+    return Word(low, high, tuple(made.bit(i) for i in range(width_of(low, high)))), formula
+
+
 def _kept(block: Block, group: str, keep: Bit, word: Word, low: int, high: int) -> Word:
     """Return *word* where *keep* is 1, else 0; it lies in *low* … *high*."""
     lanes = [
@@ -133,6 +145,7 @@ ELEMENTS: dict[type, Element] = {
     ThresholdedRelu: _thresholded_relu,
     HardSwish: _hard_swish,
     Requantize: _requantize,
+    Lookup: _lookup,
 }
 """Kind of activation → what builds it: the one table that a new activation needs an entry in."""
 

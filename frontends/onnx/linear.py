@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .activations import joined_by, looked_up
 from .importer import Call, Importer
 from .values import COMPLEMENT, SIGMOID, Codes, Known, Refusal, Row, Value, per_row
 
@@ -155,16 +156,21 @@ def subtract(work: Importer, call: Call) -> Value:
 
 
 def multiply(work: Importer, call: Call) -> Value:
-    """Mul with a constant on either side."""
+    """Mul with a constant on either side, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "mul")) is not None:
+        return made
     row, constant, _ = _operands(call)
     return work.scaled(row, constant, np.zeros(row.elements), call)
 
 
 def divide(work: Importer, call: Call) -> Value:
-    """Div by a constant."""
+    """Div by a constant, of a constant by a value, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "div")) is not None:
+        return made
     row, constant, flipped = _operands(call)
     if flipped:
-        raise Refusal("divides a constant by a computed value", "only division by a constant is read")
+        made = looked_up(work, row, ("x", "reciprocal"), str(call.proto.name))
+        return work.scaled(made, constant, np.zeros(made.elements), call)
     if (constant == 0).any():
         raise Refusal("divides by zero", "check the scaler: a feature of zero spread?", invalid=True)
     return work.scaled(row, 1.0 / constant, np.zeros(row.elements), call)
@@ -174,6 +180,13 @@ def negate(work: Importer, call: Call) -> Value:
     """Neg."""
     row = call.row()
     return work.scaled(row, -np.ones(row.elements), np.zeros(row.elements), call)
+
+
+def _of_one_value(work: Importer, call: Call, word: str) -> Row | None:
+    """Return two computed operands joined by *word* where both are functions of one value; None where one is constant."""
+    if len(call.values) != 2 or any(isinstance(value, Known) for value in call.values):
+        return None
+    return joined_by(work, call, (call.row(0), call.row(1)), word)
 
 
 def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:

@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from approxhw.ir.graph import Graph, Node, Op
+from approxhw.ir.graph import Graph, Node, Op, kind_of
 from approxhw.ir.kinds import (
     Affine,
     ArgMax,
@@ -96,8 +96,7 @@ def lower_graph(work: Importer, graph: Graph) -> Graph | None:
     for node in graph.nodes:
         if isinstance(node.op, Constant | Input):
             continue
-        step = _STEPS.get(type(node.op))
-        assert step is not None, node.kind
+        step = _STEPS.get(type(node.op), _unknown)
         try:
             state = step(lowering, node, state)
         except Refusal as refusal:
@@ -119,6 +118,12 @@ def _relu(lowering: _Lowering, node: Node, state: _State) -> _State:
 
 def _leaky_relu(lowering: _Lowering, node: Node, state: _State) -> _State:
     raise Refusal("LeakyRelu between quantised layers is not read", "quantise with ReLU, or leave the model in floats")
+
+
+def _unknown(lowering: _Lowering, node: Node, state: _State) -> _State:
+    said = kind_of(node.op).said
+    why = f"{said(node.op) if said else node.kind} between quantised layers is not read"
+    raise Refusal(why, "quantise with ReLU, or leave the model in floats")
 
 
 def _clip(lowering: _Lowering, node: Node, state: _State) -> _State:

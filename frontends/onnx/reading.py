@@ -36,6 +36,7 @@ class Reading:
     ``logits``: the ONNX tensor whose order decides, if there is one.
     ``widths``: per model input, its name and the shape of its row.
     ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
+    ``bound``: what a single logit has to exceed for class 1.
     ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front.
     """
 
@@ -48,6 +49,7 @@ class Reading:
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
     batch: int | None = None
     batch_axes: tuple[tuple[str, int], ...] = ()
+    bound: float = 0.0
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -104,7 +106,8 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     problems = tuple(work.problems)
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
-    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes)
+    bound = prediction.bound if prediction else 0.0
+    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes, bound)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
@@ -297,7 +300,7 @@ def _node(
     if any(isinstance(value, Broken) for value in found):
         return broken
     types = {position: kinds[name] for position, name in enumerate(node.input) if name in kinds}
-    call = Call(node, tuple(found), attributes(node), loaded.opset, types)
+    call = Call(node, tuple(found), attributes(node), loaded.opset, types, work)
     return carry_out(work, call, _folded if _folds(call, foldable) else entry.handler if entry else _constant)
 
 

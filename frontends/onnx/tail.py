@@ -9,6 +9,7 @@ import numpy as np
 
 from approxhw.ir.kinds import ArgMax, Threshold
 
+from .activations import deciding_bound
 from .importer import Call, Importer
 from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, ClassPrediction, Dictionary, Known, Refusal, Row, Value
 
@@ -189,7 +190,8 @@ def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     if row.elements == 1 and row.stage != PAIR:
         if value.codes is not None:
             raise Refusal("is a quantised single logit", "end with DequantizeLinear")
-        return threshold(work, row, 0.0, "")
+        bound = deciding_bound(work, row) if row.stage == PLAIN and row.columns is None else 0.0
+        return replace(threshold(work, row, bound, ""), bound=bound)
     if len([dim for dim in row.shape if dim != 1]) > 1:
         raise Refusal(f"has rows of shape {row.shape}; one score a class is read", "make the class scores the output")
     return decide(work, row, "")

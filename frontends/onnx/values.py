@@ -136,6 +136,8 @@ class ClassPrediction:
     value: str
     labels: tuple[str | int, ...] = ()
     tensor: str = ""
+    bound: float = 0.0
+    """What the single logit ``tensor`` has to exceed for class 1."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.graph import Graph, Node, kind_of
-from approxhw.ir.kinds import Constant, Dense, Input, Type
+from approxhw.ir.kinds import MOST_LOOKUP_BITS, Constant, Dense, Input, Lookup, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
+
+from ._tables import tabulated
 
 _WIDE = 4000
 """Width of a result before ``fit_formats`` finds the narrowest."""
@@ -28,17 +30,26 @@ class QuantizeWeights:
     A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
     that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
     up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x > threshold becomes
-    code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
+    code > floor(threshold / scale), which is the same. A function that has no exact form on codes becomes a table. Integer Nodes are left alone.
     """
 
     kind: ClassVar[str] = "approximating"
 
     bits: int = field(default=8, metadata={"help": "width of a weight code, two's complement, 2 to 16"})
+    lookup_bits: int = field(
+        default=8, metadata={"help": "width of codes on both sides of a tabulated function, 2 to 10"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse widths out of reach."""
+        found = []
         if not 2 <= self.bits <= 16:
-            raise OptionError("quantize-weights", [Problem("quantize-weights.bits", f"{self.bits} is not in 2…16")])
+            found.append(Problem("quantize-weights.bits", f"{self.bits} is not in 2…16"))
+        if not 2 <= self.lookup_bits <= MOST_LOOKUP_BITS:
+            why = f"{self.lookup_bits} is not in 2…{MOST_LOOKUP_BITS}"
+            found.append(Problem("quantize-weights.lookup_bits", why))
+        if found:
+            raise OptionError("quantize-weights", found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return an integer Graph."""
@@ -49,7 +60,11 @@ class QuantizeWeights:
         made: dict[str, Node] = {}
         nodes: list[Node] = []
         for node in graph.nodes:
-            fresh = self._changed(graph, node, made, context)
+            if isinstance(node.op, Lookup) and node.is_float:
+                read = made[node.inputs[0]]
+                fresh = tabulated(graph, node, nodes, read, self.lookup_bits, context)
+            else:
+                fresh = self._changed(graph, node, made, context)
             nodes += fresh
             made.update({new.name: new for new in fresh})
         used = {name for node in nodes for name in node.inputs} | {graph.output}
@@ -149,7 +164,7 @@ def _refuse_what_cannot_be(graph: Graph) -> None:
     if not isinstance(graph.input.type.format, Fixed):
         found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
     for node in graph.nodes:
-        legal = isinstance(node.op, Input | Constant | Dense) or kind_of(node.op).in_codes is not None
+        legal = isinstance(node.op, Input | Constant | Dense | Lookup) or kind_of(node.op).in_codes is not None
         if node.is_float and not legal:
             found.append(Problem(node.name, f"a real-valued {node.kind} has no codes", "run fold-affine before"))
         whole = node.inputs[:1] if isinstance(node.op, Dense) else node.inputs

@@ -14,13 +14,14 @@ from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
 from .layout import Reshape
 from .requantize import KINDS as _REQUANTIZE
-from .requantize import Requantize
+from .requantize import MOST_LOOKUP_BITS, Lookup, Requantize
 from .source import KINDS as _SOURCE
 from .source import Constant, Input
 from .tensor_kinds import KINDS as _TENSORS
 
 __all__ = [
     "KINDS",
+    "MOST_LOOKUP_BITS",
     "TENSOR_KINDS",
     "Add",
     "Affine",
@@ -40,6 +41,7 @@ __all__ = [
     "Input",
     "Kind",
     "LeakyRelu",
+    "Lookup",
     "MatMul",
     "Operand",
     "Operands",

@@ -19,6 +19,7 @@ from .kinds import (
     Affine,
     ArgMax,
     Clip,
+    Concat,
     Constant,
     Conv,
     Decode,
@@ -95,13 +96,14 @@ Op = (
     | ArgMax
     | Threshold
     | Reshape
+    | Concat
+    | Add
     | Encode
     | Decode
     | Feed
     | MatMul
     | Gemm
     | Conv
-    | Add
     | Transpose
     | Host
     | Part

@@ -15,9 +15,11 @@ from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, Maske
 
 from .graph import KINDS, Graph, Node, Op, arity
 from .kinds import (
+    Add,
     Affine,
     ArgMax,
     Clip,
+    Concat,
     Constant,
     Decode,
     Dense,
@@ -62,6 +64,8 @@ def random_graph(
         bits = weight_bits or int(rng.integers(2, 10))
         _integer_dense(build, f"layer{layer}", int(rng.integers(1, max_width + 1)), bits)
         _integer_activations(build, f"layer{layer}", 0.25 if last else 1.0)
+        if not last:
+            _branch(build, f"layer{layer}", max_width)
     _head(build, int(rng.integers(-40, 40)))
     graph = fit_formats(build.graph(f"random_{seed}"))
     return _widened(graph, rng) if rng.random() < 0.25 else graph
@@ -91,6 +95,11 @@ def random_float_graph(seed: int, rational: bool = False) -> Graph:
         build.dense_real(f"layer{layer}", build.reals((m, n)), build.reals((m,)))
         for step in range(int(rng.integers(0, 4))):
             _float_step(build, f"layer{layer}_after{step}")
+        if build.adding is not None and build.adding.random() < 0.15 and len(build.last.type.shape) == 1:
+            others = [n.name for n in build.nodes if n.type == build.last.type and not isinstance(n.op, Constant)]
+            build.follow(f"layer{layer}_met", Add())
+            other = others[int(build.adding.integers(len(others)))]
+            build.nodes[-1] = replace(build.last, inputs=(build.last.inputs[0], other))
     if len(build.last.type.shape) != 1:
         build.follow("flat", Reshape(), (build.last.type.elements,))
     _head(build, build.reals((1,))[0])
@@ -315,6 +324,28 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
         _activation(build, f"{name}_codes", "requantize", rng)
     if build.coding is not None and build.coding.random() < 0.12 * chance:
         _coded_values(build, f"{name}_decoded")
+
+
+def _branch(build: _Builder, name: str, max_width: int) -> None:
+    """Let one value in ten meet a second layer of what is there already: added up, or side by side."""
+    rng = build.adding
+    assert rng is not None
+    first, fmt = build.last, build.fitted()
+    if rng.random() >= 0.12 or fmt.zero or fmt.bits > 24:
+        return
+    joins = Concat if first.type.elements < max_width and rng.random() < 0.5 else Add
+    count = int(rng.integers(1, 1 + max_width - first.type.elements)) if joins is Concat else first.type.elements
+    weights, bias = rng.integers(-4, 4, (count, first.type.elements)), rng.integers(-40, 40, count)
+    w = build.add(f"{name}_other_weight", Constant(weights), (), weights.shape, Fixed(3, True))
+    b = build.add(f"{name}_other_bias", Constant(bias), (), (count,), Fixed(7, True, fmt.scale))
+    build.add(f"{name}_other_sum", Dense(Exact(3)), (first.name, w, b), (count,), Fixed(200, True, fmt.scale))
+    if rng.random() < 0.5:
+        build.follow(f"{name}_other_relu", Relu())
+    inputs = (first.name, build.last.name) if rng.random() < 0.5 else (build.last.name, first.name)
+    sizes = tuple(next(n for n in build.nodes if n.name == read).type.elements for read in inputs)
+    op = Concat(sizes) if joins is Concat else Add()
+    shape = (sum(sizes),) if joins is Concat else first.type.shape
+    build.add(f"{name}_met", op, inputs, shape, Fixed(400, True, fmt.scale))
 
 
 def _lookup(build: _Builder, name: str, rng: np.random.Generator) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import is_decision
-from approxhw.ir.graph import Graph, Node, identifier, ranges
-from approxhw.ir.kinds import ArgMax, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
+from approxhw.ir.graph import Graph, Node, identifier, kind_of, ranges
+from approxhw.ir.kinds import Add, ArgMax, Concat, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
@@ -116,7 +116,7 @@ class _Builder:
 
     def build(self) -> dict[str, tuple[Word, ...]]:
         words: dict[str, tuple[Word, ...]] = {}
-        rows = {node.inputs[0] for node in self.graph.nodes if node.inputs}
+        rows = {name for node in self.graph.nodes for name in node.inputs[: kind_of(node.op).rows]}
         for node in self.graph.nodes:
             if self.graph.is_constant(node.name):
                 if node.name in rows:  # read as a value, not as weights: the same for every input
@@ -129,7 +129,8 @@ class _Builder:
                 words[node.name] = self._input(node)
                 continue
             chain = self._chain(node)
-            words[chain[-1].name] = self._apply(node, chain[1:], words[node.inputs[0]])
+            read = tuple(word for name in node.inputs[: kind_of(node.op).rows] for word in words[name])
+            words[chain[-1].name] = self._apply(node, chain[1:], read)
             self.fused.update(link.name for link in chain[1:])
         return words
 
@@ -143,7 +144,7 @@ class _Builder:
     def _chain(self, node: Node) -> list[Node]:
         """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
         chain = [node]
-        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, *ELEMENTWISE)):
+        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Add, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
             if len(readers) != 1 or isinstance(chain[-1].op, Encode):  # codes are what crosses from layer to layer
                 break
@@ -285,6 +286,27 @@ class _Builder:
             self.blocks.append(block)
         return tuple(results)
 
+    def _added(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        """Add two values element by element; *x*: the words of the first, then those of the second."""
+        low, high = self.ranges[node.name]
+        results = []
+        for index, pair in enumerate(zip(x[: len(x) // 2], x[len(x) // 2 :], strict=True)):
+            block = Block(self._fresh(f"{node.name}_element{index}"))
+            columns = Columns(width_of(low[index], high[index]))
+            for word in pair:
+                columns.add(word, 0, 1)
+            lanes, bits = compress(columns, prefix=LOCAL)
+            block.cells.extend(lanes)
+            word = Word(int(low[index]), int(high[index]), bits)
+            text = " + ".join(self._word_name(summand, f"element {index}") for summand in pair)
+            for link in tail:
+                word, text = self._element(block, link, index, word, text)
+            out = self._fresh(f"{block.name}_y")
+            block.comment += [f"{out} = {text}", _range_text(word)]
+            results.append(block.leave(out, word))
+            self.blocks.append(block)
+        return tuple(results)
+
     def _element(self, block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
         """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula."""
         op, source = node.op, self.graph[node.inputs[0]].type.format
@@ -358,6 +380,8 @@ BUILDERS: dict[type, _Build] = {
     ArgMax: lambda builder, node, tail, x: (builder._argmax(node, x),),
     Threshold: lambda builder, node, tail, x: (builder._threshold(node, x[0]),),
     Reshape: lambda builder, node, tail, x: x,
+    Concat: lambda builder, node, tail, x: x,
+    Add: _Builder._added,
     **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
 }
 """Kind of Node → what builds it; activations have a table of their own, in ``elements``."""

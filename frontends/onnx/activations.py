@@ -10,7 +10,7 @@ import numpy as np
 
 from approxhw.ir.graph import Node, Op
 from approxhw.ir.kinds import Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
-from approxhw.numerics.functions import IDENTITY, MOST_WORDS, Formula, composed, spelled, values_of
+from approxhw.numerics.functions import IDENTITY, MOST_WORDS, Formula, composed, keeps_order, spelled, values_of
 
 from .importer import Call, Handler, Importer
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
@@ -190,10 +190,14 @@ def ways(work: Importer, name: str) -> dict[str, Formula]:
     return found
 
 
-def joined_by(work: Importer, call: Call, rows: tuple[Row, Row], word: str) -> Row | None:
+_EXACT = frozenset({"x", "mul", "add", "max", "min", "leaky", "thresholded"})
+"""Words of formulas that have Nodes of their own, which are exact on codes."""
+
+
+def joined_by(work: Importer, call: Call, rows: tuple[Row, Row], word: str, exact: bool = False) -> Row | None:
     """Return two computed values joined by *word* where both are functions of one value, element by element; else None.
 
-    So are SiLU, GELU, Mish and the like, however an exporter writes them. A value times a hard sigmoid of itself stays exact.
+    With *exact*, also None where both are made of exact Nodes: their sum is, too. So are SiLU, GELU, Mish and the like, however an exporter writes them. A value times a hard sigmoid of itself stays exact.
     """
     if rows[0].full(1) != rows[1].full(1) or rows[0].batch != rows[1].batch:
         return None
@@ -202,6 +206,9 @@ def joined_by(work: Importer, call: Call, rows: tuple[Row, Row], word: str) -> R
     left, right = ways(work, first), ways(work, second)
     base = next((name for name in left if name in right), None)
     if base is None or len(left[base]) + len(right[base]) >= MOST_WORDS:
+        return None
+    used = {name for name in (*left[base], *right[base]) if isinstance(name, str)}
+    if exact and used <= _EXACT:
         return None
     row = replace(rows[0], value=base, columns=None)
     if word == "mul":
@@ -273,19 +280,51 @@ def _gated(work: Importer, call: Call, row: Row, value: Formula, gate: Formula) 
     return work.scaled(made, np.full(made.elements, factor), np.zeros(made.elements), call)
 
 
+_POINTS = np.concatenate([-np.logspace(6, -6, 1500), [0.0], np.logspace(-6, 6, 1500)])
+"""Where a function is looked at to find out whether it rises."""
+
+_RISING = frozenset({"sigmoid", "exp", "softplus"})
+"""Strictly increasing words that are not 0 at 0."""
+
+
+def without_rising(work: Importer, name: str) -> str:
+    """Return the value whose elements are in the same order as those of *name*: less strictly increasing functions."""
+    node = work.node(name)
+    while isinstance(op := node.op, Lookup) and (keeps_order(op.formula) or op.formula[1:] in {(w,) for w in _RISING}):
+        node = work.node(node.inputs[0])
+    return node.name
+
+
+def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
+    """Return a value x and t such that *name* is above *bound* just where x is above t: less functions that rise."""
+    found = ways(work, name)
+    base, formula = list(found.items())[-1]
+    if not any(isinstance(work.node(value).op, Lookup) for value in found):
+        return name, bound
+    values = values_of(formula, _POINTS)
+    if np.isnan(values).any() or (np.diff(values) < 0).any() or not values[0] <= bound < values[-1]:
+        return name, bound
+    place = int(np.flatnonzero(values > bound)[0])
+    low, high = float(_POINTS[place - 1]), float(_POINTS[place])
+    while low < (middle := (low + high) / 2) < high:
+        below = values_of(formula, np.array([middle]))[0] <= bound
+        low, high = (middle, high) if below else (low, middle)
+    return base, low
+
+
 def deciding_bound(work: Importer, row: Row) -> float:
     """Return what the single value of *row* has to exceed for class 1: 0, or 1/2 where it is a probability.
 
     Refuses what is never at most 0 and no probability: nobody can tell which value decides.
     """
     formula = list(ways(work, row.value).values())[-1]
-    values = values_of(formula, np.linspace(-60.0, 60.0, 4801))
+    values = values_of(formula, _POINTS)
     values = values[np.isfinite(values)]
     if not len(values) or values.min() < 0 or formula == IDENTITY:
         return 0.0
     if values.max() <= 1 + 1e-9 and values.max() > 0.5:
         return 0.5
-    if values.min() > 0:
+    if values.min() > 0 or (values.min() == 0 and values_of(formula, np.zeros(1))[0] > 0):  # exp ends in 0, softplus too
         why = f"is a single value, {spelled(formula)[:80]}, that is always above 0: which one decides is not known"
         raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
     return 0.0

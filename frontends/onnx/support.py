@@ -25,14 +25,14 @@ class SupportedOperator:
 
 
 STANDARD_OPERATORS: dict[str, SupportedOperator] = {
-    "Add": SupportedOperator(linear.add, "one operand constant; fused into the bias of the layer before it"),
+    "Add": SupportedOperator(linear.add, "of constants, fused into the bias of the layer before it, and of computed values: branches, ensembles"),
     "ArgMax": SupportedOperator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
     "BatchNormalization": SupportedOperator(linear.batch_normalization, "inference, with running statistics"),
     "Cast": SupportedOperator(shapes.cast, "between floating-point types, and of labels"),
     "Clip": SupportedOperator(
         activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
     ),
-    "Concat": SupportedOperator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
+    "Concat": SupportedOperator(shapes.concat, "of columns of the input, of branches, of (1 − p, p) in a binary head"),
     "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
     "Div": SupportedOperator(linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
@@ -50,6 +50,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "LogSoftmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "MatMul": SupportedOperator(linear.matmul_layer, "constant weights on either side"),
     "Max": SupportedOperator(activations.maximum, "with one constant number"),
+    "Mean": SupportedOperator(linear.mean, "of constants and computed values"),
     "Min": SupportedOperator(activations.minimum, "with one constant number"),
     "Mul": SupportedOperator(linear.multiply, "one operand constant, or two functions of one value: x · Sigmoid(x)"),
     "Neg": SupportedOperator(linear.negate, "anything"),
@@ -63,8 +64,8 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Slice": SupportedOperator(shapes.slice_, "columns of the model's input"),
     "Softmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "Squeeze": SupportedOperator(shapes.squeeze, "axes of length 1"),
-    "Sub": SupportedOperator(linear.subtract, "one operand constant, either side"),
-    "Sum": SupportedOperator(linear.add, "of two, one of them constant"),
+    "Sub": SupportedOperator(linear.subtract, "of constants, either side, and of computed values"),
+    "Sum": SupportedOperator(linear.add, "of constants and computed values"),
     "Transpose": SupportedOperator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
     "Unsqueeze": SupportedOperator(shapes.unsqueeze, "anything"),
     "Abs": SupportedOperator(activations.absolute, "anything: exact"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.ir.kinds import ArgMax, Threshold
 
-from .activations import deciding_bound
+from .activations import crossing, deciding_bound, without_rising
 from .importer import Call, Importer
 from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, ClassPrediction, Dictionary, Known, Refusal, Row, Value
 
@@ -54,13 +54,13 @@ def decide(work: Importer, row: Row, origin: str) -> ClassPrediction:
     """Return the class of *row*: Threshold for a binary pair (1 − p, p), else ArgMax."""
     if row.stage == PAIR:
         return threshold(work, row, 0.0, origin)
-    vector = work.vector(row, origin)
+    vector = without_rising(work, work.vector(row, origin))
     return ClassPrediction(work.emit(INDEX, ArgMax(), (vector,), (), origin), row.labels, row.tensor)
 
 
 def threshold(work: Importer, row: Row, bound: float, origin: str) -> ClassPrediction:
     """Return class 1 where the single logit of *row* is greater than *bound*."""
-    vector = work.vector(row, origin)
+    vector, bound = crossing(work, work.vector(row, origin), bound)
     return ClassPrediction(work.emit(INDEX, Threshold(bound), (vector,), (), origin), row.labels, row.tensor)
 
 

@@ -10,10 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.graph import Graph, Node, kind_of
-from approxhw.ir.kinds import MOST_LOOKUP_BITS, Constant, Dense, Input, Lookup, Type
+from approxhw.ir.graph import Graph, Node, kind_of, renamed_inputs
+from approxhw.ir.kinds import MOST_LOOKUP_BITS, Add, Concat, Constant, Dense, Input, Lookup, Type
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.rewriting import code_constant, fit_formats
+from approxhw.ir.rewriting import code_constant, finer_codes, fit_formats
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 
@@ -63,6 +63,8 @@ class QuantizeWeights:
             if isinstance(node.op, Lookup) and node.is_float:
                 read = made[node.inputs[0]]
                 fresh = tabulated(graph, node, nodes, read, self.lookup_bits, context)
+            elif isinstance(node.op, Add | Concat) and node.is_float:
+                fresh = _aligned(node, nodes, made, set(graph.by_name))
             else:
                 fresh = self._changed(graph, node, made, context)
             nodes += fresh
@@ -110,6 +112,25 @@ class QuantizeWeights:
             code_constant(b, bias, scale * fmt.scale, origin=graph[b].origin),
             replace(node, op=Dense(Exact(self.bits)), type=result),
         ]
+
+
+def _aligned(node: Node, above: list[Node], made: dict[str, Node], taken: set[str]) -> list[Node]:
+    """Return *node*, where branches meet, on codes of one scale: that of which all scales are whole multiples."""
+    operands = [made[name] for name in node.inputs]
+    formats = [operand.type.format for operand in operands]
+    scales = [fmt.scale for fmt in formats if isinstance(fmt, Fixed)]
+    top, bottom = scales[0].numerator, scales[0].denominator
+    for scale in scales[1:]:
+        top, bottom = math.gcd(top * scale.denominator, scale.numerator * bottom), bottom * scale.denominator
+    common = Fraction(top, bottom)
+    nodes: list[Node] = []
+    names: dict[str, str] = {}
+    for operand, fmt in zip(operands, formats):
+        assert isinstance(fmt, Fixed)
+        if operand.name not in names and (fmt.scale != common or fmt.zero):
+            nodes.append(finer_codes([*above, *nodes], operand, int(fmt.scale / common), taken))
+            names[operand.name] = nodes[-1].name
+    return [*nodes, replace(renamed_inputs(node, names), type=Type(node.type.shape, Fixed(_WIDE, True, common)))]
 
 
 def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:

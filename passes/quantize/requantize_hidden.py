@@ -14,9 +14,9 @@ from approxhw.ir.chain import feeds_layers, is_activation
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph, Node, kind_of, ranges, renamed_inputs
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import Dense, Requantize, Type
+from approxhw.ir.kinds import Add, Dense, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
+from approxhw.ir.rewriting import code_constant, finer_codes, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
 
 ROUNDINGS = ("floor", "half-up")
@@ -26,7 +26,7 @@ ROUNDINGS = ("floor", "half-up")
 class RequantizeHidden:
     """Cut every hidden activation to codes of a few bits, signed where it can be negative: drop low bits, saturate at the ends.
 
-    After each activation that only ``Dense`` read and that needs more than *bits* bits stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
+    After each activation, and each sum of branches, that only ``Dense`` read and that needs more than *bits* bits stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
     rows, or with none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow
     the coarser scale.
     """
@@ -85,8 +85,9 @@ class RequantizeHidden:
 
 
 def is_hidden(graph: Graph, node: Node) -> bool:
-    """Whether *node* is an activation that is exact on the codes of the sums, and that only ``Dense`` read."""
-    return is_activation(node) and not isinstance(node.op, Requantize) and feeds_layers(graph, node)
+    """Whether *node* is an activation, or a sum of branches, that only ``Dense`` read."""
+    hidden = isinstance(node.op, Add) or (is_activation(node) and not isinstance(node.op, Requantize))
+    return hidden and feeds_layers(graph, node)
 
 
 def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
@@ -96,14 +97,16 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
     for node in graph.nodes:
         if name in node.inputs:
             node = renamed_inputs(node, {name: cut.name})
-        if node.inputs and node.inputs[0] in moved:
-            fmt, op = node.type.format, node.op
+        kind = kind_of(node.op)
+        if kind.coarser is None and not moved.isdisjoint(node.inputs):
+            for read in moved.intersection(node.inputs):
+                raised = finer_codes(nodes, next(n for n in nodes if n.name == read), factor, set(graph.by_name))
+                nodes.append(raised)
+                node = renamed_inputs(node, {read: raised.name})
+        elif node.inputs and node.inputs[0] in moved:
+            fmt, op, follows = node.type.format, node.op, kind.coarser
             assert isinstance(fmt, Fixed)
-            follows = kind_of(op).coarser
-            if follows is None:
-                raised = _raised(graph, node.inputs[0], {n.name: n for n in (*nodes, cut)}, shift)
-                nodes += [raised, renamed_inputs(node, {node.inputs[0]: raised.name})]
-                continue
+            assert follows is not None
             node = replace(node, op=follows(op, shift))
             if isinstance(op, Dense):
                 bias = [_rounded(int(value), factor) for value in graph.constant(node.inputs[2]).tolist()]
@@ -124,17 +127,6 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
     used = {read for node in nodes for read in node.inputs} | {graph.output}
     kept = tuple(node for node in nodes if node.name in used or node.inputs or node is graph.input)
     return fit_formats(replace(graph, nodes=kept))
-
-
-def _raised(graph: Graph, name: str, made: dict[str, Node], shift: int) -> Node:
-    """Return codes of the value *name*, 2^shift coarser than they were, on the scale that they had: wires, and no rounding."""
-    node = made[name]
-    fmt = node.type.format
-    assert isinstance(fmt, Fixed)
-    reach = 1 << 4000
-    op = Requantize((1 << shift,), 0, (0,), -reach, reach)
-    finer = Type(node.type.shape, Fixed(4000, True, fmt.scale / (1 << shift), 0))
-    return Node(fresh_name(graph, f"{name}_raised", set(made)), op, (name,), finer)
 
 
 def _rounded(value: int, factor: int) -> int:

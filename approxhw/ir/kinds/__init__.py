@@ -12,7 +12,7 @@ from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
-from .layout import Reshape
+from .layout import Concat, Reshape
 from .requantize import KINDS as _REQUANTIZE
 from .requantize import MOST_LOOKUP_BITS, Lookup, Requantize
 from .source import KINDS as _SOURCE
@@ -28,6 +28,7 @@ __all__ = [
     "ArgMax",
     "Check",
     "Clip",
+    "Concat",
     "Constant",
     "Conv",
     "Decode",

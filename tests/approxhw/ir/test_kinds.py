@@ -17,6 +17,7 @@ from approxhw.ir.kinds import (
     HardSwish,
     Input,
     LeakyRelu,
+    Lookup,
     PRelu,
     Relu,
     Requantize,
@@ -35,13 +36,13 @@ def test_there_are_these_kinds():
     groups = (
         "input constant",
         "dense affine",
-        "relu leakyrelu prelu clip thresholdedrelu hardswish requantize",
+        "relu leakyrelu prelu clip thresholdedrelu hardswish requantize lookup",
         "argmax threshold",
-        "reshape encode decode",
-        "feed matmul gemm conv add transpose host part",
+        "reshape concat add encode decode",
+        "feed matmul gemm conv transpose host part",
     )
     assert list(KINDS) == [keyword for group in groups for keyword in group.split()]
-    assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, PRelu, Clip, ThresholdedRelu, HardSwish, Requantize]
+    assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, PRelu, Clip, ThresholdedRelu, HardSwish, Requantize, Lookup]
     assert kind_of(Relu()) is KINDS["relu"]
     with pytest.raises(TypeError, match="str is no kind of Node"):
         kind_of("relu")

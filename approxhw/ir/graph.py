@@ -18,6 +18,7 @@ from .kinds import (
     Add,
     Affine,
     ArgMax,
+    Binarize,
     Clip,
     Concat,
     Constant,
@@ -95,6 +96,7 @@ Op = (
     | Lookup
     | ArgMax
     | Threshold
+    | Binarize
     | Reshape
     | Concat
     | Add

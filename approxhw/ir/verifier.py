@@ -212,7 +212,7 @@ def _common_format_faults(node: Node, operands: Operands) -> list[str] | None:
         return [f"only encode and constant make codes of {own}, not {node.kind}"]
     if any(isinstance(fmt, EightBit) for fmt in read):
         return ["only decode reads 8-bit codes"]
-    if kind.classes is not None:  # the only kinds that turn real values into codes
+    if kind.classes is not None or kind.reads_reals:
         return None
     if not isinstance(own, Fixed):
         alien = Rational if isinstance(own, Float) else Float

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from approxhw.ir.graph import Op, kind_of
-from approxhw.ir.kinds import Clip, HardSwish, LeakyRelu, Lookup, Operand, PRelu, Relu, Requantize, ThresholdedRelu, Type
+from approxhw.ir.kinds import Binarize, Clip, HardSwish, LeakyRelu, Lookup, Operand, PRelu, Relu, Requantize, ThresholdedRelu, Type
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions import spelled
 
@@ -109,6 +109,13 @@ def _lookup(block: Block, op: Lookup, index: int, word: Word, text: str) -> tupl
     return Word(low, high, tuple(made.bit(i) for i in range(width_of(low, high)))), formula
 
 
+def _binarize(block: Block, op: Binarize, index: int, word: Word, text: str) -> tuple[Word, str]:
+    formula = f"({text}) > {op.threshold}"
+    bit = greater(block, _local(block, "above"), word, constant_word(int(op.threshold)))
+    low, high = (int(end > op.threshold) for end in (word.low, word.high))
+    return Word(low, high, (bit,)[: width_of(low, high)]), formula
+
+
 def _kept(block: Block, group: str, keep: Bit, word: Word, low: int, high: int) -> Word:
     """Return *word* where *keep* is 1, else 0; it lies in *low* … *high*."""
     lanes = [
@@ -146,6 +153,7 @@ ELEMENTS: dict[type, Element] = {
     HardSwish: _hard_swish,
     Requantize: _requantize,
     Lookup: _lookup,
+    Binarize: _binarize,
 }
 """Kind of activation → what builds it: the one table that a new activation needs an entry in."""
 

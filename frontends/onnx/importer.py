@@ -11,7 +11,7 @@ import numpy as np
 
 from approxhw.common.errors import Problem, shown
 from approxhw.ir.graph import Node, Op, identifier
-from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Lookup, Reshape, Threshold, Type
+from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
@@ -109,7 +109,9 @@ class Importer:
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], origin: str = "") -> str:
         """Append a float Node and return its name."""
         fmt: Format = FLOAT64
-        if isinstance(op, ArgMax | Threshold):
+        if isinstance(op, Binarize):
+            fmt = fixed_for(0, 1)
+        elif isinstance(op, ArgMax | Threshold):
             classes = 2 if isinstance(op, Threshold) else self.node(inputs[0]).type.elements
             fmt = fixed_for(0, max(1, classes - 1))
         name = identifier(name, self.taken)

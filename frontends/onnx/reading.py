@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
 from approxhw.ir.graph import Graph, Node, identifier, without_unread
 from approxhw.ir.kinds import Input, Type
@@ -18,8 +19,8 @@ from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower_graph
-from .tail import predicted_class
-from .values import Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
+from .tail import label_bits, predicted_class, real_values
+from .values import PLAIN, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -50,6 +51,9 @@ class Reading:
     batch: int | None = None
     batch_axes: tuple[tuple[str, int], ...] = ()
     bound: float = 0.0
+    task: str = CLASSIFICATION
+    doubtful: bool = False
+    """Whether nothing in the model tells a classifier from what makes real values, or several labels."""
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -65,14 +69,17 @@ class _Inputs:
     batch: int | None
 
 
-def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
-    """Return what *loaded* means; *titles*: the user's names of the features, if they are known."""
+def read_loaded(loaded: Loaded, titles: tuple[str, ...] = (), task: str | None = None) -> Reading:
+    """Return what *loaded* means; *titles*: the user's names of the features, if they are known.
+
+    *task*: what the model is for (``common.dataset.TASKS``); None: what it says itself, and a class where it says nothing.
+    """
     proto = loaded.proto
     work = Importer(PROBE)
     known = _initializers(work, proto)
     try:
         inputs = _inputs(work, proto, known, titles)
-        outputs = _chosen_outputs(proto)
+        outputs, task = _chosen_outputs(proto, task)
     except Refusal as refusal:
         work.refuse("model", refusal)
         return Reading(None, tuple(work.problems), work.invalid)
@@ -87,15 +94,18 @@ def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
     kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     for node in needed:
         values.update(zip(node.output, _node(work, node, values, loaded, functions, kinds)))
-    return _finished(work, loaded, inputs, outputs, values)
+    return _finished(work, loaded, inputs, outputs, values, task)
 
 
-def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str], values: dict[str, Value]) -> Reading:
+def _finished(
+    work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str], values: dict[str, Value], task: str | None
+) -> Reading:
     prediction, output = None, outputs[0]
+    chosen = task or (REGRESSION if _is_regressor(loaded.proto, values, outputs) else CLASSIFICATION)
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
             output = _one_output(outputs, values)
-            prediction = predicted_class(work, values[output])
+            prediction = _ENDS[chosen](work, values[output])
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
     graph = None
@@ -107,7 +117,25 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
     bound = prediction.bound if prediction else 0.0
-    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes, bound)
+    doubtful = task is None and chosen == CLASSIFICATION and not is_label
+    return Reading(
+        graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes, bound, chosen, doubtful
+    )
+
+
+_ENDS = {CLASSIFICATION: predicted_class, REGRESSION: real_values, MULTILABEL: label_bits}
+"""Task → what makes the end of a Graph of the model's output."""
+
+
+def _is_regressor(proto: ModelProto, values: dict[str, Value], outputs: list[str]) -> bool:
+    """Whether the model itself says that it makes real values: by its operator, or as skl2onnx writes regressors.
+
+    A classifier of skl2onnx has an output of labels beside the probabilities, or ends in these; a regressor has one output.
+    """
+    if len(outputs) != 1 or not isinstance(row := values[outputs[0]], Row) or row.stage != PLAIN:
+        return False
+    made = [node for node in proto.graph.node if node.domain == ML and node.op_type.endswith("Regressor")]
+    return bool(made) or (str(proto.producer_name) == "skl2onnx" and len(proto.graph.output) == 1)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
@@ -118,8 +146,9 @@ def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph
         identifier(loaded.stem, default="model"), tuple(work.nodes), prediction.value, prediction.labels, source
     )
     graph = without_unread(graph)
-    if prediction.labels and len(prediction.labels) != graph.classes:
-        why = f"{len(prediction.labels)} class labels for {graph.classes} classes"
+    count = graph.classes or graph[graph.output].type.elements
+    if prediction.labels and len(prediction.labels) != count:
+        why = f"{len(prediction.labels)} class labels for {count} classes"
         work.refuse("class labels", Refusal(why, "export the model again", invalid=True))
         return None
     return lower_graph(work, graph) if work.quantised else graph
@@ -229,19 +258,27 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
     return shape, int(batch)
 
 
-def _chosen_outputs(proto: ModelProto) -> list[str]:
-    """Return the label output where the model has one, else every output that may hold scores."""
+def _chosen_outputs(proto: ModelProto, task: str | None) -> tuple[list[str], str | None]:
+    """Return the label output where the model has one, else every output that may hold scores; and the task, where it is known.
+
+    Labels of several columns are independent ones: then, and for another task than classification, scores are what is read.
+    """
     from onnx import TensorProto
 
     label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING)
     outputs = list(proto.graph.output)
-    labels = [value.name for value in outputs if value.type.tensor_type.elem_type in label_types]
+    told = [value for value in outputs if value.type.tensor_type.elem_type in label_types]
+    labels, scores = [value.name for value in told], [value.name for value in outputs if value not in told]
+    if task is None and len(told) == 1 and scores and [d.dim_value > 1 for d in told[0].type.tensor_type.shape.dim[1:]] == [True]:
+        task = MULTILABEL
+    if task in (REGRESSION, MULTILABEL) and scores:
+        return scores, task
     if len(labels) == 1:
-        return labels
+        return labels, task
     if len(labels) > 1:
         named = ", ".join(shown(repr(name)) for name in labels[:8])
         raise Refusal(f"it has several outputs of labels ({named})", "keep one class output", invalid=False)
-    return [value.name for value in outputs]
+    return [value.name for value in outputs], task
 
 
 def _one_output(outputs: list[str], values: dict[str, Value]) -> str:

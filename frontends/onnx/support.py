@@ -99,6 +99,7 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
     "LinearClassifier": SupportedOperator(
         tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"
     ),
+    "LinearRegressor": SupportedOperator(tail.linear_regressor, "one row of coefficients a target"),
     "Normalizer": SupportedOperator(tail.normalizer, "of probabilities, at the end"),
     "Scaler": SupportedOperator(linear.scaler, "one offset and scale, or one a feature"),
     "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
@@ -129,7 +130,7 @@ ADVICE: dict[str, str] = {
     **dict.fromkeys(
         ("Imputer", "OneHotEncoder", "TfIdfVectorizer", "CategoryMapper"), "prepare the features before the model"
     ),
-    **dict.fromkeys(("LinearRegressor", "TreeEnsembleRegressor", "SVMRegressor"), "approxhw compiles classifiers only"),
+    **dict.fromkeys(("TreeEnsembleRegressor", "SVMRegressor"), "train an MLPRegressor or a linear one"),
     "BipolarQuant": "use Quant with 2 bits, signed and narrow",
     "Trunc": "fold the truncation into a Quant node",
     "TopK": "end with ArgMax",

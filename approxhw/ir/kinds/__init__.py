@@ -5,7 +5,7 @@ from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Pa
 from .coding import KINDS as _CODING
 from .coding import Decode, Encode
 from .decide import KINDS as _DECIDE
-from .decide import ArgMax, Threshold, approximate_argmax, matches
+from .decide import ArgMax, Binarize, Threshold, approximate_argmax, matches
 from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
@@ -26,6 +26,7 @@ __all__ = [
     "Add",
     "Affine",
     "ArgMax",
+    "Binarize",
     "Check",
     "Clip",
     "Concat",

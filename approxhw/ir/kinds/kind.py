@@ -146,6 +146,8 @@ class Kind(Generic[OpT]):
     """Scale and zero point of the result are those of the operand."""
     says_format: bool = False
     """The kind or an attribute says the format of the result: no pass may fit it to a range."""
+    reads_reals: bool = False
+    """It makes codes of real values, too."""
     makes_eight_bit: bool = False
     reads_eight_bit: bool = False
     folds: bool = False

@@ -16,8 +16,8 @@ def read_model(source: object, *, name: str | None = None, task: str | None = No
     """Return the Graph of one row of the model in *source*.
 
     ``source``: path of an ONNX file, an ``onnx.ModelProto``, a fitted scikit-learn classifier or pipeline, or what a frontend
-    of another package reads (``registry.Frontend``). ``name``: what to call the Graph; the file's stem by default. A float
-    *task*: what the model is for (``common.dataset.TASKS``); None: as it says itself, and a classifier where it says nothing. A float
+    of another package reads (``registry.Frontend``). ``name``: what to call the Graph; the file's stem by default.
+    *task*: what the model is for (``common.dataset.TASKS``); None: as it says itself, a classifier where it says nothing. A float
     model gives a float64 Graph, a QDQ or QONNX model an integer Graph with its own scales. Raises
     :class:`InvalidModelError` for a broken file and
     :class:`UnsupportedModelError` for nodes that cannot be compiled; each lists all that is wrong.

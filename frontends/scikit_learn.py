@@ -33,7 +33,14 @@ def convert(estimator: object) -> tuple[ModelProto, tuple[str, ...]]:
 
     if not (is_classifier(estimator) or is_regressor(estimator)):
         raise UnsupportedModelError(
-            title, [Problem("model", "it is neither a classifier nor a regressor", "give one of these, or a pipeline that ends in one")]
+            title,
+            [
+                Problem(
+                    "model",
+                    "it is neither a classifier nor a regressor",
+                    "give one of these, or a pipeline that ends in one",
+                )
+            ],
         )
     count = getattr(estimator, "n_features_in_", None)
     if count is None:

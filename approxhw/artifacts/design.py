@@ -22,8 +22,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from approxhw.common.errors import shown
 from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
+from approxhw.common.errors import shown
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
@@ -124,9 +124,7 @@ class DesignRecord:
 def _needed(told: DesignRecord) -> list[str]:
     splits = (told.accuracy.get("onnx_splits", {}), told.accuracy.get("hardware_splits", {}))
     keys = CircuitAccuracy.__annotations__.keys()
-    if not keys - _LATER <= told.accuracy.keys() <= keys or any(
-        {"train", "test"} - each.keys() for each in splits
-    ):
+    if not keys - _LATER <= told.accuracy.keys() <= keys or any({"train", "test"} - each.keys() for each in splits):
         raise ValueError("accuracy: not all of it is there")
     if "title" not in told.model:
         raise ValueError("model: no title")
@@ -338,7 +336,11 @@ def _check_ports(told: DesignRecord, graph: Graph) -> None:
     leaving = 1 if task_of(graph) == CLASSIFICATION else graph[graph.output].type.elements
     if outputs[0] != told.output or len(outputs) != leaving:
         raise ValueError("its output ports are not those of the Graph")
-    ports = [port.name for port in (*told.inputs, *outputs)] + ([] if told.clock is None else [told.clock])
+    ports = (
+        [port.name for port in told.inputs]
+        + [port.name for port in outputs]
+        + ([] if told.clock is None else [told.clock])
+    )
     for name in [*told.modules, told.top, *ports]:
         if not IDENTIFIER.fullmatch(name):
             raise ValueError(f"{shown(name)} is no name of a module or port")

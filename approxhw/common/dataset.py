@@ -94,7 +94,11 @@ def task_of_targets(spec: DataSpec) -> str | None:
 
 def targets_a_row(spec: DataSpec) -> int:
     """Return how many targets *spec* has for each row; 0 where there is no telling."""
-    widths = {1 if array.ndim == 1 else array.shape[1] for array in _target_arrays(spec) if array.ndim in (1, 2) and array.size}
+    widths = {
+        1 if array.ndim == 1 else array.shape[1]
+        for array in _target_arrays(spec)
+        if array.ndim in (1, 2) and array.size
+    }
     return widths.pop() if len(widths) == 1 else 0
 
 
@@ -199,7 +203,12 @@ def _checked(
     for x, y in keys:
         readings, named = rows[x], raw[y]
         if readings is not None and named is not None and len(readings) != len(named):
-            found.append(Problem(f"{x}, {y}", f"{len(readings)} rows, but {len(named)} {'labels' if task != REGRESSION else 'targets'}"))
+            found.append(
+                Problem(
+                    f"{x}, {y}",
+                    f"{len(readings)} rows, but {len(named)} {'labels' if task != REGRESSION else 'targets'}",
+                )
+            )
     sound = {x: value for x, value in rows.items() if value is not None}
     if not found and not any(map(len, sound.values())):
         found.append(Problem(name, "it has no rows"))
@@ -288,7 +297,9 @@ def _targets(key: str, array: np.ndarray, task: str, outputs: int | None, found:
         return None
     bad = np.flatnonzero(~np.isfinite(table.astype(np.float64)).all(axis=1))
     if len(bad):
-        found.append(Problem(key, f"{len(bad)} rows hold NaN or infinity: rows {_some(bad)}, counted from 0", "drop them"))
+        found.append(
+            Problem(key, f"{len(bad)} rows hold NaN or infinity: rows {_some(bad)}, counted from 0", "drop them")
+        )
         return None
     if task == REGRESSION:
         return table.astype(np.float64)

@@ -98,7 +98,9 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     if task_of(design.graph) == CLASSIFICATION:
         ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
     else:
-        ports += [PortRow(port.name, "output", port.bits, "value or label", formula=port.meaning) for port in design.outputs]
+        ports += [
+            PortRow(port.name, "output", port.bits, "value or label", formula=port.meaning) for port in design.outputs
+        ]
     return tuple(ports)
 
 

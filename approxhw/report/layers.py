@@ -21,7 +21,9 @@ def drawn_layers(graph: Graph) -> tuple[DrawnLayer, ...]:
     if stretches:
         stretches[-1][1].append(passed.head)
     layers = [node for node in graph.nodes if isinstance(node.op, Dense)]
-    if len(layers) > len(stretches):  # branches: what follows a layer ends where it meets another, or where several read it
+    if len(layers) > len(
+        stretches
+    ):  # branches: what follows a layer ends where it meets another, or where several read it
         stretches = [(dense, _following(graph, dense)) for dense in layers]
     found: list[DrawnLayer] = []
     for dense, following in stretches:

@@ -13,7 +13,20 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node, identifier, kind_of, ranges
-from approxhw.ir.kinds import Add, ArgMax, Binarize, Concat, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
+from approxhw.ir.kinds import (
+    Add,
+    ArgMax,
+    Binarize,
+    Concat,
+    Constant,
+    Decode,
+    Dense,
+    Encode,
+    Input,
+    Reshape,
+    Threshold,
+    matches,
+)
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
@@ -88,7 +101,9 @@ def _check(graph: Graph) -> None:
     ]
     final = graph[graph.output]
     if not isinstance(final.type.format, Fixed):
-        problems.append(Problem(final.name, f"the Graph ends with {final.type.format}", "end it with values or a class"))
+        problems.append(
+            Problem(final.name, f"the Graph ends with {final.type.format}", "end it with values or a class")
+        )
     if problems:
         raise PassError(f"bespoke circuit of {graph.name}", problems)
 
@@ -116,7 +131,9 @@ class _Builder:
 
     def build(self) -> dict[str, tuple[Word, ...]]:
         words: dict[str, tuple[Word, ...]] = {}
-        rows = {name for node in self.graph.nodes for name in node.inputs[: kind_of(node.op).rows]} | {self.graph.output}
+        rows = {name for node in self.graph.nodes for name in node.inputs[: kind_of(node.op).rows]} | {
+            self.graph.output
+        }
         for node in self.graph.nodes:
             if self.graph.is_constant(node.name):
                 if node.name in rows:  # read as a value, not as weights: the same for every input

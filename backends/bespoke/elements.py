@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from approxhw.ir.graph import Op, kind_of
-from approxhw.ir.kinds import Binarize, Clip, HardSwish, LeakyRelu, Lookup, Operand, PRelu, Relu, Requantize, ThresholdedRelu, Type
+from approxhw.ir.kinds import (
+    Binarize,
+    Clip,
+    HardSwish,
+    LeakyRelu,
+    Lookup,
+    Operand,
+    PRelu,
+    Relu,
+    Requantize,
+    ThresholdedRelu,
+    Type,
+)
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions import spelled
 

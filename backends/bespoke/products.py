@@ -77,7 +77,10 @@ def table_neuron(
 
 
 def patterns(row: Sequence[int], word: Word) -> list[int]:
-    """Return the entry of *row*, a table by code, for every pattern of the bits of *word*; patterns it never shows get that of its nearest end."""
+    """Return the entry of *row*, a table by code, for every pattern of the bits of *word*.
+
+    Patterns that it never shows get that of its nearest end.
+    """
     width, values = len(word.bits), []
     for pattern in range(1 << width):
         code = pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern

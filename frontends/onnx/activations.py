@@ -139,7 +139,9 @@ def _one_number(call: Call, position: int, row: Row) -> float:
 
 def looked_up(work: Importer, row: Row, formula: Formula, origin: str) -> Row:
     """Return *formula* of *row*; what stands before it, element by element, is not taken in."""
-    value = work.emit(f"{work.prefix}_{_short(formula)}", Lookup(formula), (work.vector(row, origin),), (row.elements,), origin)
+    value = work.emit(
+        f"{work.prefix}_{_short(formula)}", Lookup(formula), (work.vector(row, origin),), (row.elements,), origin
+    )
     return replace(row, value=value, columns=None, shared=False, stage=PLAIN)
 
 
@@ -197,7 +199,8 @@ _EXACT = frozenset({"x", "mul", "add", "max", "min", "leaky", "thresholded"})
 def joined_by(work: Importer, call: Call, rows: tuple[Row, Row], word: str, exact: bool = False) -> Row | None:
     """Return two computed values joined by *word* where both are functions of one value, element by element; else None.
 
-    With *exact*, also None where both are made of exact Nodes: their sum is, too. So are SiLU, GELU, Mish and the like, however an exporter writes them. A value times a hard sigmoid of itself stays exact.
+    So are SiLU, GELU, Mish and the like, however an exporter writes them. A value times a hard sigmoid of itself stays exact.
+    With *exact*, also None where both are made of exact Nodes: their sum is, too.
     """
     if rows[0].full(1) != rows[1].full(1) or rows[0].batch != rows[1].batch:
         return None
@@ -324,7 +327,9 @@ def deciding_bound(work: Importer, row: Row) -> float:
         return 0.0
     if values.max() <= 1 + 1e-9 and values.max() > 0.5:
         return 0.5
-    if values.min() > 0 or (values.min() == 0 and values_of(formula, np.zeros(1))[0] > 0):  # exp ends in 0, softplus too
+    if values.min() > 0 or (
+        values.min() == 0 and values_of(formula, np.zeros(1))[0] > 0
+    ):  # exp ends in 0, softplus too
         why = f"is a single value, {spelled(formula)[:80]}, that is always above 0: which one decides is not known"
         raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
     return 0.0

@@ -91,6 +91,8 @@ class Importer:
     weight_codes: dict[str, Codes] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     invalid: bool = False
+    finals: frozenset[str] = frozenset()
+    """Outputs of a model of skl2onnx, which writes several targets of a network as one column."""
     layer: int = -1
     quantised: bool = False
     folded: int = 0

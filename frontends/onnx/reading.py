@@ -87,6 +87,8 @@ def read_loaded(loaded: Loaded, titles: tuple[str, ...] = (), task: str | None =
     for node in needed:
         for name in node.input:
             work.readers[name] = work.readers.get(name, 0) + 1
+    if str(proto.producer_name) == "skl2onnx":
+        work.finals = frozenset(outputs)
     for name in outputs:
         work.readers[name] = work.readers.get(name, 0) + 1
     values: dict[str, Value] = {**known, **inputs.rows}
@@ -119,7 +121,18 @@ def _finished(
     bound = prediction.bound if prediction else 0.0
     doubtful = task is None and chosen == CLASSIFICATION and not is_label
     return Reading(
-        graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes, bound, chosen, doubtful
+        graph,
+        problems,
+        work.invalid,
+        output,
+        is_label,
+        logits,
+        inputs.widths,
+        inputs.batch,
+        axes,
+        bound,
+        chosen,
+        doubtful,
     )
 
 
@@ -269,7 +282,7 @@ def _chosen_outputs(proto: ModelProto, task: str | None) -> tuple[list[str], str
     outputs = list(proto.graph.output)
     told = [value for value in outputs if value.type.tensor_type.elem_type in label_types]
     labels, scores = [value.name for value in told], [value.name for value in outputs if value not in told]
-    if task is None and len(told) == 1 and scores and [d.dim_value > 1 for d in told[0].type.tensor_type.shape.dim[1:]] == [True]:
+    if task is None and len(told) == 1 and scores and _tells_labels_apart(proto, told[0]):
         task = MULTILABEL
     if task in (REGRESSION, MULTILABEL) and scores:
         return scores, task
@@ -279,6 +292,16 @@ def _chosen_outputs(proto: ModelProto, task: str | None) -> tuple[list[str], str
         named = ", ".join(shown(repr(name)) for name in labels[:8])
         raise Refusal(f"it has several outputs of labels ({named})", "keep one class output", invalid=False)
     return [value.name for value in outputs], task
+
+
+def _tells_labels_apart(proto: ModelProto, output: ValueInfoProto) -> bool:
+    """Whether *output* holds a truth for each of several labels: it has columns, or comes from a Binarizer."""
+    columns = [dim.dim_value for dim in output.type.tensor_type.shape.dim[1:]]
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    maker = makers.get(output.name)
+    while maker is not None and maker.op_type in ("Cast", "Identity"):
+        maker = makers.get(maker.input[0])
+    return (len(columns) == 1 and columns[0] > 1) or (maker is not None and maker.op_type == "Binarizer")
 
 
 def _one_output(outputs: list[str], values: dict[str, Value]) -> str:

@@ -25,7 +25,10 @@ class SupportedOperator:
 
 
 STANDARD_OPERATORS: dict[str, SupportedOperator] = {
-    "Add": SupportedOperator(linear.add, "of constants, fused into the bias of the layer before it, and of computed values: branches, ensembles"),
+    "Add": SupportedOperator(
+        linear.add,
+        "of constants, fused into the bias of the layer before it, and of computed values: branches, ensembles",
+    ),
     "ArgMax": SupportedOperator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
     "BatchNormalization": SupportedOperator(linear.batch_normalization, "inference, with running statistics"),
     "Cast": SupportedOperator(shapes.cast, "between floating-point types, and of labels"),
@@ -34,7 +37,9 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     ),
     "Concat": SupportedOperator(shapes.concat, "of columns of the input, of branches, of (1 − p, p) in a binary head"),
     "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
-    "Div": SupportedOperator(linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"),
+    "Div": SupportedOperator(
+        linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"
+    ),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
@@ -60,7 +65,9 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
     "Shape": SupportedOperator(shapes.shape_of, "where it ends in the shape of a Reshape"),
-    "Sigmoid": SupportedOperator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0; between layers by a table"),
+    "Sigmoid": SupportedOperator(
+        tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0; between layers by a table"
+    ),
     "Slice": SupportedOperator(shapes.slice_, "columns of the model's input"),
     "Softmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "Squeeze": SupportedOperator(shapes.squeeze, "axes of length 1"),
@@ -75,11 +82,22 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "HardSigmoid": SupportedOperator(activations.hard_sigmoid, "anything: exact"),
     "HardSwish": SupportedOperator(activations.hard_swish, "anything: an exact product"),
     "Mish": SupportedOperator(activations.by_formula(*activations.MISH), "by a table"),
-    "PRelu": SupportedOperator(activations.prelu, "one slope, or one an element, of any sign: exact; not between quantised layers"),
+    "PRelu": SupportedOperator(
+        activations.prelu, "one slope, or one an element, of any sign: exact; not between quantised layers"
+    ),
     "Pow": SupportedOperator(activations.power, "to one constant power, by a table"),
-    "Selu": SupportedOperator(activations.by_formula("x", "@alpha", "@gamma", "selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875), "by a table"),
-    "Shrink": SupportedOperator(activations.by_formula("x", "@bias", "@lambd", "shrink", bias=0.0, lambd=0.5), "by a table"),
-    "Swish": SupportedOperator(activations.by_formula("x", "x", "@alpha", "mul", "sigmoid", "mul", alpha=1.0), "by a table"),
+    "Selu": SupportedOperator(
+        activations.by_formula(
+            "x", "@alpha", "@gamma", "selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875
+        ),
+        "by a table",
+    ),
+    "Shrink": SupportedOperator(
+        activations.by_formula("x", "@bias", "@lambd", "shrink", bias=0.0, lambd=0.5), "by a table"
+    ),
+    "Swish": SupportedOperator(
+        activations.by_formula("x", "x", "@alpha", "mul", "sigmoid", "mul", alpha=1.0), "by a table"
+    ),
     "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact; not between quantised layers"),
     **{
         name.capitalize(): SupportedOperator(activations.by_formula("x", name), "by a table")

@@ -194,7 +194,9 @@ def label_bits(work: Importer, value: Value) -> ClassPrediction:
     vector = work.vector(row, "")
     bound = deciding_bound(work, replace(row, value=vector)) if row.stage == PLAIN and row.columns is None else 0.0
     base, moved = crossing(work, vector, bound)
-    return ClassPrediction(work.emit("label_bits", Binarize(moved), (base,), (row.elements,)), row.labels, row.tensor, bound)
+    return ClassPrediction(
+        work.emit("label_bits", Binarize(moved), (base,), (row.elements,)), row.labels, row.tensor, bound
+    )
 
 
 def _single_row(value: Value) -> Row:
@@ -213,7 +215,9 @@ def linear_regressor(work: Importer, call: Call) -> Value:
     coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
     targets = int(call.attributes.get("targets", 1))
     if targets < 1 or coefficients.size != targets * row.elements:
-        raise Refusal(f"{coefficients.size} coefficients for {targets} targets of {row.elements} features", invalid=True)
+        raise Refusal(
+            f"{coefficients.size} coefficients for {targets} targets of {row.elements} features", invalid=True
+        )
     intercepts = np.array(call.attributes.get("intercepts") or np.zeros(targets), dtype=np.float64)
     if intercepts.size != targets or not (np.isfinite(coefficients).all() and np.isfinite(intercepts).all()):
         raise Refusal("its intercepts do not fit, or hold NaN or infinity", invalid=True)

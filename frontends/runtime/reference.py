@@ -39,8 +39,8 @@ class OnnxReference:
         if self.reading.task == REGRESSION:
             return self._run(rows, self.reading.output).astype(np.float64).reshape(len(rows), -1)
         if self.reading.task == MULTILABEL:
-            scores = self._run(rows, self.reading.logits or self.reading.output)
-            return (scores.reshape(len(rows), -1) > self.reading.bound).astype(np.int64)
+            raw = self._run(rows, self.reading.logits or self.reading.output)
+            return (raw.reshape(len(rows), -1) > self.reading.bound).astype(np.int64)
         if self.reading.is_label:
             return self._indices(self._run(rows, self.reading.output).reshape(-1))
         scores = self.scores(rows)

@@ -25,7 +25,9 @@ _SAMPLES = 4097
 _MOST_ROWS = 4096
 
 
-def tabulated(graph: Graph, node: Node, above: Sequence[Node], read: Node, bits: int, context: PassContext) -> list[Node]:
+def tabulated(
+    graph: Graph, node: Node, above: Sequence[Node], read: Node, bits: int, context: PassContext
+) -> list[Node]:
     """Return the Nodes that stand for the real-valued ``Lookup`` *node*: a ``Requantize`` where one is needed, and the table.
 
     *graph*: the float Graph; *above*, *read*: integer Nodes made so far, and the one that stands for the operand. Codes on both
@@ -122,7 +124,9 @@ def _target(formula: Formula, fmt: Fixed, least: int, most: int, seen: np.ndarra
     errors = []
     for other in finer:
         step = float(other.scale)
-        errors.append(float(((np.clip(np.floor(wanted / step + 0.5), other.low, other.high) * step - wanted) ** 2).mean()))
+        errors.append(
+            float(((np.clip(np.floor(wanted / step + 0.5), other.low, other.high) * step - wanted) ** 2).mean())
+        )
     return finer[int(np.argmin(errors))]
 
 

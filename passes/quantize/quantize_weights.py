@@ -30,7 +30,8 @@ class QuantizeWeights:
     A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
     that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
     up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x > threshold becomes
-    code > floor(threshold / scale), which is the same. A function that has no exact form on codes becomes a table. Integer Nodes are left alone.
+    code > floor(threshold / scale), which is the same. A function that has no exact form on codes becomes a table of codes of
+    *lookup-bits* bits; where branches meet, codes are brought to one scale, exactly. Integer Nodes are left alone.
     """
 
     kind: ClassVar[str] = "approximating"

@@ -26,9 +26,10 @@ ROUNDINGS = ("floor", "half-up")
 class RequantizeHidden:
     """Cut every hidden activation to codes of a few bits, signed where it can be negative: drop low bits, saturate at the ends.
 
-    After each activation, and each sum of branches, that only ``Dense`` read and that needs more than *bits* bits stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
-    rows, or with none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow
-    the coarser scale.
+    After each activation, and each sum of branches, that only ``Dense`` read and that needs more than *bits* bits stands a
+    ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without rows, or with
+    none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow the coarser scale;
+    where branches meet, codes are raised to the scale that they had.
     """
 
     kind: ClassVar[str] = "approximating"

@@ -90,8 +90,12 @@ class Terminal:
         if accuracy["hardware"] is not None:
             onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
             measure = accuracy["measure"]
-            more_told = "".join(f"; {name.replace('_', ' ')} {_some(values)}" for name, values in accuracy["details"].items())
-            self.say(f"{measure} on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{more_told}")
+            more_told = "".join(
+                f"; {name.replace('_', ' ')} {_some(values)}" for name, values in accuracy["details"].items()
+            )
+            self.say(
+                f"{measure} on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{more_told}"
+            )
         inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         outputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.outputs[:8])

@@ -108,7 +108,11 @@ def _slope_faults(title: str, slopes: tuple[Fraction, ...], own: Operand, least:
         legal = isinstance(slope, Fraction | int) and is_code(slope.numerator) and is_code(slope.denominator)
         if not legal or (least is not None and slope < least):
             bound = "" if least is None else f" of at least {least} and"
-            return [f"{title} {shown(slope)} is no fraction{bound} at most {MAXIMUM_BITS} bits".replace("fraction at", "fraction of at")]
+            return [
+                f"{title} {shown(slope)} is no fraction{bound} at most {MAXIMUM_BITS} bits".replace(
+                    "fraction at", "fraction of at"
+                )
+            ]
         if isinstance(own.type.format, Fixed) and slope.denominator & (slope.denominator - 1):
             why = f"{title} {shown(slope)} of codes is no multiple of a power of two"
             return [(why, "quantize-weights rounds it to one")]
@@ -141,7 +145,10 @@ LEAKY_RELU = activation(
     Kind(
         op=LeakyRelu,
         keeps_scale=True,
-        checks={"attributes": lambda op, operands, own: _slope_faults("alpha", (op.alpha,), own, 0), "formats": _no_zero_point},
+        checks={
+            "attributes": lambda op, operands, own: _slope_faults("alpha", (op.alpha,), own, 0),
+            "formats": _no_zero_point,
+        },
         widest=lambda op, reach: _sloped_widest((op.alpha,), reach),
         slope=lambda op, before, after: np.where(before < 0, float(op.alpha), 1.0),
         attributes=lambda op: {"alpha": str(op.alpha)},
@@ -184,7 +191,9 @@ PRELU = activation(
         readers={"slopes": _read_slopes},
         said=lambda op: f"prelu {', '.join(map(str, op.slopes[:4]))}{', …' if len(op.slopes) > 4 else ''}",
         in_codes=lambda op, fmt, bits: None if fmt.zero else PRelu(tuple(_slope_in_codes(s, bits) for s in op.slopes)),
-        some=lambda op, kept: op if len(op.slopes) == 1 else PRelu(tuple(np.array(op.slopes, dtype=object)[kept].tolist())),
+        some=lambda op, kept: (
+            op if len(op.slopes) == 1 else PRelu(tuple(np.array(op.slopes, dtype=object)[kept].tolist()))
+        ),
         sample=_sample_prelu,
     ),
     lambda op, x: _sloped_codes(op.slopes, x),
@@ -270,7 +279,9 @@ THRESHOLDED_RELU = activation(
         readers={"threshold": read_number},
         said=lambda op: f"relu above {op.threshold}",
         # x > t is code > floor(t / scale), which is the same
-        in_codes=lambda op, fmt, bits: None if fmt.zero else ThresholdedRelu(math.floor(Fraction(op.threshold) / fmt.scale)),
+        in_codes=lambda op, fmt, bits: (
+            None if fmt.zero else ThresholdedRelu(math.floor(Fraction(op.threshold) / fmt.scale))
+        ),
         coarser=lambda op, shift: ThresholdedRelu(op.threshold >> shift),
         sample=_sample_threshold,
     ),
@@ -338,7 +349,9 @@ HARD_SWISH = activation(
         readers=dict.fromkeys(("offset", "low", "high"), read_number),
         said=lambda op: f"hard swish: x · clip(x + {op.offset}, {op.low}, {op.high})",
         result_scale=lambda op, fmt: fmt.scale**2,
-        in_codes=lambda op, fmt, bits: None if fmt.zero else HardSwish(*(_nearest(v, fmt.scale) for v in (op.offset, op.low, op.high))),
+        in_codes=lambda op, fmt, bits: (
+            None if fmt.zero else HardSwish(*(_nearest(v, fmt.scale) for v in (op.offset, op.low, op.high)))
+        ),
         coarser=None,
         sample=_sample_gate,
     ),

@@ -71,7 +71,9 @@ def _same_formats(op: object, operands: Operands, own: Operand) -> list[Fault]:
         return []
     scales = {(operand.fixed.scale, operand.fixed.zero) for operand in (*operands, own)}
     if len(scales) > 1:
-        return [("its operands and its result differ in scale or zero point", "put a Requantize before the coarser ones")]
+        return [
+            ("its operands and its result differ in scale or zero point", "put a Requantize before the coarser ones")
+        ]
     if isinstance(op, Add) and own.fixed.zero:
         return [f"it reads codes of zero point {own.fixed.zero}, only 0 is allowed there"]
     return []

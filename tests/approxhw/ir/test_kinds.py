@@ -42,7 +42,16 @@ def test_there_are_these_kinds():
         "feed matmul gemm conv transpose host part",
     )
     assert list(KINDS) == [keyword for group in groups for keyword in group.split()]
-    assert [kind.op for kind in ACTIVATIONS] == [Relu, LeakyRelu, PRelu, Clip, ThresholdedRelu, HardSwish, Requantize, Lookup]
+    assert [kind.op for kind in ACTIVATIONS] == [
+        Relu,
+        LeakyRelu,
+        PRelu,
+        Clip,
+        ThresholdedRelu,
+        HardSwish,
+        Requantize,
+        Lookup,
+    ]
     assert kind_of(Relu()) is KINDS["relu"]
     with pytest.raises(TypeError, match="str is no kind of Node"):
         kind_of("relu")

@@ -69,7 +69,9 @@ def element_cases(making):
         name = f"thresholded_{threshold}".replace("-", "m")
         yield name, making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
         yield f"{name}_unsigned", making(3, 3).then(op).argmax().graph()
-    for number, op in enumerate((HardSwish(12, 0, 24), HardSwish(3, 0, 6), HardSwish(-7, -5, 9), HardSwish(0, 4, 4), HardSwish(100, 0, 7))):
+    for number, op in enumerate(
+        (HardSwish(12, 0, 24), HardSwish(3, 0, 6), HardSwish(-7, -5, 9), HardSwish(0, 4, 4), HardSwish(100, 0, 7))
+    ):
         yield f"hardswish_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
         yield f"hardswish_{number}_of_unsigned", making(3, 3).then(op).argmax().graph()
         deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Requantize((1,), 4, (8,), -16, 31))

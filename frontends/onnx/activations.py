@@ -305,7 +305,7 @@ def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
     if not any(isinstance(work.node(value).op, Lookup) for value in found):
         return name, bound
     values = values_of(formula, _POINTS)
-    if np.isnan(values).any() or (np.diff(values) < 0).any() or not values[0] <= bound < values[-1]:
+    if np.isnan(values).any() or (values[1:] < values[:-1]).any() or not values[0] <= bound < values[-1]:
         return name, bound
     place = int(np.flatnonzero(values > bound)[0])
     low, high = float(_POINTS[place - 1]), float(_POINTS[place])

@@ -37,7 +37,7 @@ def test_there_are_these_kinds():
         "input constant",
         "dense affine",
         "relu leakyrelu prelu clip thresholdedrelu hardswish requantize lookup",
-        "argmax threshold",
+        "argmax threshold binarize",
         "reshape concat add encode decode",
         "feed matmul gemm conv transpose host part",
     )

@@ -72,7 +72,9 @@ def test_kinds_know_numbers_and_nothing_of_graphs():
 def test_random_graphs_hold_every_kind():
     graphs = [*map(random_graph, range(150)), *map(random_float_graph, range(60))]
     assert {node.kind for graph in graphs for node in graph.nodes} == {
-        name for name, kind in KINDS.items() if not kind.tensor
+        name
+        for name, kind in KINDS.items()
+        if not kind.tensor and name != "binarize"  # they all name a class
     }
 
 

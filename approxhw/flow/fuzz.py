@@ -20,7 +20,7 @@ from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import Fixed
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_named
 
-from .measure import check_netlist, patterns
+from .measure import check_netlist, port_patterns
 
 if TYPE_CHECKING:
     from approxhw.sim import SimulationJob
@@ -162,7 +162,7 @@ def _job(seed: int, graph: Graph, count: int) -> SimulationJob:
         clock=emitted.clock,
         latency=emitted.latency,
         vectors=vectors,
-        expected={name: patterns(found[:, i], bits) for i, (name, bits) in enumerate(emitted.outputs)},
+        expected={name: port_patterns(found[:, i], bits) for i, (name, bits) in enumerate(emitted.outputs)},
     )
 
 

@@ -46,7 +46,7 @@ def job_of(
     vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
     count = sum(counts.values())
     found = run(design.graph, design.codes_of(vectors, count)).reshape(count, -1)
-    expected = {port.name: patterns(found[:, i], port.bits) for i, port in enumerate(design.outputs)}
+    expected = {port.name: port_patterns(found[:, i], port.bits) for i, port in enumerate(design.outputs)}
     job = SimulationJob(
         name=design.name,
         verilog=design.verilog,
@@ -61,7 +61,7 @@ def job_of(
     return job, counts
 
 
-def patterns(codes: np.ndarray, bits: int) -> np.ndarray:
+def port_patterns(codes: np.ndarray, bits: int) -> np.ndarray:
     """Return what a port of *bits* bits carries for *codes*: unsigned numbers; negative codes are in two's complement."""
     return codes % (1 << bits) if bits < 63 else codes.astype(object) % (1 << bits)
 

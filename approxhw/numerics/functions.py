@@ -18,7 +18,7 @@ IDENTITY: Formula = ("x",)
 
 
 @dataclass(frozen=True)
-class Word:
+class FormulaWord:
     """One word of a formula: how many values it takes from the stack, what it makes of them, and how it is written."""
 
     operands: int
@@ -68,49 +68,49 @@ def _shrink(x: np.ndarray, bias: np.ndarray, lambd: np.ndarray) -> np.ndarray:
     return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0.0))
 
 
-WORDS: dict[str, Word] = {
-    "abs": Word(1, np.abs, "|{0}|"),
-    "acos": Word(1, np.arccos),
-    "acosh": Word(1, np.arccosh),
-    "add": Word(2, np.add, "({0} + {1})"),
-    "asin": Word(1, np.arcsin),
-    "asinh": Word(1, np.arcsinh, rises=True),
-    "atan": Word(1, np.arctan, rises=True),
-    "atanh": Word(1, np.arctanh),
-    "ceil": Word(1, np.ceil),
-    "celu": Word(2, _celu),
-    "clip": Word(3, lambda x, low, high: np.minimum(np.maximum(x, low), high)),
-    "cos": Word(1, np.cos),
-    "cosh": Word(1, np.cosh),
-    "div": Word(2, np.divide, "({0} / {1})"),
-    "elu": Word(2, _elu),
-    "erf": Word(1, _each(math.erf), rises=True),
-    "exp": Word(1, np.exp),
-    "floor": Word(1, np.floor),
-    "gate": Word(4, lambda x, offset, low, high: x * np.minimum(np.maximum(x + offset, low), high)),
-    "leaky": Word(2, lambda x, slope: np.where(x < 0, slope * x, x)),
-    "log": Word(1, np.log),
-    "max": Word(2, np.maximum),
-    "min": Word(2, np.minimum),
-    "mul": Word(2, np.multiply, "{0} * {1}"),
-    "neg": Word(1, np.negative, "-{0}"),
-    "pow": Word(2, np.power, "{0}^{1}"),
-    "reciprocal": Word(1, np.reciprocal, "(1 / {0})"),
-    "relu": Word(1, lambda x: np.maximum(x, 0.0)),
-    "round": Word(1, np.rint),
-    "selu": Word(3, _selu),
-    "shrink": Word(3, _shrink),
-    "sigmoid": Word(1, _sigmoid),
-    "sign": Word(1, np.sign),
-    "sin": Word(1, np.sin),
-    "sinh": Word(1, np.sinh, rises=True),
-    "softplus": Word(1, _softplus),
-    "softsign": Word(1, lambda x: x / (1.0 + np.abs(x)), rises=True),
-    "sqrt": Word(1, np.sqrt),
-    "sub": Word(2, np.subtract, "({0} - {1})"),
-    "tan": Word(1, np.tan),
-    "tanh": Word(1, np.tanh, rises=True),
-    "thresholded": Word(2, lambda x, bound: np.where(x > bound, x, 0.0)),
+WORDS: dict[str, FormulaWord] = {
+    "abs": FormulaWord(1, np.abs, "|{0}|"),
+    "acos": FormulaWord(1, np.arccos),
+    "acosh": FormulaWord(1, np.arccosh),
+    "add": FormulaWord(2, np.add, "({0} + {1})"),
+    "asin": FormulaWord(1, np.arcsin),
+    "asinh": FormulaWord(1, np.arcsinh, rises=True),
+    "atan": FormulaWord(1, np.arctan, rises=True),
+    "atanh": FormulaWord(1, np.arctanh),
+    "ceil": FormulaWord(1, np.ceil),
+    "celu": FormulaWord(2, _celu),
+    "clip": FormulaWord(3, lambda x, low, high: np.minimum(np.maximum(x, low), high)),
+    "cos": FormulaWord(1, np.cos),
+    "cosh": FormulaWord(1, np.cosh),
+    "div": FormulaWord(2, np.divide, "({0} / {1})"),
+    "elu": FormulaWord(2, _elu),
+    "erf": FormulaWord(1, _each(math.erf), rises=True),
+    "exp": FormulaWord(1, np.exp),
+    "floor": FormulaWord(1, np.floor),
+    "gate": FormulaWord(4, lambda x, offset, low, high: x * np.minimum(np.maximum(x + offset, low), high)),
+    "leaky": FormulaWord(2, lambda x, slope: np.where(x < 0, slope * x, x)),
+    "log": FormulaWord(1, np.log),
+    "max": FormulaWord(2, np.maximum),
+    "min": FormulaWord(2, np.minimum),
+    "mul": FormulaWord(2, np.multiply, "{0} * {1}"),
+    "neg": FormulaWord(1, np.negative, "-{0}"),
+    "pow": FormulaWord(2, np.power, "{0}^{1}"),
+    "reciprocal": FormulaWord(1, np.reciprocal, "(1 / {0})"),
+    "relu": FormulaWord(1, lambda x: np.maximum(x, 0.0)),
+    "round": FormulaWord(1, np.rint),
+    "selu": FormulaWord(3, _selu),
+    "shrink": FormulaWord(3, _shrink),
+    "sigmoid": FormulaWord(1, _sigmoid),
+    "sign": FormulaWord(1, np.sign),
+    "sin": FormulaWord(1, np.sin),
+    "sinh": FormulaWord(1, np.sinh, rises=True),
+    "softplus": FormulaWord(1, _softplus),
+    "softsign": FormulaWord(1, lambda x: x / (1.0 + np.abs(x)), rises=True),
+    "sqrt": FormulaWord(1, np.sqrt),
+    "sub": FormulaWord(2, np.subtract, "({0} - {1})"),
+    "tan": FormulaWord(1, np.tan),
+    "tanh": FormulaWord(1, np.tanh, rises=True),
+    "thresholded": FormulaWord(2, lambda x, bound: np.where(x > bound, x, 0.0)),
 }
 """Name → word. An operator that an exporter writes, and a table can hold, needs one line here."""
 
@@ -133,7 +133,7 @@ def formula_faults(formula: Sequence[object]) -> list[str]:
     return [] if depth == 1 else [f"it leaves {depth} values, not one"]
 
 
-def values_of(formula: Formula, x: np.ndarray) -> np.ndarray:
+def formula_values(formula: Formula, x: np.ndarray) -> np.ndarray:
     """Return the float64 values of *formula* at *x*; NaN and infinity where it is not defined."""
     stack: list[np.ndarray] = []
     x = np.asarray(x, dtype=np.float64)
@@ -162,7 +162,7 @@ def keeps_order(formula: Formula) -> bool:
     return len(formula) == 2 and formula[0] == "x" and isinstance(formula[1], str) and WORDS[formula[1]].rises
 
 
-def spelled(formula: Formula) -> str:
+def formula_text(formula: Formula) -> str:
     """Return *formula* as people write it, such as ``x * sigmoid(x)``."""
     stack: list[str] = []
     for word in formula:

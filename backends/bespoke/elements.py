@@ -23,12 +23,12 @@ from approxhw.ir.kinds import (
     Type,
 )
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.functions import spelled
+from approxhw.numerics.functions import formula_text
 
 from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane
 from .compression import Columns, compress
-from .products import looked_up, patterns
+from .products import looked_up, table_entries
 from .shift_add import signed_digits
 
 Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
@@ -112,12 +112,12 @@ def _hard_swish(block: Block, op: HardSwish, index: int, word: Word, text: str) 
 
 
 def _lookup(block: Block, op: Lookup, index: int, word: Word, text: str) -> tuple[Word, str]:
-    formula = f"table[{text}]" + (f", which holds {spelled(op.formula)}" if op.formula else "")
+    formula = f"table[{text}]" + (f", which holds {formula_text(op.formula)}" if op.formula else "")
     low, high = _reached(op, word)
     if low == high:
         return constant_word(low), formula
     group = _local(block, "looked_up")
-    made = looked_up(block.cells, group, patterns(op.table, word), word)
+    made = looked_up(block.cells, group, table_entries(op.table, word), word)
     return Word(low, high, tuple(made.bit(i) for i in range(width_of(low, high)))), formula
 
 

@@ -66,7 +66,7 @@ def table_neuron(
         if parts is not None:
             _add_bits(neuron, parts, word, name)
             continue
-        values = patterns(row, word)
+        values = table_entries(row, word)
         low, high = min(values), max(values)
         if low == high:
             neuron.constant += low
@@ -76,7 +76,7 @@ def table_neuron(
     return neuron
 
 
-def patterns(row: Sequence[int], word: Word) -> list[int]:
+def table_entries(row: Sequence[int], word: Word) -> list[int]:
     """Return the entry of *row*, a table by code, for every pattern of the bits of *word*.
 
     Patterns that it never shows get that of its nearest end.

@@ -10,7 +10,15 @@ import numpy as np
 
 from approxhw.ir.graph import Node, Op
 from approxhw.ir.kinds import Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
-from approxhw.numerics.functions import IDENTITY, MOST_WORDS, Formula, composed, keeps_order, spelled, values_of
+from approxhw.numerics.functions import (
+    IDENTITY,
+    MOST_WORDS,
+    Formula,
+    composed,
+    formula_text,
+    formula_values,
+    keeps_order,
+)
 
 from .importer import Call, Handler, Importer
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
@@ -97,7 +105,7 @@ def by_formula(*words: str | float, **defaults: float) -> Handler:
                 if not math.isfinite(word):
                     raise Refusal("an attribute is NaN or infinite", invalid=True)
             formula.append(word if isinstance(word, str) else float(word))
-        return looked_up(work, row, tuple(formula), str(call.proto.name))
+        return function_of(work, row, tuple(formula), str(call.proto.name))
 
     return handler
 
@@ -113,7 +121,7 @@ MISH: Formula = ("x", "x", "softplus", "tanh", "mul")
 def gelu(work: Importer, call: Call) -> Value:
     """Gelu, exact or by tanh."""
     by_tanh = str(call.attributes.get("approximate", "none")) == "tanh"
-    return looked_up(work, call.row(), GELU_TANH if by_tanh else GELU, str(call.proto.name))
+    return function_of(work, call.row(), GELU_TANH if by_tanh else GELU, str(call.proto.name))
 
 
 def power(work: Importer, call: Call) -> Value:
@@ -124,7 +132,7 @@ def power(work: Importer, call: Call) -> Value:
     row = call.row(positions[0])
     exponent = _one_number(call, 1 - positions[0], row)
     formula: Formula = ("x", exponent, "pow") if positions[0] == 0 else (exponent, "x", "pow")
-    return row if formula == ("x", 1.0, "pow") else looked_up(work, row, formula, str(call.proto.name))
+    return row if formula == ("x", 1.0, "pow") else function_of(work, row, formula, str(call.proto.name))
 
 
 def _one_number(call: Call, position: int, row: Row) -> float:
@@ -137,7 +145,7 @@ def _one_number(call: Call, position: int, row: Row) -> float:
     return float(spread[0])
 
 
-def looked_up(work: Importer, row: Row, formula: Formula, origin: str) -> Row:
+def function_of(work: Importer, row: Row, formula: Formula, origin: str) -> Row:
     """Return *formula* of *row*; what stands before it, element by element, is not taken in."""
     value = work.emit(
         f"{work.prefix}_{_short(formula)}", Lookup(formula), (work.vector(row, origin),), (row.elements,), origin
@@ -219,7 +227,7 @@ def joined_by(work: Importer, call: Call, rows: tuple[Row, Row], word: str, exac
             made = _gated(work, call, row, value, gate)
             if made is not None:
                 return made
-    return looked_up(work, row, (*left[base], *right[base], word), origin)
+    return function_of(work, row, (*left[base], *right[base], word), origin)
 
 
 @dataclass(frozen=True)
@@ -304,13 +312,13 @@ def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
     base, formula = list(found.items())[-1]
     if not any(isinstance(work.node(value).op, Lookup) for value in found):
         return name, bound
-    values = values_of(formula, _POINTS)
+    values = formula_values(formula, _POINTS)
     if np.isnan(values).any() or (values[1:] < values[:-1]).any() or not values[0] <= bound < values[-1]:
         return name, bound
     place = int(np.flatnonzero(values > bound)[0])
     low, high = float(_POINTS[place - 1]), float(_POINTS[place])
     while low < (middle := (low + high) / 2) < high:
-        below = values_of(formula, np.array([middle]))[0] <= bound
+        below = formula_values(formula, np.array([middle]))[0] <= bound
         low, high = (middle, high) if below else (low, middle)
     return base, low
 
@@ -321,16 +329,16 @@ def deciding_bound(work: Importer, row: Row) -> float:
     Refuses what is never at most 0 and no probability: nobody can tell which value decides.
     """
     formula = list(ways(work, row.value).values())[-1]
-    values = values_of(formula, _POINTS)
+    values = formula_values(formula, _POINTS)
     values = values[np.isfinite(values)]
     if not len(values) or values.min() < 0 or formula == IDENTITY:
         return 0.0
     if values.max() <= 1 + 1e-9 and values.max() > 0.5:
         return 0.5
     if values.min() > 0 or (
-        values.min() == 0 and values_of(formula, np.zeros(1))[0] > 0
+        values.min() == 0 and formula_values(formula, np.zeros(1))[0] > 0
     ):  # exp ends in 0, softplus too
-        why = f"is a single value, {spelled(formula)[:80]}, that is always above 0: which one decides is not known"
+        why = f"is a single value, {formula_text(formula)[:80]}, that is always above 0: which one decides is not known"
         raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
     return 0.0
 

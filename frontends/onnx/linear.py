@@ -8,7 +8,7 @@ import numpy as np
 
 from approxhw.ir.kinds import Add
 
-from .activations import joined_by, looked_up
+from .activations import function_of, joined_by
 from .importer import Call, Importer
 from .values import COMPLEMENT, SIGMOID, SOFTMAX, Codes, Known, Refusal, Row, Value, per_row
 
@@ -222,7 +222,7 @@ def divide(work: Importer, call: Call) -> Value:
         return made
     row, constant, flipped = _operands(call)
     if flipped:
-        made = looked_up(work, row, ("x", "reciprocal"), str(call.proto.name))
+        made = function_of(work, row, ("x", "reciprocal"), str(call.proto.name))
         return work.scaled(made, constant, np.zeros(made.elements), call)
     if (constant == 0).any():
         raise Refusal("divides by zero", "check the scaler: a feature of zero spread?", invalid=True)

@@ -19,7 +19,7 @@ from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower_graph
-from .tail import label_bits, predicted_class, real_values
+from .tail import label_bits, predicted_class, regression_values
 from .values import PLAIN, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _finished(
     )
 
 
-_ENDS = {CLASSIFICATION: predicted_class, REGRESSION: real_values, MULTILABEL: label_bits}
+_ENDS = {CLASSIFICATION: predicted_class, REGRESSION: regression_values, MULTILABEL: label_bits}
 """Task → what makes the end of a Graph of the model's output."""
 
 

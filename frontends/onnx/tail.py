@@ -174,7 +174,7 @@ def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
     return decide(work, scores, origin), replace(scores, stage=stage)
 
 
-def real_values(work: Importer, value: Value) -> ClassPrediction:
+def regression_values(work: Importer, value: Value) -> ClassPrediction:
     """Return the real values that the model's output *value* stands for: of a regressor."""
     row = _single_row(value)
     if row.stage == SIGMOID:

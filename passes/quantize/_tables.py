@@ -17,7 +17,7 @@ from approxhw.ir.kinds import Lookup, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fresh_name
 from approxhw.numerics.formats import Fixed, fixed_for
-from approxhw.numerics.functions import Formula, spelled, values_of
+from approxhw.numerics.functions import Formula, formula_text, formula_values
 
 _SAMPLES = 4097
 """Points at which a function is looked at to find where it does not change any more."""
@@ -44,7 +44,7 @@ def tabulated(
     least, most = _reached(values, fmt, low, high)
     target = _target(op.formula, fmt, least, most, values, bits)
     if target is None:
-        why = f"{spelled(op.formula)} is not defined where its values lie"
+        why = f"{formula_text(op.formula)} is not defined where its values lie"
         raise PassError("pass quantize-weights", [Problem(node.name, why, "scale its input, or use another function")])
     least, most = _trimmed(op.formula, fmt, least, most, target)
     shift = 0
@@ -61,7 +61,7 @@ def tabulated(
     else:
         code = fixed_for(low, high, fmt.scale, 0)
     table = _table(op.formula, fmt, code, shift, target)
-    context.note(f"{node.name}: {spelled(op.formula)} by a table of {len(table)} codes of {target.bits} bits")
+    context.note(f"{node.name}: {formula_text(op.formula)} by a table of {len(table)} codes of {target.bits} bits")
     made.append(replace(node, op=Lookup(op.formula, table), inputs=(name,), type=Type(node.type.shape, target)))
     return made
 
@@ -101,7 +101,7 @@ def _target(formula: Formula, fmt: Fixed, least: int, most: int, seen: np.ndarra
     The finest one that holds all of them, or up to four steps finer, with saturation, where that gives a smaller mean squared
     error over what training rows have *seen*.
     """
-    values = values_of(formula, _real(fmt, np.linspace(least, most, _SAMPLES)))
+    values = formula_values(formula, _real(fmt, np.linspace(least, most, _SAMPLES)))
     values = values[np.isfinite(values)]
     if not len(values):
         return None
@@ -116,7 +116,7 @@ def _target(formula: Formula, fmt: Fixed, least: int, most: int, seen: np.ndarra
         if target.low <= codes[0] and codes[1] <= target.high:
             break
         fraction -= 1
-    wanted = values_of(formula, seen)
+    wanted = formula_values(formula, seen)
     wanted = wanted[np.isfinite(wanted)]
     if not len(wanted):
         return target
@@ -132,7 +132,7 @@ def _target(formula: Formula, fmt: Fixed, least: int, most: int, seen: np.ndarra
 
 def _codes_of(formula: Formula, target: Fixed, x: np.ndarray) -> np.ndarray:
     """Return the codes (float64) of the values at *x*, to the nearest, halves up, saturated; NaN where there are none."""
-    codes = np.floor(values_of(formula, x) * float(1 / target.scale) + 0.5)
+    codes = np.floor(formula_values(formula, x) * float(1 / target.scale) + 0.5)
     return np.clip(codes, target.low, target.high)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.common.errors import shown
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format
-from approxhw.numerics.functions import Formula, formula_faults, spelled, values_of
+from approxhw.numerics.functions import Formula, formula_faults, formula_text, formula_values
 
 from .attributes import integer, integers, json_number
 from .kind import EXACT_IN_INT64, Fault, Kind, Operand, Operands, Range, Values, activation, is_code
@@ -182,7 +182,7 @@ def _table_slope(op: Lookup, before: np.ndarray, after: np.ndarray) -> np.ndarra
 
 def _real_values(op: Lookup, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     (x,) = values
-    found = values_of(op.formula, x.astype(np.float64))
+    found = formula_values(op.formula, x.astype(np.float64))
     return np.vectorize(Fraction, otypes=[object])(found) if x.dtype == object else found
 
 
@@ -214,7 +214,7 @@ LOOKUP = replace(
             attributes=_lookup_attributes,
             readers={"formula": _read_formula, "table": integers},
             optional=frozenset({"formula", "table"}),
-            said=lambda op: f"table of {spelled(op.formula)}" if op.formula else "table",
+            said=lambda op: f"table of {formula_text(op.formula)}" if op.formula else "table",
             coarser=None,
             sample=_sample_lookup,
         ),

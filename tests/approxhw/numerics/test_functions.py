@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from approxhw.numerics.functions import MOST_WORDS, WORDS, composed, formula_faults, keeps_order, spelled, values_of
+from approxhw.numerics.functions import (
+    MOST_WORDS,
+    WORDS,
+    composed,
+    formula_faults,
+    formula_text,
+    formula_values,
+    keeps_order,
+)
 
 X = np.array([-800.0, -2.0, -0.5, 0.0, 0.25, 3.0, 800.0])
 
@@ -25,24 +33,24 @@ X = np.array([-800.0, -2.0, -0.5, 0.0, 0.25, 3.0, 800.0])
 )
 def test_formulas_give_what_they_say(formula, wanted):
     assert formula_faults(formula) == []
-    assert values_of(formula, X) == pytest.approx([wanted(x) for x in X.tolist()], rel=1e-12)
+    assert formula_values(formula, X) == pytest.approx([wanted(x) for x in X.tolist()], rel=1e-12)
 
 
 def test_every_word_is_a_function_of_numbers():
     for name, word in WORDS.items():
-        made = values_of(("x", *(0.5,) * (word.operands - 1), name), np.array([0.25]))
+        made = formula_values(("x", *(0.5,) * (word.operands - 1), name), np.array([0.25]))
         assert made.shape == (1,)
         assert made.dtype == np.float64
         if word.rises:
-            values = values_of(("x", name), np.linspace(-1, 1, 41))
+            values = formula_values(("x", name), np.linspace(-1, 1, 41))
             assert (np.diff(values) > 0).all()
-            assert values_of(("x", name), np.zeros(1))[0] == 0
+            assert formula_values(("x", name), np.zeros(1))[0] == 0
             assert keeps_order(("x", name))
 
 
 def test_where_a_function_is_not_defined_there_is_no_number():
-    assert np.isnan(values_of(("x", "log"), np.array([-1.0])))[0]
-    assert np.isinf(values_of(("x", "exp"), np.array([1e5])))[0]
+    assert np.isnan(formula_values(("x", "log"), np.array([-1.0])))[0]
+    assert np.isinf(formula_values(("x", "exp"), np.array([1e5])))[0]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_what_is_no_formula_is_refused(formula, why):
 
 
 def test_people_read_formulas():
-    assert spelled(("x", "x", "sigmoid", "mul")) == "x * sigmoid(x)"
-    assert spelled(composed(("x", "tanh"), ("x", 2.0, "div"))) == "tanh((x / 2))"
+    assert formula_text(("x", "x", "sigmoid", "mul")) == "x * sigmoid(x)"
+    assert formula_text(composed(("x", "tanh"), ("x", 2.0, "div"))) == "tanh((x / 2))"
     assert not keeps_order(("x", "abs"))
     assert not keeps_order(("x", 2.0, "mul"))

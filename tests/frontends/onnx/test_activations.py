@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from approxhw.common.errors import UnsupportedModelError
 from approxhw.frontends import read_model
 from approxhw.ir.kinds import HardSwish, Lookup, PRelu, Threshold
-from approxhw.numerics.functions import spelled
+from approxhw.numerics.functions import formula_text
 
 
 def f32(*shape):
@@ -82,7 +82,7 @@ def test_functions_of_one_value_become_one_table(form, build, agrees):
 
 def test_a_table_says_what_it_holds(build):
     graph = read_model(hidden(build, TABLES["silu"]))
-    assert [spelled(node.op.formula) for node in graph.nodes if isinstance(node.op, Lookup)] == ["x * sigmoid(x)"]
+    assert [formula_text(node.op.formula) for node in graph.nodes if isinstance(node.op, Lookup)] == ["x * sigmoid(x)"]
 
 
 HARD_SWISH = {

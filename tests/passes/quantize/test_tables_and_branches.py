@@ -26,7 +26,7 @@ from approxhw.ir.kinds import (
 )
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.numerics.formats import FLOAT64, Fixed
-from approxhw.numerics.functions import values_of
+from approxhw.numerics.functions import formula_values
 
 ROWS = np.random.default_rng(3).uniform(-1, 1, (300, 2))
 
@@ -85,7 +85,7 @@ def test_an_entry_is_the_value_in_the_middle_of_its_step(function, bits):
     low, high = (int(end[0]) for end in ranges(found)[read.name])
     for code in range(low, high + 1):
         middle = (code * 2**shift + (2**shift - 1) / 2) * float(scale)
-        wanted = values_of(("x", function), np.array([middle]))[0] / float(table.type.format.scale)
+        wanted = formula_values(("x", function), np.array([middle]))[0] / float(table.type.format.scale)
         entry = table.op.table[code % len(table.op.table)]
         assert entry == np.clip(np.floor(wanted + 0.5), table.type.format.low, table.type.format.high)
     assert any(f"h: {'|x|' if function == 'abs' else function + '(x)'} by a table of" in note for note in notes)

@@ -14,10 +14,12 @@ from typing import cast
 
 import numpy as np
 
-from approxhw.ir.graph import Graph, Node, Op
+from approxhw.ir.chain import is_decision
+from approxhw.ir.graph import Graph, Node, Op, kind_of
 from approxhw.ir.kinds import (
     Affine,
     ArgMax,
+    Binarize,
     Clip,
     Constant,
     Dense,
@@ -96,14 +98,30 @@ def lower_graph(work: Importer, graph: Graph) -> Graph | None:
     for node in graph.nodes:
         if isinstance(node.op, Constant | Input):
             continue
-        step = _STEPS.get(type(node.op))
-        assert step is not None, node.kind
+        step = _STEPS.get(type(node.op), _unknown)
         try:
             state = step(lowering, node, state)
         except Refusal as refusal:
             work.refuse(f"node {node.origin!r}" if node.origin else f"value {node.name}", refusal)
             return None
+    if not is_decision(graph[graph.output]) and not isinstance(graph[graph.output].op, Binarize):
+        try:
+            state = _carried_out(lowering, graph[graph.output], state)
+            if not _is_said_by_format(lowering, state):
+                raise Refusal("ends with values of several scales", "end with QuantizeLinear and DequantizeLinear")
+        except Refusal as refusal:
+            work.refuse("output", refusal)
+            return None
     return fit_formats(replace(graph, nodes=tuple(lowering.nodes), output=lowering.nodes[-1].name))
+
+
+def _is_said_by_format(lowering: _Lowering, state: _State) -> bool:
+    """Whether scale and zero point of the last value say what its codes stand for."""
+    if state.value is None or not state.is_uniform:
+        return False
+    fmt, scale = lowering.format_of(state.value), float(state.scale[0])
+    told = math.isclose(scale, float(fmt.scale), rel_tol=1e-12)
+    return told and abs(float(state.shift[0]) + scale * fmt.zero) <= 1e-9 * scale
 
 
 def _affine(lowering: _Lowering, node: Node, state: _State) -> _State:
@@ -119,6 +137,12 @@ def _relu(lowering: _Lowering, node: Node, state: _State) -> _State:
 
 def _leaky_relu(lowering: _Lowering, node: Node, state: _State) -> _State:
     raise Refusal("LeakyRelu between quantised layers is not read", "quantise with ReLU, or leave the model in floats")
+
+
+def _unknown(lowering: _Lowering, node: Node, state: _State) -> _State:
+    said = kind_of(node.op).said
+    why = f"{said(node.op) if said else node.kind} between quantised layers is not read"
+    raise Refusal(why, "quantise with ReLU, or leave the model in floats")
 
 
 def _clip(lowering: _Lowering, node: Node, state: _State) -> _State:
@@ -320,6 +344,19 @@ def _threshold(lowering: _Lowering, node: Node, state: _State) -> _State:
     return state
 
 
+def _binarize(lowering: _Lowering, node: Node, state: _State) -> _State:
+    if state.value is None:
+        raise Refusal("decides on values that are not quantised", NEEDS_QUANTISER)
+    state = _carried_out(lowering, node, state)
+    if not state.is_uniform or state.value is None:
+        raise Refusal("decides on channels of different scales", "quantise the logits (QuantizeLinear) by tensor")
+    op = node.op
+    assert isinstance(op, Binarize)
+    bound = (Fraction(float(op.threshold)) - Fraction(float(state.shift[0]))) / Fraction(float(state.scale[0]))
+    lowering.nodes.append(replace(node, op=Binarize(math.floor(bound)), inputs=(state.value,)))
+    return state
+
+
 _STEPS: dict[type, Callable[[_Lowering, Node, _State], _State]] = {
     Affine: _affine,
     Relu: _relu,
@@ -330,4 +367,5 @@ _STEPS: dict[type, Callable[[_Lowering, Node, _State], _State]] = {
     Dense: _dense,
     ArgMax: _argmax,
     Threshold: _threshold,
+    Binarize: _binarize,
 }

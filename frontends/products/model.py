@@ -19,6 +19,7 @@ from approxhw.frontends.onnx.loading import (
     load,
     node_title,
 )
+from approxhw.frontends.runtime.standard_nodes import standard_nodes
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     :class:`OptionError` where *shape* does not fit or is needed and not there.
     """
     loaded = load_products(source)
-    proto, title = _inlined(loaded.proto, loaded.title), loaded.title
+    proto, title = standard_nodes(_inlined(loaded.proto, loaded.title)), loaded.title
     constants, odd = _constants(proto)
     nodes = tuple(node for node in proto.graph.node if not _is_tensor(node))
     known = constants.keys() | odd.keys()

@@ -142,7 +142,7 @@ def _shape(activations: Sequence[Node], count: int, found: list[Problem], notes:
                 multiplier = np.ones(count)
             scale = 0.5**op.shift
             # truncation costs half a unit on average; nothing where nothing is cut off
-            lost = 0.5 if op.shift else 0.0
+            lost = 0.5 if op.shift and op.rounding == "floor" else 0.0
             if shape.floor is None:
                 shape.add = (shape.add * multiplier + offset) * scale - lost
             else:

@@ -22,6 +22,7 @@ from approxhw.ir.kinds import (
     ThresholdedRelu,
     Type,
 )
+from approxhw.numerics.exact.rounding import rounded_shift
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions import formula_text
 
@@ -149,11 +150,73 @@ def _reached(op: Op, word: Word) -> tuple[int, int]:
 def _requantize(block: Block, op: Requantize, index: int, word: Word, text: str) -> tuple[Word, str]:
     multiplier = op.multiplier[index if len(op.multiplier) > 1 else 0]
     offset = op.offset[index if len(op.offset) > 1 else 0]
-    word = _shifted(_scaled(block, word, multiplier, offset), op.shift)
+    cut = _cut(block, word, multiplier, offset, op.shift, op.rounding)
     scaled = text if multiplier == 1 else f"{multiplier} * ({text})"
     scaled = f"{scaled} + {offset}" if offset else scaled
     shifted = f"({scaled}) >> {op.shift}" if op.shift else scaled
-    return _bounded(block, _trimmed(word), op.low, op.high), f"clip({shifted}, {op.low}, {op.high})"
+    if op.shift and op.rounding != "floor":
+        shifted = f"{op.rounding.replace('-', '_')}(({scaled}) / 2^{op.shift})"
+    return _bounded(block, _trimmed(cut), op.low, op.high), f"clip({shifted}, {op.low}, {op.high})"
+
+
+def _cut(block: Block, word: Word, multiplier: int, offset: int, shift: int, rounding: str) -> Word:
+    """Return (multiplier · word + offset) / 2^shift, rounded."""
+    if not shift or rounding == "floor":
+        return _shifted(_scaled(block, word, multiplier, offset), shift)
+    if rounding in ("half-even", "half-odd"):
+        return _nearest(block, word, multiplier, offset, shift, even=rounding == "half-even")
+    value = _scaled(block, word, multiplier, offset)
+    near, left = _shifted(value, shift), _any(block, [value.bit(i) for i in range(shift)])
+    sign: Bit = value.bits[-1] if value.signed else 0
+    up = _both(block, sign if rounding == "to-zero" else inverted(sign), left)
+    ends = np.array([value.low, value.high], dtype=object)
+    low, high = (int(end) for end in rounded_shift(ends, shift, rounding))
+    columns = Columns(width_of(low, high))
+    columns.add(near, 0, 1)
+    columns.add(Word(0, 1, (up,)), 0, 1)
+    cells, bits = compress(columns, prefix=_local(block, "rounded_"))
+    block.cells.extend(cells)
+    return Word(low, high, bits)
+
+
+def _nearest(block: Block, word: Word, multiplier: int, offset: int, shift: int, *, even: bool) -> Word:
+    """Return the nearest integer. Half a unit is added and the rest dropped; what an exact half leaves sets the lowest bit.
+
+    Half a unit more, it leaves zeros, and the upper neighbour, made even by clearing its lowest bit; one less than that, it
+    leaves ones, and the lower neighbour, made odd by setting it.
+    """
+    half = (1 << (shift - 1)) - (0 if even else 1)
+    value = _scaled(block, word, multiplier, offset + half)
+    near, rest = _shifted(value, shift), [value.bit(i) for i in range(shift)]
+    ends = np.array([value.low - half, value.high - half], dtype=object)
+    low, high = (int(end) for end in rounded_shift(ends, shift, "half-even" if even else "half-odd"))
+    if even:
+        lowest = _both(block, near.bit(0), _any(block, rest))
+    else:
+        lowest = inverted(_both(block, inverted(near.bit(0)), _any(block, [inverted(bit) for bit in rest])))
+    return Word(low, high, (lowest, *(near.bit(i) for i in range(1, width_of(low, high))))[: width_of(low, high)])
+
+
+def _any(block: Block, bits: list[Bit]) -> Bit:
+    """Return whether any of *bits* is 1."""
+    moving = tuple(bit for bit in bits if not isinstance(bit, int))
+    if any(bit == 1 for bit in bits):
+        return 1
+    if len(moving) < 2:
+        return moving[0] if moving else 0
+    group = _local(block, "rest")
+    out: Dot = (f"{group}_any", 0)
+    block.cells.append(Whole("any_bit", group, (("x", moving),), (("any", (out,)),)))
+    return out
+
+
+def _both(block: Block, a: Bit, b: Bit) -> Bit:
+    """Return a & b."""
+    if isinstance(a, int) or isinstance(b, int):
+        return 0 if a == 0 or b == 0 else (b if a == 1 else a)
+    made = lane("mask_bits", _local(block, "tie"), {"keep": b, "x": a}, 0, {"keep"})
+    block.cells.append(made)
+    return made.outputs[0][1]
 
 
 ELEMENTS: dict[type, Element] = {

@@ -21,11 +21,14 @@ from approxhw.numerics.functions import (
 )
 
 from .importer import Call, Handler, Importer
+from .quantised import narrowed
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:
-    """Relu."""
+    """Relu; of codes between both nodes of a QDQ pair, too."""
+    if (codes := _codes(call)) is not None:
+        return narrowed(work, codes, 0.0, None, call)
     row = call.row()
     return _activated(work, call, row, f"{work.prefix}_relu", Relu())
 
@@ -345,7 +348,8 @@ def deciding_bound(work: Importer, row: Row) -> float:
 
 def clip(work: Importer, call: Call) -> Value:
     """Clip by attributes (opset 6) or by inputs (opset 11 and newer); an infinite bound is none."""
-    row = call.row()
+    codes = _codes(call)
+    row = call.row() if codes is None else codes
     if call.opset < 11:
         low, high = call.attributes.get("min"), call.attributes.get("max")
     else:
@@ -353,6 +357,12 @@ def clip(work: Importer, call: Call) -> Value:
             _scalar(call.constant(position, f"the {name} bound")) for position, name in ((1, "lower"), (2, "upper"))
         )
     return _clipped(work, call, row, low, high)
+
+
+def _codes(call: Call) -> Row | None:
+    """Return the one computed input where it holds codes of a QuantizeLinear: QCDQ form."""
+    rows = [value for value in call.values if isinstance(value, Row)]
+    return rows[0] if len(rows) == 1 and rows[0].codes is not None and rows[0].stage == PLAIN else None
 
 
 def minimum(work: Importer, call: Call) -> Value:
@@ -371,7 +381,8 @@ def _bounded(call: Call) -> tuple[Row, float]:
     rows = [position for position, value in enumerate(call.values) if not isinstance(value, Known)]
     if len(call.values) != 2 or len(rows) != 1:
         raise Refusal("compares computed tensors with one another", "one operand must be a constant number")
-    row = call.row(rows[0])
+    codes = _codes(call)
+    row = call.row(rows[0]) if codes is None else codes
     array = call.constant(1 - rows[0], "the bound")
     assert array is not None
     spread = per_row(array, row, "the bound")
@@ -398,6 +409,8 @@ def _clipped(work: Importer, call: Call, row: Row, low: float | None, high: floa
         raise Refusal(f"its lower bound {low:g} is greater than its upper bound {high:g}", "swap or mend the bounds")
     if low is None and high is None:
         return row
+    if row.codes is not None:
+        return narrowed(work, row, low, high, call)
     if low == 0 and high is None:
         return _activated(work, call, row, f"{work.prefix}_relu", Relu())
     return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))

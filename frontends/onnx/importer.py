@@ -15,7 +15,7 @@ from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup,
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, SIGMOID, Broken, Codes, Known, PickedColumns, Refusal, Row, Value
+from .values import PLAIN, SIGMOID, Broken, Codes, Known, PickedColumns, Refusal, Row, Value, as_exact
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -34,6 +34,8 @@ class Call:
     opset: int
     types: dict[int, int] = field(default_factory=dict)
     """ONNX element type of the inputs that are initializers, by position."""
+    exact: bool = False
+    """Whether the model is quantised: its constants are fractions then, so that nothing is rounded on the way."""
     work: Importer | None = None
     """Where a Sigmoid that turns out to stand between layers is carried out."""
 
@@ -59,6 +61,18 @@ class Call:
         if found.sized:
             raise Refusal(f"{what} depends on the batch size", f"make {what} a constant")
         return found.array
+
+    def number(self, position: int, what: str) -> np.ndarray | None:
+        """Return input *position*, a constant, to calculate with: fractions in a quantised model."""
+        array = self.constant(position, what)
+        if array is None or not self.exact or array.dtype.kind not in "fiu":
+            return array
+        found = self.values[position]
+        if isinstance(found, Known) and found.codes is not None:
+            integers, scale = (as_exact(part) for part in (found.codes.integers, found.codes.scale))
+            product: np.ndarray = integers * scale
+            return product.reshape(array.shape)
+        return as_exact(array)
 
     def row(self, position: int = 0) -> Row:
         """Return input *position*, which must be a plain tensor computed per row."""
@@ -95,6 +109,9 @@ class Importer:
     """Outputs of a model of skl2onnx, which writes several targets of a network as one column."""
     layer: int = -1
     quantised: bool = False
+    """Whether the model has quantisers: what is calculated on the way is exact then, in fractions."""
+    integer_input: tuple[int, int] | None = None
+    """Lowest and highest reading, where the model's inputs are of one type of few integers."""
     folded: int = 0
     """Elements of folded constants so far."""
 
@@ -122,13 +139,22 @@ class Importer:
         return name
 
     def constant(self, name: str, array: np.ndarray, origin: str = "") -> str:
-        """Append a Constant of float64 and return its name."""
-        data = np.asarray(array, dtype=np.float64)
+        """Append a Constant of float64, or of fractions, and return its name."""
+        data = self.exact(array) if self.quantised else np.asarray(array, dtype=np.float64)
         return self.emit(name, Constant(data), (), data.shape, origin)
+
+    def exact(self, array: np.ndarray) -> np.ndarray:
+        """Return *array* as fractions where the model is quantised, else as it is."""
+        return as_exact(array) if self.quantised and array.dtype != object else array
 
     def node(self, name: str) -> Node:
         """Return the Node called *name*: one of the latest, as a rule."""
         return next(node for node in reversed(self.nodes) if node.name == name)
+
+    def change(self, changed: Node) -> None:
+        """Put *changed* in the place of the Node of its name."""
+        place = next(place for place, node in enumerate(self.nodes) if node.name == changed.name)
+        self.nodes[place] = changed
 
     def vector(self, row: Row, origin: str) -> str:
         """Return the Graph's value that holds *row* flat; makes scaled or picked elements of the Input first."""
@@ -138,7 +164,7 @@ class Importer:
         whole = columns.is_all_of(len(self.features))
         if not whole:
             weight = self.blank(len(columns.index))
-            weight[np.arange(len(columns.index)), columns.index] = columns.scale
+            weight[np.arange(len(columns.index)), columns.index] = columns.scale.astype(np.float64)
             return self.dense(row.value, weight, columns.shift, origin, name="input_pick")
         if not columns.is_scaled:
             return row.value
@@ -176,7 +202,9 @@ class Importer:
         if not name:
             self.layer += 1
             name = self.prefix
-        w = self.constant(f"{name}_weight", weight, weight_origin)
+        # the integers behind them are what counts where there are any
+        data = np.asarray(weight, dtype=np.float64)
+        w = self.emit(f"{name}_weight", Constant(data), (), data.shape, weight_origin)
         if codes is not None:
             self.weight_codes[w] = codes
         b = self.constant(f"{name}_bias", bias, origin)
@@ -185,8 +213,11 @@ class Importer:
     def scaled(self, row: Row, scale: np.ndarray, shift: np.ndarray, call: Call) -> Row:
         """Return scale · row + shift, element by element: fused into picked Input elements or into a Dense's bias."""
         origin = str(call.proto.name)
+        scale, shift = self.exact(scale), self.exact(shift)
         columns = row.columns
         if columns is not None:
+            if self.quantised:
+                columns = PickedColumns(columns.index, self.exact(columns.scale), self.exact(columns.shift))
             merged = PickedColumns(columns.index, scale * columns.scale, scale * columns.shift + shift)
             return replace(row, columns=merged)
         node = self.node(row.value)
@@ -197,6 +228,7 @@ class Importer:
 
     def add_to_bias(self, dense: Node, shift: np.ndarray) -> None:
         """Add *shift* to the bias of *dense*, which nothing but the node at hand reads."""
+        shift = self.exact(shift)
         for position, node in enumerate(self.nodes):
             if node.name == dense.inputs[2] and isinstance(node.op, Constant):
                 self.nodes[position] = replace(node, op=Constant(node.op.data + shift))

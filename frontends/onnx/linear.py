@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -40,9 +42,9 @@ def gemm(work: Importer, call: Call) -> Value:
     else:
         out = replace(out, shape=(outputs,))
     bias = np.zeros(outputs)
-    c = call.constant(2, "the bias C")
+    c = call.number(2, "the bias C")
     if c is not None:
-        bias = beta * per_row(c, out, "the bias C")
+        bias = (Fraction(beta) if call.exact else beta) * per_row(c, out, "the bias C")
     return _dense(work, call, row, out, _times(weight, alpha), bias)
 
 
@@ -106,7 +108,10 @@ def _transposed(known: Known) -> Known:
 def _times(known: Known, factor: float) -> Known:
     if factor == 1.0:
         return known
-    codes = None if known.codes is None or factor <= 0 else Codes(known.codes.integers, known.codes.scale * factor)
+    codes = known.codes
+    if codes is not None:  # scales stay above 0
+        sign = int(np.sign(factor))
+        codes = Codes(codes.integers * sign, codes.scale * (abs(factor) or 1.0))
     return replace(known, array=known.array * factor, codes=codes)
 
 
@@ -133,8 +138,9 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
     columns = row.columns
     if columns is not None and not columns.is_all_of(len(work.features)):
         wide = work.blank(matrix.shape[0])
-        np.add.at(wide.T, columns.index, (matrix * columns.scale).T)
-        bias, matrix, codes = bias + matrix @ columns.shift, wide, None
+        scale, shift = (part.astype(np.float64) for part in (columns.scale, columns.shift))
+        np.add.at(wide.T, columns.index, (matrix * scale).T)
+        bias, matrix, codes = bias.astype(np.float64) + matrix @ shift, wide, None
     else:
         value = work.vector(row, origin)
     made = work.dense(value, matrix, bias, origin, codes=codes, weight_origin=weight.origin)
@@ -226,7 +232,7 @@ def divide(work: Importer, call: Call) -> Value:
         return work.scaled(made, constant, np.zeros(made.elements), call)
     if (constant == 0).any():
         raise Refusal("divides by zero", "check the scaler: a feature of zero spread?", invalid=True)
-    return work.scaled(row, 1.0 / constant, np.zeros(row.elements), call)
+    return work.scaled(row, 1 / constant, np.zeros(row.elements), call)
 
 
 def negate(work: Importer, call: Call) -> Value:
@@ -258,6 +264,8 @@ def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
     array = call.constant(1 - position, "the other operand")
     if array is None or array.dtype.kind not in "fiu":
         raise Refusal("its constant operand is no number", invalid=True)
+    array = call.number(1 - position, "the other operand")
+    assert array is not None
     return row, per_row(array, row), position == 1
 
 
@@ -274,13 +282,25 @@ def batch_normalization(work: Importer, call: Call) -> Value:
         array = call.constant(position, name)
         if array is None or array.size != row.shape[0]:
             raise Refusal(f"{name} does not have one value for each of {row.shape[0]} channels", invalid=True)
-        parts.append(np.repeat(array.reshape(-1).astype(np.float64), row.elements // row.shape[0]))
+        values = work.exact(array.reshape(-1).astype(np.float64))
+        parts.append(np.repeat(values, row.elements // row.shape[0]))
     scale, bias, mean, variance = parts
-    below = variance + float(call.attributes.get("epsilon", 1e-5))
+    epsilon = float(call.attributes.get("epsilon", 1e-5))
+    below = variance + (Fraction(epsilon) if call.exact else epsilon)
     if (below <= 0).any():
         raise Refusal("its variance is negative", invalid=True)
-    factor = scale / np.sqrt(below)
+    factor = scale / (np.array([_root(value) for value in below], dtype=object) if call.exact else np.sqrt(below))
     return work.scaled(row, factor, bias - mean * factor, call)
+
+
+def _root(value: Fraction) -> Fraction:
+    """Return the square root: exact where it is rational, else to 200 bits, far beyond any constant of a model."""
+    below = value.denominator
+    top, exact = value.numerator * below, math.isqrt(value.numerator * below)
+    if exact * exact == top:
+        return Fraction(exact, below)
+    fine = max(0, 200 - top.bit_length() // 2)
+    return Fraction(math.isqrt(top << 2 * fine), below << fine)
 
 
 def scaler(work: Importer, call: Call) -> Value:
@@ -294,5 +314,5 @@ def scaler(work: Importer, call: Call) -> Value:
         if not np.isfinite(array).all():
             raise Refusal(f"{name} holds NaN or infinity", "look for a feature of zero spread", invalid=True)
         parts.append(np.broadcast_to(array, (row.elements,)))
-    offset, scale = parts
+    offset, scale = (work.exact(part) for part in parts)
     return work.scaled(row, scale, -offset * scale, call)

@@ -10,6 +10,7 @@ import numpy as np
 
 from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
+from approxhw.frontends.quantised.lowering import Unread, lower_graph
 from approxhw.ir.graph import Graph, Node, identifier, without_unread
 from approxhw.ir.kinds import Input, Type
 from approxhw.numerics.formats import FLOAT64
@@ -17,13 +18,16 @@ from approxhw.numerics.formats import FLOAT64
 from . import support
 from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
-from .loading import ML, ML_OPSETS, Loaded
-from .lowering import lower_graph
+from .loading import ML, ML_OPSETS, QONNX, Loaded
+from .quantised import limits_of
 from .tail import label_bits, predicted_class, regression_values
 from .values import PLAIN, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
+
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+"""Operators of the standard, and of onnxruntime, that make a model a quantised one; those of QONNX all do."""
 
 MAXIMUM_FOLDED = 1 << 26
 """Most elements of all folded constants together."""
@@ -84,6 +88,7 @@ def read_loaded(loaded: Loaded, titles: tuple[str, ...] = (), task: str | None =
         work.refuse("model", refusal)
         return Reading(None, tuple(work.problems), work.invalid)
     needed = _needed(proto, outputs)
+    work.quantised = any(node.op_type in QUANTISERS or node.domain in QONNX for node in needed)
     for node in needed:
         for name in node.input:
             work.readers[name] = work.readers.get(name, 0) + 1
@@ -164,7 +169,15 @@ def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph
         why = f"{len(prediction.labels)} class labels for {count} classes"
         work.refuse("class labels", Refusal(why, "export the model again", invalid=True))
         return None
-    return lower_graph(work, graph) if work.quantised else graph
+    if not work.quantised:
+        return graph
+    lowered = lower_graph(graph, work.weight_codes)
+    if isinstance(lowered, Unread):
+        node, error = lowered.node, lowered.error
+        title = f"node {node.origin!r}" if node.origin else f"value {node.name}"
+        work.refuse(title, Refusal(error.why, error.remedy, invalid=error.invalid))
+        return None
+    return lowered
 
 
 def _initializers(work: Importer, proto: ModelProto) -> dict[str, Known]:
@@ -197,6 +210,7 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
         sizes.add(batch)
     if len(sizes) > 1:
         raise Refusal("its inputs have different batch axes", "give every input the same first axis")
+    work.integer_input = _integers(declared)
     batch = sizes.pop()
     work.batch_size = PROBE if batch is None else max(batch, 1)
     total = sum(math.prod(shape) for _, shape, _ in shapes)
@@ -222,6 +236,12 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
         rows[name] = Row(flat, dims, 0 if batched else None, name, columns=columns)
         start += count
     return _Inputs(rows, tuple((name, dims) for name, dims, _ in shapes), batch)
+
+
+def _integers(declared: list[ValueInfoProto]) -> tuple[int, int] | None:
+    """Return the least and greatest reading of inputs that are all of one integer type of at most 16 bits."""
+    kinds = {value.type.tensor_type.elem_type for value in declared}
+    return limits_of(kinds.pop()) if len(kinds) == 1 else None
 
 
 def _feature_names(shapes: list[tuple[str, tuple[int, ...], bool]], total: int, titles: tuple[str, ...]) -> list[str]:
@@ -360,7 +380,7 @@ def _node(
     if any(isinstance(value, Broken) for value in found):
         return broken
     types = {position: kinds[name] for position, name in enumerate(node.input) if name in kinds}
-    call = Call(node, tuple(found), attributes(node), loaded.opset, types, work)
+    call = Call(node, tuple(found), attributes(node), loaded.opset, types, work.quantised, work)
     return carry_out(work, call, _folded if _folds(call, foldable) else entry.handler if entry else _constant)
 
 
@@ -369,9 +389,7 @@ def _folds(call: Call, foldable: bool) -> bool:
     if not foldable:
         return False
     keeps = any(isinstance(value, Known) and value.codes is not None for value in call.values)
-    return call.op not in ("QuantizeLinear", "DequantizeLinear", "Quant") and not (
-        keeps and call.op in ("Transpose", "Identity")
-    )
+    return call.op not in QUANTISERS and not (keeps and call.op in ("Transpose", "Identity"))
 
 
 def _folded(work: Importer, call: Call) -> Value | tuple[Value, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, shown
 
-from . import activations, linear, quantised, shapes, tail
+from . import activations, linear, qonnx, quantised, shapes, tail
 from .importer import Handler, where
 from .loading import ML, QONNX
 
@@ -36,7 +36,9 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
         activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
     ),
     "Concat": SupportedOperator(shapes.concat, "of columns of the input, of branches, of (1 − p, p) in a binary head"),
-    "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
+    "DequantizeLinear": SupportedOperator(
+        quantised.dequantize_linear, "QDQ: of constants, behind QuantizeLinear, and of an integer input of the model"
+    ),
     "Div": SupportedOperator(
         linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"
     ),
@@ -60,7 +62,8 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Mul": SupportedOperator(linear.multiply, "one operand constant, or two functions of one value: x · Sigmoid(x)"),
     "Neg": SupportedOperator(linear.negate, "anything"),
     "QuantizeLinear": SupportedOperator(
-        quantised.quantize_linear, "QDQ: one scale and zero point for a tensor of activations"
+        quantised.quantize_linear,
+        "QDQ: one scale and zero point for a tensor of activations; `Clip`, `Min`, `Max`, `Relu` on its codes (QCDQ)",
     ),
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
@@ -123,8 +126,17 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
     "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
 }
 
+QUANT_NOTE = "1 to 16 bits, of constants 1 to 32; `signed`, `narrow`; every rounding mode"
 QONNX_OPERATORS: dict[str, SupportedOperator] = {
-    "Quant": SupportedOperator(quantised.quant, "1 to 16 bits; `signed`, `narrow`; rounding `ROUND` or `FLOOR`"),
+    "BipolarQuant": SupportedOperator(qonnx.bipolar_quant, "the sign, times a scale"),
+    "IntQuant": SupportedOperator(qonnx.quant, QUANT_NOTE),
+    "Quant": SupportedOperator(qonnx.quant, QUANT_NOTE),
+    "Trunc": SupportedOperator(qonnx.trunc, "of rows, 1 to 16 bits; every rounding mode; both versions"),
+}
+
+MICROSOFT = "com.microsoft"
+MICROSOFT_OPERATORS: dict[str, SupportedOperator] = {
+    name: STANDARD_OPERATORS[name] for name in ("DequantizeLinear", "QuantizeLinear")
 }
 
 CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
@@ -149,8 +161,6 @@ ADVICE: dict[str, str] = {
         ("Imputer", "OneHotEncoder", "TfIdfVectorizer", "CategoryMapper"), "prepare the features before the model"
     ),
     **dict.fromkeys(("TreeEnsembleRegressor", "SVMRegressor"), "train an MLPRegressor or a linear one"),
-    "BipolarQuant": "use Quant with 2 bits, signed and narrow",
-    "Trunc": "fold the truncation into a Quant node",
     "TopK": "end with ArgMax",
     "Split": "cut columns with Slice or Gather, of the model's input only",
     "Where": "end with ArgMax over the classes, or with Greater for a single logit",
@@ -164,6 +174,8 @@ def supported_operator(node: NodeProto) -> SupportedOperator | None:
         return STANDARD_OPERATORS.get(node.op_type)
     if node.domain == ML:
         return ML_OPERATORS.get(node.op_type)
+    if node.domain == MICROSOFT:
+        return MICROSOFT_OPERATORS.get(node.op_type)
     return QONNX_OPERATORS.get(node.op_type) if node.domain in QONNX else None
 
 
@@ -174,13 +186,13 @@ def unsupported(node: NodeProto, functions: frozenset[tuple[str, str]] = frozens
         remedy = "inline the model's functions first: onnx.inliner.inline_local_functions"
         return Problem(where(node), "calls a function of the model's own, which is not read", remedy)
     advice = ADVICE.get(op, "")
-    known_domain = node.domain in ("", "ai.onnx", ML, "com.microsoft", *QONNX)
+    known_domain = node.domain in ("", "ai.onnx", ML, MICROSOFT, *QONNX)
     if not known_domain:
         why = f"operator {shown(op)} is of the unknown domain {shown(repr(node.domain))}"
         return Problem(where(node), why, advice or "export with standard ONNX operators only")
     if advice:
         return Problem(where(node), f"operator {shown(op)} is not supported", advice)
-    names = [*STANDARD_OPERATORS, *ML_OPERATORS, *QONNX_OPERATORS]
+    names = [name for name in (*STANDARD_OPERATORS, *ML_OPERATORS, *QONNX_OPERATORS) if name != op]
     close = difflib.get_close_matches(op[:80], names, n=1, cutoff=0.7)
     if close and not _exists(node):
         remedy = f"did you mean {close[0]}?"
@@ -203,6 +215,7 @@ def support_table() -> str:
 
     lines = ["### Operators that are read", "", "| operator | domain | what is read |", "|---|---|---|"]
     groups = (("ONNX", STANDARD_OPERATORS), (ML, ML_OPERATORS), (QONNX[0], QONNX_OPERATORS))
+    groups = (*groups, (MICROSOFT, MICROSOFT_OPERATORS))
     for domain, table in groups:
         lines += [f"| `{name}` | {domain} | {entry.note} |" for name, entry in sorted(table.items())]
     lines += ["", "`Constant` nodes of every form are read, and nodes that read constants only are folded: "]

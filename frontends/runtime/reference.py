@@ -14,6 +14,7 @@ from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.onnx.reading import Reading
 
 from .sessions import open_session
+from .standard_nodes import standard_nodes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -118,4 +119,5 @@ def open_reference(source: object) -> OnnxReference:
         proto.graph.output.add().name = reading.logits
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
+    proto = standard_nodes(proto)
     return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.common.errors import shown
+from approxhw.numerics.exact.rounding import SHIFTED, rounded_shift
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format
 from approxhw.numerics.functions import Formula, formula_faults, formula_text, formula_values
 
@@ -17,13 +18,18 @@ from .kind import EXACT_IN_INT64, Fault, Kind, Operand, Operands, Range, Values,
 
 @dataclass(frozen=True)
 class Requantize:
-    """min(max(floor((multiplier · x + offset) / 2^shift), low), high); multiplier, offset: one, or one an element."""
+    """min(max(round((multiplier · x + offset) / 2^shift), low), high); multiplier, offset: one, or one an element.
+
+    ``rounding``: down (``floor``), to the nearest with exact halves to the even or odd neighbour (``half-even``,
+    ``half-odd``), towards 0 (``to-zero``) or away from it (``from-zero``).
+    """
 
     multiplier: tuple[int, ...]
     shift: int
     offset: tuple[int, ...]
     low: int
     high: int
+    rounding: str = "floor"
 
 
 MOST_LOOKUP_BITS = 10
@@ -51,6 +57,8 @@ def _attribute_faults(op: Requantize, operands: Operands, own: Operand) -> list[
         why.append(f"low {op.low} is greater than high {op.high}")
     if not (is_code(op.shift) and 0 <= op.shift <= MAXIMUM_BITS):
         why.append(f"shift {shown(op.shift)} does not lie in 0…{MAXIMUM_BITS}")
+    if op.rounding not in SHIFTED:
+        why.append(f"there is no rounding {shown(op.rounding)!r}; there are {', '.join(SHIFTED)}")
     for title, values in (("multiplier", op.multiplier), ("offset", op.offset)):
         if len(values) not in (1, own.type.elements):
             why.append(f"{title} has {len(values)} values for {own.type.elements} elements")
@@ -58,16 +66,15 @@ def _attribute_faults(op: Requantize, operands: Operands, own: Operand) -> list[
 
 
 def _codes(op: Requantize, x: np.ndarray) -> np.ndarray:
-    """Return the codes of codes *x* (… × elements); shifts of negative numbers round towards −∞."""
+    """Return the codes of codes *x* (… × elements)."""
     multiplier, offset = (np.array(values, dtype=x.dtype) for values in (op.multiplier, op.offset))
-    if x.dtype == np.float64:
-        cut: np.ndarray = np.clip(np.floor((multiplier * x + offset) * 0.5**op.shift), op.low, op.high)
-        return cut
-    return np.minimum(np.maximum((multiplier * x + offset) >> op.shift, op.low), op.high)
+    cut = rounded_shift(multiplier * x + offset, op.shift, op.rounding)
+    return np.minimum(np.maximum(cut, op.low), op.high)
 
 
 def _widest(op: Requantize, reach: int) -> int:
     met = max(map(abs, op.multiplier)) * reach + max(map(abs, op.offset))
+    met += 0 if op.rounding == "floor" else 1 << op.shift
     return max(met, abs(op.low), abs(op.high))
 
 
@@ -80,7 +87,14 @@ def _slope(op: Requantize, before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def _attributes(op: Requantize) -> dict[str, object]:
     multiplier, offset = [json_number(v) for v in op.multiplier], [json_number(v) for v in op.offset]
     ends = {"low": json_number(op.low), "high": json_number(op.high)}
-    return {"multiplier": multiplier, "shift": json_number(op.shift), "offset": offset, **ends}
+    rounding = {} if op.rounding == "floor" else {"rounding": op.rounding}
+    return {"multiplier": multiplier, "shift": json_number(op.shift), "offset": offset, **ends, **rounding}
+
+
+def _rounding(value: object, fmt: Format) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a rounding is a word, not {shown(value)!r}")
+    return value
 
 
 def _some(op: Requantize, kept: np.ndarray) -> Requantize:
@@ -104,7 +118,8 @@ def _sample(rng: np.random.Generator, elements: int) -> tuple[Requantize, Fixed]
     low, high = wanted.low, wanted.high
     if rng.random() < 0.2:
         low, high = sorted(int(v) for v in rng.integers(low, high + 1, 2))
-    return Requantize(multiplier, shift, offset, low, high), wanted
+    rounding = str(rng.choice(SHIFTED)) if rng.random() < 0.5 else "floor"
+    return Requantize(multiplier, shift, offset, low, high, rounding), wanted
 
 
 REQUANTIZE = activation(
@@ -121,7 +136,9 @@ REQUANTIZE = activation(
             "offset": integers,
             "low": integer,
             "high": integer,
+            "rounding": _rounding,
         },
+        optional=frozenset({"rounding"}),
         said=lambda op: f"requantize to {op.low} … {op.high}",
         some=_some,
         coarser=lambda op, shift: replace(op, multiplier=tuple(m << shift for m in op.multiplier)),

@@ -26,10 +26,16 @@ from approxhw.ir.kinds import (
     Reshape,
     ThresholdedRelu,
 )
+from approxhw.numerics.exact.rounding import SHIFTED
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]
 BIAS = [-9, 2, -20, 11]
+
+
+def read_out(made):
+    """Return *made* with its one code from -8 to 7 as the class 0 to 15: of all lines 2kc + 16k - k² line c + 8 is highest."""
+    return made.dense([[2 * k] for k in range(16)], [16 * k - k * k for k in range(16)]).argmax()
 
 
 def element_cases(making):
@@ -100,6 +106,21 @@ def element_cases(making):
     for name, op in requantized.items():
         yield f"requantize_{name}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
         yield f"requantize_{name}_of_inputs", making(4, 2).then(op).argmax().graph()
+    for rounding in SHIFTED:
+        for multiplier, shift, offset in (
+            (1, 1, 0),
+            (1, 2, 1),
+            (3, 2, -1),
+            (-3, 3, 2),
+            (6, 4, 0),
+            (1, 9, 0),
+            (2, 0, 3),
+        ):
+            op = Requantize((multiplier,), shift, (offset,), -8, 7, rounding)
+            name = f"{rounding.replace('-', '_')}_{multiplier}_{shift}_{offset}".replace("-", "m")
+            yield f"requantize_{name}", read_out(making(1, 5).dense([[1]], [-16]).then(op)).graph()
+            yield f"requantize_{name}_of_inputs", read_out(making(1, 4).then(op)).graph()
+            yield f"requantize_{name}_of_negative", read_out(making(1, 4).dense([[-1]], [-1]).then(op)).graph()
     chain = making(2, 3).dense(SPREAD, BIAS).then(Clip(-20, None)).then(Requantize((3,), 1, (1,), -99, 99))
     yield "chain", chain.then(Relu()).then(Clip(2, 30)).then(Requantize((-1,), 0, (0,), -50, 0)).argmax().graph()
     yield (

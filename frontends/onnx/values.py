@@ -34,7 +34,11 @@ def check_width(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A constant tensor. ``codes``: the integers behind it, where it was dequantised. ``sized``: it was worked out from the batch size, and so holds only as a shape."""
+    """A constant tensor.
+
+    ``codes``: the integers behind it, where it was dequantised. ``sized``: it was worked out from the batch size, and so holds
+    only as a shape.
+    """
 
     array: np.ndarray
     origin: str = ""

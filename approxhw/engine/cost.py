@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
-from approxhw.artifacts.folder import Plain, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, json_text, place_in, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -379,7 +379,7 @@ def estimate_engine(
         clock,
         real_tile(design, layer),
         timeout=timeout,
-        mismatch_file=folder / "estimate" / "mismatches.json",
+        mismatch_file=place_in(folder, "estimate/mismatches.json"),
         on_progress=on_progress,
     )
     count = engine.rows * engine.columns
@@ -425,7 +425,7 @@ def estimate_engine(
         },
         "seconds": time.perf_counter() - started,
     }
-    write_beside(folder / "estimate" / f"{_file_name(cells.name)}.json", json_text(told))
+    write_beside(place_in(folder, f"estimate/{_file_name(cells.name)}.json"), json_text(told))
     return told
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 from approxhw.artifacts.design import Design
-from approxhw.artifacts.folder import json_text
+from approxhw.artifacts.folder import MAXIMUM_FILE, json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import read_text, write_beside
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
@@ -78,7 +78,8 @@ def simulate_design(
     from approxhw.sim import simulate
 
     job, counts = job_of(design, random=random, seed=seed)
-    result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
+    place = place_in(folder, f"simulation/{simulator}")
+    result = simulate(job, simulator, place, timeout=timeout, on_progress=on_progress)
     verdict = Verdict(
         simulator=simulator,
         vectors=result.vectors,
@@ -87,7 +88,7 @@ def simulate_design(
         seconds=result.seconds,
         mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
     )
-    write_beside(folder / "simulation" / simulator / "verdict.json", json_text(verdict))
+    write_beside(place / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()
 
 
@@ -121,11 +122,12 @@ def estimate_design(
         why = "is for Verilog files: the blocks of a design are compared one by one, by one ruler"
         raise OptionError("estimate", [Problem(f"recipe {TIMED}", why)])
     started = time.perf_counter()
+    file = place_in(folder, estimate_file(cells.name))
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
     job, _ = job_of(design, every_row=True)
-    checked = check_netlist(job, netlist, folder / "estimate" / "netlist_mismatches.json")
+    checked = check_netlist(job, netlist, place_in(folder, "estimate/netlist_mismatches.json"))
     rows, origin = _power_rows(design)
     rows = idle_clock(design.clock, netlist)(rows) if rows else rows
     tell("power", 2, 4)
@@ -159,7 +161,6 @@ def estimate_design(
         "by_layer_area_mm2": parts.area_mm2,
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
-    file = folder / estimate_file(cells.name)
     write_beside(file, json_text(kept))
     write_beside(file.with_name(f"{file.stem}_netlist.v"), netlist.verilog)
     tell("by layer", 4, 4)
@@ -293,7 +294,7 @@ def estimate(
     """
     path = Path(verilog)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAXIMUM_FILE)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
     return estimate_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
 from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, OutputError, Problem
-from approxhw.common.files import unwritable
+from approxhw.common.files import opened, unwritable
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
@@ -80,12 +81,12 @@ def _read(source: Path, tensors: bool, shape: Mapping[str, Sequence[int]] | None
 
 
 def _refuse_foreign(output: Path) -> None:
-    if not output.exists():
+    if not os.path.lexists(output):
         return
     try:
-        with output.open(encoding="utf-8") as stream:
-            ours = stream.read(5) == "axir "
-    except (OSError, UnicodeDecodeError):
+        with opened(output) as stream:
+            ours = stream.read(5) == b"axir "
+    except OSError:
         ours = False
     if not ours:
         why = "it exists and is no .axir file"

@@ -29,13 +29,14 @@ def optimize_file(
     tensors: bool = False,
     shape: Mapping[str, Sequence[int]] | None = None,
     on_pass: Callable[[str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[LedgerLine]:
     """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
 
     *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand
     in ``weights/`` beside *output*.
     ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
-    *output* is replaced only where it is a Graph already.
+    ``on_note`` is told what was doubtful in *data*. *output* is replaced only where it is a Graph already.
     """
     if from_step and steps is None:
         raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
@@ -52,6 +53,8 @@ def optimize_file(
     rows = (
         load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
     )
+    for note in rows.notes if rows is not None and on_note else ():
+        on_note(note)
     keep = step_writer(steps, graph if not from_step else None) if steps is not None else None
 
     def on_step(index: int, name: str, result: Graph, record: PassRecord) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from approxhw.common.dataset import DataSource, LabelColumn
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import argument, option
+from approxhw.common.option_fields import argument, nested, option
 from approxhw.sim.simulators.registry import simulator_names
 
 from .registry import searched_names, target_choices
@@ -46,6 +47,12 @@ class TargetChoice:
 
     target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     data: str | None = option(f"{DATA}; ranges come from its training rows", None, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
+
+    @property
+    def rows(self) -> DataSource | str | None:
+        """The rows that are meant, with the column of their labels."""
+        return None if self.data is None else self.column.of(self.data)
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,14 @@ class SearchOptions:
 
     model: Path = argument("ONNX file")
     data: str = option(DATA, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
     target: str = option("what to search for", "printed", choices=searched_names, metavar="TARGET")
     output: Path | None = option("front folder", None, short="-o", shown_default="build/NAME-front")
+
+    @property
+    def rows(self) -> DataSource | str:
+        """The rows that are meant, with the column of their labels."""
+        return self.column.of(self.data)
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def _design(folder: Path, told: DesignRecord) -> Design:
     return Design(
         name=told.name,
         top=told.top,
-        modules=vouched.read_modules(folder, told.modules),
+        modules=vouched.verilog_modules(folder, told.modules),
         inputs=told.inputs,
         output=told.output.name,
         output_bits=told.output.bits,

@@ -232,7 +232,7 @@ def read_json(path: Path) -> dict[str, Plain]:
     return told
 
 
-def read_modules(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def verilog_modules(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the Verilog of the modules *names* in ``rtl/`` of *folder*; raise ``OSError`` or ``ValueError`` for none."""
     return {name: read_text(folder / "rtl" / f"{name}.v", MAXIMUM_FILE) for name in names}
 

@@ -16,7 +16,6 @@ from .arrays import NamedArrays, read_npy, read_npz
 from .csv_tables import read_csv
 from .errors import InvalidDataError, Problem, shown
 from .files import is_plain_file
-from .option_fields import option
 
 TEST_SHARE = 0.3
 """Share of the rows of each class that a data set without splits gives to the test split."""
@@ -49,22 +48,6 @@ class DataSource:
 
     data: str | Path
     label: str | None = None
-
-
-@dataclass(frozen=True)
-class LabelColumn:
-    """Which column of a table holds the labels, as commands ask for it."""
-
-    label: str | None = option(
-        "csv: title of the column that holds the labels, or its number, counted from 1",
-        None,
-        metavar="COLUMN",
-        shown_default="label, labels, class, target, y, else the last",
-    )
-
-    def of(self, data: str) -> DataSource | str:
-        """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
-        return data if self.label is None else DataSource(data, self.label)
 
 
 DataSpec = str | Path | Dataset | DataSource | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.targets.shared import OpenSizes
-from approxhw.common.dataset import LabelColumn
+from approxhw.cli.targets.shared import LabelColumn, OpenSizes
 from approxhw.common.option_fields import argument, nested, option
 
 if TYPE_CHECKING:

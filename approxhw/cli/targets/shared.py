@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from approxhw.common.dataset import DataSource, LabelColumn
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import argument, nested, option
 from approxhw.sim.simulators.registry import simulator_names
@@ -14,6 +13,7 @@ from approxhw.sim.simulators.registry import simulator_names
 from .registry import searched_names, target_choices
 
 if TYPE_CHECKING:
+    from approxhw.common.dataset import DataSource
     from approxhw.ir.pass_manager import Pass
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
@@ -39,6 +39,24 @@ class CompileOptions:
         metavar="MEMBER",
         shown_default="chosen",
     )
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """Which column of a table holds the labels, as commands ask for it."""
+
+    label: str | None = option(
+        "csv: title of the column that holds the labels, or its number, counted from 1",
+        None,
+        metavar="COLUMN",
+        shown_default="label, labels, class, target, y, else the last",
+    )
+
+    def of(self, data: str) -> DataSource | str:
+        """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
+        from approxhw.common.dataset import DataSource
+
+        return data if self.label is None else DataSource(data, self.label)
 
 
 @dataclass(frozen=True)

@@ -250,8 +250,8 @@ def element_cost(
         met=delay <= clock_ns * 1e3 * (1 + 1e-12),
         area_um2=netlist.area() * 1e6,
         delay_ns=delay * 1e-3,
-        power_mw=found.power_mw,
-        static_power_mw=found.static_power_mw,
+        power_mw=found.known_power_mw(),
+        static_power_mw=found.known_power_mw() - found.dynamic_power_mw,
         dynamic_power_mw=found.dynamic_power_mw,
         cells=found.cells,
         vectors=len(fed.expected),
@@ -395,7 +395,7 @@ def estimate_engine(
                 "part": name,
                 "count": often,
                 "area_um2": often * found.area_mm2 * 1e6,
-                "power_mw": often * found.power_mw,
+                "power_mw": often * found.known_power_mw(),
                 "delay_ns": found.delay_ns,
             }
         )

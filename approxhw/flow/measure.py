@@ -20,7 +20,7 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
-    from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
+    from approxhw.backends.estimate import CellLibrary, Estimate, EstimatePart, HierarchyEstimate, Netlist
     from approxhw.sim import SimulationJob, SimulationResult
 
 Progress = Callable[[str, int, int], None]
@@ -114,6 +114,7 @@ def estimate_design(
     """
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import TIMED, check_rate
+    from approxhw.backends.estimate.netlist.text import verilog_of_titles
 
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
@@ -162,7 +163,7 @@ def estimate_design(
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
     write_beside(file, json_text(kept))
-    write_beside(file.with_name(f"{file.stem}_netlist.v"), netlist.verilog)
+    write_beside(file.with_name(f"{file.stem}_netlist.v"), verilog_of_titles(netlist))
     tell("by layer", 4, 4)
     return estimate
 
@@ -242,16 +243,15 @@ def _blocks(design: Design) -> list[str]:
 
 def _by_layer(parts: HierarchyEstimate) -> list[dict[str, object]]:
     """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
-    layers: dict[str, list[float]] = {}
+    from approxhw.backends.estimate.estimator import total_power
+
+    layers: dict[str, list[EstimatePart]] = {}
     for part in parts.parts:
-        name = part.path[0].split("_")[0] if part.path else "top"
-        entry = layers.setdefault(name, [0.0, 0.0, 0.0])
-        for i, value in enumerate((part.area_mm2, part.power_mw, part.cells)):
-            entry[i] += value
+        layers.setdefault(part.path[0].split("_")[0] if part.path else "top", []).append(part)
     return [
-        {"name": name, "area_mm2": area, "power_mw": power, "cells": int(cells)}
-        for name, (area, power, cells) in sorted(layers.items())
-        if cells or name != "top"
+        {"name": name, "area_mm2": sum(p.area_mm2 for p in inside), "power_mw": total_power(inside), "cells": cells}
+        for name, inside in sorted(layers.items())
+        if (cells := sum(p.cells for p in inside)) or name != "top"
     ]
 
 

@@ -95,7 +95,8 @@ class CellLibrary:
         """Return the smallest inverter; raises :class:`LibraryError` where there is none."""
         found = self._smallest(lambda pins: ~int(logic.columns(pins)[0][pins[0]]) & 3)
         if found is None:
-            raise LibraryError(self.name, [Problem("cells", "the library has no inverter", "add one to the table")])
+            told = "".join(f"; left out is {shown(name, 40)}: {why}" for name, why in [*self.left_out.items()][:3])
+            raise LibraryError(self.name, [Problem("cells", f"the library has no inverter{told}", "add one to it")])
         return found
 
     @functools.cached_property

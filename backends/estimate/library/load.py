@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
+from approxhw.common.files import is_plain_file, read_text
 from approxhw.common.plugins import load_plugin, plugins
 
 from . import logic
@@ -56,7 +57,7 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
     if name in added:
         return _library_of(name, added[name])
     path = Path(library)
-    if not path.is_file():
+    if not is_plain_file(path):
         known = [*built_in_libraries(), *ALIASES, *added]
         near = difflib.get_close_matches(str(library), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -87,16 +88,17 @@ def _misfit(found: object) -> str | None:
         return None
     if not isinstance(found, str | Path):
         return f"it is of type {type(found).__name__}"
-    return None if Path(found).is_file() else f"there is no file {shown(found, 160)}"
+    return None if is_plain_file(Path(found)) else f"there is no file {shown(found, 160)}"
 
 
 @functools.cache
 def _read_table(path: Path) -> CellLibrary:
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise LibraryError(str(path), [Problem(path.name, f"larger than {MAX_TABLE_BYTES} bytes")])
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path, MAX_TABLE_BYTES))
+    except RecursionError as error:
+        why = "not a readable TOML table: lists or tables nested too deep"
+        raise LibraryError(str(path), [Problem(path.name, why)]) from error
+    except (OSError, ValueError) as error:  # also of whole numbers with more digits than Python reads
         raise LibraryError(str(path), [Problem(path.name, f"not a readable TOML table: {shown(error)}")]) from error
     problems: list[Problem] = []
     scales = _scales(content.get("units", {}), problems)
@@ -175,6 +177,8 @@ def _cell(name: str, entry: object, scales: Mapping[str, float], problems: list[
         problems.append(Problem(where, "`source` does not name where area and power come from"))
     flop = _flop(entry["flop"], where, problems) if "flop" in entry else None
     cell = Cell(name, area, tuple(capacitances), functions, capacitances, powers, delays, flop)
+    if capacitances and "area" in entry and entry["area"] == 0:
+        problems.append(Problem(where, "`area` is 0: the cell would cost nothing", "give its area, or leave it out"))
     problems += check_cell(cell)
     return cell if len(problems) == before else None
 

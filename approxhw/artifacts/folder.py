@@ -210,7 +210,8 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
-        raise form.refused(folder, error) from error
+        why = f"{error.problems[0].where}: {error.problems[0].why}" if isinstance(error, InvalidDataError) else error
+        raise form.refused(folder, why) from error
 
 
 def read_json(path: Path) -> dict[str, Plain]:

@@ -13,7 +13,6 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from .errors import OutputError, Problem, shown
 
@@ -40,7 +39,7 @@ class UnreadableError(OSError):
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Give the plain file *path* to read; raise ``OSError`` for what is none, before it is opened.
 
     A pipe would wait for a writer, a device may never end, and opening one can already do something.

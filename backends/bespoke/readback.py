@@ -58,12 +58,17 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
 
     Raises :class:`InvalidDesignError` with the parser's words where it is no such text.
     """
-    tree = _parsed(verilog, subject)
     found = {}
-    for module in tree.description.definitions:
-        if type(module).__name__ == "ModuleDef":
-            info = _module(module)
-            found[info.name] = info
+    try:
+        for module in _parsed(verilog, subject).description.definitions:
+            if type(module).__name__ == "ModuleDef":
+                info = _module(module)
+                found[info.name] = info
+    # what pyverilog, and the walk over its tree, trip over in texts that are no Verilog, or nested without end
+    except (LookupError, ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        why = f"cannot make sense of it ({type(error).__name__}: {shown(error, 60)})"
+        remedy = "give Verilog-2005 without directives"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why, remedy)]) from error
     return found
 
 

@@ -231,13 +231,20 @@ def estimate_netlist(
         vectors=activity.vectors,
         frequency_hz=rate,
         seconds=time.perf_counter() - started,
-        critical_path=path.steps,
+        critical_path=tuple(_titled(step, netlist.library) for step in path.steps),
         delay_point=netlist.library.delay_point,
         recipe=recipe,
         clock_ns=clock_ns,
         limits_exceeded=len({excess.net for excess in timing.excesses}),
         power_unknown=tuple(unknown),
     )
+
+
+def _titled(step: str, library: CellLibrary) -> str:
+    """Return a *step* of a path, ``CELL -> NET``, with the cell called as its library calls it."""
+    name, arrow, net = step.partition(" -> ")
+    cell = library.cells.get(name) if arrow else None
+    return f"{cell.title}{arrow}{net}" if cell is not None and cell.title else step
 
 
 def estimate_hierarchy(

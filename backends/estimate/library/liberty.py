@@ -34,7 +34,9 @@ def read_liberty(path: Path) -> CellLibrary:
         raise LibraryError(str(path), [Problem(path.name, "not a Liberty file: it has no library group")])
     units = _units(top, path)
     load = _typical_load(top)
-    cells, left_out, problems = {}, {}, []
+    cells: dict[str, Cell] = {}
+    left_out: dict[str, str] = {}
+    problems: list[Problem] = []
     lines: dict[str, int] = {}
     for group in top.inside("cell"):
         where = f"line {group.line}, cell {shown(group.label)}"

@@ -53,7 +53,7 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         return library
     name, added = ALIASES.get(str(library), str(library)), _added()
     if name in built_in_libraries():
-        return _read_table(TABLES / f"{name}.toml")
+        return _built_in(name)
     if name in added:
         return _library_of(name, added[name])
     path = Path(library)
@@ -92,6 +92,10 @@ def _misfit(found: object) -> str | None:
 
 
 @functools.cache
+def _built_in(name: str) -> CellLibrary:
+    return _read_table(TABLES / f"{name}.toml")
+
+
 def _read_table(path: Path) -> CellLibrary:
     try:
         content = tomllib.loads(read_text(path, MAX_TABLE_BYTES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import re
 import zlib
 from array import array
@@ -115,17 +114,16 @@ Line = tuple[int, list[str]]
 
 def _read(path: Path, text: _Text, label: str | None) -> NamedArrays:
     begin: list[str] = []
+    sample: list[str] = []
     lines = iter(text)
-    while len(begin) < 2 or (len(begin) < _SAMPLE and text.size < 2 * MAXIMUM_ROW):
+    while len(sample) < 2 or (len(sample) < _SAMPLE and text.size < 2 * MAXIMUM_ROW):
         if (line := next(lines, None)) is None:
             break
+        text.row = 0
+        begin.append(line)
         if line.strip():
-            begin.append(line)
-            text.row = 0
-        else:
-            begin.append("\n")
-    sample = [line for line in begin if line.strip()]
-    if not sample and next(filter(str.strip, lines), None) is None:
+            sample.append(line)
+    if not sample:
         raise InvalidDataError(str(path), [Problem(path.name, "it has no rows")])
     separator = _separator(sample)
     rows = _rows(text, _chained(begin, lines), separator)
@@ -161,7 +159,7 @@ def _separator(sample: list[str]) -> str:
     best, chosen = 0.0, ","
     for separator in SEPARATORS:
         with suppress(csv.Error):
-            rows = [row for row in csv.reader(io.StringIO("".join(sample)), delimiter=separator) if any(row)]
+            rows = [row for row in csv.reader(sample, delimiter=separator, skipinitialspace=True) if any(row)]
             width = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
             if width[0] < 2:
                 continue

@@ -9,7 +9,7 @@ import pytest
 from fuzz_readers import NAMES
 from mutated_files import FOLDERS, PLAIN, Outcome, Reader, archived, as_npy, content_of, limited, one, reader_of
 
-COUNT = {"verilog": 40, "onnx": 60}
+COUNT = dict.fromkeys(("verilog", "onnx", *FOLDERS), 50)
 """Files, where each takes longer than with the others."""
 
 
@@ -20,7 +20,7 @@ def test_the_script_knows_every_reader() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_mutated_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     reader, outcome = reader_of(name, tmp_path), Outcome()
-    for seed in range(1, 1 + COUNT.get(name, 120)):
+    for seed in range(1, 1 + COUNT.get(name, 100)):
         one(reader, content_of(reader, seed), tmp_path / f"mutated{reader.suffix}", outcome)
     assert not outcome.faults, outcome.faults[0][1]
     assert outcome.refused > 10, "mutations that break nothing test nothing"

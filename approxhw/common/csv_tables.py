@@ -22,7 +22,7 @@ from .files import opened, size_text
 
 MAXIMUM_TEXT = 1 << 28
 """Most bytes of a csv file, unpacked."""
-MAXIMUM_LINES = 4_000_000
+MAXIMUM_LINES = 2_000_000
 """Most lines of a csv file, empty ones included."""
 MAXIMUM_ROW = 1 << 21
 """Most bytes of a row."""

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import io
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -58,6 +59,10 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
 
     Raises :class:`InvalidDesignError` with the parser's words where it is no such text.
     """
+    longest = max(map(len, _WORD.findall(verilog)), default=0)
+    if longest > _LONGEST_WORD:  # its lexer keeps every character of a word apart
+        why = f"a word in it has {longest} characters; {_LONGEST_WORD} are the most"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why)])
     found = {}
     try:
         for module in _parsed(verilog, subject).description.definitions:
@@ -72,6 +77,7 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
     return found
 
 
+_WORD, _LONGEST_WORD = re.compile(r"\w++"), 100_000
 _Part = TypeVar("_Part")  # a class of pyverilog's AST
 _PARSER = threading.Lock()
 TABLES = "pyverilog.vparser.parsetab"

@@ -29,6 +29,8 @@ ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
 
 
 MAX_TABLE_BYTES = 4_000_000
+MOST_KEY_PARTS = 2_000_000
+"""Most squares of points in a line, summed up: tomllib takes time by the square of the parts of a key."""
 
 
 _UNITS: dict[str, dict[str, float]] = {
@@ -98,7 +100,10 @@ def _built_in(name: str) -> CellLibrary:
 
 def _read_table(path: Path) -> CellLibrary:
     try:
-        content = tomllib.loads(read_text(path, MAX_TABLE_BYTES))
+        text = read_text(path, MAX_TABLE_BYTES)
+        if sum(line.count(".") ** 2 for line in text.split("\n")) > MOST_KEY_PARTS:
+            raise ValueError("keys of too many parts")
+        content = tomllib.loads(text)
     except RecursionError as error:
         why = "not a readable TOML table: lists or tables nested too deep"
         raise LibraryError(str(path), [Problem(path.name, why)]) from error

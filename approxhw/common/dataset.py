@@ -83,9 +83,10 @@ def _read(
     spec: str | Path | DataSource | tuple[ArrayLike, ...] | Mapping[str, ArrayLike],
 ) -> tuple[NamedArrays, str]:
     """Return arrays and a name for messages."""
-    label = None
+    source = spec if isinstance(spec, DataSource) else None
+    label = None if source is None else source.label
     if isinstance(spec, DataSource):
-        spec, label = spec.data, spec.label
+        spec = spec.data
     if isinstance(spec, Mapping):
         return NamedArrays({str(key): _array(value) for key, value in spec.items()}), "data"
     if isinstance(spec, tuple):

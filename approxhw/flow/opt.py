@@ -53,8 +53,9 @@ def optimize_file(
     rows = (
         load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
     )
-    for note in rows.notes if rows is not None and on_note else ():
-        on_note(note)
+    if rows is not None and on_note:
+        for note in rows.notes:
+            on_note(note)
     keep = step_writer(steps, graph if not from_step else None) if steps is not None else None
 
     def on_step(index: int, name: str, result: Graph, record: PassRecord) -> None:

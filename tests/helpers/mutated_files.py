@@ -25,6 +25,7 @@ from approxhw.artifacts.front import Front, Member, read_front, write_front
 from approxhw.artifacts.steps import read_graph
 from approxhw.backends.bespoke.readback import read_modules
 from approxhw.backends.estimate.library.load import TABLES, load_library
+from approxhw.backends.estimate.synthesis.source_files import read_sources
 from approxhw.backends.estimate.synthesis.synthesise import flop_liberty, genlib
 from approxhw.common.dataset import load_dataset
 from approxhw.common.errors import ApproxhwError
@@ -65,6 +66,7 @@ CSV = (
     b"1\t2\t0\n3\t4\t1\n5\t6\t1\n",
 )
 TOKENS = (
+    *(b'`include "a.vh"\n', b'`include "mutated.v"\n', b'$readmemh("a.hex", m);', b"`include <../x>\n"),
     *(
         b"0",
         b"-1",
@@ -262,7 +264,9 @@ def _library(path: Path) -> None:
 
 
 def _verilog(path: Path) -> None:
-    read_modules(path.read_text(encoding="utf-8", errors="replace"))
+    """Read a file with what it includes, and its modules, as ``estimate`` and ``tabulate`` do."""
+    source = read_sources([path], include=[path.parent])
+    read_modules(source.files[source.units[0]].decode("utf-8", "replace"))
 
 
 PLAIN: dict[str, Callable[[], Reader]] = {

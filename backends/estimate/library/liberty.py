@@ -36,13 +36,16 @@ def read_liberty(path: Path) -> CellLibrary:
     load = _typical_load(top)
     cells: dict[str, Cell] = {}
     left_out: dict[str, str] = {}
+    areas: dict[str, float] = {}
     problems: list[Problem] = []
     lines: dict[str, int] = {}
     for group in top.inside("cell"):
         where = f"line {group.line}, cell {shown(group.label)}"
-        if (before := lines.setdefault(group.label, group.line)) != group.line or group.label in {**cells, **left_out}:
-            problems.append(Problem(where, f"line {before} describes a cell of that name already", "keep one of them"))
+        if group.label in lines:
+            why = f"line {lines[group.label]} describes a cell of that name already"
+            problems.append(Problem(where, why, "keep one of them"))
             continue
+        lines[group.label] = group.line
         try:
             cell, reason = _cell(group, units, load, top, cells.keys())
         except ValueError as error:
@@ -50,6 +53,8 @@ def read_liberty(path: Path) -> CellLibrary:
             continue
         if cell is None:
             left_out[group.label] = reason
+            with contextlib.suppress(ValueError):
+                areas[group.label] = liberty_number(group.attributes.get("area", ""), "area") * 1e-6
         else:
             cells[cell.name] = cell
     if not cells and not problems:
@@ -76,6 +81,7 @@ def read_liberty(path: Path) -> CellLibrary:
         tie=min(ties, key=lambda cell: (cell.area, cell.name)).name if ties else "",
         source=str(path),
         left_out=left_out,
+        left_out_areas=areas,
         most_fanout=most_fanout(top),
     )
 

@@ -22,12 +22,14 @@ from typing import TypedDict
 
 import numpy as np
 
+from approxhw.common.arrays import read_npz
 from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import shown
+from approxhw.common.files import read_text
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
-from approxhw.ir.text import parse_graph, print_graph
+from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Fixed
 
@@ -301,16 +303,17 @@ def read_design(folder: Path) -> Design:
 
 
 def _design(folder: Path, told: DesignRecord) -> Design:
-    graph = parse_graph((folder / "graph.axir").read_text(encoding="utf-8"), subject=str(folder / "graph.axir"))
+    text = read_text(folder / "graph.axir", MAXIMUM_CHARACTERS)
+    graph = parse_graph(text, subject=str(folder / "graph.axir"))
     verify(graph)
     _check_ports(told, graph)
-    with np.load(folder / "rows.npz", allow_pickle=False) as stored:
-        rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
+    stored = read_npz(folder / "rows.npz").arrays
+    rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
     _check_rows(rows, graph)
     return Design(
         name=told.name,
         top=told.top,
-        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+        modules=vouched.verilog_modules(folder, told.modules),
         inputs=told.inputs,
         outputs=told.outputs or (told.output,),
         clock=told.clock,

@@ -261,7 +261,7 @@ def read_engine(folder: Path) -> EngineDesign:
         held = {layer.operands: _operands(folder, layer, codes) for layer in told.layers if layer.operands}
         apart = {"modules", "ledger", "operands", "packed"}
         return EngineDesign(
-            modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+            modules=vouched.verilog_modules(folder, told.modules),
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
             ledger=tuple(vouched.as_json(row) for row in told.ledger),

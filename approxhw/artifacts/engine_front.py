@@ -20,8 +20,10 @@ from pathlib import Path
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
 
+from . import folder as vouched
+from .engine import ENGINE as ENGINE_FOLDER
 from .folder import json_text, read_json
-from .front import CHECKPOINT
+from .front import CHECKPOINT, SEARCHED
 from .objectives import DEFAULT, ENGINE, Objective
 
 FORMAT = "approxhw engine front 2"
@@ -134,8 +136,13 @@ def check_engine_front_output(folder: Path) -> None:
 
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
-        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+        return set(), SEARCHED  # a search that was killed before it had a front
     told = read_json(folder / "front.json")
     if told["format"] not in (FORMAT, "approxhw engine front 1"):
         raise ValueError("another front")
-    return {"front.json", "front.csv", "report.html"}, ("chosen", CHECKPOINT)
+    chosen = folder / "chosen"
+    engine = (
+        vouched.described_files(chosen, ENGINE_FOLDER) | vouched.own_estimates(chosen) if chosen.exists() else set()
+    )
+    later = (*SEARCHED, *(f"chosen/{pattern}" for pattern in vouched.LATER))
+    return {"front.json", "front.csv", "report.html", *(f"chosen/{name}" for name in engine)}, later

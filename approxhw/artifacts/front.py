@@ -25,7 +25,7 @@ import numpy as np
 
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
-from approxhw.common.files import check_folder
+from approxhw.common.files import check_folder, of_pattern
 from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
@@ -34,6 +34,8 @@ from .design import Model
 from .objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 
 CHECKPOINT = "checkpoint"
+SEARCHED = tuple(f"{CHECKPOINT}/{place}{name}" for place in ("", "*/") for name in ("*.npz", "*.json", ".*.part"))
+"""Patterns of what a search keeps to go on from."""
 _FILES = ("front.json", "front.csv", "front.npz", "report.html")
 _REMEDY = "search again, into another folder if this one is to be kept"
 _DESIGN = re.compile(r"members/\d{2,4}")
@@ -260,7 +262,7 @@ FRONT = vouched.FolderFormat(
     version=1,
     record=FrontRecord,
     needed=_needed,
-    later=(CHECKPOINT,),
+    later=SEARCHED,
     what="a front",
     missing="no front",
     make="make it with: approxhw search MODEL --data DATA -o FOLDER",
@@ -285,14 +287,14 @@ def need_checkpoint(folder: Path, resume: bool) -> None:
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     """Return the files of the front in *folder* with those of its designs, and what else a search leaves there."""
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
-        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+        return set(), SEARCHED  # a search that was killed before it had a front
     vouched.described_files(folder, FRONT)
     files = set(_FILES)
     for told in vouched.read_json(folder / FRONT.file)["members"]:
         if not _DESIGN.fullmatch(told["design"]):
             raise ValueError("a design outside the folder")
         files |= {f"{told['design']}/{name}" for name in design_files(folder / told["design"])}
-    return files, (CHECKPOINT,)
+    return files, SEARCHED
 
 
 def design_files(folder: Path) -> set[str]:
@@ -300,7 +302,8 @@ def design_files(folder: Path) -> set[str]:
     from .design import described_design_files
 
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return described_design_files(folder) | {name for name in there if name.split("/")[0] in vouched.LATER}
+    added = {name for name in there if any(of_pattern(name, pattern) for pattern in vouched.LATER)}
+    return described_design_files(folder) | added | vouched.own_estimates(folder)
 
 
 def write_front(front: Front, folder: Path) -> None:
@@ -334,7 +337,10 @@ def read_front(folder: Path) -> Front:
 
     def designs(told: FrontRecord) -> Iterator[Problem]:
         for member in told.members:
-            if not (folder / member.design / "design.json").is_file():
+            place = folder / member.design
+            if place.is_symlink() or place.parent.is_symlink():
+                yield Problem(member.design, "it is a link: the design lies elsewhere", "open the design itself")
+            elif not (place / "design.json").is_file():
                 yield Problem(f"{member.design}/design.json", "the file is missing", _REMEDY)
 
     told = vouched.read_folder(folder, FRONT, designs)

@@ -29,7 +29,7 @@ class LayerEstimate:
 
     name: str
     area_mm2: float
-    power_mw: float
+    power_mw: float | None
     cells: int
 
 
@@ -40,8 +40,8 @@ class KeptEstimate:
     library: str
     voltage: float
     area_mm2: float
-    power_mw: float
-    static_power_mw: float
+    power_mw: float | None
+    static_power_mw: float | None
     dynamic_power_mw: float
     delay_ms: float
     cells: int

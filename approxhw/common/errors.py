@@ -41,14 +41,34 @@ class ApproxhwError(Exception):
 
 
 class ProblemsError(ApproxhwError):
-    """An error that lists every :class:`Problem` at once."""
+    """An error that lists every :class:`Problem` at once: equal ones once, those of many places in one line."""
 
     def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
         self.subject = subject
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        lines = "".join(f"\n  {problem}" for problem in _together(self.problems))
         super().__init__(f"{shown(subject, 160)}: {count}{lines}")
+
+
+MOST_ALIKE = 3
+"""Problems that differ in their place alone and are told one by one."""
+
+
+def _together(problems: Sequence[Problem]) -> list[Problem]:
+    """Return *problems* as they are told: more than :data:`MOST_ALIKE` that differ in their place alone are one."""
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.why, problem.remedy), []).append(problem)
+    told = []
+    for problem in problems:
+        group = alike[(problem.why, problem.remedy)]
+        if len(group) <= MOST_ALIKE:
+            told.append(problem)
+        elif problem is group[0]:
+            where = ", ".join(shown(each.where, 40) for each in group[:MOST_ALIKE])
+            told.append(Problem(f"{where} and {len(group) - MOST_ALIKE} more", problem.why, problem.remedy))
+    return told
 
 
 class OptionError(ProblemsError):

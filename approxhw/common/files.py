@@ -1,10 +1,15 @@
-"""Folders and files that are whole or not there: written beside, then renamed; what is not ours is never touched."""
+"""Files and folders: read with a limit, whoever wrote them; written whole or not at all, and nothing of others is touched."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fnmatch
+import hashlib
+import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +17,84 @@ from pathlib import Path
 from .errors import OutputError, Problem, shown
 
 Ours = Callable[[Path], tuple[set[str], tuple[str, ...]]]
-"""Given a folder: the files (relative, with /) that it says are ours, and what else may lie at its top. Raises for another's."""
+"""Given a folder: the files (relative, with /) that it says are ours, and patterns of what else may lie in it.
+
+A pattern is a name with ``*``, part by part (``estimate/*.json``). Raises for another's folder.
+"""
+
+_NO_FILE = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class UnreadableError(OSError):
+    """What a path names is no plain file, or larger than its reader takes; ``strerror`` and text say which."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Give the plain file *path* to read; raise ``OSError`` for what is none, before it is opened.
+
+    A pipe would wait for a writer, a device may never end, and opening one can already do something.
+    """
+    _need_plain(path, path.stat().st_mode)
+    # without waiting, and looked at once more: it may have been exchanged in between
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(handle, "rb") as stream:
+        _need_plain(path, os.fstat(handle).st_mode)
+        yield stream
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether *path* names a plain file; False, too, for what can be no path, such as a name of 5000 characters."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _need_plain(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((text for is_one, text in _NO_FILE if is_one(mode)), "something else")
+        raise UnreadableError(errno.EINVAL, f"it is {kind}, no file", str(path))
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return what the plain file *path* holds, *most* bytes at most; raise ``OSError`` for what is none, or larger."""
+    with opened(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise UnreadableError(errno.EFBIG, f"it is larger than {size_text(most)}", str(path))
+    return content
+
+
+def read_text(path: Path, most: int) -> str:
+    """Return the UTF-8 text in the plain file *path*, without its byte order mark, lines ending as in Unix.
+
+    Raises as :func:`read_bytes`, and ``UnicodeDecodeError``.
+    """
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, most)), encoding="utf-8-sig").read()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the plain file *path* in hexadecimal digits; raise ``OSError`` for what is none."""
+    with opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def size_text(count: int) -> str:
+    """Return *count* bytes as people read them."""
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift:
+            return f"{count / (1 << shift):.3g} {unit}"
+    return f"{count} bytes"
 
 
 def check_folder(folder: Path, what: str, ours: Ours) -> None:
@@ -33,17 +115,32 @@ def _check_place(folder: Path, what: str, ours: Ours) -> None:
         raise _refused(folder, "it exists and is no folder")
     if Path.cwd().is_relative_to(folder.resolve()):
         raise _refused(folder, "it holds the folder that you are in, which cannot be replaced")
-    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    there = sorted(path.relative_to(folder).as_posix() for path in found)
     if not there:
         return
     try:
         files, later = ours(folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(folder, "it exists and was not written by approxhw") from error
-    foreign = [name for name in there if name not in files and name.split("/")[0] not in later]
+    links = [name for name in there if (folder / name).is_symlink()]
+    if links:
+        raise _refused(folder, f"it is {what}, but holds links, which approxhw does not make: {_some(links)}")
+    foreign = [name for name in there if name not in files and not any(of_pattern(name, pattern) for pattern in later)]
     if foreign:
-        named = ", ".join(shown(name, 40) for name in foreign[:5]) + (", …" if len(foreign) > 5 else "")
-        raise _refused(folder, f"it is {what}, but holds files that approxhw did not write: {named}")
+        raise _refused(folder, f"it is {what}, but holds files that approxhw did not write: {_some(foreign)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(shown(name, 40) for name in names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def of_pattern(name: str, pattern: str) -> bool:
+    """Whether *name* is of *pattern*, part by part: ``*`` matches within a part alone, ``**`` at the end all below."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    if wanted[-1] == "**" and len(parts) >= len(wanted):
+        parts, wanted = parts[: len(wanted) - 1], wanted[:-1]
+    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
 def _refused(folder: Path, why: str) -> OutputError:
@@ -85,23 +182,40 @@ def _put_in_place(part: Path, folder: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> OutputError:
     """Return what to tell of *path*, which *error* kept from being written."""
-    why = f"it cannot be written ({error.strerror or error})"
-    return OutputError("output", [Problem(str(path), why, "free some space or choose another folder")])
+    read = isinstance(error, UnreadableError)
+    why = f"it cannot be {'read' if read else 'written'} ({error.strerror or error})"
+    remedy = "give a plain file" if read else _REMEDIES.get(error.errno or 0, "choose another folder")
+    return OutputError("output", [Problem(str(path), why, remedy)])
+
+
+_SPACE = "free some space or choose another folder"
+_REMEDIES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that may be written to",
+}
 
 
 def write_beside(path: Path, content: str | bytes) -> None:
     """Write *content* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            part.write_bytes(content)
-        else:
-            part.write_text(content, encoding="utf-8")
+        # a name that nobody can have put a link at
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode())
+        part.chmod(0o644)
         os.replace(part, path)  # noqa: PTH105
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        if part is not None:
+            with contextlib.suppress(OSError):
+                part.unlink()
         raise unwritable(path, error) from error
 
 

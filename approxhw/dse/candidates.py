@@ -178,7 +178,7 @@ class Workshop:
             for name, positions in emitted.input_bits
         }
         cost = estimate_netlist(netlist, vectors=vectors or None, vectors_from="training rows")
-        return replace(found, power_mw=cost.power_mw, delay_ms=cost.delay_ms)
+        return replace(found, power_mw=cost.known_power_mw(), delay_ms=cost.delay_ms)
 
     def compile(
         self, genomes: Mapping[int, np.ndarray], folder: Path, on_progress: Progress | None = None

@@ -152,7 +152,7 @@ def prices_of(library: str, objectives: Sequence[Objective], timeout: float = 60
 
     def figures_of(text: str, top: str) -> tuple[float, float]:
         found = estimate(text, top, loaded, timeout=timeout)
-        return found.power_mw, found.delay_ms
+        return found.known_power_mw(), found.delay_ms
 
     return Prices(area, measured_figures(library, figures_of))
 

@@ -183,7 +183,7 @@ def _members(
                 test_accuracy=test,
                 area_mm2=cost.area_mm2,
                 estimated_area_mm2=picked.estimate,
-                power_mw=cost.power_mw,
+                power_mw=cost.known_power_mw(),
                 delay_ms=cost.delay_ms,
                 cells=cost.cells,
                 inputs=inputs,

@@ -67,7 +67,7 @@ def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int,
     if found:
         raise InvalidDataError(data.name, found)
     splits = fold_rows(labels, validation_share, folds, seed)
-    return SearchRows(data, tuple(splits), _notes(data, graph, classes))
+    return SearchRows(data, tuple(splits), (*data.notes, *_notes(data, graph, classes)))
 
 
 def _notes(data: Dataset, graph: Graph, classes: np.ndarray) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
-from approxhw.artifacts.folder import Plain, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, json_text, place_in, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -250,8 +250,8 @@ def element_cost(
         met=delay <= clock_ns * 1e3 * (1 + 1e-12),
         area_um2=netlist.area() * 1e6,
         delay_ns=delay * 1e-3,
-        power_mw=found.power_mw,
-        static_power_mw=found.static_power_mw,
+        power_mw=found.known_power_mw(),
+        static_power_mw=found.known_power_mw() - found.dynamic_power_mw,
         dynamic_power_mw=found.dynamic_power_mw,
         cells=found.cells,
         vectors=len(fed.expected),
@@ -379,7 +379,7 @@ def estimate_engine(
         clock,
         real_tile(design, layer),
         timeout=timeout,
-        mismatch_file=folder / "estimate" / "mismatches.json",
+        mismatch_file=place_in(folder, "estimate/mismatches.json"),
         on_progress=on_progress,
     )
     count = engine.rows * engine.columns
@@ -395,7 +395,7 @@ def estimate_engine(
                 "part": name,
                 "count": often,
                 "area_um2": often * found.area_mm2 * 1e6,
-                "power_mw": often * found.power_mw,
+                "power_mw": often * found.known_power_mw(),
                 "delay_ns": found.delay_ns,
             }
         )
@@ -425,7 +425,7 @@ def estimate_engine(
         },
         "seconds": time.perf_counter() - started,
     }
-    write_beside(folder / "estimate" / f"{_file_name(cells.name)}.json", json_text(told))
+    write_beside(place_in(folder, f"estimate/{_file_name(cells.name)}.json"), json_text(told))
     return told
 
 

@@ -121,7 +121,7 @@ def _feeds(known: Sequence[ModelInput], data: DataSpec) -> dict[str, Feeds]:
 
     def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
         sizes = tuple(whole) if features is not None else x.shape[1:]
-        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, (), fixed)
+        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, found.notes, fixed)
 
     train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
     if train.rows and test.rows:

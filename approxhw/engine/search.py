@@ -22,6 +22,7 @@ from approxhw.artifacts.engine_front import (
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
 from approxhw.ir.tensor.run import title_of
@@ -359,8 +360,11 @@ def problem(
 
 
 def _digest(model: str | Path | ModelProto) -> str:
-    content = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString()
-    return hashlib.sha256(content).hexdigest()
+    return (
+        sha256_of(Path(model))
+        if isinstance(model, str | Path)
+        else hashlib.sha256(model.SerializeToString()).hexdigest()
+    )
 
 
 def _share(found: np.ndarray, feeds: Feeds) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
-from approxhw.artifacts.folder import Plain, as_json, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, as_json, json_text, place_in, read_json, record_of
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
@@ -137,7 +137,7 @@ def simulate_engine(
     chosen = kept[0] if layer is None else design.layer(layer)
     how = {"pause": pause, "hold": hold, "reset_at": reset_at, "seed": seed}
     job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
-    place = folder / "simulation" / f"{simulator}-{_file_name(chosen.name)}"
+    place = place_in(folder, f"simulation/{simulator}-{_file_name(chosen.name)}")
     result = simulate_streams(job, simulator, place, timeout=timeout)
     verdict = EngineVerdict(
         simulator=simulator,

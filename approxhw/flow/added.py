@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from approxhw.artifacts.built_files import NAME, BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
-from approxhw.artifacts.folder import Plain, as_json, json_text
+from approxhw.artifacts.folder import Plain, as_json, json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
@@ -94,6 +94,7 @@ class CompiledFiles:
             why = f"target {shown(name)} does not say how its files are simulated"
             raise OptionError("simulate", [Problem("target", why, "its authors give it a method simulate")])
         entry = entry_of(name)
+        file = place_in(self.folder, f"simulation/{simulator}/verdict.json")
         try:
             verdict = prove(self.folder, simulator, **{"timeout": 600.0, **options})
         except ApproxhwError:
@@ -106,7 +107,6 @@ class CompiledFiles:
             why = "it compared no vector" if isinstance(verdict, Verdict) else "its verdict is no Verdict"
             found = OptionError("simulate", [Problem(f"target {shown(name)}", why)])
             raise found if entry is None else broken(entry, why)
-        file = self.folder / "simulation" / simulator / "verdict.json"
         write_beside(file, json_text(verdict))
         if verdict.mismatches:
             where = Path(verdict.mismatch_file) if verdict.mismatch_file else file
@@ -124,7 +124,7 @@ class CompiledFiles:
             raise OptionError("estimate", [Problem("files", why, "there is nothing to measure")])
         found = estimate_text(self.verilog, top, library or "egfet", **options)
         kept = {**found.as_json(), "by_layer": []}
-        write_beside(self.folder / estimate_file(found.library), json_text(kept))
+        write_beside(place_in(self.folder, estimate_file(found.library)), json_text(kept))
         return found
 
     def report(self) -> Path:

@@ -284,7 +284,7 @@ def _design(
     test, saturated_test = op.encoding.encode(x_test)
     hardware = {"train": score(graph, x_train, y_train), "test": score(graph, x_test, y_test)}
     split = "test" if len(x_test) else "train"
-    warnings = []
+    warnings = [] if data is None else list(data.notes)
     if count := int(saturated_test.sum()):
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 from approxhw.artifacts.design import Design
-from approxhw.artifacts.folder import json_text
+from approxhw.artifacts.folder import json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import is_plain_file, write_beside
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
-    from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
+    from approxhw.backends.estimate import CellLibrary, Estimate, EstimatePart, HierarchyEstimate, Netlist
     from approxhw.backends.estimate.synthesis.source import VerilogSource
     from approxhw.sim import SimulationJob, SimulationResult
 
@@ -85,7 +85,8 @@ def simulate_design(
     from approxhw.sim import simulate
 
     job, counts = job_of(design, random=random, seed=seed)
-    result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
+    place = place_in(folder, f"simulation/{simulator}")
+    result = simulate(job, simulator, place, timeout=timeout, on_progress=on_progress)
     verdict = Verdict(
         simulator=simulator,
         vectors=result.vectors,
@@ -94,7 +95,7 @@ def simulate_design(
         seconds=result.seconds,
         mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
     )
-    write_beside(folder / "simulation" / simulator / "verdict.json", json_text(verdict))
+    write_beside(place / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()
 
 
@@ -120,6 +121,7 @@ def estimate_design(
     """
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import TIMED, check_rate
+    from approxhw.backends.estimate.netlist.text import verilog_of_titles
 
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
@@ -128,11 +130,12 @@ def estimate_design(
         why = "is for Verilog files: the blocks of a design are compared one by one, by one ruler"
         raise OptionError("estimate", [Problem(f"recipe {TIMED}", why)])
     started = time.perf_counter()
+    file = place_in(folder, estimate_file(cells.name))
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
     job, _ = job_of(design, every_row=True)
-    checked = check_netlist(job, netlist, folder / "estimate" / "netlist_mismatches.json")
+    checked = check_netlist(job, netlist, place_in(folder, "estimate/netlist_mismatches.json"))
     rows, origin = _power_rows(design)
     rows = idle_clock(design.clock, netlist)(rows) if rows else rows
     tell("power", 2, 4)
@@ -166,9 +169,8 @@ def estimate_design(
         "by_layer_area_mm2": parts.area_mm2,
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
-    file = folder / estimate_file(cells.name)
     write_beside(file, json_text(kept))
-    write_beside(file.with_name(f"{file.stem}_netlist.v"), netlist.verilog)
+    write_beside(file.with_name(f"{file.stem}_netlist.v"), verilog_of_titles(netlist))
     tell("by layer", 4, 4)
     return estimate
 
@@ -252,16 +254,15 @@ def _blocks(design: Design) -> list[str]:
 
 def _by_layer(parts: HierarchyEstimate) -> list[dict[str, object]]:
     """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
-    layers: dict[str, list[float]] = {}
+    from approxhw.backends.estimate.estimator import total_power
+
+    layers: dict[str, list[EstimatePart]] = {}
     for part in parts.parts:
-        name = part.path[0].split("_")[0] if part.path else "top"
-        entry = layers.setdefault(name, [0.0, 0.0, 0.0])
-        for i, value in enumerate((part.area_mm2, part.power_mw, part.cells)):
-            entry[i] += value
+        layers.setdefault(part.path[0].split("_")[0] if part.path else "top", []).append(part)
     return [
-        {"name": name, "area_mm2": area, "power_mw": power, "cells": int(cells)}
-        for name, (area, power, cells) in sorted(layers.items())
-        if cells or name != "top"
+        {"name": name, "area_mm2": sum(p.area_mm2 for p in inside), "power_mw": total_power(inside), "cells": cells}
+        for name, inside in sorted(layers.items())
+        if (cells := sum(p.cells for p in inside)) or name != "top"
     ]
 
 
@@ -348,7 +349,7 @@ def estimate_text(
 
 
 def _vectors_file(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
+    if not is_plain_file(path):
         raise InvalidDataError(str(path), [Problem(str(path), "there is no such file", "check the path")])
     arrays = read_npz(path).arrays
     problems = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
+from approxhw.common.files import read_text
 from approxhw.common.tools import find_icarus, run_tool
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.multiplier_plugins import added_multiplier
@@ -107,12 +108,10 @@ def tabulate_verilog(path: Path, stated: Stated, timeout: float = 300.0) -> Prod
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")])
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:
-            raise OptionError("multiplier", [Problem(str(path), f"it is larger than {MAXIMUM_BYTES >> 20} MB")])
-        return path.read_text(encoding="utf-8")
+        return read_text(path, MAXIMUM_BYTES)
+    except FileNotFoundError:
+        raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")]) from None
     except (OSError, UnicodeDecodeError) as error:
         why = f"it cannot be read as text ({shown(error)})"
         raise OptionError(

@@ -74,7 +74,7 @@ class Cost:
 
     library: str
     area_mm2: float
-    power_mw: float
+    power_mw: float | None
     delay_ms: float
     cells: int
     voltage: float | None = None

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import io
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -58,15 +59,25 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
 
     Raises :class:`InvalidDesignError` with the parser's words where it is no such text.
     """
-    tree = _parsed(verilog, subject)
+    longest = max(map(len, _WORD.findall(verilog)), default=0)
+    if longest > _LONGEST_WORD:  # its lexer keeps every character of a word apart
+        why = f"a word in it has {longest} characters; {_LONGEST_WORD} are the most"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why)])
     found = {}
-    for module in tree.description.definitions:
-        if type(module).__name__ == "ModuleDef":
-            info = _module(module)
-            found[info.name] = info
+    try:
+        for module in _parsed(verilog, subject).description.definitions:
+            if type(module).__name__ == "ModuleDef":
+                info = _module(module)
+                found[info.name] = info
+    # what pyverilog, and the walk over its tree, trip over in texts that are no Verilog, or nested without end
+    except (LookupError, ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        why = f"cannot make sense of it ({type(error).__name__}: {shown(error, 60)})"
+        remedy = "give Verilog-2005 without directives"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why, remedy)]) from error
     return found
 
 
+_WORD, _LONGEST_WORD = re.compile(r"\w++"), 100_000
 _Part = TypeVar("_Part")  # a class of pyverilog's AST
 _PARSER = threading.Lock()
 TABLES = "pyverilog.vparser.parsetab"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import read_bytes, write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
 from approxhw.numerics.eight_bit.choose import BUDGET, choose_formats
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
@@ -223,11 +223,9 @@ def _is_ours(path: Path) -> bool:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
-    if not path.is_file() or path.stat().st_size > MAXIMUM_MODEL:
-        return False
     proto = ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(read_bytes(path, MAXIMUM_MODEL))
     except (OSError, DecodeError, RecursionError):
         return False
     return any(entry.key == MARK for entry in proto.metadata_props)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
+from approxhw.common.files import is_plain_file, opened, read_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -89,18 +90,17 @@ def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     from onnx import ModelProto
 
     where = str(path)
-    if not path.exists():
-        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
-    if not path.is_file():
-        raise InvalidModelError(
-            path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
-        )
     try:
         size = path.stat().st_size
         if size > maximum:
             why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"
             raise InvalidModelError(path.name, [Problem(where, why, _remedy_size(maximum))])
-        content = path.read_bytes()
+        if path.is_dir():
+            why = "this is a folder, not a model file"
+            raise InvalidModelError(path.name, [Problem(where, why, "name the .onnx file")])
+        content = read_bytes(path, maximum)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in it
+        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")]) from error
     except OSError as error:
         raise InvalidModelError(path.name, [Problem(where, f"cannot be read ({error.strerror})")]) from error
     if not content:
@@ -276,9 +276,12 @@ def _external(
         return refused, 0
     base = folder.resolve()
     path = base / pure
-    if not path.resolve().is_relative_to(base):
-        return refused, 0
-    if not path.is_file():
+    try:
+        if not path.resolve().is_relative_to(base):
+            return refused, 0
+    except (OSError, RuntimeError):  # no name that a file can have, or links in a circle
+        return (f"its external data file {named} cannot be one", REMEDY_EXPORT), 0
+    if not is_plain_file(path):
         return (f"its external data file {named} is missing", "copy it beside the model"), 0
     try:
         offset = int(entries.get("offset") or 0)
@@ -291,9 +294,12 @@ def _external(
         return (why, REMEDY_EXPORT), 0
     if needed > budget:
         return (f"external data of more than {maximum >> 20} MiB is refused", _remedy_size(maximum)), 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read(length)
+    try:
+        with opened(path) as file:
+            file.seek(offset)
+            content = file.read(length)
+    except OSError as error:
+        return (f"its external data {named} cannot be read ({error.strerror})", "copy it beside the model"), 0
     if len(content) != length:
         return (f"its external data {named} ends too early", REMEDY_EXPORT), 0
     tensor.raw_data = content

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import argument, option
+from approxhw.common.option_fields import argument, nested, option
 from approxhw.sim.simulators.registry import simulator_names
 
 from .registry import searched_names, target_choices
 
 if TYPE_CHECKING:
+    from approxhw.common.dataset import DataSource
     from approxhw.ir.pass_manager import Pass
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
@@ -41,11 +42,35 @@ class CompileOptions:
 
 
 @dataclass(frozen=True)
+class LabelColumn:
+    """Which column of a table holds the labels, as commands ask for it."""
+
+    label: str | None = option(
+        "csv: title of the column that holds the labels, or its number, counted from 1",
+        None,
+        metavar="COLUMN",
+        shown_default="label, labels, class, target, y, else the last",
+    )
+
+    def of(self, data: str) -> DataSource | str:
+        """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
+        from approxhw.common.dataset import DataSource
+
+        return data if self.label is None else DataSource(data, self.label)
+
+
+@dataclass(frozen=True)
 class TargetChoice:
     """What is built, and of which rows: what ``compile`` takes for models."""
 
     target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     data: str | None = option(f"{DATA}; ranges come from its training rows", None, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
+
+    @property
+    def rows(self) -> DataSource | str | None:
+        """The rows that are meant, with the column of their labels."""
+        return None if self.data is None else self.column.of(self.data)
 
 
 @dataclass(frozen=True)
@@ -54,8 +79,14 @@ class SearchOptions:
 
     model: Path = argument("ONNX file")
     data: str = option(DATA, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
     target: str = option("what to search for", "printed", choices=searched_names, metavar="TARGET")
     output: Path | None = option("front folder", None, short="-o", shown_default="build/NAME-front")
+
+    @property
+    def rows(self) -> DataSource | str:
+        """The rows that are meant, with the column of their labels."""
+        return self.column.of(self.data)
 
 
 @dataclass(frozen=True)

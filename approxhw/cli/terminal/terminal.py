@@ -115,9 +115,13 @@ class Terminal:
     def estimated(self, found: Estimate) -> None:
         """Show an estimate."""
         area = f"{found.area_mm2 / 100:.3f} cm²" if found.area_mm2 >= 1 else f"{found.area_mm2 * 1e6:.0f} µm²"
+        if found.power_mw is None:
+            power = "power not known"
+            self.warn(str(found.power_unknown[0]))
+        else:
+            power = f"{found.power_mw:.3g} mW ({found.static_power_mw:.3g} static)"
         self.say(
-            f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
-            f"{delay(found)}, {found.cells} cells; states from {found.states_from}"
+            f"{found.library}: {area}, {power}, {delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
         if found.clock_ns is not None and found.slack_ns is not None:
             met = "met" if found.slack_ns >= 0 else "missed"

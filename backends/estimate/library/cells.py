@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from approxhw.common.errors import LibraryError, Problem, shown
@@ -13,6 +13,7 @@ from . import logic
 from .delay_tables import Arc, CellTiming, constant
 
 MAX_INPUTS = 6
+MAX_NAME = 200
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -41,7 +42,7 @@ class Cell:
     ``powers``: state → static power in µW; a state is the text of the values of ``state_pins`` (inputs in order; for
     a flop its inputs but the clock, which rests low, and then its stored value). ``delays``: output pin → (rise, fall)
     in ms. ``flip_flop`` is None for combinational cells. ``timing``: delay tables, None where the library has one delay
-    per output and no more.
+    per output and no more. ``title``: what its library calls it, where that is no plain name for tools.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Cell:
     delays: Mapping[str, tuple[float, float]]
     flip_flop: FlipFlop | None = None
     timing: CellTiming | None = None
+    title: str = ""
 
     @property
     def state_pins(self) -> tuple[str, ...]:
@@ -96,7 +98,8 @@ class CellLibrary:
         """Return the smallest inverter; raises :class:`LibraryError` where there is none."""
         found = self._smallest(lambda pins: ~int(logic.columns(pins)[0][pins[0]]) & 3)
         if found is None:
-            raise LibraryError(self.name, [Problem("cells", "the library has no inverter", "add one to the table")])
+            told = "".join(f"; left out is {shown(name, 40)}: {why}" for name, why in [*self.left_out.items()][:3])
+            raise LibraryError(self.name, [Problem("cells", f"the library has no inverter{told}", "add one to it")])
         return found
 
     @functools.cached_property
@@ -114,6 +117,34 @@ class CellLibrary:
             and logic.table(next(iter(cell.functions.values())), cell.inputs) == wanted(cell.inputs)
         ]
         return min(found, key=lambda cell: (cell.area, cell.name), default=None)
+
+
+_KEYWORDS = """
+always and assign begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam design disable edge else
+end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask event for force forever fork
+function generate genvar highz0 highz1 if ifnone include initial inout input instance integer join large liblist library
+localparam macromodule medium module nand negedge nmos nor not notif0 notif1 or output parameter pmos posedge primitive pull0
+pull1 pulldown pullup real realtime reg release repeat scalared signed small specify specparam strong0 strong1 supply0 supply1
+table task time tran tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""Words of Verilog-2005, which no cell may be called by in a netlist."""
+
+
+def plain_cell_name(title: str, taken: Collection[str]) -> str:
+    """Return a name for the cell that its library calls *title*: that itself, or one that Yosys, ABC and Verilog take.
+
+    Names that hold blanks or what cannot be printed are left as they are, for :func:`check_cell` to refuse.
+    """
+    odd = title in KEYWORDS or not IDENTIFIER.fullmatch(title) or title.startswith("_")
+    if not odd or not title or not title.isprintable() or any(map(str.isspace, title)) or len(title) > MAX_NAME:
+        return title
+    start = name = f"cell_{re.sub('[^A-Za-z0-9_]', '_', title)[:80]}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{start}_{number}"
+    return name
 
 
 def spell_expression(expression: logic.Expression) -> str:

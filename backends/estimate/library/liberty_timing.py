@@ -28,7 +28,7 @@ def cell_timing(group: Group, cell: Cell, top: Group, units: Mapping[str, float]
     no arcs here. ``units`` multiply the file's figures (``time`` → ms, ``capacitance`` → F). Raises :class:`ValueError`
     for a table that is broken.
     """
-    templates = {template.label: template for template in top.inside("lu_table_template")}
+    templates = top.templates
     arcs: dict[tuple[str, str, bool, bool], Arc] = {}
     for pin in group.inside("pin"):
         if pin.label not in cell.functions:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
+from approxhw.common.files import is_plain_file, read_text
 from approxhw.common.plugins import load_plugin, plugins
 
 from . import logic
@@ -28,6 +29,8 @@ ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
 
 
 MAX_TABLE_BYTES = 4_000_000
+MOST_KEY_PARTS = 2_000_000
+"""Most squares of points in a line, summed up: tomllib takes time by the square of the parts of a key."""
 
 
 _UNITS: dict[str, dict[str, float]] = {
@@ -52,11 +55,11 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         return library
     name, added = ALIASES.get(str(library), str(library)), _added()
     if name in built_in_libraries():
-        return _read_table(TABLES / f"{name}.toml")
+        return _built_in(name)
     if name in added:
         return _library_of(name, added[name])
     path = Path(library)
-    if not path.is_file():
+    if not is_plain_file(path):
         known = [*built_in_libraries(), *ALIASES, *added]
         near = difflib.get_close_matches(str(library), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -87,16 +90,24 @@ def _misfit(found: object) -> str | None:
         return None
     if not isinstance(found, str | Path):
         return f"it is of type {type(found).__name__}"
-    return None if Path(found).is_file() else f"there is no file {shown(found, 160)}"
+    return None if is_plain_file(Path(found)) else f"there is no file {shown(found, 160)}"
 
 
 @functools.cache
+def _built_in(name: str) -> CellLibrary:
+    return _read_table(TABLES / f"{name}.toml")
+
+
 def _read_table(path: Path) -> CellLibrary:
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise LibraryError(str(path), [Problem(path.name, f"larger than {MAX_TABLE_BYTES} bytes")])
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = read_text(path, MAX_TABLE_BYTES)
+        if sum(line.count(".") ** 2 for line in text.split("\n")) > MOST_KEY_PARTS:
+            raise ValueError("keys of too many parts")
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        why = "not a readable TOML table: lists or tables nested too deep"
+        raise LibraryError(str(path), [Problem(path.name, why)]) from error
+    except (OSError, ValueError) as error:  # also of whole numbers with more digits than Python reads
         raise LibraryError(str(path), [Problem(path.name, f"not a readable TOML table: {shown(error)}")]) from error
     problems: list[Problem] = []
     scales = _scales(content.get("units", {}), problems)
@@ -175,6 +186,8 @@ def _cell(name: str, entry: object, scales: Mapping[str, float], problems: list[
         problems.append(Problem(where, "`source` does not name where area and power come from"))
     flop = _flop(entry["flop"], where, problems) if "flop" in entry else None
     cell = Cell(name, area, tuple(capacitances), functions, capacitances, powers, delays, flop)
+    if capacitances and "area" in entry and entry["area"] == 0:
+        problems.append(Problem(where, "`area` is 0: the cell would cost nothing", "give its area, or leave it out"))
     problems += check_cell(cell)
     return cell if len(problems) == before else None
 

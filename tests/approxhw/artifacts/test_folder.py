@@ -172,7 +172,7 @@ def test_a_folder_in_place_of_the_json_is_refused(thing):
     (thing / "thing.json").unlink()
     assert "no thing ([Errno 2] No such file" in _refusal(thing)
     (thing / "thing.json").mkdir()
-    assert "no thing (it is no file)" in _refusal(thing)
+    assert "no thing (it is a folder, no file)" in _refusal(thing)
 
 
 WRONG = {

@@ -64,7 +64,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     compiled = compile_engine(
         asked.model,
         target=own.target,
-        data=own.source.data,
+        data=own.source.rows,
         output=asked.output,
         shape=own.open.sizes(),
         **own.steps.asked(),

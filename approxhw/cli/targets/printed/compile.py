@@ -45,7 +45,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> Json:
     compiled = compile(
         asked.model,
         target=own.target,
-        data=own.source.data,
+        data=own.source.rows,
         output=asked.output,
         command=command_line(),
         **own.steps.asked(),

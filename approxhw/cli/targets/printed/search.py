@@ -70,7 +70,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
     try:
         result = search(
             asked.model,
-            data=asked.data,
+            data=asked.rows,
             output=asked.output,
             target=own.target,
             passes=parse_passes(own.passes) if own.passes else None,

@@ -15,7 +15,7 @@ import numpy as np
 from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.files import beside
+from approxhw.common.files import beside, locked
 from approxhw.common.options import Keywords
 
 from .evolve import Hooks, spread
@@ -180,50 +180,51 @@ def search_target(
         model, jobs=jobs, on_progress=on_progress, **given
     )
     folder, core = problem.folder, _Core(problem)
-    need_checkpoint(folder, resume)
-    asked = dict(problem.settings())
-    members = asked.pop("members")
-    options = GeneticOptions(**asked)
+    with locked(folder):
+        need_checkpoint(folder, resume)
+        asked = dict(problem.settings())
+        members = asked.pop("members")
+        options = GeneticOptions(**asked)
 
-    def told(record: GenerationRecord) -> None:
-        if hooks and hooks.on_generation:
-            hooks.on_generation(record)
-        if on_generation:
-            reached = record.front_objectives
-            on_generation(
-                {
-                    "generation": record.generation,
-                    "generations": record.generations,
-                    "least_errors": int(reached[:, 0].min()),
-                    "least_cost": float(reached[:, 1].min()) / problem.objectives[1].scale,
-                    "front": len(reached),
-                }
+        def told(record: GenerationRecord) -> None:
+            if hooks and hooks.on_generation:
+                hooks.on_generation(record)
+            if on_generation:
+                reached = record.front_objectives
+                on_generation(
+                    {
+                        "generation": record.generation,
+                        "generations": record.generations,
+                        "least_errors": int(reached[:, 0].min()),
+                        "least_cost": float(reached[:, 1].min()) / problem.objectives[1].scale,
+                        "front": len(reached),
+                    }
+                )
+
+        executor = executor_for(min(jobs, options.islands), scheduler)
+        try:
+            found = evolve(
+                core,
+                options,
+                hooks.toolbox(core, options) if hooks and hooks.toolbox else None,
+                executor=executor,
+                on_generation=told,
+                checkpoint=folder / CHECKPOINT / SEARCH,
+                resume=resume,
+                stop=stop,
             )
-
-    executor = executor_for(min(jobs, options.islands), scheduler)
-    try:
-        found = evolve(
-            core,
-            options,
-            hooks.toolbox(core, options) if hooks and hooks.toolbox else None,
-            executor=executor,
-            on_generation=told,
-            checkpoint=folder / CHECKPOINT / SEARCH,
-            resume=resume,
-            stop=stop,
+        finally:
+            executor.close()
+        genomes, described = _members(problem, found, members)
+        chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
+        front = problem.front(
+            described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
         )
-    finally:
-        executor.close()
-    genomes, described = _members(problem, found, members)
-    chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
-    front = problem.front(
-        described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
-    )
-    with beside(folder) as part:
-        problem.write(front, genomes[chosen], part)
-        if (folder / CHECKPOINT).is_dir():
-            shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
-    return front
+        with beside(folder) as part:
+            problem.write(front, genomes[chosen], part)
+            if (folder / CHECKPOINT).is_dir():
+                shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
+        return front
 
 
 def _jobs(jobs: int | None) -> int:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gc
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
 
+from approxhw.common.files import scratch
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
@@ -312,8 +311,7 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
 
 def _written(text: str, modules: Sequence[str]) -> str:
     """Return RTLIL *text* as Verilog, modules in the given order, by Yosys in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="approxhw-emit-") as name:
-        folder = Path(name)
+    with scratch("emit") as folder:
         (folder / "design.il").write_text(text, encoding="utf-8")
         # no initial values: printed and silicon flip-flops have none
         script = [f"read_rtlil {folder / 'design.il'}", "setattr -unset init w:*"]

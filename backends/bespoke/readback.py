@@ -8,7 +8,6 @@ import importlib.util
 import io
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.common.errors import GraphError, InvalidDesignError, Problem, shown
+from approxhw.common.files import scratch
 from approxhw.common.tools import cache_folder
 
 from .emit import Emitted
@@ -128,8 +128,8 @@ def _tables() -> Iterator[Path]:
     if usable:
         yield folder
     else:
-        with tempfile.TemporaryDirectory(prefix="approxhw-pyverilog-") as name:
-            yield Path(name)
+        with scratch("pyverilog") as folder:
+            yield folder
 
 
 def _module(module: ast.ModuleDef) -> ModuleInfo:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell_expression, timing_of
 from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, DelayTable
 from approxhw.backends.estimate.netlist.netlist import Netlist, netlist_from_json
 from approxhw.backends.estimate.netlist.text import netlist_verilog
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.files import scratch
 
 from .recipes import FRONT
 from .synthesise import flop_liberty, gates_of, read_netlist_json, run_yosys
@@ -114,8 +113,7 @@ def front(
         "opt_clean -purge",
         "write_rtlil front.il",
     ]
-    with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
-        folder = Path(name)
+    with scratch("synthesis") as folder:
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         (folder / "carries.v").write_text(_RIPPLE)
         (folder / "flops.lib").write_text(flop_liberty(flops))
@@ -152,8 +150,7 @@ def mapped(
         "opt_clean -purge",
         "write_json netlist.json",
     ]
-    with tempfile.TemporaryDirectory(prefix="approxhw-synthesis-") as name:
-        folder = Path(name)
+    with scratch("synthesis") as folder:
         (folder / "front.il").write_text(design.text)
         (folder / "gates.lib").write_text(gates_liberty(library))
         (folder / "limits.constr").write_text("\n".join(constraints) + "\n")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import OutputError, Problem, shown
+from approxhw.common.errors import OutputError, Problem, shown
+
+from .temporary import left_behind, owned_folder, sweep
 
 Ours = Callable[[Path], tuple[set[str], tuple[str, ...]]]
 """Given a folder: the files (relative, with /) that it says are ours, and what else may lie at its top. Raises for another's."""
@@ -53,18 +56,39 @@ def _refused(folder: Path, why: str) -> OutputError:
 @contextlib.contextmanager
 def beside(folder: Path) -> Iterator[Path]:
     """Give a fresh folder beside *folder*, which takes its place when all went well and is removed otherwise."""
-    part: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
-        part.chmod(0o755)
-        yield part
-        _put_in_place(part, folder)
+        with owned_folder(folder.parent, part_prefix(folder)) as part:
+            part.chmod(0o755)
+            yield part
+            _put_in_place(part, folder)
     except OSError as error:
         raise unwritable(folder, error) from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Clear away what a run that was killed left beside *folder* and in it; what it had moved out of the way comes back.
+
+    For whoever has locked the folder.
+    """
+    for old in left_behind(folder.parent, re.escape(_old(folder))):
+        with contextlib.suppress(OSError):
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                os.replace(old, folder)  # noqa: PTH105
+    sweep(folder.parent, re.escape(part_prefix(folder)))
+    for inside, _, _ in os.walk(folder):
+        sweep(Path(inside), r"\..+\.part-")
+
+
+def part_prefix(path: Path) -> str:
+    """Return how the name of what will take the place of *path* begins; the process that writes it, and chance, follow."""
+    return f".{path.name}.part-"
+
+
+def _old(folder: Path) -> str:
+    return f".{folder.name}.old-"
 
 
 def _put_in_place(part: Path, folder: Path) -> None:
@@ -72,7 +96,7 @@ def _put_in_place(part: Path, folder: Path) -> None:
     if not folder.exists():
         os.replace(part, folder)  # noqa: PTH105
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+    old = Path(tempfile.mkdtemp(prefix=f"{_old(folder)}{os.getpid()}-", dir=folder.parent))
     try:
         os.replace(folder, old)  # noqa: PTH105  (over an empty folder: atomic)
         os.replace(part, folder)  # noqa: PTH105
@@ -91,15 +115,19 @@ def unwritable(path: Path, error: OSError) -> OutputError:
 
 def write_beside(path: Path, content: str | bytes) -> None:
     """Write *content* to *path* whole or not at all; raise :class:`OutputError` where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            part.write_bytes(content)
-        else:
-            part.write_text(content, encoding="utf-8")
-        os.replace(part, path)  # noqa: PTH105
+        write_whole(path, content if isinstance(content, bytes) else content.encode("utf-8"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise unwritable(path, error) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write *data* to *path*, in a folder that exists, whole or not at all; raise :class:`OSError` where it cannot be."""
+    part = path.with_name(f"{part_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+        os.replace(part, path)  # noqa: PTH105
+    finally:
+        part.unlink(missing_ok=True)

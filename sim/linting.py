@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approxhw.common import tools
 from approxhw.common.errors import OptionError, Problem, ToolFailedError, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 from .job import IDENTIFIER
 
@@ -17,7 +17,7 @@ def lint(verilog: str, top: str, *, timeout: float = 300.0) -> None:
     if not IDENTIFIER.fullmatch(top):
         raise OptionError("lint", [Problem("top", f"{shown(top)} is no plain Verilog identifier")])
     verilator, icarus = tools.find_verilator(), tools.find_icarus()
-    with scratch("lint") as folder:
+    with temporary_folder("lint") as folder:
         file = f"{top}.v"
         (folder / file).write_text(verilog)
         # one text may hold many modules, so that no file name could be right for all of them

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolFailedError, ToolTimeoutError
-from approxhw.common.files.temporary import owned_folder, scratch, sweep
+from approxhw.common.files.temporary import clear_left_behind, owned_folder, temporary_folder
 from approxhw.common.files.writing import part_prefix
 from approxhw.sim.simulators.registry import Bench, Simulator, child_environment, prepare_bench, simulator_named
 
@@ -62,7 +62,7 @@ def simulate(
     chosen = simulator_named(simulator)
     check_job(job)
     report = on_progress or (lambda step, done, total: None)
-    with tools.deadline(timeout), scratch("sim") as work:
+    with tools.deadline(timeout), temporary_folder("sim") as work:
         tool = chosen.find()
         _claim(target)
         run = _Run(job, make_harness(job), chosen, tool, work, timeout)
@@ -236,7 +236,7 @@ def _claim(target: Path) -> None:
 def _publish(source: Path, target: Path) -> None:
     """Copy what is worth keeping from *source* beside *target*, then rename it to *target* in one step."""
     try:
-        sweep(target.parent, re.escape(part_prefix(target)))
+        clear_left_behind(target.parent, re.escape(part_prefix(target)))
         with owned_folder(target.parent, part_prefix(target)) as beside:
             beside.chmod(0o755)
             for name in _KEPT:

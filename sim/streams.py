@@ -13,7 +13,7 @@ import numpy as np
 
 from approxhw.common import tools
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 from approxhw.sim.simulators.registry import (
     Bench,
     Simulator,
@@ -117,7 +117,7 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
     _check(job, simulator)
     chosen = simulator_named(simulator)
     target = Path(folder).resolve()
-    with tools.deadline(timeout), scratch("streams") as work:
+    with tools.deadline(timeout), temporary_folder("streams") as work:
         tool = chosen.find()
         target.mkdir(parents=True, exist_ok=True)
         _prepare(job, chosen, tool, work, timeout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
 from approxhw.frontends.classifier import open_classifier
@@ -43,7 +43,7 @@ def retrained(graph: Graph, item: GeneticRetraining, context: PassContext, libra
     asked = settled({**options, "islands": islands, "simulate": (), "members": 4, "synthesised": 8})
     blind = replace(context.data, X_test=context.data.X_test[:0], y_test=context.data.y_test[:0])
     rows = search_rows(blind, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
-    with scratch("retraining") as place:
+    with temporary_folder("retraining") as place:
         folder = place / "front"
         task = Task(Printed(pipeline="printed-po2", library=library), (), asked, Hooks(), "", Clock())
         front = make_front(task, open_classifier(graph), graph, rows, folder)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
 
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
@@ -311,7 +311,7 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
 
 def _written(text: str, modules: Sequence[str]) -> str:
     """Return RTLIL *text* as Verilog, modules in the given order, by Yosys in a process of its own."""
-    with scratch("emit") as folder:
+    with temporary_folder("emit") as folder:
         (folder / "design.il").write_text(text, encoding="utf-8")
         # no initial values: printed and silicon flip-flops have none
         script = [f"read_rtlil {folder / 'design.il'}", "setattr -unset init w:*"]

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.common.errors import GraphError, InvalidDesignError, Problem, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 from approxhw.common.tools import cache_folder
 
 from .emit import Emitted
@@ -128,7 +128,7 @@ def _tables() -> Iterator[Path]:
     if usable:
         yield folder
     else:
-        with scratch("pyverilog") as folder:
+        with temporary_folder("pyverilog") as folder:
             yield folder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolNotFoundError
-from approxhw.common.files.temporary import owned_folder, sweep
+from approxhw.common.files.temporary import clear_left_behind, owned_folder
 from approxhw.common.files.writing import part_prefix
 
 # what a design with a procedural interface, and without tracing, coverage, delays or SystemC, is linked with
@@ -60,7 +60,7 @@ def _compile(root: Path, compiler: tools.Tool, folder: Path, timeout: float, cca
     make = tools.Tool("make (runtime of verilator)", ("make",))
     # MAKEFLAGS of a make that we may be running under would name pipes that are not ours
     environment = {"MAKEFLAGS": "", "MAKELEVEL": "0"}
-    sweep(folder.parent, re.escape(part_prefix(folder)))
+    clear_left_behind(folder.parent, re.escape(part_prefix(folder)))
     with owned_folder(folder.parent, part_prefix(folder)) as beside:
         (beside / "Makefile").write_text("all: " + " ".join(f"{unit}.o" for unit in UNITS) + "\n" + rules)
         jobs = f"-j{min(len(UNITS), os.cpu_count() or 1)}"

@@ -1,7 +1,7 @@
 """Folders and files on disk: whole or not there, temporary ones that go, and locks on what a run writes into."""
 
 from .locks import locked, locks_kept
-from .temporary import scratch
+from .temporary import temporary_folder
 from .writing import Ours, beside, check_folder, unwritable, write_beside, write_whole
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "check_folder",
     "locked",
     "locks_kept",
-    "scratch",
+    "temporary_folder",
     "unwritable",
     "write_beside",
     "write_whole",

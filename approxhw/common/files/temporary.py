@@ -21,7 +21,7 @@ PREFIX = "approxhw-"
 
 
 @contextlib.contextmanager
-def scratch(what: str) -> Iterator[Path]:
+def temporary_folder(what: str) -> Iterator[Path]:
     """Give a fresh folder below ``TMPDIR`` for *what* (one word); it is removed at the end."""
     parent = Path(tempfile.gettempdir())
     _sweep_once(parent)
@@ -48,7 +48,7 @@ def owned_folder(parent: Path, prefix: str) -> Iterator[Path]:
                 os.close(lock)
 
 
-def sweep(parent: Path, pattern: str) -> None:
+def clear_left_behind(parent: Path, pattern: str) -> None:
     """Remove what *pattern* (a regular expression) of :func:`left_behind` finds in *parent*; locked folders stay."""
     for path in left_behind(parent, pattern):
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ def left_behind(parent: Path, pattern: str) -> list[Path]:
 
 @functools.cache
 def _sweep_once(parent: Path) -> None:
-    sweep(parent, rf"{PREFIX}[a-z]+-")
+    clear_left_behind(parent, rf"{PREFIX}[a-z]+-")
 
 
 def _locked(folder: Path) -> int | None:

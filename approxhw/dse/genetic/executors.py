@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from approxhw.common.errors import WorkersError
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 Item = Any
 """What the work takes or makes: which types these are depends on the work that was started last."""
@@ -66,7 +66,7 @@ class ProcessExecutor:
         self._alive: tuple[Connection, Connection] | None = None
         self._path, self._number = Path(), 0
         stack = contextlib.ExitStack()
-        self._folder = stack.enter_context(scratch("work"))  # ours alone: nobody else may write there
+        self._folder = stack.enter_context(temporary_folder("work"))  # ours alone: nobody else may write there
         self._forget = weakref.finalize(self, stack.close)  # also for whoever never closes this
 
     def start(self, work: Work) -> None:

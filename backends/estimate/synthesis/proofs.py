@@ -14,7 +14,7 @@ from approxhw.backends.estimate.library.cells import Cell, CellLibrary
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist
 from approxhw.backends.estimate.netlist.yosys_json import YosysCell, YosysDesign, YosysModule
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 from .synthesise import run_yosys, synthesise
 
@@ -57,7 +57,7 @@ def prove_blocks(
         netlist = synthesise(verilog, top, library, flatten=False, timeout=timeout)
     deadline = time.monotonic() + timeout
     proofs = []
-    with scratch("proof") as work:
+    with temporary_folder("proof") as work:
         gold, gate = _prepare(work, verilog, netlist, timeout)
         for module in dict.fromkeys(netlist.modules.values()):
             bits = sum(len(p["bits"]) for p in gold["modules"][module]["ports"].values() if p["direction"] == "input")

@@ -21,7 +21,7 @@ from approxhw.common.errors import (
     ToolTimeoutError,
     shown,
 )
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 from approxhw.common.tools import TAIL_LINES, find_yosys, run_tool
 
 from .recipes import RECIPES, Recipe, SharedGates, shared_gates
@@ -104,7 +104,7 @@ def _synthesise(
         "write_json netlist.json",
         "write_verilog -noattr netlist.v",
     ]
-    with scratch("synthesis") as folder:
+    with temporary_folder("synthesis") as folder:
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         (folder / "gates.genlib").write_text(genlib(library, shared))
         if shared is not None:
@@ -161,7 +161,7 @@ def instantiated_modules(verilog: str, timeout: float = 60.0) -> dict[str, froze
 
     Raises :class:`ToolFailedError` for what is no Verilog.
     """
-    with scratch("synthesis") as folder:
+    with temporary_folder("synthesis") as folder:
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
         modules = read_netlist_json(folder / "modules.json")["modules"]

@@ -12,7 +12,7 @@ from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, Del
 from approxhw.backends.estimate.netlist.netlist import Netlist, netlist_from_json
 from approxhw.backends.estimate.netlist.text import netlist_verilog
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.files import scratch
+from approxhw.common.files import temporary_folder
 
 from .recipes import FRONT
 from .synthesise import flop_liberty, gates_of, read_netlist_json, run_yosys
@@ -113,7 +113,7 @@ def front(
         "opt_clean -purge",
         "write_rtlil front.il",
     ]
-    with scratch("synthesis") as folder:
+    with temporary_folder("synthesis") as folder:
         (folder / "source.v").write_text(verilog, encoding="utf-8")
         (folder / "carries.v").write_text(_RIPPLE)
         (folder / "flops.lib").write_text(flop_liberty(flops))
@@ -150,7 +150,7 @@ def mapped(
         "opt_clean -purge",
         "write_json netlist.json",
     ]
-    with scratch("synthesis") as folder:
+    with temporary_folder("synthesis") as folder:
         (folder / "front.il").write_text(design.text)
         (folder / "gates.lib").write_text(gates_liberty(library))
         (folder / "limits.constr").write_text("\n".join(constraints) + "\n")

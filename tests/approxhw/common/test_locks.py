@@ -182,10 +182,17 @@ def test_what_another_run_says_is_shown_whatever_it_is(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_folders_and_files_under_way_go_with_an_interruption(tmp_path, error, monkeypatch):
-    with pytest.raises(error), beside(tmp_path / "out") as part, temporary_folder("test") as made:
-        (part / "half").touch()
-        raise error
-    assert not made.exists()
+    made = []
+
+    def work():
+        with beside(tmp_path / "out") as part, temporary_folder("test") as folder:
+            made.append(folder)
+            (part / "half").touch()
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert not made[0].exists()
 
     def interrupted(*_: object):
         raise error

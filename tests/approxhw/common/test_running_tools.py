@@ -68,11 +68,16 @@ def test_children_that_outlive_a_tool_are_ended_with_it():
 @pytest.mark.skipif(**HERE)
 def test_an_error_in_who_started_threads_ends_their_tools():
     environment, futures = marked(), []
-    with pytest.raises(ZeroDivisionError), tools.tool_threads(1) as pool:
-        for _ in range(2):
-            futures.append(pool.submit(tools.run_tool, SHELL, [ENDLESS], timeout=1000, environment=environment))
-        wait_until(lambda: len(carrying(environment)) >= 3, "it never started")
-        raise ZeroDivisionError
+
+    def work():
+        with tools.tool_threads(1) as pool:
+            for _ in range(2):
+                futures.append(pool.submit(tools.run_tool, SHELL, [ENDLESS], timeout=1000, environment=environment))
+            wait_until(lambda: len(carrying(environment)) >= 3, "it never started")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     wait_until(lambda: not carrying(environment), "the tool is still there")
     assert isinstance(futures[0].exception(), CancelledError)
     assert futures[1].cancelled()

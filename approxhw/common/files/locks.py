@@ -25,6 +25,10 @@ from .writing import recover
 
 MOST = 4096
 """Bytes that are read of what another run says of itself."""
+ENDING = ".approxhw-lock"
+"""How the name of a lock ends: no other program calls anything so."""
+LOOKS = 5
+"""How often a lock is asked for, 10 ms apart, before it counts as taken."""
 TRIES = 50
 """How often a lock is tried for that goes while it is looked at, and how often what it says is read."""
 
@@ -37,7 +41,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Let no other run write into *folder*, which need not be there yet, while the block runs.
 
     What a run that was killed left beside it is cleared away. Inside the block the same folder is locked already, and is not
-    locked again. Raises :class:`OutputError` that names the run which holds the lock. Where the place knows no locks, or
+    locked again. Raises :class:`OutputError` that names the run which holds the lock, of this folder, of one that it is in
+    (a front), or of one in it (a member). Where the place knows no locks, or
     is not ours to put a file into, the folder itself is locked; where that cannot be either, nothing is.
     """
     place = _place(folder)
@@ -50,6 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
         token = _HELD.set(_HELD.get() | {place})
         if kept is None:
             stack.callback(_HELD.reset, token)
+        _look_around(place)
         recover(place)
         yield
 
@@ -77,7 +83,7 @@ def _place(folder: Path) -> Path | None:
 @contextlib.contextmanager
 def _lock(place: Path, folder: Path) -> Iterator[None]:
     missing = [parent for parent in place.parents if not parent.exists()]
-    file, ours = place.with_name(f".{place.name}.lock"), True
+    file, ours = _lock_of(place), True
     descriptor = None
     try:
         with contextlib.suppress(OSError):  # whoever writes there says why it cannot be done
@@ -111,7 +117,7 @@ def _taken(path: Path, how: int, folder: Path) -> int | None:
             if how & os.O_CREAT and not regular:
                 return None  # whatever it is, it is none of ours
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(descriptor, fcntl.LOCK_EX)
             except BlockingIOError:
                 raise _busy(folder, _said(descriptor) if regular else b"") from None
             except OSError:
@@ -126,6 +132,46 @@ def _taken(path: Path, how: int, folder: Path) -> int | None:
             if not keep:
                 os.close(descriptor)
     return None
+
+
+def _flock(descriptor: int, kind: int) -> None:
+    """Lock, or raise :class:`BlockingIOError`; somebody may just look at whether it is locked, for a moment."""
+    for left in reversed(range(LOOKS)):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.01)
+
+
+def _look_around(place: Path) -> None:
+    """Raise where another run works in a folder that *place* is in, or that is in it; locks of the dead in it go."""
+    above = [_lock_of(parent) for parent in place.parents if parent.name and parent not in _HELD.get()]
+    below = [Path(inside) / name for inside, _, names in os.walk(place) for name in names if name.endswith(ENDING)]
+    for file in (*above, *below):
+        try:
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                continue
+            said = os.pread(descriptor, MOST, 0)
+            _flock(descriptor, fcntl.LOCK_SH)
+            if file in below:
+                file.unlink(missing_ok=True)
+        except BlockingIOError:
+            raise _busy(file.with_name(file.name[1:].removesuffix(ENDING)), said) from None
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f".{place.name}{ENDING}")
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -152,11 +198,16 @@ def _said(descriptor: int) -> bytes:
     return b""
 
 
-def _busy(folder: Path, said: bytes) -> OutputError:
+def _told(said: bytes) -> dict[str, str]:
+    """Return what another run says of itself; empty where that is nothing, or nonsense."""
     told: object = None
     with contextlib.suppress(ValueError, RecursionError):
         told = json.loads(said)
-    about = {key: shown(value, 200) for key, value in told.items()} if isinstance(told, dict) else {}
+    return {str(key): shown(value, 200) for key, value in told.items()} if isinstance(told, dict) else {}
+
+
+def _busy(folder: Path, said: bytes) -> OutputError:
+    about = _told(said)
     why = "another run works in it"
     if about:
         where = [f"process {about.get('pid', '?')} on {about.get('host', '?')}", f"since {about.get('since', '?')}"]

@@ -170,10 +170,9 @@ def _end(client: Client) -> None:
     """Close *client*, whatever state it is in, so that its ``__del__`` has nothing to do."""
     with contextlib.suppress(Exception):
         client.close(timeout=2)
-    if getattr(client, "status", "closed") != "closed":  # it did not answer, or never got so far
-        with contextlib.suppress(Exception):
-            client._loop_runner.stop()
-        client.status = "closed"
+    with contextlib.suppress(Exception):  # it did not answer in time, or never got so far as to have something to close
+        client._loop_runner.stop()
+    client.status = "closed"
 
 
 def _first_line(error: BaseException) -> str:

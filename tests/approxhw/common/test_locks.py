@@ -88,7 +88,7 @@ def test_the_lock_of_a_run_that_was_killed_is_free_and_what_it_left_goes(tmp_pat
         assert all(path.is_dir() for path in made)  # it lives
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert (tmp_path / ".out.lock").is_file()
+        assert (tmp_path / ".out.approxhw-lock").is_file()
         with locked(folder):
             assert not made[1].exists()
         temporary._sweep_once.__wrapped__(tmp_path / "tmp")
@@ -146,18 +146,35 @@ def test_a_lock_holds_within_itself_and_as_long_as_a_command(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folders_in_one_another_are_not_written_by_two_runs(tmp_path):
+    front, member = tmp_path / "front", tmp_path / "front" / "members" / "00"
+    member.mkdir(parents=True)
+    with held(front):
+        assert f"{front}: another run works in it: process" in str(tried(member))
+    with held(member) as (process, _):
+        assert f"{member}: another run works in it: process {process.pid} " in str(tried(front))
+        process.kill()
+        process.wait()
+        assert (member.parent / ".00.approxhw-lock").is_file()
+        (front / ".users.lock").write_text("no lock of ours, whatever its name")
+        assert tried(front) is None
+    assert sorted(path.name for path in front.rglob(".*")) == [".users.lock"]
+    with locked(front), locked(member):
+        pass
+
+
 def test_a_folder_whose_place_takes_no_file_is_locked_itself(tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / ".out.lock").mkdir()  # in the way of the file
+    (tmp_path / ".out.approxhw-lock").mkdir()  # in the way of the file
     with locked(tmp_path / "out"):
         assert "out: another run works in it\n    do: wait" in str(tried(tmp_path / "out"))
     assert tried(tmp_path / "out") is None
-    assert (tmp_path / ".out.lock").is_dir()
+    assert (tmp_path / ".out.approxhw-lock").is_dir()
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("elsewhere"), lambda path: path.touch()])
 def test_whatever_lies_where_the_lock_will_be_hangs_nobody(tmp_path, make):
-    make(tmp_path / ".out.lock")
+    make(tmp_path / ".out.approxhw-lock")
     with locked(tmp_path / "out"):
         assert not (tmp_path / "elsewhere").exists()
 
@@ -174,7 +191,7 @@ def test_places_that_cannot_be_are_left_to_who_writes_there(tmp_path):
 def test_what_another_run_says_is_shown_whatever_it_is(tmp_path):
     for said in (b"", b"[1]", b"\xff" * 9000, b'{"pid": "\\u001b[2J"}'):
         with locked(tmp_path / "out"):
-            (tmp_path / ".out.lock").write_bytes(said)
+            (tmp_path / ".out.approxhw-lock").write_bytes(said)
             text = str(tried(tmp_path / "out"))
         assert "another run works in it" in text
         assert "\x1b" not in text

@@ -36,10 +36,10 @@ COMMANDS = {
     "compile": ["compile", *IRIS, "-o", "{out}"],
     "simulate": ["simulate", "{design}", "--random", "2000", "--simulator", "{simulator}"],
     "search": [
-        *("search", *IRIS, "-o", "{out}", "--jobs", "2", "--population", "60", "--generations", "8", "--members", "2"),
-        *("--folds", "1", "--starts", "2", "--moves", "200"),
+        *("search", *IRIS, "-o", "{out}", "--jobs", "2", "--population", "16", "--generations", "4", "--members", "2"),
+        *("--folds", "1", "--starts", "1", "--moves", "20"),
     ],
-    "fuzz": ["fuzz", "--count", "6", "-o", "{out}", "--seed", "3"],
+    "fuzz": ["fuzz", "--count", "4", "-o", "{out}", "--seed", "3"],
 }
 
 
@@ -169,7 +169,7 @@ def main() -> None:
                         print(one, flush=True)
             print(command, {simulator: round(seconds, 1) for simulator, seconds in took.items()}, flush=True)
     text = table(found, given.moments)
-    if given.moments >= 20 and given.commands == list(COMMANDS):
+    if given.commands == list(COMMANDS):
         RESULT.write_text(text, encoding="utf-8")
     print(text)
 

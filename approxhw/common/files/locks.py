@@ -42,8 +42,8 @@ def locked(folder: Path) -> Iterator[None]:
 
     What a run that was killed left beside it is cleared away. Inside the block the same folder is locked already, and is not
     locked again. Raises :class:`OutputError` that names the run which holds the lock, of this folder, of one that it is in
-    (a front), or of one in it (a member). Where the place knows no locks, or
-    is not ours to put a file into, the folder itself is locked; where that cannot be either, nothing is.
+    (a front), or of one in it (a member). Where the place knows no locks, or is not ours to put a file into, the folder itself
+    is locked; where that cannot be either, nothing is.
     """
     place = _place(folder)
     if place is None or place in _HELD.get():
@@ -124,8 +124,9 @@ def _taken(path: Path, how: int, folder: Path) -> int | None:
                 return None
             if _is_still(path, descriptor):
                 if regular:
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, _about_us(), 0)
+                    with contextlib.suppress(OSError):  # on a full disk it holds all the same
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, _about_us(), 0)
                 keep = True
                 return descriptor
         finally:
@@ -148,9 +149,10 @@ def _flock(descriptor: int, kind: int) -> None:
 
 def _look_around(place: Path) -> None:
     """Raise where another run works in a folder that *place* is in, or that is in it; locks of the dead in it go."""
-    above = [_lock_of(parent) for parent in place.parents if parent.name and parent not in _HELD.get()]
+    above = [_lock_of(parent) for parent in place.parents if parent.name]
     below = [Path(inside) / name for inside, _, names in os.walk(place) for name in names if name.endswith(ENDING)]
-    for file in (*above, *below):
+    ours = {_lock_of(held) for held in _HELD.get()}
+    for file in [file for file in (*above, *below) if file not in ours]:
         try:
             descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:

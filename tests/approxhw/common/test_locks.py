@@ -161,6 +161,8 @@ def test_folders_in_one_another_are_not_written_by_two_runs(tmp_path):
     assert sorted(path.name for path in front.rglob(".*")) == [".users.lock"]
     with locked(front), locked(member):
         pass
+    with locked(member), locked(front):
+        pass
 
 
 def test_a_folder_whose_place_takes_no_file_is_locked_itself(tmp_path):

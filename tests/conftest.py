@@ -18,6 +18,7 @@ from toy_packages import install_toy, run_with
 from approxhw.common import tools
 from approxhw.common.errors import ToolNotFoundError
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime themselves
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED_TASKS = CHECKOUT.parent / "shared" / "tasks"
 WINGS = ("backends", "frontends", "passes", "rtl_templates", "sim")

@@ -11,6 +11,7 @@ from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
 from approxhw.common.dataset import CLASSIFICATION, DataSpec, load_dataset, targets_a_row, task_of_targets
 from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
 from approxhw.flow.circuits import CompiledDesign, designed, open_design
@@ -72,16 +73,17 @@ def search(
         graph = opened.graph
         refuse_regressor(opened, data)
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
-    check_front_output(folder)
-    need_checkpoint(folder, asked.resume)
-    with clock.step("data"):
-        loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
-        rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
-    graph = titled(graph, rows.data.features)
-    circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
-    task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
-    return SearchResult(folder, make_front(task, opened, graph, rows, folder))
+    with locked(folder):
+        check_front_output(folder)
+        need_checkpoint(folder, asked.resume)
+        with clock.step("data"):
+            loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
+            rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
+        graph = titled(graph, rows.data.features)
+        circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
+        todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
+        task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
+        return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
 
 def refuse_regressor(model: Classifier, data: DataSpec) -> None:
@@ -159,7 +161,8 @@ class SearchResult:
         from approxhw.report import write_front_page
 
         path = self.folder / "report.html"
-        write_front_page(path, self.front, str(self.folder))
+        with locked(self.folder):
+            write_front_page(path, self.front, str(self.folder))
         return path
 
     def as_json(self) -> dict[str, object]:
@@ -217,11 +220,12 @@ class FoundMember:
         """
         design = self.design.design
         folder = Path(output) if output is not None else Path("build") / design.name
-        check_design_output(folder)
-        if registers:
-            design = registered(design)
-        design = replace(design, command=command or design.command, library=library or design.library)
-        write_design(design, folder)
+        with locked(folder):
+            check_design_output(folder)
+            if registers:
+                design = registered(design)
+            design = replace(design, command=command or design.command, library=library or design.library)
+            write_design(design, folder)
         return CompiledDesign(folder, design)
 
     def as_json(self) -> dict[str, object]:

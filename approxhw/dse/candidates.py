@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +18,7 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
+from approxhw.common.tools import tool_threads
 from approxhw.flow.circuits import designed
 from approxhw.flow.describe import header_of, ledger_row
 from approxhw.flow.measure import estimate_design, job_of
@@ -200,21 +199,11 @@ class Workshop:
         todo, results = list(items), []
         tell = on_progress or (lambda step, done, total: None)
         tell(step, 0, len(todo))
-        with _pool(min(self.jobs, max(1, len(todo)))) as pool:
+        with tool_threads(min(self.jobs, max(1, len(todo)))) as pool:
             for done, result in enumerate(pool.map(work, todo), 1):
                 results.append(result)
                 tell(step, done, len(todo))
         return results
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads; what has not begun when an error or Ctrl-C comes never does."""
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def member_graph(origin: Origin, genome: np.ndarray) -> tuple[Graph, Graph, tuple[PassRecord, ...]]:

@@ -22,6 +22,7 @@ from approxhw.artifacts.engine import (
     write_engine,
 )
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -81,19 +82,22 @@ class CompiledEngine:
         """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
         from .simulate import simulate_engine
 
-        return simulate_engine(self.folder, self.design, simulator, **options)
+        with locked(self.folder):
+            return simulate_engine(self.folder, self.design, simulator, **options)
 
     def estimate(self, library: str | Path | None = None, **options: Option) -> EngineEstimate:
         """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
         from .cost import estimate_engine
 
-        return estimate_engine(self.folder, self.design, library, **options)
+        with locked(self.folder):
+            return estimate_engine(self.folder, self.design, library, **options)
 
     def report(self) -> Path:
         """Write ``report.html`` from all that is known so far; return its path."""
         from .write_report import report_engine
 
-        return report_engine(self.folder, self.design)
+        with locked(self.folder):
+            return report_engine(self.folder, self.design)
 
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +24,7 @@ from approxhw.common.errors import OptionError, Problem
 from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
+from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -395,7 +395,7 @@ def _elements(
         return element_cost(mac, target.depth, cells, target.clock_ns, codes, quick=True)
 
     tell("elements", 0, len(choices))
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with tool_threads(max(1, jobs)) as pool:
         for done, one in enumerate(pool.map(work, choices), 1):
             found.append(one)
             tell("elements", done, len(choices))

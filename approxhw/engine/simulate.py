@@ -16,6 +16,7 @@ from approxhw.artifacts.folder import Plain, as_json, json_text, place_in, read_
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
+from approxhw.common.tools import deadline
 
 from .cost import engine_of
 
@@ -118,7 +119,7 @@ def simulate_engine(
 
     ``vectors``: rows of its activations at most, ``columns``: of its weights. ``pause``: probability that a stream rests
     in a clock; ``hold``: (clock, clocks) in which no result is taken; ``reset_at``: a clock in which everything is reset
-    and begun again; ``seed`` of the pauses. ``timeout``: seconds for building and for running. The verdict is kept in
+    and begun again; ``seed`` of the pauses. ``timeout``: seconds for all of it. The verdict is kept in
     ``simulation/``. Raises :class:`~approxhw.common.errors.MismatchError` and the tool errors.
     """
     from approxhw.backends.matrix_engine.engine import busy_clocks
@@ -136,9 +137,10 @@ def simulate_engine(
         raise InvalidDesignError(str(folder), [Problem("operands", why, "compile the model with --data")])
     chosen = kept[0] if layer is None else design.layer(layer)
     how = {"pause": pause, "hold": hold, "reset_at": reset_at, "seed": seed}
-    job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
-    place = place_in(folder, f"simulation/{simulator}-{_file_name(chosen.name)}")
-    result = simulate_streams(job, simulator, place, timeout=timeout)
+    with deadline(timeout):
+        job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
+        place = place_in(folder, f"simulation/{simulator}-{_file_name(chosen.name)}")
+        result = simulate_streams(job, simulator, place, timeout=timeout)
     verdict = EngineVerdict(
         simulator=simulator,
         layer=chosen.name,

@@ -13,9 +13,10 @@ from approxhw.artifacts.folder import Plain, as_json, json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import locked, write_beside
 from approxhw.common.options import spell_call
 from approxhw.common.plugins import broken, failed, package_of
+from approxhw.common.tools import deadline
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
@@ -86,6 +87,11 @@ class CompiledFiles:
 
         The verdict is kept. Raises :class:`OptionError` where the target does not say how.
         """
+        told = {"timeout": 600.0, **options}
+        with locked(self.folder), deadline(told["timeout"]):
+            return self._simulated(simulator, told)
+
+    def _simulated(self, simulator: str, options: Mapping[str, Option]) -> Verdict:
         simulator_named(simulator)
         name = self.built.record.target
         target = parse_target(self.built.record.spelled)
@@ -96,7 +102,7 @@ class CompiledFiles:
         entry = entry_of(name)
         file = place_in(self.folder, f"simulation/{simulator}/verdict.json")
         try:
-            verdict = prove(self.folder, simulator, **{"timeout": 600.0, **options})
+            verdict = prove(self.folder, simulator, **options)
         except ApproxhwError:
             raise
         except Exception as error:
@@ -124,7 +130,8 @@ class CompiledFiles:
             raise OptionError("estimate", [Problem("files", why, "there is nothing to measure")])
         found = estimate_text(self.verilog, top, library or "egfet", **options)
         kept = {**found.as_json(), "by_layer": []}
-        write_beside(place_in(self.folder, estimate_file(found.library)), json_text(kept))
+        with locked(self.folder):
+            write_beside(place_in(self.folder, estimate_file(found.library)), json_text(kept))
         return found
 
     def report(self) -> Path:
@@ -140,7 +147,8 @@ class CompiledFiles:
         found = estimates(self.folder)
         cost, commands = (found[-1] if found else None), [command, f"approxhw report {name}"]
         page = render_files(self.record, sizes, verdicts(self.folder), cost, str(self.folder), commands)
-        write_page(path, page)
+        with locked(self.folder):
+            write_page(path, page)
         return path
 
     def summary(self) -> dict[str, object]:

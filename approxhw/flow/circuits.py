@@ -23,6 +23,7 @@ from approxhw.artifacts.design import (
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.dataset import CLASSIFICATION, REGRESSION, Dataset, load_dataset, targets_a_row, task_of_targets
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import MEASURES, details_of, predict, score, score_of, task_of
 from approxhw.ir.graph import Graph, titled
@@ -66,19 +67,22 @@ class CompiledDesign:
         """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.measure.simulate_design`."""
         from .measure import simulate_design
 
-        return simulate_design(self.folder, self.design, simulator, **options)
+        with locked(self.folder):
+            return simulate_design(self.folder, self.design, simulator, **options)
 
     def estimate(self, library: str | Path | None = None, **options: Option) -> Estimate:
         """Measure area, delay and power; options and result as :func:`approxhw.flow.measure.estimate_design`."""
         from .measure import estimate_design
 
-        return estimate_design(self.folder, self.design, library, **options)
+        with locked(self.folder):
+            return estimate_design(self.folder, self.design, library, **options)
 
     def report(self) -> Path:
         """Write ``report.html`` from all that is known so far; return its path."""
         from .write_report import report_design
 
-        return report_design(self.folder, self.design)
+        with locked(self.folder):
+            return report_design(self.folder, self.design)
 
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""

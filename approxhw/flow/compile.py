@@ -10,6 +10,7 @@ from approxhw.artifacts.design import Model
 from approxhw.artifacts.steps import read_graph, step_files, step_name
 from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.files import locked
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, Pass, PassRecord, run_passes, spell_pass
 
@@ -113,25 +114,26 @@ def compile(
     with clock.step("read"):
         source = flow.read(asked)
     folder = Path(output) if output is not None else Path("build") / source.name
-    flow.free(folder)
-    source = flow.prepare(source, asked, clock)
-    todo = asked.passes
-    graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
-    if from_step is not None:
-        earlier = _restarted(from_step, todo, flow, folder, source.about)
-        graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
-    with clock.step("passes"):
+    with locked(folder):
+        flow.free(folder)
+        source = flow.prepare(source, asked, clock)
+        todo = asked.passes
+        graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
+        if from_step is not None:
+            earlier = _restarted(from_step, todo, flow, folder, source.about)
+            graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
+        with clock.step("passes"):
 
-        def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
-            graphs.append((step_name(index, name), result))
+            def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
+                graphs.append((step_name(index, name), result))
 
-        context = flow.context(source, asked)
-        graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
-    ledger = (*earlier, *(ledger_row(record) for record in records))
-    lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
-    design = flow.build(source, asked, lowered, clock)
-    with clock.step("write"):
-        return flow.write(design, folder, graphs if steps or from_step is not None else ())
+            context = flow.context(source, asked)
+            graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
+        ledger = (*earlier, *(ledger_row(record) for record in records))
+        lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
+        design = flow.build(source, asked, lowered, clock)
+        with clock.step("write"):
+            return flow.write(design, folder, graphs if steps or from_step is not None else ())
 
 
 def _restarted(

@@ -16,6 +16,7 @@ from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import is_plain_file, write_beside
+from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
@@ -79,14 +80,15 @@ def simulate_design(
 ) -> SimulationResult:
     """Drive rows, corners and random vectors through the design on *simulator* (``icarus`` or ``verilator``) and compare.
 
-    ``seconds`` may be spent on it all: *timeout*. The verdict is kept in ``simulation/<simulator>/``. Raises
+    *timeout*: seconds for all of it, looking for the simulator too. The verdict is kept in ``simulation/<simulator>/``. Raises
     :class:`MismatchError` where hardware and Graph differ, and the tool errors.
     """
     from approxhw.sim import simulate
 
-    job, counts = job_of(design, random=random, seed=seed)
-    place = place_in(folder, f"simulation/{simulator}")
-    result = simulate(job, simulator, place, timeout=timeout, on_progress=on_progress)
+    with deadline(timeout):
+        job, counts = job_of(design, random=random, seed=seed)
+        place = place_in(folder, f"simulation/{simulator}")
+        result = simulate(job, simulator, place, timeout=timeout, on_progress=on_progress)
     verdict = Verdict(
         simulator=simulator,
         vectors=result.vectors,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
-from approxhw.common.files import read_text
+from approxhw.common.files import read_text, temporary_folder
 from approxhw.common.tools import find_icarus, run_tool
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.multiplier_plugins import added_multiplier
@@ -134,8 +133,7 @@ def _plain(text: str, path: Path, timeout: float) -> str:
         icarus = find_icarus()
     except ToolNotFoundError as error:
         raise ToolNotFoundError(error.tool, f"{error.hint}; {path.name} has directives, which it resolves") from error
-    with tempfile.TemporaryDirectory(prefix="approxhw-preprocess-") as name:
-        folder = Path(name)
+    with temporary_folder("preprocess") as folder:
         (folder / "source.v").write_text(text, encoding="utf-8")
         run_tool(icarus, ["-E", "-o", "plain.v", "source.v"], timeout=timeout, folder=folder)
         plain = (folder / "plain.v").read_text(encoding="utf-8")

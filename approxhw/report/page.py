@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OutputError, Problem, shown
+from approxhw.common.files import write_whole
 
 from . import figures
 from .data import Confusion, ReportData
@@ -86,16 +85,9 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def write_page(path: Path, text: str) -> None:
     """Write *text* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
-    beside = None
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
         why = f"the report cannot be written ({error.strerror or error})"
         raise OutputError("report", [Problem(str(path), why, "name a folder that exists and has room")]) from error
 

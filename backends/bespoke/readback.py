@@ -9,7 +9,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.common.errors import GraphError, InvalidDesignError, Problem, shown
+from approxhw.common.files import temporary_folder
 from approxhw.common.tools import cache_folder
 
 from .emit import Emitted
@@ -139,8 +139,8 @@ def _tables() -> Iterator[Path]:
     if usable:
         yield folder
     else:
-        with tempfile.TemporaryDirectory(prefix="approxhw-pyverilog-") as name:
-            yield Path(name)
+        with temporary_folder("pyverilog") as folder:
+            yield folder
 
 
 def _module(module: ast.ModuleDef) -> ModuleInfo:

@@ -65,14 +65,16 @@ class Outcome:
     trace: str = ""
 
 
-def node_cases(operator: str | None = None) -> Iterator[Case]:
-    """Yield the tests of nodes, of one *operator* where one is named."""
+def node_cases(operators: Sequence[str] = ()) -> Iterator[Case]:
+    """Yield the tests of nodes; only those that hold one of *operators*, where some are named."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        found = collect_testcases(operator)
+        found = collect_testcases(None)
     for case in found:
+        if operators and not {node.op_type for node in case.model.graph.node} & {*operators}:
+            continue
         data = tuple(
             (tuple(map(_array, inputs)), tuple(map(_array, outputs))) for inputs, outputs in case.data_sets or ()
         )

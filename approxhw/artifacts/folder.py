@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -150,9 +150,16 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         told = _told(folder, form)
         digests = _digests(told)
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidDesignError(
-            str(folder), [Problem(form.file, f"{form.missing} ({shown(error)})", form.make)]
-        ) from error
+        problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
+        if not (folder / form.file).exists() and (below := _designs_below(folder)):
+            named = ", ".join(shown(path, 160) for path in below[:4]) + (", …" if len(below) > 4 else "")
+            what = (
+                "a front, which is many designs"
+                if (folder / "front.json").exists()
+                else f"none, but {len(below)} lie below it"
+            )
+            problem = Problem(form.file, f"{form.missing}: this is {what}", f"name one of them: {named}")
+        raise InvalidDesignError(str(folder), [problem]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
         record = record_of(told, form.record)
@@ -165,6 +172,15 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     if problems:
         raise InvalidDesignError(str(folder), problems)
     return record
+
+
+def _designs_below(folder: Path) -> list[Path]:
+    """Return the folders at most two below *folder* that say they hold a design: that which a front chose first."""
+    found = sorted({path.parent for glob in ("*/design.json", "*/*/design.json") for path in folder.glob(glob)})
+    chosen = ""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        chosen = next(member["design"] for member in read_json(folder / "front.json")["members"] if member["chosen"])
+    return sorted(found, key=lambda path: (path.relative_to(folder).as_posix() != chosen, path))
 
 
 @contextmanager

@@ -58,7 +58,7 @@ CALLS = {
     "histograms": (lambda: api.plot_shifts(None), "histograms: NoneType is no dict"),
     "fields": (
         lambda: Engine("4", 2, "bf16", 2.0, [], 4, "yes", "dynamic8"),
-        "(?s)7 problems.*rows: '4' .*depth: 2.0 .*result: .*mac: 'bf16' .*fast: 'yes' .*codes: 'dynamic8' are no codes",
+        "(?s)6 problems.*rows: '4' .*depth: 2.0 .*result: .*mac: 'bf16' .*fast: 'yes' .*codes: 'dynamic8' are no codes",
     ),
     "Verilog": (lambda: engine_verilog(None), "engine: NoneType is no engine"),
     "sizes of a product": (

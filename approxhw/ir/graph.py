@@ -18,7 +18,9 @@ from .kinds import (
     Add,
     Affine,
     ArgMax,
+    Binarize,
     Clip,
+    Concat,
     Constant,
     Conv,
     ConvTranspose,
@@ -27,18 +29,22 @@ from .kinds import (
     Encode,
     Feed,
     Gemm,
+    HardSwish,
     Host,
     Input,
     LeakyRelu,
+    Lookup,
     MatMul,
     Operand,
     Part,
+    PRelu,
     Range,
     Relu,
     Requantize,
     Reshape,
     SomeKind,
     Threshold,
+    ThresholdedRelu,
     Transpose,
     Type,
 )
@@ -83,11 +89,18 @@ Op = (
     | Affine
     | Relu
     | LeakyRelu
+    | PRelu
     | Clip
+    | ThresholdedRelu
+    | HardSwish
     | Requantize
+    | Lookup
     | ArgMax
     | Threshold
+    | Binarize
     | Reshape
+    | Concat
+    | Add
     | Encode
     | Decode
     | Feed
@@ -95,7 +108,6 @@ Op = (
     | Gemm
     | Conv
     | ConvTranspose
-    | Add
     | Transpose
     | Host
     | Part

@@ -27,7 +27,7 @@ from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
-from .evaluation import accuracy, codes_of
+from .evaluation import codes_of, score
 from .graph import Graph, ranges
 from .interpreter import run
 from .kinds import Constant, Conv, ConvTranspose, Dense, Gemm, MatMul
@@ -104,7 +104,7 @@ class PassInfo:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One line of the ledger. Accuracies are shares of rows, None without rows; widths are in bits."""
+    """One line of the ledger. Accuracies are scores by the measure of the task, None without rows; widths are in bits."""
 
     index: int
     name: str
@@ -364,7 +364,7 @@ def _accuracies(graph: Graph, context: PassContext) -> _Accuracies:
     data = context.data
     if data is None:
         return None, None
-    return accuracy(graph, data.X_train, data.y_train), accuracy(graph, data.X_test, data.y_test)
+    return score(graph, data.X_train, data.y_train), score(graph, data.X_test, data.y_test)
 
 
 def _record(

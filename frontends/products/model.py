@@ -17,6 +17,7 @@ from approxhw.frontends.onnx.loading import (
     load,
     node_title,
 )
+from approxhw.frontends.runtime.standard_nodes import standard_nodes
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 from .inlining import inline_branches, inline_functions
@@ -98,6 +99,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     loaded = load_products(source)
     title = loaded.title
     proto, stays = unroll(inline_branches(inline_functions(loaded.proto, title), title))
+    proto = standard_nodes(proto)
     constants, odd = _constants(proto)
     live = needed_nodes(proto.graph.node, [value.name for value in proto.graph.output])
     nodes = tuple(node for node in live if not _is_tensor(node))

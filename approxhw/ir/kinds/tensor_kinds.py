@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from approxhw.common.errors import OptionError, shown
-from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.formats import Format
 from approxhw.numerics.mac.arithmetic import FloatMac, parse_float_mac
@@ -173,7 +173,6 @@ KINDS = (
         },
         _LEFT_OUT | {*_WINDOW, "output_padding", "output_shape"},
     ),
-    _tensor(Add, 2, {}),
     _tensor(Transpose, 1, {"axes": _integers}),
     _tensor(Host, 4096, {"operators": _texts, "makes": _texts, "program": _program}),
     _tensor(Part, 1, {"index": _integer}),

@@ -119,7 +119,7 @@ def _within(value: int, ends: tuple[int, int]) -> bool:
 
 def _check(format: EightBit, fixed: FixedPoint | None = None) -> None:
     """Refuse what is no format of 8-bit codes, or of fixed point."""
-    found = []
+    found: list[Problem] = []
     if not isinstance(format, EightBit):
         why = f"{shown(repr(format), 60)} is no 8-bit format"
         found.append(Problem("format", why, "give one such as dynamic8(block=256)"))

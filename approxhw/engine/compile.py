@@ -188,11 +188,11 @@ def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
 
 def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
     """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
-    from approxhw.frontends.products.model import model_inputs
+    from approxhw.frontends.products.model import given_sizes, model_inputs
     from approxhw.frontends.products.partition import open_model
 
     loaded = _loaded(asked)
-    given = asked.shape or {}
+    given = given_sizes(asked.shape)
     least = {
         each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)
         for each in model_inputs(loaded)

@@ -15,7 +15,7 @@ from approxhw.artifacts.front import CHECKPOINT, Front, FrontData, Member, write
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.version import __version__
-from approxhw.flow.circuits import reference_accuracies
+from approxhw.flow.circuits import reference_accuracies, told_of_rows
 from approxhw.flow.describe import about
 from approxhw.flow.write_report import report_design
 from approxhw.ir.evaluation import accuracy
@@ -86,6 +86,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     with clock.step("synthesise"):
         searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
         choice = pick(searched, wanted, task.hooks.on_progress)
+    told = told_of_rows(model, (rows.data.X_train, rows.data.X_test))
     with beside(folder) as part:
         with clock.step("compile"):
             made = _compiled(choice, part / "members", task)
@@ -111,7 +112,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             ledger=tuple(made[0][0].ledger[: len(choice.members[0].branch.workshop.origin.ledger)]),
             history=tuple({"fold": i, **record} for i, one in enumerate(found) for record in one.history),
             command=task.command,
-            warnings=(*rows.notes, *_warnings(task, branches, found, choice), *missing),
+            warnings=(*rows.notes, *told, *_warnings(task, branches, found, choice), *missing),
             objectives=tuple(objective.name for objective in task.objectives),
         )
         _write(front, part, folder, [design for design, _ in made])

@@ -112,11 +112,15 @@ def open_design(folder: str | Path) -> CompiledDesign:
 
 @dataclass(frozen=True, eq=False)
 class OpenedClassifier:
-    """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows."""
+    """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows.
+
+    ``told``: what users should know about these rows.
+    """
 
     model: Classifier
     rows: Dataset | None = None
     reference: Mapping[str, float | None] | None = None
+    told: tuple[str, ...] = ()
 
 
 def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
@@ -159,7 +163,8 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
             reference = reference_accuracies(model, graph, splits)
-    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
+    told = () if rows is None else told_of_rows(model, (rows.X_train, rows.X_test))
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, told))
 
 
 def _told_by_data(model: Classifier, graph: Graph, asked: Asked[Target]) -> tuple[Classifier, Graph]:
@@ -215,6 +220,7 @@ def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowere
         command=asked.command,
         ledger=lowered.ledger,
         seconds=dict(clock.seconds),
+        warnings=(*design.warnings, *kept.told),
     )
 
 
@@ -241,6 +247,15 @@ def reference_accuracies(
         return dict.fromkeys(splits)
     task = task_of(graph)
     return {name: score_of(task, session.predict(x), y) if len(x) else None for name, (x, y) in splits.items()}
+
+
+def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Return what users should know about readings, of several splits, that *model* is not made for."""
+    if model.loaded is None:
+        return ()
+    from approxhw.frontends.runtime.readings import told_of_readings
+
+    return told_of_readings(model.loaded.proto, rows)
 
 
 def designed(

@@ -114,10 +114,10 @@ def array_of(tensor: TensorProto) -> np.ndarray:
         texts = [item.decode("utf-8", "replace") for item in tensor.string_data]
         return np.array(texts, dtype=object).reshape(tuple(tensor.dims))
     array = np.asarray(numpy_helper.to_array(tensor))
-    if array.dtype.kind == "V" or array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"):
-        return array.astype(np.float32)
     if array.dtype.name in ("int4", "uint4", "int2", "uint2"):
         return array.astype(np.int8 if array.dtype.name.startswith("i") else np.uint8)
+    if array.dtype.kind == "V" or array.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"):
+        return array.astype(np.float32)
     return array
 
 

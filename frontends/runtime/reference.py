@@ -13,6 +13,7 @@ from approxhw.common.errors import InvalidDataError, Problem, UnsupportedModelEr
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.onnx.reading import Reading
 
+from .readings import are_whole, as_real_inputs, as_whole
 from .sessions import open_session
 from .standard_nodes import standard_nodes
 
@@ -31,6 +32,8 @@ class OnnxReference:
     labels: tuple[str | int, ...]
     classes: int
     title: str
+    real: InferenceSession | None = None
+    """The same model with real inputs, where it declares whole numbers: for readings that are none."""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order.
@@ -82,14 +85,16 @@ class OnnxReference:
         batch, count = self.reading.batch, len(rows)
         if batch and count < batch:
             rows = np.concatenate([rows, np.repeat(rows[-1:], batch - count, axis=0)])
-        feeds, start = {}, 0
-        types = {entry.name: _dtype(entry.type) for entry in self.session.get_inputs()}
+        parts, start = {}, 0
         for name, shape in self.reading.widths:
             width = math.prod(shape)
-            dims = shape if batch == 0 else (len(rows), *shape)
-            feeds[name] = np.ascontiguousarray(rows[:, start : start + width].reshape(dims).astype(types[name]))
+            parts[name] = rows[:, start : start + width].reshape(shape if batch == 0 else (len(rows), *shape))
             start += width
-        made = np.asarray(self.session.run([output], feeds)[0])
+        session, types = self.session, _types(self.session)
+        if self.real is not None and not all(_holds(types[name], part) for name, part in parts.items()):
+            session, types = self.real, _types(self.real)
+        feeds = {name: np.ascontiguousarray(_as_type(types[name], part)) for name, part in parts.items()}
+        made = np.asarray(session.run([output], feeds)[0])
         if batch == 0:
             return made.reshape(1, -1)
         axis = dict(self.reading.batch_axes).get(output, 0)
@@ -97,10 +102,18 @@ class OnnxReference:
         return made.reshape(len(rows), -1)[:count]
 
 
-def _dtype(kind: str) -> str:
+def _types(session: InferenceSession) -> dict[str, np.dtype[np.generic]]:
     names = {"float": "float32", "double": "float64"}
-    inner = kind.removeprefix("tensor(").removesuffix(")")
-    return names.get(inner, inner)
+    inner = {entry.name: entry.type.removeprefix("tensor(").removesuffix(")") for entry in session.get_inputs()}
+    return {name: np.dtype(names.get(kind, kind)) for name, kind in inner.items()}
+
+
+def _holds(dtype: np.dtype[np.generic], rows: np.ndarray) -> bool:
+    return dtype.kind not in "iu" or are_whole(rows, dtype)
+
+
+def _as_type(dtype: np.dtype[np.generic], rows: np.ndarray) -> np.ndarray:
+    return as_whole(rows, dtype) if dtype.kind in "iu" else rows.astype(dtype)
 
 
 def open_reference(source: object) -> OnnxReference:
@@ -120,4 +133,5 @@ def open_reference(source: object) -> OnnxReference:
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
     proto = standard_nodes(proto)
-    return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)
+    session, real = open_session(proto, title), as_real_inputs(proto, title)
+    return OnnxReference(session, reading, model.graph.labels, model.graph.classes, title, real)

@@ -67,6 +67,8 @@ class CalibrateWeights:
         if not graph.is_integer:
             why = "only an integer Graph has codes to move"
             raise PassError("pass calibrate-weights", [Problem(graph.name, why, "run quantize-weights before")])
+        if context.model is not None and context.model.is_integer:
+            context.note("the model is quantised already: its own integers are moved, towards the labels")
         layers = _chain(graph)
         if context.data is None or not len(context.data.X_train) or not layers:
             context.note("no training rows: nothing changed" if layers else "no chain of layers: nothing changed")

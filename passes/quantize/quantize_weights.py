@@ -55,7 +55,7 @@ class QuantizeWeights:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return an integer Graph."""
         if graph.is_integer:
-            context.note("the Graph has integer weights already")
+            context.note("the model is quantised already: its integers stay")
             return graph
         _refuse_what_cannot_be(graph)
         made: dict[str, Node] = {}

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.ir.chain import is_decision
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import ArgMax, Dense, Threshold, Type
+from approxhw.ir.graph import Graph, Node, ranges
+from approxhw.ir.kinds import ArgMax, Dense, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed, fixed_for
@@ -26,7 +26,8 @@ class CenterLogits:
 
     For ``Dense`` → ``ArgMax``: column by column the integer m is taken from all weights that leaves the fewest
     signed digits (then the fewest bits, then m = 0), likewise from the biases. Two classes: their difference and the
-    sign of it, class 1 where l1 − l0 − 1 ≥ 0. A ``Threshold`` behind a ``Dense`` also becomes a look at the sign.
+    sign of it, class 1 where l1 − l0 − 1 ≥ 0. A ``Threshold`` behind a ``Dense`` also becomes a look at the sign. What a
+    ``Requantize`` adds below the logits' unit, to order them as a quantised model does, goes into weights and biases first.
     """
 
     kind: ClassVar[str] = "exact"
@@ -36,6 +37,8 @@ class CenterLogits:
         head = graph[graph.output]
         if not is_decision(head):
             return graph
+        graph = _merged(graph, head)
+        head = graph[graph.output]
         dense = graph[head.inputs[0]]
         exact = isinstance(dense.op, Dense) and isinstance(dense.op.arithmetic, Exact)
         looks = isinstance(head.op, ArgMax) and head.op.width is not None  # at bits, which a common summand changes
@@ -55,6 +58,26 @@ class CenterLogits:
             bias = bias - _common(bias.tolist())
         context.note(f"{dense.name}: {before} signed digits became {count_signed_digits(weights)}")
         return fit_formats(_with_constants(graph, dense, head, weights, bias))
+
+
+def _merged(graph: Graph, head: Node) -> Graph:
+    """Return *graph* without a ``Requantize`` in front of *head* that only shifts all sums up and adds to each; else itself."""
+    scores = graph[head.inputs[0]]
+    op = scores.op
+    plain = isinstance(head.op, ArgMax) and head.op.width is None
+    if not plain or not isinstance(op, Requantize) or op.shift or len(set(op.multiplier)) > 1:
+        return graph
+    dense, factor = graph[scores.inputs[0]], op.multiplier[0]
+    if not isinstance(dense.op, Dense) or not isinstance(dense.op.arithmetic, Exact) or factor < 1 or factor & (factor - 1):
+        return graph
+    low, high = (end * factor + np.array(op.offset, dtype=object) for end in ranges(graph)[dense.name])
+    lone = len(graph.readers(dense.name)) == len(graph.readers(scores.name)) == 1
+    if not lone or min(low.tolist()) < op.low or max(high.tolist()) > op.high:
+        return graph
+    weights, bias = (graph.constant(name).astype(object) * factor for name in dense.inputs[1:])
+    nodes = tuple(replace(head, inputs=(dense.name,)) if node is head else node for node in graph.nodes if node is not scores)
+    merged = replace(graph, nodes=nodes)
+    return _with_constants(merged, dense, merged[graph.output], weights, bias + np.array(op.offset, dtype=object), factor)
 
 
 def count_signed_digits(values: np.ndarray) -> int:
@@ -81,8 +104,10 @@ def _common(values: list[int]) -> int:
     return min(map(int, candidates.tolist()), key=cost)
 
 
-def _with_constants(graph: Graph, dense: Node, head: Node, weights: np.ndarray, bias: np.ndarray) -> Graph:
-    """Return *graph* with other constants in its last layer."""
+def _with_constants(
+    graph: Graph, dense: Node, head: Node, weights: np.ndarray, bias: np.ndarray, finer: int = 1
+) -> Graph:
+    """Return *graph* with other constants in its last layer, whose unit is *finer* times finer."""
     old_w, old_b = (graph[name].type.format for name in dense.inputs[1:])
     assert isinstance(old_w, Fixed)
     assert isinstance(old_b, Fixed)
@@ -90,13 +115,13 @@ def _with_constants(graph: Graph, dense: Node, head: Node, weights: np.ndarray, 
     for name in dense.inputs[1:]:
         shared = sum(other.inputs.count(name) for other in graph.nodes) > 1
         names.append(fresh_name(graph, name, set(names)) if shared else name)
-    w = code_constant(names[0], weights, old_w.scale)
-    b = code_constant(names[1], bias, old_b.scale)
+    w = code_constant(names[0], weights, old_w.scale / finer)
+    b = code_constant(names[1], bias, old_b.scale / finer)
     bits = fixed_for(min(-1, int(weights.min())), int(weights.max())).bits
     assert isinstance(dense.op, Dense)
     assert isinstance(dense.op.arithmetic, Exact)
     arithmetic = Exact(max(dense.op.arithmetic.bits, bits))
-    wide = Type((len(weights),), Fixed(_WIDE, True, old_b.scale))
+    wide = Type((len(weights),), Fixed(_WIDE, True, old_b.scale / finer))
     changed = replace(dense, op=Dense(arithmetic), inputs=(dense.inputs[0], w.name, b.name), type=wide)
     nodes: list[Node] = []
     for node in graph.nodes:

@@ -58,7 +58,7 @@ def evaluate(model, rows, output):
     values[model.graph.input[0].name] = rows
     for node in model.graph.node:
         a = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        x = [values[name] for name in node.input]
+        x = [values[name] if name else None for name in node.input]
         values[node.output[0]] = _node(node, a, x, kinds)
         if node.op_type == "QuantizeLinear":
             kinds[node.output[0]] = kinds[node.input[2]]
@@ -105,7 +105,7 @@ def _node(node, a, x, kinds):
         "Div": lambda p, q: p / q,
         "Neg": lambda p: -p,
         "Relu": lambda p: each(lambda v: max(v, 0), p),
-        "Clip": lambda p, q, r: each(clip, p, q, r),
+        "Clip": lambda p, q, r: each(clip, p, fractions(-(10**9)) if q is None else q, r),
         "Min": lambda p, q: each(min, p, q),
         "Max": lambda p, q: each(max, p, q),
         "Identity": lambda p: p,

@@ -14,6 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, UnsupportedModelError
+from approxhw.frontends.classifier import open_classifier
 from approxhw.frontends.runtime.reference import open_reference
 
 W = np.array([[1, -1, 0], [0, 2, -2]], np.float32)
@@ -107,8 +108,10 @@ def test_operators_that_onnxruntime_lacks_are_named(build):
     q = "qonnx.custom_op.general"
     constants = {"s": np.float32(0.5), "z": np.float32(0), "b": np.float32(4)}
     model = build([node("Quant", ["x", "s", "z", "b"], ["y"], q, signed=1)], constants, domains=("", q))
-    with pytest.raises((UnsupportedModelError, InvalidModelError), match=r"onnxruntime: .*Quant"):
-        open_reference(model).predict(np.zeros((1, 4)))
+    known = open_classifier(model)
+    known.loaded.proto.graph.node[0].op_type = "FloatQuant"  # as if it were read, but not written out
+    with pytest.raises((UnsupportedModelError, InvalidModelError), match=r"onnxruntime: .*FloatQuant"):
+        open_reference(known).predict(np.zeros((1, 4)))
 
 
 def test_the_reference_runs_the_model_as_it_stands(build):

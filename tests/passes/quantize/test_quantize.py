@@ -262,7 +262,7 @@ def test_integer_graphs_pass_untouched():
     after, ledger = run_passes(graph, parse_passes("quantize-inputs,fold-affine,quantize-weights"))
     assert after is graph
     assert ledger[0].notes == ("the Input has codes already",)
-    assert ledger[2].notes == ("the Graph has integer weights already",)
+    assert ledger[2].notes == ("the model is quantised already: its integers stay",)
 
 
 @pytest.mark.parametrize("rational", [False, True])

@@ -23,7 +23,7 @@ from approxhw.backends.estimate.synthesis.timed import (
     usable,
 )
 from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, smallest_register
-from approxhw.backends.estimate.timing.sizing import size
+from approxhw.backends.estimate.timing.sizing import check_tables, size
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolTimeoutError
 
 _NEAR = 1.25  # a circuit that is slower than the period by more is not worth sizing for it
@@ -196,8 +196,4 @@ def _check(
     ]
     if problems:
         raise OptionError("sweep", problems)
-    without = sorted(cell.name for cell in library.cells.values() if cell.inputs and cell.timing is None)
-    if without:
-        why = f"{len(without)} cells have no delay tables, {without[0]} among them"
-        remedy = "give a Liberty file with tables: from one delay a cell no sizes can be chosen"
-        raise LibraryError(library.name, [Problem("timing", why, remedy)])
+    check_tables(library)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
-from .delay_tables import Arc, CellTiming, constant
+from .delay_tables import Arc, CellTiming, WireLoad, constant
 
 MAX_INPUTS = 6
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -74,7 +74,8 @@ class CellLibrary:
     ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
     slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
     wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
-    drive, where the library sets a limit.
+    drive, where the library sets a limit. ``wires``: what wires add to loads and delays, by the pins they lead to; None
+    where the library counts none.
     """
 
     name: str
@@ -87,6 +88,16 @@ class CellLibrary:
     source: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     most_fanout: float | None = None
+    wires: WireLoad | None = None
+
+    def without_tables(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the cells of *names* (all, by default) that have one delay whatever drives them and whatever they drive.
+
+        A constant has no delay, and is none of them. Where there is any, no clock can be said to be kept or missed.
+        """
+        asked = self.cells if names is None else set(names)
+        timed = (self.cells[name] for name in asked if self.cells[name].inputs)
+        return tuple(sorted(cell.name for cell in timed if cell.timing is None or not cell.timing.tabulated))
 
     @functools.cached_property
     def inverter(self) -> Cell:

@@ -31,6 +31,7 @@ _KEPT = frozenset(
         "bundle",
         "lu_table_template",
         "operating_conditions",
+        "wire_load",
         "test_cell",
         "ff_bank",
         "latch_bank",
@@ -130,7 +131,9 @@ def parse_library(text: str, path: Path) -> Group | None:
             if match["value"] is not None:
                 stack[-1].attributes[match["name"]] = match["value"].strip('"').strip()
             else:
-                stack[-1].lists[match["name"]] = _arguments(match["args"])
+                # the one attribute that a group has many of, each adding to the last
+                before = stack[-1].lists.get(match["name"], ()) if match["name"] == "fanout_length" else ()
+                stack[-1].lists[match["name"]] = before + _arguments(match["args"])
     if skipped or len(stack) > 1:
         opened = skipped[-1] if skipped else stack[-1].line
         last = bisect_left(breaks, end) + 1

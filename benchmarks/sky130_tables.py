@@ -78,8 +78,8 @@ def transcribed(whole: CellLibrary, names: tuple[str, ...], digest: str) -> str:
     lines = [
         f"{MARK}transcribed by benchmarks/sky130_tables.py from the file whose SHA-256 is",
         f"# {digest} (unpacked; library sky130_fd_sc_hd__tt_025C_1v80, revision 1.0, Apache-2.0).",
-        "# cell_rise, cell_fall, rise_transition, fall_transition of every arc at 5 of 7 slews and 5 of 7 loads; arcs that differ",
-        "# in `when` alone are one, entry by entry the slower. A row a slew, an entry a load.",
+        "# cell_rise, cell_fall, rise_transition, fall_transition of every arc at 5 of 7 slews and 5 of 7 loads; arcs that",
+        "# differ in `when` alone are one, entry by entry the slower. A row a slew, an entry a load.",
         "",
         "[timing]",
         f"slews = {_row(slews, NS)}",
@@ -164,7 +164,9 @@ def compare(small: CellLibrary, whole: CellLibrary, path: Path) -> None:
             told = "–" if theirs is None else f"{theirs:.0f} | {ours / theirs - 1:+.2%} | {full / theirs - 1:+.2%}"
             if theirs is not None:
                 worst[1] = max(worst[1], abs(ours / theirs - 1), abs(full / theirs - 1))
-            rows.append(f"| {title} | {len(netlist.instances)} | {ours:.0f} | {full:.0f} | {ours / full - 1:+.2%} | {told} |")
+            rows.append(
+                f"| {title} | {len(netlist.instances)} | {ours:.0f} | {full:.0f} | {ours / full - 1:+.2%} | {told} |"
+            )
     lines = [
         "# The built-in sky130 beside the file its tables come from, and OpenSTA\n",
         "    python benchmarks/sky130_tables.py --liberty ../shared/liberty\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from approxhw.backends.estimate.library.cells import CellLibrary, timing_of
@@ -92,7 +92,7 @@ def sweep(
     total = len(variants) * len(adders) * len(scripts) * len(delays)
     pool: list[_Candidate] = []
     late: ToolTimeoutError | None = None
-    done = 0
+    done, share = 0, 1.0
     for variant in variants:
         fronts: dict[str, UnmappedDesign] = {}
         for kind in adders:
@@ -105,7 +105,8 @@ def sweep(
                 for target in delays:
                     tell("synthesise", done, total)
                     done += 1
-                    budget = max(target - (_overhead(cells) if made.registers else 0.0), 1.0)
+                    # ABC knows no wires: it is told less time where they take some
+                    budget = max(target * share - (_overhead(cells) if made.registers else 0.0), 1.0)
                     load = around.load_farad(cells) * FF
                     try:
                         netlist = mapped(made, budget, script, output_load=load, timeout=timeout)
@@ -113,6 +114,8 @@ def sweep(
                         late = error
                         continue
                     delay = analyse(netlist, around).delay_ps
+                    if cells.wires is not None and around.wires and delay > 0:
+                        share = min(1.0, analyse(netlist, replace(around, wires=False)).delay_ps / delay)
                     pool.append(_Candidate(netlist, netlist.area(), delay, (variant, made.adders, script)))
     tell("synthesise", total, total)
     if not pool:

@@ -20,6 +20,7 @@ from approxhw.common.errors import LibraryError, OptionError, Problem, shown
 
 UNIFORM_VECTORS = 10_000
 TIMED = "timed"
+BY_TABLES, ONE_DELAY = "delay tables", "one delay a cell"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Estimate:
     ``area_mm2``: cells only, no routing. ``static_power_mw``: mean over the vectors of every cell's power in its own
     state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
     cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
-    ``clock_ns``: the period asked for, if any. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
+    ``clock_ns``: the period asked for, if any. ``timed_by``: ``delay tables``, or ``one delay a cell``, from which no
+    verdict about a clock follows. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
     """
 
     top: str
@@ -50,6 +52,7 @@ class Estimate:
     recipe: str = "reference"
     clock_ns: float | None = None
     limits_exceeded: int = 0
+    timed_by: str = ONE_DELAY
 
     @property
     def delay_ns(self) -> float:
@@ -58,8 +61,14 @@ class Estimate:
 
     @property
     def slack_ns(self) -> float | None:
-        """Return how much shorter than the clock's period the longest path is; None where no clock was given."""
-        return None if self.clock_ns is None else self.clock_ns - self.delay_ns
+        """Return how much shorter than the clock's period the longest path is; None without a clock, or delay tables."""
+        return None if self.clock_ns is None or self.timed_by != BY_TABLES else self.clock_ns - self.delay_ns
+
+    @property
+    def met(self) -> bool | None:
+        """Return whether the clock is kept; None without a clock, or where that cannot be known: without delay tables."""
+        slack = self.slack_ns
+        return None if slack is None or self.clock_ns is None else slack >= -1e-12 * self.clock_ns
 
     @property
     def power_mw(self) -> float:
@@ -80,6 +89,8 @@ class Estimate:
             "delay_ns": self.delay_ns,
             "clock_ns": self.clock_ns,
             "slack_ns": self.slack_ns,
+            "met": self.met,
+            "timed_by": self.timed_by,
             "limits_exceeded": self.limits_exceeded,
             "cells": self.cells,
             "cells_by_type": dict(self.cells_by_type),
@@ -149,8 +160,9 @@ def estimate(
 
     ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
     ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*. ``frequency``:
-    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told, and there is a vector
-    a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
+    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told where the library has
+    delay tables, and there is a vector a clock.
+    ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
     the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
     ``on_progress`` is called with the name of each step. Raises what :func:`synthesise` raises,
     :class:`InvalidDataError` for vectors that do not fit the ports, :class:`LibraryError` naming cell and state where
@@ -220,6 +232,7 @@ def estimate_netlist(
         recipe=recipe,
         clock_ns=clock_ns,
         limits_exceeded=len({excess.net for excess in timing.excesses}),
+        timed_by=ONE_DELAY if timing.without_tables else BY_TABLES,
     )
 
 

@@ -24,6 +24,10 @@ class ProofLine(TypedDict):
     proven: bool
 
 
+NO_TABLES = "this library has no delay tables, one delay a cell at most: give --liberty FILE"
+"""Why nothing is said of a clock, and what to do."""
+
+
 def delay(found: Estimate) -> str:
     """Return the delay of an estimate in the unit that suits it: silicon in ns, printed circuits in ms."""
     return f"{found.delay_ns:.4g} ns" if found.delay_ms < 1e-3 else f"{found.delay_ms:.3g} ms"
@@ -100,8 +104,10 @@ class Terminal:
             f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
             f"{delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
-        if found.clock_ns is not None and found.slack_ns is not None:
-            met = "met" if found.slack_ns >= 0 else "missed"
+        if found.clock_ns is not None and found.slack_ns is None:
+            self.say(f"clock of {found.clock_ns:g} ns: not known whether it is kept; {NO_TABLES}")
+        elif found.clock_ns is not None:
+            met = "met" if found.met else "missed"
             self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
         if found.limits_exceeded:
             self.warn(f"nets above a limit of the library (load, slew or fan-out): {found.limits_exceeded}")

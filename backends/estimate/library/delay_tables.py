@@ -91,7 +91,9 @@ class CellTiming:
     @property
     def tabulated(self) -> bool:
         """Whether the arcs have tables, of more than one entry: one figure whatever the load is no ground for a verdict."""
-        return bool(self.arcs) and all(any(table is not None and table.varies for table in arc.delays) for arc in self.arcs)
+        return bool(self.arcs) and all(
+            any(table is not None and table.varies for table in arc.delays) for arc in self.arcs
+        )
 
 
 @dataclass(frozen=True)

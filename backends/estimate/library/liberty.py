@@ -94,7 +94,8 @@ def _units(top: Group, path: Path) -> dict[str, float]:
             "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
             "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
             # ohm is second over farad; of use for wires alone
-            "resistance": _scaled(top.attributes.get("pulling_resistance_unit", "1kohm"), "pulling_resistance_unit") * 1e3
+            "resistance": _scaled(top.attributes.get("pulling_resistance_unit", "1kohm"), "pulling_resistance_unit")
+            * 1e3
             if "default_wire_load" in top.attributes
             else 1.0,
             "voltage": liberty_number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),

@@ -101,7 +101,9 @@ def _arc(cell: Cell, entry: object, slews: tuple[float, ...], loads: tuple[float
         grid = None if name not in table else _grid(table[name], f"{name} of {pin} to {output}", slews, loads, scale)
         found.append(grid)
     if (found[0] is None) != (found[2] is None) or (found[1] is None) != (found[3] is None) or not any(found[:2]):
-        raise _Broken(f"the arc {pin} to {output} has an edge without both its tables, delay and slew, or no edge at all")
+        raise _Broken(
+            f"the arc {pin} to {output} has an edge without both its tables, delay and slew, or no edge at all"
+        )
     return Arc(pin, output, *_SENSES[str(table["sense"])], (found[0], found[1]), (found[2], found[3]))
 
 
@@ -169,5 +171,3 @@ def _known(name: object, names: Mapping[str, object] | tuple[str, ...]) -> str:
     if not isinstance(name, str) or name not in names:
         raise _Broken(f"{shown(name)} is no pin of the cell there; there are {', '.join(names)}")
     return name
-
-

@@ -147,7 +147,8 @@ def analyse(netlist: Netlist, around: Surroundings | None = None) -> Timing:
     question), ``around.output_load`` at an output, and the library's wires, which also delay what arrives at a pin. A path
     that ends in a register takes its set-up
     time too. Asynchronous set and reset, hold times and false paths are not looked at: every path counts.
-    A library without tables has one delay per output, rise and fall; then no clock is said to be kept. Raises :class:`LibraryError` for a loop of gates.
+    A library without tables has one delay per output, rise and fall; then no clock is said to be kept.
+    Raises :class:`LibraryError` for a loop of gates.
     """
     around = around or Surroundings()
     state = TimingState(netlist, around)

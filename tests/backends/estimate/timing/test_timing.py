@@ -20,7 +20,7 @@ from approxhw.backends.estimate.timing.analyse import Surroundings, TimingState,
 from approxhw.common.errors import LibraryError, OptionError
 from approxhw.common.tools import Tool, run_tool
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
+SHARED = Path(__file__).resolve().parents[4].parent / "shared"
 needs_shared = pytest.mark.skipif(
     not (SHARED / "liberty").is_dir(), reason="work material ../shared/liberty is not here"
 )

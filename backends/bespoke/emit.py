@@ -6,7 +6,7 @@ import gc
 import re
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,14 +39,25 @@ class Emitted:
     latency: int
 
 
-def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
-    """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top."""
+def emit(
+    circuit: Circuit,
+    *,
+    registers: bool = False,
+    header: Sequence[str] = (),
+    on_block: Callable[[int, int], None] | None = None,
+) -> Emitted:
+    """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top.
+
+    ``on_block`` hears after each block how many are done, and of how many.
+    """
     parts: list[str] = []
     templates: set[str] = set()
     comments: dict[str, list[str]] = {}
     with _no_collection():
-        for block in circuit.blocks:
+        for number, block in enumerate(circuit.blocks):
             parts.append(_block_rtlil(block, circuit))
+            if on_block is not None:
+                on_block(number + 1, len(circuit.blocks))
             templates.update(cell.template for cell in block.cells)
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [

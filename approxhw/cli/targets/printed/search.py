@@ -64,6 +64,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
         on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
+        on_note=terminal.warn,
         stop=stop,
     )
     settings = replace(own.settings, simulate=()) if own.no_simulate else own.settings

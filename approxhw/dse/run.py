@@ -26,7 +26,7 @@ from .candidates import simulate_members
 from .evolve import Found, prices_of
 from .fold import Branch, branch_of, search_branches
 from .rows.split_rows import SearchRows
-from .select_members import Choice, Wanted, pick
+from .select_members import HURRIED, Choice, Wanted, pick
 from .settings import Task
 
 if TYPE_CHECKING:
@@ -76,19 +76,19 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     seconds = sum(one.seconds.get("evolve", 0.0) for one in found)
     for branch in branches:
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
-    settings = task.settings
+    settings, hurried = task.settings, any(one.interrupted for one in found)
     wanted = Wanted(
         target=task.target_accuracy,
         keep=settings.keep,
         reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
         loss=task.options.max_accuracy_loss,
-        synthesised=settings.synthesised,
-        members=settings.members,
+        synthesised=min(settings.synthesised, HURRIED) if hurried else settings.synthesised,
+        members=min(settings.members, HURRIED) if hurried else settings.members,
         costs=task.objectives[1:],
     )
     with clock.step("synthesise"):
         searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
-        choice = pick(searched, wanted, task.hooks.on_progress)
+        choice = pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)
     with beside(folder) as part:
         with clock.step("compile"):
             made = _compiled(choice, part / "members", task)

@@ -43,7 +43,7 @@ def make_starts(
         path.unlink()
     if len(made) < total:
         executor.start(seeder.further)
-    batch, ended = 2, False
+    batch, ended, begun = 2, False, list[np.ndarray]()
     while len(made) < total and not ended:
         starts = [seeder.begin(number) for number in range(len(made), min(len(made) + batch, total))]
         while not ended and (todo := [i for i, start in enumerate(starts) if not start.done]):
@@ -52,12 +52,14 @@ def make_starts(
             for i, start in zip(todo, executor.map([starts[i] for i in todo]), strict=True):
                 starts[i] = start
             ended = stop is not None and stop()
-        if all(start.done for start in starts):
+        begun = [] if all(start.done for start in starts) else [start.genomes for start in starts]
+        if not begun:
             made += [start.genomes for start in starts]
             _write(path, seeder, made)
     tell("anneal starts", len(made), total)
     empty = np.zeros((0, seeder.space.genes), dtype=np.int32)
-    return np.concatenate([empty, *made]), len(made) == total
+    # what is not whole is of use now, and made anew by who goes on
+    return np.concatenate([empty, *made, *begun]), len(made) == total
 
 
 def _identity(seeder: Seeder) -> str:

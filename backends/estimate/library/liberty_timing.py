@@ -108,8 +108,12 @@ def wire_load(top: Group, units: Mapping[str, float]) -> WireLoad | None:
 
 
 def ways_are_timed(cell: Cell, arcs: Sequence[Arc]) -> bool:
-    """Return whether every way through the cell has its tables: an arc that is missing would be a path unseen."""
-    known = {(arc.output, arc.pin) for arc in arcs}
+    """Return whether every way through the cell has its tables, for both edges: what is missing would be a path unseen."""
+    edges: dict[tuple[str, str], set[int]] = {}
+    for arc in arcs:
+        there = {edge for edge, table in enumerate(arc.delays) if table is not None}
+        edges.setdefault((arc.output, arc.pin), set()).update(there)
+    known = {way for way, there in edges.items() if len(there) == 2}
     if cell.flip_flop is not None:
         return all((output, cell.flip_flop.clock) in known for output in cell.functions)
     return all(

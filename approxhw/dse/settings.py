@@ -230,7 +230,7 @@ class Task:
         options = asdict(self.options)
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")
-        if self.settings.max_inputs != SearchSettings.max_inputs:  # fronts of before it was there read alike
-            names += ("max_inputs",)
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
+        if self.settings.max_inputs != SearchSettings.max_inputs:  # fronts of before it was there read alike
+            told["max_inputs"] = self.settings.max_inputs
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}

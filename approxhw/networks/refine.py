@@ -48,7 +48,7 @@ class Refined:
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class RefiningWalk:
     """A refinement on its way, round by round: whoever has it can go on, on any machine, to the very same end."""
 
     genome: np.ndarray
@@ -61,14 +61,14 @@ class Walk:
     done: bool = False
 
 
-def begin_walk(space: Space, genome: np.ndarray, rows: PackedRows, allowed: int | None = None) -> Walk:
+def begin_walk(space: Space, genome: np.ndarray, rows: PackedRows, allowed: int | None = None) -> RefiningWalk:
     """Return the refinement of *genome* before its first round; arguments as :func:`refine` has them."""
     from approxhw.networks.kernels.masked_network import count_errors
 
     plain = canonical(space, genome[None])[0]
     if allowed is None:
         allowed = int(count_errors(space.layout, space.head, plain[None], rows)[0])
-    return Walk(plain, allowed)
+    return RefiningWalk(plain, allowed)
 
 
 def refine(
@@ -96,8 +96,8 @@ def refine(
 
 
 def refine_round(
-    space: Space, walk: Walk, rows: PackedRows, area: Area, *, kinds: Sequence[str] = KINDS, seed: int = 0
-) -> Walk:
+    space: Space, walk: RefiningWalk, rows: PackedRows, area: Area, *, kinds: Sequence[str] = KINDS, seed: int = 0
+) -> RefiningWalk:
     """Return *walk* after one more round: the moves from its genome planned, and tried one after the other.
 
     A network of many genes has too many moves to look at all of them: ``MOST_LOOKED_AT`` genes of genomes are, drawn anew
@@ -144,7 +144,7 @@ def refine_round(
     many = planned > most
     rounds = len(walk.planned) + 1
     done = rounds >= MOST_ROUNDS if many else kept == walk.kept
-    return Walk(state.genome.copy(), walk.allowed, kept, tried + len(genes), (*walk.planned, planned), done)
+    return RefiningWalk(state.genome.copy(), walk.allowed, kept, tried + len(genes), (*walk.planned, planned), done)
 
 
 def _order(rng: np.random.Generator, count: int, most: int) -> np.ndarray:

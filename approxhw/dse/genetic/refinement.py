@@ -14,7 +14,7 @@ import numpy as np
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
-from approxhw.networks.refine import MOST_ROUNDS, Walk, begin_walk, refine_round
+from approxhw.networks.refine import MOST_ROUNDS, RefiningWalk, begin_walk, refine_round
 from approxhw.numerics.pareto import layers_of_front
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ TOGETHER = 8
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Walk → the same a round further: a pure function, so that any worker may do it."""
+    """RefiningWalk → the same a round further: a pure function, so that any worker may do it."""
 
     space: Space
     rows: PackedRows
     area: Callable[[np.ndarray], np.ndarray]
 
-    def __call__(self, walk: Walk) -> Walk:
+    def __call__(self, walk: RefiningWalk) -> RefiningWalk:
         """Return *walk* after one more round."""
         return refine_round(self.space, walk, self.rows, self.area)
 
@@ -107,7 +107,7 @@ def refined(
     return np.concatenate([after, np.delete(genomes, best, axis=0)]), done
 
 
-def _identity(walks: Sequence[Walk], codes: np.ndarray, labels: np.ndarray) -> bytes:
+def _identity(walks: Sequence[RefiningWalk], codes: np.ndarray, labels: np.ndarray) -> bytes:
     """Return a digest of everything that the walks depend on: where they begin, and the rows."""
     digest = hashlib.sha256()
     for array in (*(walk.genome for walk in walks), codes, labels):
@@ -116,7 +116,7 @@ def _identity(walks: Sequence[Walk], codes: np.ndarray, labels: np.ndarray) -> b
     return digest.digest()
 
 
-def _write(path: Path, walks: Sequence[Walk], identity: bytes) -> None:
+def _write(path: Path, walks: Sequence[RefiningWalk], identity: bytes) -> None:
     packed = io.BytesIO()
     np.savez(
         packed,
@@ -129,7 +129,7 @@ def _write(path: Path, walks: Sequence[Walk], identity: bytes) -> None:
     write_beside(path, packed.getvalue())
 
 
-def _read(path: Path, space: Space, fresh: Sequence[Walk], identity: bytes) -> list[Walk]:
+def _read(path: Path, space: Space, fresh: Sequence[RefiningWalk], identity: bytes) -> list[RefiningWalk]:
     remedy = "start again without --resume"
     try:
         arrays = read_npz(path).arrays
@@ -146,7 +146,7 @@ def _read(path: Path, space: Space, fresh: Sequence[Walk], identity: bytes) -> l
     counts = found["counts"].tolist()
     ends = np.cumsum([row[4] for row in counts]).tolist()
     return [
-        Walk(genome, allowed, kept, tried, tuple(found["planned"][end - rounds : end].tolist()), bool(done))
+        RefiningWalk(genome, allowed, kept, tried, tuple(found["planned"][end - rounds : end].tolist()), bool(done))
         for genome, (allowed, kept, tried, done, rounds), end in zip(found["genomes"], counts, ends, strict=True)
     ]
 

@@ -11,6 +11,7 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Dense, Input, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Encoding, Fixed
+from approxhw.numerics.mac.arithmetic import MaskedPowerOfTwo
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +48,8 @@ class Thinned:
         wide: dict[str, Node] = {}
         for reader in graph.readers(node.name):
             assert isinstance(reader.op, Dense)
-            weights = (
-                reader.inputs[1:2] + reader.inputs[3:4]
-                if reader.op.arithmetic.operand == "mask"
-                else reader.inputs[1:2]
-            )
+            masked = isinstance(reader.op.arithmetic, MaskedPowerOfTwo)
+            weights = (reader.inputs[1], reader.inputs[3]) if masked else (reader.inputs[1],)
             for name in weights:
                 data = graph.constant(name)
                 spread = np.zeros((len(data), count), dtype=data.dtype)

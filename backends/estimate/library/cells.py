@@ -76,6 +76,8 @@ class CellLibrary:
     wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
     drive, where the library sets a limit. ``wires``: what wires add to loads and delays, by the pins they lead to; None
     where the library counts none.
+    ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
+    them whose area (mm²) is known, such as memories. ``file``: the path that it was asked for by, empty for one with a name.
     """
 
     name: str
@@ -87,6 +89,8 @@ class CellLibrary:
     tie: str = ""
     source: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out_areas: Mapping[str, float] = field(default_factory=dict)
+    file: str = ""
     most_fanout: float | None = None
     wires: WireLoad | None = None
 

@@ -175,7 +175,8 @@ def estimate(
     (:func:`~approxhw.backends.estimate.netlist.driving.drive`). ``allow_undriven``: as for :func:`synthesise`. ``frequency``:
     vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told where the
     library has delay tables, and there is a vector a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which
-    looks for the smallest circuit that meets the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
+    looks for the smallest circuit that meets the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for
+    each one in ``timed``.
     ``on_progress`` is called with the name of each step. Raises what :func:`synthesise` raises,
     :class:`InvalidDataError` for vectors that do not fit the ports, :class:`LibraryError` naming cell and state where
     the library lacks the power of a state.

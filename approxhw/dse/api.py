@@ -24,9 +24,9 @@ from approxhw.ir.graph import titled
 from approxhw.ir.pass_manager import Pass
 
 from .evolve import Hooks
+from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import SearchSettings, Task, settled
-from .split_rows import search_rows
 from .targets import SomeFront, search_target
 
 

@@ -16,9 +16,9 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of
 
 from .evolve import Hooks
+from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import Task, settled
-from .split_rows import search_rows
 
 if TYPE_CHECKING:
     from approxhw.passes.retrain.genetic_retraining import GeneticRetraining

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
     from approxhw.networks.space import Space
 
+    from .rows.thin_inputs import Thinned
+
 CLEAN_UP = "drop-constant,narrow-formats"
 """Exact passes that every genome goes through before it becomes a circuit."""
 
@@ -71,6 +73,8 @@ class Origin:
     """What it took."""
     command: str = ""
     timeout: float = 600.0
+    thinned: Thinned | None = None
+    """Which inputs are searched with, where they are not all: ``graph`` and ``space`` have these alone."""
 
     @property
     def title(self) -> str:
@@ -84,7 +88,7 @@ class Measured:
 
     area_mm2: float
     bits: np.ndarray
-    """Of every feature's code, those that the netlist reads (int64, features)."""
+    """Of the code of every feature that is searched with, those that the netlist reads (int64, features)."""
     inputs: int
     converters_area_mm2: float
     power_mw: float = math.nan
@@ -164,6 +168,8 @@ class Workshop:
         bits = np.zeros(len(op.features), dtype=np.int64)
         for name, positions in emitted.input_bits:
             bits[op.features.index(name)] = sum(1 << positions[i] for i in read[name])
+        if self.origin.thinned is not None:
+            bits = bits[self.origin.thinned.kept]
         outside = converters(len(emitted.input_bits), fmt.bits if isinstance(fmt, Fixed) else 0)
         found = Measured(netlist.area(), bits, outside.count, outside.area_mm2)
         if not any(cost.field in POWERED for cost in self.costs):
@@ -211,6 +217,8 @@ def member_graph(origin: Origin, genome: np.ndarray) -> tuple[Graph, Graph, tupl
     from approxhw.networks.space import decode_genome
 
     decoded = decode_genome(origin.space, genome, origin.graph)
+    if origin.thinned is not None:
+        decoded = origin.thinned.restored(decoded)
     return decoded, *run_passes(decoded, parse_passes(CLEAN_UP), PassContext(origin.data))
 
 

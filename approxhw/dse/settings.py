@@ -72,6 +72,10 @@ class SearchSettings:
     widen: float = field(
         default=2.0, metadata={"help": "times the model's hidden neurons, at first", "least": 1, "most": 16}
     )
+    max_inputs: int = field(
+        default=64,
+        metadata={"help": "of more inputs, those that tell classes apart best alone are searched with", "fewest": 1},
+    )
     starts: int = _as(Seeding, "starts")
     moves: int = _as(Seeding, "moves")
     seeding: Seeding | None = field(
@@ -150,7 +154,8 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
 
 def _problems(settings: SearchSettings, validation_share: float) -> list[Problem]:
     found = []
-    for name, least in (("jobs", 1), ("folds", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
+    fewest = {"jobs": 1, "folds": 1, "synthesise_every": 0, "members": 1, "synthesised": 1, "max_inputs": 1}
+    for name, least in fewest.items():
         value = getattr(settings, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))
@@ -226,4 +231,6 @@ class Task:
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
+        if self.settings.max_inputs != SearchSettings.max_inputs:  # fronts of before it was there read alike
+            told["max_inputs"] = self.settings.max_inputs
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}

@@ -46,6 +46,10 @@ SEARCH = "approxhw.dse.as_pass:retrained"
 """What carries the pass ``genetic-retraining`` out."""
 
 
+LONG = 5.0
+"""Seconds from which on it is told what a circuit will take."""
+
+
 @dataclass(frozen=True)
 class CompiledDesign:
     """A design folder: ``folder`` on disk, ``design`` what stands in it."""
@@ -208,7 +212,12 @@ def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> P
 
 def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
     """Return the Design of the lowered Graph."""
+    from approxhw.backends.bespoke.size import SECONDS_A_BIT, check_size, duration
+
     target, kept = asked.target, source.kept
+    bits = check_size(lowered.graph, target.max_adder_bits)
+    if clock.tell and bits * SECONDS_A_BIT > LONG:
+        clock.tell(f"a circuit that adds up {bits} bits: about {duration(bits * SECONDS_A_BIT)}", 0.0)
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
     reference = kept.reference or {}
     design = designed(lowered.graph, kept.rows, reference, header=header, registers=target.registers, clock=clock)
@@ -278,7 +287,8 @@ def designed(
 
     clock = clock or Clock()
     with clock.step("emit"):
-        emitted = emit(build_circuit(graph), registers=registers, header=header)
+        circuit = build_circuit(graph)
+        emitted = emit(circuit, registers=registers, header=header, on_block=clock.part("emit"))
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):

@@ -67,10 +67,18 @@ class Printed:
             "compile_only": True,
         },
     )
+    max_adder_bits: int = field(
+        default=60_000,
+        metadata={
+            "help": "largest circuit that is built, in bits that are added up",
+            "fewest": 1,
+            "compile_only": True,
+        },
+    )
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""
-        apart = {"task", "registers", "pipeline", "library", "compress"}
+        apart = {"task", "registers", "pipeline", "library", "compress", "max_adder_bits"}
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         passes = named_pipeline(self.pipeline, **options)
         if self.compress is None:

@@ -59,6 +59,11 @@ class Clock:
     tell: Progress | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def part(self, name: str) -> Callable[[int, int], None]:
+        """Return what hears how many parts of step *name* are done, of how many."""
+        tell = self.tell
+        return lambda done, total: None if tell is None else tell(name, done / max(1, total))
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time the block as step *name*."""

@@ -22,6 +22,7 @@ from approxhw.common.errors import LibraryError, OptionError, Problem, shown
 
 UNIFORM_VECTORS = 10_000
 TIMED = "timed"
+BY_TABLES, ONE_DELAY = "delay tables", "one delay a cell"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Estimate:
     state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
     cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
     ``power_unknown``: cells and states whose static power the library does not tell; ``static_power_mw`` is None then.
-    ``clock_ns``: the period asked for, if any. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
+    ``clock_ns``: the period asked for, if any. ``timed_by``: ``delay tables``, or ``one delay a cell``, from which no
+    verdict about a clock follows. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
     ``notes``: what readers of the figures must know, such as undriven nets that were allowed. ``driven``: input → what it was
     driven by, of a circuit with registers that nobody gave vectors for. ``library_file``: the path of a library that has no
     name to be found by.
@@ -57,6 +59,7 @@ class Estimate:
     clock_ns: float | None = None
     limits_exceeded: int = 0
     power_unknown: tuple[Problem, ...] = ()
+    timed_by: str = ONE_DELAY
     notes: tuple[str, ...] = ()
     driven: Mapping[str, str] = field(default_factory=dict)
     library_file: str = ""
@@ -68,8 +71,14 @@ class Estimate:
 
     @property
     def slack_ns(self) -> float | None:
-        """Return how much shorter than the clock's period the longest path is; None where no clock was given."""
-        return None if self.clock_ns is None else self.clock_ns - self.delay_ns
+        """Return how much shorter than the clock's period the longest path is; None without a clock, or delay tables."""
+        return None if self.clock_ns is None or self.timed_by != BY_TABLES else self.clock_ns - self.delay_ns
+
+    @property
+    def met(self) -> bool | None:
+        """Return whether the clock is kept; None without a clock, or where that cannot be known: without delay tables."""
+        slack = self.slack_ns
+        return None if slack is None or self.clock_ns is None else slack >= -1e-12 * self.clock_ns
 
     @property
     def power_mw(self) -> float | None:
@@ -96,6 +105,8 @@ class Estimate:
             "delay_ns": self.delay_ns,
             "clock_ns": self.clock_ns,
             "slack_ns": self.slack_ns,
+            "met": self.met,
+            "timed_by": self.timed_by,
             "limits_exceeded": self.limits_exceeded,
             "cells": self.cells,
             "cells_by_type": dict(self.cells_by_type),
@@ -177,9 +188,10 @@ def estimate(
     ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
     ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*; resets are let go after two
     (:func:`~approxhw.backends.estimate.netlist.driving.drive`). ``allow_undriven``: as for :func:`synthesise`. ``frequency``:
-    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told, and there is a vector
-    a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
-    the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
+    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told where the
+    library has delay tables, and there is a vector a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which
+    looks for the smallest circuit that meets the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for
+    each one in ``timed``.
     ``on_progress`` is called with the name of each step. Raises what :func:`synthesise` raises,
     :class:`InvalidDataError` for vectors that do not fit the ports. Where the library lacks the power of a state that the
     vectors reach, area and delay are told, and ``power_unknown`` names cell and state.
@@ -258,6 +270,7 @@ def estimate_netlist(
         clock_ns=clock_ns,
         limits_exceeded=len({excess.net for excess in timing.excesses}),
         power_unknown=tuple(unknown),
+        timed_by=ONE_DELAY if timing.without_tables else BY_TABLES,
         notes=netlist.notes,
         driven=chosen.by_port,
         library_file=netlist.library.file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .terminal import Terminal
+from .terminal import NO_TABLES, Terminal
 
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
@@ -85,14 +85,18 @@ def show_stream(terminal: Terminal, found: EngineVerdict) -> None:
 def show_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     """Say what an engine and one of its elements cost."""
     pe, whole = found["estimate_pe"], found["estimate"]
-    kept = "kept" if pe["met"] else "missed"
+    kept = "not known to be kept" if pe["met"] is None else "kept" if pe["met"] else "missed"
     terminal.say(
         f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
         f"{pe['clock_ns']:g} ns {kept}; {pe['checked']} states equal to the reference ({pe['made']})"
     )
+    peak = whole["peak_gmac_per_s"]
+    speed = f"; {NO_TABLES}" if peak is None else f", {peak:.4g} billion multiply-adds a second at most"
+    if whole["met"] is False:
+        speed += f", at the {whole['kept_clock_ns']:.4g} ns that it keeps"
     terminal.say(
-        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} bits, "
-        f"{whole['peak_gmac_per_s']:.4g} billion multiply-adds a second at most"
+        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} "
+        f"bits{speed}"
     )
 
 

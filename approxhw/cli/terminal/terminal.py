@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -25,6 +26,13 @@ class ProofLine(TypedDict):
 
     module: str
     proven: bool
+
+
+QUIET_SECONDS = 10.0
+"""Where there is no terminal: seconds between lines that say what is done."""
+
+NO_TABLES = "this library has no delay tables, one delay a cell at most: give --liberty FILE"
+"""Why nothing is said of a clock, and what to do."""
 
 
 def _some(values: Sequence[float]) -> str:
@@ -56,6 +64,7 @@ class Terminal:
             disable=quiet or not self.err.is_terminal,
         )
         self.task: TaskID | None = None
+        self.told = time.monotonic()
 
     def __enter__(self) -> Terminal:
         self.bar.start()
@@ -65,14 +74,20 @@ class Terminal:
         self.bar.stop()
 
     def progress(self, step: str, done: int, total: int) -> None:
-        """Show that *done* of *total* of *step* is done."""
+        """Show that *done* of *total* of *step* is done: a bar, or a line now and then where there is no terminal."""
+        if not self.err.is_terminal and time.monotonic() - self.told >= QUIET_SECONDS:
+            self.told = time.monotonic()
+            self.err.print(escape(f"{step}: {done} of {total}"), soft_wrap=True)
         if self.task is None:
             self.task = self.bar.add_task(escape(step), total=total)
         self.bar.update(self.task, description=escape(step), completed=done, total=total)
 
     def step(self, name: str, share: float) -> None:
         """Show that *share* (0 … 1) of step *name* is done."""
-        self.progress(name, int(share), 1)
+        if 0 < share < 1:
+            self.progress(name, round(100 * share), 100)
+        else:
+            self.progress(name, int(share), 1)
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -123,8 +138,10 @@ class Terminal:
         self.say(
             f"{found.library}: {area}, {power}, {delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
-        if found.clock_ns is not None and found.slack_ns is not None:
-            met = "met" if found.slack_ns >= 0 else "missed"
+        if found.clock_ns is not None and found.slack_ns is None:
+            self.say(f"clock of {found.clock_ns:g} ns: not known whether it is kept; {NO_TABLES}")
+        elif found.clock_ns is not None:
+            met = "met" if found.met else "missed"
             self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
         for note in found.notes:
             self.warn(note)

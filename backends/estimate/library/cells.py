@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
-from .delay_tables import Arc, CellTiming, constant
+from .delay_tables import Arc, CellTiming, WireLoad, constant
 
 MAX_INPUTS = 6
 MAX_NAME = 200
@@ -76,7 +76,9 @@ class CellLibrary:
     ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
     slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
     wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
-    drive, where the library sets a limit. ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
+    drive, where the library sets a limit. ``wires``: what wires add to loads and delays, by the pins they lead to; None
+    where the library counts none.
+    ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
     them whose area (mm²) is known, such as memories. ``file``: the path that it was asked for by, empty for one with a name.
     """
 
@@ -92,6 +94,16 @@ class CellLibrary:
     left_out_areas: Mapping[str, float] = field(default_factory=dict)
     file: str = ""
     most_fanout: float | None = None
+    wires: WireLoad | None = None
+
+    def without_tables(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the cells of *names* (all, by default) that have one delay whatever drives them and whatever they drive.
+
+        A constant has no delay, and is none of them. Where there is any, no clock can be said to be kept or missed.
+        """
+        asked = self.cells if names is None else set(names)
+        timed = (self.cells[name] for name in asked if self.cells[name].inputs)
+        return tuple(sorted(cell.name for cell in timed if cell.timing is None or not cell.timing.tabulated))
 
     @functools.cached_property
     def inverter(self) -> Cell:

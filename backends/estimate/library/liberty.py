@@ -14,7 +14,7 @@ from approxhw.common.errors import LibraryError, Problem, shown
 from . import logic
 from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell, plain_cell_name
 from .liberty_syntax import Group, liberty_number, liberty_text, parse_library
-from .liberty_timing import cell_timing, most_fanout
+from .liberty_timing import cell_timing, most_fanout, wire_load
 
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
 _PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
@@ -63,6 +63,11 @@ def read_liberty(path: Path) -> CellLibrary:
             told = [f"{shown(name, 40)}: {reason}" for name, reason in list(left_out.items())[:3]]
             why += f"; left out are {'; '.join(told)}{'; …' if len(left_out) > 3 else ''}"
         problems.append(Problem(path.name, why))
+    wires = None
+    try:
+        wires = wire_load(top, units)
+    except ValueError as error:
+        problems.append(Problem("wire_load", shown(error, 160), "mend it, or take the line `default_wire_load` out"))
     if problems:
         raise LibraryError(str(path), problems)
     ties = [cell for cell in cells.values() if not cell.inputs]
@@ -83,6 +88,7 @@ def read_liberty(path: Path) -> CellLibrary:
         left_out=left_out,
         left_out_areas=areas,
         most_fanout=most_fanout(top),
+        wires=wires,
     )
 
 
@@ -105,6 +111,11 @@ def _units(top: Group, path: Path) -> dict[str, float]:
             "power": _scaled(top.attributes.get("leakage_power_unit", "1nW"), "leakage_power_unit") * 1e6,
             "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
             "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
+            # ohm is second over farad; of use for wires alone
+            "resistance": _scaled(top.attributes.get("pulling_resistance_unit", "1kohm"), "pulling_resistance_unit")
+            * 1e3
+            if "default_wire_load" in top.attributes
+            else 1.0,
             "voltage": liberty_number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
         }
     except ValueError as error:

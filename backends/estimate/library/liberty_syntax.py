@@ -35,6 +35,7 @@ _KEPT = frozenset(
         "bundle",
         "lu_table_template",
         "operating_conditions",
+        "wire_load",
         "test_cell",
         "ff_bank",
         "latch_bank",
@@ -190,7 +191,9 @@ class _Reader:
                     "other files are not read: include_file", "put the contents of that file in its place"
                 )
             if not self.skipped:
-                self.kept[-1].lists[name] = _arguments(inside)
+                # the one attribute that a group has many of, each adding to the last
+                before = self.kept[-1].lists.get(name, ()) if name == "fanout_length" else ()
+                self.kept[-1].lists[name] = before + _arguments(inside)
             return
         after, self.at = self.at + 1, start
         line = self.line()

@@ -18,11 +18,12 @@ from approxhw.common.plugins import load_plugin, plugins
 from . import logic
 from .cells import Cell, CellLibrary, FlipFlop, check_cell
 from .liberty import read_liberty
+from .table_timing import shared_timing, table_timing
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-TABLES = Path(__file__).parent
+TABLES = Path(__file__).parent / "tables"
 
 
 ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
@@ -121,8 +122,12 @@ def _read_table(path: Path) -> CellLibrary:
         problems.append(Problem("library", "no [cells] table"))
         listed = {}
     cells = {}
+    shared = shared_timing(content.get("timing"), scales, problems)
     for name, entry in listed.items():
         cell = _cell(name, entry, scales, problems)
+        if cell is not None and "timing" in entry:
+            timing = table_timing(cell, entry["timing"], shared, scales, problems)
+            cell = replace(cell, timing=timing)
         if cell is not None:
             cells[name] = cell
     tie = content.get("tie", "")
@@ -131,7 +136,15 @@ def _read_table(path: Path) -> CellLibrary:
     if problems:
         raise LibraryError(str(path), problems)
     return CellLibrary(
-        path.stem, content["title"], voltage, frequency, cells, content["delay_point"], tie, content["source"]
+        path.stem,
+        content["title"],
+        voltage,
+        frequency,
+        cells,
+        content["delay_point"],
+        tie,
+        content["source"],
+        wires=None if shared is None else shared.wires,
     )
 
 
@@ -179,7 +192,7 @@ def _cell(name: str, entry: object, scales: Mapping[str, float], problems: list[
     for pin in functions:
         listed = entry.get("delay", {})
         figures = _numbers(listed, pin, where, problems) if isinstance(listed, dict) else {}
-        if functions[pin].pins() and set(figures) != {"rise", "fall"}:
+        if functions[pin].pins() and "timing" not in entry and set(figures) != {"rise", "fall"}:
             problems.append(Problem(where, f"`delay.{shown(pin)}` does not give rise and fall"))
         delays[pin] = (figures.get("rise", 0.0) * scales["delay"], figures.get("fall", 0.0) * scales["delay"])
     if not isinstance(entry.get("source"), dict) or not set(entry["source"]) >= {"area", "power"}:

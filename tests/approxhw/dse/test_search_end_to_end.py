@@ -356,7 +356,7 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_front(iris, passes, tmp_pat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "finishing this generation, then the front is made" in err
+    assert "finishing what has begun, then the front is made" in err
     assert "the search was interrupted after generation" in err
     front = ax.open_front(tmp_path / "front")
     assert front.front.interrupted

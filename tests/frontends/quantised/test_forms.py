@@ -13,8 +13,8 @@ from approxhw.common.errors import InvalidModelError, UnsupportedModelError
 from approxhw.frontends import read_model
 from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.interpreter import run
-from approxhw.passes.pipelines import printed_exact
 from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.passes.pipelines import printed_exact
 
 QONNX, MICROSOFT = "qonnx.custom_op.general", "com.microsoft"
 F32 = np.float32

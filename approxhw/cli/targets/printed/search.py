@@ -53,6 +53,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
     def on_step(name: str, share: float) -> None:
         if name == "synthesise":
             view.finish()
+        if name == "compile":  # what is chosen is built: there is no front without it
             stop.leave()
         terminal.step(name, share)
 
@@ -64,6 +65,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
         on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
+        on_note=terminal.warn,
         stop=stop,
     )
     settings = replace(own.settings, simulate=()) if own.no_simulate else own.settings

@@ -15,7 +15,7 @@ from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshol
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, Broken, Codes, Known, PickedColumns, Refusal, Row, Value
+from .values import PLAIN, SIGMOID, Broken, Codes, Known, PickedColumns, Refusal, Row, Value
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -66,13 +66,23 @@ class Call:
                 "works on a class index or label", "nothing but Cast, Reshape and label lookup may follow ArgMax"
             )
         if found.stage != PLAIN:
-            raise Refusal(f"works on the result of {found.stage}", "only ArgMax, ZipMap or the output may follow it")
+            raise _hidden(found, where(self.proto))
         if found.codes is not None:
             raise Refusal("works on quantised codes", "put a DequantizeLinear before it (QDQ form)")
         return found
 
 
+def _hidden(row: Row, reader: str) -> Refusal:
+    """Return what to tell where *reader* works on a row that only its order matters of: the node that made it so is to blame."""
+    if not row.staged_by:
+        return Refusal(f"works on {row.stage}", "only ArgMax, ZipMap or the output may follow it")
+    why = f"its result goes on into {reader}; {row.stage} is read at the end of a model alone"
+    remedy = "train with ReLU in its place" if row.stage == SIGMOID else "end the model behind it, or leave it out"
+    return Refusal(why, remedy, where=row.staged_by)
+
+
 Handler = Callable[["Importer", Call], "Value | tuple[Value, ...]"]
+REMEDY_EMPTY = "look at its sizes: a layer of 0 neurons, 0 classes, or a slice of nothing"
 
 
 @dataclass
@@ -94,7 +104,7 @@ class Importer:
 
     def refuse(self, where: str, refusal: Refusal) -> None:
         """Keep one problem."""
-        self.problems.append(Problem(where, refusal.why, refusal.remedy))
+        self.problems.append(Problem(refusal.where or where, refusal.why, refusal.remedy))
         self.invalid = self.invalid or refusal.invalid
 
     @property
@@ -121,6 +131,12 @@ class Importer:
     def node(self, name: str) -> Node:
         """Return the Node called *name*: one of the latest, as a rule."""
         return next(node for node in reversed(self.nodes) if node.name == name)
+
+    def constant_of(self, name: str) -> np.ndarray:
+        """Return the data of the Constant called *name*."""
+        op = self.node(name).op
+        assert isinstance(op, Constant)
+        return op.data
 
     def vector(self, row: Row, origin: str) -> str:
         """Return the Graph's value that holds *row* flat; makes scaled or picked elements of the Input first."""
@@ -205,6 +221,10 @@ def carry_out(work: Importer, call: Call, handler: Handler) -> tuple[Value, ...]
         return (Broken(any(value is not None and not isinstance(value, Known) for value in call.values)),) * count
     values = made if isinstance(made, tuple) else (made,)
     values = values + (Broken(),) * (count - len(values))
+    if any(isinstance(value, Row) and not value.elements for value in values):
+        refusal = Refusal("makes rows without an element: nothing is left to decide on", REMEDY_EMPTY)
+        work.refuse(where(call.proto), refusal)
+        return (Broken(),) * count
     return tuple(_bound(work, name, value) for name, value in zip(call.proto.output, values))
 
 

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from approxhw.ir.kinds import Dense
+
 from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, Codes, Known, Refusal, Row, Value, per_row
+from .tail import REMEDY_AVERAGE, order_kept
+from .values import COMPLEMENT, PLAIN, SIGMOID, Codes, Known, Refusal, Row, Value, per_row
 
 
 def gemm(work: Importer, call: Call) -> Value:
@@ -139,9 +142,46 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
 
 
 def add(work: Importer, call: Call) -> Value:
-    """Add (and Sum of two) with a constant on either side."""
+    """Add (and Sum of two) with a constant on either side, or of layers of the same input."""
+    if (kept := order_kept(work, call) or summed(work, call)) is not None:
+        return kept
     row, constant, _ = _operands(call)
     return work.scaled(row, np.ones(row.elements), constant, call)
+
+
+def summed(work: Importer, call: Call) -> Row | None:
+    """Return the sum of computed rows that are layers of one and the same input: it is such a layer; None where they are not."""
+    rows = [value for value in call.values if isinstance(value, Row)]
+    if len(rows) != len(call.values) or len(rows) < 2 or len({(row.shape, row.batch) for row in rows}) > 1:
+        return None
+    if any(row.stage != PLAIN for row in rows):
+        raise Refusal("mixes the probabilities of several models: no scores have their order", REMEDY_AVERAGE)
+    parts = same_input(work, rows)
+    if parts is None:
+        return None
+    value, weights, biases = parts
+    made = work.dense(value, np.sum(weights, axis=0), np.sum(biases, axis=0), str(call.proto.name))
+    return replace(rows[0], value=made, shared=False, labels=())
+
+
+def same_input(work: Importer, rows: list[Row]) -> tuple[str, list[np.ndarray], list[np.ndarray]] | None:
+    """Return the value that the layers *rows* all read, and the weights and biases of each; None where they do not."""
+    nodes = [work.node(row.value) for row in rows]
+    plain = all(row.columns is None and row.codes is None and row.stage == rows[0].stage for row in rows)
+    if not plain or any(not isinstance(node.op, Dense) or node.inputs[0] != nodes[0].inputs[0] for node in nodes):
+        return None
+    if rows[0].stage not in (PLAIN, SIGMOID) or any(node.inputs[1] in work.weight_codes for node in nodes):
+        return None
+    weights, biases = ([work.constant_of(node.inputs[place]) for node in nodes] for place in (1, 2))
+    return nodes[0].inputs[0], weights, biases
+
+
+def mean(work: Importer, call: Call) -> Value:
+    """Mean of layers of the same input."""
+    if (made := summed(work, call)) is None:
+        raise Refusal("averages computed tensors (an ensemble of networks)", "keep one network, or train one of all")
+    count = len(call.values)
+    return work.scaled(made, np.full(made.elements, 1 / count), np.zeros(made.elements), call)
 
 
 def subtract(work: Importer, call: Call) -> Value:
@@ -149,6 +189,8 @@ def subtract(work: Importer, call: Call) -> Value:
     first, second = call.value(0), call.value(1)
     if isinstance(second, Row) and second.stage == SIGMOID and isinstance(first, Known) and (first.array == 1).all():
         return replace(second, stage=COMPLEMENT)
+    if (kept := order_kept(work, call)) is not None:
+        return kept
     row, constant, flipped = _operands(call)
     ones = np.ones(row.elements)
     return work.scaled(row, -ones, constant, call) if flipped else work.scaled(row, ones, -constant, call)
@@ -156,12 +198,16 @@ def subtract(work: Importer, call: Call) -> Value:
 
 def multiply(work: Importer, call: Call) -> Value:
     """Mul with a constant on either side."""
+    if (kept := order_kept(work, call)) is not None:
+        return kept
     row, constant, _ = _operands(call)
     return work.scaled(row, constant, np.zeros(row.elements), call)
 
 
 def divide(work: Importer, call: Call) -> Value:
-    """Div by a constant."""
+    """Div by a constant, or of scores by one number for all of them."""
+    if (kept := order_kept(work, call)) is not None:
+        return kept
     row, constant, flipped = _operands(call)
     if flipped:
         raise Refusal("divides a constant by a computed value", "only division by a constant is read")
@@ -183,16 +229,26 @@ def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
         raise Refusal(f"has {len(values)} operands; a computed one and a constant are read")
     rows = [position for position in (0, 1) if not isinstance(values[position], Known)]
     if len(rows) == 2:
-        raise Refusal(
-            "joins two computed tensors (a residual or gated network)",
-            "only chains of layers are read: one operand must be constant",
-        )
+        raise _joined(call)
     position = rows[0]
     row = call.row(position)
     array = call.constant(1 - position, "the other operand")
     if array is None or array.dtype.kind not in "fiu":
         raise Refusal("its constant operand is no number", invalid=True)
     return row, per_row(array, row), position == 1
+
+
+def _joined(call: Call) -> Refusal:
+    """Return what to tell of two computed operands: what such networks are called depends on the operator."""
+    found = [value for value in call.values if isinstance(value, Row)]
+    gate = next((row for row in found if row.stage == SIGMOID), None)
+    if call.op == "Mul" and gate is not None and any(row.value == gate.value for row in found if row.stage == PLAIN):
+        return Refusal("is the activation SiLU (Swish), x · Sigmoid(x)", "train with ReLU (or Clip/ReLU6) in its place")
+    if call.op in ("Mul", "Div"):
+        why = "multiplies or divides two computed tensors (a gate, or an activation that is written out)"
+        return Refusal(why, "train with ReLU; only chains of layers are read: one operand must be constant")
+    why = "joins two computed tensors (a residual network, or parallel branches)"
+    return Refusal(why, "only chains of layers are read: one operand must be constant")
 
 
 def batch_normalization(work: Importer, call: Call) -> Value:

@@ -19,7 +19,7 @@ from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, Loaded
 from .lowering import lower_graph
 from .tail import predicted_class
-from .values import Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
+from .values import PLAIN, SIGMOID, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -36,7 +36,9 @@ class Reading:
     ``logits``: the ONNX tensor whose order decides, if there is one.
     ``widths``: per model input, its name and the shape of its row.
     ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
-    ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front.
+    ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front. ``bound``: what a
+    single score is greater than for class 1. ``notes``: what the user should know of how the model was taken.
+    ``whole_inputs``: inputs of whole numbers, by name.
     """
 
     graph: Graph | None
@@ -48,6 +50,9 @@ class Reading:
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
     batch: int | None = None
     batch_axes: tuple[tuple[str, int], ...] = ()
+    bound: float = 0.0
+    notes: tuple[str, ...] = ()
+    whole_inputs: tuple[str, ...] = ()
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -93,6 +98,7 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
             output = _one_output(outputs, values)
+            _refuse_regressor(loaded, output, values[output])
             prediction = predicted_class(work, values[output])
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
@@ -104,7 +110,47 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     problems = tuple(work.problems)
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
-    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes)
+    told = values[output]
+    bound = 0.5 if isinstance(told, Row) and told.stage == SIGMOID and not logits else 0.0
+    return Reading(
+        graph,
+        problems,
+        work.invalid,
+        output,
+        is_label,
+        logits,
+        inputs.widths,
+        inputs.batch,
+        axes,
+        bound,
+        _notes(output, told),
+        _whole_inputs(loaded.proto, inputs),
+    )
+
+
+def _notes(output: str, value: Value) -> tuple[str, ...]:
+    """Return what was taken for what, where the model does not say it."""
+    if not isinstance(value, Row) or value.elements != 1 or value.stage != PLAIN:
+        return ()
+    name = shown(repr(output))
+    return (f"output {name} is one number a row: it is taken as a logit, class 1 where it is above 0",)
+
+
+def _refuse_regressor(loaded: Loaded, output: str, value: Value) -> None:
+    """Refuse what skl2onnx made of a regressor: it calls such outputs so, and those of classifiers otherwise."""
+    single = isinstance(value, Row) and value.elements == 1 and value.stage == PLAIN
+    if single and loaded.proto.producer_name == "skl2onnx" and output.startswith("variable"):
+        why = "is the output of a regressor (skl2onnx names it so): a number, no class"
+        raise Refusal(why, "approxhw compiles classifiers: train one, such as an MLPClassifier")
+
+
+def _whole_inputs(proto: ModelProto, inputs: _Inputs) -> tuple[str, ...]:
+    """Return the names of the inputs that are of an integer type."""
+    from onnx import TensorProto
+
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    return tuple(name for name, _ in inputs.widths if kinds[name] not in floats)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
@@ -143,16 +189,16 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
     """Append the Graph's Input and return the ONNX inputs as pieces of it. Initializers listed as inputs are none."""
     declared = [value for value in proto.graph.input if value.name not in known]
     if not declared:
-        raise Refusal("it has no input", invalid=True)
+        raise Refusal("it has no input: there is nothing to classify", "make the features an input")
     shapes: list[tuple[str, tuple[int, ...], bool]] = []
-    sizes: set[int | None] = set()
+    sizes: dict[str, int | None] = {}
     for value in declared:
         shape, batch = _input_shape(value)
         shapes.append((value.name, shape, batch != 0))
-        sizes.add(batch)
-    if len(sizes) > 1:
-        raise Refusal("its inputs have different batch axes", "give every input the same first axis")
-    batch = sizes.pop()
+        sizes[value.name] = batch
+    if len(set(sizes.values())) > 1:
+        raise _different_batches(sizes)
+    batch = next(iter(sizes.values()))
     work.batch_size = PROBE if batch is None else max(batch, 1)
     total = sum(math.prod(shape) for _, shape, _ in shapes)
     check_width(total)
@@ -177,6 +223,18 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
         rows[name] = Row(flat, dims, 0 if batched else None, name, columns=columns)
         start += count
     return _Inputs(rows, tuple((name, dims) for name, dims, _ in shapes), batch)
+
+
+def _different_batches(sizes: dict[str, int | None]) -> Refusal:
+    """Return what to tell of inputs whose first axes differ: fixed ones beside an open one are constants, as a rule."""
+    fixed = [name for name, batch in sizes.items() if batch is not None]
+    if None in sizes.values():
+        named = ", ".join(shown(repr(name), 60) for name in fixed[:4]) + (", …" if len(fixed) > 4 else "")
+        many = "these inputs have a fixed first axis" if len(fixed) > 1 else "this input has a fixed first axis"
+        why = f"{many}, the others an open one: {named}; exporters leave constants outside so (tf2onnx does it)"
+        return Refusal(why, "add an initializer of the same name with its value for each of them, or export without it")
+    spelled = ", ".join(f"{shown(repr(name), 60)} {batch or 'none'}" for name, batch in list(sizes.items())[:8])
+    return Refusal(f"its inputs have different batch axes: {spelled}", "give every input the same first axis")
 
 
 def _feature_names(shapes: list[tuple[str, tuple[int, ...], bool]], total: int, titles: tuple[str, ...]) -> list[str]:
@@ -205,7 +263,7 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
     if not value.type.HasField("tensor_type") or kind.elem_type not in numeric:
         raise Refusal(f"{title} is no tensor of numbers", "encode text and categories before the model")
     if not kind.HasField("shape") or not kind.shape.dim:
-        raise Refusal(f"{title} has no shape", "export with a fixed number of features", invalid=True)
+        raise Refusal(f"{title} has no shape", "export with a fixed number of features")
     dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     features = dims[1:] if len(dims) > 1 else dims
     if any(dim is None for dim in features):
@@ -213,7 +271,6 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
         raise Refusal(
             f"{title} has a dynamic feature dimension ({', '.join(named)})",
             "export with a fixed number of features",
-            invalid=True,
         )
     shape = tuple(int(dim) for dim in features if dim is not None)
     if any(dim < 1 for dim in shape):
@@ -230,7 +287,7 @@ def _chosen_outputs(proto: ModelProto) -> list[str]:
     """Return the label output where the model has one, else every output that may hold scores."""
     from onnx import TensorProto
 
-    label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING)
+    label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING, TensorProto.BOOL)
     outputs = list(proto.graph.output)
     labels = [value.name for value in outputs if value.type.tensor_type.elem_type in label_types]
     if len(labels) == 1:
@@ -242,13 +299,22 @@ def _chosen_outputs(proto: ModelProto) -> list[str]:
 
 
 def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
-    """Return the output that tells the class; several must be forms of the same scores."""
+    """Return the output that tells the class; several must be forms of the same scores, or those and their class."""
     tensors = [values[name] for name in outputs]
     if len(outputs) == 1:
         return outputs[0]
     behind = {value.value for value in tensors if isinstance(value, Row | ClassPrediction)}
     if len(behind) == 1 and all(isinstance(value, Row) for value in tensors):
         return max(outputs, key=lambda name: getattr(values[name], "elements", 0))
+    classes = [(name, value) for name, value in zip(outputs, tensors) if isinstance(value, ClassPrediction)]
+    scores = {value.value for value in tensors if isinstance(value, Row)}
+    if len(classes) == 1 and len(scores) == 1 and classes[0][1].tensor and len(tensors) == len(outputs):
+        tensor = classes[0][1].tensor
+        if all(
+            isinstance(value, ClassPrediction) or (isinstance(value, Row) and value.tensor == tensor)
+            for value in tensors
+        ):
+            return classes[0][0]
     named = ", ".join(shown(repr(name)) for name in outputs[:8])
     raise Refusal(
         f"the model has {len(outputs)} outputs that are not forms of the same scores ({named})", "keep one class output"
@@ -289,7 +355,7 @@ def _node(
     ) in functions:
         if any(isinstance(value, Broken) for value in found) and not computed and standard and node.op_type in FOLDABLE:
             return broken  # a constant, had its inputs been readable
-        work.problems.append(support.unsupported(node, functions))
+        work.problems.append(support.unsupported(node, functions, support.from_scores(loaded.proto)))
         return broken
     if problem := _schema_problem(node, loaded):
         work.refuse(where(node), Refusal(problem, "export the model again", invalid=True))

@@ -13,7 +13,7 @@ from .importer import Handler, where
 from .loading import ML, QONNX
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import ModelProto, NodeProto
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,22 @@ class SupportedOperator:
 
 
 STANDARD_OPERATORS: dict[str, SupportedOperator] = {
-    "Add": SupportedOperator(linear.add, "one operand constant; fused into the bias of the layer before it"),
+    "Add": SupportedOperator(
+        linear.add, "one operand constant; fused into the bias of the layer before it; of layers of the same input"
+    ),
     "ArgMax": SupportedOperator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
     "BatchNormalization": SupportedOperator(linear.batch_normalization, "inference, with running statistics"),
     "Cast": SupportedOperator(shapes.cast, "between floating-point types, and of labels"),
     "Clip": SupportedOperator(
         activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
     ),
-    "Concat": SupportedOperator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
+    "Concat": SupportedOperator(
+        shapes.concat, "of model inputs or their columns, single scores of the same input, (1 − p, p)"
+    ),
     "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
     "Div": SupportedOperator(linear.divide, "by a constant"),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
+    "Exp": SupportedOperator(tail.exponential, "of 1 / (1 + exp(−z)), a Sigmoid that is written out, at the end"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
     "Gemm": SupportedOperator(
@@ -50,14 +55,19 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "LogSoftmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "MatMul": SupportedOperator(linear.matmul_layer, "constant weights on either side"),
     "Max": SupportedOperator(activations.maximum, "with one constant number"),
+    "Mean": SupportedOperator(linear.mean, "of layers of one and the same input"),
     "Min": SupportedOperator(activations.minimum, "with one constant number"),
     "Mul": SupportedOperator(linear.multiply, "one operand constant"),
     "Neg": SupportedOperator(linear.negate, "anything"),
+    "Not": SupportedOperator(tail.not_, "of a comparison, at the end"),
     "QuantizeLinear": SupportedOperator(
         quantised.quantize_linear, "QDQ: one scale and zero point for a tensor of activations"
     ),
+    "Reciprocal": SupportedOperator(tail.reciprocal, "of 1 + exp(−z), at the end"),
+    "ReduceSum": SupportedOperator(tail.reduce_sum, "of probabilities over the classes, at the end"),
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
+    "Round": SupportedOperator(tail.round_, "of a single Sigmoid, at the end: p > 1/2 is logit > 0"),
     "Shape": SupportedOperator(shapes.shape_of, "where it ends in the shape of a Reshape"),
     "Sigmoid": SupportedOperator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0"),
     "Slice": SupportedOperator(shapes.slice_, "columns of the model's input"),
@@ -67,6 +77,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Sum": SupportedOperator(linear.add, "of two, one of them constant"),
     "Transpose": SupportedOperator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
     "Unsqueeze": SupportedOperator(shapes.unsqueeze, "anything"),
+    "Where": SupportedOperator(tail.where_, "two constant numbers by one comparison, at the end"),
 }
 
 ML_OPERATORS: dict[str, SupportedOperator] = {
@@ -87,6 +98,11 @@ QONNX_OPERATORS: dict[str, SupportedOperator] = {
     "Quant": SupportedOperator(quantised.quant, "1 to 16 bits; `signed`, `narrow`; rounding `ROUND` or `FLOOR`"),
 }
 
+SCORES_ADVICE = "convert with options={id(model): {'raw_scores': True}}: scores have the same order as probabilities"
+PROBABILITIES = frozenset(
+    ("Exp", "Log", "Max", "Pow", "Reciprocal", "ReduceMax", "ReduceMean", "Softplus", "Sqrt", "Tanh")
+)
+"""What skl2onnx makes probabilities with."""
 RELU_ADVICE = "train with ReLU (or Clip/ReLU6) in its place"
 CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
 QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
@@ -101,8 +117,8 @@ ADVICE: dict[str, str] = {
     ),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"), CONV_ADVICE),
     **dict.fromkeys(("Tanh", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign"), RELU_ADVICE),
-    **dict.fromkeys(("HardSigmoid", "HardSwish", "Swish", "Mish", "ThresholdedRelu", "Erf", "Abs", "Exp"), RELU_ADVICE),
-    **dict.fromkeys(("Pow", "Sqrt", "Log", "Reciprocal", "Sin", "Cos"), "compute it before the model, on the features"),
+    **dict.fromkeys(("HardSigmoid", "HardSwish", "Swish", "Mish", "ThresholdedRelu", "Erf", "Abs"), RELU_ADVICE),
+    **dict.fromkeys(("Pow", "Sqrt", "Log", "Sin", "Cos"), "compute it before the model, on the features"),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "use BatchNormalization"),
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization", "LpNormalization"), "use BatchNormalization"),
     **dict.fromkeys(("QLinearMatMul", "QLinearAdd", "QGemm", "MatMulInteger"), QDQ_ADVICE),
@@ -117,8 +133,6 @@ ADVICE: dict[str, str] = {
     "Trunc": "fold the truncation into a Quant node",
     "TopK": "end with ArgMax",
     "Split": "cut columns with Slice or Gather, of the model's input only",
-    "Where": "end with ArgMax over the classes, or with Greater for a single logit",
-    "Not": "swap the comparison",
 }
 
 
@@ -131,13 +145,25 @@ def supported_operator(node: NodeProto) -> SupportedOperator | None:
     return QONNX_OPERATORS.get(node.op_type) if node.domain in QONNX else None
 
 
-def unsupported(node: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> Problem:
-    """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions."""
+def from_scores(proto: ModelProto) -> bool:
+    """Whether *proto* is a linear model of skl2onnx, which can be converted with its scores in place of probabilities."""
+    products = sum(node.op_type in ("MatMul", "Gemm", "LinearClassifier") for node in proto.graph.node)
+    hidden = any(node.op_type in ("Relu", "Tanh") for node in proto.graph.node)
+    return proto.producer_name == "skl2onnx" and products == 1 and not hidden
+
+
+def unsupported(
+    node: NodeProto, functions: frozenset[tuple[str, str]] = frozenset(), has_scores: bool = False
+) -> Problem:
+    """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions.
+
+    *has_scores*: it can be converted with its scores in place of probabilities (:func:`from_scores`).
+    """
     op = str(node.op_type)
     if (node.domain, op) in functions:
         remedy = "inline the model's functions first: onnx.inliner.inline_local_functions"
         return Problem(where(node), "calls a function of the model's own, which is not read", remedy)
-    advice = ADVICE.get(op, "")
+    advice = SCORES_ADVICE if has_scores and op in PROBABILITIES else ADVICE.get(op, "")
     known_domain = node.domain in ("", "ai.onnx", ML, "com.microsoft", *QONNX)
     if not known_domain:
         why = f"operator {shown(op)} is of the unknown domain {shown(repr(node.domain))}"

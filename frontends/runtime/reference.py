@@ -38,7 +38,7 @@ class OnnxReference:
         if scores is None:  # LinearClassifier shows probabilities alone: their order is that of the logits
             scores = self._run(rows, self.reading.output)
         if scores.shape[1] == 1:
-            return (scores[:, 0] > 0).astype(np.int64)
+            return (scores[:, 0] > self.reading.bound).astype(np.int64)
         return np.argmax(scores, axis=1).astype(np.int64)
 
     def scores(self, rows: np.ndarray) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from approxhw.common.arrays import read_npz
-from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
+from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
@@ -148,13 +148,13 @@ class EngineDesign:
         return "\n".join(self.modules.values())
 
     def layer(self, name: str) -> LayerInfo:
-        """Return the layer called *name*, or the one of that number; raise :class:`InvalidDesignError` where there is none."""
+        """Return the layer called *name*, or the one of that number; raise :class:`OptionError` where there is none."""
         for number, layer in enumerate(self.layers):
             if name in (layer.name, str(number)):
                 return layer
         known = ", ".join(shown(layer.name, 40) for layer in self.layers[:8])
         why = f"there is no layer {shown(name, 60)!r}"
-        raise InvalidDesignError(self.name, [Problem("layer", why, f"there are {known}; or give a number from 0")])
+        raise OptionError("simulate", [Problem("layer", why, f"there are {known}; or give a number from 0")])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from approxhw.common.arguments import checked
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder
@@ -161,6 +162,7 @@ class Front:
         above = [(m.accuracy - first.accuracy) / height - (cost(m) - cost(first)) / width for m in self.members]
         return self.members[int(np.argmax(np.round(above, 12)))]
 
+    @checked("within")
     def within(self, loss: str | float) -> Member:
         """Return the smallest member that loses at most *loss* (``"5%"`` or 0.05, absolute) against the ONNX model.
 
@@ -175,6 +177,7 @@ class Front:
             raise OptionError("front", [Problem("within", why, "use cheapest(accuracy=…)")])
         return self.cheapest(accuracy=reference - share)
 
+    @checked("cheapest")
     def cheapest(
         self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
     ) -> Member:
@@ -199,8 +202,10 @@ class Front:
             raise OptionError("front", [Problem("cheapest", why, "ask for less, or search longer")])
         return held[0]
 
-    def pick(self, text: str) -> Member:
+    @checked("pick")
+    def pick(self, text: str | int) -> Member:
         """Return what *text* spells: ``knee``, ``chosen``, ``cheapest``, a number such as ``03``, or ``within:5%``."""
+        text = str(text)
         word, _, value = text.strip().partition(":")
         if word == "within" and value:
             return self.within(value)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .arguments import checked
 from .arrays import NamedArrays, read_csv, read_npy, read_npz
 from .errors import InvalidDataError, Problem, shown
 
@@ -40,6 +41,7 @@ DataSpec = str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike
 """What is given for a data set; :func:`load_dataset` says what each of them means."""
 
 
+@checked("load_dataset")
 def load_dataset(
     spec: DataSpec,
     features: int | None = None,
@@ -162,6 +164,19 @@ def _checked(
     empty = Dataset(np.empty((0, width)), np.empty(0, np.int64), np.empty((0, width)), np.empty(0, np.int64))
     parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
     return replace(empty, features=titles, name=name, **parts)
+
+
+def readings_of(given: ArrayLike, features: int) -> np.ndarray:
+    """Return *given* as float64 rows × *features*; raise :class:`InvalidDataError` with everything that keeps it from that."""
+    found: list[Problem] = []
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidDataError("readings", [Problem("readings", f"they are no array ({shown(error)})")]) from error
+    rows = _rows("readings", array, features, found)
+    if found or rows is None:
+        raise InvalidDataError("readings", found)
+    return rows.reshape(len(rows), features)
 
 
 def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> np.ndarray | None:

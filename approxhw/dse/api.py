@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import cast
 
 from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
+from approxhw.common.arguments import checked, told
 from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import Value
@@ -17,9 +17,10 @@ from approxhw.flow.circuits import CompiledDesign, designed, open_design
 from approxhw.flow.describe import header_of
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
+from approxhw.flow.targets import target_of
 from approxhw.frontends.classifier import open_classifier
 from approxhw.ir.graph import titled
-from approxhw.ir.pass_manager import Pass
+from approxhw.ir.pass_manager import Pass, PassesSpec, passes_of
 
 from .evolve import Hooks
 from .run import make_front
@@ -28,13 +29,14 @@ from .split_rows import search_rows
 from .targets import SomeFront, search_target
 
 
+@checked("search")
 def search(
     model: object,
     *,
     data: DataSpec,
     output: str | Path | None = None,
     target: object = None,
-    passes: Sequence[Pass] | None = None,
+    passes: PassesSpec | None = None,
     settings: SearchSettings | None = None,
     command: str = "",
     hooks: Hooks | None = None,
@@ -62,9 +64,14 @@ def search(
     on from the checkpoint in *output*. Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only
     when the new one is whole.
     """
+    # the plain name means what is searched without any: circuits of powers of two
+    target = Printed(pipeline="printed-po2") if target in (None, "printed") else target_of(target, "search")
     if (entry := getattr(target, "search_problem", None)) is not None:
         given = {"data": data, "output": output, "command": command, **options}
         return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)
+    if not isinstance(target, Printed):
+        why = f"{told(target)} cannot be searched for"
+        raise OptionError("search", [Problem("target", why, "compile it, or search ax.Printed() or ax.MatrixEngine()")])
     asked = settled(options, settings)
     with (clock := Clock(on_step)).step("read"):
         opened = open_classifier(model)
@@ -76,9 +83,8 @@ def search(
         loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
         rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
     graph = titled(graph, rows.data.features)
-    circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
-    task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
+    todo = passes_of(passes) if passes is not None else widened_passes(target.passes(), asked.widen)
+    task = Task(target, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
 
@@ -124,10 +130,12 @@ class SearchResult:
         """Return the member where accuracy stops being cheap: :meth:`approxhw.artifacts.front.Front.knee`."""
         return FoundMember(self.folder, self.front.knee())
 
+    @checked("within")
     def within(self, loss: str | float) -> FoundMember:
         """Return the smallest member within *loss* (``"5%"`` or 0.05) of the model: :meth:`Front.within`."""
         return FoundMember(self.folder, self.front.within(loss))
 
+    @checked("cheapest")
     def cheapest(
         self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
     ) -> FoundMember:
@@ -135,7 +143,8 @@ class SearchResult:
         found = self.front.cheapest(accuracy=accuracy, power_mw=power_mw, converters=converters)
         return FoundMember(self.folder, found)
 
-    def pick(self, text: str) -> FoundMember:
+    @checked("pick")
+    def pick(self, text: str | int) -> FoundMember:
         """Return what *text* spells, such as ``knee`` or ``within:5%``: :meth:`approxhw.artifacts.front.Front.pick`."""
         return FoundMember(self.folder, self.front.pick(text))
 
@@ -188,6 +197,7 @@ class FoundMember:
         """The design that was compiled of it, in ``members/`` of the front."""
         return open_design(self.folder / self.member.design)
 
+    @checked("compile")
     def compile(
         self,
         output: str | Path | None = None,
@@ -229,6 +239,7 @@ def registered(design: Design) -> Design:
     return replace(design, **{name: getattr(made, name) for name in changed})
 
 
+@checked("open_front")
 def open_front(folder: str | Path) -> SearchResult:
     """Return the front in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return SearchResult(Path(folder), read_front(Path(folder)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
 from approxhw.artifacts.objectives import Objective
+from approxhw.common.arguments import checked
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.files import beside
 from approxhw.common.options import Keywords
@@ -149,6 +150,7 @@ def search_engine(
     return front
 
 
+@checked("search")
 def search_target(
     entry: str,
     model: object,

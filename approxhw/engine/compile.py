@@ -21,10 +21,12 @@ from approxhw.artifacts.engine import (
     read_engine,
     write_engine,
 )
+from approxhw.common.arguments import checked, told
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
+from approxhw.flow.targets import target_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
@@ -116,20 +118,25 @@ class CompiledEngine:
         }
 
 
+@checked("open_engine_design")
 def open_engine_design(folder: str | Path) -> CompiledEngine:
     """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return CompiledEngine(Path(folder), read_engine(Path(folder)))
 
 
 def compile_engine(
-    model: ModelSource, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
+    model: ModelSource, *, target: MatrixEngine | str | None = None, **given: Unpack[CompileKeywords]
 ) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands
     of the layers of its first rows are kept for simulation.
     """
-    compiled: CompiledEngine = compile(model, target=target or MatrixEngine(), **given)
+    chosen = MatrixEngine() if target is None else target_of(target)
+    if not isinstance(chosen, MatrixEngine):
+        why = f"{told(chosen)} is no matrix engine"
+        raise OptionError("compile", [Problem("target", why, "compile it with ax.compile")])
+    compiled: CompiledEngine = compile(model, target=chosen, **given)
     return compiled
 
 

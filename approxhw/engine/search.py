@@ -20,6 +20,7 @@ from approxhw.artifacts.engine_front import (
     write_engine_front,
 )
 from approxhw.artifacts.objectives import Objective
+from approxhw.common.arguments import checked
 from approxhw.common.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import Value
@@ -290,6 +291,7 @@ SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
 
 
+@checked("search")
 def problem(
     model: str | Path | ModelProto,
     *,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from approxhw.artifacts.built_files import NAME, BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
 from approxhw.artifacts.folder import Plain, as_json, json_text
 from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
+from approxhw.common.arguments import checked
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
@@ -81,6 +82,7 @@ class CompiledFiles:
         texts = [data.decode("utf-8", "replace") for name, data in self.files.items() if name.endswith(".v")]
         return "\n".join(texts)
 
+    @checked("simulate")
     def simulate(self, simulator: str = "verilator", **options: Option) -> Verdict:
         """Let the target prove its files on *simulator*; *options* are the target's (``timeout`` by default, in seconds).
 
@@ -115,6 +117,7 @@ class CompiledFiles:
             raise MismatchError(what, verdict.mismatches, verdict.vectors, where, remedy)
         return verdict
 
+    @checked("estimate")
     def estimate(self, library: str | Path | None = None, *, top: str | None = None, **options: Option) -> Estimate:
         """Measure its Verilog files by the ruler of our own designs: :func:`approxhw.flow.measure.estimate_text`."""
         from .measure import estimate_text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from approxhw.artifacts.design import (
     CircuitAccuracy,
@@ -20,7 +21,8 @@ from approxhw.artifacts.design import (
     write_design,
 )
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.arguments import checked
+from approxhw.common.dataset import Dataset, load_dataset, readings_of
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
@@ -94,11 +96,16 @@ class CompiledDesign:
             "warnings": list(self.design.warnings),
         }
 
-    def predict(self, readings: np.ndarray) -> np.ndarray:
-        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features)."""
-        return predict(self.design.graph, readings)
+    def predict(self, readings: ArrayLike) -> np.ndarray:
+        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features).
+
+        Raises :class:`~approxhw.common.errors.InvalidDataError` for what are no such rows.
+        """
+        graph = self.design.graph
+        return predict(graph, readings_of(readings, graph.input.type.elements))
 
 
+@checked("open_design")
 def open_design(folder: str | Path) -> CompiledDesign:
     """Return the design in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return CompiledDesign(Path(folder), read_design(Path(folder)))

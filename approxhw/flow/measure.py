@@ -13,6 +13,7 @@ import numpy as np
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import json_text
 from approxhw.artifacts.results import Verdict, estimate_file
+from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
@@ -60,6 +61,7 @@ def job_of(
     return job, counts
 
 
+@checked("simulate")
 def simulate_design(
     folder: Path,
     design: Design,
@@ -77,6 +79,8 @@ def simulate_design(
     """
     from approxhw.sim import simulate
 
+    refuse_below("simulate", 0, random=random, seed=seed)
+    refuse_below("simulate", 0, above=True, timeout=timeout)
     job, counts = job_of(design, random=random, seed=seed)
     result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
     verdict = Verdict(
@@ -91,6 +95,7 @@ def simulate_design(
     return result.raise_on_mismatch()
 
 
+@checked("estimate")
 def estimate_design(
     folder: Path,
     design: Design,
@@ -114,6 +119,7 @@ def estimate_design(
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import TIMED, check_rate
 
+    refuse_below("estimate", 0, above=True, timeout=timeout)
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
     check_rate(frequency, clock_ns, recipe)
@@ -274,6 +280,7 @@ def _readable(module: str) -> str:
     return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
 
 
+@checked("estimate")
 def estimate(
     verilog: str | Path,
     *,
@@ -317,6 +324,7 @@ class Ruler(TypedDict, total=False):
     clock_ns: float | None
 
 
+@checked("estimate")
 def estimate_text(
     text: str,
     top: str | None = None,
@@ -328,6 +336,7 @@ def estimate_text(
     """Measure the Verilog *text*; arguments and errors as :func:`estimate`."""
     from approxhw.backends.estimate import estimate as measure
 
+    refuse_below("estimate", 0, above=True, timeout=how.get("timeout"))
     origin = ""
     if isinstance(vectors, str | Path):
         origin = f"vectors of {shown(Path(vectors).name)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError
 from approxhw.common.options import read_options
 from approxhw.ir.pass_manager import Pass, available_pipelines, named_pipeline, pass_named, placed
@@ -57,6 +58,10 @@ class Printed:
             "compile_only": True,
         },
     )
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "printed")
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from approxhw.common.arguments import checked
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
@@ -115,6 +116,7 @@ class CompressedModel:
         _replace(graph.initializer, held)
         return made
 
+    @checked("write")
     def write(self, path: Path | str) -> None:
         """Write the model to *path*, whole or not at all.
 
@@ -154,6 +156,7 @@ class CompressedModel:
         }
 
 
+@checked("compress")
 def compress_model(
     model: ModelSource,
     format: str | EightBit = "dynamic8,block=256",

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
 
@@ -76,6 +77,10 @@ class EngineFront:
     command: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Of each split."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "EngineFront")
 
     @property
     def chosen(self) -> EngineMember:

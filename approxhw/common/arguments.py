@@ -36,6 +36,7 @@ _WORDS: dict[object, str] = {
     type(None): "None",
     np.ndarray: "an array",
 }
+_LONGEST_NAME = 255
 _DEEP = 100_000
 """Elements of a sequence that are looked at, at most."""
 
@@ -79,7 +80,17 @@ def argument_problems(
             continue
         if not fits(value, hints[name]):
             found.append(misfit(name, value, hints[name]))
+        elif Path in _variants(hints[name]) and isinstance(value, str | os.PathLike) and (why := _no_path(str(value))):
+            found.append(Problem(name, f"{shown(repr(str(value)), 60)} {why}", "check the path"))
     return found
+
+
+def _no_path(text: str) -> str:
+    """Return why *text* can be no path on any file system; empty where it can."""
+    if "\0" in text:
+        return "holds a null byte, which no path does"
+    longest = max(len(os.fsencode(part)) for part in ("", *Path(text).parts))
+    return f"holds a name of {longest} bytes; file systems take {_LONGEST_NAME}" if longest > _LONGEST_NAME else ""
 
 
 def settle_fields(item: DataclassInstance, subject: str) -> None:

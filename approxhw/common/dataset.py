@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import checked
+from .arguments import checked, settle_fields
 from .arrays import NamedArrays, read_csv, read_npy, read_npz
 from .errors import InvalidDataError, Problem, shown
 
@@ -35,6 +35,10 @@ class Dataset:
     features: tuple[str, ...] = ()
     """Titles of the features, or none."""
     name: str = "data"
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "Dataset")
 
 
 DataSpec = str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
-from approxhw.common.arguments import checked, told
+from approxhw.common.arguments import checked, settle_fields, told
 from approxhw.common.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import Value
@@ -115,6 +115,10 @@ class SearchResult:
 
     folder: Path
     front: Front
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "SearchResult")
 
     @property
     def members(self) -> tuple[FoundMember, ...]:

@@ -21,7 +21,7 @@ from approxhw.artifacts.engine import (
     read_engine,
     write_engine,
 )
-from approxhw.common.arguments import checked, told
+from approxhw.common.arguments import checked, settle_fields, told
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
@@ -68,6 +68,10 @@ class CompiledEngine:
 
     folder: Path
     design: EngineDesign
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompiledEngine")
 
     @property
     def verilog(self) -> str:

@@ -21,7 +21,7 @@ from approxhw.artifacts.design import (
     write_design,
 )
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.common.arguments import checked
+from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.dataset import Dataset, load_dataset, readings_of
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
@@ -51,6 +51,10 @@ class CompiledDesign:
 
     folder: Path
     design: Design
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompiledDesign")
 
     @property
     def verilog(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from approxhw.common.arguments import checked
+from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
@@ -86,6 +86,10 @@ class CompressedModel:
     bytes_before: int
     bytes_after: int
     added: frozenset[str] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompressedModel")
 
     @property
     def elements(self) -> int:

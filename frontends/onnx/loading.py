@@ -91,13 +91,13 @@ def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     from onnx import ModelProto
 
     where = str(path)
-    if not path.exists():
-        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
-    if not path.is_file():
-        raise InvalidModelError(
-            path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
-        )
     try:
+        if not path.exists():
+            raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
+        if not path.is_file():
+            raise InvalidModelError(
+                path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
+            )
         size = path.stat().st_size
         if size > maximum:
             why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"

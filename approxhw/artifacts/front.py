@@ -139,6 +139,7 @@ class Front:
         """The objectives beside the errors."""
         return tuple(CIRCUIT[name] for name in self.objectives[1:])
 
+    @checked("cost")
     def cost(self, member: Member) -> float:
         """Return what *member* is sorted by."""
         return self.costs[0].value(member)

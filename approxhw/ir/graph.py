@@ -156,8 +156,9 @@ class Graph:
 
     def __post_init__(self) -> None:
         """Refuse what is no list of Nodes at all; the verifier looks at everything else."""
-        texts = isinstance(self.name, str) and isinstance(self.output, str)
-        if not (texts and isinstance(self.nodes, tuple) and all(isinstance(node, Node) for node in self.nodes)):
+        texts = all(isinstance(text, str) for text in (self.name, self.output, self.source))
+        rows = all(isinstance(row, tuple) for row in (self.nodes, self.labels, self.results))
+        if not (texts and rows and all(isinstance(node, Node) for node in self.nodes)):
             settle_fields(self, "Graph")  # passes make many Graphs: the long look is for what is wrong at a glance
 
     def __getitem__(self, name: str) -> Node:

@@ -272,7 +272,8 @@ def read_engine(folder: Path) -> EngineDesign:
 def _check_layer(layer: LayerInfo) -> None:
     """Raise ``ValueError`` where the sizes or the 8-bit codes of *layer* cannot be: anybody may have written them."""
     counts = (layer.m, layer.k, layer.n, layer.count, layer.tiles, layer.clocks, layer.nans, layer.infinities)
-    if min(*counts, *layer.shifts, *layer.blocks) < 0 or min(counts[:4]) < 1:
+    whole = (*counts, *layer.shifts, *layer.blocks)
+    if min(whole) < 0 or max(whole) >= 1 << 63 or min(counts[:4]) < 1:
         raise ValueError(f"sizes of layer {shown(layer.name, 40)}")
     if not all(map(_is_summary, layer.compression.items())):
         raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 
 import msgspec
 
-from approxhw.common.errors import InvalidDataError, InvalidDesignError, Problem, shown
+from approxhw.common.errors import ApproxhwError, InvalidDesignError, Problem, shown
 from approxhw.common.files import beside, check_folder
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
+    except InvalidDesignError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, ApproxhwError) as error:
         raise form.refused(folder, error) from error
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from approxhw.artifacts.design import Model
 from approxhw.artifacts.engine import (
+    ENGINE,
     EngineAccuracy,
     EngineDesign,
     EngineFields,
@@ -125,7 +126,22 @@ class CompiledEngine:
 @checked("open_engine_design")
 def open_engine_design(folder: str | Path) -> CompiledEngine:
     """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
-    return CompiledEngine(Path(folder), read_engine(Path(folder)))
+    return CompiledEngine(Path(folder), _whole(Path(folder)))
+
+
+def _whole(folder: Path) -> EngineDesign:
+    """Return the engine in *folder*, which can be built, and is what its Verilog says: anybody may have written either."""
+    from .cost import engine_of
+
+    design = read_engine(folder)
+    try:
+        built = _texts(engine_of(design))
+    except OptionError as error:
+        raise ENGINE.refused(folder, "; ".join(str(problem) for problem in error.problems)) from error
+    held = {name: text.partition("\n\n")[2] for name, text in design.modules.items()}
+    if design.version == __version__ and held != built:
+        raise ENGINE.refused(folder, "engine: its Verilog is that of another one")
+    return design
 
 
 def compile_engine(
@@ -280,7 +296,7 @@ def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
 
 
 def _kept(folder: Path) -> tuple[Model, Ledger]:
-    design = read_engine(folder)
+    design = _whole(folder)
     return design.model, design.ledger
 
 
@@ -389,8 +405,6 @@ def _chosen(emulated: EmulatedEngine, array: Array) -> list[str]:
 
 def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
-    from approxhw.backends.matrix_engine.engine import engine_verilog
-
     model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(emulated.graph)[:120])
     header = [
         f"model:  {model}",
@@ -403,10 +417,17 @@ def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> di
         f"made by approxhw {__version__}, target matrix-engine",
     ]
     head = "".join(f"// {line}\n" for line in header)
+    return {name: f"{head}\n{text}" for name, text in _texts(array).items()}
+
+
+def _texts(array: Array) -> dict[str, str]:
+    """Return module → text without a header; the top first."""
+    from approxhw.backends.matrix_engine.engine import engine_verilog
+
     found: dict[str, str] = {}
     for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
         if match := re.search(r"^module (\w+)", part, re.MULTILINE):
-            found[match[1]] = f"{head}\n{part.strip()}\n"
+            found[match[1]] = f"{part.strip()}\n"
     return {array.top: found.pop(array.top), **found}
 
 

@@ -49,6 +49,26 @@ class PortInfo:
     rule: str
     formula: str
 
+    @property
+    def carried(self) -> str:
+        """Which bits of the code the port carries, as Verilog picks them: ``[3:2]``, ``[3]``; ``[3,1]`` where some lack."""
+        low, high = self.code_bits[0], self.code_bits[-1]
+        if self.code_bits != tuple(range(low, high + 1)):
+            return f"[{','.join(map(str, reversed(self.code_bits)))}]"
+        return f"[{high}]" if high == low else f"[{high}:{low}]"
+
+    def wiring(self, bits: int) -> str:
+        """Return how a reading becomes what the port carries, of a code of *bits* bits."""
+        if self.code_bits == tuple(range(bits)):
+            return self.formula
+        low, high = self.code_bits[0], self.code_bits[-1]
+        shifted = f"code >> {low}" if low else "code"
+        if self.code_bits != tuple(range(low, high + 1)):
+            shifted = f"{{{', '.join(f'code[{bit}]' for bit in reversed(self.code_bits))}}}"
+        elif high + 1 < bits:
+            shifted = f"({shifted}) & {(1 << self.bits) - 1}" if low else f"code & {(1 << self.bits) - 1}"
+        return f"{self.formula}; port = {shifted}"
+
 
 @dataclass(frozen=True)
 class OutputInfo:
@@ -67,13 +87,18 @@ class Model(TypedDict, total=False):
 
 
 class CircuitAccuracy(TypedDict, total=False):
-    """Shares of rows, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split."""
+    """Shares of rows, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split.
+
+    ``majority``: of the most frequent class of those rows, what always answering it is worth; folders of before lack it.
+    """
 
     onnx: float | None
     hardware: float | None
     rows: str
     onnx_splits: Mapping[str, float | None]
     hardware_splits: Mapping[str, float | None]
+    majority: float | None
+    majority_splits: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +129,10 @@ class DesignRecord:
 
 
 def _needed(told: DesignRecord) -> list[str]:
-    splits = (told.accuracy.get("onnx_splits", {}), told.accuracy.get("hardware_splits", {}))
-    if told.accuracy.keys() != CircuitAccuracy.__annotations__.keys() or any(
-        {"train", "test"} - each.keys() for each in splits
-    ):
+    later = {"majority", "majority_splits"}
+    splits = [value for name, value in told.accuracy.items() if name.endswith("_splits") and isinstance(value, Mapping)]
+    whole = told.accuracy.keys() >= CircuitAccuracy.__annotations__.keys() - later
+    if not whole or any({"train", "test"} - each.keys() for each in splits):
         raise ValueError("accuracy: not all of it is there")
     if "title" not in told.model:
         raise ValueError("model: no title")

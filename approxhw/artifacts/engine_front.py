@@ -77,6 +77,9 @@ class EngineFront:
     command: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Of each split."""
+    majority: Mapping[str, float] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth."""
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that are not of the types of their fields."""
@@ -104,6 +107,8 @@ class EngineFront:
             "front": members,
             "chosen": chosen,
             "onnx": dict(self.onnx),
+            "majority": dict(self.majority),
+            "warnings": list(self.warnings),
             "objectives": list(self.objectives),
             "options": dict(self.options),
             "elements": {name: dict(told) for name, told in self.elements.items()},

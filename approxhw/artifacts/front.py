@@ -133,6 +133,8 @@ class Front:
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
     """Names of what was searched for, the errors first."""
+    majority: Mapping[str, float | None] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth; fronts of before do not say it."""
 
     @property
     def costs(self) -> tuple[Objective, ...]:
@@ -251,6 +253,7 @@ class FrontRecord:
     command: str = ""
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
+    majority: Mapping[str, float | None] = field(default_factory=dict)
     files: Mapping[str, str]
 
 

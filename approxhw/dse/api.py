@@ -171,6 +171,7 @@ class SearchResult:
             "knee": members[front.knee().index],
             "rule": front.rule,
             "onnx": dict(front.onnx),
+            "majority": dict(front.majority),
             "objectives": list(front.objectives),
             "bound_met": front.bound_met,
             "interrupted": front.interrupted,

@@ -24,6 +24,7 @@ from approxhw.artifacts.engine import (
 )
 from approxhw.common.arguments import checked, settle_fields, told
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.statistics import no_better
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -283,11 +284,20 @@ def build_engine(
         command=asked.command,
         accuracy=accuracy,
         seconds=dict(clock.seconds),
-        warnings=(*notes, *kept.feeds.notes),
+        warnings=(*notes, *kept.feeds.notes, *_no_better(accuracy)),
         packed=packed,
         pipeline=", ".join(lowered.spelled),
         ledger=lowered.ledger,
     )
+
+
+def _no_better(accuracy: EngineAccuracy) -> list[str]:
+    """Return lines where the model, or the model on the engine, is no better than the most frequent class."""
+    most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
+    return [
+        *no_better("the model in float32", accuracy.get("onnx"), most, rows),
+        *no_better("the model on the engine", accuracy.get("engine"), most, rows),
+    ]
 
 
 def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:

@@ -24,13 +24,14 @@ from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.dataset import Dataset, load_dataset, readings_of
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import accuracy, predict
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import Pass, PassContext
 
-from .describe import about, header_of
+from .describe import about, broken_readings, constant_note, header_of
 from .printed import Printed
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps, Target
 from .targets import loaded
@@ -122,6 +123,8 @@ class OpenedClassifier:
     model: Classifier
     rows: Dataset | None = None
     reference: Mapping[str, float | None] | None = None
+    notes: tuple[str, ...] = ()
+    """What the user should know of how model and rows were taken."""
 
 
 def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
@@ -149,10 +152,12 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
             graph = titled(graph, rows.features)
     with clock.step("reference"):
         reference: Mapping[str, float | None] = {"train": None, "test": None}
+        notes = [] if model.reading is None else list(model.reading.notes)
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
-            reference = reference_accuracies(model, graph, splits)
-    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference))
+            reference, differ = compared(model, graph, splits)
+            notes += [*broken_readings(model, rows), *differ]
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, tuple(notes)))
 
 
 def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
@@ -192,6 +197,7 @@ def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowere
         pipeline=target.pipeline if asked.given is None else ",".join(lowered.spelled),
         library=target.library,
         command=asked.command,
+        warnings=(*kept.notes, *design.warnings),
         ledger=lowered.ledger,
         seconds=dict(clock.seconds),
     )
@@ -210,15 +216,34 @@ def reference_accuracies(
 
     onnxruntime says so where there is an ONNX model, else the interpreter of *graph*.
     """
+    return compared(model, graph, splits)[0]
+
+
+def compared(
+    model: Classifier, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[dict[str, float | None], list[str]]:
+    """Return what :func:`reference_accuracies` does, and a line where onnxruntime and *graph*, as it was read, differ."""
     if model.loaded is None:
-        return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
+        return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}, []
     from approxhw.frontends.runtime.reference import open_reference
 
     try:
         session = open_reference(model)
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
-        return dict.fromkeys(splits)
-    return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
+        return dict.fromkeys(splits), []
+    found: dict[str, float | None] = dict.fromkeys(splits)
+    differ = rows = 0
+    for name, (x, y) in splits.items():
+        if len(x):
+            said = session.predict(x)
+            found[name] = float(np.mean(said == y))
+            if not graph.is_integer:
+                differ, rows = differ + int((said != predict(graph, x)).sum()), rows + len(x)
+    told = (
+        f"onnxruntime gives {differ} of {rows} rows another class than the greatest score does: float32 does not tell their "
+        "probabilities apart there; the circuit goes by the scores (skl2onnx: raw_scores has a model do so, too)"
+    )
+    return found, [told] if differ else []
 
 
 def designed(
@@ -266,7 +291,13 @@ def _design(
     test, saturated_test = op.encoding.encode(x_test)
     hardware = {"train": accuracy(graph, x_train, y_train), "test": accuracy(graph, x_test, y_test)}
     split = "test" if len(x_test) else "train"
-    warnings = []
+    majority = {"train": majority_share(y_train), "test": majority_share(y_test)}
+    warnings = constant_note(
+        graph, not emitted.input_bits, (x_test, y_test) if split == "test" else (x_train, y_train), split
+    )
+    named = "test rows" if split == "test" else "training rows"
+    warnings += no_better("the model", reference.get(split), majority[split], named)
+    warnings += no_better("the circuit", hardware[split], majority[split], named)
     if count := int(saturated_test.sum()):
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
@@ -293,6 +324,8 @@ def _design(
             "rows": split,
             "onnx_splits": dict(reference),
             "hardware_splits": hardware,
+            "majority": majority[split],
+            "majority_splits": majority,
         },
         saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
         warnings=tuple(warnings),

@@ -1,16 +1,22 @@
-"""What is said of a design: the header of its files, its model, the lines of its ledger."""
+"""What is said of a design: the header of its files, its model, the lines of its ledger, what its user should know."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from approxhw.artifacts.design import Model
+from approxhw.common.dataset import Dataset
 from approxhw.common.errors import shown
 from approxhw.common.version import __version__
+from approxhw.ir.evaluation import predict
 from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
 from .printed import Printed
@@ -55,3 +61,39 @@ def ledger_row(record: PassRecord) -> LedgerLine:
     row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}
     row["notes"] = list(record.notes)
     return row
+
+
+def broken_readings(model: Classifier, rows: Dataset) -> list[str]:
+    """Return a line for each input of whole numbers whose readings are none: model and circuit take them differently."""
+    told, start = [], 0
+    for name, shape in () if model.reading is None else model.reading.widths:
+        end = start + math.prod(shape)
+        readings = np.concatenate([rows.X_train[:, start:end], rows.X_test[:, start:end]])
+        broken = int((readings != np.trunc(readings)).sum())
+        if broken and model.reading is not None and name in model.reading.whole_inputs:
+            told.append(
+                f"input {shown(repr(name), 60)} takes whole numbers, and {broken} of {readings.size} readings are none: the "
+                "model's own accuracy is of readings that are cut off, the circuit's of whole ones; convert with a float input, or "
+                "round"
+            )
+        start = end
+    return told
+
+
+def constant_note(graph: Graph, blind: bool, rows: tuple[np.ndarray, np.ndarray], split: str) -> list[str]:
+    """Return a line where the circuit says the same class whatever it reads, or of all *rows* though they are of several.
+
+    *blind*: it reads no input.
+    """
+    readings, labels = rows
+    op = graph.input.op
+    assert isinstance(op, Input)
+    some = readings[:1] if len(readings) else np.zeros((1, len(op.features)))
+    said = np.unique(predict(graph, readings if not blind and len(readings) else some))
+    if len(said) > 1 or (not blind and len(np.unique(labels)) < 2):
+        return []
+    label = shown(repr(graph.labels[said[0]] if graph.labels else int(said[0])), 40)
+    if blind:
+        return [f"the circuit is constant: it reads no input, and always says class {label}"]
+    rows_named = "test rows" if split == "test" else "training rows"
+    return [f"the circuit says class {label} of every one of the {len(readings)} {rows_named}"]

@@ -11,6 +11,7 @@ from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.ir.evaluation import confusion
 from approxhw.ir.kinds import Input
+from approxhw.numerics.formats import Fixed
 from approxhw.report import (
     Accuracy,
     Confusion,
@@ -70,6 +71,9 @@ def _accuracies(design: Design) -> tuple[Accuracy, ...]:
     for row in design.ledger:
         if row["name"] in ("quantize-inputs", "quantize-weights"):
             rows.append(Accuracy(f"after {row['name']}", row["train_accuracy_after"], row["test_accuracy_after"]))
+    least = design.accuracy.get("majority_splits")
+    if least is not None:
+        rows.append(Accuracy("always the most frequent class", least["train"], least["test"], "of the rows themselves"))
     rows.append(Accuracy("hardware", hardware["train"], hardware["test"], "the integer Graph that the circuit equals"))
     return tuple(rows)
 
@@ -86,8 +90,13 @@ def _confusion(design: Design) -> Confusion | None:
 
 
 def _ports(design: Design) -> tuple[PortRow, ...]:
+    fmt = design.graph.input.type.format
+    bits = fmt.bits if isinstance(fmt, Fixed) else 0
     ports = [
-        PortRow(port.name, "input", port.bits, port.title, port.low, port.high, port.formula) for port in design.inputs
+        PortRow(
+            port.name, "input", port.bits, port.title, port.low, port.high, port.wiring(bits), f"code{port.carried}"
+        )
+        for port in design.inputs
     ]
     if design.clock:
         ports.append(PortRow(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))

@@ -47,7 +47,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class PortRow:
-    """One port and how to wire it: ``formula`` says how a reading becomes a code."""
+    """One port and how to wire it: ``formula`` says how a reading becomes what it carries, ``carried`` which bits of the code."""
 
     name: str
     direction: str
@@ -56,6 +56,7 @@ class PortRow:
     low: float | None = None
     high: float | None = None
     formula: str = ""
+    carried: str = ""
 
 
 @dataclass(frozen=True)

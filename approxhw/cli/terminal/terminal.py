@@ -80,8 +80,10 @@ class Terminal:
         self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
         if accuracy["hardware"] is not None:
             onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
-            self.say(f"accuracy on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}")
-        inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
+            most = accuracy.get("majority")
+            least = "" if most is None else f", always the most frequent class {most:.4f}"
+            self.say(f"accuracy on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{least}")
+        inputs = ", ".join(f"{port.name}{port.carried}" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         self.say(f"ports: {inputs}{more} -> {design.output}[{design.output_bits}]")
         self.say(f"inputs read: {len(design.inputs)} of {design.graph.input.type.elements}, so {design.converters}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 import msgspec
 
 from approxhw.common.errors import ApproxhwError, InvalidDesignError, Problem, shown
-from approxhw.common.files import beside, check_folder
+from approxhw.common.files import OtherKindError, beside, check_folder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -125,9 +125,30 @@ def check_folder_output(folder: Path, form: FolderFormat[R]) -> None:
     check_folder(folder, form.what, lambda place: (described_files(place, form), form.later))
 
 
+DESCRIPTIONS = ("design.json", "front.json", "target.json")
+"""The JSON files that say what a folder of ours is."""
+
+
+def kind_in(folder: Path) -> str | None:
+    """Return what a folder of ours says that it is, such as ``approxhw front``, whatever the version; None for others."""
+    for name in DESCRIPTIONS:
+        try:
+            format = read_json(folder / name).get("format")
+        except (OSError, ValueError):
+            continue
+        if isinstance(format, str) and format.startswith("approxhw "):
+            return shown(format.rpartition(" ")[0], 40)
+    return None
+
+
 def described_files(folder: Path, form: FolderFormat[R]) -> set[str]:
     """Return the files of *folder* by its own word; raise ``ValueError`` and the like where it is not of the format."""
-    told = _told(folder, form)
+    try:
+        told = _told(folder, form)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OtherKindError) or (kind := kind_in(folder)) in (None, form.name):
+            raise
+        raise OtherKindError(f"it holds an {kind}, which {form.what} does not replace") from error
     return {*_digests(told), form.file}
 
 
@@ -149,10 +170,19 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     try:
         told = _told(folder, form)
         digests = _digests(told)
+    except OtherKindError as error:
+        raise InvalidDesignError(str(folder), [Problem(form.file, str(error), "update approxhw")]) from error
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidDesignError(
-            str(folder), [Problem(form.file, f"{form.missing} ({shown(error)})", form.make)]
-        ) from error
+        kind = kind_in(folder)
+        why, remedy = f"{form.missing} ({shown(error)})", form.make
+        if kind not in (None, form.name):
+            why = f"{form.missing}: the folder holds an {kind}"
+            remedy = (
+                f"name one of its members, such as {shown(folder / 'members' / '00', 120)}"
+                if "front" in str(kind)
+                else ""
+            )
+        raise InvalidDesignError(str(folder), [Problem(form.file, why, remedy)]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
         record = record_of(told, form.record)
@@ -261,8 +291,9 @@ def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
     if (format := told.get("format")) != form.text:
-        newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
-        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
+        if form.is_newer(format):
+            raise OtherKindError(f"format {shown(format, 40)!r} is not {form.text!r}: a newer approxhw wrote it")
+        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}")
     return told
 
 

@@ -15,6 +15,10 @@ Ours = Callable[[Path], tuple[set[str], tuple[str, ...]]]
 """Given a folder: the files (relative, with /) that it says are ours, and what else may lie at its top. Raises for another's."""
 
 
+class OtherKindError(ValueError):
+    """A folder is ours, but of another kind, or of a later version: the text says which."""
+
+
 def check_folder(folder: Path, what: str, ours: Ours) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or *what* (``a design``) with nothing foreign in it."""
     try:
@@ -38,6 +42,8 @@ def _check_place(folder: Path, what: str, ours: Ours) -> None:
         return
     try:
         files, later = ours(folder)
+    except OtherKindError as error:
+        raise _refused(folder, str(error)) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(folder, "it exists and was not written by approxhw") from error
     foreign = [name for name in there if name not in files and name.split("/")[0] not in later]

@@ -131,15 +131,15 @@ def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
-    _refuse_sizes(asked)
+    _refuse_sizes(asked, "compile")
     model = open_classifier(asked.model)
     return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
 
-def _refuse_sizes(asked: Asked[Target]) -> None:
+def _refuse_sizes(asked: Asked[Target], subject: str) -> None:
     if asked.shape:
         why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
-        raise OptionError("compile", [Problem("shape", why, "leave it out")])
+        raise OptionError(subject, [Problem("shape", why, "leave it out")])
 
 
 def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock) -> Source[OpenedClassifier]:
@@ -156,7 +156,7 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
             reference, differ = compared(model, graph, splits)
-            notes += [*broken_readings(model, rows), *differ]
+            notes += broken_readings(model, rows) or differ
     return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, tuple(notes)))
 
 
@@ -384,7 +384,7 @@ def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
-    _refuse_sizes(asked)
+    _refuse_sizes(asked, "check")
     return check_model(asked.model)
 
 

@@ -73,8 +73,8 @@ def broken_readings(model: Classifier, rows: Dataset) -> list[str]:
         if broken and model.reading is not None and name in model.reading.whole_inputs:
             told.append(
                 f"input {shown(repr(name), 60)} takes whole numbers, and {broken} of {readings.size} readings are none: the "
-                "model's own accuracy is of readings that are cut off, the circuit's of whole ones; convert with a float input, or "
-                "round"
+                "model's own accuracy is of readings that are cut off, the circuit's of whole ones; convert with a float "
+                "input, or round"
             )
         start = end
     return told

@@ -228,7 +228,17 @@ def named_pipeline(name: str, **options: object) -> tuple[Pass, ...]:
     values, found = read_options(makers[name], options, name)
     if found:
         raise OptionError(f"pipeline {name}", found)
-    return makers[name](**values)
+    try:
+        return makers[name](**values)
+    except OptionError as error:
+        # the first pass that refuses its options ends it: each of them alone tells what is wrong with the others
+        problems = dict.fromkeys(error.problems)
+        for option, value in values.items():
+            try:
+                makers[name](**{option: value})
+            except OptionError as other:
+                problems |= dict.fromkeys(other.problems)
+        raise OptionError(error.subject, list(problems)) from error
 
 
 @checked("parse_passes")

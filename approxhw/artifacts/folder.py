@@ -171,7 +171,8 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         told = _told(folder, form)
         digests = _digests(told)
     except OtherKindError as error:
-        raise InvalidDesignError(str(folder), [Problem(form.file, str(error), "update approxhw")]) from error
+        newer = Problem(form.file, f"{form.missing} ({error})", "update approxhw")
+        raise InvalidDesignError(str(folder), [newer]) from error
     except (OSError, ValueError, KeyError) as error:
         kind = kind_in(folder)
         why, remedy = f"{form.missing} ({shown(error)})", form.make

@@ -79,7 +79,7 @@ def argument_problems(
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or value is parameter.default:
             continue
         if not fits(value, hints[name]):
-            found.append(misfit(name, value, hints[name]))
+            found.append(type_problem(name, value, hints[name]))
         elif Path in _variants(hints[name]) and isinstance(value, str | os.PathLike) and (why := _no_path(str(value))):
             found.append(Problem(name, f"{shown(repr(str(value)), 60)} {why}", "check the path"))
     return found
@@ -114,7 +114,7 @@ def field_problems(item: DataclassInstance) -> list[Problem]:
     given = {each.name: getattr(item, each.name) for each in fields(item)}
     defaults = {each.name: each.default for each in fields(item)}
     return [
-        misfit(name, value, hints[name])
+        type_problem(name, value, hints[name])
         for name, value in given.items()
         if value is not defaults[name] and not fits(_plain(value, hints[name]), hints[name])
     ]
@@ -132,7 +132,7 @@ def refuse_below(subject: str, least: float, *, above: bool = False, **given: fl
         raise OptionError(subject, found)
 
 
-def misfit(name: str, value: object, hint: object) -> Problem:
+def type_problem(name: str, value: object, hint: object) -> Problem:
     """Return the problem of *value*, which does not fit *hint*."""
     remedy = ""
     if isinstance(value, type) and any(variant is value for variant in _variants(hint)):
@@ -148,7 +148,10 @@ def told(value: object) -> str:
         return shown(repr(value), 60)
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} with shape {list(value.shape)}"
-    name = shown(type(value).__name__, 60)
+    return _with_article(shown(type(value).__name__, 60))
+
+
+def _with_article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
@@ -177,7 +180,7 @@ def _wanted(variant: object) -> str:
         word = "a tuple" if kind is tuple else "a sequence"
         plain = not some or _is_open(some[0]) or some[0] == ArrayLike
         return word if plain else f"{word} of which each is {wanted(some[0])}"
-    return f"a {kind.__name__}" if isinstance(kind, type) else "of the type that it is declared with"
+    return _with_article(kind.__name__) if isinstance(kind, type) else "of the type that it is declared with"
 
 
 def fits(value: object, hint: object) -> bool:

@@ -69,7 +69,8 @@ def _listed(problems: Sequence[Problem]) -> str:
         elif problem is group[0]:
             kind = _kind_of(group)
             others = [shown(other.where.removeprefix(kind).strip(), 160) for other in group[1:]]
-            more = f", and {len(others) - NAMED} others" if len(others) > NAMED else ""
+            left = len(others) - NAMED
+            more = f", and {left} {'other' if left == 1 else 'others'}" if left > 0 else ""
             noun = f" {kind}s" if kind else ""
             lines.append(f"\n  {problem}\n    and {len(others)} more{noun}: {', '.join(others[:NAMED])}{more}")
     return "".join(lines)

@@ -222,8 +222,8 @@ def carry_out(work: Importer, call: Call, handler: Handler) -> tuple[Value, ...]
     values = made if isinstance(made, tuple) else (made,)
     values = values + (Broken(),) * (count - len(values))
     if any(isinstance(value, Row) and not value.elements for value in values):
-        refusal = Refusal("makes rows without an element: nothing is left to decide on", REMEDY_EMPTY)
-        work.refuse(where(call.proto), refusal)
+        why = "makes rows without an element: nothing is left to decide on"
+        work.refuse(where(call.proto), Refusal(why, REMEDY_EMPTY))
         return (Broken(),) * count
     return tuple(_bound(work, name, value) for name, value in zip(call.proto.output, values))
 

@@ -40,7 +40,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "DequantizeLinear": SupportedOperator(quantised.dequantize_linear, "QDQ: of constants, and behind QuantizeLinear"),
     "Div": SupportedOperator(linear.divide, "by a constant"),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
-    "Exp": SupportedOperator(tail.exponential, "of 1 / (1 + exp(−z)), a Sigmoid that is written out, at the end"),
+    "Exp": SupportedOperator(tail.exp_of_sigmoid, "of 1 / (1 + exp(−z)), a Sigmoid that is written out, at the end"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
     "Gemm": SupportedOperator(

@@ -120,7 +120,7 @@ def compare(work: Importer, call: Call) -> Value:
     origin = str(call.proto.name)
     if not greater:
         vector = work.vector(row, origin)
-        row = replace(row, value=work.affine(vector, -np.ones(1), np.zeros(1), origin), columns=None)
+        row = replace(row, value=work.affine(vector, -np.ones(1), np.zeros(1), origin), columns=None, tensor="")
         bound = -bound
     # x ≥ c is x > the float64 just below c
     return threshold(work, row, bound if strict else math.nextafter(bound, -math.inf), origin)
@@ -164,7 +164,7 @@ def _other_class(work: Importer, value: ClassPrediction, origin: str) -> ClassPr
         raise Refusal("turns a choice among several classes around", "swap the comparison")
     negated = work.affine(node.inputs[0], -np.ones(1), np.zeros(1), origin)
     bound = math.nextafter(-float(node.op.threshold), -math.inf)  # not x > c is -x ≥ -c
-    return ClassPrediction(work.emit(INDEX, Threshold(bound), (negated,), (), origin), (), value.tensor)
+    return ClassPrediction(work.emit(INDEX, Threshold(bound), (negated,), (), origin))
 
 
 def round_(work: Importer, call: Call) -> Value:
@@ -175,7 +175,7 @@ def round_(work: Importer, call: Call) -> Value:
     return threshold(work, row, 0.0, str(call.proto.name))
 
 
-def exponential(work: Importer, call: Call) -> Value:
+def exp_of_sigmoid(work: Importer, call: Call) -> Value:
     """Exp, as the beginning of a Sigmoid that is written out: 1 / (1 + exp(−z))."""
     return replace(call.row(), stage=EXP, staged_by=where(call.proto))
 

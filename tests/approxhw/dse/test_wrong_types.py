@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
+import shutil
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -184,3 +186,61 @@ def test_every_public_callable_refuses_wrong_types_in_its_own_words(instances, r
     assert tried >= set(ax.__all__) - NO_ARGUMENTS
     assert tried >= {"CompiledDesign.simulate", "CompiledEngine.estimate", "Front.cheapest", "FoundMember.compile"}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+DAMAGE = [
+    ("accuracy", {}),
+    ("accuracy", []),
+    ("ledger", [[[]]]),
+    ("ledger", {}),
+    ("inputs", [{}]),
+    ("inputs", None),
+    ("warnings", [5]),
+    ("seconds", {"read": "long"}),
+    ("model", {}),
+    ("latency", 1 << 70),
+    ("output", {"name": "y", "bits": "2"}),
+]
+ENGINE_DAMAGE = [
+    ("engine", {}),
+    ("engine", []),
+    ("engine.rows", 4),
+    ("engine.rows", 0),
+    ("engine.vectors", 128),
+    ("engine.mac", {"format": "bf16"}),
+    ("engine.mac.format", "no such"),
+    ("engine.mac.alignment", -1),
+    ("engine.result", "x"),
+    ("ledger", [[[]]]),
+    ("accuracy", {"onnx": 1.0}),
+    ("layers", [{}]),
+    ("layers.0.shifts", [10**30]),
+    ("modules", []),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value"),
+    [("design", *each) for each in DAMAGE] + [("engine", *each) for each in ENGINE_DAMAGE],
+    ids=lambda value: str(value)[:40],
+)
+def test_folders_that_tell_other_types_are_damaged(kind, place, value, made, engine_folder, tmp_path):
+    folder = Path(shutil.copytree(made if kind == "design" else engine_folder, tmp_path / "out"))
+    told = json.loads((folder / "design.json").read_text())
+    *above, last = (int(word) if word.isdigit() else word for word in place.split("."))
+    holder = told
+    for word in above:
+        holder = holder[word]
+    assert holder[last] != value
+    holder[last] = value
+    (folder / "design.json").write_text(json.dumps(told))
+    readers = [ax.open_folder, ax.open_design if kind == "design" else ax.open_engine_design]
+    for read in readers:
+        with pytest.raises(InvalidDesignError, match=r"design\.json: it does not fit its files") as caught:
+            read(folder)
+        assert caught.value.exit_code == 9
+
+
+def test_an_engine_without_a_layer_of_that_name_says_so_as_an_option(engine_folder):
+    with pytest.raises(OptionError, match="layer: there is no layer 'nope'"):
+        ax.open_engine_design(engine_folder).simulate("icarus", layer="nope")

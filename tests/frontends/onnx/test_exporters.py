@@ -270,7 +270,9 @@ def test_softmax_over_the_batch_is_refused(build):
 
 def test_softmax_in_the_middle_is_refused(build):
     nodes = [node("Softmax", ["x"], ["p"]), node("Gemm", ["p", "w"], ["y"], "next")]
-    with pytest.raises(UnsupportedModelError, match="'next' \\(Gemm\\): works on the result of Softmax"):
+    with pytest.raises(
+        UnsupportedModelError, match="node 'Softmax/p' \\(Softmax\\): its result goes on into node 'next'"
+    ):
         read_model(build(nodes, {"w": f32(4, 3)}))
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -296,10 +297,12 @@ def _design(folder: Path, told: DesignRecord) -> Design:
     with np.load(folder / "rows.npz", allow_pickle=False) as stored:
         rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
     _check_rows(rows, graph)
+    modules = {name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules}
+    _check_top(told, modules[told.top])
     return Design(
         name=told.name,
         top=told.top,
-        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+        modules=modules,
         inputs=told.inputs,
         output=told.output.name,
         output_bits=told.output.bits,
@@ -338,6 +341,21 @@ def _check_ports(told: DesignRecord, graph: Graph) -> None:
     timed = 0 <= told.latency <= 64 and (told.clock is None) == (not told.latency)
     if not 0 < told.output.bits <= 64 or not timed:
         raise ValueError("the output is no class index of a circuit with this clock and latency")
+
+
+_PORT = re.compile(r"^[^/\n]*?\b(?:input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+)\s*:\s*0\]\s*)?(\w+)", re.MULTILINE)
+"""A port as our emitter declares it: its highest bit, and its name."""
+
+
+def _check_top(told: DesignRecord, text: str) -> None:
+    """Raise ``ValueError`` where the ports that are described are not those of the top module *text*."""
+    declared = {name: int(high or 0) + 1 for high, name in _PORT.findall(text)}
+    described = {port.name: port.bits for port in told.inputs} | {told.output.name: told.output.bits}
+    if told.clock is not None:
+        described[told.clock] = 1
+    if declared != described:
+        names = sorted(declared.keys() ^ described.keys()) or [n for n in declared if declared[n] != described[n]]
+        raise ValueError(f"ports: module {told.top} has others ({', '.join(shown(name, 40) for name in names[:4])})")
 
 
 def _codes(graph: Graph) -> Fixed:

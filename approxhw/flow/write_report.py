@@ -52,6 +52,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         inputs=op.titles,
         labels=design.graph.labels,
         accuracy=_accuracies(design),
+        majority=design.accuracy.get("majority"),
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,

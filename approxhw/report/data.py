@@ -153,6 +153,8 @@ class ReportData:
     labels: tuple[str | int, ...] = ()
     """Class labels by class index; may be empty."""
     accuracy: tuple[Accuracy, ...] = ()
+    majority: float | None = None
+    """What always answering the most frequent class is worth on the rows that the hardware's accuracy is of."""
     confusion: Confusion | None = None
     ports: tuple[PortRow, ...] = ()
     cost: Cost | None = None

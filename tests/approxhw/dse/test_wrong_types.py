@@ -18,7 +18,7 @@ import pytest
 import approxhw as ax
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord
 from approxhw.artifacts.engine_front import EngineFront, EngineMember
-from approxhw.common.errors import ApproxhwError
+from approxhw.common.errors import ApproxhwError, InvalidDesignError, OptionError
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_target
 from approxhw.engine.cost import estimate_engine
@@ -195,6 +195,9 @@ DAMAGE = [
     ("ledger", {}),
     ("inputs", [{}]),
     ("inputs", None),
+    ("inputs", []),
+    ("inputs.0.name", "elsewhere"),
+    ("output.bits", 7),
     ("warnings", [5]),
     ("seconds", {"read": "long"}),
     ("model", {}),

@@ -14,7 +14,9 @@ import approxhw as ax
 from approxhw.artifacts.design import PortInfo
 from approxhw.cli.terminal.terminal import Terminal
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, OutputError
+from approxhw.flow.write_report import report_data
 from approxhw.passes.simplify.fold_affine import FoldAffine
+from approxhw.report import render
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,16 @@ def test_wiring_by_the_page_gives_what_the_port_carries(design):
         followed = [eval(rule, {"code": code}) for code in range(8)]
         seen = replace(compiled, inputs=(shifted,)).ports_of(codes)[port.name]
         assert followed == seen.tolist()
+
+
+def test_the_page_shows_which_bits_a_port_carries(design):
+    compiled = ax.open_design(design).design
+    first = replace(compiled.inputs[0], bits=2, code_bits=(1, 2))
+    page = render(report_data(design, replace(compiled, inputs=(first, *compiled.inputs[1:]))))
+    assert "<th>Carries</th>" in page
+    assert "code[2:1]" in page
+    assert "code[2:0]" in page
+    assert "port = code &gt;&gt; 1" in page
 
 
 def test_targets_and_passes_may_be_names(inputs, tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -174,16 +174,18 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         newer = Problem(form.file, f"{form.missing} ({error})", "update approxhw")
         raise InvalidDesignError(str(folder), [newer]) from error
     except (OSError, ValueError, KeyError) as error:
-        kind = kind_in(folder)
-        why, remedy = f"{form.missing} ({shown(error)})", form.make
-        if kind not in (None, form.name):
-            why = f"{form.missing}: the folder holds an {kind}"
-            remedy = (
-                f"name one of its members, such as {shown(folder / 'members' / '00', 120)}"
-                if "front" in str(kind)
-                else ""
+        problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
+        if not (folder / form.file).exists() and (below := _designs_below(folder)):
+            named = ", ".join(shown(path, 160) for path in below[:4]) + (", …" if len(below) > 4 else "")
+            what = (
+                "a front, which is many designs"
+                if (folder / "front.json").exists()
+                else f"none, but {len(below)} lie below it"
             )
-        raise InvalidDesignError(str(folder), [Problem(form.file, why, remedy)]) from error
+            problem = Problem(form.file, f"{form.missing}: this is {what}", f"name one of them: {named}")
+        elif (kind := kind_in(folder)) not in (None, form.name):
+            problem = Problem(form.file, f"{form.missing}: the folder holds an {kind}", form.make)
+        raise InvalidDesignError(str(folder), [problem]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
         record = record_of(told, form.record)
@@ -196,6 +198,15 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     if problems:
         raise InvalidDesignError(str(folder), problems)
     return record
+
+
+def _designs_below(folder: Path) -> list[Path]:
+    """Return the folders at most two below *folder* that say they hold a design: that which a front chose first."""
+    found = sorted({path.parent for glob in ("*/design.json", "*/*/design.json") for path in folder.glob(glob)})
+    chosen = ""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        chosen = next(member["design"] for member in read_json(folder / "front.json")["members"] if member["chosen"])
+    return sorted(found, key=lambda path: (path.relative_to(folder).as_posix() != chosen, path))
 
 
 @contextmanager

@@ -76,13 +76,36 @@ def argument_problems(
     found = []
     for name, value in bound.arguments.items():
         parameter = parameters[name]
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or value is parameter.default:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found += _keyword_problems(hints[name], value, parameters)
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL or value is parameter.default:
             continue
         if not fits(value, hints[name]):
             found.append(type_problem(name, value, hints[name]))
         elif Path in _variants(hints[name]) and isinstance(value, str | os.PathLike) and (why := _no_path(str(value))):
             found.append(Problem(name, f"{shown(repr(str(value)), 60)} {why}", "check the path"))
     return found
+
+
+def _keyword_problems(
+    hint: object, given: Mapping[str, object], parameters: Mapping[str, inspect.Parameter]
+) -> list[Problem]:
+    """Return what is wrong with the keywords *given* beside the *parameters*, where *hint* unpacks a dictionary of them."""
+    if typing.get_origin(hint) is not typing.Unpack:
+        return []
+    (kind,) = typing.get_args(hint)
+    space = vars(sys.modules[kind.__module__])
+    known = {name: _resolved(each, space) for name, each in kind.__annotations__.items()}
+    named = [*known, *(name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY)]
+    unknown = [
+        Problem(name, f"there is no such option{suggestion(name, named)}") for name in given if name not in known
+    ]
+    return unknown + [
+        type_problem(name, value, known[name])
+        for name, value in given.items()
+        if name in known and not fits(value, known[name])
+    ]
 
 
 def _no_path(text: str) -> str:
@@ -275,6 +298,8 @@ def _resolved(annotation: object, space: dict[str, object]) -> object:
     """Return what *annotation* stands for; any object where only a type checker knows."""
     if annotation is inspect.Parameter.empty:
         return object
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
     if not isinstance(annotation, str):
         return annotation
     alone = types.SimpleNamespace(__annotations__={"it": annotation})

@@ -109,3 +109,35 @@ def write_beside(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def working_folder(what: str) -> Iterator[Path]:
+    """Give a temporary folder for the files of *what*; raise :class:`OutputError` where one of them cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"approxhw-{what}-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise no_room(what, f"they cannot be written ({error.strerror or error})") from error
+
+
+PROBE = 1 << 16
+"""Bytes that must find room in a temporary folder for a program in it to be believed that its failure is its own."""
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing more can be written into *folder*: programs that find their disk full seldom say so."""
+    try:
+        (folder / "probe").write_bytes(b"0" * PROBE)
+        (folder / "probe").unlink()
+    except OSError:
+        return True
+    return False
+
+
+def no_room(what: str, why: str) -> OutputError:
+    """Return what to tell where the temporary files of *what* could not be written, or not whole."""
+    place = "temporary files"
+    with contextlib.suppress(OSError):  # where there is no folder at all for such files
+        place = f"temporary files in {tempfile.gettempdir()}"
+    return OutputError(what, [Problem(place, why, "free some space, or set TMPDIR to another folder that is there")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -22,6 +22,7 @@ from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
+    from approxhw.backends.estimate.synthesis.source import VerilogSource
     from approxhw.sim import SimulationJob, SimulationResult
 
 Progress = Callable[[str, int, int], None]
@@ -280,41 +281,6 @@ def _readable(module: str) -> str:
     return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
 
 
-@checked("estimate")
-def estimate(
-    verilog: str | Path,
-    *,
-    top: str | None = None,
-    library: str | Path = "egfet",
-    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
-    frequency: float | None = None,
-    timeout: float = 600.0,
-    recipe: str = "reference",
-    clock_ns: float | None = None,
-) -> Estimate:
-    """Measure any Verilog by the ruler of our own designs.
-
-    ``verilog``: a file. ``top``: its top module, found where there is only one candidate. ``vectors``: ``.npz`` with one
-    array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
-    ``clock_ns``: a clock period: slack is told, and there is a vector a clock; recipe ``timed`` synthesises for it.
-    """
-    path = Path(verilog)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
-    return estimate_text(
-        text,
-        top,
-        library,
-        vectors=vectors,
-        frequency=frequency,
-        timeout=timeout,
-        recipe=recipe,
-        clock_ns=clock_ns,
-    )
-
-
 class Ruler(TypedDict, total=False):
     """How :func:`estimate` measures, beside the library and the vectors."""
 
@@ -322,11 +288,47 @@ class Ruler(TypedDict, total=False):
     timeout: float
     recipe: str
     clock_ns: float | None
+    allow_undriven: bool
+
+
+@checked("estimate")
+def estimate(
+    verilog: str | Path | Sequence[str | Path],
+    *,
+    top: str | None = None,
+    library: str | Path = "egfet",
+    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
+    include: Sequence[str | Path] = (),
+    define: Mapping[str, object] | Sequence[str] = (),
+    parameter: Mapping[str, object] | Sequence[str] = (),
+    **how: Unpack[Ruler],
+) -> Estimate:
+    """Measure any Verilog by the ruler of our own designs.
+
+    ``verilog``: a file, or several in the order in which they are compiled; ``.sv`` is SystemVerilog. ``top``: the top module,
+    found where there is only one candidate. ``include``: folders in which includes and data files are looked for, after that
+    of the file that names them; what lies in neither is not read. ``define``: macros, ``parameter``: values of the top's
+    parameters, by name or as ``NAME=VALUE`` texts. ``vectors``: ``.npz`` with one array of codes a port, or such a mapping;
+    without, 10 000 seeded uniform vectors, resets let go after two; the result names which. ``clock_ns``: a clock period: slack
+    is told, and there is a vector a clock; recipe ``timed`` synthesises for it. ``allow_undriven``: nets that nothing drives
+    count as 0, and the result's ``notes`` name them; else they are a :class:`VerilogError`. Other errors: as of
+    :func:`approxhw.backends.estimate.synthesise`.
+    """
+    from approxhw.backends.estimate.synthesis.source import named_values, parameter_value
+    from approxhw.backends.estimate.synthesis.source_files import read_sources
+
+    source = read_sources(
+        [verilog] if isinstance(verilog, str | Path) else list(verilog),
+        include=[include] if isinstance(include, str | Path) else include,
+        defines=named_values(define, "define"),
+        parameters={name: parameter_value(text) for name, text in named_values(parameter, "parameter").items()},
+    )
+    return estimate_text(source, top, library, vectors=vectors, **how)
 
 
 @checked("estimate")
 def estimate_text(
-    text: str,
+    text: str | VerilogSource,
     top: str | None = None,
     library: str | Path = "egfet",
     *,

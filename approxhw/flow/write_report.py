@@ -118,6 +118,7 @@ def _cost(found: Mapping[str, Plain]) -> Cost:
         frequency_hz=found["frequency_hz"],
         cells_by_type=tuple(sorted(found["cells_by_type"].items(), key=lambda item: -item[1])),
         states_from=found["states_from"],
+        notes=tuple(found.get("notes", ())),
         by_layer=tuple(
             LayerCost(row["name"], row["area_mm2"], row["power_mw"], row["cells"]) for row in found["by_layer"]
         ),
@@ -141,7 +142,7 @@ def _commands(folder: Path, design: Design, found: list[dict[str, Plain]]) -> tu
     import shlex
 
     name = shlex.quote(str(folder))
-    library = shlex.quote(found[-1]["library"]) if found else design.library
+    library = shlex.quote(found[-1].get("library_file") or found[-1]["library"]) if found else design.library
     return (
         design.command or f"approxhw compile MODEL --data DATA -o {name}",
         *(f"approxhw simulate {name} --simulator {simulator}" for simulator in SIMULATORS),

@@ -85,6 +85,8 @@ class Cost:
     cells_by_type: tuple[tuple[str, int], ...] = ()
     states_from: str = ""
     """Which vectors the input states of the cells, and so the power, come from."""
+    notes: tuple[str, ...] = ()
+    """What readers of the figures must know, such as nets without a driver that were allowed."""
     by_layer: tuple[LayerCost, ...] = ()
     critical_path: tuple[str, ...] = ()
     delay_point: str = ""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
 
+from approxhw.common.errors import ToolFailedError
+from approxhw.common.files import is_full, no_room, working_folder
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
@@ -312,14 +312,16 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
 
 def _written(text: str, modules: Sequence[str]) -> str:
     """Return RTLIL *text* as Verilog, modules in the given order, by Yosys in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="approxhw-emit-") as name:
-        folder = Path(name)
+    with working_folder("emit") as folder:
         (folder / "design.il").write_text(text, encoding="utf-8")
         # no initial values: printed and silicon flip-flops have none
         script = [f"read_rtlil {folder / 'design.il'}", "setattr -unset init w:*"]
         script += [f"write_verilog -noattr -selected {folder / 'design.v'}"]
         (folder / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
-        run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
+        try:
+            run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
+        except ToolFailedError as error:
+            raise (no_room("emit", "they cannot be written") if is_full(folder) else error) from error.__cause__
         written = (folder / "design.v").read_text(encoding="utf-8")
     written = re.sub(r"\A/\*.*?\*/\n", "", written)  # Yosys' own header; ours says more
     # Amaranth drops the names of wires that nothing reads; "unused" tells linters, and readers, that this is meant
@@ -331,6 +333,10 @@ def _written(text: str, modules: Sequence[str]) -> str:
     written = re.sub(r"^module (\w+)\((.*?)\);", _ports_wrapped, written, flags=re.S | re.M)
     found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
     sources = {match[1]: match[0] for match in re.finditer(r"^module \\(\w+)$.*?^end$", text, re.S | re.M)}
+    if any(
+        module not in found for module in modules
+    ):  # on a full disk Yosys leaves half a file behind, and calls it done
+        raise no_room("emit", "Yosys could not write them whole")
     return "\n\n".join(_in_order(found[module], sources[module]) for module in modules) + "\n"
 
 

@@ -105,6 +105,8 @@ class Terminal:
         if found.clock_ns is not None and found.slack_ns is not None:
             met = "met" if found.slack_ns >= 0 else "missed"
             self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
+        for note in found.notes:
+            self.warn(note)
         if found.limits_exceeded:
             self.warn(f"nets above a limit of the library (load, slew or fan-out): {found.limits_exceeded}")
 

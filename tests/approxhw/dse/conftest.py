@@ -172,6 +172,7 @@ def found(iris: Iris, tmp_path_factory: pytest.TempPathFactory) -> ax.SearchResu
         generations=5,
         synthesise_every=2,
         members=4,
+        synthesised=6,
         jobs=1,
         simulate=(),
     )

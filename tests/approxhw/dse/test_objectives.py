@@ -105,7 +105,7 @@ def front(iris, passes, tmp_path_factory):
     return ax.search(
         iris.model, data=iris.data, output=tmp_path_factory.mktemp("three") / "front", passes=ax.parse_passes(passes),
         objectives="errors,energy,inputs", seeding=Seeding(starts=2, moves=300), folds=1, population=40, generations=4,
-        synthesise_every=2, members=6, jobs=2, simulate=(),
+        synthesise_every=2, members=4, synthesised=6, jobs=2, simulate=(),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, Unpack, runtime_checkable
 
 import numpy as np
 import pytest
@@ -147,3 +147,22 @@ def test_numbers_out_of_reach_are_listed():
         refuse_below("it", 0, seed=-1, wait=float("nan"))
     with pytest.raises(OptionError, match="timeout: 0 is no number above 0"):
         refuse_below("it", 0, above=True, timeout=0)
+
+
+class More(TypedDict, total=False):
+    wait: float | None
+    word: str
+
+
+@checked("go")
+def go(what: str, *, times: int = 1, **how: Unpack[More]) -> str:
+    return f"{what} {times} {how}"
+
+
+def test_keywords_of_an_unpacked_dictionary_are_looked_at():
+    assert go("a", wait=2, word="b") == "a 1 {'wait': 2, 'word': 'b'}"
+    with pytest.raises(OptionError) as caught:
+        go("a", wait="long", wort="b")
+    assert str(caught.value) == (
+        "go: 2 problems\n  wort: there is no such option; did you mean 'word'?\n  wait: 'long' is not a number or None"
+    )

@@ -13,13 +13,11 @@ import numpy as np
 
 from approxhw.artifacts.design import Model
 from approxhw.artifacts.engine import (
-    ENGINE,
     EngineAccuracy,
     EngineDesign,
     EngineFields,
     LayerInfo,
     check_engine_output,
-    read_engine,
     write_engine,
 )
 from approxhw.common.arguments import checked, settle_fields, told
@@ -37,6 +35,7 @@ from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
+from .built_verilog import module_texts, whole_engine
 from .operands import Feeds, Predictions, feeds_of
 from .target import MatrixEngine, fitted_target
 
@@ -127,22 +126,7 @@ class CompiledEngine:
 @checked("open_engine_design")
 def open_engine_design(folder: str | Path) -> CompiledEngine:
     """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
-    return CompiledEngine(Path(folder), _whole(Path(folder)))
-
-
-def _whole(folder: Path) -> EngineDesign:
-    """Return the engine in *folder*, which can be built, and is what its Verilog says: anybody may have written either."""
-    from .cost import engine_of
-
-    design = read_engine(folder)
-    try:
-        built = _texts(engine_of(design))
-    except OptionError as error:
-        raise ENGINE.refused(folder, "; ".join(str(problem) for problem in error.problems)) from error
-    held = {name: text.partition("\n\n")[2] for name, text in design.modules.items()}
-    if design.version == __version__ and held != built:
-        raise ENGINE.refused(folder, "engine: its Verilog is that of another one")
-    return design
+    return CompiledEngine(Path(folder), whole_engine(Path(folder)))
 
 
 def compile_engine(
@@ -185,7 +169,7 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
-    graph = opened.graph
+    graph = _without_empty_products(opened.graph)
     about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
@@ -223,7 +207,7 @@ def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
         if each.dims is not None and each.name not in given
     }
     try:
-        return open_model(loaded, {**least, **given}).graph
+        return _without_empty_products(open_model(loaded, {**least, **given}).graph)
     except InvalidModelError as error:
         assumed = [each.name for each in model_inputs(loaded) if each.name in least and not _is_closed(each)]
         if not assumed:
@@ -233,6 +217,21 @@ def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
             Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
         ]
         raise OptionError("check", problems) from error
+
+
+def _without_empty_products(graph: Graph) -> Graph:
+    """Return *graph*; raise :class:`UnsupportedModelError` naming every product of a matrix without an element."""
+    remedy = "look at its sizes: a layer of 0 neurons, or 0 classes"
+    empty = [
+        Problem(
+            f"layer {shown(layer.name, 60)!r}", f"it multiplies {layer.m} × {layer.k} by {layer.k} × {layer.n}", remedy
+        )
+        for layer in product_layers(graph)
+        if min(layer.m, layer.k, layer.n, layer.count) < 1
+    ]
+    if empty:
+        raise UnsupportedModelError(shown(title_of(graph), 120), empty)
+    return graph
 
 
 def _is_closed(value: ModelInput) -> bool:
@@ -306,7 +305,7 @@ def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
 
 
 def _kept(folder: Path) -> tuple[Model, Ledger]:
-    design = _whole(folder)
+    design = whole_engine(folder)
     return design.model, design.ledger
 
 
@@ -427,18 +426,7 @@ def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> di
         f"made by approxhw {__version__}, target matrix-engine",
     ]
     head = "".join(f"// {line}\n" for line in header)
-    return {name: f"{head}\n{text}" for name, text in _texts(array).items()}
-
-
-def _texts(array: Array) -> dict[str, str]:
-    """Return module → text without a header; the top first."""
-    from approxhw.backends.matrix_engine.engine import engine_verilog
-
-    found: dict[str, str] = {}
-    for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
-        if match := re.search(r"^module (\w+)", part, re.MULTILINE):
-            found[match[1]] = f"{part.strip()}\n"
-    return {array.top: found.pop(array.top), **found}
+    return {name: f"{head}\n{text}" for name, text in module_texts(array).items()}
 
 
 def _sane(target: MatrixEngine) -> None:

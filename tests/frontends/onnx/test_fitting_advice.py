@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+import approxhw as ax
 from approxhw.common.errors import InvalidModelError, UnsupportedModelError
 from approxhw.frontends import read_model
 from approxhw.frontends.onnx.loading import load
@@ -114,3 +115,13 @@ def test_what_skl2onnx_calls_a_regressor_is_refused_and_other_numbers_are_told(b
     reading = read_loaded(load(build([node("MatMul", ["x", "w"], ["y"])], single)))
     assert reading.notes == ("output 'y' is one number a row: it is taken as a logit, class 1 where it is above 0",)
     assert read_loaded(load(build([node("MatMul", ["x", "w"], ["y"])], {"w": W}))).notes == ()
+
+
+def test_products_of_an_engine_without_an_element_are_named_before_anything_is_built(build, tmp_path):
+    nodes = [node("MatMul", ["x", "w"], ["h"], "first"), node("MatMul", ["h", "v"], ["y"], "last")]
+    model = build(nodes, {"w": np.zeros((4, 0), np.float32), "v": np.zeros((0, 3), np.float32)})
+    found = ax.check(model, "matrix-engine")
+    assert [problem.where for problem in found] == ["layer 'first'", "layer 'last'"]
+    assert found[1].why == "it multiplies 1 × 0 by 0 × 3"
+    with pytest.raises(UnsupportedModelError, match="layer 'first': it multiplies 1 × 4 by 4 × 0"):
+        ax.compile_engine(model, shape={"x": (1, 4)}, output=tmp_path / "out")

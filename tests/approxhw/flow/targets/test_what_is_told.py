@@ -258,9 +258,7 @@ def test_folders_of_another_kind_are_called_by_it(inputs, design, tmp_path):
     (front / "front.json").write_text('{"format": "approxhw front 1"}')
     with pytest.raises(OutputError, match="it holds an approxhw front, which a design does not replace"):
         ax.compile(inputs / "tiny.onnx", data=inputs / "tiny.npz", output=front)
-    with pytest.raises(
-        InvalidDesignError, match=r"no design: the folder holds an approxhw front\n    do: name one of its members"
-    ):
+    with pytest.raises(InvalidDesignError, match="no design: the folder holds an approxhw front"):
         ax.open_folder(front)
     told = json.loads((design / "design.json").read_text())
     (design / "design.json").write_text(json.dumps({**told, "format": "approxhw design 99"}))

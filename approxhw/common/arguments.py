@@ -83,7 +83,11 @@ def argument_problems(
             continue
         if not fits(value, hints[name]):
             found.append(type_problem(name, value, hints[name]))
-        elif Path in _variants(hints[name]) and isinstance(value, str | os.PathLike) and (why := _no_path(str(value))):
+        elif (
+            Path in _variants(hints[name])
+            and isinstance(value, str | os.PathLike)
+            and (why := _no_path(str(value), name))
+        ):
             found.append(Problem(name, f"{shown(repr(str(value)), 60)} {why}", "check the path"))
     return found
 
@@ -108,10 +112,15 @@ def _keyword_problems(
     ]
 
 
-def _no_path(text: str) -> str:
-    """Return why *text* can be no path on any file system; empty where it can."""
+def _no_path(text: str, name: str) -> str:
+    """Return why *text*, the argument *name*, can be no path on any file system; empty where it can.
+
+    Where something is to be written, whoever writes it says what the file system says of its name.
+    """
     if "\0" in text:
         return "holds a null byte, which no path does"
+    if name == "output":
+        return ""
     longest = max(len(os.fsencode(part)) for part in ("", *Path(text).parts))
     return f"holds a name of {longest} bytes; file systems take {_LONGEST_NAME}" if longest > _LONGEST_NAME else ""
 

@@ -59,7 +59,7 @@ def test_pipelines_of_other_targets_are_not_offered(cli, inputs):
     assert "printed-exact" in pipeline.choices()
     assert "matrix-engine" not in pipeline.choices()
     text = refused(cli, "compile", inputs / "tiny.onnx", "--pipeline", "matrix-engine")
-    assert "pipeline: 'matrix-engine' makes no circuit; there are printed-exact" in text
+    assert "pipeline: 'matrix-engine' makes no circuit; there are printed-calibrated, printed-exact" in text
 
 
 def test_a_check_says_that_it_is_one(cli, inputs):

@@ -16,7 +16,7 @@ from approxhw.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
-    from approxhw.common.dataset import Dataset, DataSource, load_dataset
+    from approxhw.common.data.dataset import Dataset, DataSource, load_dataset
     from approxhw.dse.api import SearchResult, open_front, search
     from approxhw.dse.targets import search_engine
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design

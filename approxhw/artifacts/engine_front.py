@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
 
@@ -78,6 +79,13 @@ class EngineFront:
     command: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Of each split."""
+    majority: Mapping[str, float] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth."""
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "EngineFront")
 
     @property
     def chosen(self) -> EngineMember:
@@ -101,6 +109,8 @@ class EngineFront:
             "front": members,
             "chosen": chosen,
             "onnx": dict(self.onnx),
+            "majority": dict(self.majority),
+            "warnings": list(self.warnings),
             "objectives": list(self.objectives),
             "options": dict(self.options),
             "elements": {name: dict(told) for name, told in self.elements.items()},

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 
 import msgspec
 
-from approxhw.common.errors import InvalidDataError, InvalidDesignError, OutputError, Problem, shown
-from approxhw.common.files import beside, check_folder, read_bytes, read_text, sha256_of
+from approxhw.common.errors import ApproxhwError, InvalidDataError, InvalidDesignError, OutputError, Problem, shown
+from approxhw.common.files import OtherKindError, beside, check_folder, read_bytes, read_text, sha256_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -173,9 +173,30 @@ def place_in(folder: Path, name: str) -> Path:
     return place
 
 
+DESCRIPTIONS = ("design.json", "front.json", "target.json")
+"""The JSON files that say what a folder of ours is."""
+
+
+def kind_in(folder: Path) -> str | None:
+    """Return what a folder of ours says that it is, such as ``approxhw front``, whatever the version; None for others."""
+    for name in DESCRIPTIONS:
+        try:
+            format = read_json(folder / name).get("format")
+        except (OSError, ValueError):
+            continue
+        if isinstance(format, str) and format.startswith("approxhw "):
+            return shown(format.rpartition(" ")[0], 40)
+    return None
+
+
 def described_files(folder: Path, form: FolderFormat[R]) -> set[str]:
     """Return the files of *folder* by its own word; raise ``ValueError`` and the like where it is not of the format."""
-    told = _told(folder, form)
+    try:
+        told = _told(folder, form)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OtherKindError) or (kind := kind_in(folder)) in (None, form.name):
+            raise
+        raise OtherKindError(f"it holds an {kind}, which {form.what} does not replace") from error
     return {*_digests(told), form.file}
 
 
@@ -197,6 +218,9 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     try:
         told = _told(folder, form)
         digests = _digests(told)
+    except OtherKindError as error:
+        newer = Problem(form.file, f"{form.missing} ({error})", "update approxhw")
+        raise InvalidDesignError(str(folder), [newer]) from error
     except (OSError, ValueError, KeyError) as error:
         problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
         if not (folder / form.file).exists() and (below := _designs_below(folder)):
@@ -207,6 +231,8 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
                 else f"none, but {len(below)} lie below it"
             )
             problem = Problem(form.file, f"{form.missing}: this is {what}", f"name one of them: {named}")
+        elif (kind := kind_in(folder)) not in (None, form.name):
+            problem = Problem(form.file, f"{form.missing}: the folder holds an {kind}", form.make)
         raise InvalidDesignError(str(folder), [problem]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
@@ -236,7 +262,9 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
+    except InvalidDesignError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, ApproxhwError) as error:
         why = f"{error.problems[0].where}: {error.problems[0].why}" if isinstance(error, InvalidDataError) else error
         raise form.refused(folder, why) from error
 
@@ -324,8 +352,9 @@ def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
     if not form.reads(format := told.get("format")):
-        newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
-        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
+        if form.is_newer(format):
+            raise OtherKindError(f"format {shown(format, 40)!r} is not {form.text!r}: a newer approxhw wrote it")
+        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}")
     return told
 
 

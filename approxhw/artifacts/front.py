@@ -23,7 +23,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
+from approxhw.common.arguments import checked
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import check_folder, of_pattern
 from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
@@ -134,12 +135,15 @@ class Front:
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
     """Names of what was searched for, the errors first."""
+    majority: Mapping[str, float | None] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth; fronts of before do not say it."""
 
     @property
     def costs(self) -> tuple[Objective, ...]:
         """The objectives beside the errors."""
         return tuple(CIRCUIT[name] for name in self.objectives[1:])
 
+    @checked("cost")
     def cost(self, member: Member) -> float:
         """Return what *member* is sorted by."""
         return self.costs[0].value(member)
@@ -163,6 +167,7 @@ class Front:
         above = [(m.accuracy - first.accuracy) / height - (cost(m) - cost(first)) / width for m in self.members]
         return self.members[int(np.argmax(np.round(above, 12)))]
 
+    @checked("within")
     def within(self, loss: str | float) -> Member:
         """Return the smallest member that loses at most *loss* (``"5%"`` or 0.05, absolute) against the ONNX model.
 
@@ -177,6 +182,7 @@ class Front:
             raise OptionError("front", [Problem("within", why, "use cheapest(accuracy=…)")])
         return self.cheapest(accuracy=reference - share)
 
+    @checked("cheapest")
     def cheapest(
         self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
     ) -> Member:
@@ -201,8 +207,10 @@ class Front:
             raise OptionError("front", [Problem("cheapest", why, "ask for less, or search longer")])
         return held[0]
 
-    def pick(self, text: str) -> Member:
+    @checked("pick")
+    def pick(self, text: str | int) -> Member:
         """Return what *text* spells: ``knee``, ``chosen``, ``cheapest``, a number such as ``03``, or ``within:5%``."""
+        text = str(text)
         word, _, value = text.strip().partition(":")
         if word == "within" and value:
             return self.within(value)
@@ -247,6 +255,7 @@ class FrontRecord:
     command: str = ""
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
+    majority: Mapping[str, float | None] = field(default_factory=dict)
     files: Mapping[str, str]
 
 

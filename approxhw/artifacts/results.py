@@ -71,7 +71,7 @@ def verdicts(folder: Path) -> list[dict[str, Plain]]:
 def estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the design in *folder*, the newest last."""
     paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
-    return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
+    return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns)]
 
 
 def _checked(path: Path, record: type[R]) -> dict[str, Plain]:

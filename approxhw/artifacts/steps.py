@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.common.arrays import read_npy
+from approxhw.common.data.arrays import read_npy
 from approxhw.common.errors import GraphError, InvalidDataError, OutputError, Problem, shown
 from approxhw.common.files import read_text
 from approxhw.ir.graph import Graph

@@ -15,7 +15,7 @@ import numpy as np
 from approxhw.artifacts.converters import converters
 from approxhw.artifacts.design import Design, Model, write_design
 from approxhw.artifacts.objectives import CIRCUIT, Objective
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
 from approxhw.common.tools import tool_threads

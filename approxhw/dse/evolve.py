@@ -14,7 +14,7 @@ import numpy as np
 
 from approxhw.artifacts.converters import converters
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 from approxhw.networks.area_model import AreaModel, model_of

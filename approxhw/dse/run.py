@@ -14,6 +14,7 @@ from approxhw.artifacts.design import Design
 from approxhw.artifacts.front import CHECKPOINT, Front, FrontData, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
+from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
 from approxhw.flow.circuits import reference_accuracies, told_of_rows
 from approxhw.flow.describe import about
@@ -95,6 +96,10 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             made = _compiled(choice, part / "members", task)
         with clock.step("simulate"):
             simulated, missing = _simulate(task, part / "members", [design for design, _ in made])
+        majority = {name: majority_share(y) for name, y in _labels(rows).items()}
+        chosen = next(member for member in _members(choice, made, simulated) if member.chosen)
+        least = no_better("the model", onnx["test"], majority["test"], "test rows")
+        least += no_better("the chosen circuit", chosen.test_accuracy, majority["test"], "test rows")
         front = Front(
             name=graph.name,
             members=_members(choice, made, simulated),
@@ -118,10 +123,12 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             warnings=(
                 *rows.notes,
                 *told,
+                *least,
                 *_thinned(branches),
                 *_warnings(task, branches, found, choice),
                 *missing,
             ),
+            majority=majority,
             objectives=tuple(objective.name for objective in task.objectives),
         )
         _write(front, part, folder, [design for design, _ in made])
@@ -205,6 +212,11 @@ def _members(
             )
         )
     return tuple(members)
+
+
+def _labels(rows: SearchRows) -> dict[str, np.ndarray]:
+    data = rows.data
+    return {"train": rows.splits()["all"][1], "validation": data.y_train[rows.validated()], "test": data.y_test}
 
 
 def _about_rows(rows: SearchRows) -> FrontData:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
@@ -103,6 +104,10 @@ class SearchSettings:
     prune: float = _as(GeneticOptions, "prune")
     archive: int = _as(GeneticOptions, "archive")
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "search")
+
     def genetic(self) -> GeneticOptions:
         """Return the options of the genetic search."""
         return GeneticOptions(**{f.name: getattr(self, f.name) for f in fields(GeneticOptions)})
@@ -116,7 +121,13 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
     known = SearchSettings.__dataclass_fields__
     found: list[Problem] = []
     wanted: Keywords = {name: value for name, value in given.items() if name in known}
-    asked = replace(base or SearchSettings(), **wanted)
+    asked = base or SearchSettings()
+    try:
+        asked = replace(asked, **wanted)
+    except OptionError as error:  # values that are not of their types: the rest is looked at all the same
+        found += error.problems
+        wrong = {problem.where for problem in error.problems}
+        asked = replace(asked, **{name: value for name, value in wanted.items() if name not in wrong})
     for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
         share: Value = getattr(asked, name)
         try:

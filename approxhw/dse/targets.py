@@ -15,6 +15,7 @@ import numpy as np
 
 from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
 from approxhw.artifacts.objectives import Objective
+from approxhw.common.arguments import checked
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.files import beside, locked
 from approxhw.common.options import Keywords
@@ -150,6 +151,7 @@ def search_engine(
     return front
 
 
+@checked("search")
 def search_target(
     entry: str,
     model: object,

@@ -12,6 +12,7 @@ import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
 from approxhw.artifacts.folder import Plain, json_text, place_in, read_json, record_of
+from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -360,6 +361,7 @@ def register_bits(engine: Engine) -> dict[str, int]:
     }
 
 
+@checked("estimate")
 def estimate_engine(
     folder: Path,
     design: EngineDesign,
@@ -380,6 +382,7 @@ def estimate_engine(
     from approxhw.backends.estimate.estimator import BY_TABLES
     from approxhw.backends.estimate.timing.analyse import smallest_register
 
+    refuse_below("estimate", 0, above=True, timeout=timeout)
     started = time.perf_counter()
     tell = on_progress or (lambda step, done, total: None)
     chosen = library or design.library

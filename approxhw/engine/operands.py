@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.engine import EngineAccuracy
-from approxhw.common.arrays import read_npz
-from approxhw.common.dataset import DataSpec, load_dataset
+from approxhw.common.data.arrays import read_npz
+from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.statistics import majority_share
 from approxhw.ir.graph import Graph, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 
@@ -231,4 +232,5 @@ def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> EngineAc
         "engine": float(np.mean(made == labels)),
         "agree": float(np.mean(plain == made)),
         "rows": rows,
+        "majority": majority_share(labels) or 0.0,
     }

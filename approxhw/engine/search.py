@@ -19,11 +19,13 @@ from approxhw.artifacts.engine_front import (
     write_engine_front,
 )
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.dataset import DataSpec
+from approxhw.common.arguments import checked
+from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
+from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -254,10 +256,16 @@ class EngineProblem:
             made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
         told = {**asdict(self.options), "objective": self.objectives[1].name}
         told["objectives"] = [each.name for each in self.objectives]
+        onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
+        majority = {name: self._majority(split) for name, split in SPLITS.items()}
+        held = made[chosen].test_accuracy
+        least = no_better("the model in float32", onnx["test"], majority["test"], "test rows")
         return EngineFront(
             folder=self.folder,
             members=tuple(made),
-            onnx={"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]},
+            onnx=onnx,
+            majority=majority,
+            warnings=(*least, *no_better("the chosen member", held, majority["test"], "test rows")),
             options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
             elements={str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)},
             evaluations=found.evaluations,
@@ -271,6 +279,10 @@ class EngineProblem:
             command=self.command,
             rows={name: self.splits[split].rows for name, split in SPLITS.items()},
         )
+
+    def _majority(self, split: str) -> float:
+        labels = self.splits[split].labels
+        return (None if labels is None else majority_share(labels)) or 0.0
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, its array of the arithmetic that most products have, and write the front's files."""
@@ -291,6 +303,7 @@ SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
 
 
+@checked("search")
 def problem(
     model: str | Path | ModelProto,
     *,

@@ -13,6 +13,7 @@ import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
 from approxhw.artifacts.folder import Plain, as_json, json_text, place_in, read_json, record_of
+from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
@@ -101,6 +102,7 @@ def layer_job(
     return job, engine, schedule
 
 
+@checked("simulate")
 def simulate_engine(
     folder: Path,
     design: EngineDesign,
@@ -125,6 +127,8 @@ def simulate_engine(
     from approxhw.backends.matrix_engine.engine import busy_clocks
     from approxhw.sim.streams import simulate_streams
 
+    refuse_below("simulate", 0, seed=seed, pause=pause)
+    refuse_below("simulate", 0, above=True, timeout=timeout)
     if found := [
         Problem(name, f"{count} is too few", "give 1 or more")
         for name, count in (("vectors", vectors), ("columns", columns))

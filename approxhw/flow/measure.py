@@ -13,7 +13,8 @@ import numpy as np
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file
-from approxhw.common.arrays import read_npz
+from approxhw.common.arguments import checked, refuse_below
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import is_plain_file, write_beside
 from approxhw.common.tools import deadline
@@ -68,6 +69,7 @@ def port_patterns(codes: np.ndarray, bits: int) -> np.ndarray:
     return codes % (1 << bits) if bits < 63 else codes.astype(object) % (1 << bits)
 
 
+@checked("simulate")
 def simulate_design(
     folder: Path,
     design: Design,
@@ -85,6 +87,8 @@ def simulate_design(
     """
     from approxhw.sim import simulate
 
+    refuse_below("simulate", 0, random=random, seed=seed)
+    refuse_below("simulate", 0, above=True, timeout=timeout)
     with deadline(timeout):
         job, counts = job_of(design, random=random, seed=seed)
         place = place_in(folder, f"simulation/{simulator}")
@@ -101,6 +105,7 @@ def simulate_design(
     return result.raise_on_mismatch()
 
 
+@checked("estimate")
 def estimate_design(
     folder: Path,
     design: Design,
@@ -125,6 +130,7 @@ def estimate_design(
     from approxhw.backends.estimate.estimator import TIMED, check_rate
     from approxhw.backends.estimate.netlist.text import verilog_of_titles
 
+    refuse_below("estimate", 0, above=True, timeout=timeout)
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
     check_rate(frequency, clock_ns, recipe)
@@ -298,6 +304,7 @@ class Ruler(TypedDict, total=False):
     allow_undriven: bool
 
 
+@checked("estimate")
 def estimate(
     verilog: str | Path | Sequence[str | Path],
     *,
@@ -332,6 +339,7 @@ def estimate(
     return estimate_text(source, top, library, vectors=vectors, **how)
 
 
+@checked("estimate")
 def estimate_text(
     text: str | VerilogSource,
     top: str | None = None,
@@ -343,6 +351,7 @@ def estimate_text(
     """Measure the Verilog *text*; arguments and errors as :func:`estimate`."""
     from approxhw.backends.estimate import estimate as measure
 
+    refuse_below("estimate", 0, above=True, timeout=how.get("timeout"))
     origin = ""
     if isinstance(vectors, str | Path):
         origin = f"vectors of {shown(Path(vectors).name)}"

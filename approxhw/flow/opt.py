@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
-from approxhw.common.dataset import DataSpec, load_dataset
+from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, OutputError, Problem
 from approxhw.common.files import opened, unwritable
 from approxhw.ir.graph import Graph

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from approxhw.common.dataset import DataSpec
+from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import Problem
 from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext, passes_of
 
 if TYPE_CHECKING:
     from approxhw.artifacts.design import Model
@@ -94,7 +94,7 @@ class Asked(Generic[T_co]):
     @property
     def passes(self) -> tuple[Pass, ...]:
         """What is run."""
-        return tuple(self.target.passes()) if self.given is None else self.given
+        return passes_of(self.target.passes()) if self.given is None else self.given
 
 
 @dataclass(frozen=True)

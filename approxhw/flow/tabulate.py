@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.arguments import checked
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
 from approxhw.common.files import read_text, temporary_folder
 from approxhw.common.tools import find_icarus, run_tool
@@ -33,6 +34,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 
 
+@checked("tabulate")
 def tabulate(
     source: str | Path,
     *,

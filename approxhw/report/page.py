@@ -67,6 +67,7 @@ def render(data: ReportData) -> str:
             drawing=draw(data.layers, data.inputs, data.labels),
             hardware=_hardware_accuracy(data),
             float_test=data.accuracy[0].test if data.accuracy else None,
+            majority=data.majority,
             mismatches=sum(s.mismatches for s in data.simulations),
             confusions=_worst(data.confusion, data) if data.confusion else (),
             label=lambda index: data.labels[index] if index < len(data.labels) else index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import cloup
@@ -140,6 +141,9 @@ def _callback(command: Command) -> Callable[..., None]:
         except OSError as error:  # what the library did not expect: a full disk under temporary files, say
             from approxhw.common.files import unwritable
 
+            if is_unheard():
+                raise
+
             if verbose:
                 traceback.print_exc()
             refused = unwritable(Path(error.filename or "temporary files"), error)
@@ -185,8 +189,34 @@ def _fail(text: str, code: int, as_json: bool) -> None:
 
 def _tell(text: str, code: int, as_json: bool) -> None:
     if as_json:
-        tell_machine(text, code)
+        with suppress(OSError):  # standard output is full: people are told all the same
+            tell_machine(text, code)
     click.echo(f"error: {text}", err=True)
+
+
+def is_unheard() -> bool:
+    """Whether standard output takes nothing any more: a full disk, or a closed descriptor, behind it.
+
+    It is asked with an empty line, after something failed to be written somewhere: what failed once is not kept, so a flush
+    tells nothing.
+    """
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except io.UnsupportedOperation:  # no descriptor at all: a test's own
+        return False
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def fail_unheard(why: object) -> NoReturn:
+    """Say on standard error that standard output takes nothing, and leave; nobody tries to write the rest again."""
+    from approxhw.common.errors import OutputError
+
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    click.echo(f"error: standard output cannot be written ({why}): what was found is not told", err=True)
+    sys.exit(OutputError.exit_code)
 
 
 def tell_machine(text: str, code: int) -> None:

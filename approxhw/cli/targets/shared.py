@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -13,7 +14,7 @@ from approxhw.sim.simulators.registry import simulator_names
 from .registry import searched_names, target_choices
 
 if TYPE_CHECKING:
-    from approxhw.common.dataset import DataSource
+    from approxhw.common.data.dataset import DataSource
     from approxhw.ir.pass_manager import Pass
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
@@ -54,7 +55,7 @@ class LabelColumn:
 
     def of(self, data: str) -> DataSource | str:
         """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
-        from approxhw.common.dataset import DataSource
+        from approxhw.common.data.dataset import DataSource
 
         return data if self.label is None else DataSource(data, self.label)
 
@@ -146,6 +147,13 @@ class OpenSizes:
         return parse_shapes(self.shape) or None
 
 
+def voided_problems(said: Collection[str], voided: Collection[str]) -> list[Problem]:
+    """Return a problem for each option that was *said* though ``--passes`` makes it of no use."""
+    why = "does nothing beside --passes, which says every pass and its options"
+    remedy = "write it into the list, such as quantize-weights{bits=6}, or leave --passes out"
+    return [Problem(f"--{name.replace('_', '-')}", why, remedy) for name in said if name in voided]
+
+
 class AskedSteps(TypedDict):
     """What :class:`Steps` asks ``approxhw.compile`` for."""
 
@@ -164,13 +172,14 @@ class Steps:
     steps: bool = option("keep the Graph after every pass in steps/", False)
     from_step: int | None = option("start behind this step of the design that is in the folder already", None)
 
-    def problems(self) -> list[Problem]:
-        """Return what is wrong with the passes."""
+    def problems(self, said: Collection[str] = (), voided: Collection[str] = ()) -> list[Problem]:
+        """Return what is wrong with the passes; *voided*: what they make of no use, if it was *said*."""
+        found = voided_problems(said, voided) if self.passes else []
         try:
             self.asked()
         except OptionError as error:
-            return list(error.problems)
-        return []
+            found += error.problems
+        return found
 
     def asked(self) -> AskedSteps:
         """Return all that as ``approxhw.compile`` takes it."""

@@ -22,8 +22,9 @@ def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
     terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} matrix products)")
     if design.accuracy:
         told = design.accuracy
+        least = f", always the most frequent class {told['majority']:.4f}" if "majority" in told else ""
         terminal.say(
-            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}; "
+            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}{least}; "
             f"{100 * told['agree']:.2f} % of the answers agree"
         )
     for line in _codes_said(compiled):
@@ -125,6 +126,10 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     terminal.out.print(table)
     told = front.onnx
     terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    if "test" in front.majority:
+        terminal.say(f"always the most frequent class: test {100 * front.majority['test']:.2f} %")
+    for warning in front.warnings:
+        terminal.warn(warning)
     terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
     terminal.say(f"front: {front.folder / 'report.html'}")
     terminal.say(f"{front.evaluations} evaluations, {front.seconds:.0f} s")

@@ -151,6 +151,10 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
             f"[bold]{', '.join(marks)}[/]",
         )
     terminal.out.print(table)
+    if (least := told.get("majority", {}).get("test")) is not None:
+        terminal.say(
+            f"on test rows: the model {_share(told['onnx']['test'])}, always the most frequent class {_share(least)}"
+        )
     terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
     for simulator in told["chosen"]["simulated"]:
         vectors = sum(member["simulated"][simulator] for member in told["front"])

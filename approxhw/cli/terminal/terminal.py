@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from approxhw.common.dataset import REGRESSION
+from approxhw.common.data.dataset import REGRESSION
 from approxhw.ir.evaluation import MEASURES
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ class Terminal:
         self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
         if accuracy["hardware"] is not None:
             onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
-            measure = accuracy["measure"]
+            measure, most = accuracy["measure"], accuracy.get("majority")
+            least = "" if most is None else f", always the most frequent class {most:.4f}"
             more_told = "".join(
                 f"; {name.replace('_', ' ')} {_some(values)}" for name, values in accuracy["details"].items()
             )
-            self.say(
-                f"{measure} on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{more_told}"
-            )
-        inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
+            told = f"ONNX {onnx}, hardware {accuracy['hardware']:.4f}{least}{more_told}"
+            self.say(f"{measure} on {accuracy['rows']} rows: {told}")
+        inputs = ", ".join(f"{port.name}{port.carried}" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         outputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.outputs[:8])
         rest = f" and {len(design.outputs) - 8} more" if len(design.outputs) > 8 else ""

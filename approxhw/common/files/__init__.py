@@ -4,9 +4,10 @@ from .locks import locked, locks_kept
 from .reading import UnreadableError, is_plain_file, opened, read_bytes, read_text, sha256_of, size_text
 from .temporary import temporary_folder
 from .working import is_full, no_room, working_folder
-from .writing import Ours, beside, check_folder, of_pattern, unwritable, write_beside, write_whole
+from .writing import OtherKindError, Ours, beside, check_folder, of_pattern, unwritable, write_beside, write_whole
 
 __all__ = [
+    "OtherKindError",
     "Ours",
     "UnreadableError",
     "beside",

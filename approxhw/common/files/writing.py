@@ -24,6 +24,10 @@ A pattern is a name with ``*``, part by part (``estimate/*.json``). Raises for a
 """
 
 
+class OtherKindError(ValueError):
+    """A folder is ours, but of another kind, or of a later version: the text says which."""
+
+
 def check_folder(folder: Path, what: str, ours: Ours) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or *what* (``a design``) with nothing foreign in it."""
     try:
@@ -48,6 +52,8 @@ def _check_place(folder: Path, what: str, ours: Ours) -> None:
         return
     try:
         files, later = ours(folder)
+    except OtherKindError as error:
+        raise _refused(folder, str(error)) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused(folder, "it exists and was not written by approxhw") from error
     links = [name for name in there if (folder / name).is_symlink()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import integer_problems
 
@@ -37,6 +38,7 @@ class GeneticOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
+        settle_fields(self, "search")
         least = {"population": 1, "generations": 0, "seed": 0, "islands": 1, "migration_every": 0, "migrants": 0}
         found = integer_problems(self, {**least, "archive": 2})
         found += [
@@ -74,6 +76,7 @@ class Seeding:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
+        settle_fields(self, "seeding")
         least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
         found = integer_problems(self, least)
         if not 0 <= self.noise <= 1:

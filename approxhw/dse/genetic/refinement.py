@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 from approxhw.networks.refine import MOST_ROUNDS, RefiningWalk, begin_walk, refine_round

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from approxhw.common.dataset import Dataset, fold_rows
+from approxhw.common.data.dataset import Dataset, fold_rows
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Dense, Input, Type
 from approxhw.ir.pass_manager import PassContext

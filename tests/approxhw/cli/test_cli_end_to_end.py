@@ -71,7 +71,7 @@ def test_people_hear_where_the_design_is_and_how_good(cli, inputs):
     assert said.exit_code == 0
     assert said.stdout.startswith("design: build/tiny  (ONNX to Verilog in ")
     assert "accuracy on test rows: ONNX 1.0000, hardware " in said.stdout
-    assert "ports: x0[4], x1[4], x2[4] -> class_index[2]\n" in said.stdout
+    assert "ports: x0[3:0], x1[3:0], x2[3:0] -> class_index[2]\n" in said.stdout
     assert said.stdout.endswith("report: build/tiny/report.html\n")
 
 

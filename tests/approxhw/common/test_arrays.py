@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from approxhw.common.arrays import read_npy, read_npz
+from approxhw.common.data.arrays import read_npy, read_npz
 from approxhw.common.errors import InvalidDataError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from approxhw.common import csv_tables
-from approxhw.common.csv_tables import read_csv
-from approxhw.common.dataset import DataSource, load_dataset
+from approxhw.common.data import csv_tables
+from approxhw.common.data.csv_tables import read_csv
+from approxhw.common.data.dataset import DataSource, load_dataset
 from approxhw.common.errors import InvalidDataError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.common.dataset import Dataset, fold_rows, split_rows
+from approxhw.common.data.dataset import Dataset, fold_rows, split_rows
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError
 from approxhw.dse.rows.split_rows import search_rows
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.dse.evolve import Hooks
 from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.rows.thin_inputs import thinned_inputs, univariate_scores

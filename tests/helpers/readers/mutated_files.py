@@ -27,7 +27,7 @@ from approxhw.backends.bespoke.readback import read_modules
 from approxhw.backends.estimate.library.load import TABLES, load_library
 from approxhw.backends.estimate.synthesis.source_files import read_sources
 from approxhw.backends.estimate.synthesis.synthesise import flop_liberty, genlib
-from approxhw.common.dataset import load_dataset
+from approxhw.common.data.dataset import load_dataset
 from approxhw.common.errors import ApproxhwError
 from approxhw.flow.compile import compile
 from approxhw.frontends import read_model
@@ -35,7 +35,7 @@ from approxhw.ir.text import print_graph
 
 HANG = 10
 """Seconds that one file may take."""
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "iris.onnx"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "iris.onnx"
 
 LIBERTY = b"""library (seed) { time_unit : "1ns"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1.1;
   default_cell_leakage_power : 2; lu_table_template (t) { variable_1 : input_net_transition; index_1 ("1, 2"); }

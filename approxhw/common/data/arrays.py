@@ -13,8 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from .errors import InvalidDataError, Problem, shown
-from .files import opened
+from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.files import opened
 
 MAXIMUM_BYTES = 1 << 30
 """Largest array, and largest npz file unpacked, that is read."""

@@ -16,9 +16,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.files import opened, size_text
+
 from .arrays import NamedArrays
-from .errors import InvalidDataError, Problem, shown
-from .files import opened, size_text
 
 MAXIMUM_TEXT = 1 << 28
 """Most bytes of a csv file, unpacked."""

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from approxhw.common.arguments import checked, settle_fields
+from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.files import is_plain_file
+
 from .arrays import NamedArrays, read_npy, read_npz
 from .csv_tables import read_csv
-from .errors import InvalidDataError, Problem, shown
-from .files import is_plain_file
 
 TEST_SHARE = 0.3
 """Share of the rows of each class that a data set without splits gives to the test split."""
@@ -48,6 +50,10 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What was doubtful in reading it, such as which column the labels are."""
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "Dataset")
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -61,6 +67,7 @@ DataSpec = str | Path | Dataset | DataSource | tuple[ArrayLike, ...] | Mapping[s
 """What is given for a data set; :func:`load_dataset` says what each of them means."""
 
 
+@checked("load_dataset")
 def load_dataset(
     spec: DataSpec,
     features: int | None = None,
@@ -254,6 +261,19 @@ def _checked(
     empty = Dataset(np.empty((0, width)), none, np.empty((0, width)), none)
     parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
     return replace(empty, features=titles, name=name, notes=table.notes, **parts)
+
+
+def readings_of(given: ArrayLike, features: int) -> np.ndarray:
+    """Return *given* as float64 rows × *features*; raise :class:`InvalidDataError` with everything that keeps it from that."""
+    found: list[Problem] = []
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidDataError("readings", [Problem("readings", f"they are no array ({shown(error)})")]) from error
+    rows = _rows("readings", array, features, found)
+    if found or rows is None:
+        raise InvalidDataError("readings", found)
+    return rows.reshape(len(rows), features)
 
 
 def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> np.ndarray | None:

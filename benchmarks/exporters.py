@@ -126,9 +126,10 @@ def page(outcomes: Sequence[Outcome], wrong: dict[str, set[int]]) -> str:
             "Made by this command, which exports every model anew; `benchmarks/models/exported.py` lists the cases.",
             "",
             command(),
-            "*Classes*: those of the Graph behind `printed-exact` and of onnxruntime, on seeded random rows. *float32 alone*: of the rows",
-            "that differ, those where the Graph says what the file's nodes say in exact fractions, and onnxruntime what rounding to",
-            "float32 makes of it: a value between two codes, or two outputs that are as good as equal.",
+            "*Classes*: those of the Graph behind `printed-exact` and of onnxruntime, on seeded random rows. *float32",
+            "alone*: of the rows that differ, those where the Graph says what the file's nodes say in exact fractions,",
+            "and onnxruntime what rounding to float32 makes of it: a value between two codes, or two outputs that are",
+            "as good as equal.",
             "",
             table(titles, lines),
         ]
@@ -154,7 +155,9 @@ def main() -> None:
             folder.mkdir()
             outcomes.append(tried(case, folder))
             last = outcomes[-1]
-            note(f"{case.packages[0]}, {case.form}: {last.refused or f'{last.rows - last.differ} of {last.rows} equal'}")
+            note(
+                f"{case.packages[0]}, {case.form}: {last.refused or f'{last.rows - last.differ} of {last.rows} equal'}"
+            )
         simulators = [entry for entry in given.simulators.split(",") if entry]
         wrong = {entry: simulated(outcomes, entry, Path(name) / entry) for entry in simulators}
     text = page(outcomes, wrong)

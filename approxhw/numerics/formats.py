@@ -221,9 +221,7 @@ class Encoding:
     base: int = 0
 
     @staticmethod
-    def exact(
-        bits: int, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], rounding: str, base: int
-    ) -> Encoding:
+    def exact(bits: int, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], rounding: str, base: int) -> Encoding:
         """Return the encoding by rule ``exact``; ``low`` and ``high`` are the readings that the end codes stand for."""
         top, ends = (1 << bits) - 1, []
         for a, b in zip(gain, shift, strict=True):
@@ -264,7 +262,9 @@ class Encoding:
         # the sum of two terms is off by a few units in the last place of the greater one
         doubt = 2.0**-48 * (np.abs(gain * x) + np.abs(shift) + 1)
         near = np.abs(doubled - np.rint(doubled)) <= doubt
-        half = np.rint(doubled) / 2 + np.where(doubled > np.rint(doubled), 0.25, -0.25)  # between ties and whole numbers
+        half = np.rint(doubled) / 2 + np.where(
+            doubled > np.rint(doubled), 0.25, -0.25
+        )  # between ties and whole numbers
         floor, fraction = np.floor(half), half - np.floor(half)
         if self.rounding.startswith("half"):
             up = fraction > 0.5
@@ -321,9 +321,7 @@ class Encoding:
 
     def attributes(self) -> dict[str, object]:
         """Return the fields as JSON-ready values."""
-        ends: dict[str, object] = {
-            "bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)
-        }
+        ends: dict[str, object] = {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}
         if self.rule != "exact":
             return ends
         exact = {"gain": [str(gain) for gain in self.gain], "shift": [str(shift) for shift in self.shift]}

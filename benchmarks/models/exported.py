@@ -94,7 +94,10 @@ def _static_cases() -> list[Case]:
         ("QDQ, Int8 and Int8, symmetric", static("QInt8", "QInt8", extra_options=symmetric)),
         ("QDQ, UInt8 and Int8, reduced range", static("QUInt8", "QInt8", reduce_range=True)),
         ("QDQ, by channel, reduced range", static("QUInt8", "QInt8", per_channel=True, reduce_range=True)),
-        ("QDQ, weights alone before DequantizeLinear", static("QUInt8", "QInt8", extra_options={"AddQDQPairToWeight": True})),
+        (
+            "QDQ, weights alone before DequantizeLinear",
+            static("QUInt8", "QInt8", extra_options={"AddQDQPairToWeight": True}),
+        ),
         ("QOperator, UInt8 and Int8", static("QUInt8", "QInt8", "QOperator")),
     ]
     return [Case(("onnxruntime", "torch"), "perceptron", form, make) for form, make in forms]

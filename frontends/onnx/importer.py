@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import Problem, shown
+from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, Broken, Codes, Known, PickedColumns, Refusal, Row, Value, as_exact
+from .values import PLAIN, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
 
 if TYPE_CHECKING:
     from onnx import NodeProto

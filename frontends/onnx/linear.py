@@ -8,8 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from approxhw.frontends.quantised.quantiser import Codes
+
 from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, Codes, Known, Refusal, Row, Value, per_row
+from .values import COMPLEMENT, SIGMOID, Known, Refusal, Row, Value, per_row
 
 
 def gemm(work: Importer, call: Call) -> Value:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
+from approxhw.frontends.quantised.lowering import Unread, lower_graph
 from approxhw.ir.graph import Graph, Node, identifier, without_unread
 from approxhw.ir.kinds import Input, Type
 from approxhw.numerics.formats import FLOAT64
-
-from approxhw.frontends.quantised.lowering import Unread, lower_graph
 
 from . import support
 from .folding import FOLDABLE, array_of, attributes, constant_node, fold

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.kinds import Affine, Constant
 
 from .importer import PROBE, Call, Importer
@@ -16,7 +17,6 @@ from .values import (
     PLAIN,
     SIGMOID,
     ClassPrediction,
-    Codes,
     Dictionary,
     Known,
     PickedColumns,

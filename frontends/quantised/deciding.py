@@ -35,9 +35,7 @@ def argmax(lowering: Lowering, node: Node, state: State) -> State:
     return state
 
 
-def _ordered(
-    lowering: Lowering, node: Node, state: State, classes: list[Ranged], low: Bound, high: Bound
-) -> State:
+def _ordered(lowering: Lowering, node: Node, state: State, classes: list[Ranged], low: Bound, high: Bound) -> State:
     """Append what orders *classes*, clipped to *low* and *high*.
 
     A bound is one more class, of one value: a lower one before all others, so that it wins or ties against just those sums

@@ -56,7 +56,9 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
         except UnreadError as error:
             return Unread(node, error)
         except ArithmeticError:
-            why = UnreadError("its scale is out of all proportion to that of its input", "calibrate again", invalid=True)
+            why = UnreadError(
+                "its scale is out of all proportion to that of its input", "calibrate again", invalid=True
+            )
             return Unread(node, why)
     return fit_formats(replace(graph, nodes=tuple(lowering.nodes), output=lowering.nodes[-1].name))
 
@@ -92,7 +94,9 @@ def _quantise(lowering: Lowering, node: Node, state: State) -> State:
     moved = [[code - origin for code in ends] for ends in (lows, highs)]
     state = bounded_codes(lowering, node, state, *(cast("list[int | None]", ends) for ends in moved))
     step, start = quantiser.step, quantiser.start + quantiser.step * origin
-    if quantiser.bipolar:  # 0 and 1 stand for -1 and 1: no integer is between them, so that the codes are those themselves
+    if (
+        quantiser.bipolar
+    ):  # 0 and 1 stand for -1 and 1: no integer is between them, so that the codes are those themselves
         last = Stage((2,) * len(lows), 0, (2 * origin - 1,) * len(lows), "floor", -1, 1)
         state, step, start = requantize(lowering, node, state, last, quantiser.scale), quantiser.scale, Fraction(0)
     count = len(lows)
@@ -220,5 +224,3 @@ def _with_floats(lowering: Lowering, state: State, place: int) -> Graph:
             node = replace(node, type=Type(node.type.shape, FLOAT64))
         nodes.append(node)
     return fit_formats(replace(graph, nodes=(*lowering.nodes, *nodes), output=nodes[-1].name))
-
-

@@ -68,16 +68,25 @@ def _merged(graph: Graph, head: Node) -> Graph:
     if not plain or not isinstance(op, Requantize) or op.shift or len(set(op.multiplier)) > 1:
         return graph
     dense, factor = graph[scores.inputs[0]], op.multiplier[0]
-    if not isinstance(dense.op, Dense) or not isinstance(dense.op.arithmetic, Exact) or factor < 1 or factor & (factor - 1):
+    if (
+        not isinstance(dense.op, Dense)
+        or not isinstance(dense.op.arithmetic, Exact)
+        or factor < 1
+        or factor & (factor - 1)
+    ):
         return graph
     low, high = (end * factor + np.array(op.offset, dtype=object) for end in ranges(graph)[dense.name])
     lone = len(graph.readers(dense.name)) == len(graph.readers(scores.name)) == 1
     if not lone or min(low.tolist()) < op.low or max(high.tolist()) > op.high:
         return graph
     weights, bias = (graph.constant(name).astype(object) * factor for name in dense.inputs[1:])
-    nodes = tuple(replace(head, inputs=(dense.name,)) if node is head else node for node in graph.nodes if node is not scores)
+    nodes = tuple(
+        replace(head, inputs=(dense.name,)) if node is head else node for node in graph.nodes if node is not scores
+    )
     merged = replace(graph, nodes=nodes)
-    return _with_constants(merged, dense, merged[graph.output], weights, bias + np.array(op.offset, dtype=object), factor)
+    return _with_constants(
+        merged, dense, merged[graph.output], weights, bias + np.array(op.offset, dtype=object), factor
+    )
 
 
 def count_signed_digits(values: np.ndarray) -> int:

@@ -73,7 +73,15 @@ def element_cases(making):
         yield f"requantize_{name}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
         yield f"requantize_{name}_of_inputs", making(4, 2).then(op).argmax().graph()
     for rounding in SHIFTED:
-        for multiplier, shift, offset in ((1, 1, 0), (1, 2, 1), (3, 2, -1), (-3, 3, 2), (6, 4, 0), (1, 9, 0), (2, 0, 3)):
+        for multiplier, shift, offset in (
+            (1, 1, 0),
+            (1, 2, 1),
+            (3, 2, -1),
+            (-3, 3, 2),
+            (6, 4, 0),
+            (1, 9, 0),
+            (2, 0, 3),
+        ):
             op = Requantize((multiplier,), shift, (offset,), -8, 7, rounding)
             name = f"{rounding.replace('-', '_')}_{multiplier}_{shift}_{offset}".replace("-", "m")
             yield f"requantize_{name}", read_out(making(1, 5).dense([[1]], [-16]).then(op)).graph()

@@ -313,7 +313,12 @@ def test_quantised_weights_alone_are_refused(build):
 
 def test_codes_are_taken_at_the_scale_that_dequantises_them(build):
     """Other numbers than those of the QuantizeLinear before it: the model says what its codes stand for."""
-    constants = {"t": np.float32(0.25), "p": np.uint8(3), "wq": np.array([[3, -2, 1]] * 4, np.int8), "sw": np.float32(1)}
+    constants = {
+        "t": np.float32(0.25),
+        "p": np.uint8(3),
+        "wq": np.array([[3, -2, 1]] * 4, np.int8),
+        "sw": np.float32(1),
+    }
     nodes = [
         node("DequantizeLinear", ["q", "t", "p"], ["d"]),
         node("DequantizeLinear", ["wq", "sw"], ["wd"]),

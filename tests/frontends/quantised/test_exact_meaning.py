@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from exact_onnx import evaluate, fractions
@@ -180,4 +178,3 @@ def test_decisions_are_those_of_exact_fractions(block):
         ties += sum(sorted(row)[-1] == sorted(row)[-2] for row in scores.tolist() if len(row) > 1)
     assert rows_seen == 10_000
     assert ties > 500
-

@@ -13,8 +13,8 @@ from approxhw.common.errors import InvalidModelError, UnsupportedModelError
 from approxhw.frontends import read_model
 from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.interpreter import run
-from approxhw.passes.pipelines import printed_exact
 from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.passes.pipelines import printed_exact
 
 QONNX, MICROSOFT = "qonnx.custom_op.general", "com.microsoft"
 F32 = np.float32
@@ -28,7 +28,9 @@ def node(op, inputs, output, domain="", **attributes):
 def build(nodes, constants, kind=TensorProto.FLOAT, features=2, opset=17):
     inputs = [helper.make_tensor_value_info("x", kind, ["N", features])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    tensors = [v if isinstance(v, TensorProto) else numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    tensors = [
+        v if isinstance(v, TensorProto) else numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()
+    ]
     graph = helper.make_graph(nodes, "net", inputs, outputs, tensors)
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(QONNX, 1), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -106,7 +108,13 @@ def test_weights_and_biases_may_be_clipped_and_of_32_bits():
 def test_a_bias_of_one_scale_a_channel_needs_no_axis_and_keeps_every_bit():
     """2^30 + 1 steps of a scale of 24 bits are no float64: the fraction is kept."""
     scales = np.array([1 + 2**-23, 1.0, 1.0], F32)
-    constants = {**WEIGHTS, "bi": np.array([2**30 + 1, 2**30 + 1, 0], np.int32), "sb": scales, "s": F32(2**7), "sw": F32(1)}
+    constants = {
+        **WEIGHTS,
+        "bi": np.array([2**30 + 1, 2**30 + 1, 0], np.int32),
+        "sb": scales,
+        "s": F32(2**7),
+        "sw": F32(1),
+    }
     nodes = [
         node("QuantizeLinear", ["x", "s", "z"], "q"),
         node("DequantizeLinear", ["q", "s", "z"], "d"),
@@ -181,17 +189,26 @@ def test_a_quant_of_32_bits_is_read_of_constants_alone():
         node("Gemm", ["d", "wd", "bq"], "y"),
     ]
     equal_to_the_oracle(build(nodes, constants), ROWS)
-    with pytest.raises(UnsupportedModelError, match=r"'d' \(Quant\): its bit width is not one whole number from 1 to 16"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"'d' \(Quant\): its bit width is not one whole number from 1 to 16"
+    ):
         read_model(build([node("Quant", ["x", "s", "zp", "wide"], "d", **quant), *nodes[1:]], constants))
 
 
 def test_the_quantisers_of_onnxruntime_are_those_of_the_standard():
-    nodes = [node("QuantizeLinear", ["x", "s", "z"], "q", MICROSOFT), node("DequantizeLinear", ["q", "s", "z"], "d", MICROSOFT)]
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], "q", MICROSOFT),
+        node("DequantizeLinear", ["q", "s", "z"], "d", MICROSOFT),
+    ]
     made = read_model(build([*nodes, *LAYER], WEIGHTS))
     plain = read_model(build([node(n.op_type, n.input, n.output[0]) for n in nodes] + LAYER, WEIGHTS))
     assert made == plain
     with pytest.raises(UnsupportedModelError) as error:
-        read_model(build([node("QuantizeLinear", ["x", "s", "z"], "q", MICROSOFT), node("QGemm", ["q"], "y", MICROSOFT)], WEIGHTS))
+        read_model(
+            build(
+                [node("QuantizeLinear", ["x", "s", "z"], "q", MICROSOFT), node("QGemm", ["q"], "y", MICROSOFT)], WEIGHTS
+            )
+        )
     assert str(error.value).count("QGemm") == 2  # the node's title, and why
 
 
@@ -213,7 +230,9 @@ def test_a_quantised_input_before_float_layers_gives_codes_to_a_float_graph():
     assert (run(printed, codes) == run(graph, codes)).mean() > 0.97  # 8-bit weights
 
 
-@pytest.mark.parametrize(("kind", "dtype", "zero"), [(TensorProto.UINT8, np.uint8, 128), (TensorProto.INT8, np.int8, -3)])
+@pytest.mark.parametrize(
+    ("kind", "dtype", "zero"), [(TensorProto.UINT8, np.uint8, 128), (TensorProto.INT8, np.int8, -3)]
+)
 @pytest.mark.parametrize("quantised", [True, False])
 def test_whole_numbers_as_inputs_are_codes_as_they_are(kind, dtype, zero, quantised):
     constants = {**WEIGHTS, "zi": dtype(zero), "wf": W.astype(F32) / 7}
@@ -247,7 +266,9 @@ def test_an_upside_down_clip_of_codes_is_refused():
 
 
 def test_an_unknown_rounding_mode_is_refused_with_those_that_are_read():
-    with pytest.raises(UnsupportedModelError, match="rounding mode NEAR is not read\n.*use one of ROUND, HALF_EVEN, CEIL"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"rounding mode NEAR is not read\n.*use one of ROUND, HALF_EVEN, CEIL"
+    ):
         read_model(qonnx_quant("Quant", "near", 4))
 
 

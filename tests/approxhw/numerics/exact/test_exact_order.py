@@ -24,7 +24,9 @@ def held(classes):
 
 
 def anything(rng, scale):
-    size = scale or rng.choice([Fraction(1, 1 << rng.randint(0, 4)), Fraction(rng.randint(1, 9), 7), Fraction(rng.random())])
+    size = scale or rng.choice(
+        [Fraction(1, 1 << rng.randint(0, 4)), Fraction(rng.randint(1, 9), 7), Fraction(rng.random())]
+    )
     sign = rng.choice([1] * 8 + [-1, 0])
     shift = rng.choice([Fraction(0), Fraction(rng.randint(-16, 16), 16), size * Fraction(rng.randint(-40, 40), 4)])
     least = rng.randint(-12, 6)

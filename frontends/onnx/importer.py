@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import Problem, shown
+from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 from approxhw.numerics.functions import Formula
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
+<<<<<<< HEAD
 from .values import (
     COMPLEMENT,
     EXP,
@@ -31,6 +33,9 @@ from .values import (
     Value,
     as_exact,
 )
+=======
+from .values import PLAIN, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
+>>>>>>> quant
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+<<<<<<< HEAD
 from approxhw.ir.kinds import Add, Dense
 
 from .activations import function_of, joined_by
@@ -27,6 +28,12 @@ from .values import (
     Value,
     per_row,
 )
+=======
+from approxhw.frontends.quantised.quantiser import Codes
+
+from .importer import Call, Importer
+from .values import COMPLEMENT, SIGMOID, Known, Refusal, Row, Value, per_row
+>>>>>>> quant
 
 
 def gemm(work: Importer, call: Call) -> Value:

@@ -71,7 +71,8 @@ def _input_codes(work: Importer, row: Row, step: Fraction, zero: int, call: Call
         raise Refusal(why, "put QuantizeLinear before DequantizeLinear (QDQ form)")
     count = row.elements
     real = work.scaled(row, np.full(count, step, dtype=object), np.full(count, -step * zero, dtype=object), call)
-    return fake_quantised(work, real, Quantiser(step, zero, *limits, late=True), call)
+    # the zero point in front of the rounding cancels: readings themselves are rounded, should they be no integers
+    return fake_quantised(work, real, Quantiser(step, zero, *limits), call)
 
 
 def narrowed(work: Importer, row: Row, low: float | None, high: float | None, call: Call) -> Row:

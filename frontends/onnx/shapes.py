@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+<<<<<<< HEAD
 from approxhw.ir.kinds import Affine, Concat
+=======
+from approxhw.frontends.quantised.quantiser import Codes
+from approxhw.ir.kinds import Affine, Constant
+>>>>>>> quant
 
 from .importer import PROBE, Call, Importer, where
 from .linear import same_input
@@ -18,7 +23,6 @@ from .values import (
     SIGMOID,
     UNIFORM,
     ClassPrediction,
-    Codes,
     Dictionary,
     Known,
     PickedColumns,

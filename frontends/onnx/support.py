@@ -235,8 +235,12 @@ def support_table() -> str:
     from .folding import FOLDABLE
 
     lines = ["### Operators that are read", "", "| operator | domain | what is read |", "|---|---|---|"]
-    groups = (("ONNX", STANDARD_OPERATORS), (ML, ML_OPERATORS), (QONNX[0], QONNX_OPERATORS))
-    groups = (*groups, (MICROSOFT, MICROSOFT_OPERATORS))
+    groups = (
+        ("ONNX", STANDARD_OPERATORS),
+        (ML, ML_OPERATORS),
+        (QONNX[0], QONNX_OPERATORS),
+        (MICROSOFT, MICROSOFT_OPERATORS),
+    )
     for domain, table in groups:
         lines += [f"| `{name}` | {domain} | {entry.note} |" for name, entry in sorted(table.items())]
     lines += ["", "`Constant` nodes of every form are read, and nodes that read constants only are folded: "]

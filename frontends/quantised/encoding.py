@@ -36,11 +36,11 @@ def _linear(
     state: State, quantiser: Quantiser, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], bits: int
 ) -> Encoding | None:
     """Return the encoding by rule ``linear``, as ONNX has it, of readings that are quantised as they are; else None."""
-    odd_before = quantiser.before % 2 == 1
-    if quantiser.mode != "half-even" or odd_before:
+    if quantiser.mode != "half-even":
         return None
     count, top = len(gain), (1 << bits) - 1
-    if all(scale == 1 for scale in state.scale) and not any(state.shift):
+    # an odd number in front of the rounding turns its ties around
+    if all(scale == 1 for scale in state.scale) and not any(state.shift) and quantiser.before % 2 == 0:
         step, zero = float(quantiser.scale), quantiser.zero - quantiser.low
     elif all(value == 1 for value in gain) and len(set(shift)) == 1 and shift[0].denominator == 1 and shift[0] % 2 == 0:
         step, zero = 1.0, quantiser.base - quantiser.low + int(shift[0])

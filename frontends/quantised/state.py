@@ -118,36 +118,39 @@ def requantize(lowering: Lowering, node: Node, state: State, stage: Stage, scale
     assert state.value is not None
     op = Requantize(_short(stage.multiplier), stage.shift, _short(stage.offset), stage.low, stage.high, stage.rounding)
     value = lowering.emit(node, op, (state.value,), len(state.scale), scale, zero)
-    return replace(state, value=value, **_ends(state, op))
+    least, most = _ends(state, op)
+    return replace(state, value=value, least=least, most=most)
 
 
 def _short(values: tuple[int, ...]) -> tuple[int, ...]:
     return values[:1] if len(set(values)) == 1 else values
 
 
-def _ends(state: State, op: Op) -> dict[str, tuple[int, ...]]:
+def _ends(state: State, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the range of what *op* makes of the codes."""
     elements: Callable[[Op, np.ndarray], np.ndarray] = kind_of(op).elements  # type: ignore[assignment]
     a, b = (elements(op, np.array(ends, dtype=object)).tolist() for ends in (state.least, state.most))
-    return {"least": tuple(map(min, a, b)), "most": tuple(map(max, a, b))}
+    return tuple(map(min, a, b)), tuple(map(max, a, b))
 
 
 def bounded_codes(
-    lowering: Lowering, node: Node, state: State, lows: list[int | None], highs: list[int | None]
+    lowering: Lowering, node: Node, state: State, low_ends: list[int | None], high_ends: list[int | None]
 ) -> State:
     """Append what keeps each code within its own bounds; codes keep their meaning."""
     assert state.value is not None
     fmt = lowering.format_of(state.value)
-    given = [bound for bound in (*lows, *highs) if bound is not None]
+    given = [bound for bound in (*low_ends, *high_ends) if bound is not None]
     floor, top = min((*state.least, *given)), max((*state.most, *given))
-    lows = [floor if low is None else low for low in lows]
-    highs = [top if high is None else high for high in highs]
+    lows = [floor if end is None else end for end in low_ends]
+    highs = [top if end is None else end for end in high_ends]
     if len(set(lows)) == 1 and len(set(highs)) == 1:
         low, high = (lows[0] if lows[0] > floor else None), (highs[0] if highs[0] < top else None)
         if low is None and high is None:
             return state
         op: Op = Relu() if (low, high) == (0, None) else Clip(low, high)
         value = lowering.emit(node, op, (state.value,), len(state.scale), fmt.scale, fmt.zero)
-        return replace(state, value=value, **_ends(state, op))
+        least, most = _ends(state, op)
+        return replace(state, value=value, least=least, most=most)
     # bounds of one Node hold for all elements: codes are moved so that all low ends meet, then all high ones, then back
     reach = max(map(abs, (*lows, *highs, floor, top))) * 2 + 1
     ones, none = (1,) * len(lows), [0] * len(lows)
@@ -156,7 +159,7 @@ def bounded_codes(
         offsets = tuple(before - now for before, now in zip(moved, ends, strict=True))
         stage = Stage(ones, 0, offsets, "floor", low, high)
         state = requantize(lowering, node, state, stage, fmt.scale, fmt.zero)
-        moved = [int(end) for end in ends]
+        moved = ends
     return state
 
 

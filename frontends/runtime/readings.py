@@ -58,7 +58,7 @@ def as_real_inputs(proto: ModelProto, title: str) -> InferenceSession | None:
 
 def as_whole(rows: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
     """Return the nearest whole numbers that *dtype* holds."""
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype.name)
     # float64 holds no greatest int64: the clip is done in two steps, the second on integers
     near = np.clip(np.rint(rows.astype(np.float64)), -(2.0**62), 2.0**62).astype(np.int64)
     low, high = max(int(limits.min), -(1 << 62)), min(int(limits.max), 1 << 62)

@@ -34,14 +34,16 @@ class _Writer:
         from onnx import numpy_helper
 
         name = f"{self.prefix}_{len(self.constants)}_constant"
-        self.constants.append(numpy_helper.from_array(np.float32(value).reshape(()), name))
+        self.constants.append(numpy_helper.from_array(np.array(value, np.float32), name))
         return name
 
-    def node(self, op: str, *inputs: str, **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, **attributes: float) -> str:
         from onnx import helper
 
         name = f"{self.prefix}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        made = helper.make_node(op, list(inputs), [name])
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(made)
         return name
 
     def real(self, name: str) -> str:

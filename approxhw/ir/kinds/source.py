@@ -117,23 +117,26 @@ def _encoding(value: object, fmt: Format) -> Encoding | None:
         fields |= {"gain", "shift", "rounding", "base"}
     if not isinstance(value, dict) or set(value) != fields:
         raise ValueError(f"an encoding has {', '.join(sorted(fields))}")
-    ends = []
+    ends: list[tuple[float, ...]] = []
     for name in ("low", "high"):
         if not isinstance(value[name], list) or not all(type(v) in (int, float) for v in value[name]):
             raise ValueError(f"{name} of an encoding is a list of numbers")
         ends.append(tuple(float(v) for v in value[name]))
+    low, high = ends
     if not isinstance(value["rule"], str):
         raise ValueError("rule of an encoding is a text")
     if value["rule"] != "exact":
-        return Encoding(integer(value["bits"]), value["rule"], *ends)
-    exact = []
+        return Encoding(integer(value["bits"]), value["rule"], low, high)
+    exact: list[tuple[Fraction, ...]] = []
     for name in ("gain", "shift"):
         if not isinstance(value[name], list):
             raise ValueError(f"{name} of an encoding is a list of fractions")
         exact.append(tuple(Fraction(read_number(v)) for v in value[name]))
     if not isinstance(value["rounding"], str):
         raise ValueError("rounding of an encoding is a text")
-    return Encoding(integer(value["bits"]), "exact", *ends, *exact, value["rounding"], integer(value["base"]))
+    gain, shift = exact
+    base = integer(value["base"])
+    return Encoding(integer(value["bits"]), "exact", low, high, gain, shift, value["rounding"], base)
 
 
 INPUT = Kind(

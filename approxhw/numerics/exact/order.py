@@ -34,9 +34,13 @@ class Ranged:
 
 
 def order_alike(classes: Sequence[Ranged]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+<<<<<<< HEAD
     """Return a multiplier and an offset a class that order sums as *classes* do; equal ones stay equal, or their index decides.
+=======
+    """Return multipliers and offsets, one a class, that order sums as *classes* do.
+>>>>>>> quant
 
-    The index decides as in ``ArgMax``: of equal ones the lowest wins. Multipliers of 1 are found wherever they do.
+    Equal ones stay equal, or their index decides, as in ``ArgMax``: the lowest wins. Multipliers of 1 are found wherever they do.
     """
     rising = [_risen(entry) for entry in classes]
     signs = [-1 if entry.scale < 0 else 1 for entry in classes]

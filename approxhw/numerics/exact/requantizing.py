@@ -135,7 +135,8 @@ def _edges(element: Scaled, mode: str, base: int, low: int, high: int) -> _Edges
     return _Edges(
         codes,
         starts,
-        *(_corners(starts, codes, side) for side in (1, -1)),
+        _corners(starts, codes, 1),
+        _corners(starts, codes, -1),
         least,
         most,
         first if first > low else None,

@@ -1,0 +1,64 @@
+"""A model that is quantised already keeps its integers in printed-exact; calibration moves them and says so."""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from approxhw.common.dataset import Dataset
+from approxhw.frontends import read_model
+from approxhw.ir.evaluation import codes_of
+from approxhw.ir.interpreter import run
+from approxhw.ir.kinds import Dense
+from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.passes.pipelines import printed_calibrated, printed_exact
+
+F32 = np.float32
+RNG = np.random.default_rng(8)
+WEIGHTS = [RNG.integers(-100, 101, (4, 6)).astype(np.int8), RNG.integers(-100, 101, (6, 3)).astype(np.int8)]
+
+
+def quantised():
+    constants = {"s": F32(0.05), "z": np.uint8(128), "sw": F32(0.01), "b": RNG.normal(size=6).astype(F32),
+                 "t": F32(0.04), "y0": np.uint8(0), "w0": WEIGHTS[0], "w1": WEIGHTS[1]}  # fmt: skip
+    steps = [
+        ("QuantizeLinear", ["x", "s", "z"], "q"), ("DequantizeLinear", ["q", "s", "z"], "d"),
+        ("DequantizeLinear", ["w0", "sw"], "v0"), ("Gemm", ["d", "v0", "b"], "h"), ("Relu", ["h"], "r"),
+        ("QuantizeLinear", ["r", "t", "y0"], "p"), ("DequantizeLinear", ["p", "t", "y0"], "e"),
+        ("DequantizeLinear", ["w1", "sw"], "v1"), ("MatMul", ["e", "v1"], "y"),
+    ]  # fmt: skip
+    nodes = [helper.make_node(op, inputs, [output]) for op, inputs, output in steps]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def data_of(graph):
+    rows = np.random.default_rng(1).normal(size=(200, 4))
+    labels = np.random.default_rng(2).integers(0, 3, 200)  # nothing that the model would say
+    return Dataset(rows, labels, rows[:0], labels[:0])
+
+
+def weights_of(graph):
+    return [graph.constant(node.inputs[1]) for node in graph.nodes if isinstance(node.op, Dense)]
+
+
+def test_printed_exact_keeps_given_integers():
+    graph = read_model(quantised())
+    assert all((seen == given.T).all() for seen, given in zip(weights_of(graph), WEIGHTS, strict=True))
+    data = data_of(graph)
+    made, ledger = run_passes(graph, printed_exact(), PassContext(data))
+    assert (weights_of(made)[0] == WEIGHTS[0].T).all()
+    # the last layer may lose what all classes have in common
+    difference = weights_of(made)[1] - WEIGHTS[1].T
+    assert (difference == difference[:1]).all()
+    notes = [note for entry in ledger for note in entry.notes]
+    assert "the model is quantised already: its integers stay" in notes
+    assert run(made, codes_of(graph, data.X_train)).tolist() == run(graph, codes_of(graph, data.X_train)).tolist()
+
+
+def test_calibration_by_name_moves_them_and_says_so():
+    graph = read_model(quantised())
+    made, ledger = run_passes(graph, printed_calibrated(), PassContext(data_of(graph)))
+    assert not np.array_equal(weights_of(made)[0], WEIGHTS[0].T)
+    notes = [note for entry in ledger for note in entry.notes]
+    assert "the model is quantised already: its own integers are moved, towards the labels" in notes

@@ -76,6 +76,8 @@ class StreamJob:
     disturbance: Disturbance = field(default_factory=Disturbance)
     idle: int = 2000
     watch: str | None = None
+    bits: tuple[str, ...] = ()
+    """What the bits of ``watch`` say, lowest first."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
     (target / "design.v").write_text(job.verilog, encoding="utf-8")
     wanted = job.output.words
     if seen["watched"]:
-        why = f"{job.watch} was not 0 in the end, but {seen['watched']}"
+        said = [words for bit, words in enumerate(job.bits) if seen["watched"] >> bit & 1]
+        told = f" ({', '.join(said)})" if said else ""
+        why = f"{job.watch} was not 0 in the end, but {seen['watched']}{told}"
         raise ToolFailedError(f"{simulator} (run)", 0, f"{shown(job.name)}: {why}", target / "run.log")
     if seen["words"] != len(wanted):
         why = f"{seen['words']} of {len(wanted)} words came out, then nothing moved for {job.idle} clocks"

@@ -68,7 +68,13 @@ def layer_job(
 
     ``columns``: of the weights at most; all by default.
     """
-    from approxhw.backends.matrix_engine.engine import activation_words, make_schedule, result_words, weight_words
+    from approxhw.backends.matrix_engine.engine import (
+        CODED_FAULTS,
+        activation_words,
+        make_schedule,
+        result_words,
+        weight_words,
+    )
     from approxhw.numerics.mac.kernels.codes import from_codes
     from approxhw.numerics.mac.kernels.gemm import matmul
     from approxhw.sim.streams import Disturbance, Stream, StreamJob
@@ -98,6 +104,7 @@ def layer_job(
         Stream("m_axis_results", engine.columns * engine.result_bits, results, result_ends),
         Disturbance(**(disturbance or {})),
         watch="fault",
+        bits=CODED_FAULTS,
     )
     return job, engine, schedule
 

@@ -250,8 +250,10 @@ class EmulatedEngine:
     def _rounded(self, gemm: ProductBlock, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
         side = gemm.right if across else gemm.left
         if isinstance(side, Matrix) and side.key is not None:
-            # codes have blocks along K, so that what they leave depends on the side that a constant stands at
-            key = (*side.key, format if self.codes is None else f"{format} {self.codes} {across}")
+            # one constant may be several matrices: a vector a row and a column, filters of a convolution those of a product;
+            # codes have blocks along K, so that what they leave depends on the side that it stands at
+            how = f"{format} {side.array.shape}"
+            key = (*side.key, how if self.codes is None else f"{how} {self.codes} {across}")
             if key not in self.kept and self._room() >= 4 * side.array.size:
                 whole = self.taken(gemm, slice(None), across=across, name=name)
                 self.kept[key] = rounded(whole, format)

@@ -35,7 +35,7 @@ from approxhw.ir.text import print_graph
 
 HANG = 10
 """Seconds that one file may take."""
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "iris.onnx"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "iris.onnx"
 
 LIBERTY = b"""library (seed) { time_unit : "1ns"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1.1;
   default_cell_leakage_power : 2; lu_table_template (t) { variable_1 : input_net_transition; index_1 ("1, 2"); }

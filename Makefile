@@ -94,7 +94,7 @@ fuzz: setup  ## COUNT random networks from SEED on: interpreter = Icarus = Veril
 	$(BIN)/approxhw fuzz --count $(COUNT) --seed $(SEED)
 
 fuzz-readers: $(STAMP)  ## COUNT mutated files from SEED on for every reader; SECONDS_EACH=60: guided by coverage instead (atheris)
-	$(BIN)/python tests/helpers/readers/fuzz_readers.py --count $(COUNT) --seed $(SEED) --seconds $(SECONDS_EACH)
+	$(BIN)/python tests/helpers/fuzzing/fuzz_readers.py --count $(COUNT) --seed $(SEED) --seconds $(SECONDS_EACH)
 
 clean:  ## remove what was made, except the environment
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info

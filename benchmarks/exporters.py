@@ -126,16 +126,10 @@ def page(outcomes: Sequence[Outcome], wrong: dict[str, set[int]]) -> str:
             "Made by this command, which exports every model anew; `benchmarks/models/exported.py` lists the cases.",
             "",
             command(),
-<<<<<<< HEAD
-            "*Classes*: those of the Graph behind `printed-exact` and of onnxruntime, on seeded random rows. *float32 alone*: of",
-            "the rows that differ, those where the Graph says what the file's nodes say in exact fractions, and onnxruntime what",
-            "rounding to float32 makes of it: a value between two codes, or two outputs that are as good as equal.",
-=======
             "*Classes*: those of the Graph behind `printed-exact` and of onnxruntime, on seeded random rows. *float32",
             "alone*: of the rows that differ, those where the Graph says what the file's nodes say in exact fractions,",
             "and onnxruntime what rounding to float32 makes of it: a value between two codes, or two outputs that are",
             "as good as equal.",
->>>>>>> quant
             "",
             table(titles, lines),
         ]

@@ -154,7 +154,7 @@ def own_estimates(folder: Path) -> set[str]:
     found = set()
     for path in (folder / "estimate").glob("*.json"):
         with suppress(OSError, ValueError):
-            if path.name.endswith("mismatches.json") or "library" in read_json(path):
+            if path.name.endswith("mismatches.json") or "library" in (told := read_json(path)) or not told:
                 found.add(f"estimate/{path.name}")
     return found
 

@@ -17,7 +17,6 @@ from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 from approxhw.numerics.functions import Formula
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-<<<<<<< HEAD
 from .values import (
     COMPLEMENT,
     EXP,
@@ -25,7 +24,6 @@ from .values import (
     PLAIN,
     SIGMOID,
     Broken,
-    Codes,
     Known,
     PickedColumns,
     Refusal,
@@ -33,9 +31,6 @@ from .values import (
     Value,
     as_exact,
 )
-=======
-from .values import PLAIN, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
->>>>>>> quant
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-<<<<<<< HEAD
+from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.kinds import Add, Dense
 
 from .activations import function_of, joined_by
@@ -21,19 +21,12 @@ from .values import (
     SHARES,
     SIGMOID,
     SOFTMAX,
-    Codes,
     Known,
     Refusal,
     Row,
     Value,
     per_row,
 )
-=======
-from approxhw.frontends.quantised.quantiser import Codes
-
-from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, Known, Refusal, Row, Value, per_row
->>>>>>> quant
 
 
 def gemm(work: Importer, call: Call) -> Value:

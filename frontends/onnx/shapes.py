@@ -7,12 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-<<<<<<< HEAD
-from approxhw.ir.kinds import Affine, Concat
-=======
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Affine, Constant
->>>>>>> quant
+from approxhw.ir.kinds import Affine, Concat
 
 from .importer import PROBE, Call, Importer, where
 from .linear import same_input

@@ -40,16 +40,10 @@ def check_width(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-<<<<<<< HEAD
     """A constant tensor.
 
     ``codes``: the integers behind it, where it was dequantised. ``sized``: it was worked out from the batch size, and so holds
     only as a shape.
-=======
-    """A constant tensor. ``sized``: it was worked out from the batch size, and so holds only as a shape.
-
-    ``codes``: the integers behind it, where it was dequantised.
->>>>>>> quant
     """
 
     array: np.ndarray

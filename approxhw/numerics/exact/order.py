@@ -34,11 +34,7 @@ class Ranged:
 
 
 def order_alike(classes: Sequence[Ranged]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-<<<<<<< HEAD
-    """Return a multiplier and an offset a class that order sums as *classes* do; equal ones stay equal, or their index decides.
-=======
     """Return multipliers and offsets, one a class, that order sums as *classes* do.
->>>>>>> quant
 
     Equal ones stay equal, or their index decides, as in ``ArgMax``: the lowest wins. Multipliers of 1 are found wherever they do.
     """

@@ -153,7 +153,7 @@ def revouched():
 
 
 def test_members_of_a_front_that_are_links_are_refused(tmp_path, design):
-    from mutated_files import reader_of
+    from fuzzing.mutated_files import reader_of
 
     reader = reader_of("front.json", tmp_path)
     front = tmp_path / "front"

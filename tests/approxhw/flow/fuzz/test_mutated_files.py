@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fuzz_readers import NAMES
-from mutated_files import FOLDERS, PLAIN, Outcome, Reader, archived, as_npy, content_of, limited, one, reader_of
+from fuzzing.fuzz_readers import NAMES
+from fuzzing.mutated_files import FOLDERS, PLAIN, Outcome, Reader, archived, as_npy, content_of, limited, one, reader_of
 
 COUNT = dict.fromkeys(("verilog", "onnx", *FOLDERS), 50)
 """Files, where each takes longer than with the others."""
@@ -46,7 +46,7 @@ def test_a_traceback_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_hang_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mutated_files.HANG", 0.05)
+    monkeypatch.setattr("fuzzing.mutated_files.HANG", 0.05)
     outcome = Outcome()
     one(Reader("slow", (b"",), lambda path: time.sleep(30), ".x"), b"a", tmp_path / "a.x", outcome)
     assert "Hang" in outcome.faults[0][1]

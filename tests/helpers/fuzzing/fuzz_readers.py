@@ -17,14 +17,14 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 MOST_MIB = 1024
 NAMES = ("npz", "csv", "liberty", "cells", "axir", "onnx", "verilog", "design.json", "rows.npz", "front.json")
 
 
 def seeded(name: str, first: int, count: int, output: Path) -> tuple[int, int, int, float, float]:
     """Return how many of *count* files were read, refused and failed on, the slowest in seconds, and MiB at most."""
-    from mutated_files import Outcome, content_of, one, reader_of
+    from fuzzing.mutated_files import Outcome, content_of, one, reader_of
 
     with tempfile.TemporaryDirectory(prefix="fuzz-readers-") as folder:
         reader, outcome = reader_of(name, Path(folder)), Outcome()
@@ -48,7 +48,7 @@ def guided(name: str, seconds: int, output: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["approxhw"]):
-        from mutated_files import reader_of
+        from fuzzing.mutated_files import reader_of
     folder = Path(tempfile.mkdtemp(prefix="fuzz-readers-"))
     reader = reader_of(name, folder)
     from approxhw.common.errors import ApproxhwError

@@ -397,7 +397,7 @@ def _check_top(told: DesignRecord, text: str) -> None:
     """Raise ``ValueError`` where the ports that are described are not those of the top module *text*."""
     declared = {name: int(high or 0) + 1 for high, name in _PORT.findall(text)}
     outputs = told.outputs or (told.output,)
-    described = {port.name: port.bits for port in (*told.inputs, *outputs)}
+    described = {port.name: port.bits for port in told.inputs} | {port.name: port.bits for port in outputs}
     if told.clock is not None:
         described[told.clock] = 1
     if declared != described:

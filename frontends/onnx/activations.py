@@ -21,14 +21,14 @@ from approxhw.numerics.functions import (
 )
 
 from .importer import Call, Handler, Importer
-from .quantised import narrowed
+from .quantised import narrowed_codes
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:
     """Relu; of codes between both nodes of a QDQ pair, too."""
     if (codes := _codes(call)) is not None:
-        return narrowed(work, codes, 0.0, None, call)
+        return narrowed_codes(work, codes, 0.0, None, call)
     row = call.row()
     return _activated(work, call, row, f"{work.prefix}_relu", Relu())
 
@@ -451,7 +451,7 @@ def _clipped(work: Importer, call: Call, row: Row, low: float | None, high: floa
     if low is None and high is None:
         return row
     if row.codes is not None:
-        return narrowed(work, row, low, high, call)
+        return narrowed_codes(work, row, low, high, call)
     if low == 0 and high is None:
         return _activated(work, call, row, f"{work.prefix}_relu", Relu())
     return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))

@@ -45,7 +45,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
         linear.divide, "by a constant; of a constant, or of two functions of one value, by a table; shares of a sum"
     ),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
-    "Exp": SupportedOperator(tail.exponential, "by a table; 1 / (1 + exp(−z)) is a Sigmoid"),
+    "Exp": SupportedOperator(tail.exponential_of, "by a table; 1 / (1 + exp(−z)) is a Sigmoid"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
     "Gemm": SupportedOperator(

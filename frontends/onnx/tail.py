@@ -179,7 +179,7 @@ def round_(work: Importer, call: Call) -> Value:
     return threshold(work, row, 0.0, str(call.proto.name))
 
 
-def exponential(work: Importer, call: Call) -> Value:
+def exponential_of(work: Importer, call: Call) -> Value:
     """Exp: maybe the beginning of a Sigmoid that is written out, 1 / (1 + exp(−z)); elsewhere ``values_of`` carries it out."""
     return replace(call.row(), stage=EXP, staged_by=where(call.proto))
 

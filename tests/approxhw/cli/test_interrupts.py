@@ -119,10 +119,11 @@ def test_children_of_an_interrupted_program_are_gone(design, tmp_path, icarus):
     assert not (design / "simulation").exists() or not list((design / "simulation").rglob("verdict.json"))
 
 
-HERE = {"reason": "living processes are looked up in /proc", "condition": not Path("/proc/self").exists()}
+NO_PROC = not Path("/proc/self").exists()
+WHY = "living processes are looked up in /proc"
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_process_and_no_folder_is_left_whatever_ends_a_command(design, tmp_path, icarus, number):
     place, environment = stalling(tmp_path / "bin", "vvp"), marked()
@@ -143,7 +144,7 @@ def test_no_process_and_no_folder_is_left_whatever_ends_a_command(design, tmp_pa
     assert not list(design.rglob("verdict.json"))
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_of_a_search_end_with_it(inputs, tmp_path, number):

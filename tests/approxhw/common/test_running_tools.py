@@ -15,7 +15,8 @@ from approxhw.common import tools
 from approxhw.common.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
 from approxhw.common.tools import finding, running
 
-HERE = {"reason": "living processes are looked up in /proc", "condition": not Path("/proc/self").exists()}
+NO_PROC = not Path("/proc/self").exists()
+WHY = "living processes are looked up in /proc"
 SHELL = tools.Tool("it", ("/bin/sh", "-c"))
 ENDLESS = "sleep 1000 & sleep 1000"
 """A child that has a child."""
@@ -58,14 +59,14 @@ def test_temporary_files_of_a_tool_go_with_it():
     assert not place.exists()
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 def test_children_that_outlive_a_tool_are_ended_with_it():
     environment = marked()
     tools.run_tool(SHELL, ["sleep 1000 & exit 0"], timeout=60, environment=environment)
     wait_until(lambda: not carrying(environment), "the child is still there")
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 def test_an_error_in_who_started_threads_ends_their_tools():
     environment, futures = marked(), []
 
@@ -95,7 +96,7 @@ tools.run_tool(tools.Tool("it", ("/bin/sh", "-c")), ["sleep 1000 & sleep 1000"],
 """
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV])
 def test_tools_die_with_a_process_that_does_not_clear_up(number):
     environment = marked()
@@ -106,7 +107,7 @@ def test_tools_die_with_a_process_that_does_not_clear_up(number):
     wait_until(lambda: not carrying(environment), "tools outlived who started them")
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 def test_a_keeper_looks_at_its_parent_too_where_the_other_end_of_its_socket_stays_open(tmp_path):
     theirs, ours = os.pipe()
     environment = marked()
@@ -118,7 +119,7 @@ def test_a_keeper_looks_at_its_parent_too_where_the_other_end_of_its_socket_stay
     os.close(ours)
 
 
-@pytest.mark.skipif(**HERE)
+@pytest.mark.skipif(NO_PROC, reason=WHY)
 def test_nothing_is_left_where_the_keeper_itself_is_killed(tmp_path):
     environment = marked()
     with (

@@ -41,9 +41,9 @@ class Task:
         """Return test accuracy after *passes*; they see the training rows."""
         return self.test(ax.run_passes(self.graph, passes, PassContext(self.data))[0])
 
-    def hardware(self, calibrate: bool = True, **options: object) -> float:
-        """Return test accuracy of the exact pipeline with *options*."""
-        return self.after(ax.named_pipeline("printed-exact", calibrate=calibrate, **options))
+    def hardware(self, pipeline: str = "printed-exact", **options: object) -> float:
+        """Return test accuracy of *pipeline* with *options*."""
+        return self.after(ax.named_pipeline(pipeline, **options))
 
     def on_readings(self, quantised: Callable[[np.ndarray], np.ndarray]) -> float:
         """Return test accuracy of the float Graph on readings that *quantised* changed."""
@@ -60,11 +60,13 @@ def figures(values: Sequence[float], reference: float) -> list[str]:
 
 
 def input_tables(tasks: Sequence[Task]) -> list[str]:
-    """Return the curves over input bits, for hardware, uncalibrated hardware, and float weights."""
+    """Return the curves over input bits, for exact and calibrated hardware, and float weights."""
     parts = []
     ways = {
         "Hardware: `printed-exact`, 8-bit weights": lambda task, **options: task.hardware(**options),
-        "The same without `calibrate-weights`": lambda task, **options: task.hardware(calibrate=False, **options),
+        "Hardware: `printed-calibrated`, 8-bit weights": lambda task, **options: task.hardware(
+            "printed-calibrated", **options
+        ),
         "Float weights, quantised inputs": lambda task, input_bits=4, input_code="round": task.float_weights(
             f"bits={input_bits},code={input_code}"
         ),
@@ -154,16 +156,16 @@ def range_table(tasks: Sequence[Task]) -> list[str]:
 
 
 def weight_tables(tasks: Sequence[Task]) -> list[str]:
-    """Return accuracy over weight bits at 4-bit inputs, with calibration and without."""
+    """Return accuracy over weight bits at 4-bit inputs, exact and calibrated."""
     parts = []
-    for title, calibrate in (("calibrated", True), ("not calibrated", False)):
+    for title in ("printed-exact", "printed-calibrated"):
         rows = []
         for task in tasks:
             note(f"weight bits, {title}: {task.name}")
-            found = [task.hardware(calibrate, input_bits=4, weight_bits=bits) for bits in WEIGHT_BITS]
+            found = [task.hardware(title, input_bits=4, weight_bits=bits) for bits in WEIGHT_BITS]
             rows.append((task.name, f"{task.float:.4f}", *figures(found, task.float)))
         parts += [
-            f"## Bits of a weight, 4-bit inputs, {title}\n",
+            f"## Bits of a weight, 4-bit inputs: `{title}`\n",
             table(("task", "float", *(f"{bits} bits" for bits in WEIGHT_BITS)), rows),
         ]
     return parts

@@ -23,18 +23,18 @@ PUBLISHED = {
 }
 """Test accuracy and area (cm², synthesised by the reference recipe of this project) of the DATE 2024 circuits."""
 
-EXACT = {
+CALIBRATED = {
     "breast_cancer": (196 / 205, 4.89),
     "cardio": (577 / 638, 13.38),
     "pendigits": (3149 / 3298, 34.89),
     "redwine": (297 / 480, 10.76),
     "whitewine": (816 / 1470, 17.40),
 }
-"""Test accuracy (right rows of all) and area (cm²) of our own exact circuits: results/exact_circuits.md.
+"""Test accuracy (right rows of all) and area (cm²) of our own `printed-calibrated` circuits: results/exact_circuits.md.
 
-They are smaller than the published ones."""
+They are smaller than the published exact ones."""
 
-AIMS = {"a": (PUBLISHED, 0.25), "b": (EXACT, 0.1)}
+AIMS = {"a": (PUBLISHED, 0.25), "b": (CALIBRATED, 0.1)}
 SLACK = 0.01
 """The bound on the loss of accuracy lets in circuits that are this much worse than the lower target."""
 
@@ -125,16 +125,17 @@ def report(found: list[Found]) -> list[str]:
             if not mine:
                 continue
             accuracy, area = targets[task]
-            median = statistics.median(f.area for f in mine)
-            ratios.append(median / area)
+            held = [f.area for f in mine if f.hit]
+            median = statistics.median(held) if held else math.nan
+            ratios += [median / area] if held else []
             rows.append(
                 [
                     task,
                     f"{accuracy:.4f}",
                     f"{area:g}",
-                    f"{median:.4g}",
-                    f"{median / area:.3f}",
-                    f"{sum(f.hit for f in mine)} of {len(mine)}",
+                    f"{median:.4g}" if held else "none held it",
+                    f"{median / area:.3f}" if held else "",
+                    f"{len(held)} of {len(mine)}",
                     " ".join(f"{f.test:.4f}" for f in mine),
                     " ".join(f"{f.unseen:.4f}" for f in mine),
                     " ".join(f"{f.area:.4g}" for f in mine),
@@ -142,13 +143,20 @@ def report(found: list[Found]) -> list[str]:
                 ]
             )
         mean = math.exp(statistics.fmean(math.log(max(r, 1e-6)) for r in ratios)) if ratios else math.nan
-        whose = "published DATE 2024 circuits" if aim == "a" else "our own exact circuits"
-        titles = ["task", "accuracy asked for", "their area", "median area", "ratio", "seeds that held it"]
+        whose = "published DATE 2024 circuits" if aim == "a" else "our own `printed-calibrated` circuits"
+        titles = [
+            "task",
+            "accuracy asked for",
+            "their area",
+            "median area of those that held it",
+            "ratio",
+            "seeds that held it",
+        ]
         titles += ["test accuracy by seed", "on rows not among training rows", "area by seed", "inputs read"]
         parts += [
             f"## ({aim}) at the accuracy of {whose}, areas in cm²\n",
             table(titles, rows),
-            f"Geometric mean of the ratios of median areas: **{mean:.3f}**; asked for: at most {share:g}: {met(mean <= share)}."
+            f"Geometric mean of the ratios of these medians: **{mean:.3f}**; asked for: at most {share:g}: {met(mean <= share)}."
             + (f" None larger: {met(all(r <= 1 for r in ratios))}." if aim == "a" else "")
             + f" {_held(found, aim)}\n",
         ]
@@ -157,7 +165,10 @@ def report(found: list[Found]) -> list[str]:
 
 def _held(found: list[Found], aim: str) -> str:
     mine = [f for f in found if f.aim == aim]
-    return f"Of all {len(mine)} chosen circuits {sum(f.hit for f in mine)} held the accuracy; a miss counts as a miss."
+    return (
+        f"Of all {len(mine)} chosen circuits {sum(f.hit for f in mine)} held the accuracy on test rows; those that missed it "
+        "are in no median."
+    )
 
 
 def main() -> None:

@@ -24,29 +24,44 @@ def printed_exact(
     input_code: str = "round",
     weight_bits: int = 8,
     hidden_bits: int | None = None,
-    calibrate: bool = True,
-    digit_cost: float = 0.02,
     ranges: str = "mse",
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
 ) -> tuple[Pass, ...]:
     """Exact bespoke circuits: quantised inputs and weights, full-width sums, or hidden values of *hidden_bits*.
 
-    With *calibrate*, codes of weights and biases are then moved on training rows, where there are any; *digit_cost* is
-    what one signed digit is worth, in nats over all rows: above 0, circuits get smaller.
+    What is built is the quantised model, bit for bit: each weight is the nearest code, a model's own integers stay as they
+    are, and no row but those that give the inputs their ranges is looked at.
     """
     hidden: tuple[Pass, ...] = () if hidden_bits is None else (RequantizeHidden(bits=hidden_bits),)
-    moved: tuple[Pass, ...] = (CalibrateWeights(digit_cost=digit_cost),) if calibrate else ()
     return (
         QuantizeInputs(bits=input_bits, code=input_code, ranges=ranges, low=low, high=high),
         FoldAffine(),
         QuantizeWeights(bits=weight_bits),
         *hidden,
-        *moved,
         DropConstant(),
         CenterLogits(),
         NarrowFormats(),
     )
+
+
+def printed_calibrated(
+    input_bits: int = 4,
+    input_code: str = "round",
+    weight_bits: int = 8,
+    hidden_bits: int | None = None,
+    ranges: str = "mse",
+    low: tuple[float, ...] | None = None,
+    high: tuple[float, ...] | None = None,
+    digit_cost: float = 0.02,
+) -> tuple[Pass, ...]:
+    """As printed-exact, then with other codes: moved on training rows towards the float model, with fewer signed digits.
+
+    *digit_cost* is what one signed digit is worth, in nats over all rows: above 0 circuits get smaller, and say a little
+    less well what the model says. A model's own integers are moved, too.
+    """
+    exact = printed_exact(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high)
+    return placed(exact, CalibrateWeights(digit_cost=digit_cost), before="drop-constant")
 
 
 def printed_po2(
@@ -117,6 +132,7 @@ def matrix_engine(
 
 PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {
     "printed-exact": printed_exact,
+    "printed-calibrated": printed_calibrated,
     "printed-po2": printed_po2,
     "printed-masked": printed_masked,
     "printed-holistic": printed_holistic,

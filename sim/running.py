@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolFailedError, ToolTimeoutError
+from approxhw.common.files import no_room
 from approxhw.common.files.temporary import clear_left_behind, owned_folder, temporary_folder
 from approxhw.common.files.writing import part_prefix
 from approxhw.sim.simulators.registry import Bench, Simulator, child_environment, prepare_bench, simulator_named
@@ -163,7 +164,10 @@ def _watched(run: _Run, report: Progress) -> Iterator[None]:
 
 def _judge(run: _Run, seconds: dict[str, float], target: Path) -> SimulationResult:
     job = run.job
-    seen: VectorResults = json.loads((run.folder / "results.json").read_text())
+    try:
+        seen: VectorResults = json.loads((run.folder / "results.json").read_text())
+    except ValueError as error:  # half a file: the disk was full
+        raise no_room("simulate", "the bench could not write its results whole") from error
     if not seen["driven"] == seen["compared"] == job.count > 0:
         why = f"drove {seen['driven']} and compared {seen['compared']} of {job.count} vectors"
         raise ToolFailedError(f"{run.simulator.name} (run)", 0, why, run.folder / "run.log")

@@ -13,7 +13,7 @@ import numpy as np
 
 from approxhw.common import tools
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, shown
-from approxhw.common.files import temporary_folder
+from approxhw.common.files import no_room, temporary_folder
 from approxhw.sim.simulators.registry import (
     Bench,
     Simulator,
@@ -122,8 +122,11 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
         target.mkdir(parents=True, exist_ok=True)
         _prepare(job, chosen, tool, work, timeout)
         seconds = {step: _child(chosen, tool, step, work, target, timeout) for step in ("build", "run")}
-        seen: StreamResults = json.loads((work / "results.json").read_text())
-        data = np.load(work / "seen.npy", allow_pickle=False)
+        try:
+            seen: StreamResults = json.loads((work / "results.json").read_text())
+            data = np.load(work / "seen.npy", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:  # half a file: the disk was full
+            raise no_room("simulate", "the bench could not write its results whole") from error
     (target / "design.v").write_text(job.verilog, encoding="utf-8")
     wanted = job.output.words
     if seen["watched"]:

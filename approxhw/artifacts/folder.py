@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -63,17 +63,28 @@ class FolderFormat(Generic[R]):
     place: str = "the folder"
     since: str = "it was compiled"
     file: str = "design.json"
+    oldest: int | None = None
+    """The first version that is read, too; None: no other than ``version``."""
 
     @property
     def text(self) -> str:
         """What the JSON says that it is."""
         return f"{self.name} {self.version}"
 
-    def is_newer(self, told: object) -> bool:
-        """Whether *told* names this format in a version that only a later program knows."""
+    def _version(self, told: object) -> int | None:
         name, _, version = told.rpartition(" ") if isinstance(told, str) else ("", "", "")
         decimal = version.isascii() and version.isdecimal() and len(version) < 10
-        return name == self.name and decimal and int(version) > self.version
+        return int(version) if name == self.name and decimal and version == str(int(version)) else None
+
+    def reads(self, told: object) -> bool:
+        """Whether *told* names this format in a version that is read."""
+        version = self._version(told)
+        return version is not None and (self.oldest or self.version) <= version <= self.version
+
+    def is_newer(self, told: object) -> bool:
+        """Whether *told* names this format in a version that only a later program knows."""
+        version = self._version(told)
+        return version is not None and version > self.version
 
     def refused(self, folder: Path, why: object) -> InvalidDesignError:
         """Return what to tell of a *folder* whose files are whole, but cannot be what they say."""
@@ -137,7 +148,7 @@ def is_a(folder: Path, form: FolderFormat[R]) -> bool:
         told = read_json(folder / form.file).get("format")
     except (OSError, ValueError):
         return False
-    return told == form.text or form.is_newer(told)
+    return form.reads(told) or form.is_newer(told)
 
 
 def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterable[Problem]] = lambda record: ()) -> R:
@@ -150,9 +161,16 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         told = _told(folder, form)
         digests = _digests(told)
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidDesignError(
-            str(folder), [Problem(form.file, f"{form.missing} ({shown(error)})", form.make)]
-        ) from error
+        problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
+        if not (folder / form.file).exists() and (below := _designs_below(folder)):
+            named = ", ".join(shown(path, 160) for path in below[:4]) + (", …" if len(below) > 4 else "")
+            what = (
+                "a front, which is many designs"
+                if (folder / "front.json").exists()
+                else f"none, but {len(below)} lie below it"
+            )
+            problem = Problem(form.file, f"{form.missing}: this is {what}", f"name one of them: {named}")
+        raise InvalidDesignError(str(folder), [problem]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
         record = record_of(told, form.record)
@@ -165,6 +183,15 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     if problems:
         raise InvalidDesignError(str(folder), problems)
     return record
+
+
+def _designs_below(folder: Path) -> list[Path]:
+    """Return the folders at most two below *folder* that say they hold a design: that which a front chose first."""
+    found = sorted({path.parent for glob in ("*/design.json", "*/*/design.json") for path in folder.glob(glob)})
+    chosen = ""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        chosen = next(member["design"] for member in read_json(folder / "front.json")["members"] if member["chosen"])
+    return sorted(found, key=lambda path: (path.relative_to(folder).as_posix() != chosen, path))
 
 
 @contextmanager
@@ -258,7 +285,7 @@ def _hints(kind: type) -> dict[str, object]:
 def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
-    if (format := told.get("format")) != form.text:
+    if not form.reads(format := told.get("format")):
         newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
         raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
     return told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from approxhw.common.errors import InvalidDesignError, Problem, shown
@@ -52,6 +52,9 @@ class KeptEstimate:
     critical_path: tuple[str, ...]
     delay_point: str
     by_layer: tuple[LayerEstimate, ...]
+    notes: tuple[str, ...] = ()
+    driven: Mapping[str, str] = field(default_factory=dict)
+    library_file: str = ""
 
 
 def estimate_file(library: str) -> str:

@@ -105,6 +105,12 @@ class LibraryError(ProblemsError):
     exit_code = 10
 
 
+class VerilogError(ProblemsError):
+    """Verilog describes no circuit that could be measured: nets that nothing drives, parts without contents, files unread."""
+
+    exit_code = 18
+
+
 class CheckpointError(ProblemsError):
     """A checkpoint is unreadable, or of another search than the one that is to go on."""
 

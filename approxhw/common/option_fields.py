@@ -80,10 +80,13 @@ def option(help: str, default: object = MISSING, **about: Unpack[_Words]) -> Val
     return dataclasses.field(default=default, kw_only=True, metadata={"help": help, **about})
 
 
-def argument(help: str, **about: Unpack[_Words]) -> Value:
-    """Return a field that is given by its place instead of its name; it must be given."""
+def argument(help: str, default: object = MISSING, **about: Unpack[_Words]) -> Value:
+    """Return a field that is given by its place instead of its name; without *default* it must be given.
+
+    One of type ``tuple[str, ...]`` takes all that follows.
+    """
     about["positional"] = True
-    return option(help, **about)
+    return option(help, default, **about)
 
 
 def nested(default: T, without: str = "") -> T:
@@ -108,7 +111,9 @@ class OptionField:
 
     @property
     def flag(self) -> str:
-        """How the option is written: ``--weight-bits``."""
+        """How the option is written: ``--weight-bits``; what is given by its place is called as help calls it."""
+        if self.about.get("positional"):
+            return str(self.about.get("metavar", self.name.upper()))
         return f"--{self.name.replace('_', '-')}"
 
     @property

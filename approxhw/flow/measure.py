@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -22,6 +22,7 @@ from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
+    from approxhw.backends.estimate.synthesis.source import VerilogSource
     from approxhw.sim import SimulationJob, SimulationResult
 
 Progress = Callable[[str, int, int], None]
@@ -46,19 +47,25 @@ def job_of(
     columns = design.ports_of(rows) if widths else None
     vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
     count = sum(counts.values())
-    expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
+    found = run(design.graph, design.codes_of(vectors, count)).reshape(count, -1)
+    expected = {port.name: port_patterns(found[:, i], port.bits) for i, port in enumerate(design.outputs)}
     job = SimulationJob(
         name=design.name,
         verilog=design.verilog,
         top=design.top,
         inputs=tuple(widths),
-        outputs=((design.output, design.output_bits),),
+        outputs=tuple((port.name, port.bits) for port in design.outputs),
         clock=design.clock,
         latency=design.latency,
         vectors=vectors,
-        expected={design.output: expected},
+        expected=expected,
     )
     return job, counts
+
+
+def port_patterns(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Return what a port of *bits* bits carries for *codes*: unsigned numbers; negative codes are in two's complement."""
+    return codes % (1 << bits) if bits < 63 else codes.astype(object) % (1 << bits)
 
 
 def simulate_design(
@@ -186,30 +193,34 @@ def check_netlist(job: SimulationJob, netlist: Netlist, file: Path, about: Mappi
     """
     from approxhw.backends.estimate import simulate_netlist
 
-    name = job.outputs[0][0]
-    expected = job.expected[name]
     # the pipeline is filled by repeating the last vector
     columns = {port: np.concatenate([c, np.repeat(c[-1:], job.latency)]) for port, c in job.vectors.items()}
-    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
-    # without inputs there is one result, and it stays
-    seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
-    if seen.shape != expected.shape:
-        raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
-    wrong = np.flatnonzero(seen != expected)
-    if len(wrong):
-        rows = [
+    made = simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))
+    rows: list[dict[str, object]] = []
+    wrong: set[int] = set()
+    for name, expected in job.expected.items():
+        seen = np.asarray(made[name])
+        # without inputs there is one result, and it stays
+        seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
+        if seen.shape != expected.shape:
+            raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
+        differ = np.flatnonzero(seen != expected)
+        wrong.update(differ.tolist())
+        rows += [
             {
                 "index": int(i),
+                **({"output": name} if len(job.outputs) > 1 else {}),
                 "inputs": {port: int(column[i]) for port, column in job.vectors.items()},
                 "expected": int(expected[i]),
                 "seen": int(seen[i]),
             }
-            for i in wrong[:1000]
+            for i in differ[:1000]
         ]
+    if wrong:
         content = {**about, "mismatches": rows} if about else rows
         write_beside(file, json_text(content))
-        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
-    return len(expected)
+        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), job.count, file)
+    return job.count
 
 
 def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float = 600.0) -> float:
@@ -276,40 +287,6 @@ def _readable(module: str) -> str:
     return f"{match[1]} #(.{match[2]}({int(match[3], 2)}))" if match else shown(module)
 
 
-def estimate(
-    verilog: str | Path,
-    *,
-    top: str | None = None,
-    library: str | Path = "egfet",
-    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
-    frequency: float | None = None,
-    timeout: float = 600.0,
-    recipe: str = "reference",
-    clock_ns: float | None = None,
-) -> Estimate:
-    """Measure any Verilog by the ruler of our own designs.
-
-    ``verilog``: a file. ``top``: its top module, found where there is only one candidate. ``vectors``: ``.npz`` with one
-    array of codes a port, or such a mapping; without, 10 000 seeded uniform vectors; the result names which.
-    ``clock_ns``: a clock period: slack is told, and there is a vector a clock; recipe ``timed`` synthesises for it.
-    """
-    path = Path(verilog)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError("estimate", [Problem(str(path), f"it cannot be read as text ({error})")]) from error
-    return estimate_text(
-        text,
-        top,
-        library,
-        vectors=vectors,
-        frequency=frequency,
-        timeout=timeout,
-        recipe=recipe,
-        clock_ns=clock_ns,
-    )
-
-
 class Ruler(TypedDict, total=False):
     """How :func:`estimate` measures, beside the library and the vectors."""
 
@@ -317,10 +294,45 @@ class Ruler(TypedDict, total=False):
     timeout: float
     recipe: str
     clock_ns: float | None
+    allow_undriven: bool
+
+
+def estimate(
+    verilog: str | Path | Sequence[str | Path],
+    *,
+    top: str | None = None,
+    library: str | Path = "egfet",
+    vectors: str | Path | Mapping[str, np.ndarray] | None = None,
+    include: Sequence[str | Path] = (),
+    define: Mapping[str, object] | Sequence[str] = (),
+    parameter: Mapping[str, object] | Sequence[str] = (),
+    **how: Unpack[Ruler],
+) -> Estimate:
+    """Measure any Verilog by the ruler of our own designs.
+
+    ``verilog``: a file, or several in the order in which they are compiled; ``.sv`` is SystemVerilog. ``top``: the top module,
+    found where there is only one candidate. ``include``: folders in which includes and data files are looked for, after that
+    of the file that names them; what lies in neither is not read. ``define``: macros, ``parameter``: values of the top's
+    parameters, by name or as ``NAME=VALUE`` texts. ``vectors``: ``.npz`` with one array of codes a port, or such a mapping;
+    without, 10 000 seeded uniform vectors, resets let go after two; the result names which. ``clock_ns``: a clock period: slack
+    is told, and there is a vector a clock; recipe ``timed`` synthesises for it. ``allow_undriven``: nets that nothing drives
+    count as 0, and the result's ``notes`` name them; else they are a :class:`VerilogError`. Other errors: as of
+    :func:`approxhw.backends.estimate.synthesise`.
+    """
+    from approxhw.backends.estimate.synthesis.source import named_values, parameter_value
+    from approxhw.backends.estimate.synthesis.source_files import read_sources
+
+    source = read_sources(
+        [verilog] if isinstance(verilog, str | Path) else list(verilog),
+        include=[include] if isinstance(include, str | Path) else include,
+        defines=named_values(define, "define"),
+        parameters={name: parameter_value(text) for name, text in named_values(parameter, "parameter").items()},
+    )
+    return estimate_text(source, top, library, vectors=vectors, **how)
 
 
 def estimate_text(
-    text: str,
+    text: str | VerilogSource,
     top: str | None = None,
     library: str | Path = "egfet",
     *,

@@ -9,7 +9,8 @@ from pathlib import Path
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.ir.evaluation import confusion
+from approxhw.common.dataset import CLASSIFICATION
+from approxhw.ir.evaluation import confusion, task_of
 from approxhw.ir.kinds import Input
 from approxhw.report import (
     Accuracy,
@@ -51,6 +52,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         inputs=op.titles,
         labels=design.graph.labels,
         accuracy=_accuracies(design),
+        measure=str(design.accuracy.get("measure", "accuracy")),
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,
@@ -75,6 +77,8 @@ def _accuracies(design: Design) -> tuple[Accuracy, ...]:
 
 
 def _confusion(design: Design) -> Confusion | None:
+    if task_of(design.graph) != CLASSIFICATION:
+        return None
     for codes, classes, name in (
         (design.rows.test, design.rows.test_classes, "test rows"),
         (design.rows.train, design.rows.train_classes, "training rows"),
@@ -91,7 +95,12 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     ]
     if design.clock:
         ports.append(PortRow(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))
-    ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
+    if task_of(design.graph) == CLASSIFICATION:
+        ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
+    else:
+        ports += [
+            PortRow(port.name, "output", port.bits, "value or label", formula=port.meaning) for port in design.outputs
+        ]
     return tuple(ports)
 
 
@@ -108,6 +117,7 @@ def _cost(found: Mapping[str, Plain]) -> Cost:
         frequency_hz=found["frequency_hz"],
         cells_by_type=tuple(sorted(found["cells_by_type"].items(), key=lambda item: -item[1])),
         states_from=found["states_from"],
+        notes=tuple(found.get("notes", ())),
         by_layer=tuple(
             LayerCost(row["name"], row["area_mm2"], row["power_mw"], row["cells"]) for row in found["by_layer"]
         ),
@@ -131,7 +141,7 @@ def _commands(folder: Path, design: Design, found: list[dict[str, Plain]]) -> tu
     import shlex
 
     name = shlex.quote(str(folder))
-    library = shlex.quote(found[-1]["library"]) if found else design.library
+    library = shlex.quote(found[-1].get("library_file") or found[-1]["library"]) if found else design.library
     return (
         design.command or f"approxhw compile MODEL --data DATA -o {name}",
         *(f"approxhw simulate {name} --simulator {simulator}" for simulator in SIMULATORS),

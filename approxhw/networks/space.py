@@ -196,7 +196,8 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
             requantize, bits = "", 0
         elif isinstance(step.op, Requantize) and not requantize:
             op, bits = step.op, step.op.high.bit_length()
-            if set(op.multiplier) != {1} or set(op.offset) != {0} or op.low or op.high != (1 << bits) - 1 or bits < 1:
+            plain = op.rounding == "floor" and set(op.multiplier) == {1} and set(op.offset) == {0}
+            if not plain or op.low or op.high != (1 << bits) - 1 or bits < 1:
                 found.append(Problem(step.name, "it is no QReLU: multiplier 1, offset 0, from 0 to 2^n − 1", _REMEDY))
             requantize = step.name
         elif not isinstance(step.op, Reshape):

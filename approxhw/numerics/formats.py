@@ -12,6 +12,7 @@ from approxhw.common.errors import OptionError
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, dynamic8, linear8, mantissa8, static8
 from approxhw.numerics.eight_bit.codes import parse as parse_eight_bit
 from approxhw.numerics.eight_bit.tables import KINDS as EIGHT_BIT_KINDS
+from approxhw.numerics.exact.rounding import rounded
 
 __all__ = [
     "FLOAT16",
@@ -198,18 +199,36 @@ def _parse_scale(text: str) -> Fraction:
     return Fraction(text)
 
 
-RULES = ("round", "floor16", "linear")
+RULES = ("round", "floor16", "linear", "exact")
 """How a reading becomes a code; ``docs/ir.md`` gives the formulas."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How readings become unsigned ``bits``-bit codes, one ``low`` and ``high`` a feature (in units of the reading)."""
+    """How readings become unsigned ``bits``-bit codes, one ``low`` and ``high`` a feature (in units of the reading).
+
+    Rule ``exact`` has what a quantiser of a model does to a reading: clip(base + round(gain · x + shift)), one exact gain
+    and shift a feature, ``rounding`` of ``numerics.exact.rounding.MODES``.
+    """
 
     bits: int
     rule: str
     low: tuple[float, ...]
     high: tuple[float, ...]
+    gain: tuple[Fraction, ...] = ()
+    shift: tuple[Fraction, ...] = ()
+    rounding: str = ""
+    base: int = 0
+
+    @staticmethod
+    def exact(bits: int, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], rounding: str, base: int) -> Encoding:
+        """Return the encoding by rule ``exact``; ``low`` and ``high`` are the readings that the end codes stand for."""
+        top, ends = (1 << bits) - 1, []
+        for a, b in zip(gain, shift, strict=True):
+            stands = [float((code - base - b) / a) if a else 0.0 for code in (0, top)]
+            ends.append(sorted(stands))
+        low, high = (tuple(end[side] for end in ends) for side in (0, 1))
+        return Encoding(bits, "exact", low, high, gain, shift, rounding, base)
 
     def encode(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes (int64, rows × features) and, per feature, how many readings saturated.
@@ -225,6 +244,8 @@ class Encoding:
             # ONNX divides single-precision readings by a single-precision scale; near-ties depend on it
             scale, zero = self.steps().astype(np.float32), self.zeros()
             raw = np.rint(x.astype(np.float32) / scale).astype(np.float64) + zero
+        elif self.rule == "exact":
+            raw = self._exactly(x.astype(np.float32).astype(np.float64))
         else:
             constant = high == low
             raw = np.floor((x - low) / np.where(constant, 1.0, high - low) * top + 0.5)
@@ -233,10 +254,37 @@ class Encoding:
         outside = (raw < 0) | (raw > top) if self.rule != "round" else (x < low) | (x > high)
         return np.clip(raw, 0, top).astype(np.int64), outside.sum(axis=0)
 
+    def _exactly(self, x: np.ndarray) -> np.ndarray:
+        """Return base + round(gain · x + shift); only where float64 is near to a tie or a whole number, rationals decide."""
+        gain, shift = np.array(self.gain, dtype=np.float64), np.array(self.shift, dtype=np.float64)
+        value = np.clip(gain * x + shift, -(2.0**40), 2.0**40)
+        doubled = 2 * value
+        # the sum of two terms is off by a few units in the last place of the greater one
+        doubt = 2.0**-48 * (np.abs(gain * x) + np.abs(shift) + 1)
+        near = np.abs(doubled - np.rint(doubled)) <= doubt
+        half = np.rint(doubled) / 2 + np.where(
+            doubled > np.rint(doubled), 0.25, -0.25
+        )  # between ties and whole numbers
+        floor, fraction = np.floor(half), half - np.floor(half)
+        if self.rounding.startswith("half"):
+            up = fraction > 0.5
+        elif self.rounding in ("floor", "ceil"):
+            up = np.full(half.shape, self.rounding == "ceil")
+        else:
+            up = (half > 0) == (self.rounding == "from-zero")
+        codes = floor + up
+        for row, column in zip(*np.nonzero(near)):
+            a, b = self.gain[column], self.shift[column]
+            codes[row, column] = rounded(self.rounding, a * Fraction(float(x[row, column])) + b)
+        found: np.ndarray = codes + self.base
+        return found
+
     def steps(self) -> np.ndarray:
         """Return what one code step is worth, per feature (float64); 0 for a constant feature."""
         if self.rule == "floor16":
             return np.full(len(self.low), 1 / 16)
+        if self.rule == "exact":
+            return np.array([float(1 / gain) if gain else 0.0 for gain in self.gain])
         return (np.array(self.high) - np.array(self.low)) / ((1 << self.bits) - 1)
 
     def zeros(self) -> np.ndarray:
@@ -249,6 +297,8 @@ class Encoding:
             return np.full(len(self.low), 1 / 32)
         if self.rule == "linear":
             return -self.steps() * self.zeros()
+        if self.rule == "exact":
+            return np.array([float((-self.base - b) / a) if a else 0.0 for a, b in zip(self.gain, self.shift)])
         return np.array(self.low)
 
     def formula(self, feature: int) -> str:
@@ -261,10 +311,18 @@ class Encoding:
             return (
                 f"code = clip(round_half_even(x / {self.steps()[feature]!r}) + {int(self.zeros()[feature])}, 0, {top})"
             )
+        if self.rule == "exact":
+            gain, shift = self.gain[feature], self.shift[feature]
+            word = self.rounding.replace("-", "_")
+            return f"code = clip({word}({gain} * x + {shift}) + {self.base}, 0, {top})"
         if low == high:
             return f"code = 0 (x was {low!r} in every training row)"
         return f"code = clip(floor((x - {low!r}) / ({high!r} - {low!r}) * {top} + 0.5), 0, {top})"
 
     def attributes(self) -> dict[str, object]:
         """Return the fields as JSON-ready values."""
-        return {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}
+        ends: dict[str, object] = {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}
+        if self.rule != "exact":
+            return ends
+        exact = {"gain": [str(gain) for gain in self.gain], "shift": [str(shift) for shift in self.shift]}
+        return {**ends, **exact, "rounding": self.rounding, "base": self.base}

@@ -84,6 +84,8 @@ class Cost:
     cells_by_type: tuple[tuple[str, int], ...] = ()
     states_from: str = ""
     """Which vectors the input states of the cells, and so the power, come from."""
+    notes: tuple[str, ...] = ()
+    """What readers of the figures must know, such as nets without a driver that were allowed."""
     by_layer: tuple[LayerCost, ...] = ()
     critical_path: tuple[str, ...] = ()
     delay_point: str = ""
@@ -152,6 +154,8 @@ class ReportData:
     labels: tuple[str | int, ...] = ()
     """Class labels by class index; may be empty."""
     accuracy: tuple[Accuracy, ...] = ()
+    measure: str = "accuracy"
+    """What these are: accuracies, R² of a regressor, or shares of rows whose labels are all right."""
     confusion: Confusion | None = None
     ports: tuple[PortRow, ...] = ()
     cost: Cost | None = None

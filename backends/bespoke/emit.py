@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
 
-from approxhw.common.files import temporary_folder
+from approxhw.common.errors import ToolFailedError
+from approxhw.common.files import is_full, no_room, working_folder
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
@@ -26,16 +27,21 @@ WRITE_TIMEOUT = 120.0
 class Emitted:
     """Verilog of a circuit and its ports.
 
-    ``input_bits``: port → positions of the code's bits that it carries, lowest first. ``output``: port, bits. ``clock``,
+    ``input_bits``: port → positions of the code's bits that it carries, lowest first. ``outputs``: port, bits. ``clock``,
     ``latency`` (rising edges): of a registered circuit, else None and 0.
     """
 
     verilog: str
     top: str
     input_bits: tuple[tuple[str, tuple[int, ...]], ...]
-    output: tuple[str, int]
+    outputs: tuple[tuple[str, int], ...]
     clock: str | None
     latency: int
+
+    @property
+    def output(self) -> tuple[str, int]:
+        """The first output: the only one of a classifier."""
+        return self.outputs[0]
 
 
 def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
@@ -60,9 +66,9 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     library = "\n".join(template_text(name) for name in sorted(templates))
     head = "".join(f"// {line}\n" for line in header)
     inputs = tuple((port.name, port.positions) for port in circuit.inputs)
-    output = (circuit.output, len(circuit.output_bits))
+    outputs = tuple((name, len(bits)) for name, bits in circuit.outputs)
     text = "\n".join(part for part in (head, body, library) if part)  # an empty line ends the header
-    return Emitted(text, circuit.name, inputs, output, clock, 2 if registers else 0)
+    return Emitted(text, circuit.name, inputs, outputs, clock, 2 if registers else 0)
 
 
 def _carried(block: Block, circuit: Circuit) -> list[str]:
@@ -269,7 +275,7 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
 
 
 def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
-    scope = _Scope({circuit.output, *(port.name for port in circuit.inputs)})
+    scope = _Scope({*(name for name, _ in circuit.outputs), *(port.name for port in circuit.inputs)})
     ports: list[Signal] = []
     clock_name = None
     if registers:
@@ -286,38 +292,42 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
             scope.module.d.sync += held.eq(signal)
             signal = held
         scope.bits.update({(port.name, position): (signal, i) for i, position in enumerate(port.positions)})
-    out = Signal(len(circuit.output_bits), name=circuit.output, reset_less=True)
-    ports.append(out)
-    whole = [(circuit.output, i) for i in range(len(circuit.output_bits))]
-    direct = list(circuit.output_bits) == whole and not registers
+    leaving = {name: Signal(len(bits), name=name, reset_less=True) for name, bits in circuit.outputs}
+    ports.extend(leaving.values())
+    direct = {
+        name for name, bits in circuit.outputs if list(bits) == [(name, i) for i in range(len(bits))] and not registers
+    }
     for block in circuit.blocks:
         arguments: dict[str, Value | int] = {}
         for name in block.outputs:
             positions = circuit.read[name]
-            is_output = direct and name == circuit.output
-            next_output = f"{name}_next" if name == circuit.output else name
-            signal = out if is_output else scope.signal(next_output, len(positions))
+            next_output = f"{name}_next" if name in leaving else name
+            signal = leaving[name] if name in direct else scope.signal(next_output, len(positions))
             scope.bits.update({(name, position): (signal, i) for i, position in enumerate(positions)})
             arguments[f"o_{name}"] = signal
         for name, positions in _incoming(block, circuit).items():
             arguments[f"i_{name}"] = scope.value([(name, position) for position in positions])
         scope.module.submodules[scope.fresh(f"{block.name}_instance")] = Instance(block.name, **arguments)
-    if registers:
-        scope.module.d.sync += out.eq(scope.value(circuit.output_bits))
-    elif not direct:
-        scope.module.d.comb += out.eq(scope.value(circuit.output_bits))
+    for name, bits in circuit.outputs:
+        if registers:
+            scope.module.d.sync += leaving[name].eq(scope.value(bits))
+        elif name not in direct:
+            scope.module.d.comb += leaving[name].eq(scope.value(bits))
     return _converted(scope.module, circuit.name, ports), clock_name
 
 
 def _written(text: str, modules: Sequence[str]) -> str:
     """Return RTLIL *text* as Verilog, modules in the given order, by Yosys in a process of its own."""
-    with temporary_folder("emit") as folder:
+    with working_folder("emit") as folder:
         (folder / "design.il").write_text(text, encoding="utf-8")
         # no initial values: printed and silicon flip-flops have none
         script = [f"read_rtlil {folder / 'design.il'}", "setattr -unset init w:*"]
         script += [f"write_verilog -noattr -selected {folder / 'design.v'}"]
         (folder / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
-        run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
+        try:
+            run_tool(find_yosys(), [folder / "script.ys"], timeout=WRITE_TIMEOUT)
+        except ToolFailedError as error:
+            raise (no_room("emit", "they cannot be written") if is_full(folder) else error) from error.__cause__
         written = (folder / "design.v").read_text(encoding="utf-8")
     written = re.sub(r"\A/\*.*?\*/\n", "", written)  # Yosys' own header; ours says more
     # Amaranth drops the names of wires that nothing reads; "unused" tells linters, and readers, that this is meant
@@ -329,6 +339,10 @@ def _written(text: str, modules: Sequence[str]) -> str:
     written = re.sub(r"^module (\w+)\((.*?)\);", _ports_wrapped, written, flags=re.S | re.M)
     found = {match[1]: match[0] for match in re.finditer(r"^module (\w+)\b.*?^endmodule$", written, re.S | re.M)}
     sources = {match[1]: match[0] for match in re.finditer(r"^module \\(\w+)$.*?^end$", text, re.S | re.M)}
+    if any(
+        module not in found for module in modules
+    ):  # on a full disk Yosys leaves half a file behind, and calls it done
+        raise no_room("emit", "Yosys could not write them whole")
     return "\n\n".join(_in_order(found[module], sources[module]) for module in modules) + "\n"
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from approxhw.backends.estimate.library.cells import CellLibrary, timing_of
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import Netlist
-from approxhw.backends.estimate.synthesis.synthesise import find_top
+from approxhw.backends.estimate.synthesis.source import VerilogSource
+from approxhw.backends.estimate.synthesis.source_files import source_of
+from approxhw.backends.estimate.synthesis.survey import find_top
 from approxhw.backends.estimate.synthesis.timed import (
     ADDERS,
     DONT_USE,
@@ -58,7 +60,7 @@ class _Candidate:
 
 
 def sweep(
-    verilog: str,
+    verilog: str | VerilogSource,
     top: str | None,
     library: str | Path | CellLibrary,
     periods_ps: Sequence[float],
@@ -71,6 +73,7 @@ def sweep(
     around: Surroundings | None = None,
     dont_use: Sequence[str] = DONT_USE,
     timeout: float = 300.0,
+    allow_undriven: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Point]:
     """Return for each period, ascending, the smallest circuit of *verilog* that meets it.
@@ -86,7 +89,8 @@ def sweep(
     cells = usable(load_library(library), dont_use)
     periods = sorted({float(period) for period in periods_ps})
     _check(cells, periods, variants, adders, scripts, targets, sized)
-    top = find_top(verilog, timeout) if top is None else top
+    source = source_of(verilog)
+    top = find_top(source, timeout) if top is None else top
     tell = on_progress or (lambda step, done, total: None)
     delays = _targets(periods, targets)
     total = len(variants) * len(adders) * len(scripts) * len(delays)
@@ -96,7 +100,9 @@ def sweep(
     for variant in variants:
         fronts: dict[str, UnmappedDesign] = {}
         for kind in adders:
-            made = front(verilog, top, cells, parameters=variant, adders=kind, timeout=timeout)
+            made = front(
+                source, top, cells, parameters=variant, adders=kind, timeout=timeout, allow_undriven=allow_undriven
+            )
             fronts.setdefault(made.logic, made)  # without adders in it they are all one
         done += (len(adders) - len(fronts)) * len(scripts) * len(delays)
         for made in fronts.values():

@@ -11,9 +11,11 @@ import numpy as np
 
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.backends.estimate.library.load import load_library
+from approxhw.backends.estimate.netlist.driving import Driving, drive, uniform_vectors
 from approxhw.backends.estimate.netlist.netlist import Netlist
 from approxhw.backends.estimate.netlist.simulator import Activity, simulate_activity
 from approxhw.backends.estimate.synthesis.recipes import RECIPES
+from approxhw.backends.estimate.synthesis.source import VerilogSource
 from approxhw.backends.estimate.synthesis.synthesise import synthesise
 from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, path_of
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
@@ -30,6 +32,9 @@ class Estimate:
     state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
     cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
     ``clock_ns``: the period asked for, if any. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
+    ``notes``: what readers of the figures must know, such as undriven nets that were allowed. ``driven``: input → what it was
+    driven by, of a circuit with registers that nobody gave vectors for. ``library_file``: the path of a library that has no
+    name to be found by.
     """
 
     top: str
@@ -50,6 +55,9 @@ class Estimate:
     recipe: str = "reference"
     clock_ns: float | None = None
     limits_exceeded: int = 0
+    notes: tuple[str, ...] = ()
+    driven: Mapping[str, str] = field(default_factory=dict)
+    library_file: str = ""
 
     @property
     def delay_ns(self) -> float:
@@ -90,6 +98,9 @@ class Estimate:
             "critical_path": list(self.critical_path),
             "delay_point": self.delay_point,
             "recipe": self.recipe,
+            "notes": list(self.notes),
+            "driven": dict(self.driven),
+            "library_file": self.library_file,
         }
 
 
@@ -132,7 +143,7 @@ class HierarchyEstimate:
 
 
 def estimate(
-    verilog: str,
+    verilog: str | VerilogSource,
     top: str | None = None,
     library: str | Path | CellLibrary = "egfet",
     *,
@@ -143,12 +154,14 @@ def estimate(
     seed: int = 1,
     recipe: str = "reference",
     clock_ns: float | None = None,
+    allow_undriven: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> Estimate:
     """Synthesise *verilog* to *library* and return area, power and delay.
 
     ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
-    ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*. ``frequency``:
+    ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*; resets are let go after two
+    (:func:`~approxhw.backends.estimate.netlist.driving.drive`). ``allow_undriven``: as for :func:`synthesise`. ``frequency``:
     vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told, and there is a vector
     a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
     the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
@@ -164,10 +177,18 @@ def estimate(
     if recipe == TIMED and clock_ns is not None:
         from .clock_sweep import sweep
 
-        (point,) = sweep(verilog, top, cells, [clock_ns * 1e3], around=Surroundings(), timeout=timeout)
+        (point,) = sweep(
+            verilog,
+            top,
+            cells,
+            [clock_ns * 1e3],
+            around=Surroundings(),
+            timeout=timeout,
+            allow_undriven=allow_undriven,
+        )
         netlist = point.netlist
     else:
-        netlist = synthesise(verilog, top, cells, timeout=timeout, recipe=recipe)
+        netlist = synthesise(verilog, top, cells, timeout=timeout, recipe=recipe, allow_undriven=allow_undriven)
     tell("simulate the netlist")
     return estimate_netlist(
         netlist,
@@ -195,8 +216,8 @@ def estimate_netlist(
     """Return the cost of a netlist that is mapped already; arguments as in :func:`estimate`."""
     started = time.perf_counter() if started is None else started
     check_rate(frequency, clock_ns, recipe)
-    vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
-    _, activity = simulate_activity(netlist, vectors)
+    chosen = _chosen(netlist, vectors, vectors_from, seed)
+    _, activity = simulate_activity(netlist, chosen.vectors)
     rate = _rate(netlist.library, frequency, clock_ns)
     by_type = netlist.cells_by_type()
     timing = analyse(netlist)
@@ -211,7 +232,7 @@ def estimate_netlist(
         delay_ms=path.delay,
         cells=sum(by_type.values()),
         cells_by_type=by_type,
-        states_from=origin,
+        states_from=chosen.words,
         vectors=activity.vectors,
         frequency_hz=rate,
         seconds=time.perf_counter() - started,
@@ -220,6 +241,9 @@ def estimate_netlist(
         recipe=recipe,
         clock_ns=clock_ns,
         limits_exceeded=len({excess.net for excess in timing.excesses}),
+        notes=netlist.notes,
+        driven=chosen.by_port,
+        library_file=netlist.library.file,
     )
 
 
@@ -246,8 +270,8 @@ def estimate_hierarchy(
     netlist = synthesise(
         verilog, top, library, flatten=keep is not None, keep=keep or (), timeout=timeout, recipe=recipe
     )
-    vectors, origin = _chosen(netlist, vectors, vectors_from, seed)
-    _, activity = simulate_activity(netlist, vectors)
+    chosen = _chosen(netlist, vectors, vectors_from, seed)
+    _, activity = simulate_activity(netlist, chosen.vectors)
     rate = _rate(netlist.library, frequency, clock_ns)
     figures = {path: [0.0, 0.0, 0.0] for path in netlist.modules}
     owner: dict[int, tuple[str, ...]] = {}
@@ -267,7 +291,7 @@ def estimate_hierarchy(
         EstimatePart(path, netlist.modules[path], area, power, int(count))
         for path, (area, power, count) in figures.items()
     )
-    return HierarchyEstimate(netlist.library.name, origin, parts)
+    return HierarchyEstimate(netlist.library.name, chosen.words, parts)
 
 
 def static_powers(netlist: Netlist, activity: Activity) -> list[float]:
@@ -312,37 +336,24 @@ def switching_energies(netlist: Netlist, activity: Activity) -> dict[int, float]
     }
 
 
-def uniform_vectors(netlist: Netlist, count: int = UNIFORM_VECTORS, seed: int = 1) -> dict[str, np.ndarray]:
-    """Return *count* uniform codes for each data input, drawn from *seed*."""
-    generator = np.random.default_rng(seed)
-    vectors: dict[str, np.ndarray] = {}
-    for port in netlist.data_inputs:
-        bits = len(port.nets)
-        if bits <= 63:
-            vectors[port.name] = generator.integers(0, 1 << bits, count, dtype=np.int64)
-        else:
-            codes = np.zeros(count, dtype=object)
-            for low in range(0, bits, 32):
-                codes |= generator.integers(0, 1 << min(32, bits - low), count, dtype=np.int64).astype(object) << low
-            vectors[port.name] = codes
-    return vectors
-
-
 def _tie_power(netlist: Netlist) -> float:
     if not (netlist.library.tie and netlist.needs_tie()):
         return 0.0
     return netlist.library.cells[netlist.library.tie].powers.get("", 0.0) * 1e-3
 
 
-def _chosen(
-    netlist: Netlist, vectors: Mapping[str, np.ndarray] | None, vectors_from: str, seed: int
-) -> tuple[Mapping[str, np.ndarray], str]:
+def _chosen(netlist: Netlist, vectors: Mapping[str, np.ndarray] | None, vectors_from: str, seed: int) -> Driving:
     if vectors is None:
-        return uniform_vectors(netlist, seed=seed), f"{UNIFORM_VECTORS} seeded uniform vectors"
+        return drive(netlist, UNIFORM_VECTORS, seed)
     lengths = {len(values) for values in vectors.values()}
     if lengths == {0}:
         raise OptionError("vectors", [Problem("vectors", "there are none", "give at least one row")])
-    return vectors, vectors_from or f"{max(lengths, default=0)} given vectors"
+    count = max(lengths, default=0)
+    inner = {f"{box.name}." for box in netlist.black_boxes}
+    if inner:  # nobody knows what a part without contents would say to these vectors
+        drawn = uniform_vectors(netlist, count, seed)
+        vectors = {**{name: v for name, v in drawn.items() if name.startswith(tuple(inner))}, **vectors}
+    return Driving(vectors, vectors_from or f"{count} given vectors", {})
 
 
 def check_rate(frequency: float | None, clock_ns: float | None, recipe: str = "reference") -> None:

@@ -11,11 +11,11 @@ import numpy as np
 
 from approxhw.common.errors import Problem, shown
 from approxhw.ir.graph import Node, Op, identifier
-from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshold, Type
+from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, Broken, Codes, Known, PickedColumns, Refusal, Row, Value
+from .values import PLAIN, SIGMOID, Broken, Codes, Known, PickedColumns, Refusal, Row, Value, as_exact
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -34,6 +34,10 @@ class Call:
     opset: int
     types: dict[int, int] = field(default_factory=dict)
     """ONNX element type of the inputs that are initializers, by position."""
+    exact: bool = False
+    """Whether the model is quantised: its constants are fractions then, so that nothing is rounded on the way."""
+    work: Importer | None = None
+    """Where a Sigmoid that turns out to stand between layers is carried out."""
 
     @property
     def op(self) -> str:
@@ -58,6 +62,18 @@ class Call:
             raise Refusal(f"{what} depends on the batch size", f"make {what} a constant")
         return found.array
 
+    def number(self, position: int, what: str) -> np.ndarray | None:
+        """Return input *position*, a constant, to calculate with: fractions in a quantised model."""
+        array = self.constant(position, what)
+        if array is None or not self.exact or array.dtype.kind not in "fiu":
+            return array
+        found = self.values[position]
+        if isinstance(found, Known) and found.codes is not None:
+            integers, scale = (as_exact(part) for part in (found.codes.integers, found.codes.scale))
+            product: np.ndarray = integers * scale
+            return product.reshape(array.shape)
+        return as_exact(array)
+
     def row(self, position: int = 0) -> Row:
         """Return input *position*, which must be a plain tensor computed per row."""
         found = self.value(position)
@@ -65,6 +81,8 @@ class Call:
             raise Refusal(
                 "works on a class index or label", "nothing but Cast, Reshape and label lookup may follow ArgMax"
             )
+        if found.stage == SIGMOID and self.work is not None and found.codes is None:
+            return self.work.sigmoid(found)
         if found.stage != PLAIN:
             raise Refusal(f"works on the result of {found.stage}", "only ArgMax, ZipMap or the output may follow it")
         if found.codes is not None:
@@ -87,8 +105,13 @@ class Importer:
     weight_codes: dict[str, Codes] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     invalid: bool = False
+    finals: frozenset[str] = frozenset()
+    """Outputs of a model of skl2onnx, which writes several targets of a network as one column."""
     layer: int = -1
     quantised: bool = False
+    """Whether the model has quantisers: what is calculated on the way is exact then, in fractions."""
+    integer_input: tuple[int, int] | None = None
+    """Lowest and highest reading, where the model's inputs are of one type of few integers."""
     folded: int = 0
     """Elements of folded constants so far."""
 
@@ -105,7 +128,9 @@ class Importer:
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], origin: str = "") -> str:
         """Append a float Node and return its name."""
         fmt: Format = FLOAT64
-        if isinstance(op, ArgMax | Threshold):
+        if isinstance(op, Binarize):
+            fmt = fixed_for(0, 1)
+        elif isinstance(op, ArgMax | Threshold):
             classes = 2 if isinstance(op, Threshold) else self.node(inputs[0]).type.elements
             fmt = fixed_for(0, max(1, classes - 1))
         name = identifier(name, self.taken)
@@ -114,13 +139,22 @@ class Importer:
         return name
 
     def constant(self, name: str, array: np.ndarray, origin: str = "") -> str:
-        """Append a Constant of float64 and return its name."""
-        data = np.asarray(array, dtype=np.float64)
+        """Append a Constant of float64, or of fractions, and return its name."""
+        data = self.exact(array) if self.quantised else np.asarray(array, dtype=np.float64)
         return self.emit(name, Constant(data), (), data.shape, origin)
+
+    def exact(self, array: np.ndarray) -> np.ndarray:
+        """Return *array* as fractions where the model is quantised, else as it is."""
+        return as_exact(array) if self.quantised and array.dtype != object else array
 
     def node(self, name: str) -> Node:
         """Return the Node called *name*: one of the latest, as a rule."""
         return next(node for node in reversed(self.nodes) if node.name == name)
+
+    def change(self, changed: Node) -> None:
+        """Put *changed* in the place of the Node of its name."""
+        place = next(place for place, node in enumerate(self.nodes) if node.name == changed.name)
+        self.nodes[place] = changed
 
     def vector(self, row: Row, origin: str) -> str:
         """Return the Graph's value that holds *row* flat; makes scaled or picked elements of the Input first."""
@@ -130,11 +164,16 @@ class Importer:
         whole = columns.is_all_of(len(self.features))
         if not whole:
             weight = self.blank(len(columns.index))
-            weight[np.arange(len(columns.index)), columns.index] = columns.scale
+            weight[np.arange(len(columns.index)), columns.index] = columns.scale.astype(np.float64)
             return self.dense(row.value, weight, columns.shift, origin, name="input_pick")
         if not columns.is_scaled:
             return row.value
         return self.affine(row.value, columns.scale, columns.shift, origin)
+
+    def sigmoid(self, row: Row) -> Row:
+        """Return the Sigmoid of the logits of *row* as values: something else than the end of the model reads it."""
+        value = self.emit(f"{self.prefix}_sigmoid", Lookup(("x", "sigmoid")), (self.vector(row, ""),), (row.elements,))
+        return replace(row, value=value, columns=None, stage=PLAIN)
 
     def blank(self, outputs: int) -> np.ndarray:
         """Return weights of 0 from every feature to *outputs* outputs; refuse what a small file could blow up."""
@@ -163,7 +202,9 @@ class Importer:
         if not name:
             self.layer += 1
             name = self.prefix
-        w = self.constant(f"{name}_weight", weight, weight_origin)
+        # the integers behind them are what counts where there are any
+        data = np.asarray(weight, dtype=np.float64)
+        w = self.emit(f"{name}_weight", Constant(data), (), data.shape, weight_origin)
         if codes is not None:
             self.weight_codes[w] = codes
         b = self.constant(f"{name}_bias", bias, origin)
@@ -172,8 +213,11 @@ class Importer:
     def scaled(self, row: Row, scale: np.ndarray, shift: np.ndarray, call: Call) -> Row:
         """Return scale · row + shift, element by element: fused into picked Input elements or into a Dense's bias."""
         origin = str(call.proto.name)
+        scale, shift = self.exact(scale), self.exact(shift)
         columns = row.columns
         if columns is not None:
+            if self.quantised:
+                columns = PickedColumns(columns.index, self.exact(columns.scale), self.exact(columns.shift))
             merged = PickedColumns(columns.index, scale * columns.scale, scale * columns.shift + shift)
             return replace(row, columns=merged)
         node = self.node(row.value)
@@ -184,6 +228,7 @@ class Importer:
 
     def add_to_bias(self, dense: Node, shift: np.ndarray) -> None:
         """Add *shift* to the bias of *dense*, which nothing but the node at hand reads."""
+        shift = self.exact(shift)
         for position, node in enumerate(self.nodes):
             if node.name == dense.inputs[2] and isinstance(node.op, Constant):
                 self.nodes[position] = replace(node, op=Constant(node.op.data + shift))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
+from approxhw.ir.kinds import Add
+
+from .activations import function_of, joined_by
 from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, Codes, Known, Refusal, Row, Value, per_row
+from .values import COMPLEMENT, SIGMOID, SOFTMAX, Codes, Known, Refusal, Row, Value, per_row
 
 
 def gemm(work: Importer, call: Call) -> Value:
@@ -37,9 +42,9 @@ def gemm(work: Importer, call: Call) -> Value:
     else:
         out = replace(out, shape=(outputs,))
     bias = np.zeros(outputs)
-    c = call.constant(2, "the bias C")
+    c = call.number(2, "the bias C")
     if c is not None:
-        bias = beta * per_row(c, out, "the bias C")
+        bias = (Fraction(beta) if call.exact else beta) * per_row(c, out, "the bias C")
     return _dense(work, call, row, out, _times(weight, alpha), bias)
 
 
@@ -103,7 +108,10 @@ def _transposed(known: Known) -> Known:
 def _times(known: Known, factor: float) -> Known:
     if factor == 1.0:
         return known
-    codes = None if known.codes is None or factor <= 0 else Codes(known.codes.integers, known.codes.scale * factor)
+    codes = known.codes
+    if codes is not None:  # scales stay above 0
+        sign = int(np.sign(factor))
+        codes = Codes(codes.integers * sign, codes.scale * (abs(factor) or 1.0))
     return replace(known, array=known.array * factor, codes=codes)
 
 
@@ -130,8 +138,9 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
     columns = row.columns
     if columns is not None and not columns.is_all_of(len(work.features)):
         wide = work.blank(matrix.shape[0])
-        np.add.at(wide.T, columns.index, (matrix * columns.scale).T)
-        bias, matrix, codes = bias + matrix @ columns.shift, wide, None
+        scale, shift = (part.astype(np.float64) for part in (columns.scale, columns.shift))
+        np.add.at(wide.T, columns.index, (matrix * scale).T)
+        bias, matrix, codes = bias.astype(np.float64) + matrix @ shift, wide, None
     else:
         value = work.vector(row, origin)
     made = work.dense(value, matrix, bias, origin, codes=codes, weight_origin=weight.origin)
@@ -139,41 +148,104 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
 
 
 def add(work: Importer, call: Call) -> Value:
-    """Add (and Sum of two) with a constant on either side."""
-    row, constant, _ = _operands(call)
-    return work.scaled(row, np.ones(row.elements), constant, call)
+    """Add and Sum: constants, and computed values (residual and parallel branches, averaged networks)."""
+    return _summed(work, call, 1.0)
+
+
+def mean(work: Importer, call: Call) -> Value:
+    """Mean of computed values."""
+    return _summed(work, call, 1.0 / max(1, len(call.values)))
+
+
+def _summed(work: Importer, call: Call, factor: float) -> Row:
+    known = [position for position, value in enumerate(call.values) if isinstance(value, Known)]
+    rows = [_branch(call, position) for position in range(len(call.values)) if position not in known]
+    if not rows:
+        raise Refusal("has no operand", invalid=True)
+    total = rows[0]
+    for row in rows[1:]:
+        total = _sum_of(work, call, total, row)
+    shift = np.zeros(total.elements)
+    for position in known:
+        array = call.constant(position, "the other operand")
+        if array is None or array.dtype.kind not in "fiu":
+            raise Refusal("its constant operand is no number", invalid=True)
+        shift = shift + per_row(array, total)
+    if factor == 1.0 and not known:
+        return total
+    return work.scaled(total, np.full(total.elements, factor), shift * factor, call)
+
+
+def _branch(call: Call, position: int) -> Row:
+    """Return computed operand *position*; probabilities of several networks cannot be added up, logits can."""
+    value = call.value(position)
+    if isinstance(value, Row) and value.stage == SOFTMAX:
+        raise Refusal("adds up what Softmax makes", "add or average the logits, before Softmax")
+    return call.row(position)
+
+
+def _sum_of(work: Importer, call: Call, first: Row, second: Row) -> Row:
+    """Return the sum of two computed values: functions of one value where one of them is no exact one, else an ``Add``."""
+    if first.full(1) != second.full(1) or first.batch != second.batch:
+        why = f"joins rows of shape {first.shape} and {second.shape}"
+        raise Refusal(why, "give both branches the same shape")
+    made = joined_by(work, call, (first, second), "add", exact=True)
+    if made is not None:
+        return made
+    origin = str(call.proto.name)
+    inputs = (work.vector(first, origin), work.vector(second, origin))
+    value = work.emit(f"{work.prefix}_joined", Add(), inputs, (first.elements,), origin)
+    return replace(first, value=value, columns=None, shared=False, labels=first.labels or second.labels)
 
 
 def subtract(work: Importer, call: Call) -> Value:
-    """Sub with a constant on either side; 1 − Sigmoid is the other class of a binary head."""
+    """Sub with a constant on either side, or of computed values; 1 − Sigmoid is the other class of a binary head."""
     first, second = call.value(0), call.value(1)
     if isinstance(second, Row) and second.stage == SIGMOID and isinstance(first, Known) and (first.array == 1).all():
         return replace(second, stage=COMPLEMENT)
+    if not isinstance(first, Known) and not isinstance(second, Known):
+        row = _branch(call, 1)
+        if (made := joined_by(work, call, (_branch(call, 0), row), "sub", exact=True)) is not None:
+            return made
+        ones = np.ones(row.elements)
+        return _sum_of(work, call, _branch(call, 0), work.scaled(replace(row, shared=True), -ones, 0 * ones, call))
     row, constant, flipped = _operands(call)
     ones = np.ones(row.elements)
     return work.scaled(row, -ones, constant, call) if flipped else work.scaled(row, ones, -constant, call)
 
 
 def multiply(work: Importer, call: Call) -> Value:
-    """Mul with a constant on either side."""
+    """Mul with a constant on either side, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "mul")) is not None:
+        return made
     row, constant, _ = _operands(call)
     return work.scaled(row, constant, np.zeros(row.elements), call)
 
 
 def divide(work: Importer, call: Call) -> Value:
-    """Div by a constant."""
+    """Div by a constant, of a constant by a value, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "div")) is not None:
+        return made
     row, constant, flipped = _operands(call)
     if flipped:
-        raise Refusal("divides a constant by a computed value", "only division by a constant is read")
+        made = function_of(work, row, ("x", "reciprocal"), str(call.proto.name))
+        return work.scaled(made, constant, np.zeros(made.elements), call)
     if (constant == 0).any():
         raise Refusal("divides by zero", "check the scaler: a feature of zero spread?", invalid=True)
-    return work.scaled(row, 1.0 / constant, np.zeros(row.elements), call)
+    return work.scaled(row, 1 / constant, np.zeros(row.elements), call)
 
 
 def negate(work: Importer, call: Call) -> Value:
     """Neg."""
     row = call.row()
     return work.scaled(row, -np.ones(row.elements), np.zeros(row.elements), call)
+
+
+def _of_one_value(work: Importer, call: Call, word: str) -> Row | None:
+    """Return two computed operands joined by *word* where both are functions of one value; None where one is constant."""
+    if len(call.values) != 2 or any(isinstance(value, Known) for value in call.values):
+        return None
+    return joined_by(work, call, (call.row(0), call.row(1)), word)
 
 
 def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
@@ -184,14 +256,16 @@ def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
     rows = [position for position in (0, 1) if not isinstance(values[position], Known)]
     if len(rows) == 2:
         raise Refusal(
-            "joins two computed tensors (a residual or gated network)",
-            "only chains of layers are read: one operand must be constant",
+            "multiplies or divides two computed tensors (a gated network)",
+            "only functions of one value are read, such as x · Sigmoid(x): else one operand must be constant",
         )
     position = rows[0]
     row = call.row(position)
     array = call.constant(1 - position, "the other operand")
     if array is None or array.dtype.kind not in "fiu":
         raise Refusal("its constant operand is no number", invalid=True)
+    array = call.number(1 - position, "the other operand")
+    assert array is not None
     return row, per_row(array, row), position == 1
 
 
@@ -208,13 +282,25 @@ def batch_normalization(work: Importer, call: Call) -> Value:
         array = call.constant(position, name)
         if array is None or array.size != row.shape[0]:
             raise Refusal(f"{name} does not have one value for each of {row.shape[0]} channels", invalid=True)
-        parts.append(np.repeat(array.reshape(-1).astype(np.float64), row.elements // row.shape[0]))
+        values = work.exact(array.reshape(-1).astype(np.float64))
+        parts.append(np.repeat(values, row.elements // row.shape[0]))
     scale, bias, mean, variance = parts
-    below = variance + float(call.attributes.get("epsilon", 1e-5))
+    epsilon = float(call.attributes.get("epsilon", 1e-5))
+    below = variance + (Fraction(epsilon) if call.exact else epsilon)
     if (below <= 0).any():
         raise Refusal("its variance is negative", invalid=True)
-    factor = scale / np.sqrt(below)
+    factor = scale / (np.array([_root(value) for value in below], dtype=object) if call.exact else np.sqrt(below))
     return work.scaled(row, factor, bias - mean * factor, call)
+
+
+def _root(value: Fraction) -> Fraction:
+    """Return the square root: exact where it is rational, else to 200 bits, far beyond any constant of a model."""
+    below = value.denominator
+    top, exact = value.numerator * below, math.isqrt(value.numerator * below)
+    if exact * exact == top:
+        return Fraction(exact, below)
+    fine = max(0, 200 - top.bit_length() // 2)
+    return Fraction(math.isqrt(top << 2 * fine), below << fine)
 
 
 def scaler(work: Importer, call: Call) -> Value:
@@ -228,5 +314,5 @@ def scaler(work: Importer, call: Call) -> Value:
         if not np.isfinite(array).all():
             raise Refusal(f"{name} holds NaN or infinity", "look for a feature of zero spread", invalid=True)
         parts.append(np.broadcast_to(array, (row.elements,)))
-    offset, scale = parts
+    offset, scale = (work.exact(part) for part in parts)
     return work.scaled(row, scale, -offset * scale, call)

@@ -1,73 +1,110 @@
-"""Quantised models (QDQ, QONNX): their quantisers, read as they stand; ``lowering.py`` makes integers of them."""
+"""QDQ and QCDQ models: QuantizeLinear, Clip on its codes, DequantizeLinear, read as they stand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
 
+from approxhw.frontends.quantised.quantiser import Codes, FakeQuantize, Quantiser
 from approxhw.ir.graph import Op
 
 from .importer import Call, Importer
-from .values import PLAIN, Codes, Known, Quantiser, Refusal, Row, Value
-
-MAXIMUM_BITS = 16
-
-
-@dataclass(frozen=True)
-class FakeQuantize:
-    """Stands in a float Graph, between reading and lowering only: x → scale · (code of x − zero)."""
-
-    quantiser: Quantiser
+from .values import PLAIN, Known, Refusal, Row, Value
 
 
 def quantize_linear(work: Importer, call: Call) -> Value:
     """QuantizeLinear: constants become codes; rows get a quantiser of one scale and zero point."""
     value = call.value(0)
-    work.quantised = True
     if isinstance(value, Known):
         scale, zero = _parameters(call, value.array.shape)
         low, high = _limits(call)
-        integers = np.clip(np.rint(value.array / scale) + zero, low, high)
+        integers = np.clip(np.rint(ratio(value.array, scale)) + zero, low, high)
         return Known(integers.astype(np.int64), value.origin)
     if isinstance(value, Row) and value.stage != PLAIN:
         return value  # codes of probabilities at the end: their order is what counts
     row = call.row()
     quantiser = _quantiser(call)
-    return replace(_quantised(work, row, quantiser, call), codes=quantiser)
+    return replace(fake_quantised(work, row, quantiser, call), codes=quantiser)
 
 
 def dequantize_linear(work: Importer, call: Call) -> Value:
-    """DequantizeLinear: constants keep their integers; rows must come from the same quantiser."""
+    """DequantizeLinear: constants keep their integers; rows are codes of a QuantizeLinear, or of the model's input."""
     value = call.value(0)
-    work.quantised = True
     if isinstance(value, Known):
+        if value.array.dtype.kind not in "iu":
+            raise Refusal(f"dequantises constants of type {value.array.dtype}", "store integers", invalid=True)
         scale, zero = _parameters(call, value.array.shape)
         integers = value.array.astype(np.int64) - zero.astype(np.int64)
-        return Known(
-            integers * scale, value.origin, codes=Codes(integers, np.broadcast_to(scale, _ones(scale, integers)))
-        )
+        codes = Codes(integers, np.broadcast_to(scale, ones(scale, integers)))
+        return Known(integers * scale, value.origin, codes=codes)
     if not isinstance(value, Row):
         raise Refusal("dequantises a class index or label", invalid=True)
     if value.stage != PLAIN:
         return value
-    if value.codes is None:
-        raise Refusal("reads values that were never quantised", "put QuantizeLinear before DequantizeLinear (QDQ form)")
-    quantiser = _quantiser(call)
-    if (quantiser.scale, quantiser.zero) != (value.codes.scale, value.codes.zero):
+    scale, zero = _parameters(call, (1,))
+    if scale.size != 1:
         raise Refusal(
-            "its scale or zero point differ from those of the QuantizeLinear before it", "use one pair for both"
+            "dequantises activations by channel", "quantise activations by tensor (weights may be by channel)"
         )
-    return replace(value, codes=None)
+    step, point = Fraction(float(scale)), int(zero)
+    codes_of = value.codes
+    if codes_of is None:
+        return _input_codes(work, value, step, point, call)
+    row = replace(value, codes=None)
+    if (step, point) == (codes_of.scale, codes_of.zero):
+        return row
+    # codes of another scale than they were made with: as the model says
+    factor, moved = step / codes_of.scale, step * (codes_of.zero - point)
+    count = row.elements
+    return work.scaled(row, np.full(count, factor, dtype=object), np.full(count, moved, dtype=object), call)
 
 
-def _ones(scale: np.ndarray, integers: np.ndarray) -> tuple[int, ...]:
+def _input_codes(work: Importer, row: Row, step: Fraction, zero: int, call: Call) -> Row:
+    """Return what the integers of the model's own input stand for: they are the codes."""
+    limits = work.integer_input
+    if limits is None or row.columns is None:
+        why = "reads values that were never quantised"
+        raise Refusal(why, "put QuantizeLinear before DequantizeLinear (QDQ form)")
+    count = row.elements
+    real = work.scaled(row, np.full(count, step, dtype=object), np.full(count, -step * zero, dtype=object), call)
+    return fake_quantised(work, real, Quantiser(step, zero, *limits, late=True), call)
+
+
+def narrowed(work: Importer, row: Row, low: float | None, high: float | None, call: Call) -> Row:
+    """Return codes between *low* and *high* (none: no bound), as Clip, Min, Max and Relu between both QDQ nodes make them."""
+    before = row.codes
+    assert before is not None
+    bottom = before.low if low is None else math.ceil(low)
+    top = before.high if high is None else math.floor(high)
+    if low is not None and high is not None and low > high:
+        raise Refusal(f"its lower bound {low:g} is greater than its upper bound {high:g}", "swap or mend the bounds")
+    ends = [min(max(end, bottom), top) for end in (before.low, before.high)]
+    made = replace(before, low=ends[0], high=ends[1])
+    node = work.node(row.value)
+    if isinstance(cast("object", node.op), FakeQuantize) and not row.shared:
+        work.change(replace(node, op=cast("Op", FakeQuantize(made))))
+        return replace(row, codes=made)
+    return replace(fake_quantised(work, replace(row, codes=None), made, call), codes=made)
+
+
+def ones(scale: np.ndarray, integers: np.ndarray) -> tuple[int, ...]:
     """Return the shape of *scale* with as many axes as *integers* has."""
     return (1,) * (integers.ndim - scale.ndim) + scale.shape
 
 
-def _quantised(work: Importer, row: Row, quantiser: Quantiser, call: Call) -> Row:
+def ratio(array: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return a constant over its scale (float64), divided as runtimes divide: in float32, where the constant is."""
+    kind = np.float64 if array.dtype == np.float64 else np.float32
+    quotient: np.ndarray = (array.astype(kind) / scale.astype(kind)).astype(np.float64)
+    return quotient
+
+
+def fake_quantised(work: Importer, row: Row, quantiser: Quantiser, call: Call) -> Row:
+    """Return the real values of the codes of *row*."""
     origin = str(call.proto.name)
     vector = work.vector(row, origin)
     op = cast("Op", FakeQuantize(quantiser))  # which it is not: lowering ends its Nodes before anything else sees them
@@ -80,7 +117,8 @@ def _parameters(call: Call, dims: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     if scale is None:
         raise Refusal("its scale is missing", invalid=True)
     if call.attributes.get("block_size", 0):
-        raise Refusal("quantises by blocks", "quantise by tensor or by channel")
+        why = f"quantises by blocks of {call.attributes['block_size']}"
+        raise Refusal(why, "quantise by tensor, or weights by output channel (block_size 0)")
     zero = call.constant(2, "the zero point")
     zero = np.zeros(scale.shape) if zero is None else zero.astype(np.float64)
     scale = scale.astype(np.float64)
@@ -89,7 +127,7 @@ def _parameters(call: Call, dims: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     if scale.size > 1:
         if scale.ndim > 1 or not dims:
             raise Refusal(f"its scale has shape {scale.shape}", "quantise by tensor or by channel")
-        axis = int(call.attributes.get("axis", 1))
+        axis = 0 if len(dims) == 1 else int(call.attributes.get("axis", 1))
         if not -len(dims) <= axis < len(dims) or dims[axis] != scale.size or zero.size not in (1, scale.size):
             why = f"{scale.size} scales and {zero.size} zero points do not fit axis {axis} of shape {dims}"
             raise Refusal(why, invalid=True)
@@ -103,6 +141,21 @@ def _limits(call: Call) -> tuple[int, int]:
     """Return the lowest and highest code: of the zero point's type, else of ``output_dtype``, else of uint8."""
     from onnx import TensorProto, helper
 
+    zero = call.values[2] if len(call.values) > 2 else None
+    declared = int(call.attributes.get("output_dtype", 0)) or call.types.get(2, TensorProto.UINT8)
+    if 2 not in call.types and isinstance(zero, Known):
+        declared = int(helper.np_dtype_to_tensor_dtype(zero.array.dtype))
+    found = limits_of(declared)
+    if found is None:
+        kind = TensorProto.DataType.Name(declared) if declared in TensorProto.DataType.values() else declared
+        raise Refusal(f"quantises to {kind}", "quantise to (u)int4, (u)int8 or (u)int16")
+    return found
+
+
+def limits_of(element_type: int) -> tuple[int, int] | None:
+    """Return the least and the greatest number of an integer type of ONNX of at most 16 bits; None of another type."""
+    from onnx import TensorProto
+
     names: dict[int, tuple[int, int]] = {
         TensorProto.UINT8: (0, 255),
         TensorProto.INT8: (-128, 127),
@@ -111,14 +164,7 @@ def _limits(call: Call) -> tuple[int, int]:
         TensorProto.UINT4: (0, 15),
         TensorProto.INT4: (-8, 7),
     }
-    zero = call.values[2] if len(call.values) > 2 else None
-    declared = int(call.attributes.get("output_dtype", 0)) or call.types.get(2, TensorProto.UINT8)
-    if 2 not in call.types and isinstance(zero, Known):
-        declared = int(helper.np_dtype_to_tensor_dtype(zero.array.dtype))
-    if declared not in names:
-        kind = TensorProto.DataType.Name(declared) if declared in TensorProto.DataType.values() else declared
-        raise Refusal(f"quantises to {kind}", "quantise to (u)int4, (u)int8 or (u)int16")
-    return names[declared]
+    return names.get(element_type)
 
 
 def _quantiser(call: Call) -> Quantiser:
@@ -126,41 +172,4 @@ def _quantiser(call: Call) -> Quantiser:
     if scale.size != 1:
         raise Refusal("quantises activations by channel", "quantise activations by tensor (weights may be by channel)")
     low, high = _limits(call)
-    return Quantiser(float(scale), int(zero), low, high)
-
-
-def quant(work: Importer, call: Call) -> Value:
-    """Quant of QONNX: x, scale, zero point, bit width → scale · (code − zero point)."""
-    value = call.value(0)
-    work.quantised = True
-    scale, zero, width = (
-        call.constant(p, what) for p, what in ((1, "the scale"), (2, "the zero point"), (3, "the bit width"))
-    )
-    if scale is None or zero is None or width is None:
-        raise Refusal("an input is missing: x, scale, zero point, bit width", invalid=True)
-    bits = float(width.reshape(-1)[0]) if width.size == 1 else 0.0
-    if bits != int(bits) or not 1 <= bits <= MAXIMUM_BITS:
-        raise Refusal(f"its bit width is not one whole number from 1 to {MAXIMUM_BITS}", "quantise to fewer bits")
-    if not (scale > 0).all() or not np.isfinite(scale).all() or not (zero == np.rint(zero)).all():
-        raise Refusal("a scale is not greater than 0, or a zero point is not whole", invalid=True)
-    signed, narrow = bool(call.attributes.get("signed", 1)), bool(call.attributes.get("narrow", 0))
-    mode = str(call.attributes.get("rounding_mode", "ROUND")).upper()
-    if mode not in ("ROUND", "FLOOR"):
-        raise Refusal(f"rounding mode {mode[:40]} is not read", "use ROUND or FLOOR")
-    top = 1 << int(bits)
-    low, high = (-top // 2 + narrow, top // 2 - 1) if signed else (0, top - 1 - narrow)
-    if low >= high:
-        raise Refusal("has a single code", "use more bits")
-    if isinstance(value, Known):
-        wide, shift = scale.astype(np.float64), zero.astype(np.float64)
-        raw = value.array.astype(np.float64) / wide + shift
-        integers = np.clip(np.floor(raw) if mode == "FLOOR" else np.rint(raw), low, high) - shift
-        codes = Codes(integers.astype(np.int64), wide.reshape((1,) * (integers.ndim - wide.ndim) + wide.shape))
-        return Known(integers * wide, value.origin, codes=codes)
-    if isinstance(value, Row) and value.stage != PLAIN:
-        return value
-    row = call.row()
-    if scale.size != 1 or zero.size != 1:
-        raise Refusal("quantises activations by channel", "quantise activations by tensor (weights may be by channel)")
-    quantiser = Quantiser(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), low, high, mode == "FLOOR")
-    return _quantised(work, row, quantiser, call)
+    return Quantiser(Fraction(float(scale)), int(zero), low, high, late=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
+
+from approxhw.frontends.quantised.quantiser import Codes, Quantiser
 
 PLAIN, SOFTMAX, SIGMOID, COMPLEMENT, PAIR = "plain", "Softmax", "Sigmoid", "1 - Sigmoid", "the pair (1 - p, p)"
 """Stages of a row on its way to a class: a real value, or something that only its order matters of."""
@@ -29,31 +32,13 @@ def check_width(count: int) -> None:
         raise Refusal(f"{count} elements a row; at most {MAXIMUM_WIDTH} are read", "approxhw is for small classifiers")
 
 
-@dataclass(frozen=True)
-class Quantiser:
-    """One QuantizeLinear or Quant on rows: code = round(x / scale) + zero, clipped to low … high.
-
-    ``scale`` is one number, as a float64; ``floor``: rounds down instead of to the nearest.
-    """
-
-    scale: float
-    zero: int
-    low: int
-    high: int
-    floor: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """The integers behind a quantised constant: value = scale · integers; ``scale`` broadcasts against them."""
-
-    integers: np.ndarray
-    scale: np.ndarray
-
-
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A constant tensor. ``sized``: it was worked out from the batch size, and so holds only as a shape."""
+    """A constant tensor.
+
+    ``codes``: the integers behind it, where it was dequantised. ``sized``: it was worked out from the batch size, and so holds
+    only as a shape.
+    """
 
     array: np.ndarray
     origin: str = ""
@@ -131,11 +116,16 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class ClassPrediction:
-    """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more."""
+    """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more.
+
+    At the end of reading also the real values, or the bits of labels, of a model that names no class.
+    """
 
     value: str
     labels: tuple[str | int, ...] = ()
     tensor: str = ""
+    bound: float = 0.0
+    """What the single logit ``tensor`` has to exceed for class 1."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +147,7 @@ Value = Known | Row | ClassPrediction | Broken | Dictionary
 
 
 def per_row(array: np.ndarray, row: Row, what: str = "the constant") -> np.ndarray:
-    """Return *array*, broadcast against the ONNX tensor of *row*, as float64 in the shape of one row, flat.
+    """Return *array*, broadcast against the ONNX tensor of *row*, in the shape of one row, flat: float64, or fractions.
 
     Refuses what varies along the batch axis, and what makes the tensor larger.
     """
@@ -171,5 +161,12 @@ def per_row(array: np.ndarray, row: Row, what: str = "the constant") -> np.ndarr
             f"{what} of shape {array.shape} varies along the batch axis or enlarges rows of shape {row.shape}",
             "give it the shape of one row, with 1 for the batch axis",
         )
-    wide = np.broadcast_to(array, full).astype(np.float64)
-    return wide.reshape(-1)
+    wide = np.broadcast_to(array, full)
+    return (wide if wide.dtype == object else wide.astype(np.float64)).reshape(-1)
+
+
+def as_exact(array: np.ndarray) -> np.ndarray:
+    """Return *array* as fractions (object): a float is the dyadic rational that it stands for."""
+    found = np.empty(array.shape, dtype=object)
+    found.reshape(-1)[:] = [Fraction(value) for value in array.reshape(-1).tolist()]
+    return found

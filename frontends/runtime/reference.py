@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.dataset import MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidDataError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.onnx.reading import Reading
 
 from .sessions import open_session
+from .standard_nodes import standard_nodes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -31,14 +33,22 @@ class OnnxReference:
     title: str
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order."""
+        """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order.
+
+        Of a regressor its values (float64, rows × outputs), of a model of several labels a bit each (int64, rows × labels).
+        """
+        if self.reading.task == REGRESSION:
+            return self._run(rows, self.reading.output).astype(np.float64).reshape(len(rows), -1)
+        if self.reading.task == MULTILABEL:
+            raw = self._run(rows, self.reading.logits or self.reading.output)
+            return (raw.reshape(len(rows), -1) > self.reading.bound).astype(np.int64)
         if self.reading.is_label:
             return self._indices(self._run(rows, self.reading.output).reshape(-1))
         scores = self.scores(rows)
         if scores is None:  # LinearClassifier shows probabilities alone: their order is that of the logits
             scores = self._run(rows, self.reading.output)
         if scores.shape[1] == 1:
-            return (scores[:, 0] > 0).astype(np.int64)
+            return (scores[:, 0] > self.reading.bound).astype(np.int64)
         return np.argmax(scores, axis=1).astype(np.int64)
 
     def scores(self, rows: np.ndarray) -> np.ndarray | None:
@@ -109,4 +119,5 @@ def open_reference(source: object) -> OnnxReference:
         proto.graph.output.add().name = reading.logits
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
+    proto = standard_nodes(proto)
     return OnnxReference(open_session(proto, title), reading, model.graph.labels, model.graph.classes, title)

@@ -38,7 +38,10 @@ def parameter(
     """
     if item.about.get("positional"):
         name = item.metavar or item.name.upper()
-        return cloup.Argument([item.name], type=_type(item), metavar=name, required=item.default is MISSING)
+        count = -1 if item.repeated else 1
+        name = f"[{name}]…" if item.repeated else name
+        must = item.default is MISSING
+        return cloup.Argument([item.name], type=_type(item), metavar=name, required=must, nargs=count)
     names = [item.flag, item.name]
     if short := item.about.get("short"):
         names.insert(0, short)

@@ -72,7 +72,7 @@ class SimulateOptions:
 class EstimateOptions:
     """What ``estimate`` takes of everybody."""
 
-    design: Path = argument("folder of a design, or a Verilog file")
+    design: Path = argument("folder of a design, or a file of Verilog")
     library: str | None = option(
         "egfet, egfet_0v6, sky130 or a Liberty file",
         None,

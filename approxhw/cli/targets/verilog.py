@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.kinds import CommandKind, Json
-from approxhw.common.option_fields import nested, option, values_of
+from approxhw.common.option_fields import argument, nested, option, values_of
 
 from .shared import EstimateOptions, Measure
 
@@ -17,28 +17,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerilogOptions:
-    """What ``estimate`` takes for a file of Verilog."""
+    """What ``estimate`` takes for files of Verilog."""
 
-    top: str | None = option("top module of a Verilog file", None)
+    more: tuple[str, ...] = argument("further files of the same circuit", (), metavar="FILE")
+    top: str | None = option(
+        "top module of Verilog files", None, shown_default="the only one that no other instantiates"
+    )
     vectors: Path | None = option("npz with an array of codes a port", None)
+    include: tuple[str, ...] = option(
+        "folder in which includes and data files are looked for", (), short="-I", metavar="FOLDER"
+    )
+    define: tuple[str, ...] = option("macro of the preprocessor", (), short="-D", metavar="NAME=VALUE")
+    parameter: tuple[str, ...] = option("parameter of the top module", (), metavar="NAME=VALUE")
+    allow_undriven: bool = option("count nets that nothing drives as 0, and name them, instead of refusing", False)
     measure: Measure = nested(Measure())
 
 
 def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json:
-    """Measure a file of Verilog, and say what it costs."""
+    """Measure files of Verilog, and say what they cost."""
     from approxhw.flow.measure import estimate
 
     terminal.step("synthesise", 0.0)
     found = estimate(
-        asked.design,
+        [asked.design, *own.more],
         top=own.top,
         vectors=own.vectors,
         library=asked.cells or "egfet",
+        include=own.include,
+        define=own.define,
+        parameter=own.parameter,
         timeout=asked.timeout,
+        allow_undriven=own.allow_undriven,
         **values_of(own.measure),
     )
     terminal.estimated(found)
-    return {"design": str(asked.design), "estimate": found.as_json(), "seconds": {"estimate": found.seconds}}
+    return {
+        "design": str(asked.design),
+        "files": [str(asked.design), *own.more],
+        "estimate": found.as_json(),
+        "seconds": {"estimate": found.seconds},
+    }
 
 
 KIND = CommandKind(

@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.common.errors import shown
-from approxhw.numerics.formats import RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
+from approxhw.numerics.exact.rounding import MODES
+from approxhw.numerics.formats import MAXIMUM_BITS, RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
 
 from .attributes import integer, json_number, read_number, texts
-from .kind import Fault, Kind, Operand, Operands, Range, filled_integers
+from .kind import Fault, Kind, Operand, Operands, Range, filled_integers, is_code
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ def _encoding_faults(op: Input, operands: Operands, own: Operand) -> list[Fault]
         why.append("rule linear needs low < high")
     elif encoding.rule == "floor16" and (encoding.bits != 4 or any(end != (0, 1) for end in ends)):
         why.append("rule floor16 is 4 bits from 0 to 1")
+    return why + (_exact_faults(encoding, own) if encoding.rule == "exact" else [])
+
+
+def _exact_faults(encoding: Encoding, own: Operand) -> list[Fault]:
+    why: list[Fault] = []
+    for title, values in (("gain", encoding.gain), ("shift", encoding.shift)):
+        if len(values) != own.type.elements:
+            why.append(f"its encoding has {len(values)} values of {title} for {own.type.elements} elements")
+        if not all(isinstance(v, Fraction) and is_code(v.numerator) and is_code(v.denominator) for v in values):
+            why.append(f"{title} is a fraction of at most {MAXIMUM_BITS} bits")
+    if encoding.rounding not in MODES:
+        why.append(f"there is no rounding {shown(encoding.rounding)!r}; there are {', '.join(MODES)}")
+    if not is_code(encoding.base):
+        why.append(f"base is an integer of at most {MAXIMUM_BITS} bits")
     return why
 
 
@@ -97,8 +112,11 @@ def _input_attributes(op: Input) -> dict[str, object]:
 def _encoding(value: object, fmt: Format) -> Encoding | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or set(value) != {"bits", "rule", "low", "high"}:
-        raise ValueError("an encoding has bits, rule, low and high")
+    fields = {"bits", "rule", "low", "high"}
+    if isinstance(value, dict) and value.get("rule") == "exact":
+        fields |= {"gain", "shift", "rounding", "base"}
+    if not isinstance(value, dict) or set(value) != fields:
+        raise ValueError(f"an encoding has {', '.join(sorted(fields))}")
     ends = []
     for name in ("low", "high"):
         if not isinstance(value[name], list) or not all(type(v) in (int, float) for v in value[name]):
@@ -106,7 +124,16 @@ def _encoding(value: object, fmt: Format) -> Encoding | None:
         ends.append(tuple(float(v) for v in value[name]))
     if not isinstance(value["rule"], str):
         raise ValueError("rule of an encoding is a text")
-    return Encoding(integer(value["bits"]), value["rule"], *ends)
+    if value["rule"] != "exact":
+        return Encoding(integer(value["bits"]), value["rule"], *ends)
+    exact = []
+    for name in ("gain", "shift"):
+        if not isinstance(value[name], list):
+            raise ValueError(f"{name} of an encoding is a list of fractions")
+        exact.append(tuple(Fraction(read_number(v)) for v in value[name]))
+    if not isinstance(value["rounding"], str):
+        raise ValueError("rounding of an encoding is a text")
+    return Encoding(integer(value["bits"]), "exact", *ends, *exact, value["rounding"], integer(value["base"]))
 
 
 INPUT = Kind(

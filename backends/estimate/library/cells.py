@@ -74,7 +74,8 @@ class CellLibrary:
     ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
     slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
     wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
-    drive, where the library sets a limit.
+    drive, where the library sets a limit. ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
+    them whose area (mm²) is known, such as memories. ``file``: the path that it was asked for by, empty for one with a name.
     """
 
     name: str
@@ -86,6 +87,8 @@ class CellLibrary:
     tie: str = ""
     source: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out_areas: Mapping[str, float] = field(default_factory=dict)
+    file: str = ""
     most_fanout: float | None = None
 
     @functools.cached_property

@@ -33,7 +33,7 @@ def read_liberty(path: Path) -> CellLibrary:
         raise LibraryError(str(path), [Problem(path.name, "not a Liberty file: it has no library group")])
     units = _units(top, path)
     load = _typical_load(top)
-    cells, left_out, problems = {}, {}, []
+    cells, left_out, areas, problems = {}, {}, {}, []
     for group in top.inside("cell"):
         try:
             cell, reason = _cell(group, units, load, top)
@@ -42,6 +42,8 @@ def read_liberty(path: Path) -> CellLibrary:
             continue
         if cell is None:
             left_out[group.label] = reason
+            with contextlib.suppress(ValueError):
+                areas[group.label] = liberty_number(group.attributes.get("area", ""), "area") * 1e-6
         else:
             cells[cell.name] = cell
     if not cells and not problems:
@@ -64,6 +66,7 @@ def read_liberty(path: Path) -> CellLibrary:
         tie=min(ties, key=lambda cell: (cell.area, cell.name)).name if ties else "",
         source=str(path),
         left_out=left_out,
+        left_out_areas=areas,
         most_fanout=most_fanout(top),
     )
 

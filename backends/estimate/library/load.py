@@ -64,7 +64,7 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         raise OptionError(
             "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
         )
-    return _read(path)
+    return replace(_read(path), file=str(path))
 
 
 def _read(path: Path) -> CellLibrary:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.common.errors import LibraryError, Problem, shown
 
-from .yosys_json import NetBit, YosysDesign, YosysModule
+from .yosys_json import NetBit, YosysDesign, YosysModule, is_black_box
 
 CONSTANT_0, CONSTANT_1 = 0, 1
 _CONSTANTS: dict[NetBit, int] = {"0": CONSTANT_0, "1": CONSTANT_1, "x": CONSTANT_0, "z": CONSTANT_0}
@@ -40,11 +40,21 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class BlackBox:
+    """A part without contents whose ``area`` (mm²) the library knows, and no more: its pins are ports called ``name.pin``."""
+
+    name: str
+    module: str
+    area: float
+
+
+@dataclass(frozen=True)
 class Netlist:
     """A circuit of library cells. Net 0 is constant 0, net 1 constant 1; the others are 2 … ``net_count`` − 1.
 
     ``initial``: nets of registers whose first value the source gave. ``names``: a name for nets that have one.
-    ``verilog``: the same circuit as text. ``modules``: path of instances → name of the module there.
+    ``verilog``: the same circuit as text. ``modules``: path of instances → name of the module there. ``notes``: what those
+    who read its figures must know. ``black_boxes``: parts of which nothing but the area is known.
     """
 
     top: str
@@ -56,6 +66,8 @@ class Netlist:
     verilog: str
     modules: Mapping[tuple[str, ...], str]
     library: CellLibrary
+    notes: tuple[str, ...] = ()
+    black_boxes: tuple[BlackBox, ...] = ()
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -74,7 +86,7 @@ class Netlist:
         Raises :class:`LibraryError` for a clock that logic makes or gates, and for registers on several clocks or both
         edges of one: then "one vector a clock" has no meaning.
         """
-        drivers, ports = self._single_input_drivers(), {net: p.name for p in self.inputs for net in p.nets}
+        drivers, ports = self.single_input_drivers(), {net: p.name for p in self.inputs for net in p.nets}
         found: set[int] = set()
         edges: dict[tuple[str, bool], str] = {}
         problems: list[Problem] = []
@@ -103,7 +115,7 @@ class Netlist:
             raise LibraryError(f"netlist of {shown(self.top)}", problems[:20])
         return frozenset(found)
 
-    def _single_input_drivers(self) -> dict[int, tuple[int, bool]]:
+    def single_input_drivers(self) -> dict[int, tuple[int, bool]]:
         """Return the output net of every inverter and buffer → its input net, and whether it inverts."""
         drivers = {}
         for instance in self.instances:
@@ -129,6 +141,7 @@ class Netlist:
     def cells_by_type(self) -> dict[str, int]:
         """Return how many of each cell there are, tie cell included, most frequent first."""
         counts = Counter(instance.cell for instance in self.instances)
+        counts.update(box.module for box in self.black_boxes)
         if self.library.tie and self.needs_tie():
             counts[self.library.tie] += 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
@@ -142,19 +155,26 @@ class Netlist:
         return {port.name: tuple(i for i, net in enumerate(port.nets) if net in read) for port in self.inputs}
 
     def area(self) -> float:
-        """Return the area in mm²: the sum over its cells, without routing."""
-        return float(sum(self.library.cells[name].area * count for name, count in self.cells_by_type().items()))
+        """Return the area in mm²: the sum over its cells and black boxes, without routing."""
+        boxes = {box.module: box.area for box in self.black_boxes}
+        listed = self.cells_by_type().items()
+        return float(sum((boxes[n] if n in boxes else self.library.cells[n].area) * count for n, count in listed))
 
 
-def netlist_from_json(content: YosysDesign, top: str, library: CellLibrary, verilog: str = "") -> Netlist:
+def netlist_from_json(
+    content: YosysDesign, top: str, library: CellLibrary, verilog: str = "", latches: Sequence[str] = ()
+) -> Netlist:
     """Return the netlist of module *top* in *content* (Yosys ``write_json``), its hierarchy walked down.
 
-    Raises :class:`LibraryError` listing what the library cannot build: latches, tristate drivers, inout ports.
+    ``latches``: what is known of signals that latches keep, for the error about them. Raises :class:`LibraryError` listing
+    what the library cannot build: latches, tristate drivers, inout ports, and parts without contents or an area.
     """
     modules = {name: m for name, m in content["modules"].items() if name not in library.cells and name != BUFFER}
     walker = _Walker(modules, library)
     nets = walker.enter(top, (), {})
     problems = list(walker.problems.values())
+    if latches and any(problem.why == f"needs {_LATCH}, which no cell of the library provides" for problem in problems):
+        problems.append(latch_problem(latches))
     for name, port in modules[top]["ports"].items():
         if port["direction"] == "inout":
             problems.append(Problem(f"port {shown(name)}", "is inout, and no cell drives both ways", "split it in two"))
@@ -168,14 +188,41 @@ def netlist_from_json(content: YosysDesign, top: str, library: CellLibrary, veri
     ports = tuple(
         Port(name, port["direction"], tuple(net(nets[bit]) for bit in port["bits"]))
         for name, port in modules[top]["ports"].items()
-    )
+    ) + tuple(Port(name, way, tuple(map(net, raws))) for name, way, raws in walker.pins)
     instances = tuple(
         Instance(name, cell, {pin: net(raw) for pin, raw in pins.items()}, path)
         for name, cell, pins, path in walker.instances
     )
     names = {net(raw): name for raw, name in walker.names.items()}
     initial = {net(raw): value for raw, value in walker.initial.items()}
-    return Netlist(top, ports, instances, len(number), names, initial, verilog, walker.modules, library)
+    notes = [
+        f"part {shown(box.name)} ({shown(box.module)}) has no contents: its area is counted, its power and delay are not, "
+        "and what it drives changes at random"
+        for box in walker.boxes[:20]
+    ]
+    return Netlist(
+        top,
+        ports,
+        instances,
+        len(number),
+        names,
+        initial,
+        verilog,
+        walker.modules,
+        library,
+        tuple(notes),
+        tuple(walker.boxes),
+    )
+
+
+def latch_problem(signals: Sequence[str]) -> Problem:
+    """Return what to say of *signals* that latches keep."""
+    named = ", ".join(shown(name, 60) for name in signals[:10]) + (", …" if len(signals) > 10 else "")
+    return Problem(
+        f"latches of {named or 'the source'}",
+        "a value is kept wherever the always block gives none, and no cell of the library is a latch",
+        "assign it on every path, or store it on a clock edge",
+    )
 
 
 class _Walker:
@@ -189,6 +236,8 @@ class _Walker:
         self.names: dict[int, str] = {}
         self.initial: dict[int, int] = {}
         self.problems: dict[str, Problem] = {}
+        self.boxes: list[BlackBox] = []
+        self.pins: list[tuple[str, str, list[int]]] = []
 
     def find(self, net: int) -> int:
         while self.parents[net] != net:
@@ -221,7 +270,9 @@ class _Walker:
         for name, cell in content["cells"].items():
             kind = cell["type"]
             pins = {pin: [self._net(nets, bit) for bit in bits] for pin, bits in cell["connections"].items()}
-            if kind in self.source:
+            if kind in self.source and is_black_box(self.source[kind]):
+                self._enclose(kind, ".".join((*path, name)), module, pins)
+            elif kind in self.source:
                 self._enter_child(kind, (*path, name), pins)
             elif kind == BUFFER:
                 inverter, between = self.library.inverter, self.fresh()
@@ -238,10 +289,12 @@ class _Walker:
                 what = next(
                     (text for start, text in _HINTS.items() if kind.startswith(start)), f"cell type {shown(kind)}"
                 )
+                made = [raw for pin in ("Y", "Q", "RD_DATA") for raw in pins.get(pin, ())]
+                called = next((self.names[raw] for raw in made if raw in self.names), name)
                 self.problems.setdefault(
                     kind,
                     Problem(
-                        f"{shown(name)} in module {shown(module)}",
+                        f"{shown(called)} in module {shown(module)}",
                         f"needs {what}, which no cell of the library provides",
                         "describe the circuit with gates and edge-triggered registers only",
                     ),
@@ -258,6 +311,20 @@ class _Walker:
                 else:
                     self.join(inner, raw)
         self.enter(kind, path, bound)
+
+    def _enclose(self, kind: str, name: str, module: str, pins: dict[str, list[int]]) -> None:
+        """Take the instance *name* of the empty module *kind* for a black box: what it drives comes from outside."""
+        area = self.library.left_out_areas.get(kind)
+        if area is None:
+            remedy = "write a module of that name that does the same, or give a Liberty file that has it as a cell"
+            why = f"has no contents (instance {shown(name)} in module {shown(module)}), and is no cell of the library"
+            self.problems.setdefault(kind, Problem(f"module {shown(kind)}", why, remedy))
+            return
+        self.boxes.append(BlackBox(name, kind, area))
+        for port, description in self.source[kind]["ports"].items():
+            way = {"input": "output", "output": "input"}.get(description["direction"], "inout")
+            if pins.get(port):
+                self.pins.append((f"{name}.{port}", way, pins[port]))
 
     def _net(self, nets: dict[NetBit, int], bit: NetBit) -> int:
         if bit not in nets:

@@ -16,10 +16,12 @@ class YosysPort(TypedDict):
 
 
 class YosysCell(TypedDict):
-    """A cell or an instance of a module: its ``type``, and the bits at every pin."""
+    """A cell or an instance of a module: its ``type``, and the bits at every pin, whose directions known cells tell."""
 
     type: str
     connections: dict[str, list[NetBit]]
+    port_directions: NotRequired[dict[str, str]]
+    attributes: NotRequired[dict[str, str]]
 
 
 class YosysNet(TypedDict):
@@ -43,3 +45,8 @@ class YosysDesign(TypedDict):
     """A whole design: modules by name."""
 
     modules: dict[str, YosysModule]
+
+
+def is_black_box(module: YosysModule) -> bool:
+    """Whether *module* is a frame without contents."""
+    return "blackbox" in module.get("attributes", {})

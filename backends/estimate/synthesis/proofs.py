@@ -14,9 +14,12 @@ from approxhw.backends.estimate.library.cells import Cell, CellLibrary
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist
 from approxhw.backends.estimate.netlist.yosys_json import YosysCell, YosysDesign, YosysModule
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, ToolTimeoutError, shown
-from approxhw.common.files import temporary_folder
+from approxhw.common.files import working_folder
 
-from .synthesise import run_yosys, synthesise
+from .run import read_netlist_json, run_yosys
+from .source import VerilogSource
+from .source_files import source_of
+from .synthesise import synthesise
 
 _COUNTEREXAMPLE = re.compile(r"model found[^\n]*FAIL!")
 # a row of the counterexample: time (registers only), name, decimal and hexadecimal (short values only), bits
@@ -37,7 +40,7 @@ class BlockProof:
 
 
 def prove_blocks(
-    verilog: str,
+    verilog: str | VerilogSource,
     top: str | None = None,
     library: str | Path | CellLibrary = "egfet",
     *,
@@ -57,8 +60,8 @@ def prove_blocks(
         netlist = synthesise(verilog, top, library, flatten=False, timeout=timeout)
     deadline = time.monotonic() + timeout
     proofs = []
-    with temporary_folder("proof") as work:
-        gold, gate = _prepare(work, verilog, netlist, timeout)
+    with working_folder("proof") as work:
+        gold, gate = _prepare(work, source_of(verilog), netlist, timeout)
         for module in dict.fromkeys(netlist.modules.values()):
             bits = sum(len(p["bits"]) for p in gold["modules"][module]["ports"].values() if p["direction"] == "input")
             if bits > max_input_bits:
@@ -107,18 +110,17 @@ def _model(cell: Cell) -> str:
     return "\n".join([*lines, "endmodule"])
 
 
-def _prepare(work: Path, verilog: str, netlist: Netlist, timeout: float) -> tuple[YosysDesign, YosysDesign]:
+def _prepare(work: Path, source: VerilogSource, netlist: Netlist, timeout: float) -> tuple[YosysDesign, YosysDesign]:
     """Return source and netlist as Yosys' JSON, processes and memories of the source lowered."""
-    (work / "source.v").write_text(verilog, encoding="utf-8")
+    source.write(work)
     (work / "netlist.v").write_text(netlist.verilog, encoding="utf-8")
     (work / "models.v").write_text(verilog_models(netlist.library))
-    top = f"-top {netlist.top}" if re.fullmatch(r"[A-Za-z_]\w*", netlist.top) else "-auto-top"
     lower = ["proc -norom", "memory", "opt_clean"]
-    script = ["read_verilog source.v", f"hierarchy -check {top}", *lower, "write_json gold.json", "design -reset"]
+    script = [*source.commands(work, netlist.top), *lower, "write_json gold.json", "design -reset"]
     script += ["read_verilog netlist.v models.v", *lower, "write_json gate.json"]
     run_yosys(work, script, timeout)
-    gold: YosysDesign = json.loads((work / "gold.json").read_text())
-    gate: YosysDesign = json.loads((work / "gate.json").read_text())
+    gold = read_netlist_json(work / "gold.json")
+    gate = read_netlist_json(work / "gate.json")
     # a name that Yosys made ($paramod…) comes back from Verilog as an escaped name
     gate["modules"] = {name.removeprefix("\\"): module for name, module in gate["modules"].items()}
     for module in gate["modules"].values():

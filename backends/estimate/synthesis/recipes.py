@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import Cell, CellLibrary
 
+from .soundness import CHECK, LOOPS, OUTPUTS, PROCESSES
+
 # The front end of every recipe. `-norom` and `memory`: case tables and arrays become gates and registers, not macros;
 # `tribuf`: a driver that lets go stays one, to be refused, and is not optimised as if it were a don't-care;
-# `simplemap`: the last `opt` may share gates behind a new word-wide multiplexer.
-FRONT = """proc -norom
-{flatten}
-tribuf
+# `simplemap`: the last `opt` may share gates behind a new word-wide multiplexer. `delete`: what prints or asserts is no
+# hardware, and would be kept with all that it looks at.
+# The first check comes before anything folds a loop away.
+_ELABORATION = f"""{PROCESSES}
+{LOOPS}
+opt_expr -keepdc
+{{flatten}}
+{CHECK}
+"""
+_DEFINITION = f"""{OUTPUTS}
+setundef -undriven -zero
+"""
+FRONT = f"""{_ELABORATION}tribuf
 memory
 opt -full
 wreduce
@@ -23,19 +34,15 @@ opt -full
 techmap
 opt -full
 simplemap t:$mux
-setundef -undriven -zero
-"""
+{_DEFINITION}"""
 # No sharing and no search for equal words: two thirds of the time that large circuits take.
-_QUICK_FRONT = """proc -norom
-{flatten}
-tribuf
+_QUICK_FRONT = f"""{_ELABORATION}tribuf
 memory
 opt_clean
 techmap
 opt -fast
 simplemap t:$mux
-setundef -undriven -zero
-"""
+{_DEFINITION}"""
 _RESYNTHESIS = (
     "strash;ifraig;balance;rewrite;refactor;balance;rewrite;rewrite,-z;balance;refactor,-z;rewrite,-z;balance"
 )

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell_expression
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist, netlist_from_json
-from approxhw.backends.estimate.netlist.yosys_json import YosysDesign
-from approxhw.common.errors import (
-    LibraryError,
-    OptionError,
-    OutputError,
-    Problem,
-    ToolFailedError,
-    ToolTimeoutError,
-    shown,
-)
-from approxhw.common.files import temporary_folder
-from approxhw.common.tools import TAIL_LINES, find_yosys, run_tool
+from approxhw.common.errors import LibraryError, OptionError, Problem, VerilogError, shown
+from approxhw.common.files import working_folder
 
+from .elaborate import elaborate
 from .recipes import RECIPES, Recipe, SharedGates, shared_gates
-
-MAX_SOURCE_BYTES = 64_000_000
-_UNSUPPORTED = re.compile(r"ERROR: FF (\S+) \(type (\S+)\) cannot be legalized: (.*)")
+from .run import read_netlist_json, read_text_of_yosys
+from .source import VerilogSource, check_source
+from .source_files import source_of
+from .survey import find_top
 
 
 def synthesise(
-    verilog: str,
+    verilog: str | VerilogSource,
     top: str | None,
     library: str | Path | CellLibrary = "egfet",
     *,
@@ -39,27 +30,32 @@ def synthesise(
     keep: Sequence[str] = (),
     timeout: float = 600.0,
     recipe: str | Recipe = "reference",
+    allow_undriven: bool = False,
 ) -> Netlist:
-    """Return *verilog* (source text) mapped to the cells of *library*.
+    """Return *verilog* (a text, or files with what they include) mapped to the cells of *library*.
 
     ``top``: name of the top module, None for the only one that no other
     instantiates. ``flatten``: dissolve the hierarchy before optimisation,
     but for the modules in ``keep``.
     ``timeout``: seconds for all of it, ABC included. ``recipe``: ``reference``, the ruler, or ``smallest``, which also
-    tries others (three times the work) and keeps the smallest circuit, so it is never larger; or one of one's own. Raises
-    :class:`OptionError` for a top module that is not there (the text lists those that are), :class:`ToolFailedError`
-    with the tail of the log for Verilog that Yosys refuses, :class:`LibraryError` for what the library has no cell for.
+    tries others (three times the work) and keeps the smallest circuit, so it is never larger; or one of one's own.
+    ``allow_undriven``: nets that nothing drives count as 0, and the netlist's notes name them. Raises
+    :class:`VerilogError` naming every net that nothing drives although an output depends on it, every net that several
+    things drive, and every part without contents; :class:`OptionError` for a top module that is not there (the text lists
+    those that are), :class:`ToolFailedError` with the tail of the log for Verilog that Yosys refuses,
+    :class:`LibraryError` for what the library has no cell for.
     """
-    cells = load_library(library)
-    _check(verilog, top, keep, recipe)
+    cells, source = load_library(library), source_of(verilog)
+    _check(source, top, keep, recipe)
     deadline = time.monotonic() + timeout
     if top is None:
-        top = find_top(verilog, timeout)
-        _check(verilog, top, keep, recipe)
+        top = find_top(source, timeout)
+        _check(source, top, keep, recipe)
+    hierarchy = _hierarchy(flatten, keep)
     netlists = []
     for chosen in (recipe,) if isinstance(recipe, Recipe) else RECIPES[recipe]:
         left = max(deadline - time.monotonic(), 0.01)
-        netlists.append(_synthesise(verilog, top, cells, _hierarchy(flatten, keep), left, chosen))
+        netlists.append(_synthesise(source, top, cells, hierarchy, left, chosen, allow_undriven))
     return min(netlists, key=Netlist.area)
 
 
@@ -70,7 +66,7 @@ def _hierarchy(flatten: bool, keep: Sequence[str]) -> str:
     return f"setattr -mod -set keep_hierarchy 1 {' '.join(keep)}; flatten" if keep else "flatten"
 
 
-def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str | Recipe) -> None:
+def _check(source: VerilogSource, top: str | None, keep: Sequence[str], recipe: str | Recipe) -> None:
     problems = [
         Problem("keep", f"{shown(name)!r} is not a plain identifier", "rename the module")
         for name in keep
@@ -80,23 +76,22 @@ def _check(verilog: str, top: str | None, keep: Sequence[str], recipe: str | Rec
         problems.append(Problem("top", f"{shown(top)!r} is not a plain identifier", "rename the module"))
     if not isinstance(recipe, Recipe) and recipe not in RECIPES:
         problems.append(Problem("recipe", f"{shown(recipe)!r} is not one of {', '.join(RECIPES)}"))
-    if len(verilog) > MAX_SOURCE_BYTES:
-        problems.append(Problem("verilog", f"longer than {MAX_SOURCE_BYTES // 1_000_000} MB"))
-    if not verilog.strip():
-        problems.append(Problem("verilog", "is empty", "give a file that defines a module"))
-    if problems:
+    if problems := [*problems, *check_source(source)]:
         raise OptionError("synthesis", problems)
 
 
 def _synthesise(
-    verilog: str, top: str, library: CellLibrary, hierarchy: str, timeout: float, recipe: Recipe
+    source: VerilogSource,
+    top: str,
+    library: CellLibrary,
+    hierarchy: str,
+    timeout: float,
+    recipe: Recipe,
+    allow_undriven: bool,
 ) -> Netlist:
     flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
     shared = shared_gates(library) if recipe.share_nands else None
     script = [
-        "read_verilog source.v",
-        f"hierarchy -check -top {top}",
-        recipe.front.format(flatten=hierarchy),
         "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         f"abc -genlib gates.genlib -script +{recipe.abc}",
         "techmap -map expand.v; opt_merge; opt_clean; techmap -map restore.v" if shared else "",
@@ -104,94 +99,26 @@ def _synthesise(
         "write_json netlist.json",
         "write_verilog -noattr netlist.v",
     ]
-    with temporary_folder("synthesis") as folder:
-        (folder / "source.v").write_text(verilog, encoding="utf-8")
+    with working_folder("synthesis") as folder:
         (folder / "gates.genlib").write_text(genlib(library, shared))
         if shared is not None:
             (folder / "expand.v").write_text(shared.expand)
             (folder / "restore.v").write_text(shared.restore)
         (folder / "flops.lib").write_text(flop_liberty(flops))
-        try:
-            run_yosys(folder, script, timeout)
-        except ToolFailedError as error:
-            if "not found" in error.tail:
-                check_top(verilog, top, timeout)
-            if found := _UNSUPPORTED.search(error.tail):
-                why = f"is a register of type {found[2]} that no cell of the library can stand for: {shown(found[3])}"
-                problem = Problem(shown(found[1]), why, "use plain edge-triggered registers")
-                raise LibraryError(f"{shown(top)} on library {library.name}", [problem]) from None
-            raise
+        front = recipe.front.format(flatten=hierarchy)
+        elaborated = elaborate(folder, source, top, library, [front, *script], timeout, allow_undriven)
         content = read_netlist_json(folder / "netlist.json")
-        mapped = (folder / "netlist.v").read_text()
-    return netlist_from_json(content, top, library, mapped)
-
-
-def run_yosys(folder: Path, script: Sequence[str], timeout: float) -> str:
-    """Run the lines of *script* in *folder*, where its files are, and return the log; ABC's files stay there too."""
-    (folder / "script.ys").write_text("\n".join(line for line in script if line) + "\n")
-    log = folder / "yosys.log"
-    try:
-        finished = run_tool(
-            find_yosys(), ["script.ys"], timeout=timeout, folder=folder, log=log, environment={"TMPDIR": str(folder)}
+        mapped = read_text_of_yosys(folder / "netlist.v")
+    netlist = netlist_from_json(content, top, library, mapped, elaborated.latches)
+    if not netlist.outputs:
+        why = "has no output, so nothing of it would be left"
+        raise VerilogError(
+            f"Verilog of {shown(top)}", [Problem(f"module {shown(top)}", why, "name another top module")]
         )
-    except ToolFailedError as error:  # the folder goes, so the error must not point to the log in it
-        raise ToolFailedError(error.tool, error.code, _tail_of(log)) from None
-    except ToolTimeoutError as error:
-        raise ToolTimeoutError(error.tool, error.seconds, _tail_of(log)) from None
-    return finished.output
-
-
-def read_netlist_json(path: Path) -> YosysDesign:
-    """Return what Yosys wrote: on a full disk it leaves half a file behind and calls it done."""
-    try:
-        content: YosysDesign = json.loads(path.read_text())
-    except ValueError as error:
-        remedy = "free some space, or set TMPDIR to another folder"
-        why = "Yosys could not write them whole"
-        raise OutputError("synthesis", [Problem("temporary files", why, remedy)]) from error
-    return content
-
-
-def _tail_of(log: Path) -> str:
-    return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
-
-
-def instantiated_modules(verilog: str, timeout: float = 60.0) -> dict[str, frozenset[str]]:
-    """Return module → the modules it instantiates, for all that *verilog* defines.
-
-    Raises :class:`ToolFailedError` for what is no Verilog.
-    """
-    with temporary_folder("synthesis") as folder:
-        (folder / "source.v").write_text(verilog, encoding="utf-8")
-        run_yosys(folder, ["read_verilog source.v", "write_json modules.json"], timeout)
-        modules = read_netlist_json(folder / "modules.json")["modules"]
-    return {
-        module: frozenset(cell["type"] for cell in modules[module].get("cells", {}).values())
-        for module in sorted(modules)
-    }
-
-
-def find_top(verilog: str, timeout: float) -> str:
-    """Return the module that no other one instantiates; raise :class:`OptionError` unless there is exactly one."""
-    modules = instantiated_modules(verilog, timeout)
-    tops = sorted(set(modules) - {inner for module, inners in modules.items() for inner in inners if inner != module})
-    if len(tops) != 1:
-        why = f"no other module instantiates {_listed(tops)}" if tops else f"none stands on top of {_listed(modules)}"
-        raise OptionError("top", [Problem("top", f"the source does not tell it: {why}", "name one of them")])
-    return tops[0]
-
-
-def _listed(modules: Iterable[str]) -> str:
-    names = list(modules)
-    return ", ".join(shown(module) for module in names[:40]) or "none"
-
-
-def check_top(verilog: str, top: str, timeout: float) -> None:
-    """Raise :class:`OptionError` listing the modules where *top* is none of them."""
-    modules = instantiated_modules(verilog, timeout)
-    if top not in modules:
-        why = f"no module {shown(top)!r} in the source; there are: {_listed(modules)}"
-        raise OptionError("top", [Problem("top", why, "name one of them")])
+    notes = [*elaborated.notes, *netlist.notes]
+    if source.names and not netlist.instances:  # files of others, where nobody expects it
+        notes.append("nothing is left of it: each output is a constant, or an input as it comes")
+    return replace(netlist, notes=tuple(notes))
 
 
 def gates_of(library: CellLibrary) -> list[Cell]:

@@ -11,11 +11,15 @@ from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibra
 from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, DelayTable
 from approxhw.backends.estimate.netlist.netlist import Netlist, netlist_from_json
 from approxhw.backends.estimate.netlist.text import netlist_verilog
-from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.files import temporary_folder
+from approxhw.common.errors import OptionError, Problem, VerilogError, shown
+from approxhw.common.files import working_folder
 
+from .elaborate import Elaborated, elaborate
 from .recipes import FRONT
-from .synthesise import flop_liberty, gates_of, read_netlist_json, run_yosys
+from .run import read_netlist_json, read_text_of_yosys, run_yosys
+from .source import VerilogSource, check_source
+from .source_files import source_of
+from .synthesise import flop_liberty, gates_of
 
 # What open flows leave out of sky130: cells for power switching and for probing have the function of a plain gate.
 DONT_USE = ("*lpflow*", "*probe*", "*dlymetal*", "*clkdlybuf*", "*dlygate*")
@@ -57,7 +61,7 @@ class UnmappedDesign:
     """A design before mapping: registers are cells already, logic is gates.
 
     ``text`` is Yosys' own (RTLIL), ``logic`` the same without what tells nothing of the circuit; ``registers``: whether
-    there are any.
+    there are any. ``elaborated``: what was found as it was read.
     """
 
     text: str
@@ -66,6 +70,7 @@ class UnmappedDesign:
     library: CellLibrary
     logic: str
     registers: bool
+    elaborated: Elaborated
 
 
 def usable(library: CellLibrary, dont_use: Sequence[str] = DONT_USE) -> CellLibrary:
@@ -79,23 +84,29 @@ def usable(library: CellLibrary, dont_use: Sequence[str] = DONT_USE) -> CellLibr
 
 
 def front(
-    verilog: str,
+    verilog: str | VerilogSource,
     top: str,
     library: CellLibrary,
     *,
     parameters: Mapping[str, int] | None = None,
     adders: str = "ripple",
     timeout: float = 600.0,
+    allow_undriven: bool = False,
 ) -> UnmappedDesign:
     """Return *verilog* optimised, its registers mapped to the library's smallest, with adders of one kind.
 
-    ``parameters`` of the top module. ``adders``: ``ripple``, ``brent-kung`` or ``sklansky`` (carry trees).
+    ``parameters`` of the top module. ``adders``: ``ripple``, ``brent-kung`` or ``sklansky`` (carry trees). Raises what
+    :func:`~approxhw.backends.estimate.synthesis.synthesise.synthesise` raises of broken Verilog.
     """
-    problems = [
-        Problem(name, f"{shown(value)!r} is not a plain identifier")
-        for name, value in (("top", top), *(("parameter", name) for name in parameters or {}))
-        if not IDENTIFIER.fullmatch(value)
+    source = source_of(verilog)
+    problems = check_source(source)
+    problems += [
+        Problem("parameter", f"{shown(name)!r} is not a plain identifier")
+        for name in parameters or {}
+        if not IDENTIFIER.fullmatch(name)
     ]
+    if not IDENTIFIER.fullmatch(top):
+        problems.append(Problem("top", f"{shown(top)!r} is not a plain identifier"))
     if adders not in ADDERS:
         problems.append(Problem("adders", f"{shown(adders)!r} is not one of {', '.join(ADDERS)}"))
     if problems:
@@ -103,25 +114,20 @@ def front(
     carries = {"ripple": "-map carries.v -map +/techmap.v", "sklansky": "-map +/choices/sklansky.v -map +/techmap.v"}
     steps = FRONT.format(flatten="flatten").replace("\ntechmap\n", f"\ntechmap {carries.get(adders, '')}\n")
     flops = [cell for cell in library.cells.values() if cell.flip_flop is not None]
-    given = " ".join(f"-chparam {name} {int(value)}" for name, value in (parameters or {}).items())
     script = [
-        "read_verilog source.v",
-        f"hierarchy -check -top {top} {given}",
-        f"rename -top {top}",
         steps,
         "dfflibmap -liberty flops.lib; opt_merge; opt_clean" if flops else "",
         "opt_clean -purge",
         "write_rtlil front.il",
     ]
-    with temporary_folder("synthesis") as folder:
-        (folder / "source.v").write_text(verilog, encoding="utf-8")
+    with working_folder("synthesis") as folder:
         (folder / "carries.v").write_text(_RIPPLE)
         (folder / "flops.lib").write_text(flop_liberty(flops))
-        run_yosys(folder, script, timeout)
-        text = (folder / "front.il").read_text()
+        elaborated = elaborate(folder, source, top, library, script, timeout, allow_undriven, parameters)
+        text = read_text_of_yosys(folder / "front.il")
     logic = re.sub(r"attribute [^\n]*\n|\$[^\s\[]*", "", text)
     registers = any(re.search(rf"cell \\{cell.name} ", text) for cell in flops)
-    return UnmappedDesign(text, top, adders, library, logic, registers)
+    return UnmappedDesign(text, top, adders, library, logic, registers, elaborated)
 
 
 def mapped(
@@ -150,14 +156,18 @@ def mapped(
         "opt_clean -purge",
         "write_json netlist.json",
     ]
-    with temporary_folder("synthesis") as folder:
+    with working_folder("synthesis") as folder:
         (folder / "front.il").write_text(design.text)
         (folder / "gates.lib").write_text(gates_liberty(library))
         (folder / "limits.constr").write_text("\n".join(constraints) + "\n")
         run_yosys(folder, lines, timeout)
         content = read_netlist_json(folder / "netlist.json")
-    netlist = netlist_from_json(content, design.top, library)
-    return replace(netlist, verilog=netlist_verilog(netlist))
+    netlist = netlist_from_json(content, design.top, library, latches=design.elaborated.latches)
+    if netlist.black_boxes:
+        why = "has no contents, and nothing tells how long it takes"
+        boxes = [Problem(f"part {shown(box.name)} ({shown(box.module)})", why) for box in netlist.black_boxes]
+        raise VerilogError(f"Verilog of {shown(design.top)}", boxes)
+    return replace(netlist, verilog=netlist_verilog(netlist), notes=design.elaborated.notes)
 
 
 def gates_liberty(library: CellLibrary) -> str:

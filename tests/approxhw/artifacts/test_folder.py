@@ -353,7 +353,27 @@ def test_forged_engines_are_refused_by_name(engine, forged):
 
 
 def test_every_format_has_its_own_words():
-    assert (DESIGN.text, ENGINE.text) == ("approxhw design 1", "approxhw engine 1")
-    assert not replace(DESIGN, version=2).is_newer("approxhw design 2")
-    assert DESIGN.is_newer("approxhw design 2")
+    assert (DESIGN.text, ENGINE.text) == ("approxhw design 2", "approxhw engine 1")
+    assert not replace(DESIGN, version=3).is_newer("approxhw design 3")
+    assert DESIGN.is_newer("approxhw design 3")
+    assert DESIGN.reads("approxhw design 1")
+    assert not DESIGN.reads("approxhw design 0")
+    assert not ENGINE.reads("approxhw engine 2")
     assert not DESIGN.is_newer("approxhw engine 2")
+
+
+def test_designs_that_lie_below_are_named(tmp_path):
+    for name in ("00", "01"):
+        (tmp_path / "members" / name).mkdir(parents=True)
+        (tmp_path / "members" / name / "design.json").write_text("{}")
+    why = "no design: this is none, but 2 lie below it"
+    with pytest.raises(InvalidDesignError, match=f"{why}\n    do: name one of them: {tmp_path}/members/00, "):
+        read_folder(tmp_path, DESIGN)
+    members = [{"design": "members/00", "chosen": False}, {"design": "members/01", "chosen": True}]
+    (tmp_path / "front.json").write_text(json.dumps({"members": members}))
+    why = "no design: this is a front, which is many designs"
+    with pytest.raises(InvalidDesignError, match=f"{why}\n    do: name one of them: {tmp_path}/members/01, "):
+        read_folder(tmp_path, DESIGN)
+    (tmp_path / "members" / "00" / "design.json").unlink()
+    with pytest.raises(InvalidDesignError, match="this is none, but 1 lie below it"):
+        read_folder(tmp_path / "members", DESIGN)

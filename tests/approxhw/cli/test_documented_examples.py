@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-import signal
 import shlex
 import shutil
+import signal
 from pathlib import Path
 
 import click

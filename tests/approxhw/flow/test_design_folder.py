@@ -77,13 +77,13 @@ def test_ports_carry_codes_and_codes_come_back(design):
         ("", "no design ("),
         ("[]", "no design ("),
         ("null", "no design ("),
-        ("{}", "format 'None' is not 'approxhw design 1'"),
-        ('{"format": "approxhw design 2"}', "format 'approxhw design 2' is not 'approxhw design 1'"),
+        ("{}", "format 'None' is not 'approxhw design 2'"),
+        ('{"format": "approxhw design 3"}', "format 'approxhw design 3' is not 'approxhw design 2'"),
         ('{"format": "approxhw design 1"}', "no design ('files')"),
         ('{"format": "approxhw design 1", "files": 3}', "no design ("),
         ("[" * 100_000, "no design ("),
         ('{"format": "' + "x" * 100_000 + '"}', "no design (format 'xxx"),
-        ('{"format": "<script>\\u0000\\u001b[31m"}', "is not 'approxhw design 1'"),
+        ('{"format": "<script>\\u0000\\u001b[31m"}', "is not 'approxhw design 2'"),
     ],
 )
 def test_texts_that_are_no_design(cli, design, text, why):
@@ -207,6 +207,20 @@ def test_broken_results_are_named_by_the_report(cli, design):
         assert result.exit_code == 9, result.output
         assert "egfet.json: it cannot be read (" in result.stderr
         assert not (design / "report.html").exists()
+
+
+def test_the_page_names_a_library_by_its_file(cli, design):
+    kept = {"library": "my cells.lib", "library_file": "libraries/my cells.lib", "voltage": 1.0, "area_mm2": 1.0}
+    kept |= {"power_mw": 1.0, "static_power_mw": 1.0, "dynamic_power_mw": 0.0, "delay_ms": 1.0, "cells": 1}
+    kept |= {"cells_by_type": {"INV": 1}, "states_from": "vectors", "frequency_hz": 5.0, "seconds": 0.1}
+    kept |= {"critical_path": [], "delay_point": "", "by_layer": [], "notes": ["<b>counted</b> as 0"]}
+    (design / "estimate").mkdir(exist_ok=True)
+    (design / "estimate" / "my_cells_lib.json").write_text(json.dumps(kept))
+    result = cli("report", design)
+    assert result.exit_code == 0, result.output
+    page = (design / "report.html").read_text()
+    assert "--library &#39;libraries/my cells.lib&#39;" in page
+    assert "&lt;b&gt;counted&lt;/b&gt; as 0" in page
 
 
 def test_write_beside_is_whole_or_not_at_all(tmp_path, monkeypatch):

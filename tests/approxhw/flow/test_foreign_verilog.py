@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import approxhw as ax
+
 ADDER = """module cell2(input a, input b, output s, output c);
   assign s = a ^ b;
   assign c = a & b;
@@ -146,3 +148,46 @@ def test_options_for_designs_are_refused_for_files(cli, adder):
     result = cli("estimate", adder, "--prove")
     assert result.exit_code == 2
     assert "--prove: is for design folders" in result.stderr
+
+
+def test_several_files_with_options_of_the_preprocessor(cli, tmp_path):
+    (tmp_path / "defs").mkdir()
+    (tmp_path / "defs" / "w.vh").write_text("`define WIDTH 3\n")
+    (tmp_path / "my top.v").write_text(
+        '`include "w.vh"\nmodule top #(parameter K = 0) (input [`WIDTH-1:0] a, output [`WIDTH-1:0] y);\n'
+        "  part p(.a(a ^ K), .y(y)); endmodule\n"
+    )
+    (tmp_path / "part.v").write_text("module part(input [2:0] a, output [2:0] y); assign y = a ^ `MASK; endmodule\n")
+    files = (tmp_path / "my top.v", tmp_path / "part.v")
+    words = ("-I", tmp_path / "defs", "-D", "MASK=3'b011", "--parameter", "K=1", "--json")
+    result = cli("estimate", *files, *words)
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["files"] == list(map(str, files))
+    assert (told["estimate"]["top"], told["estimate"]["cells_by_type"]) == ("top", {"INVX1": 1})
+    result = cli("estimate", *files, *words[:-1], "--prove", "--parameter", "K")
+    assert result.exit_code == 2
+    assert "--prove: is for design folders" in result.stderr
+
+
+def test_nets_without_a_driver_are_refused_or_told(cli, tmp_path):
+    (tmp_path / "t.v").write_text(
+        "module t(input [3:0] a, output [3:0] s, output k); assign s = ~a; assign k = sun; endmodule\n"
+    )
+    result = cli("estimate", tmp_path / "t.v")
+    assert result.exit_code == 18
+    assert (
+        "net sun: is read, but declared and driven nowhere: most likely the name is misspelt (t.v, line 1)"
+        in result.stderr
+    )
+    assert result.stdout == ""
+    result = cli("estimate", tmp_path / "t.v", "--allow-undriven")
+    assert result.exit_code == 0, result.stderr
+    assert "counted as 0, as allowed: net sun" in result.output
+    assert ax.estimate(tmp_path / "t.v", allow_undriven=True).notes[0].startswith("counted as 0, as allowed: net sun")
+
+
+def test_files_for_a_design_folder_are_refused(cli, design, adder):
+    result = cli("estimate", design, adder)
+    assert result.exit_code == 2
+    assert "FILE: is for Verilog files; a design folder knows its own" in result.stderr

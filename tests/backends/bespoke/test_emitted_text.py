@@ -11,7 +11,7 @@ import pytest
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.emit import emit
 from approxhw.backends.bespoke.readback import check_emitted, read_modules
-from approxhw.common.errors import PassError
+from approxhw.common.errors import OutputError, PassError
 from approxhw.common.tools import find_verilator, run_tool
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import ArgMax, Relu, Requantize, Reshape
@@ -193,3 +193,26 @@ def test_nothing_is_left_in_the_working_folder(making):
 def test_several_designs_share_a_simulation(jobs, icarus, tmp_path):
     made = [jobs(random_graph(seed), random=40, limit=6) for seed in (20, 21, 22)]
     assert simulate(bundle(made), "icarus", tmp_path / "icarus").mismatches == 0
+
+
+@pytest.mark.parametrize(
+    ("keep", "why"), [(True, "Yosys could not write them whole"), (False, "they cannot be written")]
+)
+def test_a_full_disk_is_told_as_one(monkeypatch, keep, why):
+    # what a full disk does: Yosys writes a part of the file, or none, and leaves with 0
+    def cut(tool, arguments, **about):
+        result = run_tool(tool, arguments, **about)
+        written = arguments[0].with_name("design.v")
+        if keep:
+            written.write_text(written.read_text()[:200])
+        else:
+            written.unlink()
+        return result
+
+    monkeypatch.setattr("approxhw.backends.bespoke.emit.run_tool", cut)
+    with pytest.raises(OutputError) as caught:
+        emit(build_circuit(random_graph(3)))
+    (problem,) = caught.value.problems
+    assert problem.where.startswith("temporary files in ")
+    assert why in problem.why
+    assert problem.remedy == "free some space, or set TMPDIR to another folder that is there"

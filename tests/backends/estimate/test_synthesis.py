@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from approxhw.backends.estimate import estimate, load_library, simulate_netlist, synthesise
 from approxhw.backends.estimate.synthesis.recipes import shared_gates
 from approxhw.backends.estimate.synthesis.synthesise import genlib
-from approxhw.common.errors import LibraryError, OptionError, ToolFailedError, ToolTimeoutError
+from approxhw.common.errors import LibraryError, OptionError, OutputError, ToolFailedError, ToolTimeoutError
+from approxhw.common.files import is_full
 
 FULL_ADDER = "module fa(input a, b, c, output [1:0] s); assign s = a + b + c; endmodule"
 MULTIPLIER = "module mul(input [5:0] a, b, output [11:0] p); assign p = a * b; endmodule"
@@ -53,6 +56,38 @@ def test_smallest_is_never_larger_and_computes_the_same(library: str) -> None:
     a, b = (part.ravel() for part in np.meshgrid(np.arange(64), np.arange(64)))
     for netlist in (ruler, smallest):
         assert np.array_equal(simulate_netlist(netlist, {"a": a, "b": b})["p"], a * b)
+
+
+@pytest.mark.parametrize("lacks", ["check.log", "netlist.json", "outputs.il", "netlist.v"])
+def test_what_yosys_could_not_write_is_no_defect(lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(folder: Path, script: Sequence[str], timeout: float) -> str:
+        for name in ("check.log", "loops.log", "outputs.il", "netlist.v"):
+            (folder / name).write_text("")
+        (folder / "netlist.json").write_text(
+            '{"modules": {"fa": {"ports": {}, "ce' if lacks == "netlist.json" else "{}"
+        )
+        if lacks != "netlist.json":
+            (folder / lacks).unlink()
+        return ""
+
+    monkeypatch.setattr("approxhw.backends.estimate.synthesis.elaborate.run_yosys", cut)
+    with pytest.raises(OutputError, match=r"Yosys could not write them.*\n    do: free some space, or set TMPDIR"):
+        synthesise(FULL_ADDER, "fa")
+
+
+def test_a_program_that_fails_on_a_full_disk_is_not_blamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not is_full(tmp_path)
+    assert is_full(tmp_path / "gone")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("approxhw.backends.estimate.synthesis.run.is_full", lambda folder: True)
+    with pytest.raises(OutputError, match="they cannot be written, and yosys failed"):
+        synthesise("module t(input a, output y); assign y = a +; endmodule", "t")
+
+
+def test_a_temporary_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"temporary files in .*gone: they cannot be written \(No such file"):
+        synthesise(FULL_ADDER, "fa")
 
 
 def test_shared_nands_only_where_they_are_cheaper() -> None:
@@ -130,7 +165,6 @@ def test_names_of_foreign_verilog_are_only_text() -> None:
 
 @pytest.mark.parametrize(("source", "says"), [
     ("module t(input a, output y); assign y = a +; endmodule", "syntax error"),
-    ("module t(input a, output y); missing u(a, y); endmodule", "missing"),
     ("not verilog at all", "syntax error"),
 ])  # fmt: skip
 def test_verilog_that_yosys_refuses(source: str, says: str) -> None:
@@ -143,7 +177,7 @@ def test_verilog_that_yosys_refuses(source: str, says: str) -> None:
 
 @pytest.mark.parametrize(("source", "says"), [
     ("module t(input e, d, output reg q); always @* if (e) q = d; endmodule",
-     "$_DLATCH_P_ that no cell of the library can stand for"),
+     "latches of q of module t: a value is kept wherever the always block gives none"),
     ("module t(input e, d, output q); assign q = e ? d : 1'bz; endmodule", "needs a tristate driver"),
     ("module t(inout a, input b, output q); assign q = a & b; endmodule", "port a: is inout"),
 ])  # fmt: skip

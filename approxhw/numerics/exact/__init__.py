@@ -1,0 +1,1 @@
+"""Exact rationals behind integers: how they round, and which integers round or order alike."""

@@ -92,7 +92,8 @@ def test_a_missing_simulator_is_a_note_or_with_require_tools_an_error(cli, input
     assert kept.exit_code == 0
     assert "note: not simulated on icarus: iverilog: not usable here" in kept.stderr
     assert "do: install Icarus Verilog 11 or newer" in kept.stderr
-    assert "note: not simulated on verilator: verilator: not usable here" in kept.stderr
+    assert "note: not simulated on verilator: g++: not usable here" in kept.stderr
+    assert "do: Verilator needs it: install g++ (Debian: apt-get install g++ make)" in kept.stderr
     assert refused.exit_code == 12
     assert json.loads(refused.stdout)["error"].startswith("iverilog: not usable here")
     assert Path("build/tiny/design.json").is_file()  # the design itself is whole

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 
 import msgspec
 
-from approxhw.common.errors import ApproxhwError, InvalidDesignError, Problem, shown
+from approxhw.common.errors import ApproxhwError, GraphError, InvalidDesignError, Problem, shown
 from approxhw.common.files import OtherKindError, beside, check_folder
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
     try:
         yield
-    except InvalidDesignError:
+    except (InvalidDesignError, GraphError):  # a Graph that breaks rules names every one of them
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, ApproxhwError) as error:
         raise form.refused(folder, error) from error

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 
 import msgspec
 
-from approxhw.common.errors import ApproxhwError, InvalidDataError, InvalidDesignError, OutputError, Problem, shown
+from approxhw.common.errors import (
+    ApproxhwError,
+    GraphError,
+    InvalidDataError,
+    InvalidDesignError,
+    OutputError,
+    Problem,
+    shown,
+)
 from approxhw.common.files import OtherKindError, beside, check_folder, read_bytes, read_text, sha256_of
 
 if TYPE_CHECKING:
@@ -262,7 +270,7 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
     try:
         yield
-    except InvalidDesignError:
+    except (InvalidDesignError, GraphError):  # a Graph that breaks rules names every one of them
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, ApproxhwError) as error:
         why = f"{error.problems[0].where}: {error.problems[0].why}" if isinstance(error, InvalidDataError) else error

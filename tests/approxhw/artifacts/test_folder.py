@@ -117,7 +117,7 @@ def test_a_newer_version_is_refused_with_a_word(thing, version):
     why = f"thing.json: no thing (format '{version}' is not 'a thing 2': a newer approxhw wrote it)"
     assert why in _refusal(thing)
     assert vouched.is_a(thing, THING), "it is one, and says so when it is read"
-    with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
+    with pytest.raises(OutputError, match="a newer approxhw wrote it"):
         vouched.check_folder_output(thing, THING)
 
 

@@ -247,3 +247,10 @@ def test_folders_that_tell_other_types_are_damaged(kind, place, value, made, eng
 def test_an_engine_without_a_layer_of_that_name_says_so_as_an_option(engine_folder):
     with pytest.raises(OptionError, match="layer: there is no layer 'nope'"):
         ax.open_engine_design(engine_folder).simulate("icarus", layer="nope")
+
+
+def test_an_engine_tells_the_most_frequent_class_beside_its_accuracy(engine_folder, inputs):
+    labels = ax.load_dataset(inputs / "tiny.npz").y_test
+    told = ax.open_engine_design(engine_folder)
+    assert told.accuracy["majority"] == np.bincount(labels).max() / len(labels)
+    assert f"most frequent class {100 * told.accuracy['majority']:.1f} %" in told.report().read_text()

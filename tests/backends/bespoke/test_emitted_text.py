@@ -174,8 +174,7 @@ def test_what_cannot_be_built_is_named_all_at_once(making):
     with pytest.raises(PassError, match="quantise the Graph first"):
         build_circuit(real)
     headless = making(2, 2).dense([[1, 2], [2, 1]]).then(Relu(), name="last").graph()
-    with pytest.raises(PassError, match=r"last: the Graph ends with relu\n.*end it with argmax or threshold"):
-        build_circuit(headless)
+    assert [name for name, _ in build_circuit(headless).outputs] == ["value0", "value1"], "numbers may leave, too"
     reshaped = making(2, 2).argmax("winner").then(Reshape(), name="last", shape=(1,)).graph()
     with pytest.raises(PassError, match="the Graph ends with reshape"):
         build_circuit(reshaped)

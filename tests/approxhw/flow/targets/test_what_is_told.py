@@ -87,11 +87,11 @@ def test_readings_that_an_integer_input_cuts_off_are_told(rows, tmp_path):
     readings, classes = rows[0] * 3, rows[1]
     broken = ax.compile(model, data=(readings, classes, readings, classes), output=tmp_path / "broken").design.warnings
     assert broken[0].startswith(
-        "input 'x' takes whole numbers, and 360 of 360 readings are none: the model's own accuracy is of"
+        "the model declares int64 inputs (x), but 360 of 360 readings are none: model and circuit"
     )
     whole = np.trunc(readings)
     taken = ax.compile(model, data=(whole, classes, whole, classes), output=tmp_path / "whole").design.warnings
-    assert not any("whole numbers" in warning for warning in taken)
+    assert not any("int64" in warning for warning in taken)
 
 
 def test_rows_that_saturated_probabilities_give_another_class_are_counted(tmp_path):

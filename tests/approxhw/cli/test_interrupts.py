@@ -88,7 +88,7 @@ def test_compile_is_interrupted_before_it_writes(inputs, tmp_path):
         [*PROGRAM, *map(str, words)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 5
-    assert "rows.csv: there is no such file" in done.stderr
+    assert "rows.csv: it is no plain file" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"rows.csv"}
 
 

@@ -229,6 +229,12 @@ def estimate(
     )
 
 
+def _title_of(netlist: Netlist, name: str) -> str:
+    """Return what the library calls the cell *name*; black boxes have no other name."""
+    cell = netlist.library.cells.get(name)
+    return (cell.title if cell is not None else "") or name
+
+
 def estimate_netlist(
     netlist: Netlist,
     *,
@@ -259,7 +265,7 @@ def estimate_netlist(
         dynamic_power_mw=sum(switching_energies(netlist, activity).values()) * rate * 1e3,
         delay_ms=path.delay,
         cells=sum(by_type.values()),
-        cells_by_type={netlist.library.cells[name].title or name: count for name, count in by_type.items()},
+        cells_by_type={_title_of(netlist, name): count for name, count in by_type.items()},
         states_from=chosen.words,
         vectors=activity.vectors,
         frequency_hz=rate,

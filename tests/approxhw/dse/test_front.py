@@ -225,7 +225,7 @@ def test_what_commands_add_to_the_members_is_no_foreign_file(front):
 
 
 def test_designs_and_other_folders_are_not_taken_for_fronts(front, tmp_path):
-    with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
+    with pytest.raises(OutputError, match="it holds an approxhw design, which a front does not replace"):
         check_front_output(front / "members/00")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="it exists and is no folder"):

@@ -86,7 +86,7 @@ def test_the_teacher_labels_noisy_copies_of_every_second_start(seeder):
         ({"moves": 0}, "moves: 0 is no integer of 1 or more"),
         ({"noise": 2.0}, "noise: 2.0 is not in 0…1"),
         ({"last_price": 0.0}, "last_price: 0.0 is not above 0 and at most 1"),
-        ({"levels": True, "rows": 0}, "levels: True is no integer of 1 or more"),
+        ({"levels": True, "rows": 0}, "levels: True is not a whole number"),
     ],
 )
 def test_options_out_of_reach_are_refused(wrong, text):

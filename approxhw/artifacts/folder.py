@@ -8,6 +8,7 @@ with a default may lack in folders of before; a higher version than this program
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
@@ -27,7 +28,7 @@ from approxhw.common.errors import (
     Problem,
     shown,
 )
-from approxhw.common.files import OtherKindError, beside, check_folder, read_bytes, read_text, sha256_of
+from approxhw.common.files import OtherKindError, beside, check_folder, is_plain_file, read_bytes, read_text, sha256_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -386,7 +387,8 @@ def _fault(folder: Path, name: str, digest: str, form: FolderFormat[R]) -> Probl
     except OSError:
         whole = None
     if whole is None:
-        there = path.exists() and not path.is_file()
+        # os.path: a name of 5000 characters is no file either
+        there = os.path.exists(path) and not is_plain_file(path)  # noqa: PTH110
         return Problem(name, "it is no plain file" if there else "the file is missing", form.again)
     if whole != digest:
         return Problem(name, f"the file was changed since {form.since}", f"{form.again}, or copy it elsewhere")

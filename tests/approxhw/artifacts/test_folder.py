@@ -147,6 +147,11 @@ def test_json_as_deep_as_allowed_is_read(thing):
     assert "no thing ('files')" in _refusal(thing), "the depth is no matter"
 
 
+def test_a_name_that_no_file_can_have_is_that_of_a_missing_one(thing):
+    _edit(thing, lambda told: told["files"].update({"parts/" + "x" * 5000: "0"}))
+    assert "xxx…: the file is missing" in _refusal(thing)
+
+
 def test_huge_json_is_refused(thing, monkeypatch):
     monkeypatch.setattr(vouched, "MAXIMUM_BYTES", 1000)
     assert read_folder(thing, THING).parts == PARTS

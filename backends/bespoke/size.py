@@ -30,7 +30,7 @@ def adder_bits(graph: Graph, hidden_bits: int | None = None) -> dict[str, int]:
     intervals = ranges(graph)
     found: dict[str, int] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Dense):
+        if isinstance(node.op, Dense) and node.inputs[0] in intervals:  # of real numbers nothing is built
             low, high = (np.ravel(np.asarray(end, dtype=object)) for end in intervals[node.inputs[0]])
             widths = np.array([width_of(int(a), int(b)) for a, b in zip(low, high, strict=True)], dtype=np.int64)
             if found and hidden_bits is not None:

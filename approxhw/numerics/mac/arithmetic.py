@@ -33,7 +33,7 @@ class Exact:
 
     def holds(self, low: int, high: int) -> bool:
         """Whether weights from *low* to *high* are ``bits``-bit two's complement codes."""
-        return -(1 << (self.bits - 1)) <= low and high < 1 << (self.bits - 1)
+        return self.bits >= 1 and -(1 << (self.bits - 1)) <= low and high < 1 << (self.bits - 1)
 
 
 @dataclass(frozen=True)

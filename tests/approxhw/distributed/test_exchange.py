@@ -237,7 +237,7 @@ def test_what_has_no_code_is_one_error_on_every_rank(done):
             assert found[f"after/{text}"].all()
         kind, words = found["sum"]
         assert kind == "InvalidDataError"
-        assert "bucket 0, rank 1: the mean of its shard is beyond what the format can hold" in words
+        assert "bucket 0, rank 0: the mean of its shard is beyond what the format can hold" in words
         assert words.count("bucket 0, rank") == done.ranks
         assert f"rank {rank}: float32 has no power of two above its maximum" in str(found["power"])
         assert f"rank {rank}: not finite: 0 NaN and 8 infinite in parameter 0, of shape [8]" in str(found["wide"])

@@ -1,4 +1,4 @@
-"""printed-exact on the five outside classifiers: accuracy against the float models, on rows that no pass has seen."""
+"""printed-calibrated on the five outside classifiers: accuracy against the float models, on rows that no pass has seen."""
 
 from pathlib import Path
 
@@ -32,11 +32,11 @@ def test_quantised_accuracy_is_near_the_float_accuracy(name):
     known, loss = NAMES[name]
     graph, data = task(name)
     assert accuracy(graph, data.X_test, data.y_test) == pytest.approx(known, abs=1e-4)
-    result, ledger = run_passes(graph, named_pipeline("printed-exact"), PassContext(data))
+    result, ledger = run_passes(graph, named_pipeline("printed-calibrated"), PassContext(data))
     assert result.is_integer
     assert ledger[-1].test_accuracy_after >= known - loss
     assert all(record.checked_rows > 500 for record in ledger if record.kind == "exact")
-    eight, _ = run_passes(graph, named_pipeline("printed-exact", input_bits=8), PassContext(data))
+    eight, _ = run_passes(graph, named_pipeline("printed-calibrated", input_bits=8), PassContext(data))
     assert accuracy(eight, data.X_test, data.y_test) >= known - loss
 
 

@@ -17,7 +17,7 @@ FILES = (
     "gru",
     "lstm",
     "rnn",
-    "if",
+    "if_",
     "loop",
     "einsum",
     "qlinearconv",

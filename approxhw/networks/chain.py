@@ -82,8 +82,11 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
     floor: np.ndarray = np.zeros(())
     if isinstance(fmt, Fixed) and stretches and stretches[0][0].is_float:
         gain, floor = np.array(float(fmt.scale)), np.array(-float(fmt.scale * fmt.zero))
+    torn = bool(found)
     for number, (dense, activations) in enumerate(stretches):
         last = number == len(stretches) - 1
+        if torn:  # only problems are looked for: what stands between two layers may have another size
+            gain, floor = np.ones(()), np.zeros(())
         weights, bias = (graph.constant(name).astype(np.float64) for name in dense.inputs[1:3])
         bias = bias + products(weights, np.broadcast_to(floor, weights.shape[1:]))
         shape = _shape(activations, len(bias), found, notes)

@@ -62,6 +62,10 @@ class DataSource:
     data: str | Path
     label: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "DataSource")
+
 
 DataSpec = str | Path | Dataset | DataSource | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
 """What is given for a data set; :func:`load_dataset` says what each of them means."""

@@ -76,6 +76,7 @@ def instances(made, engine_folder, plain_front, mlp, inputs, tmp_path_factory) -
         "CompiledEngine": ax.open_engine_design(engine_folder),
         "CompiledFiles": CompiledFiles(files),
         "CompressedModel": ax.compress_model(wide),
+        "DataSource": ax.DataSource(inputs / "tiny.npz"),
         "Dataset": ax.load_dataset(inputs / "tiny.npz"),
         "EngineFront": EngineFront(here, (member,), {}, {}, {}, 1, 1.0, ""),
         "EngineSearch": ax.EngineSearch(),

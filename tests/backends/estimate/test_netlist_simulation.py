@@ -180,9 +180,13 @@ def test_ports_of_different_lengths() -> None:
 
 
 def test_loop_of_gates_is_named() -> None:
-    netlist = synthesise("module t(input a, output q); assign q = ~(a & q); endmodule", "t")
+    netlist = synthesise("module t(input a, input b, output q); assign q = ~(a & b); endmodule", "t")
+    (gate,) = netlist.instances
+    output = next(port.nets[0] for port in netlist.outputs)
+    pins = {pin: output if net == 2 else net for pin, net in gate.pins.items()}
+    looped = Netlist(**{**vars(netlist), "instances": (Instance(gate.name, gate.cell, pins),)})
     with pytest.raises(LibraryError, match="a loop of 1 gates without a register"):
-        simulate_netlist(netlist, {"a": np.array([0])})
+        simulate_netlist(looped, {"a": np.array([0]), "b": np.array([0])})
 
 
 def test_two_drivers_of_a_net_are_named() -> None:

@@ -267,7 +267,7 @@ def test_missing_classes_are_named_and_a_single_one_is_not_learnt():
 def test_the_chain_is_the_float_graph_over_codes():
     """Scale and zero point of the Input, bounds of Clip and thresholds are all in weights and biases."""
     compared = 0
-    for seed in range(300):
+    for seed in range(400):
         graph = random_float_graph(seed)
         rng = np.random.default_rng(seed)
         rows = rng.uniform(-2, 2, (20, graph.input.type.elements))

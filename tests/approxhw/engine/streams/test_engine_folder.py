@@ -83,7 +83,7 @@ def test_the_folder_is_whole_and_reads_back(compiled):
     assert [layer.blocks for layer in design.layers] == [(16, 2, 4)] * 2
     assert all(sum(layer.shifts) == 40 * layer.k * layer.n for layer in design.layers)
     assert design.accuracy["rows"] == 40
-    assert set(design.accuracy) == {"onnx", "engine", "agree", "rows"}
+    assert set(design.accuracy) == {"onnx", "engine", "agree", "rows", "majority"}
     a, b = again.design.operands["operands/00.npz"]
     assert (a.shape, b.shape, a.dtype) == ((40, 6), (6, 5), np.uint16)
     assert design.top == "matrix_engine"
@@ -373,8 +373,10 @@ def test_compile_hands_the_model_to_its_target(tmp_path):
     made = ax.compile(model_of(tmp_path), target=target, data=rows_of(tmp_path), output=tmp_path / "out")
     assert isinstance(made, ax.CompiledEngine)
     assert ax.open_engine_design(tmp_path / "out").design.engine["mac"]["normalization"] == "exact"
-    with pytest.raises(OptionError, match="str is no target: it names no compiler"):
-        ax.compile(model_of(tmp_path), target="matrix-engine", output=tmp_path / "out")
+    named = ax.compile(model_of(tmp_path), target="matrix-engine", data=rows_of(tmp_path), output=tmp_path / "named")
+    assert isinstance(named, ax.CompiledEngine)
+    with pytest.raises(OptionError, match="3 is no target: it names no compiler"):
+        ax.compile(model_of(tmp_path), target=3, output=tmp_path / "out")
 
 
 def test_an_engine_has_passes_a_ledger_and_steps(tmp_path):

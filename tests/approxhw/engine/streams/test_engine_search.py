@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
+from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_engine
 from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine
@@ -212,9 +213,9 @@ def test_options_of_circuits_and_unknown_ones_are_refused(digits):
     with pytest.raises(
         OptionError, match="settings: is for circuits; MatrixEngine is searched with options of its own"
     ):
-        ax.search(digits / "digits.onnx", data=None, target=ARRAY, settings=object())
+        ax.search(digits / "digits.onnx", data=digits / "digits.npz", target=ARRAY, settings=SearchSettings())
     with pytest.raises(OptionError, match="generatons: there is no such option; did you mean 'generations'"):
-        ax.search(digits / "digits.onnx", data=None, target=ARRAY, generatons=3)
+        ax.search(digits / "digits.onnx", data=digits / "digits.npz", target=ARRAY, generatons=3)
     with pytest.raises(OptionError, match="objective: objectives are given, too"):
         EngineSearch(objective="energy", objectives=("errors", "delay"))
 

@@ -11,14 +11,14 @@ import numpy as np
 from approxhw.ir.kinds import Clip, LeakyRelu, Relu
 
 from .importer import Call, Importer
-from .quantised import narrowed
+from .quantised import clipped_codes
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:
     """Relu; of codes between both nodes of a QDQ pair, too."""
     if (codes := _codes(call)) is not None:
-        return narrowed(work, codes, 0.0, None, call)
+        return clipped_codes(work, codes, 0.0, None, call)
     row = call.row()
     return _activated(work, call, row, f"{work.prefix}_relu", Relu())
 
@@ -99,7 +99,7 @@ def _clipped(work: Importer, call: Call, row: Row, low: float | None, high: floa
     if low is None and high is None:
         return row
     if row.codes is not None:
-        return narrowed(work, row, low, high, call)
+        return clipped_codes(work, row, low, high, call)
     if low == 0 and high is None:
         return _activated(work, call, row, f"{work.prefix}_relu", Relu())
     return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))

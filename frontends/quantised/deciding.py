@@ -12,10 +12,10 @@ from approxhw.numerics.exact.order import Ranged, order_alike
 from approxhw.numerics.exact.requantizing import Stage
 
 from .quantiser import NEEDS_QUANTISER, UnreadError
-from .state import Bound, Lowering, State, bounded_codes, requantize
+from .state import Bound, ChainState, Lowering, bounded_codes, requantize
 
 
-def argmax(lowering: Lowering, node: Node, state: State) -> State:
+def lower_argmax(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Append an ``ArgMax`` of integers that are ordered as the real values are."""
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)
@@ -35,7 +35,9 @@ def argmax(lowering: Lowering, node: Node, state: State) -> State:
     return state
 
 
-def _ordered(lowering: Lowering, node: Node, state: State, classes: list[Ranged], low: Bound, high: Bound) -> State:
+def _ordered(
+    lowering: Lowering, node: Node, state: ChainState, classes: list[Ranged], low: Bound, high: Bound
+) -> ChainState:
     """Append what orders *classes*, clipped to *low* and *high*.
 
     A bound is one more class, of one value: a lower one before all others, so that it wins or ties against just those sums
@@ -69,7 +71,7 @@ def _ordered(lowering: Lowering, node: Node, state: State, classes: list[Ranged]
     return requantize(lowering, node, state, stage, lowering.format_of(state.value).scale)
 
 
-def _wide(state: State, multipliers: tuple[int, ...], offsets: tuple[int, ...]) -> Stage:
+def _wide(state: ChainState, multipliers: tuple[int, ...], offsets: tuple[int, ...]) -> Stage:
     """Return the stage without bounds that these codes would meet."""
     ends = [
         m * end + o for m, o, low, high in zip(multipliers, offsets, state.least, state.most) for end in (low, high)
@@ -77,7 +79,7 @@ def _wide(state: State, multipliers: tuple[int, ...], offsets: tuple[int, ...]) 
     return Stage(multipliers, 0, offsets, "floor", min(ends), max(ends))
 
 
-def threshold(lowering: Lowering, node: Node, state: State) -> State:
+def lower_threshold(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Append a ``Threshold`` on the code: 1 where its real value is greater than the model's threshold."""
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)

@@ -10,10 +10,10 @@ from approxhw.ir.kinds import Input, Type
 from approxhw.numerics.formats import Encoding, Fixed
 
 from .quantiser import Quantiser
-from .state import Lowering, State
+from .state import ChainState, Lowering
 
 
-def encoded(lowering: Lowering, state: State, quantiser: Quantiser) -> tuple[State, int]:
+def encoded(lowering: Lowering, state: ChainState, quantiser: Quantiser) -> tuple[ChainState, int]:
     """Append the Input: readings become unsigned codes. Return its state, and what was taken from the model's codes."""
     count, origin = len(state.scale), quantiser.low
     bits = (quantiser.high - origin).bit_length()
@@ -33,7 +33,7 @@ def encoded(lowering: Lowering, state: State, quantiser: Quantiser) -> tuple[Sta
 
 
 def _linear(
-    state: State, quantiser: Quantiser, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], bits: int
+    state: ChainState, quantiser: Quantiser, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], bits: int
 ) -> Encoding | None:
     """Return the encoding by rule ``linear``, as ONNX has it, of readings that are quantised as they are; else None."""
     if quantiser.mode != "half-even":

@@ -1,6 +1,6 @@
 """A quantised model, read as a float Graph of rationals with quantisers in it → an integer Graph of exactly its meaning.
 
-The Graph is a chain. Along it a :class:`State` says what real value a code stands for, element by element. A quantiser turns
+The Graph is a chain. Along it a :class:`ChainState` says what real value a code stands for, element by element. A quantiser turns
 that into the ``Requantize`` that rounds every sum that can be met as the rationals do; a layer into integers, whose bias keeps
 what is left of its fraction; a head into the order of the rationals.
 """
@@ -21,10 +21,10 @@ from approxhw.numerics.exact.requantizing import Scaled, Stage, fit
 from approxhw.numerics.formats import FLOAT64, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
 
-from .deciding import argmax, threshold
+from .deciding import lower_argmax, lower_threshold
 from .encoding import encoded
 from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, Quantiser, UnreadError
-from .state import Lowering, State, bounded_codes, clipped, on_one_scale, readings, requantize, scaled
+from .state import ChainState, Lowering, bounded_codes, clipped, on_one_scale, readings, requantize, rescaled
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
     return fit_formats(replace(graph, nodes=tuple(lowering.nodes), output=lowering.nodes[-1].name))
 
 
-def _affine(lowering: Lowering, node: Node, state: State) -> State:
-    return scaled(state, lowering.constant(node.inputs[1]), lowering.constant(node.inputs[2]))
+def _affine(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+    return rescaled(state, lowering.constant(node.inputs[1]), lowering.constant(node.inputs[2]))
 
 
-def _relu(lowering: Lowering, node: Node, state: State) -> State:
+def _relu(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     return clipped(state, Fraction(0), None)
 
 
-def _clip(lowering: Lowering, node: Node, state: State) -> State:
+def _clip(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     assert isinstance(node.op, Clip)
     low, high = (None if bound is None else Fraction(bound) for bound in (node.op.low, node.op.high))
     return clipped(state, low, high)
 
 
-def _reshape(lowering: Lowering, node: Node, state: State) -> State:
+def _reshape(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     return state  # the Input is flat in an integer Graph; only the Input is ever reshaped
 
 
-def _quantise(lowering: Lowering, node: Node, state: State) -> State:
+def _quantise(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     quantiser = cast("FakeQuantize", node.op).quantiser  # no Op: its Nodes end here
     lows, highs = (
         [end if bound is None else quantiser.code(bound) for bound in bounds]
@@ -105,8 +105,8 @@ def _quantise(lowering: Lowering, node: Node, state: State) -> State:
 
 
 def _requantised(
-    lowering: Lowering, node: Node, state: State, quantiser: Quantiser, low: int, high: int
-) -> tuple[State, int]:
+    lowering: Lowering, node: Node, state: ChainState, quantiser: Quantiser, low: int, high: int
+) -> tuple[ChainState, int]:
     """Return the state of codes from *low* to *high*, and what was taken from them: they leave as unsigned ones."""
     elements = [
         Scaled(scale / quantiser.scale, shift / quantiser.scale + quantiser.before, least, most)
@@ -123,12 +123,12 @@ def _requantised(
     return state, origin
 
 
-def _does_nothing(stage: Stage, state: State) -> bool:
+def _does_nothing(stage: Stage, state: ChainState) -> bool:
     inside = stage.low <= min(state.least) and max(state.most) <= stage.high
     return inside and not stage.shift and set(stage.multiplier) == {1} and not any(stage.offset)
 
 
-def _dense(lowering: Lowering, node: Node, state: State) -> State:
+def _dense(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     graph, codes = lowering.graph, lowering.codes.get(node.inputs[1])
     if state.value is None:
         raise UnreadError("a layer reads values that are not quantised", NEEDS_QUANTISER)
@@ -170,7 +170,7 @@ def _scales(codes: Codes) -> np.ndarray:
     return np.broadcast_to(scale.reshape(-1), (outputs,))
 
 
-def _sums(weight: np.ndarray, bias: list[int], state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _sums(weight: np.ndarray, bias: list[int], state: ChainState) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the least and the greatest sum of each output."""
     least, most = (np.array(ends, dtype=object) for ends in (state.least, state.most))
     up, down = np.maximum(weight, 0), np.minimum(weight, 0)
@@ -179,15 +179,15 @@ def _sums(weight: np.ndarray, bias: list[int], state: State) -> tuple[tuple[int,
     return low, high
 
 
-_STEPS: dict[type, Callable[[Lowering, Node, State], State]] = {
+_STEPS: dict[type, Callable[[Lowering, Node, ChainState], ChainState]] = {
     Affine: _affine,
     Relu: _relu,
     Clip: _clip,
     Reshape: _reshape,
     FakeQuantize: _quantise,
     Dense: _dense,
-    ArgMax: argmax,
-    Threshold: threshold,
+    ArgMax: lower_argmax,
+    Threshold: lower_threshold,
 }
 
 
@@ -197,7 +197,7 @@ def _is_float_from(graph: Graph, place: int, codes: dict[str, Codes]) -> bool:
     return not quantised and not any(node.inputs[1] in codes for node in graph.nodes if isinstance(node.op, Dense))
 
 
-def _are_codes(lowering: Lowering, state: State) -> bool:
+def _are_codes(lowering: Lowering, state: ChainState) -> bool:
     """Whether the state is the real values of codes of the Input, and nothing else."""
     if state.value is None or state.is_bounded or not state.is_uniform:
         return False
@@ -205,7 +205,7 @@ def _are_codes(lowering: Lowering, state: State) -> bool:
     return state.scale[0] == fmt.scale and set(state.shift) == {-fmt.scale * fmt.zero}
 
 
-def _with_floats(lowering: Lowering, state: State, place: int) -> Graph:
+def _with_floats(lowering: Lowering, state: ChainState, place: int) -> Graph:
     """Return the Graph whose Nodes from *place* on are float Nodes that read the codes of the Input as real values."""
     graph = lowering.graph
     kept = {name for node in graph.nodes[place:] for name in node.inputs}

@@ -23,7 +23,7 @@ MOST_GRID_BITS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class ChainState:
     """Where the chain stands, element by element. ``value`` is None before the first quantiser: these are readings.
 
     ``low``, ``high``: activation bounds on the real value that nobody carried out yet. ``least``, ``most``: the range of
@@ -49,12 +49,12 @@ class State:
         return len(set(self.scale)) == 1 and self.scale[0] != 0
 
 
-def readings(count: int) -> State:
+def readings(count: int) -> ChainState:
     """Return the state of *count* readings."""
-    return State(None, (Fraction(1),) * count, (Fraction(0),) * count, low=(None,) * count, high=(None,) * count)
+    return ChainState(None, (Fraction(1),) * count, (Fraction(0),) * count, low=(None,) * count, high=(None,) * count)
 
 
-def scaled(state: State, scale: Iterable[Fraction], shift: Iterable[Fraction]) -> State:
+def rescaled(state: ChainState, scale: Iterable[Fraction], shift: Iterable[Fraction]) -> ChainState:
     """Return scale · state + shift: bounds go along, and change places where a scale is negative."""
     parts = []
     for s, t, old, add, low, high in zip(scale, shift, state.scale, state.shift, state.low, state.high, strict=True):
@@ -64,7 +64,7 @@ def scaled(state: State, scale: Iterable[Fraction], shift: Iterable[Fraction]) -
     return replace(state, scale=made[0], shift=made[1], low=made[2], high=made[3])
 
 
-def clipped(state: State, low: Bound, high: Bound) -> State:
+def clipped(state: ChainState, low: Bound, high: Bound) -> ChainState:
     """Return min(max(state, low), high)."""
 
     def inside(bound: Fraction) -> Fraction:
@@ -113,7 +113,9 @@ class Lowering:
                 self.nodes[place] = code_constant(node.name, data, node.type.format.scale, 0, node.origin)
 
 
-def requantize(lowering: Lowering, node: Node, state: State, stage: Stage, scale: Fraction, zero: int = 0) -> State:
+def requantize(
+    lowering: Lowering, node: Node, state: ChainState, stage: Stage, scale: Fraction, zero: int = 0
+) -> ChainState:
     """Append *stage* as a ``Requantize``; return *state* with its value and range (scale and shift are the caller's)."""
     assert state.value is not None
     op = Requantize(_short(stage.multiplier), stage.shift, _short(stage.offset), stage.low, stage.high, stage.rounding)
@@ -126,7 +128,7 @@ def _short(values: tuple[int, ...]) -> tuple[int, ...]:
     return values[:1] if len(set(values)) == 1 else values
 
 
-def _ends(state: State, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _ends(state: ChainState, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the range of what *op* makes of the codes."""
     elements: Callable[[Op, np.ndarray], np.ndarray] = kind_of(op).elements  # type: ignore[assignment]
     a, b = (elements(op, np.array(ends, dtype=object)).tolist() for ends in (state.least, state.most))
@@ -134,8 +136,8 @@ def _ends(state: State, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def bounded_codes(
-    lowering: Lowering, node: Node, state: State, low_ends: list[int | None], high_ends: list[int | None]
-) -> State:
+    lowering: Lowering, node: Node, state: ChainState, low_ends: list[int | None], high_ends: list[int | None]
+) -> ChainState:
     """Append what keeps each code within its own bounds; codes keep their meaning."""
     assert state.value is not None
     fmt = lowering.format_of(state.value)
@@ -163,7 +165,7 @@ def bounded_codes(
     return state
 
 
-def on_one_scale(lowering: Lowering, node: Node, state: State) -> State:
+def on_one_scale(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Return *state* on codes of one scale, activations carried out: every real value is a whole number of its steps."""
     if not state.is_bounded and state.is_uniform:
         return state

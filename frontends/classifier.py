@@ -29,8 +29,11 @@ class Classifier:
     reading: Reading | None = None
 
 
-def open_classifier(source: object, *, name: str | None = None) -> Classifier:
-    """Return the model in *source*, a Graph or what :func:`approxhw.frontends.read_model` takes, which says what is raised."""
+def open_classifier(source: object, *, name: str | None = None, task: str | None = None) -> Classifier:
+    """Return the model in *source*, a Graph or what :func:`approxhw.frontends.read_model` takes, which says what is raised.
+
+    *task*: what an ONNX or scikit-learn model is for (``common.dataset.TASKS``); None: as the model says.
+    """
     from approxhw.ir.verifier import verify
 
     from .registry import added_frontend, load_classifier, read_by
@@ -45,7 +48,7 @@ def open_classifier(source: object, *, name: str | None = None) -> Classifier:
     from approxhw.frontends.onnx.reading import read_loaded
 
     loaded, titles = load_classifier(source, name)
-    reading = read_loaded(loaded, titles)
+    reading = read_loaded(loaded, titles, task)
     graph = reading.whole(loaded.title)
     verify(graph)
     title = Path(source).name if isinstance(source, str | Path) else graph.source or graph.name

@@ -23,17 +23,24 @@ def convert(estimator: object) -> tuple[ModelProto, tuple[str, ...]]:
     """Return *estimator* as a ``ModelProto``, and the titles of its features (none where it was fitted without).
 
     Raises :class:`OptionError` where skl2onnx is missing, and :class:`UnsupportedModelError` for an estimator that
-    is not fitted, is no classifier, or that skl2onnx cannot convert.
+    is not fitted, is neither a classifier nor a regressor, or that skl2onnx cannot convert.
     """
     title = type(estimator).__name__
     if importlib.util.find_spec("skl2onnx") is None or importlib.util.find_spec("sklearn") is None:
         why = "reading scikit-learn models takes scikit-learn and skl2onnx, which are not installed"
         raise OptionError(title, [Problem("model", why, "pip install 'approxhw[sklearn]'")])
-    from sklearn.base import is_classifier
+    from sklearn.base import is_classifier, is_regressor
 
-    if not is_classifier(estimator):
+    if not (is_classifier(estimator) or is_regressor(estimator)):
         raise UnsupportedModelError(
-            title, [Problem("model", "it is no classifier", "approxhw compiles classifiers only")]
+            title,
+            [
+                Problem(
+                    "model",
+                    "it is neither a classifier nor a regressor",
+                    "give one of these, or a pipeline that ends in one",
+                )
+            ],
         )
     count = getattr(estimator, "n_features_in_", None)
     if count is None:

@@ -22,7 +22,9 @@ from typing import TypedDict
 
 import numpy as np
 
+from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import shown
+from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.ir.text import parse_graph, print_graph
@@ -52,11 +54,15 @@ class PortInfo:
 
 @dataclass(frozen=True)
 class OutputInfo:
-    """The output port."""
+    """An output port: a class index, one of several labels, or a value: scale · (code − zero), the code ``signed`` or not."""
 
     name: str
     bits: int
     meaning: str = "class index, see labels"
+    signed: bool = False
+    scale: str = "1"
+    """An exact fraction."""
+    zero: int = 0
 
 
 class Model(TypedDict, total=False):
@@ -67,13 +73,23 @@ class Model(TypedDict, total=False):
 
 
 class CircuitAccuracy(TypedDict, total=False):
-    """Shares of rows, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split."""
+    """Scores, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split.
+
+    ``measure``: what a score is: accuracy, R² of a regressor, the share of rows whose labels are all right. ``details``: what
+    else tells how good the circuit is on ``rows``: ``rmse`` by output, ``label_accuracy`` by label.
+    """
 
     onnx: float | None
     hardware: float | None
     rows: str
     onnx_splits: Mapping[str, float | None]
     hardware_splits: Mapping[str, float | None]
+    measure: str
+    details: Mapping[str, list[float]]
+
+
+_LATER = frozenset({"measure", "details"})
+"""Keys of an accuracy that designs of before lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +103,8 @@ class DesignRecord:
     modules: tuple[str, ...]
     inputs: tuple[PortInfo, ...]
     output: OutputInfo
+    outputs: tuple[OutputInfo, ...] = ()
+    """Every output port, where there are several or it carries no class index; ``output`` is the first."""
     labels: tuple[str | int, ...] = ()
     unread_features: tuple[str, ...] = ()
     clock: str | None
@@ -105,9 +123,8 @@ class DesignRecord:
 
 def _needed(told: DesignRecord) -> list[str]:
     splits = (told.accuracy.get("onnx_splits", {}), told.accuracy.get("hardware_splits", {}))
-    if told.accuracy.keys() != CircuitAccuracy.__annotations__.keys() or any(
-        {"train", "test"} - each.keys() for each in splits
-    ):
+    keys = CircuitAccuracy.__annotations__.keys()
+    if not keys - _LATER <= told.accuracy.keys() <= keys or any({"train", "test"} - each.keys() for each in splits):
         raise ValueError("accuracy: not all of it is there")
     if "title" not in told.model:
         raise ValueError("model: no title")
@@ -117,7 +134,8 @@ def _needed(told: DesignRecord) -> list[str]:
 
 DESIGN = vouched.FolderFormat(
     name="approxhw design",
-    version=1,
+    version=2,  # since 2 a design may be of a regressor, or of several labels
+    oldest=1,
     record=DesignRecord,
     needed=_needed,
     later=vouched.LATER,
@@ -131,7 +149,10 @@ DESIGN = vouched.FolderFormat(
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Codes (int64, rows × features) and class indices (int64, rows) of both splits; a split may be empty."""
+    """Codes (int64, rows × features) and class indices (int64, rows) of both splits; a split may be empty.
+
+    Targets of a regressor are float64, rows × outputs, those of several labels int64, rows × labels.
+    """
 
     train: np.ndarray
     train_classes: np.ndarray
@@ -148,8 +169,8 @@ class Design:
     modules: Mapping[str, str]
     """Module → its Verilog text, the top first."""
     inputs: tuple[PortInfo, ...]
-    output: str
-    output_bits: int
+    outputs: tuple[OutputInfo, ...]
+    """The class index, or a port for each value or label that leaves."""
     clock: str | None
     latency: int
     """Rising clock edges from input to output; 0 for a combinational circuit."""
@@ -166,6 +187,16 @@ class Design:
     """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def output(self) -> str:
+        """Name of the first output port: the only one of a classifier."""
+        return self.outputs[0].name
+
+    @property
+    def output_bits(self) -> int:
+        """Bits of the first output port."""
+        return self.outputs[0].bits
 
     @property
     def verilog(self) -> str:
@@ -223,8 +254,9 @@ def _record(design: Design) -> DesignRecord:
         top=design.top,
         modules=tuple(design.modules),
         inputs=design.inputs,
-        output=OutputInfo(design.output, design.output_bits),
-        labels=tuple(design.graph.labels) or tuple(range(design.graph.classes)),
+        output=design.outputs[0],
+        outputs=design.outputs if task_of(design.graph) != CLASSIFICATION else (),
+        labels=tuple(design.graph.labels) or tuple(range(design.graph.classes or _labels_there(design.graph))),
         unread_features=tuple(_unread(design)),
         clock=design.clock,
         latency=design.latency,
@@ -239,6 +271,10 @@ def _record(design: Design) -> DesignRecord:
         warnings=design.warnings,
         files={},
     )
+
+
+def _labels_there(graph: Graph) -> int:
+    return graph[graph.output].type.elements if task_of(graph) == MULTILABEL else 0
 
 
 def _unread(design: Design) -> list[str]:
@@ -276,8 +312,7 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         top=told.top,
         modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
         inputs=told.inputs,
-        output=told.output.name,
-        output_bits=told.output.bits,
+        outputs=told.outputs or (told.output,),
         clock=told.clock,
         latency=told.latency,
         graph=graph,
@@ -287,7 +322,7 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         pipeline=told.pipeline,
         library=told.library,
         command=told.command,
-        accuracy=told.accuracy,
+        accuracy={"measure": "accuracy", "details": {}, **told.accuracy},  # designs of before know no other
         saturated=told.saturated_readings,
         ledger=tuple(vouched.as_json(row) for row in told.ledger),
         seconds=told.seconds,
@@ -297,7 +332,15 @@ def _design(folder: Path, told: DesignRecord) -> Design:
 
 def _check_ports(told: DesignRecord, graph: Graph) -> None:
     """Raise ``ValueError`` where a description of *graph*'s circuit cannot be true: it may have been written by anybody."""
-    ports = [port.name for port in told.inputs] + [told.output.name] + ([] if told.clock is None else [told.clock])
+    outputs = told.outputs or (told.output,)
+    leaving = 1 if task_of(graph) == CLASSIFICATION else graph[graph.output].type.elements
+    if outputs[0] != told.output or len(outputs) != leaving:
+        raise ValueError("its output ports are not those of the Graph")
+    ports = (
+        [port.name for port in told.inputs]
+        + [port.name for port in outputs]
+        + ([] if told.clock is None else [told.clock])
+    )
     for name in [*told.modules, told.top, *ports]:
         if not IDENTIFIER.fullmatch(name):
             raise ValueError(f"{shown(name)} is no name of a module or port")
@@ -311,8 +354,10 @@ def _check_ports(told: DesignRecord, graph: Graph) -> None:
         if not 0 <= port.feature < graph.input.type.elements or not math.isfinite(port.low + port.high):
             raise ValueError(f"port {port.name} carries no feature of the Graph")
     timed = 0 <= told.latency <= 64 and (told.clock is None) == (not told.latency)
-    if not 0 < told.output.bits <= 64 or not timed:
-        raise ValueError("the output is no class index of a circuit with this clock and latency")
+    made = graph[graph.output].type.format
+    widest = made.bits if isinstance(made, Fixed) else 0
+    if any(not 0 < port.bits <= widest for port in outputs) or not timed:
+        raise ValueError("the output is none of a circuit with this Graph, clock and latency")
 
 
 def _codes(graph: Graph) -> Fixed:
@@ -323,14 +368,18 @@ def _codes(graph: Graph) -> Fixed:
 
 
 def _check_rows(rows: Rows, graph: Graph) -> None:
-    """Raise ``ValueError`` where *rows* are no codes and class indices of *graph*."""
+    """Raise ``ValueError`` where *rows* are no codes, and class indices or targets, of *graph*."""
+    task, width = task_of(graph), graph[graph.output].type.elements
     low, high = _codes(graph).low, _codes(graph).high
     for codes, classes in ((rows.train, rows.train_classes), (rows.test, rows.test_classes)):
         if (
             codes.dtype.kind != "i"
-            or classes.dtype.kind != "i"
+            or classes.dtype.kind != ("f" if task == REGRESSION else "i")
+            or (classes.ndim == 1) != (task == CLASSIFICATION)
+            or (len(classes) and classes.size != len(classes) * (1 if task == CLASSIFICATION else width))
             or codes.shape != (len(classes), graph.input.type.elements)
         ):
             raise ValueError("rows.npz holds no rows of codes with one class index each")
-        if len(codes) and (codes.min() < low or codes.max() > high or classes.min() < 0):
+        below = task != REGRESSION and len(codes) and classes.min() < 0
+        if below or (len(codes) and (codes.min() < low or codes.max() > high)):
             raise ValueError("rows.npz holds codes or class indices that cannot be")

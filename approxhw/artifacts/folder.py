@@ -63,17 +63,28 @@ class FolderFormat(Generic[R]):
     place: str = "the folder"
     since: str = "it was compiled"
     file: str = "design.json"
+    oldest: int | None = None
+    """The first version that is read, too; None: no other than ``version``."""
 
     @property
     def text(self) -> str:
         """What the JSON says that it is."""
         return f"{self.name} {self.version}"
 
-    def is_newer(self, told: object) -> bool:
-        """Whether *told* names this format in a version that only a later program knows."""
+    def _version(self, told: object) -> int | None:
         name, _, version = told.rpartition(" ") if isinstance(told, str) else ("", "", "")
         decimal = version.isascii() and version.isdecimal() and len(version) < 10
-        return name == self.name and decimal and int(version) > self.version
+        return int(version) if name == self.name and decimal and version == str(int(version)) else None
+
+    def reads(self, told: object) -> bool:
+        """Whether *told* names this format in a version that is read."""
+        version = self._version(told)
+        return version is not None and (self.oldest or self.version) <= version <= self.version
+
+    def is_newer(self, told: object) -> bool:
+        """Whether *told* names this format in a version that only a later program knows."""
+        version = self._version(told)
+        return version is not None and version > self.version
 
     def refused(self, folder: Path, why: object) -> InvalidDesignError:
         """Return what to tell of a *folder* whose files are whole, but cannot be what they say."""
@@ -137,7 +148,7 @@ def is_a(folder: Path, form: FolderFormat[R]) -> bool:
         told = read_json(folder / form.file).get("format")
     except (OSError, ValueError):
         return False
-    return told == form.text or form.is_newer(told)
+    return form.reads(told) or form.is_newer(told)
 
 
 def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterable[Problem]] = lambda record: ()) -> R:
@@ -274,7 +285,7 @@ def _hints(kind: type) -> dict[str, object]:
 def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
-    if (format := told.get("format")) != form.text:
+    if not form.reads(format := told.get("format")):
         newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
         raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
     return told

@@ -18,14 +18,21 @@ from .errors import InvalidDataError, Problem, shown
 TEST_SHARE = 0.3
 """Share of the rows of each class that a data set without splits gives to the test split."""
 
-_SKLEARN = ("breast_cancer", "digits", "iris", "wine")
+CLASSIFICATION, REGRESSION, MULTILABEL = TASKS = ("classification", "regression", "multilabel")
+"""What a model is for: one class a row, real values, or several labels a row that are there or not."""
+
+_SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _SHOWN = 5
 _KINDS = "NAME.npz, NAME.csv, 'X.npy,y.npy' or sklearn:NAME"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows of readings (float64, rows × features) and class indices (int64, rows); either split may have no rows."""
+    """Rows of readings (float64, rows × features) and class indices (int64, rows); either split may have no rows.
+
+    For regression ``y_train`` and ``y_test`` are real values (float64, rows × outputs), for several labels a row 0 and 1 (int64,
+    rows × labels).
+    """
 
     X_train: np.ndarray
     y_train: np.ndarray
@@ -46,12 +53,16 @@ def load_dataset(
     classes: int | None = None,
     labels: tuple[str | int, ...] = (),
     seed: int = 1,
+    *,
+    task: str = CLASSIFICATION,
+    outputs: int | None = None,
 ) -> Dataset:
     """Return the data set that *spec* names or holds.
 
     *spec*: an ``.npz`` with X_train and y_train (and X_test, y_test), or X and y; a ``.csv`` with a label column; a
     pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a dict of
     arrays named like those of an npz.
+    *task*: what y holds: class labels, or for ``regression`` and ``multilabel`` one number, or one of *outputs*, a row.
     X and y alone are split 70/30 by class, the same way for the same *seed*. *features* and *classes*: what the model
     has. *labels*: the model's own names of its classes; labels are mapped to class indices by them, else they are
     indices, else (texts) they are numbered in sorted order. Raises :class:`InvalidDataError` with every fault at once.
@@ -61,7 +72,41 @@ def load_dataset(
         table, name = NamedArrays({key: np.asarray(value) for key, value in splits.items()}, spec.features), spec.name
     else:
         table, name = _read(spec)
-    return _checked(table, name, features, classes, labels, seed)
+    return _checked(table, name, features, classes, labels, seed, task, outputs)
+
+
+def task_of_targets(spec: DataSpec) -> str | None:
+    """Return the task that the targets of *spec* speak for; None where they may well be labels of classes.
+
+    Several numbers a row: ``multilabel`` where all are 0 or 1, else ``regression``. One number a row: ``regression`` where one
+    of them is neither 0 nor 1.
+    """
+    targets = _target_arrays(spec)
+    numbers = [array for array in targets if array.dtype.kind in "fiub" and array.ndim in (1, 2) and array.size]
+    if not numbers or len(numbers) < len([array for array in targets if array.size]):
+        return None
+    single = all(array.ndim == 1 or array.shape[1] == 1 for array in numbers)
+    truths = all(np.isin(array, (0, 1)).all() for array in numbers)
+    if single:
+        return None if truths else REGRESSION
+    return MULTILABEL if truths else REGRESSION
+
+
+def targets_a_row(spec: DataSpec) -> int:
+    """Return how many targets *spec* has for each row; 0 where there is no telling."""
+    widths = {
+        1 if array.ndim == 1 else array.shape[1]
+        for array in _target_arrays(spec)
+        if array.ndim in (1, 2) and array.size
+    }
+    return widths.pop() if len(widths) == 1 else 0
+
+
+def _target_arrays(spec: DataSpec) -> list[np.ndarray]:
+    if isinstance(spec, Dataset):
+        return [np.asarray(spec.y_train), np.asarray(spec.y_test)]
+    arrays = _read(spec)[0].arrays
+    return [np.asarray(arrays[key]) for key in ("y", "y_train", "y_test") if key in arrays]
 
 
 def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) -> tuple[NamedArrays, str]:
@@ -124,7 +169,14 @@ def _from_sklearn(name: str) -> NamedArrays:
 
 
 def _checked(
-    table: NamedArrays, name: str, features: int | None, classes: int | None, labels: tuple[str | int, ...], seed: int
+    table: NamedArrays,
+    name: str,
+    features: int | None,
+    classes: int | None,
+    labels: tuple[str | int, ...],
+    seed: int,
+    task: str,
+    outputs: int | None,
 ) -> Dataset:
     arrays = table.arrays
     found: list[Problem] = []
@@ -142,12 +194,21 @@ def _checked(
     widths = {x: value.shape[1] for x, value in rows.items() if value is not None and len(value)}
     if len(set(widths.values())) > 1:
         found.append(Problem(name, f"the splits differ in their features: {', '.join(map(str, widths.values()))}"))
-    raw = {y: _labels(y, arrays[y], found) for _, y in keys}
-    indices = _indices([value for value in raw.values() if value is not None], classes, labels, found, list(raw))
+    if task == CLASSIFICATION:
+        raw = {y: _labels(y, arrays[y], found) for _, y in keys}
+        indices = _indices([value for value in raw.values() if value is not None], classes, labels, found, list(raw))
+    else:
+        raw = {y: _targets(y, arrays[y], task, outputs, found) for _, y in keys}
+        indices = [value for value in raw.values() if value is not None]
     for x, y in keys:
         readings, named = rows[x], raw[y]
         if readings is not None and named is not None and len(readings) != len(named):
-            found.append(Problem(f"{x}, {y}", f"{len(readings)} rows, but {len(named)} labels"))
+            found.append(
+                Problem(
+                    f"{x}, {y}",
+                    f"{len(readings)} rows, but {len(named)} {'labels' if task != REGRESSION else 'targets'}",
+                )
+            )
     sound = {x: value for x, value in rows.items() if value is not None}
     if not found and not any(map(len, sound.values())):
         found.append(Problem(name, "it has no rows"))
@@ -157,9 +218,11 @@ def _checked(
     titles = table.titles if len(table.titles) == width else ()
     if keys == [("X", "y")]:
         whole, given = sound["X"], indices[0]
-        train, test = split_rows(given, TEST_SHARE, seed)
+        strata = given if task == CLASSIFICATION else np.zeros(len(given), dtype=np.int64)
+        train, test = split_rows(strata, TEST_SHARE, seed)
         return Dataset(whole[train], given[train], whole[test], given[test], titles, name)
-    empty = Dataset(np.empty((0, width)), np.empty(0, np.int64), np.empty((0, width)), np.empty(0, np.int64))
+    none = np.empty(0, np.int64) if task == CLASSIFICATION else indices[0][:0]
+    empty = Dataset(np.empty((0, width)), none, np.empty((0, width)), none)
     parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
     return replace(empty, features=titles, name=name, **parts)
 
@@ -213,6 +276,37 @@ def _labels(key: str, array: np.ndarray, found: list[Problem]) -> np.ndarray | N
         found.append(Problem(key, f"labels are integers or texts, not {array.dtype}"))
         return None
     return array.astype(np.int64)
+
+
+def _targets(key: str, array: np.ndarray, task: str, outputs: int | None, found: list[Problem]) -> np.ndarray | None:
+    """Return targets, rows × outputs: float64, or int64 of 0 and 1; None where they are none."""
+    if array.dtype.kind in "USO":
+        texts = array.reshape(-1).tolist()
+        try:
+            array = np.array([float(text) for text in texts]).reshape(array.shape)
+        except (TypeError, ValueError):
+            found.append(Problem(key, f"{task} needs numbers, not texts", "leave out --task, or give numbers"))
+            return None
+    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
+        why = f"one number, or one an output, a row is needed, not {array.dtype} of shape {list(array.shape)}"
+        found.append(Problem(key, why))
+        return None
+    table = array.reshape(len(array), -1) if array.size else np.empty((0, outputs or 1))
+    if outputs is not None and len(table) and table.shape[1] != outputs:
+        found.append(Problem(key, f"the model has {outputs} outputs, the data {table.shape[1]} targets a row"))
+        return None
+    bad = np.flatnonzero(~np.isfinite(table.astype(np.float64)).all(axis=1))
+    if len(bad):
+        found.append(
+            Problem(key, f"{len(bad)} rows hold NaN or infinity: rows {_some(bad)}, counted from 0", "drop them")
+        )
+        return None
+    if task == REGRESSION:
+        return table.astype(np.float64)
+    if not np.isin(table, (0, 1)).all():
+        found.append(Problem(key, "labels that are there or not are 0 and 1", "give one column of 0 and 1 a label"))
+        return None
+    return table.astype(np.int64)
 
 
 def _as_numbers(texts: np.ndarray) -> np.ndarray:

@@ -9,15 +9,16 @@ from typing import cast
 
 from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
-from approxhw.common.dataset import DataSpec, load_dataset
-from approxhw.common.errors import OptionError, Problem
+from approxhw.common.dataset import CLASSIFICATION, DataSpec, load_dataset, targets_a_row, task_of_targets
+from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
 from approxhw.flow.circuits import CompiledDesign, designed, open_design
 from approxhw.flow.describe import header_of
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
-from approxhw.frontends.classifier import open_classifier
+from approxhw.frontends.classifier import Classifier, open_classifier
+from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import titled
 from approxhw.ir.pass_manager import Pass
 
@@ -69,6 +70,7 @@ def search(
     with (clock := Clock(on_step)).step("read"):
         opened = open_classifier(model)
         graph = opened.graph
+        refuse_regressor(opened, data)
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
     check_front_output(folder)
     need_checkpoint(folder, asked.resume)
@@ -80,6 +82,19 @@ def search(
     todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
     task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
     return SearchResult(folder, make_front(task, opened, graph, rows, folder))
+
+
+def refuse_regressor(model: Classifier, data: DataSpec) -> None:
+    """Raise :class:`UnsupportedModelError` where *model* names no class: by its own word, or by that of the targets in *data*."""
+    task = task_of(model.graph)
+    doubtful = model.reading is not None and model.reading.doubtful
+    scores = model.graph[model.graph[model.graph.output].inputs[0]].type.elements if doubtful else 0
+    if doubtful and (scores == 1 or targets_a_row(data) > 1):
+        task = task_of_targets(data) or task
+    if task != CLASSIFICATION:
+        why = f"a search trains classifiers; this is for {task}"
+        remedy = "compile it: approxhw compile MODEL --data DATA"
+        raise UnsupportedModelError(shown(model.title), [Problem("model", why, remedy)])
 
 
 def _search_target(
@@ -225,7 +240,7 @@ def registered(design: Design) -> Design:
     spelled = [str(row["spelled"]) for row in design.ledger]
     header = header_of(design.graph, None, Printed(), spelled)
     made = designed(design.graph, None, {"train": None, "test": None}, header=header, registers=True)
-    changed = ("top", "modules", "inputs", "output", "output_bits", "clock", "latency")
+    changed = ("top", "modules", "inputs", "outputs", "clock", "latency")
     return replace(design, **{name: getattr(made, name) for name in changed})
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from approxhw.artifacts.engine import Summary
-from approxhw.ir.kinds.tensor.products import LoweredProduct, Matrix
+from approxhw.ir.kinds.tensor.blocks import Matrix
+from approxhw.ir.kinds.tensor.products import LoweredProduct
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.eight_bit.port_codes import summary_of
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -12,7 +12,7 @@ from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import Keywords
 from approxhw.flow.printed import LIBRARIES
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
 from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.ir.tensor.layers import codes_of_ports, macs_of, product_layers, product_nodes
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
@@ -108,7 +108,9 @@ def fitted_target(target: MatrixEngine, graph: Graph) -> MatrixEngine:
     if not counts:
         return target
     most = max(counts, key=lambda mac: (counts[mac], str(mac)))
-    results = [node.op.result for node in product_nodes(graph) if isinstance(node.op, MatMul | Gemm | Conv)]
+    results = [
+        node.op.result for node in product_nodes(graph) if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
+    ]
     return replace(target, mac=most, result=results[0], compress=codes_of_ports(graph))
 
 

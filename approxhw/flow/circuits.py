@@ -13,6 +13,7 @@ from approxhw.artifacts.design import (
     CircuitAccuracy,
     Design,
     Model,
+    OutputInfo,
     PortInfo,
     Rows,
     check_design_output,
@@ -20,13 +21,14 @@ from approxhw.artifacts.design import (
     write_design,
 )
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.dataset import CLASSIFICATION, REGRESSION, Dataset, load_dataset, targets_a_row, task_of_targets
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.version import __version__
-from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.evaluation import MEASURES, details_of, predict, score, score_of, task_of
 from approxhw.ir.graph import Graph, titled
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import Pass, PassContext
+from approxhw.numerics.formats import Fixed
 
 from .describe import about, header_of
 from .printed import Printed
@@ -122,8 +124,12 @@ def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     from approxhw.frontends.classifier import open_classifier
 
     _refuse_sizes(asked)
-    model = open_classifier(asked.model)
+    model = open_classifier(asked.model, task=_task(asked))
     return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
+
+
+def _task(asked: Asked[Target]) -> str | None:
+    return getattr(asked.target, "task", None)
 
 
 def _refuse_sizes(asked: Asked[Target]) -> None:
@@ -138,7 +144,15 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
     rows = None
     with clock.step("data"):
         if asked.data is not None:
-            rows = load_dataset(asked.data, graph.input.type.elements, graph.classes, graph.labels)
+            model, graph = _told_by_data(model, graph, asked)
+            rows = load_dataset(
+                asked.data,
+                graph.input.type.elements,
+                graph.classes or None,
+                graph.labels,
+                task=task_of(graph),
+                outputs=graph[graph.output].type.elements,
+            )
             graph = titled(graph, rows.features)
     with clock.step("reference"):
         reference: Mapping[str, float | None] = {"train": None, "test": None}
@@ -147,6 +161,20 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
             reference = reference_accuracies(model, graph, splits)
     told = () if rows is None else told_of_rows(model, (rows.X_train, rows.X_test))
     return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, told))
+
+
+def _told_by_data(model: Classifier, graph: Graph, asked: Asked[Target]) -> tuple[Classifier, Graph]:
+    """Return the model read for the task that the user's targets speak for, where the model itself says nothing."""
+    from approxhw.frontends.classifier import open_classifier
+
+    if asked.data is None or model.reading is None or not model.reading.doubtful:
+        return model, graph
+    told = task_of_targets(asked.data)
+    scores = graph[graph[graph.output].inputs[0]].type.elements
+    if told is None or (scores > 1 and targets_a_row(asked.data) == 1):  # labels of several classes
+        return model, graph
+    again = open_classifier(asked.model, task=told)
+    return again, again.graph
 
 
 def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
@@ -206,14 +234,15 @@ def reference_accuracies(
     onnxruntime says so where there is an ONNX model, else the interpreter of *graph*.
     """
     if model.loaded is None:
-        return {name: accuracy(graph, x, y) for name, (x, y) in splits.items()}
+        return {name: score(graph, x, y) for name, (x, y) in splits.items()}
     from approxhw.frontends.runtime.reference import open_reference
 
     try:
         session = open_reference(model)
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
         return dict.fromkeys(splits)
-    return {name: float(np.mean(session.predict(x) == y)) if len(x) else None for name, (x, y) in splits.items()}
+    task = task_of(graph)
+    return {name: score_of(task, session.predict(x), y) if len(x) else None for name, (x, y) in splits.items()}
 
 
 def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ...]:
@@ -268,7 +297,7 @@ def _design(
     x_test, y_test = (data.X_test, data.y_test) if data else (empty, np.zeros(0, dtype=np.int64))
     train, saturated_train = op.encoding.encode(x_train)
     test, saturated_test = op.encoding.encode(x_test)
-    hardware = {"train": accuracy(graph, x_train, y_train), "test": accuracy(graph, x_test, y_test)}
+    hardware = {"train": score(graph, x_train, y_train), "test": score(graph, x_test, y_test)}
     split = "test" if len(x_test) else "train"
     warnings = []
     if count := int(saturated_test.sum()):
@@ -279,13 +308,14 @@ def _design(
         warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
     if data is None:
         warnings.append("no data was given: no accuracy is known")
+    task = task_of(graph)
+    told = (x_test, y_test) if len(x_test) else (x_train, y_train)
     return Design(
         name=graph.name,
         top=emitted.top,
         modules=_modules(emitted, order),
         inputs=_ports(graph, emitted),
-        output=emitted.output[0],
-        output_bits=emitted.output[1],
+        outputs=_outputs(graph, emitted),
         clock=emitted.clock,
         latency=emitted.latency,
         graph=graph,
@@ -297,6 +327,8 @@ def _design(
             "rows": split,
             "onnx_splits": dict(reference),
             "hardware_splits": hardware,
+            "measure": MEASURES[task],
+            "details": details_of(task, predict(graph, told[0]), told[1]) if len(told[0]) else {},
         },
         saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
         warnings=tuple(warnings),
@@ -325,6 +357,22 @@ def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
             )
         )
     return tuple(ports)
+
+
+def _outputs(graph: Graph, emitted: Emitted) -> tuple[OutputInfo, ...]:
+    """Return what each output port carries: a class index, a value by its scale, or a label."""
+    task, fmt = task_of(graph), graph[graph.output].type.format
+    assert isinstance(fmt, Fixed)
+    if task == CLASSIFICATION:
+        return tuple(OutputInfo(name, bits) for name, bits in emitted.outputs)
+    if task == REGRESSION:
+        moved = f"({{}} - {fmt.zero})" if fmt.zero else "{}"
+        return tuple(
+            OutputInfo(name, bits, f"{moved.format(name)} * {fmt.scale}", fmt.signed, str(fmt.scale), fmt.zero)
+            for name, bits in emitted.outputs
+        )
+    labels = graph.labels or tuple(range(len(emitted.outputs)))
+    return tuple(OutputInfo(name, bits, f"label {label}") for (name, bits), label in zip(emitted.outputs, labels))
 
 
 def _modules(emitted: Emitted, order: Sequence[str]) -> dict[str, str]:
@@ -356,12 +404,14 @@ def check_classifier(asked: Asked[Target]) -> list[Problem]:
     from approxhw.frontends import check_model
 
     _refuse_sizes(asked)
-    return check_model(asked.model)
+    return check_model(asked.model, _task(asked))
 
 
 def counts(asked: Asked[Target]) -> dict[str, int]:
     """Return how many inputs and classes there are."""
     graph = read_classifier(asked).graph
+    if task_of(graph) != CLASSIFICATION:
+        return {"inputs": graph.input.type.elements, "outputs": graph[graph.output].type.elements}
     return {"inputs": graph.input.type.elements, "classes": graph.classes}
 
 

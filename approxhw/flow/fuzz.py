@@ -20,7 +20,7 @@ from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import Fixed
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_named
 
-from .measure import check_netlist
+from .measure import check_netlist, port_patterns
 
 if TYPE_CHECKING:
     from approxhw.sim import SimulationJob
@@ -152,17 +152,17 @@ def _job(seed: int, graph: Graph, count: int) -> SimulationJob:
             codes[:, features.index(name)] |= ((vectors[name] >> i) & 1).astype(np.int64) << bit
     if fmt.signed:  # ports carry bit patterns
         codes = (codes ^ (1 << (fmt.bits - 1))) - (1 << (fmt.bits - 1))
-    expected = run(graph, codes).reshape(total)
+    found = run(graph, codes).reshape(total, -1)
     return SimulationJob(
         name=f"random_{seed}",
         verilog=emitted.verilog,
         top=emitted.top,
         inputs=tuple(widths),
-        outputs=(emitted.output,),
+        outputs=emitted.outputs,
         clock=emitted.clock,
         latency=emitted.latency,
         vectors=vectors,
-        expected={emitted.output[0]: expected},
+        expected={name: port_patterns(found[:, i], bits) for i, (name, bits) in enumerate(emitted.outputs)},
     )
 
 

@@ -46,19 +46,25 @@ def job_of(
     columns = design.ports_of(rows) if widths else None
     vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
     count = sum(counts.values())
-    expected = run(design.graph, design.codes_of(vectors, count)).reshape(count)
+    found = run(design.graph, design.codes_of(vectors, count)).reshape(count, -1)
+    expected = {port.name: port_patterns(found[:, i], port.bits) for i, port in enumerate(design.outputs)}
     job = SimulationJob(
         name=design.name,
         verilog=design.verilog,
         top=design.top,
         inputs=tuple(widths),
-        outputs=((design.output, design.output_bits),),
+        outputs=tuple((port.name, port.bits) for port in design.outputs),
         clock=design.clock,
         latency=design.latency,
         vectors=vectors,
-        expected={design.output: expected},
+        expected=expected,
     )
     return job, counts
+
+
+def port_patterns(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Return what a port of *bits* bits carries for *codes*: unsigned numbers; negative codes are in two's complement."""
+    return codes % (1 << bits) if bits < 63 else codes.astype(object) % (1 << bits)
 
 
 def simulate_design(
@@ -185,30 +191,34 @@ def check_netlist(job: SimulationJob, netlist: Netlist, file: Path, about: Mappi
     """
     from approxhw.backends.estimate import simulate_netlist
 
-    name = job.outputs[0][0]
-    expected = job.expected[name]
     # the pipeline is filled by repeating the last vector
     columns = {port: np.concatenate([c, np.repeat(c[-1:], job.latency)]) for port, c in job.vectors.items()}
-    seen = np.asarray(simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))[name])
-    # without inputs there is one result, and it stays
-    seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
-    if seen.shape != expected.shape:
-        raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
-    wrong = np.flatnonzero(seen != expected)
-    if len(wrong):
-        rows = [
+    made = simulate_netlist(netlist, idle_clock(job.clock, netlist)(columns))
+    rows: list[dict[str, object]] = []
+    wrong: set[int] = set()
+    for name, expected in job.expected.items():
+        seen = np.asarray(made[name])
+        # without inputs there is one result, and it stays
+        seen = seen[job.latency :] if columns else np.broadcast_to(seen[-1:], expected.shape)
+        if seen.shape != expected.shape:
+            raise ValueError(f"{job.name}: the netlist gave {len(seen)} results for {len(expected)} vectors")
+        differ = np.flatnonzero(seen != expected)
+        wrong.update(differ.tolist())
+        rows += [
             {
                 "index": int(i),
+                **({"output": name} if len(job.outputs) > 1 else {}),
                 "inputs": {port: int(column[i]) for port, column in job.vectors.items()},
                 "expected": int(expected[i]),
                 "seen": int(seen[i]),
             }
-            for i in wrong[:1000]
+            for i in differ[:1000]
         ]
+    if wrong:
         content = {**about, "mismatches": rows} if about else rows
         write_beside(file, json_text(content))
-        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), len(expected), file)
-    return len(expected)
+        raise MismatchError(f"{job.name}: synthesised netlist", len(wrong), job.count, file)
+    return job.count
 
 
 def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float = 600.0) -> float:

@@ -1,10 +1,11 @@
-"""The target ``printed``: a bespoke circuit of a classifier; its options and its passes."""
+"""The target ``printed``: a bespoke circuit of a classifier or regressor; its options and its passes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
+from approxhw.common.dataset import TASKS
 from approxhw.common.errors import OptionError
 from approxhw.common.options import read_options
 from approxhw.ir.pass_manager import Pass, available_pipelines, named_pipeline, pass_named, placed
@@ -16,7 +17,7 @@ LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
 
 @dataclass(frozen=True)
 class Printed:
-    """Target: a bespoke printed classifier. The fields above ``registers`` are options of ``pipeline``."""
+    """Target: a bespoke printed classifier. The fields above ``task`` are options of ``pipeline``."""
 
     flow: ClassVar[str] = "approxhw.flow.circuits:FLOW"
     """How the flow serves it, as ``module:NAME``."""
@@ -39,6 +40,15 @@ class Printed:
     high: tuple[float, ...] | None = field(
         default=None, metadata={"help": "upper end of the readings, one or one a feature"}
     )
+    task: str | None = field(
+        default=None,
+        metadata={
+            "help": "what the model is for",
+            "choices": TASKS,
+            "shown_default": "as the model and the data say",
+            "compile_only": True,
+        },
+    )
     registers: bool = field(default=False, metadata={"help": "registered inputs and output", "compile_only": True})
     pipeline: str = field(
         default="printed-exact",
@@ -60,7 +70,7 @@ class Printed:
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""
-        apart = {"registers", "pipeline", "library", "compress"}
+        apart = {"task", "registers", "pipeline", "library", "compress"}
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         passes = named_pipeline(self.pipeline, **options)
         if self.compress is None:

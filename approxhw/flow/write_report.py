@@ -9,7 +9,8 @@ from pathlib import Path
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.ir.evaluation import confusion
+from approxhw.common.dataset import CLASSIFICATION
+from approxhw.ir.evaluation import confusion, task_of
 from approxhw.ir.kinds import Input
 from approxhw.report import (
     Accuracy,
@@ -51,6 +52,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         inputs=op.titles,
         labels=design.graph.labels,
         accuracy=_accuracies(design),
+        measure=str(design.accuracy.get("measure", "accuracy")),
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,
@@ -75,6 +77,8 @@ def _accuracies(design: Design) -> tuple[Accuracy, ...]:
 
 
 def _confusion(design: Design) -> Confusion | None:
+    if task_of(design.graph) != CLASSIFICATION:
+        return None
     for codes, classes, name in (
         (design.rows.test, design.rows.test_classes, "test rows"),
         (design.rows.train, design.rows.train_classes, "training rows"),
@@ -91,7 +95,12 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     ]
     if design.clock:
         ports.append(PortRow(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))
-    ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
+    if task_of(design.graph) == CLASSIFICATION:
+        ports.append(PortRow(design.output, "output", design.output_bits, "class index"))
+    else:
+        ports += [
+            PortRow(port.name, "output", port.bits, "value or label", formula=port.meaning) for port in design.outputs
+        ]
     return tuple(ports)
 
 

@@ -1,14 +1,27 @@
-"""What a Graph says about rows of readings: codes, classes, accuracy, confusion."""
+"""What a Graph says about rows of readings: codes, classes or values, scores, confusion."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.numerics.formats import Fixed
 
-from .graph import Graph
+from .graph import Graph, is_legal, kind_of
 from .interpreter import run
-from .kinds import Input
+from .kinds import Binarize, Input
+
+MEASURES = {CLASSIFICATION: "accuracy", REGRESSION: "R²", MULTILABEL: "exact match"}
+"""Task → what its score is called: the share of right rows, the coefficient of determination, the share of rows whose labels are
+all right."""
+
+
+def task_of(graph: Graph) -> str:
+    """Return what *graph* is for: it names a class, makes a bit a label, or real values."""
+    op = graph[graph.output].op
+    if is_legal(op) and kind_of(op).classes is not None:
+        return CLASSIFICATION
+    return MULTILABEL if isinstance(op, Binarize) else REGRESSION
 
 
 def codes_of(graph: Graph, readings: np.ndarray) -> np.ndarray:
@@ -21,8 +34,25 @@ def codes_of(graph: Graph, readings: np.ndarray) -> np.ndarray:
 
 
 def predict(graph: Graph, readings: np.ndarray) -> np.ndarray:
-    """Return the class index (int64) that *graph* gives every row of *readings* (rows × features)."""
+    """Return the class index (int64) that *graph* gives every row of *readings* (rows × features).
+
+    For regression the real values (float64, rows × outputs), for several labels a row a bit each (int64, rows × labels).
+    """
+    task = task_of(graph)
+    if task == REGRESSION:
+        return real_values(graph, run(graph, codes_of(graph, readings)))
+    if task == MULTILABEL:
+        return run(graph, codes_of(graph, readings)).reshape(len(readings), -1).astype(np.int64)
     return run(graph, codes_of(graph, readings)).reshape(len(readings)).astype(np.int64)
+
+
+def real_values(graph: Graph, found: np.ndarray) -> np.ndarray:
+    """Return what the values *found* at the output of *graph* stand for: float64, rows × outputs."""
+    flat = found.reshape(len(found), -1)
+    fmt = graph[graph.output].type.format
+    if not isinstance(fmt, Fixed):
+        return flat.astype(np.float64)
+    return (flat - fmt.zero).astype(np.float64) * float(fmt.scale)
 
 
 def names_classes(graph: Graph) -> bool:
@@ -46,3 +76,37 @@ def confusion(graph: Graph, codes: np.ndarray, labels: np.ndarray, classes: int)
     table = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(table, (labels, run(graph, codes).reshape(len(codes)).astype(np.int64)), 1)
     return table
+
+
+def score(graph: Graph, readings: np.ndarray, targets: np.ndarray) -> float | None:
+    """Return how good *graph* is on rows, by the measure of its task (``MEASURES``); None without rows."""
+    width = graph[graph.output].type.elements
+    if not len(readings) or (task_of(graph) != CLASSIFICATION and targets.size != len(readings) * width):
+        return None
+    return score_of(task_of(graph), predict(graph, readings), targets)
+
+
+def score_of(task: str, found: np.ndarray, wanted: np.ndarray) -> float:
+    """Return how good what was *found* is, by the measure of *task*, where *wanted* is right; rows × what a row has.
+
+    R² is the mean over outputs of 1 − Σ(y − f)² / Σ(y − mean y)²; of an output that never changes 1 where it is met, else 0.
+    """
+    if task == CLASSIFICATION:
+        return float(np.mean(found == wanted))
+    wanted = wanted.reshape(len(found), -1)
+    if task == MULTILABEL:
+        return float(np.mean((found == wanted).all(axis=1)))
+    left = ((wanted - found) ** 2).sum(axis=0)
+    spread = ((wanted - wanted.mean(axis=0)) ** 2).sum(axis=0)
+    shares = np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1.0), (left == 0).astype(np.float64))
+    return float(shares.mean())
+
+
+def details_of(task: str, found: np.ndarray, wanted: np.ndarray) -> dict[str, list[float]]:
+    """Return what else tells how good it is: ``rmse`` of each output, or ``label_accuracy`` of each label."""
+    wanted = wanted.reshape(len(found), -1) if task != CLASSIFICATION else wanted
+    if task == REGRESSION and len(found):
+        return {"rmse": np.sqrt(((wanted - found) ** 2).mean(axis=0)).tolist()}
+    if task == MULTILABEL and len(found):
+        return {"label_accuracy": (wanted == found).mean(axis=0).tolist()}
+    return {}

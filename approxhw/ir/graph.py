@@ -18,26 +18,33 @@ from .kinds import (
     Add,
     Affine,
     ArgMax,
+    Binarize,
     Clip,
+    Concat,
     Constant,
     Conv,
+    ConvTranspose,
     Decode,
     Dense,
     Encode,
     Feed,
     Gemm,
+    HardSwish,
     Host,
     Input,
     LeakyRelu,
+    Lookup,
     MatMul,
     Operand,
     Part,
+    PRelu,
     Range,
     Relu,
     Requantize,
     Reshape,
     SomeKind,
     Threshold,
+    ThresholdedRelu,
     Transpose,
     Type,
 )
@@ -82,18 +89,25 @@ Op = (
     | Affine
     | Relu
     | LeakyRelu
+    | PRelu
     | Clip
+    | ThresholdedRelu
+    | HardSwish
     | Requantize
+    | Lookup
     | ArgMax
     | Threshold
+    | Binarize
     | Reshape
+    | Concat
+    | Add
     | Encode
     | Decode
     | Feed
     | MatMul
     | Gemm
     | Conv
-    | Add
+    | ConvTranspose
     | Transpose
     | Host
     | Part

@@ -27,10 +27,10 @@ from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.product_tables import ProductTable, Stated
 
-from .evaluation import accuracy, codes_of
+from .evaluation import codes_of, score
 from .graph import Graph, ranges
 from .interpreter import run
-from .kinds import Constant, Conv, Dense, Gemm, MatMul
+from .kinds import Constant, Conv, ConvTranspose, Dense, Gemm, MatMul
 from .verifier import problems
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class PassInfo:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One line of the ledger. Accuracies are shares of rows, None without rows; widths are in bits."""
+    """One line of the ledger. Accuracies are scores by the measure of the task, None without rows; widths are in bits."""
 
     index: int
     name: str
@@ -364,7 +364,7 @@ def _accuracies(graph: Graph, context: PassContext) -> _Accuracies:
     data = context.data
     if data is None:
         return None, None
-    return accuracy(graph, data.X_train, data.y_train), accuracy(graph, data.X_test, data.y_test)
+    return score(graph, data.X_train, data.y_train), score(graph, data.X_test, data.y_test)
 
 
 def _record(
@@ -403,7 +403,7 @@ def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
     read: set[str] = set()
     bits: list[int] = []
     for node in graph.nodes:
-        if isinstance(node.op, MatMul | Gemm | Conv):
+        if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose):
             read.update(node.inputs[:2])
             bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
     ops = [graph[name].op for name in sorted(read)]

@@ -14,7 +14,24 @@ from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Format, Rational
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 from .graph import KINDS, Graph, Node, Op, arity
-from .kinds import Affine, ArgMax, Clip, Constant, Decode, Dense, Encode, Input, Relu, Reshape, Threshold, Type
+from .kinds import (
+    Add,
+    Affine,
+    ArgMax,
+    Clip,
+    Concat,
+    Constant,
+    Decode,
+    Dense,
+    Encode,
+    Input,
+    Lookup,
+    Relu,
+    Requantize,
+    Reshape,
+    Threshold,
+    Type,
+)
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())
@@ -33,12 +50,13 @@ def random_graph(
 
     It has 1 to *max_layers* ``Dense`` of 1 to *max_width* outputs over 1 to *max_inputs* features of *input_bits* bits
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
-    layers, unread features, one class, one feature, a ``Threshold`` head, ``Clip``, ``Relu``, ``LeakyRelu``, ``Reshape`` and
+    layers, unread features, one class, one feature, a ``Threshold`` head, every activation, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
     comparators of chosen bits, weights and values in 8-bit codes. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
-    build = _Builder(rng, coding=np.random.default_rng([seed, 3]), leaking=np.random.default_rng([seed, 5]))
+    coding, leaking, adding = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7))
+    build = _Builder(rng, coding=coding, leaking=leaking, adding=adding)
     _integer_input(build, max_inputs, input_bits)
     layers = int(rng.integers(1, max_layers + 1))
     for layer in range(layers):
@@ -46,6 +64,8 @@ def random_graph(
         bits = weight_bits or int(rng.integers(2, 10))
         _integer_dense(build, f"layer{layer}", int(rng.integers(1, max_width + 1)), bits)
         _integer_activations(build, f"layer{layer}", 0.25 if last else 1.0)
+        if not last:
+            _branch(build, f"layer{layer}", max_width)
     _head(build, int(rng.integers(-40, 40)))
     graph = fit_formats(build.graph(f"random_{seed}"))
     return _widened(graph, rng) if rng.random() < 0.25 else graph
@@ -54,11 +74,11 @@ def random_graph(
 def random_float_graph(seed: int, rational: bool = False) -> Graph:
     """Return a small real-valued network (``float<11,52>``, or exact fractions) of all that frontends make.
 
-    Chains of ``Affine``, ``Reshape``, ``Clip``, ``Relu``, ``LeakyRelu`` and ``Dense`` in any order; one in three has a ``Fixed``
+    Chains of ``Affine``, ``Reshape``, activations and ``Dense`` in any order; one in three has a ``Fixed``
     Input, as after ``quantize-inputs``. The same *seed* gives the same Graph, which passes the verifier.
     """
     rng = np.random.default_rng([seed, 2])
-    build = _Builder(rng, leaking=np.random.default_rng([seed, 6]))
+    build = _Builder(rng, leaking=np.random.default_rng([seed, 6]), adding=np.random.default_rng([seed, 8]))
     build.real = Rational() if rational else FLOAT64
     if rng.random() < 1 / 3:
         _integer_input(build, 7, None, reshape=False)
@@ -75,6 +95,11 @@ def random_float_graph(seed: int, rational: bool = False) -> Graph:
         build.dense_real(f"layer{layer}", build.reals((m, n)), build.reals((m,)))
         for step in range(int(rng.integers(0, 4))):
             _float_step(build, f"layer{layer}_after{step}")
+        if build.adding is not None and build.adding.random() < 0.15 and len(build.last.type.shape) == 1:
+            others = [n.name for n in build.nodes if n.type == build.last.type and not isinstance(n.op, Constant)]
+            build.follow(f"layer{layer}_met", Add())
+            other = others[int(build.adding.integers(len(others)))]
+            build.nodes[-1] = replace(build.last, inputs=(build.last.inputs[0], other))
     if len(build.last.type.shape) != 1:
         build.follow("flat", Reshape(), (build.last.type.elements,))
     _head(build, build.reals((1,))[0])
@@ -90,6 +115,8 @@ class _Builder:
     """Decides on 8-bit codes; none where there are to be none."""
     leaking: np.random.Generator | None = None
     """Decides on leaky ReLUs, likewise."""
+    adding: np.random.Generator | None = None
+    """Decides on the rarer activations, likewise."""
     nodes: list[Node] = field(default_factory=list)
     real: Format = FLOAT64
 
@@ -288,10 +315,53 @@ def _integer_activations(build: _Builder, name: str, chance: float) -> None:
         _activation(build, f"{name}_relu", "leakyrelu" if leaks else "relu", build.leaking if leaks else rng)
     if rng.random() < 0.2 * chance:
         _activation(build, f"{name}_clip", "clip", rng)
+    if build.adding is not None and build.adding.random() < 0.12 * chance:
+        keywords = _RARER[: None if build.fitted().bits <= 12 else -1]  # a product is twice as wide
+        _activation(build, f"{name}_added", str(build.adding.choice(keywords)), build.adding)
+    if build.adding is not None and build.adding.random() < 0.1 * chance:
+        _lookup(build, name, build.adding)
     if rng.random() < 0.35 * chance:
         _activation(build, f"{name}_codes", "requantize", rng)
     if build.coding is not None and build.coding.random() < 0.12 * chance:
         _coded_values(build, f"{name}_decoded")
+
+
+def _branch(build: _Builder, name: str, max_width: int) -> None:
+    """Let one value in ten meet a second layer of what is there already: added up, or side by side."""
+    rng = build.adding
+    assert rng is not None
+    first, fmt = build.last, build.fitted()
+    if rng.random() >= 0.12 or fmt.zero or fmt.bits > 24:
+        return
+    joins = Concat if first.type.elements < max_width and rng.random() < 0.5 else Add
+    count = int(rng.integers(1, 1 + max_width - first.type.elements)) if joins is Concat else first.type.elements
+    weights, bias = rng.integers(-4, 4, (count, first.type.elements)), rng.integers(-40, 40, count)
+    w = build.add(f"{name}_other_weight", Constant(weights), (), weights.shape, Fixed(3, True))
+    b = build.add(f"{name}_other_bias", Constant(bias), (), (count,), Fixed(7, True, fmt.scale))
+    build.add(f"{name}_other_sum", Dense(Exact(3)), (first.name, w, b), (count,), Fixed(200, True, fmt.scale))
+    if rng.random() < 0.5:
+        build.follow(f"{name}_other_relu", Relu())
+    inputs = (first.name, build.last.name) if rng.random() < 0.5 else (build.last.name, first.name)
+    sizes = tuple(next(n for n in build.nodes if n.name == read).type.elements for read in inputs)
+    op = Concat(sizes) if joins is Concat else Add()
+    shape = (sum(sizes),) if joins is Concat else first.type.shape
+    build.add(f"{name}_met", op, inputs, shape, Fixed(400, True, fmt.scale))
+
+
+def _lookup(build: _Builder, name: str, rng: np.random.Generator) -> None:
+    """Add a table, behind a Requantize where codes are too wide for it."""
+    sample = KINDS["lookup"].sample
+    assert sample is not None
+    op, fmt = sample(rng, build.last.type.elements)
+    bits = len(op.table).bit_length() - 1
+    if build.fitted().bits > bits:
+        shift, signed = max(0, build.fitted().bits - bits), build.fitted().signed
+        narrow = Fixed(bits, signed, build.fitted().scale * (1 << shift))
+        build.follow(f"{name}_read", Requantize((1,), shift, (0,), narrow.low, narrow.high), fmt=narrow)
+    build.follow(f"{name}_looked_up", op, fmt=fmt)
+
+
+_RARER = ("prelu", "thresholdedrelu", "hardswish")
 
 
 def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generator | None) -> None:
@@ -299,6 +369,9 @@ def _activation(build: _Builder, name: str, keyword: str, rng: np.random.Generat
     assert sample is not None
     assert rng is not None
     op, fmt = sample(rng, build.last.type.elements)
+    read, wide = build.last.type.format, build._fmt()
+    if fmt is None and isinstance(read, Fixed) and isinstance(wide, Fixed):
+        fmt = replace(wide, scale=KINDS[keyword].result_scale(op, read))
     build.follow(name, op, fmt=fmt)
 
 
@@ -341,6 +414,10 @@ def _float_step(build: _Builder, name: str) -> None:
     elif choice == 3:
         if build.leaking is not None and build.leaking.random() < 0.25:
             _activation(build, name, "leakyrelu", build.leaking)
+        elif build.adding is not None and build.adding.random() < 0.2 and not isinstance(build.real, Rational):
+            build.follow(name, Lookup(("x", str(build.adding.choice(["tanh", "sigmoid", "softplus", "abs"])))))
+        elif build.adding is not None and build.adding.random() < 0.4:
+            _activation(build, name, str(build.adding.choice(_RARER)), build.adding)
         else:
             build.follow(name, Relu())
     else:
@@ -352,7 +429,7 @@ def _widened(graph: Graph, rng: np.random.Generator) -> Graph:
     """Return *graph* with some formats wider than they need be, as hand-written Graphs have them."""
     nodes = []
     # masks and tables are for codes of a certain kind and width
-    bound = {name for node in graph.nodes if arity(node.op) == 4 for name in node.inputs}
+    bound = {name for node in graph.nodes if arity(node.op) == 4 or isinstance(node.op, Lookup) for name in node.inputs}
     for node in graph.nodes:
         fmt = node.type.format
         free = isinstance(fmt, Fixed) and not KINDS[node.kind].says_format and node.name not in bound

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, MatMul, Transpose
+from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, MatMul, Transpose
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.formats import FLOAT32
@@ -71,9 +71,13 @@ def _grown(grow: _Growing, x: Node) -> Node:
     if choice < 0.45:
         return grow.add(Add(), [x.name, grow.constant(*shape[1:]).name], shape)
     how = grow.how()
+    if len(shape) == 4 and choice < 0.55:
+        filters = grow.constant(shape[1], grow.size(), *(min(2, size) for size in shape[2:]))
+        spread = ConvTranspose(pads=(0, 0, 0, 1), strides=(1, 2), output_padding=(0, 1), **how)  # type: ignore[arg-type]
+        return _product(grow, spread, [x, filters, grow.constant(filters.type.shape[1])])
     if len(shape) == 4 and choice < 0.8:
         filters = grow.constant(grow.size(), shape[1], *(min(2, size) for size in shape[2:]))
-        op: MatMul | Gemm | Conv = Conv(pads=(1, 0, 0, 1), **how)  # type: ignore[arg-type]
+        op: MatMul | Gemm | Conv | ConvTranspose = Conv(pads=(1, 0, 0, 1), **how)  # type: ignore[arg-type]
         return _product(grow, op, [x, filters, grow.constant(filters.type.shape[0])])
     if len(shape) == 2 and choice < 0.7:
         op = Gemm(alpha=0.5, beta=2.0, transpose_b=True, **how)  # type: ignore[arg-type]
@@ -82,7 +86,7 @@ def _grown(grow: _Growing, x: Node) -> Node:
     return _product(grow, MatMul(**how), [x, grow.constant(shape[-1], grow.size())])  # type: ignore[arg-type]
 
 
-def _product(grow: _Growing, op: MatMul | Gemm | Conv, operands: Sequence[Node]) -> Node:
+def _product(grow: _Growing, op: MatMul | Gemm | Conv | ConvTranspose, operands: Sequence[Node]) -> Node:
     names = tuple(node.name for node in operands)
     sizes = operand_sizes(product_of(op, names), [node.type.shape for node in operands])
     return grow.add(op, names, sizes.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ import numpy as np
 from approxhw.numerics.formats import Fixed, fixed_for
 
 from .graph import Graph, Node, identifier, kind_of, ranges
-from .kinds import Constant, Type
+from .kinds import Constant, Requantize, Type
 
 
 def fit_formats(graph: Graph, widen_only: bool = False) -> Graph:
@@ -44,6 +45,20 @@ def code_constant(name: str, values: object, scale: Fraction = Fraction(1), zero
     data = code_array(values)
     fmt = fixed_for(int(data.min()), int(data.max()), scale, zero)
     return Node(name, Constant(data), (), Type(data.shape, fmt), origin)
+
+
+def finer_codes(nodes: Sequence[Node], read: Node, factor: int, taken: frozenset[str] | set[str] = frozenset()) -> Node:
+    """Return a Requantize of *read*, the last of *nodes* or one above, on a scale *factor* times finer, of zero point 0.
+
+    Nothing is rounded; wires do where *factor* is a power of two and there was no zero point.
+    """
+    fmt = read.type.format
+    assert isinstance(fmt, Fixed)
+    low, high = ranges(Graph("codes", tuple(nodes), read.name))[read.name]
+    least, most = (factor * (int(end) - fmt.zero) for end in (min(low.tolist()), max(high.tolist())))
+    name = identifier(f"{read.name}_aligned", {node.name for node in nodes} | set(taken))
+    op = Requantize((factor,), 0, (-factor * fmt.zero,), least, most)
+    return Node(name, op, (read.name,), Type(read.type.shape, fixed_for(least, most, fmt.scale / factor)), read.origin)
 
 
 def fresh_name(graph: Graph, base: str, taken: frozenset[str] | set[str] = frozenset()) -> str:

@@ -9,8 +9,19 @@ import numpy as np
 
 from approxhw.common.errors import Problem
 from approxhw.ir.chain import Walk, is_activation, is_decision, walk
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Clip, Constant, Dense, LeakyRelu, Requantize, Reshape
+from approxhw.ir.graph import Graph, Node, kind_of
+from approxhw.ir.kinds import (
+    Clip,
+    Constant,
+    Dense,
+    HardSwish,
+    LeakyRelu,
+    Lookup,
+    PRelu,
+    Requantize,
+    Reshape,
+    ThresholdedRelu,
+)
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 
@@ -138,6 +149,12 @@ def _shape(activations: Sequence[Node], count: int, found: list[Problem], notes:
                 shape.floor = (shape.floor * multiplier + offset) * scale - lost
             shape.gain = shape.gain * multiplier * scale
         low, high = (op.low, op.high) if isinstance(op, Clip | Requantize) else (0, None)
+        if isinstance(op, ThresholdedRelu | HardSwish | Lookup):
+            said = kind_of(op).said
+            why = f"it is a {said(op) if said else node.kind}, and training makes QReLU of every activation"
+            found.append(Problem(node.name, why, "train with ReLU, or compile with the pipeline printed-exact"))
+        if isinstance(op, PRelu):
+            notes.append(f"{node.name}: QReLU makes 0 of what negative values it lets through")
         if isinstance(op, LeakyRelu):
             notes.append(f"{node.name}: QReLU makes 0 of what a leak of {op.alpha} lets through")
         if high is not None:

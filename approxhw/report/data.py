@@ -154,6 +154,8 @@ class ReportData:
     labels: tuple[str | int, ...] = ()
     """Class labels by class index; may be empty."""
     accuracy: tuple[Accuracy, ...] = ()
+    measure: str = "accuracy"
+    """What these are: accuracies, R² of a regressor, or shares of rows whose labels are all right."""
     confusion: Confusion | None = None
     ports: tuple[PortRow, ...] = ()
     cost: Cost | None = None

@@ -17,12 +17,17 @@ def drawn_layers(graph: Graph) -> tuple[DrawnLayer, ...]:
     Weight and accumulator widths are those of the formats; a float Graph has neither.
     """
     passed = walk(graph)
-    last = len(passed.stretches) - 1
+    stretches = [(stretch.dense, [*stretch.following]) for stretch in passed.stretches]
+    if stretches:
+        stretches[-1][1].append(passed.head)
+    layers = [node for node in graph.nodes if isinstance(node.op, Dense)]
+    if len(layers) > len(
+        stretches
+    ):  # branches: what follows a layer ends where it meets another, or where several read it
+        stretches = [(dense, _following(graph, dense)) for dense in layers]
     found: list[DrawnLayer] = []
-    for number, stretch in enumerate(passed.stretches):
-        dense = stretch.dense
+    for dense, following in stretches:
         assert isinstance(dense.op, Dense)
-        following = [*stretch.following, *([passed.head] if number == last else [])]
         weights = graph.constant(dense.inputs[1])
         found.append(
             DrawnLayer(
@@ -38,6 +43,15 @@ def drawn_layers(graph: Graph) -> tuple[DrawnLayer, ...]:
             )
         )
     return tuple(found)
+
+
+def _following(graph: Graph, dense: Node) -> list[Node]:
+    found: list[Node] = []
+    readers = graph.readers(dense.name)
+    while len(readers) == 1 and not isinstance(readers[0].op, Dense):
+        found.append(readers[0])
+        readers = graph.readers(readers[0].name) if len(readers[0].inputs) == 1 else ()
+    return found
 
 
 def _said(node: Node) -> str:

@@ -12,8 +12,21 @@ import numpy as np
 
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import is_decision
-from approxhw.ir.graph import Graph, Node, identifier, ranges
-from approxhw.ir.kinds import ArgMax, Constant, Decode, Dense, Encode, Input, Reshape, Threshold, matches
+from approxhw.ir.graph import Graph, Node, identifier, kind_of, ranges
+from approxhw.ir.kinds import (
+    Add,
+    ArgMax,
+    Binarize,
+    Concat,
+    Constant,
+    Decode,
+    Dense,
+    Encode,
+    Input,
+    Reshape,
+    Threshold,
+    matches,
+)
 from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
@@ -41,27 +54,29 @@ class InputPort:
 
 @dataclass(frozen=True)
 class Circuit:
-    """A bespoke circuit: its blocks in order of data flow, input ports, and the bits of the class index."""
+    """A bespoke circuit: its blocks in order of data flow, input ports, and output ports with their bits, lowest first.
+
+    The one output of a classifier is the class index; else there is a port for each element of the value that leaves.
+    """
 
     name: str
     blocks: tuple[Block, ...]
     inputs: tuple[InputPort, ...]
-    output: str
-    output_bits: tuple[Bit, ...]
+    outputs: tuple[tuple[str, tuple[Bit, ...]], ...]
     read: dict[str, tuple[int, ...]]
     """Per word that crosses a block: the positions of its bits that are read."""
 
 
 def build_circuit(graph: Graph, name: str | None = None) -> Circuit:
-    """Return the circuit of an integer Graph whose output is a class index.
+    """Return the circuit of an integer Graph.
 
     ``name``: of the top module, ``graph.name`` by default. Raises :class:`PassError` naming every Node that cannot be built.
     """
     _check(graph)
     builder = _Builder(graph, name or graph.name)
     words = builder.build()
-    output = words[graph.output][0]
-    blocks, read = prune(builder.blocks, output.bits)
+    outputs = builder.leaving(words[graph.output])
+    blocks, read = prune(builder.blocks, [bit for _, bits in outputs for bit in bits])
     fmt = graph.input.type.format
     assert isinstance(fmt, Fixed)
     assert isinstance(graph.input.op, Input)
@@ -70,9 +85,7 @@ def build_circuit(graph: Graph, name: str | None = None) -> Circuit:
         for index, feature in enumerate(graph.input.op.features)
         if feature in read
     )
-    width = max(1, width_of(0, builder.ranges[graph.output][1][0]))
-    bits = tuple(output.bit(i) for i in range(width))
-    return Circuit(builder.top, tuple(blocks), inputs, builder.output, bits, read)
+    return Circuit(builder.top, tuple(blocks), inputs, outputs, read)
 
 
 def _check(graph: Graph) -> None:
@@ -87,8 +100,10 @@ def _check(graph: Graph) -> None:
         if not node.is_float and type(node.op) not in (*BUILDERS, Input, Constant)
     ]
     final = graph[graph.output]
-    if not is_decision(final):
-        problems.append(Problem(final.name, f"the Graph ends with {final.kind}", "end it with argmax or threshold"))
+    if not isinstance(final.type.format, Fixed):
+        problems.append(
+            Problem(final.name, f"the Graph ends with {final.type.format}", "end it with values or a class")
+        )
     if problems:
         raise PassError(f"bespoke circuit of {graph.name}", problems)
 
@@ -116,7 +131,9 @@ class _Builder:
 
     def build(self) -> dict[str, tuple[Word, ...]]:
         words: dict[str, tuple[Word, ...]] = {}
-        rows = {node.inputs[0] for node in self.graph.nodes if node.inputs}
+        rows = {name for node in self.graph.nodes for name in node.inputs[: kind_of(node.op).rows]} | {
+            self.graph.output
+        }
         for node in self.graph.nodes:
             if self.graph.is_constant(node.name):
                 if node.name in rows:  # read as a value, not as weights: the same for every input
@@ -129,9 +146,22 @@ class _Builder:
                 words[node.name] = self._input(node)
                 continue
             chain = self._chain(node)
-            words[chain[-1].name] = self._apply(node, chain[1:], words[node.inputs[0]])
+            read = tuple(word for name in node.inputs[: kind_of(node.op).rows] for word in words[name])
+            words[chain[-1].name] = self._apply(node, chain[1:], read)
             self.fused.update(link.name for link in chain[1:])
         return words
+
+    def leaving(self, words: tuple[Word, ...]) -> tuple[tuple[str, tuple[Bit, ...]], ...]:
+        """Return name and bits of every output port: as wide as the class index needs, or as the format of a value is."""
+        node = self.graph[self.graph.output]
+        fmt = node.type.format
+        assert isinstance(fmt, Fixed)
+        if is_decision(node):
+            width = max(1, width_of(0, self.ranges[node.name][1][0]))
+            return ((self.output, tuple(words[0].bit(i) for i in range(width))),)
+        base = "label" if isinstance(node.op, Binarize) else "value"
+        names = [self._fresh(base if len(words) == 1 else f"{base}{i}") for i in range(len(words))]
+        return tuple((name, tuple(word.bit(i) for i in range(fmt.bits))) for name, word in zip(names, words))
 
     def _input(self, node: Node) -> tuple[Word, ...]:
         fmt = node.type.format
@@ -143,7 +173,7 @@ class _Builder:
     def _chain(self, node: Node) -> list[Node]:
         """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
         chain = [node]
-        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, *ELEMENTWISE)):
+        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Add, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
             if len(readers) != 1 or isinstance(chain[-1].op, Encode):  # codes are what crosses from layer to layer
                 break
@@ -285,6 +315,27 @@ class _Builder:
             self.blocks.append(block)
         return tuple(results)
 
+    def _added(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        """Add two values element by element; *x*: the words of the first, then those of the second."""
+        low, high = self.ranges[node.name]
+        results = []
+        for index, pair in enumerate(zip(x[: len(x) // 2], x[len(x) // 2 :], strict=True)):
+            block = Block(self._fresh(f"{node.name}_element{index}"))
+            columns = Columns(width_of(low[index], high[index]))
+            for word in pair:
+                columns.add(word, 0, 1)
+            lanes, bits = compress(columns, prefix=LOCAL)
+            block.cells.extend(lanes)
+            word = Word(int(low[index]), int(high[index]), bits)
+            text = " + ".join(self._word_name(summand, f"element {index}") for summand in pair)
+            for link in tail:
+                word, text = self._element(block, link, index, word, text)
+            out = self._fresh(f"{block.name}_y")
+            block.comment += [f"{out} = {text}", _range_text(word)]
+            results.append(block.leave(out, word))
+            self.blocks.append(block)
+        return tuple(results)
+
     def _element(self, block: Block, node: Node, index: int, word: Word, text: str) -> tuple[Word, str]:
         """Add elementwise *node* for element *index* of its value to *block*; return the word and the formula."""
         op, source = node.op, self.graph[node.inputs[0]].type.format
@@ -358,6 +409,8 @@ BUILDERS: dict[type, _Build] = {
     ArgMax: lambda builder, node, tail, x: (builder._argmax(node, x),),
     Threshold: lambda builder, node, tail, x: (builder._threshold(node, x[0]),),
     Reshape: lambda builder, node, tail, x: x,
+    Concat: lambda builder, node, tail, x: x,
+    Add: _Builder._added,
     **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
 }
 """Kind of Node → what builds it; activations have a table of their own, in ``elements``."""

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from approxhw.ir.graph import Op
-from approxhw.ir.kinds import Clip, LeakyRelu, Relu, Requantize
+from approxhw.ir.graph import Op, kind_of
+from approxhw.ir.kinds import (
+    Binarize,
+    Clip,
+    HardSwish,
+    LeakyRelu,
+    Lookup,
+    Operand,
+    PRelu,
+    Relu,
+    Requantize,
+    ThresholdedRelu,
+    Type,
+)
 from approxhw.numerics.exact.rounding import rounded_shift
+from approxhw.numerics.formats import Fixed
+from approxhw.numerics.functions import formula_text
 
 from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane
 from .compression import Columns, compress
+from .products import looked_up, table_entries
 from .shift_add import signed_digits
 
 Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
@@ -36,24 +52,99 @@ def _clip(block: Block, op: Clip, index: int, word: Word, text: str) -> tuple[Wo
 
 
 def _leaky_relu(block: Block, op: LeakyRelu, index: int, word: Word, text: str) -> tuple[Word, str]:
-    """Choose by the sign between the value and alpha times it: a shift, and an adder for every further digit of alpha."""
-    formula = f"leaky({text}, {op.alpha})"
-    if word.low >= 0 or op.alpha == 1:
-        return word, formula
-    if op.alpha == 0:
-        return _bounded(block, word, 0, None), formula
-    multiplier, shift = op.alpha.numerator, op.alpha.denominator.bit_length() - 1
+    return _sloped(block, op.alpha, word), f"leaky({text}, {op.alpha})"
+
+
+def _prelu(block: Block, op: PRelu, index: int, word: Word, text: str) -> tuple[Word, str]:
+    slope = op.slopes[index if len(op.slopes) > 1 else 0]
+    return _sloped(block, slope, word), f"prelu({text}, {slope})"
+
+
+def _sloped(block: Block, slope: Fraction, word: Word) -> Word:
+    """Choose by the sign between the value and slope times it: a shift, and an adder for every further digit of slope."""
+    if word.low >= 0 or slope == 1:
+        return word
+    if slope == 0:
+        return _bounded(block, word, 0, None)
+    multiplier, shift = slope.numerator, slope.denominator.bit_length() - 1
     below = Word(word.low, min(word.high, -1), word.bits)  # only a negative value is ever looked at
     leak = _trimmed(_shifted(_scaled(block, below, multiplier, 0), shift))
     if word.high < 0:
-        return leak, formula
+        return leak
     group, sign = _local(block, "leak"), word.bits[-1]
+    low, high = min(leak.low, 0), max(leak.high, word.high)
     lanes = [
         lane("choose", group, {"take_b": sign, "a": word.bit(i), "b": leak.bit(i)}, i, {"take_b"})
-        for i in range(width_of(leak.low, word.high))
+        for i in range(width_of(low, high))
     ]
     block.cells.extend(lanes)
-    return Word(leak.low, word.high, tuple(lane.outputs[0][1] for lane in lanes)), formula
+    return Word(low, high, tuple(lane.outputs[0][1] for lane in lanes))
+
+
+def _thresholded_relu(block: Block, op: ThresholdedRelu, index: int, word: Word, text: str) -> tuple[Word, str]:
+    formula = f"{text} where > {op.threshold}"
+    if word.low > op.threshold:
+        return word, formula
+    if word.high <= op.threshold:
+        return constant_word(0), formula
+    group = _local(block, "above")
+    keep = greater(block, f"{group}_compare", word, constant_word(op.threshold))
+    low, high = _reached(op, word)
+    return _kept(block, group, keep, word, low, high), formula
+
+
+def _hard_swish(block: Block, op: HardSwish, index: int, word: Word, text: str) -> tuple[Word, str]:
+    """Multiply the value by its own gate: one row of ANDs for each bit of the gate, and the adders of their columns."""
+    formula = f"({text}) * clip({text} + {op.offset}, {op.low}, {op.high})"
+    gate = _trimmed(_bounded(block, _scaled(block, word, 1, op.offset), op.low, op.high))
+    low, high = _reached(op, word)
+    columns = Columns(width_of(low, high))
+    for place, bit in enumerate(gate.bits):
+        sign = -1 if gate.signed and place == len(gate.bits) - 1 else 1
+        if isinstance(bit, int):
+            if bit:
+                columns.add(word, place, sign)
+            continue
+        group = _local(block, f"times_bit{place}_")
+        columns.add(_kept(block, group, bit, word, min(word.low, 0), max(word.high, 0)), place, sign)
+    lanes, bits = compress(columns, prefix=_local(block, "product_"))
+    block.cells.extend(lanes)
+    return Word(low, high, bits), formula
+
+
+def _lookup(block: Block, op: Lookup, index: int, word: Word, text: str) -> tuple[Word, str]:
+    formula = f"table[{text}]" + (f", which holds {formula_text(op.formula)}" if op.formula else "")
+    low, high = _reached(op, word)
+    if low == high:
+        return constant_word(low), formula
+    group = _local(block, "looked_up")
+    made = looked_up(block.cells, group, table_entries(op.table, word), word)
+    return Word(low, high, tuple(made.bit(i) for i in range(width_of(low, high)))), formula
+
+
+def _binarize(block: Block, op: Binarize, index: int, word: Word, text: str) -> tuple[Word, str]:
+    formula = f"({text}) > {op.threshold}"
+    bit = greater(block, _local(block, "above"), word, constant_word(int(op.threshold)))
+    low, high = (int(end > op.threshold) for end in (word.low, word.high))
+    return Word(low, high, (bit,)[: width_of(low, high)]), formula
+
+
+def _kept(block: Block, group: str, keep: Bit, word: Word, low: int, high: int) -> Word:
+    """Return *word* where *keep* is 1, else 0; it lies in *low* … *high*."""
+    lanes = [
+        lane("mask_bits", group, {"keep": keep, "x": word.bit(i)}, i, {"keep"}) for i in range(width_of(low, high))
+    ]
+    block.cells.extend(lanes)
+    return Word(low, high, tuple(lane.outputs[0][1] for lane in lanes))
+
+
+def _reached(op: Op, word: Word) -> tuple[int, int]:
+    """Return the exact range of what *op* makes of *word*."""
+    kind = kind_of(op)
+    shape = Type((1,), Fixed(1))
+    ends = (np.array([word.low], dtype=object), np.array([word.high], dtype=object))
+    low, high = kind.range(op, (Operand("x", "", shape, None, ends),), Operand("y", kind.keyword, shape))
+    return int(low[0]), int(high[0])
 
 
 def _requantize(block: Block, op: Requantize, index: int, word: Word, text: str) -> tuple[Word, str]:
@@ -128,7 +219,17 @@ def _both(block: Block, a: Bit, b: Bit) -> Bit:
     return made.outputs[0][1]
 
 
-ELEMENTS: dict[type, Element] = {Relu: _relu, LeakyRelu: _leaky_relu, Clip: _clip, Requantize: _requantize}
+ELEMENTS: dict[type, Element] = {
+    Relu: _relu,
+    LeakyRelu: _leaky_relu,
+    PRelu: _prelu,
+    Clip: _clip,
+    ThresholdedRelu: _thresholded_relu,
+    HardSwish: _hard_swish,
+    Requantize: _requantize,
+    Lookup: _lookup,
+    Binarize: _binarize,
+}
 """Kind of activation → what builds it: the one table that a new activation needs an entry in."""
 
 

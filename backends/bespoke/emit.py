@@ -27,16 +27,21 @@ WRITE_TIMEOUT = 120.0
 class Emitted:
     """Verilog of a circuit and its ports.
 
-    ``input_bits``: port → positions of the code's bits that it carries, lowest first. ``output``: port, bits. ``clock``,
+    ``input_bits``: port → positions of the code's bits that it carries, lowest first. ``outputs``: port, bits. ``clock``,
     ``latency`` (rising edges): of a registered circuit, else None and 0.
     """
 
     verilog: str
     top: str
     input_bits: tuple[tuple[str, tuple[int, ...]], ...]
-    output: tuple[str, int]
+    outputs: tuple[tuple[str, int], ...]
     clock: str | None
     latency: int
+
+    @property
+    def output(self) -> tuple[str, int]:
+        """The first output: the only one of a classifier."""
+        return self.outputs[0]
 
 
 def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
@@ -61,9 +66,9 @@ def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = (
     library = "\n".join(template_text(name) for name in sorted(templates))
     head = "".join(f"// {line}\n" for line in header)
     inputs = tuple((port.name, port.positions) for port in circuit.inputs)
-    output = (circuit.output, len(circuit.output_bits))
+    outputs = tuple((name, len(bits)) for name, bits in circuit.outputs)
     text = "\n".join(part for part in (head, body, library) if part)  # an empty line ends the header
-    return Emitted(text, circuit.name, inputs, output, clock, 2 if registers else 0)
+    return Emitted(text, circuit.name, inputs, outputs, clock, 2 if registers else 0)
 
 
 def _carried(block: Block, circuit: Circuit) -> list[str]:
@@ -270,7 +275,7 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
 
 
 def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
-    scope = _Scope({circuit.output, *(port.name for port in circuit.inputs)})
+    scope = _Scope({*(name for name, _ in circuit.outputs), *(port.name for port in circuit.inputs)})
     ports: list[Signal] = []
     clock_name = None
     if registers:
@@ -287,26 +292,27 @@ def _top_rtlil(circuit: Circuit, registers: bool) -> tuple[str, str | None]:
             scope.module.d.sync += held.eq(signal)
             signal = held
         scope.bits.update({(port.name, position): (signal, i) for i, position in enumerate(port.positions)})
-    out = Signal(len(circuit.output_bits), name=circuit.output, reset_less=True)
-    ports.append(out)
-    whole = [(circuit.output, i) for i in range(len(circuit.output_bits))]
-    direct = list(circuit.output_bits) == whole and not registers
+    leaving = {name: Signal(len(bits), name=name, reset_less=True) for name, bits in circuit.outputs}
+    ports.extend(leaving.values())
+    direct = {
+        name for name, bits in circuit.outputs if list(bits) == [(name, i) for i in range(len(bits))] and not registers
+    }
     for block in circuit.blocks:
         arguments: dict[str, Value | int] = {}
         for name in block.outputs:
             positions = circuit.read[name]
-            is_output = direct and name == circuit.output
-            next_output = f"{name}_next" if name == circuit.output else name
-            signal = out if is_output else scope.signal(next_output, len(positions))
+            next_output = f"{name}_next" if name in leaving else name
+            signal = leaving[name] if name in direct else scope.signal(next_output, len(positions))
             scope.bits.update({(name, position): (signal, i) for i, position in enumerate(positions)})
             arguments[f"o_{name}"] = signal
         for name, positions in _incoming(block, circuit).items():
             arguments[f"i_{name}"] = scope.value([(name, position) for position in positions])
         scope.module.submodules[scope.fresh(f"{block.name}_instance")] = Instance(block.name, **arguments)
-    if registers:
-        scope.module.d.sync += out.eq(scope.value(circuit.output_bits))
-    elif not direct:
-        scope.module.d.comb += out.eq(scope.value(circuit.output_bits))
+    for name, bits in circuit.outputs:
+        if registers:
+            scope.module.d.sync += leaving[name].eq(scope.value(bits))
+        elif name not in direct:
+            scope.module.d.comb += leaving[name].eq(scope.value(bits))
     return _converted(scope.module, circuit.name, ports), clock_name
 
 

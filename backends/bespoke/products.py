@@ -66,7 +66,7 @@ def table_neuron(
         if parts is not None:
             _add_bits(neuron, parts, word, name)
             continue
-        values = _by_code(row, word)
+        values = table_entries(row, word)
         low, high = min(values), max(values)
         if low == high:
             neuron.constant += low
@@ -76,8 +76,11 @@ def table_neuron(
     return neuron
 
 
-def _by_code(row: Sequence[int], word: Word) -> list[int]:
-    """Return the product of every pattern of the bits of *word*; patterns it never shows get that of its nearest end."""
+def table_entries(row: Sequence[int], word: Word) -> list[int]:
+    """Return the entry of *row*, a table by code, for every pattern of the bits of *word*.
+
+    Patterns that it never shows get that of its nearest end.
+    """
     width, values = len(word.bits), []
     for pattern in range(1 << width):
         code = pattern - ((pattern >> (width - 1)) << width) if word.signed else pattern

@@ -214,7 +214,7 @@ def check_emitted(emitted: Emitted) -> dict[str, ModuleInfo]:
     wanted: set[tuple[str, str, int | None]] = {
         (name, "input", len(positions)) for name, positions in emitted.input_bits
     }
-    wanted.add((emitted.output[0], "output", emitted.output[1]))
+    wanted |= {(name, "output", bits) for name, bits in emitted.outputs}
     if emitted.clock:
         wanted.add((emitted.clock, "input", 1))
     seen = {(port.name, port.direction, port.bits) for port in top.ports}

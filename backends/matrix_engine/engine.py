@@ -20,8 +20,17 @@ TOP = "matrix_engine"
 """The top module of an engine."""
 CODED_TOP = "matrix_engine_codes"
 """The top module of an engine with 8-bit codes on a port: a ``matrix_engine`` behind decoders."""
-FAULTS = ("more vectors than the memory holds", "a tile goes on from one of other length", "weights end early or late")
-"""What the bits of the port ``fault`` say, lowest first."""
+FAULTS = (
+    "a tile has more vectors than the memory holds",
+    "a tile goes on from one of another number of vectors",
+    "tlast of the weights is not with every COLUMNS-th word",
+    "a tile goes on, and no chain is open",
+    "tuser changes inside of a tile",
+    "a chain begins, and the one before has not ended",
+)
+"""What the bits of the port ``fault`` say, lowest first; docs/matrix-engine-rtl.md has the protocol."""
+CODED_FAULTS = (*FAULTS, "a word of codes has an exponent below -96")
+"""What they say of the top module with 8-bit codes on a port."""
 
 _RESULT_BITS: dict[str, int] = {"bf16": 16, "float32": 32}
 

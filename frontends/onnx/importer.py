@@ -12,11 +12,11 @@ import numpy as np
 from approxhw.common.errors import Problem, shown
 from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.graph import Node, Op, identifier
-from approxhw.ir.kinds import Affine, ArgMax, Constant, Dense, Reshape, Threshold, Type
+from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
+from .values import PLAIN, SIGMOID, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -37,6 +37,8 @@ class Call:
     """ONNX element type of the inputs that are initializers, by position."""
     exact: bool = False
     """Whether the model is quantised: its constants are fractions then, so that nothing is rounded on the way."""
+    work: Importer | None = None
+    """Where a Sigmoid that turns out to stand between layers is carried out."""
 
     @property
     def op(self) -> str:
@@ -80,6 +82,8 @@ class Call:
             raise Refusal(
                 "works on a class index or label", "nothing but Cast, Reshape and label lookup may follow ArgMax"
             )
+        if found.stage == SIGMOID and self.work is not None and found.codes is None:
+            return self.work.sigmoid(found)
         if found.stage != PLAIN:
             raise Refusal(f"works on the result of {found.stage}", "only ArgMax, ZipMap or the output may follow it")
         if found.codes is not None:
@@ -102,6 +106,8 @@ class Importer:
     weight_codes: dict[str, Codes] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     invalid: bool = False
+    finals: frozenset[str] = frozenset()
+    """Outputs of a model of skl2onnx, which writes several targets of a network as one column."""
     layer: int = -1
     quantised: bool = False
     """Whether the model has quantisers: what is calculated on the way is exact then, in fractions."""
@@ -123,7 +129,9 @@ class Importer:
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], shape: tuple[int, ...], origin: str = "") -> str:
         """Append a float Node and return its name."""
         fmt: Format = FLOAT64
-        if isinstance(op, ArgMax | Threshold):
+        if isinstance(op, Binarize):
+            fmt = fixed_for(0, 1)
+        elif isinstance(op, ArgMax | Threshold):
             classes = 2 if isinstance(op, Threshold) else self.node(inputs[0]).type.elements
             fmt = fixed_for(0, max(1, classes - 1))
         name = identifier(name, self.taken)
@@ -162,6 +170,11 @@ class Importer:
         if not columns.is_scaled:
             return row.value
         return self.affine(row.value, columns.scale, columns.shift, origin)
+
+    def sigmoid(self, row: Row) -> Row:
+        """Return the Sigmoid of the logits of *row* as values: something else than the end of the model reads it."""
+        value = self.emit(f"{self.prefix}_sigmoid", Lookup(("x", "sigmoid")), (self.vector(row, ""),), (row.elements,))
+        return replace(row, value=value, columns=None, stage=PLAIN)
 
     def blank(self, outputs: int) -> np.ndarray:
         """Return weights of 0 from every feature to *outputs* outputs; refuse what a small file could blow up."""

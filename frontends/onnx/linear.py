@@ -9,9 +9,11 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
+from approxhw.ir.kinds import Add
 
+from .activations import function_of, joined_by
 from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, Known, Refusal, Row, Value, per_row
+from .values import COMPLEMENT, SIGMOID, SOFTMAX, Known, Refusal, Row, Value, per_row
 
 
 def gemm(work: Importer, call: Call) -> Value:
@@ -147,32 +149,88 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
 
 
 def add(work: Importer, call: Call) -> Value:
-    """Add (and Sum of two) with a constant on either side."""
-    row, constant, _ = _operands(call)
-    return work.scaled(row, np.ones(row.elements), constant, call)
+    """Add and Sum: constants, and computed values (residual and parallel branches, averaged networks)."""
+    return _summed(work, call, 1.0)
+
+
+def mean(work: Importer, call: Call) -> Value:
+    """Mean of computed values."""
+    return _summed(work, call, 1.0 / max(1, len(call.values)))
+
+
+def _summed(work: Importer, call: Call, factor: float) -> Row:
+    known = [position for position, value in enumerate(call.values) if isinstance(value, Known)]
+    rows = [_branch(call, position) for position in range(len(call.values)) if position not in known]
+    if not rows:
+        raise Refusal("has no operand", invalid=True)
+    total = rows[0]
+    for row in rows[1:]:
+        total = _sum_of(work, call, total, row)
+    shift = np.zeros(total.elements)
+    for position in known:
+        array = call.constant(position, "the other operand")
+        if array is None or array.dtype.kind not in "fiu":
+            raise Refusal("its constant operand is no number", invalid=True)
+        shift = shift + per_row(array, total)
+    if factor == 1.0 and not known:
+        return total
+    return work.scaled(total, np.full(total.elements, factor), shift * factor, call)
+
+
+def _branch(call: Call, position: int) -> Row:
+    """Return computed operand *position*; probabilities of several networks cannot be added up, logits can."""
+    value = call.value(position)
+    if isinstance(value, Row) and value.stage == SOFTMAX:
+        raise Refusal("adds up what Softmax makes", "add or average the logits, before Softmax")
+    return call.row(position)
+
+
+def _sum_of(work: Importer, call: Call, first: Row, second: Row) -> Row:
+    """Return the sum of two computed values: functions of one value where one of them is no exact one, else an ``Add``."""
+    if first.full(1) != second.full(1) or first.batch != second.batch:
+        why = f"joins rows of shape {first.shape} and {second.shape}"
+        raise Refusal(why, "give both branches the same shape")
+    made = joined_by(work, call, (first, second), "add", exact=True)
+    if made is not None:
+        return made
+    origin = str(call.proto.name)
+    inputs = (work.vector(first, origin), work.vector(second, origin))
+    value = work.emit(f"{work.prefix}_joined", Add(), inputs, (first.elements,), origin)
+    return replace(first, value=value, columns=None, shared=False, labels=first.labels or second.labels)
 
 
 def subtract(work: Importer, call: Call) -> Value:
-    """Sub with a constant on either side; 1 − Sigmoid is the other class of a binary head."""
+    """Sub with a constant on either side, or of computed values; 1 − Sigmoid is the other class of a binary head."""
     first, second = call.value(0), call.value(1)
     if isinstance(second, Row) and second.stage == SIGMOID and isinstance(first, Known) and (first.array == 1).all():
         return replace(second, stage=COMPLEMENT)
+    if not isinstance(first, Known) and not isinstance(second, Known):
+        row = _branch(call, 1)
+        if (made := joined_by(work, call, (_branch(call, 0), row), "sub", exact=True)) is not None:
+            return made
+        ones = np.ones(row.elements)
+        return _sum_of(work, call, _branch(call, 0), work.scaled(replace(row, shared=True), -ones, 0 * ones, call))
     row, constant, flipped = _operands(call)
     ones = np.ones(row.elements)
     return work.scaled(row, -ones, constant, call) if flipped else work.scaled(row, ones, -constant, call)
 
 
 def multiply(work: Importer, call: Call) -> Value:
-    """Mul with a constant on either side."""
+    """Mul with a constant on either side, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "mul")) is not None:
+        return made
     row, constant, _ = _operands(call)
     return work.scaled(row, constant, np.zeros(row.elements), call)
 
 
 def divide(work: Importer, call: Call) -> Value:
-    """Div by a constant."""
+    """Div by a constant, of a constant by a value, or of two functions of one value."""
+    if (made := _of_one_value(work, call, "div")) is not None:
+        return made
     row, constant, flipped = _operands(call)
     if flipped:
-        raise Refusal("divides a constant by a computed value", "only division by a constant is read")
+        made = function_of(work, row, ("x", "reciprocal"), str(call.proto.name))
+        return work.scaled(made, constant, np.zeros(made.elements), call)
     if (constant == 0).any():
         raise Refusal("divides by zero", "check the scaler: a feature of zero spread?", invalid=True)
     return work.scaled(row, 1 / constant, np.zeros(row.elements), call)
@@ -184,6 +242,13 @@ def negate(work: Importer, call: Call) -> Value:
     return work.scaled(row, -np.ones(row.elements), np.zeros(row.elements), call)
 
 
+def _of_one_value(work: Importer, call: Call, word: str) -> Row | None:
+    """Return two computed operands joined by *word* where both are functions of one value; None where one is constant."""
+    if len(call.values) != 2 or any(isinstance(value, Known) for value in call.values):
+        return None
+    return joined_by(work, call, (call.row(0), call.row(1)), word)
+
+
 def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
     """Return the computed operand, the constant one flat per row, and whether the constant stands first."""
     values = call.values
@@ -192,8 +257,8 @@ def _operands(call: Call) -> tuple[Row, np.ndarray, bool]:
     rows = [position for position in (0, 1) if not isinstance(values[position], Known)]
     if len(rows) == 2:
         raise Refusal(
-            "joins two computed tensors (a residual or gated network)",
-            "only chains of layers are read: one operand must be constant",
+            "multiplies or divides two computed tensors (a gated network)",
+            "only functions of one value are read, such as x · Sigmoid(x): else one operand must be constant",
         )
     position = rows[0]
     row = call.row(position)

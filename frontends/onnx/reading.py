@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.quantised.lowering import Unread, lower_graph
 from approxhw.ir.graph import Graph, Node, identifier, without_unread
@@ -19,8 +20,8 @@ from .folding import FOLDABLE, array_of, attributes, constant_node, fold
 from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, QONNX, Loaded
 from .quantised import limits_of
-from .tail import predicted_class
-from .values import Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
+from .tail import label_bits, predicted_class, regression_values
+from .values import PLAIN, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -40,6 +41,7 @@ class Reading:
     ``logits``: the ONNX tensor whose order decides, if there is one.
     ``widths``: per model input, its name and the shape of its row.
     ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
+    ``bound``: what a single logit has to exceed for class 1.
     ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front.
     """
 
@@ -52,6 +54,10 @@ class Reading:
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
     batch: int | None = None
     batch_axes: tuple[tuple[str, int], ...] = ()
+    bound: float = 0.0
+    task: str = CLASSIFICATION
+    doubtful: bool = False
+    """Whether nothing in the model tells a classifier from what makes real values, or several labels."""
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -67,14 +73,17 @@ class _Inputs:
     batch: int | None
 
 
-def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
-    """Return what *loaded* means; *titles*: the user's names of the features, if they are known."""
+def read_loaded(loaded: Loaded, titles: tuple[str, ...] = (), task: str | None = None) -> Reading:
+    """Return what *loaded* means; *titles*: the user's names of the features, if they are known.
+
+    *task*: what the model is for (``common.dataset.TASKS``); None: what it says itself, and a class where it says nothing.
+    """
     proto = loaded.proto
     work = Importer(PROBE)
     known = _initializers(work, proto)
     try:
         inputs = _inputs(work, proto, known, titles)
-        outputs = _chosen_outputs(proto)
+        outputs, task = _chosen_outputs(proto, task)
     except Refusal as refusal:
         work.refuse("model", refusal)
         return Reading(None, tuple(work.problems), work.invalid)
@@ -83,6 +92,8 @@ def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
     for node in needed:
         for name in node.input:
             work.readers[name] = work.readers.get(name, 0) + 1
+    if str(proto.producer_name) == "skl2onnx":
+        work.finals = frozenset(outputs)
     for name in outputs:
         work.readers[name] = work.readers.get(name, 0) + 1
     values: dict[str, Value] = {**known, **inputs.rows}
@@ -90,15 +101,18 @@ def read_loaded(loaded: Loaded, titles: tuple[str, ...] = ()) -> Reading:
     kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     for node in needed:
         values.update(zip(node.output, _node(work, node, values, loaded, functions, kinds)))
-    return _finished(work, loaded, inputs, outputs, values)
+    return _finished(work, loaded, inputs, outputs, values, task)
 
 
-def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str], values: dict[str, Value]) -> Reading:
+def _finished(
+    work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str], values: dict[str, Value], task: str | None
+) -> Reading:
     prediction, output = None, outputs[0]
+    chosen = task or (REGRESSION if _is_regressor(loaded.proto, values, outputs) else CLASSIFICATION)
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
             output = _one_output(outputs, values)
-            prediction = predicted_class(work, values[output])
+            prediction = _ENDS[chosen](work, values[output])
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
     graph = None
@@ -109,7 +123,37 @@ def _finished(work: Importer, loaded: Loaded, inputs: _Inputs, outputs: list[str
     problems = tuple(work.problems)
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
-    return Reading(graph, problems, work.invalid, output, is_label, logits, inputs.widths, inputs.batch, axes)
+    bound = prediction.bound if prediction else 0.0
+    doubtful = task is None and chosen == CLASSIFICATION and not is_label
+    return Reading(
+        graph,
+        problems,
+        work.invalid,
+        output,
+        is_label,
+        logits,
+        inputs.widths,
+        inputs.batch,
+        axes,
+        bound,
+        chosen,
+        doubtful,
+    )
+
+
+_ENDS = {CLASSIFICATION: predicted_class, REGRESSION: regression_values, MULTILABEL: label_bits}
+"""Task → what makes the end of a Graph of the model's output."""
+
+
+def _is_regressor(proto: ModelProto, values: dict[str, Value], outputs: list[str]) -> bool:
+    """Whether the model itself says that it makes real values: by its operator, or as skl2onnx writes regressors.
+
+    A classifier of skl2onnx has an output of labels beside the probabilities, or ends in these; a regressor has one output.
+    """
+    if len(outputs) != 1 or not isinstance(row := values[outputs[0]], Row) or row.stage != PLAIN:
+        return False
+    made = [node for node in proto.graph.node if node.domain == ML and node.op_type.endswith("Regressor")]
+    return bool(made) or (str(proto.producer_name) == "skl2onnx" and len(proto.graph.output) == 1)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
@@ -120,8 +164,9 @@ def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph
         identifier(loaded.stem, default="model"), tuple(work.nodes), prediction.value, prediction.labels, source
     )
     graph = without_unread(graph)
-    if prediction.labels and len(prediction.labels) != graph.classes:
-        why = f"{len(prediction.labels)} class labels for {graph.classes} classes"
+    count = graph.classes or graph[graph.output].type.elements
+    if prediction.labels and len(prediction.labels) != count:
+        why = f"{len(prediction.labels)} class labels for {count} classes"
         work.refuse("class labels", Refusal(why, "export the model again", invalid=True))
         return None
     if not work.quantised:
@@ -246,19 +291,37 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
     return shape, int(batch)
 
 
-def _chosen_outputs(proto: ModelProto) -> list[str]:
-    """Return the label output where the model has one, else every output that may hold scores."""
+def _chosen_outputs(proto: ModelProto, task: str | None) -> tuple[list[str], str | None]:
+    """Return the label output where the model has one, else every output that may hold scores; and the task, where it is known.
+
+    Labels of several columns are independent ones: then, and for another task than classification, scores are what is read.
+    """
     from onnx import TensorProto
 
     label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING)
     outputs = list(proto.graph.output)
-    labels = [value.name for value in outputs if value.type.tensor_type.elem_type in label_types]
+    told = [value for value in outputs if value.type.tensor_type.elem_type in label_types]
+    labels, scores = [value.name for value in told], [value.name for value in outputs if value not in told]
+    if task is None and len(told) == 1 and scores and _tells_labels_apart(proto, told[0]):
+        task = MULTILABEL
+    if task in (REGRESSION, MULTILABEL) and scores:
+        return scores, task
     if len(labels) == 1:
-        return labels
+        return labels, task
     if len(labels) > 1:
         named = ", ".join(shown(repr(name)) for name in labels[:8])
         raise Refusal(f"it has several outputs of labels ({named})", "keep one class output", invalid=False)
-    return [value.name for value in outputs]
+    return [value.name for value in outputs], task
+
+
+def _tells_labels_apart(proto: ModelProto, output: ValueInfoProto) -> bool:
+    """Whether *output* holds a truth for each of several labels: it has columns, or comes from a Binarizer."""
+    columns = [dim.dim_value for dim in output.type.tensor_type.shape.dim[1:]]
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    maker = makers.get(output.name)
+    while maker is not None and maker.op_type in ("Cast", "Identity"):
+        maker = makers.get(maker.input[0])
+    return (len(columns) == 1 and columns[0] > 1) or (maker is not None and maker.op_type == "Binarizer")
 
 
 def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
@@ -317,7 +380,7 @@ def _node(
     if any(isinstance(value, Broken) for value in found):
         return broken
     types = {position: kinds[name] for position, name in enumerate(node.input) if name in kinds}
-    call = Call(node, tuple(found), attributes(node), loaded.opset, types, work.quantised)
+    call = Call(node, tuple(found), attributes(node), loaded.opset, types, work.quantised, work)
     return carry_out(work, call, _folded if _folds(call, foldable) else entry.handler if entry else _constant)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Affine, Constant
+from approxhw.ir.kinds import Affine, Concat, Constant
 
 from .importer import PROBE, Call, Importer
 from .values import (
@@ -68,6 +68,8 @@ def reshape(work: Importer, call: Call) -> Value:
     target = call.value(1)
     if not isinstance(target, Known):
         raise Refusal("its shape is computed from the input", "make the shape a constant")
+    if target.array.reshape(-1).tolist() == [-1, 1] and work.finals.intersection(call.proto.output) and row.batch == 0:
+        return row  # one column of all targets of all rows: the same numbers in the same order
     return _reshaped(
         work, row, [int(dim) for dim in target.array.reshape(-1)], bool(call.attributes.get("allowzero", 0))
     )
@@ -298,12 +300,33 @@ def concat(work: Importer, call: Call) -> Value:
     if len(rows) == 2 and rows[1].elements == 1 and _is_negation(work, rows[0], rows[1]):
         return replace(rows[1], stage=PAIR, shape=(2,))  # (-z, z): the greater one is the sign of z
     if any(row.columns is None or row.stage != PLAIN for row in rows):
-        raise Refusal("joins computed tensors (parallel branches)", "only chains of layers are read; join inputs only")
+        return _parallel(work, call)
     axes = {row.axis(int(call.attributes.get("axis", 1))) for row in rows}
     axis = axes.pop()
     if axes or axis is None or len({(row.rank, row.batch) for row in rows}) > 1:
         raise Refusal("joins rows of the batch, or tensors of different rank", REMEDY_MIXES)
     return joined(rows, axis)
+
+
+def _parallel(work: Importer, call: Call) -> Row:
+    """Return computed values side by side: parallel branches that meet."""
+    rows = [call.row(position) for position in range(len(call.values))]
+    axis = rows[0].axis(int(call.attributes.get("axis", 1)))
+    if axis is None or len({(row.rank, row.batch) for row in rows}) > 1:
+        raise Refusal("joins rows of the batch, or tensors of different rank", REMEDY_MIXES)
+    if any(dim != 1 for row in rows for dim in row.shape[:axis]):
+        raise Refusal(f"joins rows of shape {rows[0].shape} along axis {axis} of them", "flatten the branches before")
+    if len({row.shape[axis + 1 :] for row in rows}) > 1:
+        raise Refusal("joins tensors whose shapes do not fit", invalid=True)
+    sizes = tuple(row.elements for row in rows)
+    check_width(sum(sizes))
+    origin = str(call.proto.name)
+    value = work.emit(
+        f"{work.prefix}_side_by_side", Concat(sizes), tuple(work.vector(r, origin) for r in rows), (sum(sizes),), origin
+    )
+    wide = sum(row.shape[axis] for row in rows)
+    shape = (*rows[0].shape[:axis], wide, *rows[0].shape[axis + 1 :])
+    return replace(rows[0], value=value, shape=shape, columns=None, shared=False)
 
 
 def _is_negation(work: Importer, first: Row, second: Row) -> bool:

@@ -25,18 +25,23 @@ class SupportedOperator:
 
 
 STANDARD_OPERATORS: dict[str, SupportedOperator] = {
-    "Add": SupportedOperator(linear.add, "one operand constant; fused into the bias of the layer before it"),
+    "Add": SupportedOperator(
+        linear.add,
+        "of constants, fused into the bias of the layer before it, and of computed values: branches, ensembles",
+    ),
     "ArgMax": SupportedOperator(tail.argmax, "over the class axis, either `keepdims`; `select_last_index=0`"),
     "BatchNormalization": SupportedOperator(linear.batch_normalization, "inference, with running statistics"),
     "Cast": SupportedOperator(shapes.cast, "between floating-point types, and of labels"),
     "Clip": SupportedOperator(
         activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
     ),
-    "Concat": SupportedOperator(shapes.concat, "of model inputs or their columns; of (1 − p, p) in a binary head"),
+    "Concat": SupportedOperator(shapes.concat, "of columns of the input, of branches, of (1 − p, p) in a binary head"),
     "DequantizeLinear": SupportedOperator(
         quantised.dequantize_linear, "QDQ: of constants, behind QuantizeLinear, and of an integer input of the model"
     ),
-    "Div": SupportedOperator(linear.divide, "by a constant"),
+    "Div": SupportedOperator(
+        linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"
+    ),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
@@ -46,14 +51,15 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Greater": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "GreaterOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "Identity": SupportedOperator(shapes.identity, "anything"),
-    "LeakyRelu": SupportedOperator(activations.leaky_relu, "`alpha` of at least 0; not between quantised layers"),
+    "LeakyRelu": SupportedOperator(activations.leaky_relu, "any `alpha`; not between quantised layers"),
     "Less": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LessOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LogSoftmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "MatMul": SupportedOperator(linear.matmul_layer, "constant weights on either side"),
     "Max": SupportedOperator(activations.maximum, "with one constant number"),
+    "Mean": SupportedOperator(linear.mean, "of constants and computed values"),
     "Min": SupportedOperator(activations.minimum, "with one constant number"),
-    "Mul": SupportedOperator(linear.multiply, "one operand constant"),
+    "Mul": SupportedOperator(linear.multiply, "one operand constant, or two functions of one value: x · Sigmoid(x)"),
     "Neg": SupportedOperator(linear.negate, "anything"),
     "QuantizeLinear": SupportedOperator(
         quantised.quantize_linear,
@@ -62,14 +68,47 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
     "Shape": SupportedOperator(shapes.shape_of, "where it ends in the shape of a Reshape"),
-    "Sigmoid": SupportedOperator(tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0"),
+    "Sigmoid": SupportedOperator(
+        tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0; between layers by a table"
+    ),
     "Slice": SupportedOperator(shapes.slice_, "columns of the model's input"),
     "Softmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "Squeeze": SupportedOperator(shapes.squeeze, "axes of length 1"),
-    "Sub": SupportedOperator(linear.subtract, "one operand constant, either side"),
-    "Sum": SupportedOperator(linear.add, "of two, one of them constant"),
+    "Sub": SupportedOperator(linear.subtract, "of constants, either side, and of computed values"),
+    "Sum": SupportedOperator(linear.add, "of constants and computed values"),
     "Transpose": SupportedOperator(shapes.transpose, "that leaves a row in order, or reorders the model's input"),
     "Unsqueeze": SupportedOperator(shapes.unsqueeze, "anything"),
+    "Abs": SupportedOperator(activations.absolute, "anything: exact"),
+    "Celu": SupportedOperator(activations.by_formula("x", "@alpha", "celu", alpha=1.0), "by a table"),
+    "Elu": SupportedOperator(activations.by_formula("x", "@alpha", "elu", alpha=1.0), "by a table"),
+    "Gelu": SupportedOperator(activations.gelu, "exact or `approximate=tanh`, by a table"),
+    "HardSigmoid": SupportedOperator(activations.hard_sigmoid, "anything: exact"),
+    "HardSwish": SupportedOperator(activations.hard_swish, "anything: an exact product"),
+    "Mish": SupportedOperator(activations.by_formula(*activations.MISH), "by a table"),
+    "PRelu": SupportedOperator(
+        activations.prelu, "one slope, or one an element, of any sign: exact; not between quantised layers"
+    ),
+    "Pow": SupportedOperator(activations.power, "to one constant power, by a table"),
+    "Selu": SupportedOperator(
+        activations.by_formula(
+            "x", "@alpha", "@gamma", "selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875
+        ),
+        "by a table",
+    ),
+    "Shrink": SupportedOperator(
+        activations.by_formula("x", "@bias", "@lambd", "shrink", bias=0.0, lambd=0.5), "by a table"
+    ),
+    "Swish": SupportedOperator(
+        activations.by_formula("x", "x", "@alpha", "mul", "sigmoid", "mul", alpha=1.0), "by a table"
+    ),
+    "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact; not between quantised layers"),
+    **{
+        name.capitalize(): SupportedOperator(activations.by_formula("x", name), "by a table")
+        for name in (
+            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "log"),
+            *("reciprocal", "sign", "sin", "sinh", "softplus", "softsign", "sqrt", "tan", "tanh"),
+        )
+    },
 }
 
 ML_OPERATORS: dict[str, SupportedOperator] = {
@@ -81,6 +120,7 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
     "LinearClassifier": SupportedOperator(
         tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"
     ),
+    "LinearRegressor": SupportedOperator(tail.linear_regressor, "one row of coefficients a target"),
     "Normalizer": SupportedOperator(tail.normalizer, "of probabilities, at the end"),
     "Scaler": SupportedOperator(linear.scaler, "one offset and scale, or one a feature"),
     "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
@@ -99,7 +139,6 @@ MICROSOFT_OPERATORS: dict[str, SupportedOperator] = {
     name: STANDARD_OPERATORS[name] for name in ("DequantizeLinear", "QuantizeLinear")
 }
 
-RELU_ADVICE = "train with ReLU (or Clip/ReLU6) in its place"
 CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
 QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
 STATIC_ADVICE = "quantise statically (onnxruntime: quantize_static with QuantFormat.QDQ)"
@@ -112,9 +151,6 @@ ADVICE: dict[str, str] = {
         ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample"), CONV_ADVICE
     ),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"), CONV_ADVICE),
-    **dict.fromkeys(("Tanh", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign"), RELU_ADVICE),
-    **dict.fromkeys(("HardSigmoid", "HardSwish", "Swish", "Mish", "ThresholdedRelu", "Erf", "Abs", "Exp"), RELU_ADVICE),
-    **dict.fromkeys(("Pow", "Sqrt", "Log", "Reciprocal", "Sin", "Cos"), "compute it before the model, on the features"),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "use BatchNormalization"),
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization", "LpNormalization"), "use BatchNormalization"),
     **dict.fromkeys(("QLinearMatMul", "QLinearAdd", "QGemm", "MatMulInteger"), QDQ_ADVICE),
@@ -124,7 +160,7 @@ ADVICE: dict[str, str] = {
     **dict.fromkeys(
         ("Imputer", "OneHotEncoder", "TfIdfVectorizer", "CategoryMapper"), "prepare the features before the model"
     ),
-    **dict.fromkeys(("LinearRegressor", "TreeEnsembleRegressor", "SVMRegressor"), "approxhw compiles classifiers only"),
+    **dict.fromkeys(("TreeEnsembleRegressor", "SVMRegressor"), "train an MLPRegressor or a linear one"),
     "TopK": "end with ArgMax",
     "Split": "cut columns with Slice or Gather, of the model's input only",
     "Where": "end with ArgMax over the classes, or with Greater for a single logit",

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from approxhw.ir.kinds import ArgMax, Threshold
+from approxhw.ir.kinds import ArgMax, Binarize, Threshold
 
+from .activations import crossing, deciding_bound, without_rising
 from .importer import Call, Importer
 from .values import COMPLEMENT, PAIR, PLAIN, SIGMOID, SOFTMAX, ClassPrediction, Dictionary, Known, Refusal, Row, Value
 
@@ -53,13 +54,13 @@ def decide(work: Importer, row: Row, origin: str) -> ClassPrediction:
     """Return the class of *row*: Threshold for a binary pair (1 − p, p), else ArgMax."""
     if row.stage == PAIR:
         return threshold(work, row, 0.0, origin)
-    vector = work.vector(row, origin)
+    vector = without_rising(work, work.vector(row, origin))
     return ClassPrediction(work.emit(INDEX, ArgMax(), (vector,), (), origin), row.labels, row.tensor)
 
 
 def threshold(work: Importer, row: Row, bound: float, origin: str) -> ClassPrediction:
     """Return class 1 where the single logit of *row* is greater than *bound*."""
-    vector = work.vector(row, origin)
+    vector, bound = crossing(work, work.vector(row, origin), bound)
     return ClassPrediction(work.emit(INDEX, Threshold(bound), (vector,), (), origin), row.labels, row.tensor)
 
 
@@ -173,6 +174,60 @@ def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
     return decide(work, scores, origin), replace(scores, stage=stage)
 
 
+def regression_values(work: Importer, value: Value) -> ClassPrediction:
+    """Return the real values that the model's output *value* stands for: of a regressor."""
+    row = _single_row(value)
+    if row.stage == SIGMOID:
+        row = work.sigmoid(row)
+    if row.stage != PLAIN:
+        raise Refusal(f"is the result of {row.stage}, no real values of their own", "use --task classification")
+    if row.codes is not None:
+        raise Refusal("is quantised values", "end with DequantizeLinear")
+    return ClassPrediction(work.vector(row, ""), (), row.tensor)
+
+
+def label_bits(work: Importer, value: Value) -> ClassPrediction:
+    """Return a bit for each label, 1 where its score decides for it: of a model of several independent labels."""
+    row = _single_row(value)
+    if row.stage not in (PLAIN, SIGMOID) or row.codes is not None:
+        raise Refusal(f"is the result of {row.stage}, whose values depend on one another", "use --task classification")
+    vector = work.vector(row, "")
+    bound = deciding_bound(work, replace(row, value=vector)) if row.stage == PLAIN and row.columns is None else 0.0
+    base, moved = crossing(work, vector, bound)
+    return ClassPrediction(
+        work.emit("label_bits", Binarize(moved), (base,), (row.elements,)), row.labels, row.tensor, bound
+    )
+
+
+def _single_row(value: Value) -> Row:
+    if isinstance(value, Dictionary):
+        return replace(value.row, labels=value.labels or value.row.labels)
+    if isinstance(value, Known):
+        raise Refusal("does not depend on the model's input", invalid=True)
+    if not isinstance(value, Row):
+        raise Refusal("is a class index or label", "use --task classification, or none")
+    return value
+
+
+def linear_regressor(work: Importer, call: Call) -> Value:
+    """LinearRegressor of ai.onnx.ml: one row of coefficients a target."""
+    row = call.row()
+    coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
+    targets = int(call.attributes.get("targets", 1))
+    if targets < 1 or coefficients.size != targets * row.elements:
+        raise Refusal(
+            f"{coefficients.size} coefficients for {targets} targets of {row.elements} features", invalid=True
+        )
+    intercepts = np.array(call.attributes.get("intercepts") or np.zeros(targets), dtype=np.float64)
+    if intercepts.size != targets or not (np.isfinite(coefficients).all() and np.isfinite(intercepts).all()):
+        raise Refusal("its intercepts do not fit, or hold NaN or infinity", invalid=True)
+    if str(call.attributes.get("post_transform", "NONE")) != "NONE":
+        raise Refusal(f"post_transform {call.attributes['post_transform']} is not read", "use NONE")
+    origin = str(call.proto.name)
+    made = work.dense(work.vector(row, origin), coefficients.reshape(targets, -1), intercepts, origin)
+    return Row(made, (targets,), row.batch)
+
+
 def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     """Return the class that the model's output *value* stands for."""
     if isinstance(value, ClassPrediction):
@@ -189,7 +244,8 @@ def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     if row.elements == 1 and row.stage != PAIR:
         if value.codes is not None:
             raise Refusal("is a quantised single logit", "end with DequantizeLinear")
-        return threshold(work, row, 0.0, "")
+        bound = deciding_bound(work, row) if row.stage == PLAIN and row.columns is None else 0.0
+        return replace(threshold(work, row, bound, ""), bound=bound)
     if len([dim for dim in row.shape if dim != 1]) > 1:
         raise Refusal(f"has rows of shape {row.shape}; one score a class is read", "make the class scores the output")
     return decide(work, row, "")

@@ -115,11 +115,16 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class ClassPrediction:
-    """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more."""
+    """The class index (or label) of a row; ``rank`` of the ONNX tensor does not matter any more.
+
+    At the end of reading also the real values, or the bits of labels, of a model that names no class.
+    """
 
     value: str
     labels: tuple[str | int, ...] = ()
     tensor: str = ""
+    bound: float = 0.0
+    """What the single logit ``tensor`` has to exceed for class 1."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.onnx.loading import (
-    MAXIMUM_NODES,
-    REMEDY_EXPORT,
     STANDARD,
     Loaded,
     ModelSource,
@@ -22,8 +20,12 @@ from approxhw.frontends.onnx.loading import (
 from approxhw.frontends.runtime.standard_nodes import standard_nodes
 from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
+from .inlining import inline_branches, inline_functions
+from .names import fixed_names, needed_nodes, nodes_inside
+from .recurrent import unroll
+
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto
+    from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto
 
 MAXIMUM_MODEL = 2 << 30
 """Largest model file, and external data, in bytes; a protobuf file can be no larger."""
@@ -31,7 +33,7 @@ MAXIMUM_MODEL = 2 << 30
 MAXIMUM_VALUE = 1 << 30
 """Largest tensor that a node may make, in bytes."""
 
-PRODUCTS = frozenset(["MatMul", "Gemm", "Conv"])
+PRODUCTS = frozenset(["MatMul", "Gemm", "Conv", "ConvTranspose"])
 """Operators that run on the engine."""
 
 NATIVE = frozenset(
@@ -39,19 +41,20 @@ NATIVE = frozenset(
 )
 """Element types that NumPy and onnxruntime both know."""
 
-_OTHERS = frozenset(
-    (
-        *("Einsum", "ConvTranspose", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"),
-        *("LSTM", "GRU", "RNN", "Attention", "DeformConv"),
-    )
-)
+_MOST_TOLD = 8
+"""Most products outside of the engine that an error names."""
+
+_INTEGER = frozenset(["MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "DynamicQuantizeMatMul", "QGemm"])
+"""Operators that multiply whole numbers."""
+
+_OTHERS = _INTEGER | {"Einsum", "LSTM", "GRU", "RNN", "Attention", "DeformConv"}
 """Operators that multiply matrices too, and stay in onnxruntime."""
+
+_MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's own operators."""
 
 MAXIMUM_SIZE = 1 << 31
 """Sizes of inputs stay below it."""
-
-_DRAWN = frozenset(["RandomNormal", "RandomUniform"])
-"""Operators without inputs that are no constants."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +97,22 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     :class:`OptionError` where *shape* does not fit or is needed and not there.
     """
     loaded = load_products(source)
-    proto, title = standard_nodes(_inlined(loaded.proto, loaded.title)), loaded.title
+    title = loaded.title
+    proto, stays = unroll(inline_branches(inline_functions(loaded.proto, title), title))
+    proto = standard_nodes(proto)
     constants, odd = _constants(proto)
-    nodes = tuple(node for node in proto.graph.node if not _is_tensor(node))
+    live = needed_nodes(proto.graph.node, [value.name for value in proto.graph.output])
+    nodes = tuple(node for node in live if not _is_tensor(node))
     known = constants.keys() | odd.keys()
     inputs = _inputs(proto, known, title)
-    fixed = _fixed(nodes, known)
+    fixed = fixed_names(nodes, known)
+    left = tuple(_left(nodes, stays))
     if not any(is_engine_product(node) and node.output[0] not in fixed for node in nodes):
-        why = "no MatMul, Gemm or Conv that reads an input: a matrix engine has nothing to do"
+        why = "no MatMul, Gemm, Conv or ConvTranspose that reads an input: a matrix engine has nothing to do"
         others = sorted({shown(node.op_type) for node in nodes})
         remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
-        raise UnsupportedModelError(shown(title), [Problem("model", f"it holds {why}", remedy)])
+        stay = [Problem("products", sentence) for sentence in left[:_MOST_TOLD]]
+        raise UnsupportedModelError(shown(title), [Problem("model", f"it holds {why}", remedy), *stay])
     return EngineModel(
         title=title,
         nodes=nodes,
@@ -116,7 +124,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
         outputs=tuple(value.name for value in proto.graph.output),
         opsets=tuple(proto.opset_import),
         ir_version=proto.ir_version,
-        left=tuple(_left(nodes)),
+        left=left,
     )
 
 
@@ -135,54 +143,6 @@ def model_inputs(source: ModelSource | Loaded) -> tuple[ModelInput, ...]:
 def is_engine_product(node: NodeProto) -> bool:
     """Return whether *node* multiplies matrices in a way that the engine knows."""
     return node.domain in STANDARD and node.op_type in PRODUCTS
-
-
-def reads(node: NodeProto) -> list[str]:
-    """Return the names that *node* reads, those that its branches and loops take from outside too."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            names.extend(_captured(graph))
-    return list(dict.fromkeys(names))
-
-
-def _captured(graph: GraphProto) -> list[str]:
-    inside = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    inside |= {name for node in graph.node for name in node.output}
-    names = [name for node in graph.node for name in reads(node)] + [value.name for value in graph.output]
-    return [name for name in names if name not in inside]
-
-
-def _inlined(proto: ModelProto, title: str) -> ModelProto:
-    """Return *proto* with its own functions written out."""
-    if not proto.functions:
-        return proto
-    from onnx import inliner
-
-    bodies = {(function.domain, function.name): function for function in proto.functions}
-    counts: dict[tuple[str, str], int] = {}
-
-    def nodes_of(key: tuple[str, str], path: tuple[tuple[str, str], ...]) -> int:
-        if key in path:
-            why = f"calls itself: {' → '.join(shown(name) for _, name in (*path, key))}"
-            raise InvalidModelError(shown(title), [Problem(f"function {shown(key[1])!r}", why, REMEDY_EXPORT)])
-        if key not in counts:
-            counts[key] = sum(nodes_below(node, (*path, key)) for node in bodies[key].node)
-        return counts[key]
-
-    def nodes_below(node: NodeProto, path: tuple[tuple[str, str], ...]) -> int:
-        key = (node.domain, node.op_type)
-        return nodes_of(key, path) if key in bodies else 1
-
-    total = sum(nodes_below(node, ()) for node in proto.graph.node)
-    if total > MAXIMUM_NODES:
-        why = f"{total} nodes once its functions are written out; more than {MAXIMUM_NODES} are refused"
-        raise InvalidModelError(shown(title), [Problem("functions", why, "simplify the model")])
-    try:
-        return inliner.inline_local_functions(proto)
-    except Exception as error:  # the inliner raises what its C++ part happens to throw
-        why = f"cannot be written out: {shown(error, 160)}"
-        raise InvalidModelError(shown(title), [Problem("functions", why, REMEDY_EXPORT)]) from error
 
 
 def _is_tensor(node: NodeProto) -> bool:
@@ -244,15 +204,6 @@ def _dim(dim: TensorShapeProto.Dimension, axis: int) -> int | str:
     return dim.dim_param or f"size{axis}"
 
 
-def _fixed(nodes: Sequence[NodeProto], known: set[str]) -> frozenset[str]:
-    """Return the names of constants, and of what nodes make of constants alone."""
-    fixed = set(known)
-    for node in nodes:
-        if not (node.domain in STANDARD and node.op_type in _DRAWN) and all(name in fixed for name in reads(node)):
-            fixed.update(name for name in node.output if name)
-    return frozenset(fixed)
-
-
 def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """Return the sizes of every input, or raise :class:`OptionError`."""
     problems = []
@@ -284,23 +235,21 @@ def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[i
     return sizes
 
 
-def _left(nodes: Sequence[NodeProto]) -> list[str]:
-    """Return a sentence for every product that stays outside of the engine: other operators, and those inside of branches."""
+def _left(nodes: Sequence[NodeProto], stays: Mapping[str, str]) -> list[str]:
+    """Return a sentence for every product that stays outside of the engine: other operators, and those inside of branches.
+
+    *stays*: why a recurrent node does, by its first output.
+    """
     said = []
     for node in nodes:
-        if node.domain in STANDARD and node.op_type in _OTHERS:
-            said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine")
-        inside = sum(is_engine_product(inner) for inner in _inner(node))
+        if node.domain in (*STANDARD, _MICROSOFT) and node.op_type in _OTHERS:
+            why = next((f": {stays[name]}" for name in node.output if name in stays), "")
+            why = ": the engine multiplies floating-point numbers, not whole ones" if node.op_type in _INTEGER else why
+            said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine{why}")
+        inside = sum(is_engine_product(inner) for inner in nodes_inside(node))
         if inside:
             said.append(
                 f"node {node_title(node)} ({shown(node.op_type)}) holds {inside} matrix products in its branches; "
                 "they run in onnxruntime, not on the engine"
             )
     return said
-
-
-def _inner(node: NodeProto) -> list[NodeProto]:
-    graphs = [
-        graph for entry in node.attribute for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs)
-    ]
-    return [found for graph in graphs for inner in graph.node for found in (inner, *_inner(inner))]

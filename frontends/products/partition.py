@@ -20,13 +20,15 @@ from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Graph, Node, Op, identifier
 from approxhw.ir.kinds import Constant, Relu, Type
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
-from approxhw.ir.kinds.tensor.products import MisfitError, Product, operand_sizes
+from approxhw.ir.kinds.tensor.blocks import MisfitError, Product
+from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.products import operand_sizes
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
-from .model import EngineModel, is_engine_product, read_engine_model, reads, sizes_of_inputs
+from .model import EngineModel, is_engine_product, read_engine_model, sizes_of_inputs
+from .names import reads
 from .pieces import element_of, measure, submodel, type_word
 
 if TYPE_CHECKING:
@@ -207,7 +209,7 @@ def _product(building: _Building, node: NodeProto) -> None:
 
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     given = {key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in given.items()}
-    titles = {each.op.title for each in building.nodes if isinstance(each.op, MatMul | Gemm | Conv)}
+    titles = {each.op.title for each in building.nodes if isinstance(each.op, MatMul | Gemm | Conv | ConvTranspose)}
     title = node.name if node.name and node.name not in titles else node.output[0]
     op: Op = MatMul(title)
     if node.op_type == "Gemm":
@@ -217,6 +219,11 @@ def _product(building: _Building, node: NodeProto) -> None:
         sizes = {key: tuple(map(int, given.get(key, ()))) for key in ("strides", "dilations", "pads", "kernel_shape")}
         auto, group = str(given.get("auto_pad", "NOTSET")), int(given.get("group", 1))
         op = Conv(title, sizes["strides"], sizes["dilations"], sizes["pads"], auto, group, sizes["kernel_shape"])
+    elif node.op_type == "ConvTranspose":
+        named = ("strides", "dilations", "pads", "kernel_shape", "output_padding", "output_shape")
+        strides, dilations, pads, kernel, further, wanted = (tuple(map(int, given.get(key, ()))) for key in named)
+        auto, group = str(given.get("auto_pad", "NOTSET")), int(given.get("group", 1))
+        op = ConvTranspose(title, strides, dilations, pads, auto, group, kernel, further, wanted)
     inputs = [name for name in node.input if name]
     building.types[node.output[0]] = building.types[inputs[0]]
     building.add(node.output[0], op, [building.read(name) for name in inputs], _where(node))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from approxhw.ir.graph import Node
-from approxhw.ir.kinds import Clip, Dense, Relu, Threshold
+from approxhw.ir.kinds import Binarize, Clip, Dense, Relu, Threshold
 from approxhw.numerics.exact.order import Ranged, order_alike
 from approxhw.numerics.exact.requantizing import Stage
 
@@ -84,18 +84,48 @@ def lower_threshold(lowering: Lowering, node: Node, state: ChainState) -> ChainS
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)
     assert isinstance(node.op, Threshold)
-    bound, scale, shift = Fraction(node.op.threshold), state.scale[0], state.shift[0]
-    low, high, least, most = state.low[0], state.high[0], state.least[0], state.most[0]
-    if (low is not None and low > bound) or (high is not None and high <= bound) or scale == 0:
-        value = shift if scale == 0 else (low if low is not None and low > bound else bound)
-        code = least - 1 if value > bound else most
-    elif scale > 0:
-        code = min(max(math.floor((bound - shift) / scale), least - 1), most)
-    else:  # the less the code, the greater its value: compared the other way around
+    ((sign, code),) = _limits(state, Fraction(node.op.threshold))
+    if sign < 0:  # the less the code, the greater its value: compared the other way around
         before = replace(node, name="score", origin="")
-        stage = Stage((-1,), 0, (0,), "floor", -most, -least)
-        state = requantize(lowering, before, state, stage, lowering.format_of(state.value).scale)
-        code = min(max(math.floor((bound - shift) / -scale), -most - 1), -least)
+        state = requantize(lowering, before, state, _wide(state, (-1,), (0,)), lowering.format_of(state.value).scale)
     assert state.value is not None
     lowering.nodes.append(replace(node, op=Threshold(code), inputs=(state.value,)))
     return state
+
+
+def lower_binarize(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+    """Append a ``Binarize`` on codes: element by element, 1 where the real value is greater than the model's threshold."""
+    if state.value is None:
+        raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)
+    assert isinstance(node.op, Binarize)
+    limits = _limits(state, Fraction(node.op.threshold))
+    signs, codes = zip(*limits)
+    code = codes[0] if set(signs) == {1} and len(set(codes)) == 1 else 0
+    offsets = tuple(code - own for own in codes)
+    dense = next(made for made in lowering.nodes if made.name == state.value)
+    if set(signs) == {1} and isinstance(dense.op, Dense):
+        lowering.add_to_bias(state.value, offsets)
+    elif set(signs) != {1} or any(offsets):
+        before = replace(node, name="scores", origin="")
+        stage = _wide(state, signs, offsets)
+        state = requantize(lowering, before, state, stage, lowering.format_of(state.value).scale)
+    assert state.value is not None
+    lowering.nodes.append(replace(node, op=Binarize(code), inputs=(state.value,)))
+    return state
+
+
+def _limits(state: ChainState, bound: Fraction) -> list[tuple[int, int]]:
+    """Return a sign and a code for each element: its real value exceeds *bound* where sign times its code exceeds that one."""
+    found = []
+    parts = (state.scale, state.shift, state.low, state.high, state.least, state.most)
+    for scale, shift, low, high, least, most in zip(*parts, strict=True):
+        if scale == 0 or (low is not None and low > bound) or (high is not None and high <= bound):
+            value = shift if low is None else max(shift, low)
+            value = value if high is None else min(value, high)
+            always = value > bound if scale == 0 else low is not None and low > bound
+            found.append((1, least - 1 if always else most))
+        elif scale > 0:
+            found.append((1, min(max(math.floor((bound - shift) / scale), least - 1), most)))
+        else:
+            found.append((-1, min(max(math.floor((bound - shift) / -scale), -most - 1), -least)))
+    return found

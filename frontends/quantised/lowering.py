@@ -14,14 +14,15 @@ from typing import cast
 
 import numpy as np
 
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, Relu, Reshape, Threshold, Type
+from approxhw.ir.chain import is_decision
+from approxhw.ir.graph import Graph, Node, kind_of
+from approxhw.ir.kinds import Affine, ArgMax, Binarize, Clip, Constant, Dense, Input, Relu, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.numerics.exact.requantizing import Scaled, Stage, fit
 from approxhw.numerics.formats import FLOAT64, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
 
-from .deciding import lower_argmax, lower_threshold
+from .deciding import lower_argmax, lower_binarize, lower_threshold
 from .encoding import encoded
 from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, Quantiser, UnreadError
 from .state import ChainState, Lowering, bounded_codes, clipped, on_one_scale, readings, requantize, rescaled
@@ -49,10 +50,10 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
         if isinstance(node.op, Dense) and _is_float_from(graph, place, codes) and _are_codes(lowering, state):
             return _with_floats(lowering, state, place)
         try:
-            step = _STEPS.get(type(node.op))
-            if step is None:
-                raise UnreadError(f"{node.kind} between quantised layers is not read", NEEDS_QUANTISER)
+            step = _STEPS.get(type(node.op), _unknown)
             state = step(lowering, node, state)
+            if place == len(graph.nodes) - 1 and not (is_decision(node) or isinstance(node.op, Binarize)):
+                state = _told_by_format(lowering, node, state)
         except UnreadError as error:
             return Unread(node, error)
         except ArithmeticError:
@@ -61,6 +62,19 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
             )
             return Unread(node, why)
     return fit_formats(replace(graph, nodes=tuple(lowering.nodes), output=lowering.nodes[-1].name))
+
+
+def _told_by_format(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+    """Return *state*, the numbers that a regressor ends with, on codes whose format says what they stand for."""
+    if state.value is None:
+        raise UnreadError("ends with readings that are not quantised", NEEDS_QUANTISER)
+    return state if _are_codes(lowering, state) else on_one_scale(lowering, node, state, shifted=False)
+
+
+def _unknown(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+    said = kind_of(node.op).said
+    why = f"{said(node.op) if said else node.kind} between quantised layers is not read"
+    raise UnreadError(why, "quantise with ReLU, or leave the model in floats")
 
 
 def _affine(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
@@ -188,6 +202,7 @@ _STEPS: dict[type, Callable[[Lowering, Node, ChainState], ChainState]] = {
     Dense: _dense,
     ArgMax: lower_argmax,
     Threshold: lower_threshold,
+    Binarize: lower_binarize,
 }
 
 

@@ -165,9 +165,12 @@ def bounded_codes(
     return state
 
 
-def on_one_scale(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    """Return *state* on codes of one scale, activations carried out: every real value is a whole number of its steps."""
-    if not state.is_bounded and state.is_uniform:
+def on_one_scale(lowering: Lowering, node: Node, state: ChainState, *, shifted: bool = True) -> ChainState:
+    """Return *state* on codes of one scale, activations carried out: every real value is a whole number of its steps.
+
+    *shifted*: a state of one scale may keep its shifts.
+    """
+    if shifted and not state.is_bounded and state.is_uniform:
         return state
     if state.value is None:
         raise UnreadError("clips readings that are not quantised", NEEDS_QUANTISER)

@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.common.errors import InvalidModelError, Problem
 from approxhw.ir.graph import Node
-from approxhw.ir.kinds.tensor.ops import Conv, Gemm, Host, MatMul
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, Host, MatMul
 from approxhw.ir.kinds.tensor.products import product_of
 
 from .sessions import open_session, run_session
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 OPSET = 17
-"""Of the models that hold one product; what MatMul, Gemm and Conv mean has not changed since 13."""
+"""Of the models that hold one product; what MatMul, Gemm, Conv and ConvTranspose mean has not changed since 13."""
 
 IR_VERSION = 8
 
@@ -48,7 +48,7 @@ class OnnxHost:
 
     def plain(self, node: Node, operands: Sequence[np.ndarray | None]) -> np.ndarray:
         """Return what onnxruntime itself makes of the product *node*."""
-        assert isinstance(node.op, MatMul | Gemm | Conv)
+        assert isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
         given = [operand for operand in operands if operand is not None]
         key = (node.name, tuple(operand.dtype.name for operand in given))
         if key not in self.sessions:
@@ -71,7 +71,7 @@ def _parsed(program: bytes, title: str) -> ModelProto:
     return proto
 
 
-def _product_model(op: MatMul | Gemm | Conv, operands: Sequence[np.ndarray]) -> ModelProto:
+def _product_model(op: MatMul | Gemm | Conv | ConvTranspose, operands: Sequence[np.ndarray]) -> ModelProto:
     from onnx import ValueInfoProto, helper
 
     product = product_of(op, ())

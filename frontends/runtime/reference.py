@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.dataset import MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidDataError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.onnx.reading import Reading
@@ -35,14 +36,22 @@ class OnnxReference:
     """The same model with real inputs, where it declares whole numbers: for readings that are none."""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order."""
+        """Return the class index of every row (int64). ``rows``: rows × features, finite, in the model's order.
+
+        Of a regressor its values (float64, rows × outputs), of a model of several labels a bit each (int64, rows × labels).
+        """
+        if self.reading.task == REGRESSION:
+            return self._run(rows, self.reading.output).astype(np.float64).reshape(len(rows), -1)
+        if self.reading.task == MULTILABEL:
+            raw = self._run(rows, self.reading.logits or self.reading.output)
+            return (raw.reshape(len(rows), -1) > self.reading.bound).astype(np.int64)
         if self.reading.is_label:
             return self._indices(self._run(rows, self.reading.output).reshape(-1))
         scores = self.scores(rows)
         if scores is None:  # LinearClassifier shows probabilities alone: their order is that of the logits
             scores = self._run(rows, self.reading.output)
         if scores.shape[1] == 1:
-            return (scores[:, 0] > 0).astype(np.int64)
+            return (scores[:, 0] > self.reading.bound).astype(np.int64)
         return np.argmax(scores, axis=1).astype(np.int64)
 
     def scores(self, rows: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from approxhw.common.dataset import Dataset
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.evaluation import accuracy, codes_of
+from approxhw.ir.evaluation import codes_of, score
 from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Dense, Type
@@ -106,7 +106,7 @@ def with_operator(
     if rows is None or not correct or not len(rows.X_train):
         return plain, []
     moved, moves = corrected(plain, name, codes_of(graph, rows.X_train))
-    accuracies = [accuracy(made, rows.X_train, rows.y_train) for made in (plain, moved)]
+    accuracies = [score(made, rows.X_train, rows.y_train) for made in (plain, moved)]
     worse = accuracies[0] is not None and accuracies[1] is not None and accuracies[1] < accuracies[0]
     return (plain, []) if worse else (moved, moves)
 
@@ -156,7 +156,7 @@ def choose_operators(
     the smallest up until one holds the accuracy of *graph* less *max_loss* (absolute) on the training rows. Ties go to the
     operators that are named first. Raises :class:`PassError` where none does.
     """
-    base = accuracy(graph, data.X_train, data.y_train)
+    base = score(graph, data.X_train, data.y_train)
     if base is None:
         why = "there are no training rows to judge operators by"
         raise PassError("pass approximate-multiplier", [Problem("operators", why, "give --data with training rows")])
@@ -183,7 +183,7 @@ def choose_operators(
     best = 0.0
     for names in sorted(combinations, key=lambda names: -math.fsum(saved[pair] for pair in names.items())):
         built = build(names)
-        reached = accuracy(built, data.X_train, data.y_train) or 0.0
+        reached = score(built, data.X_train, data.y_train) or 0.0
         best = max(best, reached)
         if reached >= base - max_loss - 1e-12:
             return built, OperatorChoice(names, saved, exact, area(built), reached)

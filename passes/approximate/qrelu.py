@@ -10,9 +10,9 @@ import numpy as np
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.chain import unshaped
 from approxhw.ir.evaluation import codes_of, names_classes
-from approxhw.ir.graph import Graph, Node, ranges, without_unread
+from approxhw.ir.graph import Graph, Node, kind_of, ranges, without_unread
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import Clip, Constant, Dense, LeakyRelu, Requantize, Type
+from approxhw.ir.kinds import Clip, Constant, Dense, Relu, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
@@ -62,11 +62,12 @@ class Qrelu:
             if isinstance(op := graph[name].op, Clip) and op.low != 0
         ]
         remedy = "use a ReLU, or power-of-two, which retrains the network with QReLU"
-        found += [
-            Problem(name, f"it is a leaky relu of {op.alpha}, and QReLU lets nothing below 0 through", remedy)
-            for name in names
-            if isinstance(op := graph[name].op, LeakyRelu)
-        ]
+        for name in names:
+            op = graph[name].op
+            if not isinstance(op, Relu | Clip):
+                said = kind_of(op).said
+                why = f"it is a {said(op) if said else graph[name].kind}, and QReLU lets nothing below 0 through"
+                found.append(Problem(name, why, remedy))
         if found:
             raise PassError("pass qrelu", found)
         for name in names:

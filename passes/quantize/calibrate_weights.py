@@ -169,6 +169,9 @@ def _reach_is_exact(graph: Graph, layers: list[_Layer]) -> bool:
         for op in layer.activations:
             if kind_of(op).widest(op, reach) >= _EXACT_IN_FLOAT:
                 return False
+            if not kind_of(op).monotone:
+                reach = kind_of(op).widest(op, reach)
+                continue
             reach = max(abs(int(end)) for end in activated(op, np.array([-reach, reach], dtype=object)[:, None]).flat)
         if reach >= _EXACT_IN_FLOAT:
             return False

@@ -10,12 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.graph import Graph, Node, kind_of
-from approxhw.ir.kinds import Constant, Dense, Input, Type
+from approxhw.ir.graph import Graph, Node, kind_of, renamed_inputs
+from approxhw.ir.kinds import MOST_LOOKUP_BITS, Add, Concat, Constant, Dense, Input, Lookup, Type
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.rewriting import code_constant, fit_formats
+from approxhw.ir.rewriting import code_constant, finer_codes, fit_formats
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import Exact
+
+from ._tables import tabulated
 
 _WIDE = 4000
 """Width of a result before ``fit_formats`` finds the narrowest."""
@@ -27,18 +29,28 @@ class QuantizeWeights:
 
     A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
     that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
-    up; the slope of a leaky ReLU to a fraction that a weight code holds. x > threshold becomes
-    code > floor(threshold / scale), which is the same. Integer Nodes are left alone.
+    up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x > threshold becomes
+    code > floor(threshold / scale), which is the same. A function that has no exact form on codes becomes a table of codes of
+    *lookup-bits* bits; where branches meet, codes are brought to one scale, exactly. Integer Nodes are left alone.
     """
 
     kind: ClassVar[str] = "approximating"
 
     bits: int = field(default=8, metadata={"help": "width of a weight code, two's complement, 2 to 16"})
+    lookup_bits: int = field(
+        default=8, metadata={"help": "width of codes on both sides of a tabulated function, 2 to 10"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse widths out of reach."""
+        found = []
         if not 2 <= self.bits <= 16:
-            raise OptionError("quantize-weights", [Problem("quantize-weights.bits", f"{self.bits} is not in 2…16")])
+            found.append(Problem("quantize-weights.bits", f"{self.bits} is not in 2…16"))
+        if not 2 <= self.lookup_bits <= MOST_LOOKUP_BITS:
+            why = f"{self.lookup_bits} is not in 2…{MOST_LOOKUP_BITS}"
+            found.append(Problem("quantize-weights.lookup_bits", why))
+        if found:
+            raise OptionError("quantize-weights", found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return an integer Graph."""
@@ -49,7 +61,13 @@ class QuantizeWeights:
         made: dict[str, Node] = {}
         nodes: list[Node] = []
         for node in graph.nodes:
-            fresh = self._changed(graph, node, made, context)
+            if isinstance(node.op, Lookup) and node.is_float:
+                read = made[node.inputs[0]]
+                fresh = tabulated(graph, node, nodes, read, self.lookup_bits, context)
+            elif isinstance(node.op, Add | Concat) and node.is_float:
+                fresh = _aligned(node, nodes, made, set(graph.by_name))
+            else:
+                fresh = self._changed(graph, node, made, context)
             nodes += fresh
             made.update({new.name: new for new in fresh})
         used = {name for node in nodes for name in node.inputs} | {graph.output}
@@ -73,7 +91,8 @@ class QuantizeWeights:
         if on_codes is None:
             why = f"{node.kind} of codes whose zero point is {fmt.zero} has no codes"
             raise PassError("pass quantize-weights", [Problem(node.name, why, "put a layer before it")])
-        wide = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True))
+        scale = kind.result_scale(on_codes, fmt)
+        wide = Type(node.type.shape, replace(fmt, bits=_WIDE, signed=True, scale=scale))
         return [replace(node, op=on_codes, type=node.type if kind.says_format else wide)]
 
     def _dense(self, graph: Graph, node: Node, fmt: Fixed, context: PassContext) -> list[Node]:
@@ -94,6 +113,25 @@ class QuantizeWeights:
             code_constant(b, bias, scale * fmt.scale, origin=graph[b].origin),
             replace(node, op=Dense(Exact(self.bits)), type=result),
         ]
+
+
+def _aligned(node: Node, above: list[Node], made: dict[str, Node], taken: set[str]) -> list[Node]:
+    """Return *node*, where branches meet, on codes of one scale: that of which all scales are whole multiples."""
+    operands = [made[name] for name in node.inputs]
+    formats = [operand.type.format for operand in operands]
+    scales = [fmt.scale for fmt in formats if isinstance(fmt, Fixed)]
+    top, bottom = scales[0].numerator, scales[0].denominator
+    for scale in scales[1:]:
+        top, bottom = math.gcd(top * scale.denominator, scale.numerator * bottom), bottom * scale.denominator
+    common = Fraction(top, bottom)
+    nodes: list[Node] = []
+    names: dict[str, str] = {}
+    for operand, fmt in zip(operands, formats):
+        assert isinstance(fmt, Fixed)
+        if operand.name not in names and (fmt.scale != common or fmt.zero):
+            nodes.append(finer_codes([*above, *nodes], operand, int(fmt.scale / common), taken))
+            names[operand.name] = nodes[-1].name
+    return [*nodes, replace(renamed_inputs(node, names), type=Type(node.type.shape, Fixed(_WIDE, True, common)))]
 
 
 def quantized(weights: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
@@ -148,7 +186,7 @@ def _refuse_what_cannot_be(graph: Graph) -> None:
     if not isinstance(graph.input.type.format, Fixed):
         found.append(Problem(graph.input.name, "the Input has no codes yet", "run quantize-inputs before"))
     for node in graph.nodes:
-        legal = isinstance(node.op, Input | Constant | Dense) or kind_of(node.op).in_codes is not None
+        legal = isinstance(node.op, Input | Constant | Dense | Lookup) or kind_of(node.op).in_codes is not None
         if node.is_float and not legal:
             found.append(Problem(node.name, f"a real-valued {node.kind} has no codes", "run fold-affine before"))
         whole = node.inputs[:1] if isinstance(node.op, Dense) else node.inputs

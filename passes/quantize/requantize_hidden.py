@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem
-from approxhw.ir.chain import feeds_layers
+from approxhw.ir.chain import feeds_layers, is_activation
 from approxhw.ir.evaluation import codes_of
-from approxhw.ir.graph import Graph, Node, is_legal, kind_of, ranges, renamed_inputs
+from approxhw.ir.graph import Graph, Node, kind_of, ranges, renamed_inputs
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import Dense, LeakyRelu, Requantize, Type
+from approxhw.ir.kinds import Add, Dense, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
+from approxhw.ir.rewriting import code_constant, finer_codes, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
 
 ROUNDINGS = ("floor", "half-up")
@@ -24,12 +24,12 @@ ROUNDINGS = ("floor", "half-up")
 
 @dataclass(frozen=True)
 class RequantizeHidden:
-    """Cut every hidden activation to codes of a few bits, signed behind a leaky ReLU: drop low bits, saturate at the ends.
+    """Cut every hidden activation to codes of a few bits, signed where it can be negative: drop low bits, saturate at the ends.
 
-    After each ``Relu``, ``LeakyRelu`` or ``Clip`` from 0 on that a ``Dense`` reads and that needs more than *bits* bits
-    stands a ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without
-    rows, or with none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow
-    the coarser scale.
+    After each activation, and each sum of branches, that only ``Dense`` read and that needs more than *bits* bits stands a
+    ``Requantize``. Its shift is the least with which the *percentile* of the values on training rows (without rows, or with
+    none: the greatest value that its range allows) fits. Biases, bounds and thresholds behind it follow the coarser scale;
+    where branches meet, codes are raised to the scale that they had.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -65,9 +65,7 @@ class RequantizeHidden:
         fmt = node.type.format
         assert isinstance(fmt, Fixed)
         low, high = ranges(graph)[name]
-        signed = isinstance(node.op, LeakyRelu) and min(low.tolist()) < 0
-        if min(low.tolist()) < 0 and not signed:
-            return graph
+        signed = min(low.tolist()) < 0
         # what a negative code takes besides its sign: -1 takes no bit
         top = greatest = max(int(max(high.tolist())), -1 - int(min(low.tolist())))
         bits = self.bits - signed
@@ -88,8 +86,9 @@ class RequantizeHidden:
 
 
 def is_hidden(graph: Graph, node: Node) -> bool:
-    """Whether *node* is an activation on the scale of the sums that only ``Dense`` read."""
-    return is_legal(node.op) and kind_of(node.op).rectifies and feeds_layers(graph, node)
+    """Whether *node* is an activation, or a sum of branches, that only ``Dense`` read."""
+    hidden = isinstance(node.op, Add) or (is_activation(node) and not isinstance(node.op, Requantize))
+    return hidden and feeds_layers(graph, node)
 
 
 def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
@@ -99,10 +98,17 @@ def coarser(graph: Graph, name: str, cut: Node, shift: int) -> Graph:
     for node in graph.nodes:
         if name in node.inputs:
             node = renamed_inputs(node, {name: cut.name})
-        if node.inputs and node.inputs[0] in moved:
-            fmt, op = node.type.format, node.op
+        kind = kind_of(node.op)
+        if kind.coarser is None and not moved.isdisjoint(node.inputs):
+            for read in moved.intersection(node.inputs):
+                raised = finer_codes(nodes, next(n for n in nodes if n.name == read), factor, set(graph.by_name))
+                nodes.append(raised)
+                node = renamed_inputs(node, {read: raised.name})
+        elif node.inputs and node.inputs[0] in moved:
+            fmt, op, follows = node.type.format, node.op, kind.coarser
             assert isinstance(fmt, Fixed)
-            node = replace(node, op=kind_of(op).coarser(op, shift))
+            assert follows is not None
+            node = replace(node, op=follows(op, shift))
             if isinstance(op, Dense):
                 bias = [_rounded(int(value), factor) for value in graph.constant(node.inputs[2]).tolist()]
                 old = graph[node.inputs[2]].type.format

@@ -73,7 +73,7 @@ def inputs_read(graph: Graph) -> list[int]:
     seen = np.zeros(graph.input.type.elements, dtype=bool)
     names = {graph.input.name}
     for node in graph.nodes:
-        if not node.inputs or node.inputs[0] not in names:
+        if names.isdisjoint(node.inputs):
             continue
         if isinstance(node.op, Reshape):
             names.add(node.name)
@@ -257,7 +257,7 @@ def _alive(graph: Graph) -> _Masks:
         mask = alive.get(node.name)
         if mask is not None and not mask.any():
             mask[0] = True  # a value has at least one element
-        for name in node.inputs[:1]:
+        for name in node.inputs[: kind_of(node.op).rows]:
             if name not in alive:
                 continue
             if isinstance(node.op, Dense):

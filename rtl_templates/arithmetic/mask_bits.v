@@ -6,5 +6,8 @@ module mask_bits #(
   input  wire [WIDTH-1:0] x,
   output wire [WIDTH-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH mask_bits_needs_WIDTH_of_1_or_more stop (); end
+  endgenerate
   assign y = x & {WIDTH{keep}};
 endmodule

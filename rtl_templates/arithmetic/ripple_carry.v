@@ -7,9 +7,13 @@ module ripple_carry #(
   input  wire             carry_in,
   output wire             carry_out
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH ripple_carry_needs_WIDTH_of_1_or_more stop (); end
+  endgenerate
+  localparam COUNT = WIDTH > 0 ? WIDTH : 1;  // at least 1, so that it is a guard that stops what is less
   genvar i;
   generate
-    for (i = 0; i < WIDTH; i = i + 1) begin : column
+    for (i = 0; i < COUNT; i = i + 1) begin : column
       wire carry;  // out of this column
       if (i == 0) begin : lowest
         assign carry = (a[0] & b[0]) | (carry_in & (a[0] | b[0]));
@@ -18,5 +22,5 @@ module ripple_carry #(
       end
     end
   endgenerate
-  assign carry_out = column[WIDTH-1].carry;
+  assign carry_out = column[COUNT-1].carry;
 endmodule

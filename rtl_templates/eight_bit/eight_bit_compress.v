@@ -20,6 +20,14 @@ module eight_bit_compress #(
   output reg                 zero,
   output reg                 invalid
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_compress_needs_KIND_from_0_to_3 stop (); end
+    if (BLOCK < 2 * LANES || BLOCK > 65536 || BLOCK % LANES != 0) begin : refuse_BLOCK
+      eight_bit_compress_needs_BLOCK_a_multiple_of_LANES_from_2_LANES_to_65536 stop ();
+    end
+    if (LANES < 1 || LANES > 1024) begin : refuse_LANES eight_bit_compress_needs_LANES_from_1_to_1024 stop (); end
+    if (PARALLEL < 0 || PARALLEL > 7) begin : refuse_PARALLEL eight_bit_compress_needs_PARALLEL_from_0_to_7 stop (); end
+  endgenerate
   wire                row_valid;
   wire                row_first;
   wire [16*LANES-1:0] row;

@@ -10,6 +10,10 @@ module eight_bit_decode #(
   input  wire [7:0]  exponent,
   output wire [15:0] value
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_decode_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_decode_needs_NORMALIZED_0_or_1 stop (); end
+  endgenerate
   wire       number;
   wire [7:0] own;  // the exponent of the code's value, less 1
   wire [6:0] fraction;

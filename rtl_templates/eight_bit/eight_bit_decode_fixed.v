@@ -12,6 +12,15 @@ module eight_bit_decode_fixed #(
   input  wire [7:0]       code,
   output wire [WIDTH-1:0] value
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_decode_fixed_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_decode_fixed_needs_NORMALIZED_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32) begin : refuse_WIDTH eight_bit_decode_fixed_needs_WIDTH_from_2_to_32 stop (); end
+    if (FRACTION < 0 || FRACTION > 31) begin : refuse_FRACTION eight_bit_decode_fixed_needs_FRACTION_from_0_to_31 stop (); end
+    if (MAXIMUM < -96 || MAXIMUM > 127) begin : refuse_MAXIMUM
+      eight_bit_decode_fixed_needs_MAXIMUM_from_minus_96_to_127 stop ();
+    end
+  endgenerate
   wire [WIDTH-1:0] magnitude;  // at most 2^(WIDTH-1), which only a negative number may have
   eight_bit_values #(.KIND(KIND), .NORMALIZED(NORMALIZED), .FLOAT(0), .WIDTH(WIDTH), .SCALE(FRACTION + MAXIMUM)) values (
     .code(code[6:0]),

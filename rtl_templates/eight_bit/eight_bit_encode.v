@@ -11,6 +11,11 @@ module eight_bit_encode #(
   output wire [7:0]  code,
   output wire        invalid
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_encode_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_encode_needs_NORMALIZED_0_or_1 stop (); end
+    if (PARALLEL < 0 || PARALLEL > 7) begin : refuse_PARALLEL eight_bit_encode_needs_PARALLEL_from_0_to_7 stop (); end
+  endgenerate
   // all borders are above 2^-31, and below 1, or 2^32 without normalizing: three bits of the exponent tell no more than that
   localparam BITS = NORMALIZED != 0 ? 12 : 13;
   wire            covered;

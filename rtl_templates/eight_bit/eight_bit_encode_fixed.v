@@ -12,6 +12,13 @@ module eight_bit_encode_fixed #(
   input  wire [WIDTH-1:0] value,
   output wire [7:0]       code
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_encode_fixed_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_encode_fixed_needs_NORMALIZED_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32) begin : refuse_WIDTH eight_bit_encode_fixed_needs_WIDTH_from_2_to_32 stop (); end
+    if (FRACTION < 0 || FRACTION > 31) begin : refuse_FRACTION eight_bit_encode_fixed_needs_FRACTION_from_0_to_31 stop (); end
+    if (PARALLEL < 0 || PARALLEL > 7) begin : refuse_PARALLEL eight_bit_encode_fixed_needs_PARALLEL_from_0_to_7 stop (); end
+  endgenerate
   wire [WIDTH-1:0] size;  // of the least number it is 2^(WIDTH-1)
   assign size = value[WIDTH-1] ? ~value + {{(WIDTH-1){1'b0}}, 1'b1} : value;
   wire [6:0] magnitude;

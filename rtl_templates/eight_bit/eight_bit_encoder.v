@@ -19,6 +19,17 @@ module eight_bit_encoder #(
   output reg  [8*LANES-1:0]     codes,
   output reg  [LANES-1:0]       invalid
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_encoder_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_encoder_needs_NORMALIZED_0_or_1 stop (); end
+    if (FLOAT < 0 || FLOAT > 1) begin : refuse_FLOAT eight_bit_encoder_needs_FLOAT_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32 || (FLOAT != 0 && WIDTH != 16)) begin : refuse_WIDTH
+      eight_bit_encoder_needs_WIDTH_from_2_to_32_and_16_of_bfloat16 stop ();
+    end
+    if (FRACTION < 0 || FRACTION > 31) begin : refuse_FRACTION eight_bit_encoder_needs_FRACTION_from_0_to_31 stop (); end
+    if (PARALLEL < 0 || PARALLEL > 7) begin : refuse_PARALLEL eight_bit_encoder_needs_PARALLEL_from_0_to_7 stop (); end
+    if (LANES < 1 || LANES > 1024) begin : refuse_LANES eight_bit_encoder_needs_LANES_from_1_to_1024 stop (); end
+  endgenerate
   wire [8*LANES-1:0] encoded;
   wire [LANES-1:0]   refused;
   genvar i;

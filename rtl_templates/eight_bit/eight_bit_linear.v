@@ -8,6 +8,13 @@ module eight_bit_linear #(
   input  wire [WIDTH-1:0] magnitude,
   output wire [6:0]       code
 );
+  generate  // what the module is not made for stops elaboration
+    if (FLOAT < 0 || FLOAT > 1) begin : refuse_FLOAT eight_bit_linear_needs_FLOAT_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32 || (FLOAT != 0 && WIDTH != 12 && WIDTH != 13)) begin : refuse_WIDTH
+      eight_bit_linear_needs_WIDTH_from_2_to_32_and_of_bfloat16_12_or_13 stop ();
+    end
+    if (FRACTION < 0 || FRACTION > 31) begin : refuse_FRACTION eight_bit_linear_needs_FRACTION_from_0_to_31 stop (); end
+  endgenerate
   wire [7:0] doubled;  // 254 times the magnitude, cut off
   wire       beyond;
   generate

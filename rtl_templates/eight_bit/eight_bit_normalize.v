@@ -21,6 +21,12 @@ module eight_bit_normalize #(
   output reg                 zero,
   output reg                 invalid
 );
+  generate  // what the module is not made for stops elaboration
+    if (BLOCK < 2 * LANES || BLOCK > 65536 || BLOCK % LANES != 0) begin : refuse_BLOCK
+      eight_bit_normalize_needs_BLOCK_a_multiple_of_LANES_from_2_LANES_to_65536 stop ();
+    end
+    if (LANES < 1 || LANES > 1024) begin : refuse_LANES eight_bit_normalize_needs_LANES_from_1_to_1024 stop (); end
+  endgenerate
   localparam ROWS = BLOCK / LANES;
   localparam BITS = $clog2(ROWS);
   localparam [31:0] END = ROWS - 1;

@@ -14,6 +14,16 @@ module eight_bit_search #(
   input  wire [WIDTH-1:0] magnitude,
   output wire [6:0]       code
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_search_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_search_needs_NORMALIZED_0_or_1 stop (); end
+    if (FLOAT < 0 || FLOAT > 1) begin : refuse_FLOAT eight_bit_search_needs_FLOAT_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32 || (FLOAT != 0 && WIDTH != (NORMALIZED != 0 ? 12 : 13))) begin : refuse_WIDTH
+      eight_bit_search_needs_WIDTH_from_2_to_32_and_of_bfloat16_12_or_13 stop ();
+    end
+    if (FRACTION < 0 || FRACTION > 31) begin : refuse_FRACTION eight_bit_search_needs_FRACTION_from_0_to_31 stop (); end
+    if (PARALLEL < 0 || PARALLEL > 7) begin : refuse_PARALLEL eight_bit_search_needs_PARALLEL_from_0_to_7 stop (); end
+  endgenerate
   // value = numerator / DENOMINATOR; the text is that of eight_bit_values
   localparam [79:0] DENOMINATOR = KIND == 0 ? 80'd640000000
                                 : KIND == 1 ? (NORMALIZED != 0 ? 80'd7380000000 : 80'd80000000)
@@ -128,7 +138,7 @@ module eight_bit_search #(
           assign bits = {step[s-1].bits, above};
           if (s == PARALLEL) begin : some
             wire [WIDTH-1:0] unused_next;
-            table_lookup #(.IN(s), .OUT((2*MIDDLE+2)*WIDTH), .TABLE({{WIDTH{1'b0}}, borders(127)})) lookup (
+            table_lookup #(.IN(s), .OUT((2*MIDDLE+2)*WIDTH), .TABLE({{(WIDTH > 0 ? WIDTH : 1){1'b0}}, borders(127)})) lookup (
               .x(step[s-1].bits),
               .y({unused_next, kept})
             );

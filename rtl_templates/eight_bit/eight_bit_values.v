@@ -12,6 +12,15 @@ module eight_bit_values #(
   input  wire [6:0]       code,
   output wire [WIDTH-1:0] value
 );
+  generate  // what the module is not made for stops elaboration
+    if (KIND < 0 || KIND > 3) begin : refuse_KIND eight_bit_values_needs_KIND_from_0_to_3 stop (); end
+    if (NORMALIZED < 0 || NORMALIZED > 1) begin : refuse_NORMALIZED eight_bit_values_needs_NORMALIZED_0_or_1 stop (); end
+    if (FLOAT < 0 || FLOAT > 1) begin : refuse_FLOAT eight_bit_values_needs_FLOAT_0_or_1 stop (); end
+    if (WIDTH < 2 || WIDTH > 32 || (FLOAT != 0 && WIDTH != 16)) begin : refuse_WIDTH
+      eight_bit_values_needs_WIDTH_from_2_to_32_and_16_of_bfloat16 stop ();
+    end
+    if (SCALE < -96 || SCALE > 158) begin : refuse_SCALE eight_bit_values_needs_SCALE_from_minus_96_to_158 stop (); end
+  endgenerate
   // value = numerator / DENOMINATOR
   localparam [63:0] DENOMINATOR = KIND == 0 ? 64'd640000000
                                 : KIND == 1 ? (NORMALIZED != 0 ? 64'd7380000000 : 64'd80000000)

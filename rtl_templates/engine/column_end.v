@@ -9,6 +9,11 @@ module column_end #(
   input  wire [W+12:0]          state,
   output wire [RESULT_BITS-1:0] code
 );
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W column_end_needs_W_from_4_to_32 stop (); end
+    if (RESULT_BITS != 16 && RESULT_BITS != 32) begin : refuse_RESULT_BITS column_end_needs_RESULT_BITS_16_or_32 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST column_end_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   localparam F = RESULT_BITS - 9;  // bits of the result's fraction
   wire [W-1:0] significand;
   wire [9:0]   exponent;

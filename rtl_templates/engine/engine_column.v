@@ -20,6 +20,15 @@ module engine_column #(
   input  wire                    pop,
   output wire [RESULT_BITS-1:0]  result
 );
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W engine_column_needs_W_from_4_to_32 stop (); end
+    if (RESULT_BITS != 16 && RESULT_BITS != 32) begin : refuse_RESULT_BITS engine_column_needs_RESULT_BITS_16_or_32 stop (); end
+    if (ADDRESS_BITS < 1 || ADDRESS_BITS > 16) begin : refuse_ADDRESS_BITS
+      engine_column_needs_ADDRESS_BITS_from_1_to_16 stop ();
+    end
+    if (QUEUE_BITS < 1 || QUEUE_BITS > 16) begin : refuse_QUEUE_BITS engine_column_needs_QUEUE_BITS_from_1_to_16 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST engine_column_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   reg [W+12:0] states [0:(1<<ADDRESS_BITS)-1];
   reg [W+12:0] waited;
   reg          start;

@@ -11,6 +11,10 @@ module engine_queue #(
   output wire [WIDTH-1:0] data_out,
   output reg  [LOG:0]     level
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH engine_queue_needs_WIDTH_of_1_or_more stop (); end
+    if (LOG < 1 || LOG > 16) begin : refuse_LOG engine_queue_needs_LOG_from_1_to_16 stop (); end
+  endgenerate
   reg [WIDTH-1:0] words [0:(1<<LOG)-1];
   reg [LOG-1:0]   newest;
   reg [LOG-1:0]   oldest;

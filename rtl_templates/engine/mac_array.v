@@ -26,6 +26,33 @@ module mac_array #(
   input  wire [COLUMNS*(W+13)-1:0]                       states_in,
   output wire [COLUMNS*(W+13)-1:0]                       states_out
 );
+  generate  // what the module is not made for stops elaboration
+    if (ROWS < 1 || ROWS > 256) begin : refuse_ROWS mac_array_needs_ROWS_from_1_to_256 stop (); end
+    if (COLUMNS < 1 || COLUMNS > 256) begin : refuse_COLUMNS mac_array_needs_COLUMNS_from_1_to_256 stop (); end
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      mac_array_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      mac_array_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (INFINITY < 0 || INFINITY > 1) begin : refuse_INFINITY mac_array_needs_INFINITY_0_or_1 stop (); end
+    if (SUBNORMALS < 0 || SUBNORMALS > 1) begin : refuse_SUBNORMALS mac_array_needs_SUBNORMALS_0_or_1 stop (); end
+    if (OPERAND_EXPONENT_BITS < EXPONENT_BITS + (INFINITY == 0) || OPERAND_EXPONENT_BITS > 8) begin : refuse_operands
+      mac_array_needs_OPERAND_EXPONENT_BITS_that_hold_all_up_to_8 stop ();
+    end
+    if (SUBNORMALS != 0 && (1 << OPERAND_EXPONENT_BITS) < (1 << EXPONENT_BITS) + 2 * FRACTION_BITS - 4) begin : refuse_gradual
+      mac_array_needs_OPERAND_EXPONENT_BITS_that_hold_subnormals stop ();
+    end
+    if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W mac_array_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop (); end
+    if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN mac_array_needs_ALIGN_from_1_to_5 stop (); end
+    if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT mac_array_needs_EXACT_0_or_1 stop (); end
+    if (K < 1) begin : refuse_K mac_array_needs_K_of_1_or_more stop (); end
+    if (L < 1) begin : refuse_L mac_array_needs_L_of_1_or_more stop (); end
+    if (K + L >= W) begin : refuse_K_and_L mac_array_needs_K_plus_L_below_W stop (); end
+    if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_array_needs_DEPTH_from_1_to_4 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_array_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
+  localparam COUNT = COLUMNS > 0 ? COLUMNS : 1;  // at least 1, so that it is a guard that stops what is less
   localparam CODE    = EXPONENT_BITS + FRACTION_BITS + 1;
   localparam OPERAND = OPERAND_EXPONENT_BITS + FRACTION_BITS + 2;
   localparam STATE   = W + 13;
@@ -59,7 +86,7 @@ module mac_array #(
       end
       reg keep;  // the last word is in the first element
       always @(posedge clock) keep <= word[OPERAND];
-      for (c = 0; c < COLUMNS; c = c + 1) begin : column
+      for (c = 0; c < COUNT; c = c + 1) begin : column
         wire [OPERAND-1:0] west;
         wire [OPERAND-1:0] east;
         wire [STATE-1:0]   north;
@@ -96,7 +123,7 @@ module mac_array #(
           .state_out(south)
         );
       end
-      assign unused_east[r] = ^row[r].column[COLUMNS-1].east;
+      assign unused_east[r] = ^row[r].column[COUNT-1].east;
     end
   endgenerate
 endmodule

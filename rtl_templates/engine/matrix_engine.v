@@ -4,7 +4,9 @@
 // tuser[0]: this tile begins its chains, from +0; without, it goes on from the states that the tile before has left.
 // tuser[1]: this tile ends its chains: each of its vectors yields one word of results, one code a column, column 0 lowest,
 // tlast with the tile's last. Of a chain of tiles all have the same vectors, 2^ADDRESS_BITS at most unless it is one tile.
-// fault stays until reset: 0 and 1 as in engine_control, 2: tlast of the weights is not with every COLUMNS-th word.
+// A word that breaks this sets a bit of fault, which stays until reset: 0, 1 as in engine_control; 2: tlast of the weights is
+// not with every COLUMNS-th word; 3, 4, 5: 2, 3, 4 of engine_control. The tile that it belongs to, and all that comes behind,
+// is then taken in and nothing comes of it; tiles before it yield all their results; no port waits. A reset ends that.
 module matrix_engine #(
   parameter ROWS                  = 4,
   parameter COLUMNS               = 4,
@@ -38,8 +40,40 @@ module matrix_engine #(
   output wire                                            m_axis_results_tlast,
   output wire                                            m_axis_results_tvalid,
   input  wire                                            m_axis_results_tready,
-  output wire [2:0]                                      fault
+  output wire [5:0]                                      fault
 );
+  generate  // what the module is not made for stops elaboration
+    if (ROWS < 1 || ROWS > 256) begin : refuse_ROWS matrix_engine_needs_ROWS_from_1_to_256 stop (); end
+    if (COLUMNS < 1 || COLUMNS > 256) begin : refuse_COLUMNS matrix_engine_needs_COLUMNS_from_1_to_256 stop (); end
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      matrix_engine_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      matrix_engine_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (INFINITY < 0 || INFINITY > 1) begin : refuse_INFINITY matrix_engine_needs_INFINITY_0_or_1 stop (); end
+    if (SUBNORMALS < 0 || SUBNORMALS > 1) begin : refuse_SUBNORMALS matrix_engine_needs_SUBNORMALS_0_or_1 stop (); end
+    if (OPERAND_EXPONENT_BITS < EXPONENT_BITS + (INFINITY == 0) || OPERAND_EXPONENT_BITS > 8) begin : refuse_operands
+      matrix_engine_needs_OPERAND_EXPONENT_BITS_that_hold_all_up_to_8 stop ();
+    end
+    if (SUBNORMALS != 0 && (1 << OPERAND_EXPONENT_BITS) < (1 << EXPONENT_BITS) + 2 * FRACTION_BITS - 4) begin : refuse_gradual
+      matrix_engine_needs_OPERAND_EXPONENT_BITS_that_hold_subnormals stop ();
+    end
+    if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W
+      matrix_engine_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop ();
+    end
+    if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN matrix_engine_needs_ALIGN_from_1_to_5 stop (); end
+    if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT matrix_engine_needs_EXACT_0_or_1 stop (); end
+    if (K < 1) begin : refuse_K matrix_engine_needs_K_of_1_or_more stop (); end
+    if (L < 1) begin : refuse_L matrix_engine_needs_L_of_1_or_more stop (); end
+    if (K + L >= W) begin : refuse_K_and_L matrix_engine_needs_K_plus_L_below_W stop (); end
+    if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH matrix_engine_needs_DEPTH_from_1_to_4 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST matrix_engine_needs_FAST_from_0_to_2 stop (); end
+    if (RESULT_BITS != 16 && RESULT_BITS != 32) begin : refuse_RESULT_BITS matrix_engine_needs_RESULT_BITS_16_or_32 stop (); end
+    if (ADDRESS_BITS < 1 || ADDRESS_BITS > 16) begin : refuse_ADDRESS_BITS
+      matrix_engine_needs_ADDRESS_BITS_from_1_to_16 stop ();
+    end
+  endgenerate
   localparam WORD        = ROWS * (EXPONENT_BITS + FRACTION_BITS + 1);
   localparam STATE       = W + 13;
   localparam LAG         = DEPTH > 2 ? DEPTH - 1 : DEPTH;  // of an element
@@ -53,6 +87,7 @@ module matrix_engine #(
   assign reset = ~aresetn;
 
   // a whole tile's weights are there before the first goes in: they must not have gaps
+  wire                 halted;
   wire                 weight_comes;
   wire                 weight;
   wire                 load;
@@ -61,13 +96,15 @@ module matrix_engine #(
   reg  [COLUMN_BITS-1:0] weight_number;
   reg                  weights_fault;
   wire                 weight_ends;
-  assign s_axis_weights_tready = ~weights_there[COLUMN_BITS] & aresetn;
-  assign weight_comes          = s_axis_weights_tvalid & s_axis_weights_tready;
+  wire                 weight_placed;  // its tlast is right
+  assign s_axis_weights_tready = (~weights_there[COLUMN_BITS] | weights_fault | halted) & aresetn;
+  assign weight_comes          = s_axis_weights_tvalid & s_axis_weights_tready & ~weights_fault & ~halted;
+  assign weight_placed         = weight_ends == s_axis_weights_tlast;
   assign weight_ends           = weight_number == WEIGHTS[COLUMN_BITS-1:0] - {{(COLUMN_BITS-1){1'b0}}, 1'b1};
   engine_queue #(.WIDTH(WORD), .LOG(COLUMN_BITS)) waiting_weights (
     .clock(aclk),
     .reset(reset),
-    .push(weight_comes),
+    .push(weight_comes & weight_placed),
     .data_in(s_axis_weights_tdata),
     .pop(weight),
     .data_out(weights),
@@ -79,7 +116,7 @@ module matrix_engine #(
       weights_fault <= 1'b0;
     end else if (weight_comes) begin
       weight_number <= weight_ends ? {COLUMN_BITS{1'b0}} : weight_number + {{(COLUMN_BITS-1){1'b0}}, 1'b1};
-      if (weight_ends != s_axis_weights_tlast) weights_fault <= 1'b1;
+      if (~weight_placed) weights_fault <= 1'b1;
     end
   end
 
@@ -87,8 +124,9 @@ module matrix_engine #(
   wire                    taken;
   wire                    written;
   wire [ADDRESS_BITS-1:0] address;
-  wire [1:0]              control_fault;
+  wire [4:0]              control_fault;
   wire                    vector_ready;
+  wire                    vector_enters;
   engine_control #(
     .COLUMNS(COLUMNS),
     .COLUMN_BITS(COLUMN_BITS),
@@ -99,6 +137,7 @@ module matrix_engine #(
     .clock(aclk),
     .reset(reset),
     .weights_ready(weights_there >= WEIGHTS[COLUMN_BITS:0]),
+    .weights_broken(weights_fault),
     .vector_valid(s_axis_activations_tvalid),
     .vector_first(s_axis_activations_tuser[0]),
     .vector_last(s_axis_activations_tuser[1]),
@@ -108,12 +147,14 @@ module matrix_engine #(
     .weight(weight),
     .load(load),
     .vector_ready(vector_ready),
+    .vector_enters(vector_enters),
     .address(address),
+    .halted(halted),
     .fault(control_fault)
   );
   assign s_axis_activations_tready = vector_ready & aresetn;
-  assign accepted                  = s_axis_activations_tready & s_axis_activations_tvalid;
-  assign fault                     = {weights_fault, control_fault};
+  assign accepted                  = vector_enters & aresetn;
+  assign fault                     = {control_fault[4:2], weights_fault, control_fault[1:0]};
 
   // with each vector: where its states are, at the north of column 0 and, FLIGHT clocks after the word, at its south
   localparam NORTH = ADDRESS_BITS + 1;  // first, address

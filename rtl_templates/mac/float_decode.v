@@ -13,6 +13,22 @@ module float_decode #(
   input  wire [EXPONENT_BITS+FRACTION_BITS:0]           code,
   output wire [OPERAND_EXPONENT_BITS+FRACTION_BITS+1:0] operand
 );
+  generate  // what the module is not made for stops elaboration
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      float_decode_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      float_decode_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (INFINITY < 0 || INFINITY > 1) begin : refuse_INFINITY float_decode_needs_INFINITY_0_or_1 stop (); end
+    if (SUBNORMALS < 0 || SUBNORMALS > 1) begin : refuse_SUBNORMALS float_decode_needs_SUBNORMALS_0_or_1 stop (); end
+    if (OPERAND_EXPONENT_BITS < EXPONENT_BITS + (INFINITY == 0) || OPERAND_EXPONENT_BITS > 8) begin : refuse_operands
+      float_decode_needs_OPERAND_EXPONENT_BITS_that_hold_all_up_to_8 stop ();
+    end
+    if (SUBNORMALS != 0 && (1 << OPERAND_EXPONENT_BITS) < (1 << EXPONENT_BITS) + 2 * FRACTION_BITS - 4) begin : refuse_gradual
+      float_decode_needs_OPERAND_EXPONENT_BITS_that_hold_subnormals stop ();
+    end
+  endgenerate
   localparam X     = OPERAND_EXPONENT_BITS;
   localparam F     = FRACTION_BITS;
   localparam BIAS  = (1 << (EXPONENT_BITS - 1)) - 1;

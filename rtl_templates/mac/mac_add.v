@@ -15,6 +15,11 @@ module mac_add #(
   output wire         sign,
   output wire         zero
 );
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W mac_add_needs_W_from_4_to_32 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_add_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
+  localparam COUNT = W > 0 ? W : 1;  // at least 1, so that it is a guard that stops what is less
   wire [W-1:0] propagates;
   wire [W-1:0] generates;
   assign propagates = larger ^ addend;
@@ -40,7 +45,7 @@ module mac_add #(
       assign carry     = {group_generate[W-2:0] | (group_propagate[W-2:0] & {(W-1){end_around}}), end_around};
       assign zero      = subtract ? group_propagate[W-1] : both_zero;
     end else begin : ripple
-      for (i = 0; i < W; i = i + 1) begin : column
+      for (i = 0; i < COUNT; i = i + 1) begin : column
         wire plain;  // carry out of this column, of larger + addend
         wire into;   // carry into it, of the whole
         if (i == 0) begin : lowest
@@ -52,7 +57,7 @@ module mac_add #(
         end
         assign carry[i] = into;
       end
-      assign carry_out = column[W-1].plain;
+      assign carry_out = column[COUNT-1].plain;
       assign zero      = subtract ? &propagates : both_zero;
     end
   endgenerate

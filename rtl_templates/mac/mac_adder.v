@@ -8,6 +8,10 @@ module mac_adder #(
   input  wire             carry_in,
   output wire [WIDTH-1:0] sum
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 2) begin : refuse_WIDTH mac_adder_needs_WIDTH_of_2_or_more stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_adder_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   wire [WIDTH-1:0] carry;  // into each column
   assign sum = a ^ b ^ carry;
   genvar i;

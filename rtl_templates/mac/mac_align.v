@@ -26,6 +26,17 @@ module mac_align #(
   output wire                       nan,
   output wire                       infinity
 );
+  generate  // what the module is not made for stops elaboration
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      mac_align_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      mac_align_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W mac_align_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop (); end
+    if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN mac_align_needs_ALIGN_from_1_to_5 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_align_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   localparam P = 2 * FRACTION_BITS + 2;  // bits of the product
   wire         state_nan;
   wire         state_infinity;

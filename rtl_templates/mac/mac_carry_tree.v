@@ -8,6 +8,9 @@ module mac_carry_tree #(
   output wire [WIDTH-1:0] group_generate,
   output wire [WIDTH-1:0] group_propagate
 );
+  generate  // what the module is not made for stops elaboration
+    if (WIDTH < 1) begin : refuse_WIDTH mac_carry_tree_needs_WIDTH_of_1_or_more stop (); end
+  endgenerate
   localparam LEVELS = $clog2(WIDTH);
   genvar l, i;
   generate

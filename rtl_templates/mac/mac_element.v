@@ -24,6 +24,22 @@ module mac_element #(
   input  wire [W+12:0]                          state_in,
   output reg  [W+12:0]                          state_out
 );
+  generate  // what the module is not made for stops elaboration
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      mac_element_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      mac_element_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W mac_element_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop (); end
+    if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN mac_element_needs_ALIGN_from_1_to_5 stop (); end
+    if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT mac_element_needs_EXACT_0_or_1 stop (); end
+    if (K < 1) begin : refuse_K mac_element_needs_K_of_1_or_more stop (); end
+    if (L < 1) begin : refuse_L mac_element_needs_L_of_1_or_more stop (); end
+    if (K + L >= W) begin : refuse_K_and_L mac_element_needs_K_plus_L_below_W stop (); end
+    if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_element_needs_DEPTH_from_1_to_4 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_element_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   localparam P = 2 * FRACTION_BITS + 2;
   localparam M = P + EXPONENT_BITS + 5;  // bits between multiply and align
   localparam A = 2 * W + 16;             // between align and add

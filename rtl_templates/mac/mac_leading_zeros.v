@@ -5,11 +5,15 @@ module mac_leading_zeros #(
   input  wire [(1<<STEPS)-1:0] word,
   output wire [STEPS-1:0]      count
 );
+  generate  // what the module is not made for stops elaboration
+    if (STEPS < 1 || STEPS > 8) begin : refuse_STEPS mac_leading_zeros_needs_STEPS_from_1_to_8 stop (); end
+  endgenerate
+  localparam TOP = STEPS < 1 || STEPS > 8 ? 1 : STEPS;  // within them, so that it is the guard that stops what is not
   genvar s, i;
   generate
-    for (s = 0; s <= STEPS; s = s + 1) begin : level
-      for (i = 0; i < (1 << (STEPS - s)); i = i + 1) begin : block  // of 2^s bits, from the top
-        if (i < (1 << (STEPS - s)) - 1) begin : all  // of the last one nobody asks
+    for (s = 0; s <= TOP; s = s + 1) begin : level
+      for (i = 0; i < (1 << (TOP - s)); i = i + 1) begin : block  // of 2^s bits, from the top
+        if (i < (1 << (TOP - s)) - 1) begin : all  // of the last one nobody asks
           wire zero;
           if (s == 0) begin : of_bit
             assign zero = ~word[(1<<STEPS)-1-i];
@@ -28,5 +32,5 @@ module mac_leading_zeros #(
       end
     end
   endgenerate
-  assign count = level[STEPS].block[0].pair.zeros;
+  assign count = level[TOP].block[0].pair.zeros;
 endmodule

@@ -16,9 +16,18 @@ module mac_multiply #(
   output wire                                   nan,
   output wire                                   infinity
 );
+  generate  // what the module is not made for stops elaboration
+    if (EXPONENT_BITS < 2 || EXPONENT_BITS > 8) begin : refuse_EXPONENT_BITS
+      mac_multiply_needs_EXPONENT_BITS_from_2_to_8 stop ();
+    end
+    if (FRACTION_BITS < 2 || FRACTION_BITS > 15) begin : refuse_FRACTION_BITS
+      mac_multiply_needs_FRACTION_BITS_from_2_to_15 stop ();
+    end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_multiply_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   localparam X = EXPONENT_BITS;
   localparam F = FRACTION_BITS;
-  localparam S = F + 1;  // bits of a significand
+  localparam S = F > 0 ? F + 1 : 1;  // bits of a significand
   wire number_a;
   wire number_b;
   assign number_a = a[X+F];

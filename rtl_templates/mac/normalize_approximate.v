@@ -13,6 +13,13 @@ module normalize_approximate #(
   output wire [W-1:0] significand,
   output wire [9:0]   result_exponent
 );
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W normalize_approximate_needs_W_from_4_to_32 stop (); end
+    if (K < 1) begin : refuse_K normalize_approximate_needs_K_of_1_or_more stop (); end
+    if (L < 1) begin : refuse_L normalize_approximate_needs_L_of_1_or_more stop (); end
+    if (K + L >= W) begin : refuse_K_and_L normalize_approximate_needs_K_plus_L_below_W stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST normalize_approximate_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
   localparam [31:0] BY_K    = -K;
   localparam [31:0] BY_BOTH = -(K + L);
   wire carry;

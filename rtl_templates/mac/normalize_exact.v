@@ -12,7 +12,11 @@ module normalize_exact #(
   output wire [W-1:0] significand,
   output wire [9:0]   result_exponent
 );
-  localparam STEPS = $clog2(W + 1);
+  generate  // what the module is not made for stops elaboration
+    if (W < 4 || W > 32) begin : refuse_W normalize_exact_needs_W_from_4_to_32 stop (); end
+    if (FAST < 0 || FAST > 2) begin : refuse_FAST normalize_exact_needs_FAST_from_0_to_2 stop (); end
+  endgenerate
+  localparam STEPS = W > 0 ? $clog2(W + 1) : 1;
   wire [STEPS-1:0] count;  // zeros on top of the sum
   genvar s;
   generate

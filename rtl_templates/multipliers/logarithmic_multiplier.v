@@ -8,6 +8,14 @@ module logarithmic_multiplier #(
   input  wire [B_BITS-1:0]        b,
   output wire [A_BITS+B_BITS-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (A_BITS < 1) begin : refuse_A_BITS logarithmic_multiplier_needs_A_BITS_of_1_or_more stop (); end
+    if (B_BITS < 1 || A_BITS + B_BITS > 30) begin : refuse_B_BITS
+      logarithmic_multiplier_needs_B_BITS_of_1_or_more_and_at_most_30_with_A_BITS stop ();
+    end
+  endgenerate
+  localparam COUNT_A = A_BITS > 0 ? A_BITS : 1;  // at least 1, so that it is a guard that stops what is less
+  localparam COUNT_B = B_BITS > 0 ? B_BITS : 1;
   localparam BITS = A_BITS + B_BITS;  // of the product, at most 30
   localparam LOG  = 5;                // bits of a sum of two logarithms, two and a carry
   wire [A_BITS-1:0] magnitude;
@@ -15,7 +23,7 @@ module logarithmic_multiplier #(
   genvar i;
   generate
     // the highest 1 wins: its place is the logarithm; shifted to the top it is the 1 of 1 + f
-    for (i = 0; i < A_BITS; i = i + 1) begin : of_a
+    for (i = 0; i < COUNT_A; i = i + 1) begin : of_a
       wire [LOG-1:0]  place;
       wire [BITS-1:0] mantissa;
       if (i == 0) begin : lowest
@@ -26,7 +34,7 @@ module logarithmic_multiplier #(
         assign mantissa = magnitude[i] ? {{B_BITS{1'b0}}, magnitude} << (BITS - 1 - i) : of_a[i-1].mantissa;
       end
     end
-    for (i = 0; i < B_BITS; i = i + 1) begin : of_b
+    for (i = 0; i < COUNT_B; i = i + 1) begin : of_b
       wire [LOG-1:0]  place;
       wire [BITS-1:0] mantissa;
       if (i == 0) begin : lowest
@@ -41,8 +49,8 @@ module logarithmic_multiplier #(
   wire [LOG+BITS-2:0] log_a;
   wire [LOG+BITS-2:0] log_b;
   wire [LOG+BITS-2:0] log_y;  // 2 + the logarithm of the product, and its fraction
-  assign log_a = {of_a[A_BITS-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_a[A_BITS-1].mantissa};
-  assign log_b = {of_b[B_BITS-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_b[B_BITS-1].mantissa};
+  assign log_a = {of_a[COUNT_A-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_a[COUNT_A-1].mantissa};
+  assign log_b = {of_b[COUNT_B-1].place, {(BITS-1){1'b0}}} + {{(LOG-1){1'b0}}, of_b[COUNT_B-1].mantissa};
   assign log_y = log_a + log_b;
   wire [BITS-1:0] product;
   wire            zero;

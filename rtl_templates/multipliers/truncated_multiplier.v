@@ -10,9 +10,17 @@ module truncated_multiplier #(
   input  wire [B_BITS-1:0]        b,
   output wire [A_BITS+B_BITS-1:0] y
 );
+  generate  // what the module is not made for stops elaboration
+    if (A_BITS < 1) begin : refuse_A_BITS truncated_multiplier_needs_A_BITS_of_1_or_more stop (); end
+    if (B_BITS < 1) begin : refuse_B_BITS truncated_multiplier_needs_B_BITS_of_1_or_more stop (); end
+    if (COLUMNS < 0 || COLUMNS > A_BITS + B_BITS) begin : refuse_COLUMNS
+      truncated_multiplier_needs_COLUMNS_from_0_to_all_columns stop ();
+    end
+  endgenerate
+  localparam COUNT = B_BITS > 0 ? B_BITS : 1;  // at least 1, so that it is a guard that stops what is less
   genvar i;
   generate
-    for (i = 0; i < B_BITS; i = i + 1) begin : row
+    for (i = 0; i < COUNT; i = i + 1) begin : row
       wire [A_BITS-1:0] bits;  // of a * b[i], in columns i and up
       wire [A_BITS+B_BITS-1:0] product;
       wire [A_BITS+B_BITS-1:0] sum;  // of rows 0 to i
@@ -29,5 +37,5 @@ module truncated_multiplier #(
       end
     end
   endgenerate
-  assign y = row[B_BITS-1].sum;
+  assign y = row[COUNT-1].sum;
 endmodule

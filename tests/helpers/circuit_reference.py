@@ -211,7 +211,7 @@ class Reference:
                         if "_neuron" in block.name and isinstance(read(bit), int):
                             self.constants |= not isinstance(bit, int)
             seen.update(leaving)
-        roots = [b if isinstance(b, int) else seen.get(b, (("input", *b), 0)) for b in circuit.output_bits]
+        roots = [b if isinstance(b, int) else seen.get(b, (("input", *b), 0)) for b in circuit.outputs[0][1]]
         return self._live(roots)
 
     def _live(self, roots) -> np.ndarray:

@@ -10,6 +10,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from approxhw.common.dataset import REGRESSION
+from approxhw.ir.evaluation import MEASURES
+
 if TYPE_CHECKING:
     from approxhw.backends.estimate.estimator import Estimate
     from approxhw.flow.circuits import CompiledDesign
@@ -22,6 +25,12 @@ class ProofLine(TypedDict):
 
     module: str
     proven: bool
+
+
+def _some(values: Sequence[float]) -> str:
+    """Return the first of *values*, and how many more there are."""
+    more = f" and {len(values) - 4} more" if len(values) > 4 else ""
+    return ", ".join(f"{value:.4g}" for value in values[:4]) + more
 
 
 def delay(found: Estimate) -> str:
@@ -80,10 +89,20 @@ class Terminal:
         self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
         if accuracy["hardware"] is not None:
             onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
-            self.say(f"accuracy on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}")
+            measure = accuracy["measure"]
+            more_told = "".join(
+                f"; {name.replace('_', ' ')} {_some(values)}" for name, values in accuracy["details"].items()
+            )
+            self.say(
+                f"{measure} on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{more_told}"
+            )
         inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
-        self.say(f"ports: {inputs}{more} -> {design.output}[{design.output_bits}]")
+        outputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.outputs[:8])
+        rest = f" and {len(design.outputs) - 8} more" if len(design.outputs) > 8 else ""
+        self.say(f"ports: {inputs}{more} -> {outputs}{rest}")
+        if design.accuracy["measure"] == MEASURES[REGRESSION]:
+            self.say(f"value: {design.outputs[0].meaning}")
         self.say(f"inputs read: {len(design.inputs)} of {design.graph.input.type.elements}, so {design.converters}")
         for warning in design.warnings:
             self.warn(warning)

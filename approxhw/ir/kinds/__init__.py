@@ -1,47 +1,54 @@
 """Kinds of Nodes, one file a family: each op with all its rules. This is the package's one face."""
 
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
 from .coding import KINDS as _CODING
 from .coding import Decode, Encode
 from .decide import KINDS as _DECIDE
-from .decide import ArgMax, Threshold, approximate_argmax, matches
+from .decide import ArgMax, Binarize, Threshold, approximate_argmax, matches
 from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
-from .elementwise import Clip, LeakyRelu, Relu
+from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
-from .layout import Reshape
+from .layout import Concat, Reshape
 from .requantize import KINDS as _REQUANTIZE
-from .requantize import Requantize
+from .requantize import MOST_LOOKUP_BITS, Lookup, Requantize
 from .source import KINDS as _SOURCE
 from .source import Constant, Input
 from .tensor_kinds import KINDS as _TENSORS
 
 __all__ = [
     "KINDS",
+    "MOST_LOOKUP_BITS",
     "TENSOR_KINDS",
     "Add",
     "Affine",
     "ArgMax",
+    "Binarize",
     "Check",
     "Clip",
+    "Concat",
     "Constant",
     "Conv",
+    "ConvTranspose",
     "Decode",
     "Dense",
     "Encode",
     "Fault",
     "Feed",
     "Gemm",
+    "HardSwish",
     "Host",
     "Input",
     "Kind",
     "LeakyRelu",
+    "Lookup",
     "MatMul",
     "Operand",
     "Operands",
+    "PRelu",
     "Part",
     "Range",
     "Relu",
@@ -49,6 +56,7 @@ __all__ = [
     "Reshape",
     "SomeKind",
     "Threshold",
+    "ThresholdedRelu",
     "Transpose",
     "Type",
     "approximate_argmax",

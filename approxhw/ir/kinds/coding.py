@@ -85,6 +85,7 @@ def _encoded_range(op: Encode, operands: Operands, own: Operand) -> Range:
 
 ENCODE = Kind(
     op=Encode,
+    coarser=None,
     makes_eight_bit=True,
     checks={"formats": _faults},
     range=_encoded_range,

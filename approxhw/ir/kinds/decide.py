@@ -1,4 +1,4 @@
-"""Heads: ``ArgMax`` and ``Threshold`` turn values into the index of a class."""
+"""Heads: ``ArgMax`` and ``Threshold`` turn values into the index of a class, ``Binarize`` into a bit a label."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ class ArgMax:
 @dataclass(frozen=True)
 class Threshold:
     """1 where x > threshold, else 0."""
+
+    threshold: CodeOrReal = 0
+
+
+@dataclass(frozen=True)
+class Binarize:
+    """1 where x > threshold, else 0, element by element: one independent label each."""
 
     threshold: CodeOrReal = 0
 
@@ -217,4 +224,52 @@ THRESHOLD = Kind(
     coarser=lambda op, shift: Threshold(op.threshold >> shift),
 )
 
-KINDS = (ARGMAX, THRESHOLD)
+# Binarize --------------------------------------------------------------------------------------------------------------
+
+
+def _bits(op: Binarize, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+    (x,) = values
+    integer_codes = isinstance(operands[0].type.format, Fixed)
+    wide = x if not integer_codes or abs(op.threshold) < EXACT_IN_INT64 else x.astype(object)
+    return (wide > op.threshold).astype(np.int64)
+
+
+def _bit_range(op: Binarize, operands: Operands, own: Operand) -> Range:
+    if operands[0].range is None:
+        return filled_integers(own.type.elements, 0), filled_integers(own.type.elements, 1)
+    low, high = (
+        np.array([int(end > op.threshold) for end in ends.tolist()], dtype=object) for ends in operands[0].range
+    )
+    return low, high
+
+
+def _bit_faults(op: Binarize, operands: Operands, own: Operand) -> list[Fault]:
+    why: list[Fault] = [] if is_real(op.threshold) else [f"threshold {shown(op.threshold)} is no finite number"]
+    return why
+
+
+def _bit_formats(op: Binarize, operands: Operands, own: Operand) -> list[Fault]:
+    why: list[Fault] = []
+    if own.type.format != Fixed(1):
+        why.append(f"its format is {own.type.format}, binarize makes {Fixed(1)}")
+    if isinstance(operands[0].type.format, Fixed) and not is_code(op.threshold):
+        why.append(f"threshold {shown(op.threshold)} is no code (an integer)")
+    return why
+
+
+BINARIZE = Kind(
+    op=Binarize,
+    numbers="codes",
+    says_format=True,
+    reads_reals=True,
+    checks={"attributes": _bit_faults, "formats": _bit_formats},
+    range=_bit_range,
+    on_codes=_bits,
+    attributes=lambda op: {"threshold": json_number(op.threshold)},
+    readers={"threshold": read_number},
+    # x > t is code > floor(t / scale), which is the same
+    in_codes=lambda op, fmt, bits: Binarize(math.floor(Fraction(op.threshold) / fmt.scale) + fmt.zero),
+    coarser=lambda op, shift: Binarize(op.threshold >> shift),
+)
+
+KINDS = (ARGMAX, THRESHOLD, BINARIZE)

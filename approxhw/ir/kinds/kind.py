@@ -146,6 +146,8 @@ class Kind(Generic[OpT]):
     """Scale and zero point of the result are those of the operand."""
     says_format: bool = False
     """The kind or an attribute says the format of the result: no pass may fit it to a range."""
+    reads_reals: bool = False
+    """It makes codes of real values, too."""
     makes_eight_bit: bool = False
     reads_eight_bit: bool = False
     folds: bool = False
@@ -170,6 +172,10 @@ class Kind(Generic[OpT]):
     """Meaning where the result is real-valued: values and constants are real-valued too, of the result's number type."""
     elements: Callable[[OpT, np.ndarray], np.ndarray] | None = None
     """Of an activation: op and codes (… × elements) → codes."""
+    monotone: bool = True
+    """Of an activation: whether its range is that of the two ends."""
+    result_scale: Callable[[OpT, Fixed], Fraction] = lambda op, fmt: fmt.scale
+    """Of an activation made of a real one (``in_codes``): op on codes, format of the codes it reads → scale of its result."""
     widest: Callable[[OpT, int], int] = same_reach
     """Op, greatest magnitude of the operand → greatest magnitude that is met on the way to the result."""
     slope: Callable[[OpT, np.ndarray, np.ndarray], np.ndarray] = _unmoved
@@ -189,8 +195,8 @@ class Kind(Generic[OpT]):
     """Op of an activation → the op for the elements that *kept* (bool) or an index array names."""
     in_codes: Callable[[OpT, Fixed, int], SomeOp | None] | None = None
     """Op on reals, format of the codes that it is to read, bits of a weight → op on codes; None: it has none."""
-    coarser: Callable[[OpT, int], OpT] = lambda op, shift: op
-    """Op → op on codes of a scale that is 2^shift coarser."""
+    coarser: Callable[[OpT, int], OpT] | None = lambda op, shift: op
+    """Op → op on codes of a scale that is 2^shift coarser; None: it has none, and reads the codes as they were."""
     sample: Callable[[np.random.Generator, int], tuple[OpT, Fixed | None]] | None = None
     """Random numbers, number of elements → an op for random Graphs, and its format where it does not keep the scale."""
 
@@ -198,11 +204,6 @@ class Kind(Generic[OpT]):
     def keyword(self) -> str:
         """Keyword of the text form."""
         return self.op.__name__.lower()
-
-    @property
-    def rectifies(self) -> bool:
-        """Whether it is an activation on the scale of the sums: what a pass may cut to a few bits."""
-        return self.activation and self.keeps_scale
 
 
 SomeKind = Kind[Any]
@@ -247,15 +248,20 @@ def activation(
     elements: Callable[[OpT, np.ndarray], np.ndarray],
     *,
     reals: Callable[[OpT, np.ndarray], np.ndarray] | None = None,
+    turns: Callable[[OpT], tuple[int, ...]] | None = None,
 ) -> Kind[OpT]:
-    """Return the kind of a monotone function of each element alone: *rules*, and the range and meaning that follow from it.
+    """Return the kind of a function of each element alone: *rules*, and the range and meaning that follow from it.
 
     *elements*: op and codes (… × elements) → codes. *reals*: op and real values → real values; none: as on codes.
+    *turns*: op → codes between which it is monotone; none: it is monotone everywhere.
     """
 
     def interval(op: OpT, operands: Operands, own: Operand) -> Range:
-        a, b = (elements(op, end) for end in operands[0].ends)
-        return np.minimum(a, b), np.maximum(a, b)  # a falling function swaps the ends
+        low, high = operands[0].ends
+        points = [low, high]
+        points += [np.minimum(np.maximum(low, code), high) for code in turns(op)] if turns is not None else []
+        made = np.stack([elements(op, point) for point in points])
+        return made.min(axis=0), made.max(axis=0)  # a falling function swaps the ends
 
     def on_codes(op: OpT, values: Values, operands: Operands, own: Operand) -> np.ndarray:
         (x,) = values
@@ -268,4 +274,5 @@ def activation(
         (x,) = values
         return (reals or elements)(op, x)
 
-    return replace(rules, elements=elements, activation=True, range=interval, on_codes=on_codes, on_reals=on_reals)
+    found = replace(rules, elements=elements, activation=True, range=interval, on_codes=on_codes, on_reals=on_reals)
+    return replace(found, monotone=turns is None)

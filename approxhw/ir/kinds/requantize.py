@@ -1,4 +1,4 @@
-"""``Requantize``: codes of another scale, bounded; QReLU is one of them."""
+"""Codes of another scale: ``Requantize``, bounded, of which QReLU is one, and ``Lookup``, by a table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.exact.rounding import SHIFTED, rounded_shift
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format
+from approxhw.numerics.functions import Formula, formula_faults, formula_text, formula_values
 
 from .attributes import integer, integers, json_number
-from .kind import Fault, Kind, Operand, Operands, activation, is_code
+from .kind import EXACT_IN_INT64, Fault, Kind, Operand, Operands, Range, Values, activation, is_code
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,22 @@ class Requantize:
     low: int
     high: int
     rounding: str = "floor"
+
+
+MOST_LOOKUP_BITS = 10
+"""Widest code that a table is looked up by: every neuron has a table of its own in hardware."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The value of ``formula`` at x; on codes ``table[x mod size]``, where the table alone is the meaning.
+
+    ``table``: a power of two of codes, at most 2^10; empty in float Nodes. ``formula``: as in ``numerics/functions.py``; empty
+    where nobody knows what a table came from.
+    """
+
+    formula: Formula = ()
+    table: tuple[int, ...] = ()
 
 
 def _attribute_faults(op: Requantize, operands: Operands, own: Operand) -> list[Fault]:
@@ -130,4 +147,99 @@ REQUANTIZE = activation(
     _codes,
 )
 
-KINDS = (REQUANTIZE,)
+# Lookup ----------------------------------------------------------------------------------------------------------------
+
+
+def _looked_up(op: Lookup, x: np.ndarray) -> np.ndarray:
+    """Return the codes of codes *x*; whole floats stay floats."""
+    wide = max(map(abs, op.table)) >= EXACT_IN_INT64
+    table = np.array(op.table, dtype=object if wide or x.dtype == object else x.dtype)
+    found: np.ndarray = table[(x % len(op.table)).astype(np.int64)]
+    return found
+
+
+def _table_range(op: Lookup, operands: Operands, own: Operand) -> Range:
+    low, high = operands[0].ends
+    size = len(op.table)
+    reached = [
+        op.table if b - a + 1 >= size else [op.table[code % size] for code in range(a, b + 1)]
+        for a, b in zip(low.tolist(), high.tolist())
+    ]
+    least, greatest = np.empty(len(low), dtype=object), np.empty(len(low), dtype=object)
+    least[:], greatest[:] = [min(codes) for codes in reached], [max(codes) for codes in reached]
+    return least, greatest
+
+
+def _lookup_faults(op: Lookup, operands: Operands, own: Operand) -> list[Fault]:
+    why: list[Fault] = [*formula_faults(op.formula)] if op.formula or own.type.is_float else []
+    size = len(op.table)
+    if own.type.is_float:
+        return [*why, *(["a float lookup has no table"] if size else [])]
+    if not 2 <= size <= 1 << MOST_LOOKUP_BITS or size & (size - 1):
+        why.append(f"its table has {size} codes; a power of two from 2 to {1 << MOST_LOOKUP_BITS} is looked up")
+    if not all(map(is_code, op.table)):
+        why.append("its table holds something else than integers")
+    return why
+
+
+def _fits_table(op: Lookup, operands: Operands, own: Operand) -> list[Fault]:
+    read, bits = operands[0].type.format, len(op.table).bit_length() - 1
+    if isinstance(read, Fixed) and read.bits > bits:
+        return [(f"it looks up {bits}-bit codes, x is {read}", "put a Requantize before it")]
+    return []
+
+
+def _table_slope(op: Lookup, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return half the difference of the two neighbours in the table."""
+    table, size = np.array(op.table, dtype=np.float64), len(op.table)
+    places = (before % size).astype(np.int64)
+    found: np.ndarray = (table[(places + 1) % size] - table[(places - 1) % size]) / 2
+    return found
+
+
+def _real_values(op: Lookup, values: Values, operands: Operands, own: Operand) -> np.ndarray:
+    (x,) = values
+    found = formula_values(op.formula, x.astype(np.float64))
+    return np.vectorize(Fraction, otypes=[object])(found) if x.dtype == object else found
+
+
+def _read_formula(value: object, fmt: Format) -> Formula:
+    if not isinstance(value, list) or not all(type(word) in (str, int, float) for word in value):
+        raise ValueError("a formula is a list of names and numbers")
+    return tuple(word if isinstance(word, str) else float(word) for word in value)
+
+
+def _lookup_attributes(op: Lookup) -> dict[str, object]:
+    return {"formula": list(op.formula), "table": [json_number(code) for code in op.table]}
+
+
+def _sample_lookup(rng: np.random.Generator, elements: int) -> tuple[Lookup, Fixed]:
+    wanted = Fixed(int(rng.integers(1, 9)), bool(rng.random() < 0.5), Fraction(1, int(rng.integers(1, 50))))
+    table = rng.integers(wanted.low, wanted.high + 1, 1 << int(rng.integers(4, MOST_LOOKUP_BITS + 1)))
+    if rng.random() < 0.5:
+        table = np.sort(table)  # as most activations are
+    return Lookup((), tuple(table.tolist())), wanted
+
+
+LOOKUP = replace(
+    activation(
+        Kind(
+            op=Lookup,
+            checks={"attributes": _lookup_faults, "formats": _fits_table},
+            widest=lambda op, reach: max(reach, *map(abs, op.table)),
+            slope=_table_slope,
+            attributes=_lookup_attributes,
+            readers={"formula": _read_formula, "table": integers},
+            optional=frozenset({"formula", "table"}),
+            said=lambda op: f"table of {formula_text(op.formula)}" if op.formula else "table",
+            coarser=None,
+            sample=_sample_lookup,
+        ),
+        _looked_up,
+    ),
+    range=_table_range,
+    on_reals=_real_values,
+    monotone=False,
+)
+
+KINDS = (REQUANTIZE, LOOKUP)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from approxhw.common.errors import OptionError, shown
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.formats import Format
 from approxhw.numerics.mac.arithmetic import FloatMac, parse_float_mac
@@ -27,23 +27,25 @@ def _attributes(op: object) -> dict[str, object]:
         return {"index": op.index}
     if isinstance(op, Transpose):
         return {"axes": list(op.axes)}
-    if isinstance(op, MatMul | Gemm | Conv):
+    if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         return {"title": op.title, **_shape_attributes(op), **_how(op)}
     return {}
 
 
-def _shape_attributes(op: MatMul | Gemm | Conv) -> dict[str, object]:
+def _shape_attributes(op: MatMul | Gemm | Conv | ConvTranspose) -> dict[str, object]:
     if isinstance(op, Gemm):
         turned = {"transpose_a": op.transpose_a, "transpose_b": op.transpose_b}
         return {"alpha": op.alpha, "beta": op.beta, **turned}
-    if isinstance(op, Conv):
+    if isinstance(op, Conv | ConvTranspose):
         sizes = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads, "kernel": op.kernel}
+        if isinstance(op, ConvTranspose):
+            sizes |= {"output_padding": op.output_padding, "output_shape": op.output_shape}
         told: dict[str, object] = {name: list(size) for name, size in sizes.items() if size}
         return {**told, "auto_pad": op.auto_pad, "group": op.group}
     return {}
 
 
-def _how(op: MatMul | Gemm | Conv) -> dict[str, object]:
+def _how(op: MatMul | Gemm | Conv | ConvTranspose) -> dict[str, object]:
     told: dict[str, object] = {}
     if op.arithmetic is not None:
         told["arithmetic"] = str(op.arithmetic)
@@ -128,6 +130,7 @@ def _codes(value: object, fmt: Format | None = None) -> EngineCodes | None:
 
 _PRODUCT = {"title": _text, "arithmetic": _mac, "result": _text, "codes": _codes}
 _LEFT_OUT = frozenset({"arithmetic", "result", "codes"})
+_WINDOW = ("strides", "dilations", "pads", "kernel")
 
 
 def _tensor(
@@ -153,13 +156,23 @@ KINDS = (
         3,
         {
             **_PRODUCT,
-            **dict.fromkeys(("strides", "dilations", "pads", "kernel"), _integers),
+            **dict.fromkeys(_WINDOW, _integers),
             "auto_pad": _text,
             "group": _integer,
         },
-        _LEFT_OUT | {"strides", "dilations", "pads", "kernel"},
+        _LEFT_OUT | {*_WINDOW},
     ),
-    _tensor(Add, 2, {}),
+    _tensor(
+        ConvTranspose,
+        3,
+        {
+            **_PRODUCT,
+            **dict.fromkeys((*_WINDOW, "output_padding", "output_shape"), _integers),
+            "auto_pad": _text,
+            "group": _integer,
+        },
+        _LEFT_OUT | {*_WINDOW, "output_padding", "output_shape"},
+    ),
     _tensor(Transpose, 1, {"axes": _integers}),
     _tensor(Host, 4096, {"operators": _texts, "makes": _texts, "program": _program}),
     _tensor(Part, 1, {"index": _integer}),

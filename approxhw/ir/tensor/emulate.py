@@ -14,16 +14,9 @@ from numpy.typing import ArrayLike
 
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
-from approxhw.ir.kinds.tensor.products import (
-    LoweredProduct,
-    Matrix,
-    MisfitError,
-    Product,
-    ProductBlock,
-    finish_product,
-    lower_product,
-)
+from approxhw.ir.kinds.tensor.blocks import Matrix, MisfitError, Product, ProductBlock
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
+from approxhw.ir.kinds.tensor.products import LoweredProduct, finish_product, lower_product
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result
@@ -221,7 +214,7 @@ class EmulatedEngine:
             raise InvalidDataError(f"inputs of {title_of(self.graph)}", [problem]) from error
 
     def _mac(self, node: Node) -> FloatMac | None:
-        assert isinstance(node.op, MatMul | Gemm | Conv)
+        assert isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
         return node.op.arithmetic
 
     @property
@@ -233,7 +226,7 @@ class EmulatedEngine:
         pieces = self.threads if lowered.sizes.count < self.threads else 1
         if lowered.sizes.products < _WORTH_A_THREAD:
             pieces = 1
-        assert isinstance(node.op, MatMul | Gemm | Conv)
+        assert isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
         work = partial(self._tile, mac=mac, name=lowered.product.name, result=node.op.result)
         jobs = [partial(work, gemm, *part) for gemm in lowered.gemms for part in _parts(gemm, pieces)]
         if self.threads < 2 or len(jobs) == 1 or lowered.sizes.products < _WORTH_A_THREAD:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant
-from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
+from approxhw.ir.kinds.tensor.blocks import Sizes
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
 from approxhw.ir.kinds.tensor.ops import Product as ProductOp
-from approxhw.ir.kinds.tensor.products import Sizes, operand_sizes, product_of
+from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Float
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -117,7 +118,7 @@ def near(name: str, known: Sequence[str]) -> str:
 
 
 def _op(node: Node) -> ProductOp | None:
-    return node.op if isinstance(node.op, MatMul | Gemm | Conv) else None
+    return node.op if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose) else None
 
 
 def _changed(graph: Graph, change: Callable[[ProductOp], ProductOp]) -> Graph:

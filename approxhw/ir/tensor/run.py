@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Relu
+from approxhw.ir.kinds.tensor.blocks import MisfitError, Product
 from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
-from approxhw.ir.kinds.tensor.products import MisfitError, Product, operand_sizes, product_of
+from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 
 from .layers import codes_of_ports

@@ -353,9 +353,12 @@ def test_forged_engines_are_refused_by_name(engine, forged):
 
 
 def test_every_format_has_its_own_words():
-    assert (DESIGN.text, ENGINE.text) == ("approxhw design 1", "approxhw engine 1")
-    assert not replace(DESIGN, version=2).is_newer("approxhw design 2")
-    assert DESIGN.is_newer("approxhw design 2")
+    assert (DESIGN.text, ENGINE.text) == ("approxhw design 2", "approxhw engine 1")
+    assert not replace(DESIGN, version=3).is_newer("approxhw design 3")
+    assert DESIGN.is_newer("approxhw design 3")
+    assert DESIGN.reads("approxhw design 1")
+    assert not DESIGN.reads("approxhw design 0")
+    assert not ENGINE.reads("approxhw engine 2")
     assert not DESIGN.is_newer("approxhw engine 2")
 
 

@@ -191,7 +191,7 @@ def test_missing_and_unknown_files(tmp_path):
     text = refused(f"{tmp_path}/X.npy,{tmp_path}/y.npy")
     assert text.count("there is no such file") == 2
     assert "sklearn:iriss: no data set of this name is known; did you mean 'iris'?" in refused("sklearn:iriss")
-    assert "there are breast_cancer, digits, iris, wine" in refused("sklearn:mnist_784_full")
+    assert "there are breast_cancer, diabetes, digits, iris, wine" in refused("sklearn:mnist_784_full")
 
 
 def test_truncated_npz_is_refused(tmp_path):

@@ -77,13 +77,13 @@ def test_ports_carry_codes_and_codes_come_back(design):
         ("", "no design ("),
         ("[]", "no design ("),
         ("null", "no design ("),
-        ("{}", "format 'None' is not 'approxhw design 1'"),
-        ('{"format": "approxhw design 2"}', "format 'approxhw design 2' is not 'approxhw design 1'"),
+        ("{}", "format 'None' is not 'approxhw design 2'"),
+        ('{"format": "approxhw design 3"}', "format 'approxhw design 3' is not 'approxhw design 2'"),
         ('{"format": "approxhw design 1"}', "no design ('files')"),
         ('{"format": "approxhw design 1", "files": 3}', "no design ("),
         ("[" * 100_000, "no design ("),
         ('{"format": "' + "x" * 100_000 + '"}', "no design (format 'xxx"),
-        ('{"format": "<script>\\u0000\\u001b[31m"}', "is not 'approxhw design 1'"),
+        ('{"format": "<script>\\u0000\\u001b[31m"}', "is not 'approxhw design 2'"),
     ],
 )
 def test_texts_that_are_no_design(cli, design, text, why):

@@ -62,4 +62,10 @@ def test_the_walk_passes_every_layer_of_a_random_graph():
     for seed in range(100):
         graph = random_graph(seed)
         layers = [node.name for node in graph.nodes if node.kind == "dense"]
-        assert [stretch.dense.name for stretch in walk(graph).stretches] == layers
+        passed = walk(graph)
+        if any(
+            node.kind in ("add", "concat") for node in graph.nodes
+        ):  # branches: whoever needs a chain sees that there is none
+            assert {"add", "concat"} & {node.kind for node in passed.strangers}, seed
+            continue
+        assert [stretch.dense.name for stretch in passed.stretches] == layers

@@ -116,6 +116,7 @@ def hostile(realistic: ReportData) -> ReportData:
         title=both,
         model=both,
         pipeline=both,
+        measure=both,
         version=both,
         folder=both,
         layers=tuple(replace(layer, name=both, kind=both, activation=both) for layer in realistic.layers),

@@ -107,7 +107,7 @@ def test_hostile_text_stays_text(hostile: ReportData) -> None:
 
 def test_every_text_field_is_hostile_in_that_test(hostile: ReportData) -> None:
     texts = [f.name for f in fields(ReportData) if isinstance(getattr(hostile, f.name), str)]
-    assert texts == ["title", "model", "pipeline", "version", "folder"]
+    assert texts == ["title", "model", "pipeline", "version", "folder", "measure"]
     assert all("<script>" in getattr(hostile, name) for name in texts)
 
 

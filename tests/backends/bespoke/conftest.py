@@ -15,7 +15,7 @@ from approxhw.backends.bespoke.emit import Emitted, emit
 from approxhw.backends.bespoke.readback import check_emitted
 from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import ArgMax, Dense, Input, Threshold, Type
+from approxhw.ir.kinds import ArgMax, Binarize, Concat, Dense, Input, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Encoding, Fixed, fixed_for
@@ -61,6 +61,17 @@ class Making:
         self.nodes.append(Node(chosen, op, (self.last.name,), Type(wanted, WIDE)))
         return self
 
+    def join(self, op: Op, *reads: str, name: str | None = None) -> Making:
+        """Add a Node that reads several values."""
+        shapes = [next(node for node in self.nodes if node.name == read).type.shape for read in reads]
+        shape = (sum(shape[0] for shape in shapes),) if isinstance(op, Concat) else shapes[0]
+        self.nodes.append(Node(name or f"v{len(self.nodes)}", op, reads, Type(shape, WIDE)))
+        return self
+
+    def bits(self, threshold: int) -> Making:
+        self.nodes.append(Node("bits", Binarize(threshold), (self.last.name,), Type(self.last.type.shape, Fixed(1))))
+        return self
+
     def argmax(self, name: str = "class_index", reads: str | None = None) -> Making:
         x = next(node for node in self.nodes if node.name == (reads or self.last.name))
         fmt = Fixed(max(1, (x.type.elements - 1).bit_length()))
@@ -95,17 +106,18 @@ def job_of(graph: Graph, *, registers: bool = False, limit: int = 12, random: in
     ports = tuple((name, len(positions)) for name, positions in emitted.input_bits)
     vectors, counts = test_vectors(ports, exhaustive_limit=limit, random=random)
     count = sum(counts.values())
-    expected = run(graph, every_code(graph, emitted, vectors, count)).reshape(count)
+    found = run(graph, every_code(graph, emitted, vectors, count)).reshape(count, -1)
+    expected = {name: found[:, i] % (1 << bits) for i, (name, bits) in enumerate(emitted.outputs)}
     return SimulationJob(
         graph.name,
         emitted.verilog,
         emitted.top,
         ports,
-        (emitted.output,),
+        emitted.outputs,
         emitted.clock,
         emitted.latency,
         vectors,
-        {emitted.output[0]: expected},
+        expected,
     )
 
 

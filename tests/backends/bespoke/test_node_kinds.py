@@ -10,7 +10,22 @@ from approxhw.backends.bespoke.compression import adder_counts
 from approxhw.backends.bespoke.elements import ELEMENTS
 from approxhw.common.errors import PassError
 from approxhw.ir.graph import KINDS
-from approxhw.ir.kinds import Clip, Constant, Input, LeakyRelu, Relu, Requantize, Reshape
+from approxhw.ir.kinds import (
+    Add,
+    Binarize,
+    Clip,
+    Concat,
+    Constant,
+    HardSwish,
+    Input,
+    LeakyRelu,
+    Lookup,
+    PRelu,
+    Relu,
+    Requantize,
+    Reshape,
+    ThresholdedRelu,
+)
 from approxhw.numerics.exact.rounding import SHIFTED
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
@@ -52,6 +67,25 @@ def element_cases(making):
     leak = LeakyRelu(Fraction(3, 8))
     yield "leaky_of_unsigned", making(3, 3).then(leak).argmax().graph()
     yield "leaky_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(leak).argmax().graph()
+    for number, slopes in enumerate((["-1"], ["-3/8"], ["1/4", "-1/2", "0", "1"], ["5/4", "-2", "3/8", "-1/16"])):
+        op = PRelu(tuple(map(Fraction, slopes)))
+        yield f"prelu_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Clip(-9, 30))
+        yield f"prelu_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
+    negative = making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0])
+    yield "prelu_of_negative", negative.then(PRelu((Fraction(-3, 4), Fraction(1, 2)))).argmax().graph()
+    for threshold in (-100, -9, -1, 0, 1, 8, 31, 32, 100):
+        op = ThresholdedRelu(threshold)
+        name = f"thresholded_{threshold}".replace("-", "m")
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"{name}_unsigned", making(3, 3).then(op).argmax().graph()
+    for number, op in enumerate(
+        (HardSwish(12, 0, 24), HardSwish(3, 0, 6), HardSwish(-7, -5, 9), HardSwish(0, 4, 4), HardSwish(100, 0, 7))
+    ):
+        yield f"hardswish_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"hardswish_{number}_of_unsigned", making(3, 3).then(op).argmax().graph()
+        deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Requantize((1,), 4, (8,), -16, 31))
+        yield f"hardswish_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
     requantized = {
         "shift": Requantize((1,), 2, (0,), 0, 15),
         "round": Requantize((1,), 2, (2,), -128, 127),
@@ -165,7 +199,58 @@ def value_cases(making):
     yield "constant_among_inputs", fixed.argmax().graph()
 
 
-CASES = {"elements": element_cases, "heads": head_cases, "values": value_cases}
+def joined_cases(making):
+    """Yield (name, Graph) of tables, branches that meet, and outputs that are no class."""
+    rng = np.random.default_rng(8)
+    tables = {
+        "random": rng.integers(-9, 10, 64),
+        "wide": rng.integers(-(1 << 40), 1 << 40, 64),
+        "rising": np.arange(-32, 32),
+        "unsigned": rng.integers(0, 8, 64),
+        "one_code": np.full(64, -3),
+        "sigmoid": np.floor(255 / (1 + np.exp(-np.arange(-32, 32) / 6)) + 0.5).astype(int),
+    }
+    for name, table in tables.items():
+        op = Lookup(("x", "tanh"), tuple(int(code) for code in np.roll(table, 32)))
+        yield f"table_{name}", making(2, 3).dense(SPREAD, BIAS).then(Clip(-31, 31)).then(op).argmax().graph()
+        yield f"table_{name}_of_inputs", making(3, 3).then(op).argmax().graph()
+        yield f"table_{name}_leaves", making(2, 3).dense(SPREAD, BIAS).then(Clip(-20, 9)).then(op).graph()
+    residual = making(2, 3).dense(SPREAD, BIAS).then(Relu(), name="first")
+    residual.dense([[1, -1, 2, 1], [3, 1, -1, 0], [0, 0, 0, 0], [-1, 2, 0, 1]], [1, 2, 3, 4]).then(
+        Relu(), name="second"
+    )
+    residual.join(Add(), "first", "second").then(Clip(None, 50)).dense([[1, 2, -1, 0], [0, 1, 1, -2]])
+    yield "residual", residual.argmax().graph()
+    yield (
+        "added_twice",
+        making(2, 3)
+        .dense(
+            SPREAD,
+            BIAS,
+        )
+        .join(Add(), "sum0", "sum0")
+        .argmax()
+        .graph(),
+    )
+    yield (
+        "added_to_the_input",
+        making(3, 2).dense([[1, -2, 0], [0, 1, 1], [2, 0, -1]]).join(Add(), "x", "sum0").argmax().graph(),
+    )
+    sides = making(2, 3).dense(SPREAD, BIAS).then(Relu(), name="first").dense([[1, 1], [-2, 3]], [0, 1], reads="x")
+    sides.join(Concat((4, 2, 2)), "first", "sum1", "x").dense([[1, -1, 2, 0, 1, 3, 1, -1], [0, 2, -1, 1, 1, -1, 2, 2]])
+    yield "side_by_side", sides.argmax().graph()
+    constant = making(2, 2).constant([3, -7], name="fixed").dense([[1, 2], [-3, 1]], reads="x")
+    yield "added_to_a_constant", constant.join(Add(), "fixed", "sum0").argmax().graph()
+    for threshold in (-40, -5, 0, 7, 40):
+        yield f"bits_{threshold}".replace("-", "m"), making(2, 3).dense(SPREAD, BIAS).bits(threshold).graph()
+    yield "values", making(2, 3).dense(SPREAD, BIAS).graph()
+    yield "one_value", making(2, 3).dense(SPREAD[:1], BIAS[:1]).graph()
+    yield "values_of_a_relu", making(2, 3).dense(SPREAD, BIAS).then(Relu()).graph()
+    yield "the_input_itself", making(2, 2).then(Reshape(), shape=(2,)).graph()
+    yield "constant_values", making(2, 2).dense([[0, 0], [1, 0]], [-5, 3]).graph()
+
+
+CASES = {"elements": element_cases, "heads": head_cases, "values": value_cases, "joined": joined_cases}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -197,7 +282,7 @@ def test_registered_circuits_equal_the_interpreter(kind, making, jobs, icarus, t
 def test_every_kind_of_codes_has_a_builder_or_is_none_of_the_circuit():
     built = {*BUILDERS, Input, Constant}
     assert [kind.keyword for kind in KINDS.values() if not kind.tensor and kind.op not in built] == ["affine"]
-    assert [kind.op for kind in KINDS.values() if kind.activation] == list(ELEMENTS)
+    assert [kind.op for kind in KINDS.values() if kind.activation] == [op for op in ELEMENTS if op is not Binarize]
 
 
 def test_a_kind_without_a_builder_is_refused_by_name(making, monkeypatch):

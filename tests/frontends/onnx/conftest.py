@@ -39,9 +39,12 @@ def build():
 
 @pytest.fixture(scope="session")
 def agrees():
-    """Read a model, run it on random rows, and hold it against onnxruntime: classes equal, logits within 1e-4."""
+    """Read a model, run it on random rows, and hold it against onnxruntime: classes equal, logits within 1e-4.
 
-    def check(source, rows=None, seed=0, count=200, scale=3.0):
+    Where a function that rises was dropped at the end, logits are others, and are not compared.
+    """
+
+    def check(source, rows=None, seed=0, count=200, scale=3.0, compare_logits=True):
         graph = read_model(source)
         reference = open_reference(source)
         features = graph.input.type.elements
@@ -53,7 +56,7 @@ def agrees():
         assert len(seen) == len(rows) > 0
         np.testing.assert_array_equal(seen, expected)
         logits, before = reference.scores(rows), values[graph[graph.output].inputs[0]].reshape(len(rows), -1)
-        if logits is not None and logits.shape == before.shape:
+        if compare_logits and logits is not None and logits.shape == before.shape:
             np.testing.assert_allclose(before, logits, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(logits).max())))
         return graph
 

@@ -87,12 +87,10 @@ def test_leaky_relu_keeps_the_fraction_that_its_float32_is(alpha, kept, build, a
     assert ops == ([LeakyRelu(Fraction(float(np.float32(kept))))] if wanted is None else wanted)
 
 
-@pytest.mark.parametrize("alpha", [-0.5, float("inf"), float("nan")])
-def test_leaky_relu_that_does_not_rise_is_refused(alpha, build):
+@pytest.mark.parametrize("alpha", [float("inf"), float("nan")])
+def test_leaky_relu_of_no_number_is_refused(alpha, build):
     nodes = [node("Gemm", ["x", "w"], ["g"]), node("LeakyRelu", ["g"], ["y"], name="leak", alpha=alpha)]
-    with pytest.raises(
-        UnsupportedModelError, match=rf"leak.*its alpha is {alpha:g}\n    do: train with an alpha of at least 0"
-    ):
+    with pytest.raises(InvalidModelError, match=rf"leak.*its alpha is {alpha:g}\n    do: train the model again"):
         read_model(build(nodes, {"w": f32(4, 3)}))
 
 
@@ -179,22 +177,10 @@ def test_elementwise_operators_before_between_and_behind_layers(form, where, bui
     agrees(build(nodes, constants))
 
 
-def test_a_constant_over_a_computed_value_is_refused(build):
-    model = build([node("Div", ["c", "x"], ["y"], name="inverse")], {"c": f32(4)})
-    with pytest.raises(UnsupportedModelError, match="'inverse' \\(Div\\): divides a constant by a computed value"):
-        read_model(model)
-
-
 def test_division_by_zero_is_invalid(build):
     model = build([node("Div", ["x", "c"], ["y"])], {"c": np.array([1, 0, 1, 1], np.float32)})
     with pytest.raises(InvalidModelError, match="divides by zero"):
         read_model(model)
-
-
-def test_a_residual_network_is_refused(build):
-    nodes = [node("Gemm", ["x", "w"], ["g"]), node("Add", ["g", "x"], ["y"], name="skip")]
-    with pytest.raises(UnsupportedModelError, match="'skip' \\(Add\\): joins two computed tensors"):
-        read_model(build(nodes, {"w": f32(4, 4)}))
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -254,18 +240,18 @@ def test_bounds_the_wrong_way_round_are_refused(build):
 def test_every_unsupported_node_is_listed_at_once_with_advice(build):
     nodes = [
         node("Conv", ["x", "w"], ["a"], name="stem"),
-        node("Tanh", ["a"], ["b"], name="act/1"),
+        node("LpNormalization", ["a"], ["b"], name="act/1"),
         node("Relu", ["b"], ["c"]),
         node("Rellu", ["c"], ["d"], name="typo"),
         helper.make_node("Magic", ["d"], ["e"], name="spell", domain="com.example"),
-        node("Gelu", ["e"], ["y"], name="late"),
+        node("TopK", ["e", "k"], ["y", "i"], name="late"),
     ]
-    problems = check_model(build(nodes, {"w": f32(4, 4)}, domains=("", "com.example"), opset=20))
+    problems = check_model(build(nodes, {"w": f32(4, 4), "k": np.array([1])}, domains=("", "com.example"), opset=20))
     text = "\n".join(map(str, problems))
     assert [problem.where.split()[1] for problem in problems] == ["'stem'", "'act/1'", "'typo'", "'spell'", "'late'"]
     assert "operator Conv is not supported" in text
     assert "train a multi-layer perceptron" in text
-    assert "train with ReLU" in text
+    assert "use BatchNormalization" in text
     assert "did you mean Relu?" in text
     assert "operator Magic is of the unknown domain 'com.example'" in text
 

@@ -294,7 +294,9 @@ def test_texts_of_shapes():
 
 def test_a_model_without_products(make):
     model = make([op("Relu", ["x"], ["h"]), op("Softmax", ["h"], ["y"])])
-    text = refused(UnsupportedModelError, "no MatMul, Gemm or Conv that reads an input", open_engine, model, MAC)
+    text = refused(
+        UnsupportedModelError, "no MatMul, Gemm, Conv or ConvTranspose that reads an input", open_engine, model, MAC
+    )
     assert "its operators are Relu, Softmax" in text
 
 

@@ -132,7 +132,7 @@ def test_a_leak_is_refused():
     with pytest.raises(PassError) as caught:
         applied("qrelu", network(WIDE, LeakyRelu(Fraction(1, 8))))
     assert str(caught.value) == (
-        "pass qrelu: 1 problem\n  r0: it is a leaky relu of 1/8, and QReLU lets nothing below 0 through\n"
+        "pass qrelu: 1 problem\n  r0: it is a leaky relu 1/8, and QReLU lets nothing below 0 through\n"
         "    do: use a ReLU, or power-of-two, which retrains the network with QReLU"
     )
 

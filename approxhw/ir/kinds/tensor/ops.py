@@ -70,6 +70,25 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class ConvTranspose:
+    """Images (the first operand) spread by filters (the second), plus a bias where there is a third, as ONNX has it."""
+
+    title: str
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    auto_pad: str = "NOTSET"
+    group: int = 1
+    kernel: tuple[int, ...] = ()
+    output_padding: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    """Sizes of the result, where the model says them: pads are then what is left."""
+    arithmetic: FloatMac | None = None
+    result: Result = "float32"
+    codes: EngineCodes | None = None
+
+
+@dataclass(frozen=True)
 class Add:
     """a + b, broadcast, rounded once to the format."""
 
@@ -109,7 +128,7 @@ class Part:
     index: int
 
 
-Product = MatMul | Gemm | Conv
+Product = MatMul | Gemm | Conv | ConvTranspose
 """What an engine can carry out."""
 
 TENSOR_ARITY: dict[type, tuple[int, int]] = {
@@ -117,6 +136,7 @@ TENSOR_ARITY: dict[type, tuple[int, int]] = {
     MatMul: (2, 2),
     Gemm: (2, 3),
     Conv: (2, 3),
+    ConvTranspose: (2, 3),
     Add: (2, 2),
     Transpose: (1, 1),
     Host: (0, 4096),
@@ -127,7 +147,7 @@ TENSOR_ARITY: dict[type, tuple[int, int]] = {
 
 def is_product(op: object) -> bool:
     """Whether *op* multiplies matrices."""
-    return isinstance(op, MatMul | Gemm | Conv)
+    return isinstance(op, MatMul | Gemm | Conv | ConvTranspose)
 
 
 Dims = tuple[int | str, ...] | None

@@ -12,8 +12,9 @@ from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Fixed, Float, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-from .ops import TENSOR_ARITY, Add, Conv, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
-from .products import MisfitError, operand_sizes, product_of
+from .blocks import MisfitError
+from .ops import TENSOR_ARITY, Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
+from .products import operand_sizes, product_of
 
 MAXIMUM_VALUE = 1 << 28
 """Largest number of elements of one value of a tensor Graph."""
@@ -39,12 +40,12 @@ def kind_problems(op: object, inputs: int) -> list[Broken]:
             found.append(("attributes", "its program is empty"))
     if isinstance(op, Part) and (isinstance(op.index, bool) or not isinstance(op.index, int) or op.index < 0):
         found.append(("attributes", f"index {shown(op.index)} is no number of a value"))
-    if isinstance(op, MatMul | Gemm | Conv):
+    if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         found += [("arithmetic", why) for why in _arithmetic_problems(op)]
     return found
 
 
-def _arithmetic_problems(op: MatMul | Gemm | Conv) -> list[str]:
+def _arithmetic_problems(op: MatMul | Gemm | Conv | ConvTranspose) -> list[str]:
     why = []
     if op.arithmetic is not None and not isinstance(op.arithmetic, FloatMac):
         why.append(f"{shown(op.arithmetic)} is no floating-point multiply-add")
@@ -69,7 +70,7 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
     if isinstance(op, Feed):
         why = misfit(op.dims, shape)
         return [("shapes", why)] if why and 0 not in shape else []
-    if isinstance(op, MatMul | Gemm | Conv):
+    if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         return _product_problems(op, own, operands)
     shapes, formats = [told[0] for told in operands], [told[1] for told in operands]
     found: list[Broken] = []
@@ -89,7 +90,7 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
     return found
 
 
-def _product_problems(op: MatMul | Gemm | Conv, own: Told, operands: Sequence[Told]) -> list[Broken]:
+def _product_problems(op: MatMul | Gemm | Conv | ConvTranspose, own: Told, operands: Sequence[Told]) -> list[Broken]:
     try:
         sizes = operand_sizes(product_of(op, ("x",) * len(operands)), [told[0] for told in operands])
     except (MisfitError, TypeError, ValueError) as error:

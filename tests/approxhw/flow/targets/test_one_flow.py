@@ -65,7 +65,7 @@ def test_check_knows_targets(cli, tmp_path, inputs, network):
     assert json.loads(cli("check", inputs / "tiny.onnx", "--json").stdout)["classes"] == 3
     other = network(tmp_path, operator="Add")
     (problem,) = ax.check(other, "matrix-engine")
-    assert "no MatMul, Gemm or Conv that reads an input" in problem.why
+    assert "no MatMul, Gemm, Conv or ConvTranspose that reads an input" in problem.why
     said = cli("check", other, "--target", "matrix-engine")
     assert said.exit_code == 3
     assert "a matrix engine has nothing to do" in said.stderr

@@ -1,0 +1,146 @@
+"""Parameters that a template is not made for stop elaboration, with a message that says what it needs, in every tool."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from approxhw.common.errors import ToolFailedError
+from approxhw.common.tools import find_icarus, find_yosys, run_tool
+from approxhw.rtl_templates import template_closure, template_names, template_text
+
+FREE = {"TABLE", "CORRECTION"}
+"""Parameters that hold bits of which any is right."""
+
+
+def parameters(name: str) -> dict[str, int]:
+    """Return the parameters of template *name* with their defaults."""
+    head = re.search(rf"^module {name} #\(\n(.*?)\n\) \(\n", template_text(name), re.DOTALL | re.MULTILINE)
+    assert head is not None
+    return {key: int(value) for key, value in re.findall(r"parameter (?:\[.*\] )?(\w+) += (\d+)", head[1])}
+
+
+def guards(name: str) -> list[str]:
+    """Return what the guards of template *name* say."""
+    return re.findall(rf"\b({name}_needs_\w+) stop \(\);", template_text(name))
+
+
+BAD = {
+    "DEPTH": (0, 5, 7, -1),
+    "FAST": (-1, 3),
+    "ADDRESS_BITS": (0, 17, -1),
+    "ROWS": (0, 257, -4),
+    "COLUMNS": (-1, 257),
+    "WIDTH": (0, -1),
+    "RESULT_BITS": (0, 24, 64),
+    "W": (3, 33, 0, -5),
+    "K": (0, -1),
+    "L": (0, -1),
+    "LANES": (0, -1, 1025),
+    "KIND": (-1, 4),
+    "PARALLEL": (-1, 8),
+    "FRACTION": (-1, 32),
+    "MAXIMUM": (-97, 128),
+    "SCALE": (-97, 159),
+    "ALIGN": (0, 6),
+    "BLOCK": (0, 1, 65537, -64),
+    "LOG": (0, 17, -1),
+    "EXPONENT_BITS": (1, 9, 0),
+    "FRACTION_BITS": (1, 16, -2),
+    "OPERAND_EXPONENT_BITS": (7, 9, 0),
+    "QUEUE_BITS": (0, 17),
+    "COLUMN_BITS": (0, 1, 17),
+    "FLIGHT_BITS": (8, 0, 32),
+    "WEIGHT_CODES": (-1, 5),
+    "ACTIVATION_CODES": (-1, 5),
+    "STEPS": (0, 9),
+    "IN": (0, 17),
+    "OUT": (0, -1),
+    "A_BITS": (0, -1),
+    "B_BITS": (0, -1),
+    "VERTICAL": (-1, 13),
+    "HORIZONTAL": (-1, 5),
+    "BESIDE": (0, -1),
+    "EXACT": (-1, 2),
+    "INFINITY": (-1, 2),
+    "SUBNORMALS": (-1, 2),
+    "NORMALIZED": (-1, 2),
+    "FLOAT": (-1, 2),
+}
+"""Values that no template with a parameter of this name is made for; beside the defaults of all others."""
+
+OTHERS = [
+    ("normalize_approximate", {"W": 20, "K": 12, "L": 8}, "K_plus_L_below_W"),
+    ("mac_element", {"FRACTION_BITS": 10, "W": 20}, "W_from_2_FRACTION_BITS_plus_2_to_32"),
+    ("matrix_engine", {"FRACTION_BITS": 10, "W": 20}, "W_from_2_FRACTION_BITS_plus_2_to_32"),
+    ("float_decode", {"EXPONENT_BITS": 4, "FRACTION_BITS": 3, "INFINITY": 0, "OPERAND_EXPONENT_BITS": 4}, "hold_all"),
+    (
+        "float_decode",
+        {"EXPONENT_BITS": 5, "FRACTION_BITS": 10, "SUBNORMALS": 1, "OPERAND_EXPONENT_BITS": 5},
+        "subnormals",
+    ),
+    ("engine_control", {"COLUMNS": 9, "COLUMN_BITS": 3}, "COLUMN_BITS_that_hold_COLUMNS_words"),
+    ("eight_bit_decoder", {"WIDTH": 12}, "WIDTH_from_2_to_32_and_16_of_bfloat16"),
+    ("eight_bit_search", {"WIDTH": 13}, "12_or_13"),
+    ("eight_bit_normalize", {"BLOCK": 64, "LANES": 64}, "BLOCK_a_multiple"),
+    ("eight_bit_normalize", {"BLOCK": 96, "LANES": 7}, "BLOCK_a_multiple"),
+    ("eight_bit_decode_fixed", {"WIDTH": 33}, "WIDTH_from_2_to_32"),
+    ("logarithmic_multiplier", {"A_BITS": 20, "B_BITS": 11}, "at_most_30"),
+    ("truncated_multiplier", {"COLUMNS": 13}, "COLUMNS_from_0_to_all_columns"),
+    ("mac_adder", {"WIDTH": 1}, "WIDTH_of_2_or_more"),
+]
+"""Values that do not go together: (template, parameters, part of the message)."""
+
+
+def misfits(name: str) -> list[tuple[dict[str, int], str]]:
+    """Return (parameters, part of the message) of everything that template *name* must refuse."""
+    single = [({key: value}, key) for key in parameters(name) if key not in FREE for value in BAD[key]]
+    return single + [(given, words) for other, given, words in OTHERS if other == name]
+
+
+def said_of(name: str, cases: list[dict[str, int]], folder) -> list[str]:
+    """Return the guards of template *name* that Icarus stops at, in a design with an instance of it for each of *cases*."""
+    given = [", ".join(f".{key}({value})" for key, value in case.items()) for case in cases]
+    instances = "".join(f"  {name} #({text}) u{number} ();\n" for number, text in enumerate(given))
+    source = folder / "all.v"
+    source.write_text(f"module all;\n{instances}endmodule\n{template_text(name)}")
+    try:
+        run_tool(find_icarus(), ["-g2005", "-t", "null", "-s", "all", source], timeout=60, log=folder / "log")
+    except ToolFailedError:
+        return re.findall(rf"Unknown module type: ({name}_needs_\w+)", (folder / "log").read_text())
+    return []
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_icarus_stops_at_every_misfit(icarus, tmp_path, name):
+    assert said_of(name, [parameters(name)], tmp_path) == []
+    wanted = misfits(name)
+    said = said_of(name, [given for given, _ in wanted], tmp_path)
+    for given, words in wanted:
+        here = [each for each in said if words in each]
+        assert here, (given, said)
+        said.remove(here[0])
+
+
+def test_every_parameter_has_a_guard():
+    for name in template_names():
+        told = " ".join(guards(name))
+        for key in parameters(name):
+            assert key in FREE or re.search(rf"_{key}_|_{key}\b", told), (name, key)
+
+
+@pytest.mark.parametrize(("name", "given"), [
+    ("matrix_engine", {"DEPTH": 7}), ("matrix_engine_codes", {"ADDRESS_BITS": 0}), ("mac_array", {"ROWS": 0}),
+    ("eight_bit_normalize", {"BLOCK": 1}), ("ripple_adder", {"WIDTH": -1}), ("table_lookup", {"IN": 0}),
+])  # fmt: skip
+def test_verilator_and_yosys_stop_as_well(verilator, tmp_path, name, given):
+    source, ((key, value),) = tmp_path / f"{name}.v", given.items()
+    source.write_text(template_closure(name))
+    wanted = rf"{name}_needs_{key}_\w+"
+    with pytest.raises(ToolFailedError, match=wanted):
+        run_tool(verilator, ["--lint-only", "-Wno-fatal", f"-G{key}={value}", "--top-module", name, source], timeout=60)
+    script = tmp_path / "script.ys"
+    script.write_text(f"read_verilog {source.name}\nhierarchy -check -top {name} -chparam {key} {value}\n")
+    with pytest.raises(ToolFailedError, match=wanted):
+        run_tool(find_yosys(), [script], timeout=60, folder=tmp_path)

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup tools demo test lint style layers types pages format bench fuzz clean distclean layout
+.PHONY: help setup tools demo test lint style layers types pages format bench fuzz fuzz-readers clean distclean layout
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -14,6 +14,7 @@ USABLE  := $(VENV)/.usable
 WORKERS ?= 2
 COUNT   ?= 1000
 SEED    ?= 1
+SECONDS_EACH ?= 0
 DEMO    := build/demo
 PACKAGES := iverilog g++ make
 # The first interpreter that is new enough; `make setup PYTHON=/path/to/python3.12` chooses another one.
@@ -22,8 +23,8 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 help:  ## list what can be made
 	@echo 'make <target>'
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo 'variables: WORKERS=$(WORKERS) (test processes), COUNT=$(COUNT) SEED=$(SEED) (fuzz), PYTHON=$(PYTHON)'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo 'variables: WORKERS=$(WORKERS) (test processes), COUNT=$(COUNT) SEED=$(SEED) (fuzz, fuzz-readers), SECONDS_EACH=$(SECONDS_EACH) (a reader, guided), PYTHON=$(PYTHON)'
 
 setup: $(STAMP) tools  ## make .venv with approxhw, its tests and linters; install the Icarus simulator where that is allowed
 
@@ -91,6 +92,9 @@ bench: setup  ## run every benchmark; each writes its figures to benchmarks/resu
 
 fuzz: setup  ## COUNT random networks from SEED on: interpreter = Icarus = Verilator = netlist
 	$(BIN)/approxhw fuzz --count $(COUNT) --seed $(SEED)
+
+fuzz-readers: $(STAMP)  ## COUNT mutated files from SEED on for every reader; SECONDS_EACH=60: guided by coverage instead (atheris)
+	$(BIN)/python tests/helpers/fuzzing/fuzz_readers.py --count $(COUNT) --seed $(SEED) --seconds $(SECONDS_EACH)
 
 clean:  ## remove what was made, except the environment
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info

@@ -16,7 +16,7 @@ from approxhw.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
-    from approxhw.common.dataset import Dataset, load_dataset
+    from approxhw.common.data.dataset import Dataset, DataSource, load_dataset
     from approxhw.dse.api import SearchResult, open_front, search
     from approxhw.dse.targets import search_engine
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
@@ -36,7 +36,8 @@ _HOMES = {
     "CompiledDesign": "flow.circuits",
     "CompiledEngine": "engine.compile",
     "CompressedModel": "frontends.compressed.compress_model",
-    "Dataset": "common.dataset",
+    "DataSource": "common.data.dataset",
+    "Dataset": "common.data.dataset",
     "EngineFront": "artifacts.engine_front",
     "EngineSearch": "engine.settings",
     "FloatMac": "numerics.mac.arithmetic",
@@ -50,7 +51,7 @@ _HOMES = {
     "compile_engine": "engine.compile",
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.measure",
-    "load_dataset": "common.dataset",
+    "load_dataset": "common.data.dataset",
     "named_pipeline": "ir.pass_manager",
     "open_design": "flow.circuits",
     "open_engine_design": "engine.compile",
@@ -68,6 +69,7 @@ __all__ = [
     "CompiledDesign",
     "CompiledEngine",
     "CompressedModel",
+    "DataSource",
     "Dataset",
     "EngineFront",
     "EngineSearch",

@@ -6,6 +6,7 @@ The transformer comes from ``benchmarks/models/sentence_transformer.py``, the fi
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ FITTED = 600
 
 def session(proto: Any, threads: int = 1) -> Any:
     """Return *proto* in onnxruntime at its default settings."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

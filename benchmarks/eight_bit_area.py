@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from common import command, machine, note, table, write
 
-from approxhw.backends.estimate import CellLibrary, analyse, load_library, simulate_netlist, synthesise
+from approxhw.backends.estimate import CellLibrary, Surroundings, analyse, load_library, simulate_netlist, synthesise
 from approxhw.backends.estimate.netlist.netlist import Netlist
 from approxhw.backends.estimate.synthesis.timed import front, mapped, usable
 from approxhw.backends.matrix_engine.eight_bit_rtl import (
@@ -148,7 +148,7 @@ def figures(circuit: Circuit, netlist: Netlist) -> str:
             raise SystemExit(
                 f"{circuit.name} on {library.name}: the netlist is not what the format says; no figure of it counts"
             )
-    delay = analyse(netlist).delay_ps
+    delay = analyse(netlist, Surroundings(wires=False)).delay_ps
     if library.name.startswith("egfet"):
         return f"{netlist.area():.1f}, {delay * 1e-9:.1f}"
     return f"{netlist.area() * 1e6:.0f}, {delay * 1e-3:.2f}"

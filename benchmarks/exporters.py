@@ -68,7 +68,7 @@ def _exact_classes(file: Path, rows: np.ndarray) -> np.ndarray:
     """Return the classes that the file's nodes give in Python's fractions, by the oracle of the tests."""
     import onnx
 
-    sys.path.append(str(CHECKOUT / "tests" / "helpers"))
+    sys.path.append(str(CHECKOUT / "tests" / "helpers" / "references"))
     from exact_onnx import evaluate, fractions
 
     model = onnx.load(file)

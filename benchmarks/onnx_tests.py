@@ -7,6 +7,7 @@ matrices as the engine lowers them, and compared with what the case expects, wit
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 import traceback
@@ -65,13 +66,15 @@ class Outcome:
     trace: str = ""
 
 
-def node_cases(operator: str | None = None) -> Iterator[Case]:
-    """Yield the tests of nodes, of one *operator* where one is named."""
-    from onnx.backend.test.case.node import collect_testcases
+def node_cases(files: Sequence[str] = ()) -> Iterator[Case]:
+    """Yield the tests of nodes; of those *files* of them alone, such as ``conv``, where some are named: all take a while."""
+    from onnx.backend.test.case import node
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        found = collect_testcases(operator)
+        for name in files:
+            importlib.import_module(f"{node.__name__}.{name}")
+        found = list(node._NodeTestCases) if files else node.collect_testcases(None)
     for case in found:
         data = tuple(
             (tuple(map(_array, inputs)), tuple(map(_array, outputs))) for inputs, outputs in case.data_sets or ()

@@ -16,7 +16,7 @@ from approxhw.dse.api import widened_passes
 from approxhw.dse.genetic.fitness import Teacher
 from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.genetic.seeding import Seeder
-from approxhw.dse.split_rows import search_rows
+from approxhw.dse.rows.split_rows import search_rows
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.area_model import default_model

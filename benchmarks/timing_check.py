@@ -42,7 +42,7 @@ DESIGNS = {
     "leading zeros of 16": "input [15:0] a, output reg [4:0] y); integer i; always @* begin y = 16;"
     " for (i = 0; i < 16; i = i + 1) if (a[i]) y = 15 - i; end",
 }
-BARE = Surroundings(input_slew=0.0, output_load=0.0)
+BARE = Surroundings(input_slew=0.0, output_load=0.0, wires=False)
 
 
 def main() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from approxhw.common.files import sha256_of
 from approxhw.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def open_classifier(source: object, *, name: str | None = None, task: str | None
         graph = read_by(*theirs, source, name)
         if not isinstance(source, str | Path):
             return Classifier(graph, graph.source or graph.name)
-        return Classifier(graph, Path(source).name, hashlib.sha256(Path(source).read_bytes()).hexdigest())
+        return Classifier(graph, Path(source).name, sha256_of(Path(source)))
     from approxhw.frontends.onnx.reading import read_loaded
 
     loaded, titles = load_classifier(source, name)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from approxhw.common import tools
 from approxhw.common.errors import OptionError, Problem, ToolFailedError, shown
+from approxhw.common.files import temporary_folder
 
 from .job import IDENTIFIER
 
@@ -19,8 +17,7 @@ def lint(verilog: str, top: str, *, timeout: float = 300.0) -> None:
     if not IDENTIFIER.fullmatch(top):
         raise OptionError("lint", [Problem("top", f"{shown(top)} is no plain Verilog identifier")])
     verilator, icarus = tools.find_verilator(), tools.find_icarus()
-    with tempfile.TemporaryDirectory(prefix="approxhw-lint-") as name:
-        folder = Path(name)
+    with temporary_folder("lint") as folder:
         file = f"{top}.v"
         (folder / file).write_text(verilog)
         # one text may hold many modules, so that no file name could be right for all of them

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolFailedError, ToolTimeoutError
 from approxhw.common.files import no_room
+from approxhw.common.files.temporary import clear_left_behind, owned_folder, temporary_folder
+from approxhw.common.files.writing import part_prefix
 from approxhw.sim.simulators.registry import Bench, Simulator, child_environment, prepare_bench, simulator_named
 
 from .harness import Harness, make_harness
@@ -60,11 +62,11 @@ def simulate(
     target = Path(folder)
     chosen = simulator_named(simulator)
     check_job(job)
-    tool = chosen.find()
-    _claim(target)
     report = on_progress or (lambda step, done, total: None)
-    with tempfile.TemporaryDirectory(prefix="approxhw-sim-") as name:
-        run = _Run(job, make_harness(job), chosen, tool, Path(name), time.monotonic() + timeout, timeout)
+    with tools.deadline(timeout), temporary_folder("sim") as work:
+        tool = chosen.find()
+        _claim(target)
+        run = _Run(job, make_harness(job), chosen, tool, work, timeout)
         try:
             report("build", 0, 1)
             seconds = {"build": _build(run, use_ccache)}
@@ -85,14 +87,13 @@ def simulate(
 
 @dataclass(frozen=True)
 class _Run:
-    """One simulation under way in the temporary ``folder``; ``deadline`` by the monotonic clock."""
+    """One simulation under way in the temporary ``folder``; ``timeout``: seconds for all of it."""
 
     job: SimulationJob
     harness: Harness
     simulator: Simulator
     tool: tools.Tool
     folder: Path
-    deadline: float
     timeout: float
 
 
@@ -103,7 +104,7 @@ def _build(run: _Run, use_ccache: bool) -> float:
     (folder / "harness.v").write_text(harness.verilog)
     write_rows(folder / "stimulus.npy", job.inputs, job.vectors, job.count)
     write_rows(folder / "expected.npy", job.outputs, job.expected, job.count)
-    left = _time_left(run, "build")
+    left, _ = tools.time_left(f"{run.simulator.name} (build)")
     files, optimise = ("design.v", "harness.v"), job.count >= OPTIMISE_FROM
     bench = Bench(folder, files, harness.top, harness.written, harness.read, optimise, left, use_ccache)
     build = prepare_bench(run.simulator, bench, run.tool)
@@ -130,18 +131,11 @@ def _child(run: _Run, step: str) -> float:
     return tools.run_tool(
         worker,
         [step, run.folder / "settings.json"],
-        timeout=_time_left(run, step),
+        timeout=run.timeout,
         log=run.folder / f"{step}.log",
         folder=run.folder,
         environment=child_environment(run.folder, run.tool),
     ).seconds
-
-
-def _time_left(run: _Run, step: str) -> float:
-    left = run.deadline - time.monotonic()
-    if left <= 0:
-        raise ToolTimeoutError(f"{run.simulator.name} ({step})", run.timeout, "")
-    return left
 
 
 @contextlib.contextmanager
@@ -246,15 +240,13 @@ def _claim(target: Path) -> None:
 def _publish(source: Path, target: Path) -> None:
     """Copy what is worth keeping from *source* beside *target*, then rename it to *target* in one step."""
     try:
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-        try:
+        clear_left_behind(target.parent, re.escape(part_prefix(target)))
+        with owned_folder(target.parent, part_prefix(target)) as beside:
             beside.chmod(0o755)
             for name in _KEPT:
                 if (source / name).is_file():
                     shutil.copyfile(source / name, beside / name)
             beside.rename(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         why = f"it cannot be written ({error.strerror})"
         raise OutputError("simulate", [Problem(str(target), why, "free some space or name another folder")]) from error

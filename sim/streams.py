@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from approxhw.common import tools
 from approxhw.common.errors import MismatchError, OptionError, Problem, ToolFailedError, shown
-from approxhw.common.files import no_room
+from approxhw.common.files import no_room, temporary_folder
 from approxhw.sim.simulators.registry import (
     Bench,
     Simulator,
@@ -77,6 +76,8 @@ class StreamJob:
     disturbance: Disturbance = field(default_factory=Disturbance)
     idle: int = 2000
     watch: str | None = None
+    bits: tuple[str, ...] = ()
+    """What the bits of ``watch`` say, lowest first."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,15 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
     """Send the words of *job* through its Verilog on *simulator* ("icarus", "verilator", …) and compare the results.
 
     ``folder``: a new or empty one; it receives the Verilog, the logs, ``streams.json`` and, when something differs,
-    ``mismatches.json``. ``timeout``: seconds for building and for running. Raises :class:`OptionError` for a job that
+    ``mismatches.json``. ``timeout``: seconds for all of it. Raises :class:`OptionError` for a job that
     cannot be run, and the tool errors, also where results are missing in the end.
     """
     _check(job, simulator)
     chosen = simulator_named(simulator)
-    tool = chosen.find()
     target = Path(folder).resolve()
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="approxhw-streams-") as name:
-        work = Path(name)
+    with tools.deadline(timeout), temporary_folder("streams") as work:
+        tool = chosen.find()
+        target.mkdir(parents=True, exist_ok=True)
         _prepare(job, chosen, tool, work, timeout)
         seconds = {step: _child(chosen, tool, step, work, target, timeout) for step in ("build", "run")}
         try:
@@ -132,7 +132,9 @@ def simulate_streams(job: StreamJob, simulator: str, folder: str | Path, *, time
     (target / "design.v").write_text(job.verilog, encoding="utf-8")
     wanted = job.output.words
     if seen["watched"]:
-        why = f"{job.watch} was not 0 in the end, but {seen['watched']}"
+        said = [words for bit, words in enumerate(job.bits) if seen["watched"] >> bit & 1]
+        told = f" ({', '.join(said)})" if said else ""
+        why = f"{job.watch} was not 0 in the end, but {seen['watched']}{told}"
         raise ToolFailedError(f"{simulator} (run)", 0, f"{shown(job.name)}: {why}", target / "run.log")
     if seen["words"] != len(wanted):
         why = f"{seen['words']} of {len(wanted)} words came out, then nothing moved for {job.idle} clocks"

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from chromium import find_chromium
+from opensta import find_opensta
 from toy_packages import install_toy, run_with
 
 from approxhw.common import tools
 from approxhw.common.errors import ToolNotFoundError
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime themselves
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED_TASKS = CHECKOUT.parent / "shared" / "tasks"
 WINGS = ("backends", "frontends", "passes", "rtl_templates", "sim")
@@ -68,6 +70,12 @@ def icarus() -> tools.Tool:
 def verilator() -> tools.Tool:
     """Verilator, with a compiler to build what it makes."""
     return _tool("Verilator", tools.find_verilator)
+
+
+@pytest.fixture(scope="session")
+def opensta() -> tools.Tool:
+    """OpenSTA, which times netlists."""
+    return _tool("OpenSTA", find_opensta)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OutputError, Problem, shown
+from approxhw.common.files import read_bytes
 from approxhw.ir.pass_manager import PassRecord
 
 from . import folder as vouched
@@ -71,7 +72,7 @@ BUILT = vouched.FolderFormat(
     version=2,
     record=BuiltRecord,
     needed=_needed,
-    later=vouched.LATER,
+    later=(*vouched.LATER, "simulation/*/*"),  # what the target's own simulation leaves is its matter
     what="what a target built",
     missing="no target wrote it",
     make="compile the model again",
@@ -115,5 +116,5 @@ def read_built(folder: Path) -> BuiltFiles:
     told = vouched.read_folder(folder, BUILT)
     with vouched.fitting(folder, BUILT):
         names = [name.removeprefix("files/") for name in told.files if name.startswith("files/")]
-        files = {name: (folder / "files" / name).read_bytes() for name in names}
+        files = {name: read_bytes(folder / "files" / name, vouched.MAXIMUM_FILE) for name in names}
         return BuiltFiles(folder, files, replace(told, format="", files={}))

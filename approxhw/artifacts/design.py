@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,12 +23,14 @@ from typing import TypedDict
 
 import numpy as np
 
-from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
+from approxhw.common.data.arrays import read_npz
+from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import shown
+from approxhw.common.files import read_text
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
-from approxhw.ir.text import parse_graph, print_graph
+from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Fixed
 
@@ -50,6 +53,26 @@ class PortInfo:
     high: float
     rule: str
     formula: str
+
+    @property
+    def carried(self) -> str:
+        """Which bits of the code the port carries, as Verilog picks them: ``[3:2]``, ``[3]``; ``[3,1]`` where some lack."""
+        low, high = self.code_bits[0], self.code_bits[-1]
+        if self.code_bits != tuple(range(low, high + 1)):
+            return f"[{','.join(map(str, reversed(self.code_bits)))}]"
+        return f"[{high}]" if high == low else f"[{high}:{low}]"
+
+    def wiring(self, bits: int) -> str:
+        """Return how a reading becomes what the port carries, of a code of *bits* bits."""
+        if self.code_bits == tuple(range(bits)):
+            return self.formula
+        low, high = self.code_bits[0], self.code_bits[-1]
+        shifted = f"code >> {low}" if low else "code"
+        if self.code_bits != tuple(range(low, high + 1)):
+            shifted = f"{{{', '.join(f'code[{bit}]' for bit in reversed(self.code_bits))}}}"
+        elif high + 1 < bits:
+            shifted = f"({shifted}) & {(1 << self.bits) - 1}" if low else f"code & {(1 << self.bits) - 1}"
+        return f"{self.formula}; port = {shifted}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,8 @@ class CircuitAccuracy(TypedDict, total=False):
     """Scores, None without rows: of the model before any pass, and of the circuit, on ``rows`` and by split.
 
     ``measure``: what a score is: accuracy, R² of a regressor, the share of rows whose labels are all right. ``details``: what
-    else tells how good the circuit is on ``rows``: ``rmse`` by output, ``label_accuracy`` by label.
+    else tells how good the circuit is on ``rows``: ``rmse`` by output, ``label_accuracy`` by label. ``majority``: what always
+    answering the most frequent class of those rows is worth, None where the circuit says no class.
     """
 
     onnx: float | None
@@ -86,9 +110,11 @@ class CircuitAccuracy(TypedDict, total=False):
     hardware_splits: Mapping[str, float | None]
     measure: str
     details: Mapping[str, list[float]]
+    majority: float | None
+    majority_splits: Mapping[str, float | None]
 
 
-_LATER = frozenset({"measure", "details"})
+_LATER = frozenset({"measure", "details", "majority", "majority_splits"})
 """Keys of an accuracy that designs of before lack."""
 
 
@@ -122,7 +148,7 @@ class DesignRecord:
 
 
 def _needed(told: DesignRecord) -> list[str]:
-    splits = (told.accuracy.get("onnx_splits", {}), told.accuracy.get("hardware_splits", {}))
+    splits = [value for name, value in told.accuracy.items() if name.endswith("_splits") and isinstance(value, Mapping)]
     keys = CircuitAccuracy.__annotations__.keys()
     if not keys - _LATER <= told.accuracy.keys() <= keys or any({"train", "test"} - each.keys() for each in splits):
         raise ValueError("accuracy: not all of it is there")
@@ -301,16 +327,19 @@ def read_design(folder: Path) -> Design:
 
 
 def _design(folder: Path, told: DesignRecord) -> Design:
-    graph = parse_graph((folder / "graph.axir").read_text(encoding="utf-8"), subject=str(folder / "graph.axir"))
+    text = read_text(folder / "graph.axir", MAXIMUM_CHARACTERS)
+    graph = parse_graph(text, subject=str(folder / "graph.axir"))
     verify(graph)
     _check_ports(told, graph)
-    with np.load(folder / "rows.npz", allow_pickle=False) as stored:
-        rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
+    stored = read_npz(folder / "rows.npz").arrays
+    rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
     _check_rows(rows, graph)
+    modules = vouched.verilog_modules(folder, told.modules)
+    _check_top(told, modules[told.top])
     return Design(
         name=told.name,
         top=told.top,
-        modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+        modules=modules,
         inputs=told.inputs,
         outputs=told.outputs or (told.output,),
         clock=told.clock,
@@ -358,6 +387,22 @@ def _check_ports(told: DesignRecord, graph: Graph) -> None:
     widest = made.bits if isinstance(made, Fixed) else 0
     if any(not 0 < port.bits <= widest for port in outputs) or not timed:
         raise ValueError("the output is none of a circuit with this Graph, clock and latency")
+
+
+_PORT = re.compile(r"^[^/\n]*?\b(?:input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+)\s*:\s*0\]\s*)?(\w+)", re.MULTILINE)
+"""A port as our emitter declares it: its highest bit, and its name."""
+
+
+def _check_top(told: DesignRecord, text: str) -> None:
+    """Raise ``ValueError`` where the ports that are described are not those of the top module *text*."""
+    declared = {name: int(high or 0) + 1 for high, name in _PORT.findall(text)}
+    outputs = told.outputs or (told.output,)
+    described = {port.name: port.bits for port in told.inputs} | {port.name: port.bits for port in outputs}
+    if told.clock is not None:
+        described[told.clock] = 1
+    if declared != described:
+        names = sorted(declared.keys() ^ described.keys()) or [n for n in declared if declared[n] != described[n]]
+        raise ValueError(f"ports: module {told.top} has others ({', '.join(shown(name, 40) for name in names[:4])})")
 
 
 def _codes(graph: Graph) -> Fixed:

@@ -20,8 +20,8 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
-from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
+from approxhw.common.data.arrays import read_npz
+from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
@@ -105,6 +105,8 @@ class EngineAccuracy(TypedDict, total=False):
     engine: float
     agree: float
     rows: int
+    majority: float
+    """What always answering the most frequent class is worth; folders of before lack it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +150,13 @@ class EngineDesign:
         return "\n".join(self.modules.values())
 
     def layer(self, name: str) -> LayerInfo:
-        """Return the layer called *name*, or the one of that number; raise :class:`InvalidDesignError` where there is none."""
+        """Return the layer called *name*, or the one of that number; raise :class:`OptionError` where there is none."""
         for number, layer in enumerate(self.layers):
             if name in (layer.name, str(number)):
                 return layer
         known = ", ".join(shown(layer.name, 40) for layer in self.layers[:8])
         why = f"there is no layer {shown(name, 60)!r}"
-        raise InvalidDesignError(self.name, [Problem("layer", why, f"there are {known}; or give a number from 0")])
+        raise OptionError("simulate", [Problem("layer", why, f"there are {known}; or give a number from 0")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +187,7 @@ def _needed(told: EngineRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names, sizes or 8-bit codes cannot be."""
     if not told.modules or not all(map(IDENTIFIER.fullmatch, told.modules)):
         raise ValueError("names of modules")
-    if told.accuracy and told.accuracy.keys() != EngineAccuracy.__annotations__.keys():
+    if told.accuracy and not told.accuracy.keys() >= EngineAccuracy.__annotations__.keys() - {"majority"}:
         raise ValueError("accuracy: not all of it is there")
     if told.model and "title" not in told.model:  # folders of before may have none at all
         raise ValueError("model: no title")
@@ -261,7 +263,7 @@ def read_engine(folder: Path) -> EngineDesign:
         held = {layer.operands: _operands(folder, layer, codes) for layer in told.layers if layer.operands}
         apart = {"modules", "ledger", "operands", "packed"}
         return EngineDesign(
-            modules={name: (folder / "rtl" / f"{name}.v").read_text(encoding="utf-8") for name in told.modules},
+            modules=vouched.verilog_modules(folder, told.modules),
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
             ledger=tuple(vouched.as_json(row) for row in told.ledger),
@@ -272,7 +274,8 @@ def read_engine(folder: Path) -> EngineDesign:
 def _check_layer(layer: LayerInfo) -> None:
     """Raise ``ValueError`` where the sizes or the 8-bit codes of *layer* cannot be: anybody may have written them."""
     counts = (layer.m, layer.k, layer.n, layer.count, layer.tiles, layer.clocks, layer.nans, layer.infinities)
-    if min(*counts, *layer.shifts, *layer.blocks) < 0 or min(counts[:4]) < 1:
+    whole = (*counts, *layer.shifts, *layer.blocks)
+    if min(whole) < 0 or max(whole) >= 1 << 63 or min(counts[:4]) < 1:
         raise ValueError(f"sizes of layer {shown(layer.name, 40)}")
     if not all(map(_is_summary, layer.compression.items())):
         raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")

@@ -17,11 +17,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.files import check_folder, write_beside
 from approxhw.common.version import __version__
 
+from . import folder as vouched
+from .engine import ENGINE as ENGINE_FOLDER
 from .folder import json_text, read_json
-from .front import CHECKPOINT
+from .front import CHECKPOINT, SEARCHED
 from .objectives import DEFAULT, ENGINE, Objective
 
 FORMAT = "approxhw engine front 2"
@@ -76,6 +79,13 @@ class EngineFront:
     command: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Of each split."""
+    majority: Mapping[str, float] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth."""
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "EngineFront")
 
     @property
     def chosen(self) -> EngineMember:
@@ -99,6 +109,8 @@ class EngineFront:
             "front": members,
             "chosen": chosen,
             "onnx": dict(self.onnx),
+            "majority": dict(self.majority),
+            "warnings": list(self.warnings),
             "objectives": list(self.objectives),
             "options": dict(self.options),
             "elements": {name: dict(told) for name, told in self.elements.items()},
@@ -134,8 +146,13 @@ def check_engine_front_output(folder: Path) -> None:
 
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
-        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+        return set(), SEARCHED  # a search that was killed before it had a front
     told = read_json(folder / "front.json")
     if told["format"] not in (FORMAT, "approxhw engine front 1"):
         raise ValueError("another front")
-    return {"front.json", "front.csv", "report.html"}, ("chosen", CHECKPOINT)
+    chosen = folder / "chosen"
+    engine = (
+        vouched.described_files(chosen, ENGINE_FOLDER) | vouched.own_estimates(chosen) if chosen.exists() else set()
+    )
+    later = (*SEARCHED, *(f"chosen/{pattern}" for pattern in vouched.LATER))
+    return {"front.json", "front.csv", "report.html", *(f"chosen/{name}" for name in engine)}, later

@@ -7,8 +7,8 @@ with a default may lack in folders of before; a higher version than this program
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_or
 
 import msgspec
 
-from approxhw.common.errors import InvalidDataError, InvalidDesignError, Problem, shown
-from approxhw.common.files import beside, check_folder
+from approxhw.common.errors import (
+    ApproxhwError,
+    GraphError,
+    InvalidDataError,
+    InvalidDesignError,
+    OutputError,
+    Problem,
+    shown,
+)
+from approxhw.common.files import OtherKindError, beside, check_folder, is_plain_file, read_bytes, read_text, sha256_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,8 +41,22 @@ MAXIMUM_BYTES = 1 << 26
 MAXIMUM_DEPTH = 64
 """Most objects and lists in one another; ours take eight."""
 
-LATER = ("simulation", "estimate", "report.html", "steps")
-"""What other commands add to the folder of a design, whatever the target."""
+_SIMULATION = (
+    *("design.v", "harness.v", "build.log", "run.log", "mismatches.json"),
+    *("simulation.json", "streams.json", "verdict.json"),
+)
+MAXIMUM_FILE = 1 << 28
+"""Largest Verilog, and other file of a target, that is read."""
+
+LATER = (
+    "report.html",
+    "steps/[0-9][0-9]*_*.axir",
+    "steps/weights/*.npy",
+    *(f"simulation/*/{name}" for name in _SIMULATION),
+    "estimate/*_netlist.v",
+    *("simulation/.*.partial-*/*", "simulation/*/.*.part", "estimate/.*.part"),  # of a command that was ended by force
+)
+"""What other commands add to the folder of a design, whatever the target; of ``estimate/*.json`` see :func:`own_estimates`."""
 
 R = TypeVar("R", bound="DataclassInstance")
 
@@ -45,7 +67,7 @@ class FolderFormat(Generic[R]):
 
     ``file``: the JSON, whose ``format`` says ``name version`` and whose ``files`` are digests by name. ``record``: what is in
     it, key by key in the order of its fields. ``needed``: files that a record speaks of, which need a digest; raises
-    ``ValueError`` for a record that cannot be. ``later``: what other commands add at the top of the folder.
+    ``ValueError`` for a record that cannot be. ``later``: patterns of what other commands add to the folder.
 
     Words: ``what`` it is, ``missing`` where it is not, how to ``make`` it, what to do ``again``, in which ``place`` files lie,
     and ``since`` when they have not changed.
@@ -105,7 +127,7 @@ def write_folder(folder: Path, form: FolderFormat[R], record: R, fill: Callable[
 
 def write_record(folder: Path, form: FolderFormat[R], record: R, names: Iterable[str]) -> None:
     """Write the JSON of *folder*, where the files *names* are already; digests of them take the place of ``record.files``."""
-    digests = {name: _digest(folder / name) for name in names}
+    digests = {name: sha256_of(folder / name) for name in names}
     (folder / form.file).write_text(json_text(replace(record, files=digests)), encoding="utf-8")
 
 
@@ -133,12 +155,57 @@ def as_json(value: object) -> Plain:
 
 def check_folder_output(folder: Path, form: FolderFormat[R]) -> None:
     """Raise :class:`OutputError` unless *folder* is free, empty, or of the format *form* with nothing foreign in it."""
-    check_folder(folder, form.what, lambda place: (described_files(place, form), form.later))
+    check_folder(folder, form.what, lambda place: (described_files(place, form) | own_estimates(place), form.later))
+
+
+def own_estimates(folder: Path) -> set[str]:
+    """Return the files of ``estimate/`` in *folder* that say they are estimates, or vectors on which a netlist differed."""
+    found = set()
+    for path in (folder / "estimate").glob("*.json"):
+        with suppress(OSError, ValueError):
+            if path.name.endswith("mismatches.json") or "library" in (told := read_json(path)) or not told:
+                found.add(f"estimate/{path.name}")
+    return found
+
+
+def place_in(folder: Path, name: str) -> Path:
+    """Return the place *name* (parts between /) in *folder*, to be written to.
+
+    Raises :class:`OutputError` where a link on the way leads elsewhere: anybody may have made the folder.
+    """
+    place = folder
+    for part in name.split("/"):
+        place = place / part
+        if place.is_symlink():
+            why = "it is a link: what is written there would land elsewhere"
+            raise OutputError("output", [Problem(str(place), why, "remove the link")])
+    return place
+
+
+DESCRIPTIONS = ("design.json", "front.json", "target.json")
+"""The JSON files that say what a folder of ours is."""
+
+
+def kind_in(folder: Path) -> str | None:
+    """Return what a folder of ours says that it is, such as ``approxhw front``, whatever the version; None for others."""
+    for name in DESCRIPTIONS:
+        try:
+            format = read_json(folder / name).get("format")
+        except (OSError, ValueError):
+            continue
+        if isinstance(format, str) and format.startswith("approxhw "):
+            return shown(format.rpartition(" ")[0], 40)
+    return None
 
 
 def described_files(folder: Path, form: FolderFormat[R]) -> set[str]:
     """Return the files of *folder* by its own word; raise ``ValueError`` and the like where it is not of the format."""
-    told = _told(folder, form)
+    try:
+        told = _told(folder, form)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OtherKindError) or (kind := kind_in(folder)) in (None, form.name):
+            raise
+        raise OtherKindError(f"it holds an {kind}, which {form.what} does not replace") from error
     return {*_digests(told), form.file}
 
 
@@ -160,6 +227,9 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
     try:
         told = _told(folder, form)
         digests = _digests(told)
+    except OtherKindError as error:
+        newer = Problem(form.file, f"{form.missing} ({error})", "update approxhw")
+        raise InvalidDesignError(str(folder), [newer]) from error
     except (OSError, ValueError, KeyError) as error:
         problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
         if not (folder / form.file).exists() and (below := _designs_below(folder)):
@@ -170,6 +240,8 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
                 else f"none, but {len(below)} lie below it"
             )
             problem = Problem(form.file, f"{form.missing}: this is {what}", f"name one of them: {named}")
+        elif (kind := kind_in(folder)) not in (None, form.name):
+            problem = Problem(form.file, f"{form.missing}: the folder holds an {kind}", form.make)
         raise InvalidDesignError(str(folder), [problem]) from error
     problems = [fault for name, digest in digests.items() if (fault := _fault(folder, name, digest, form))]
     try:
@@ -199,21 +271,19 @@ def fitting(folder: Path, form: FolderFormat[R]) -> Iterator[None]:
     """Raise :class:`InvalidDesignError` of *folder* for what its record and its files turn out not to be."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, InvalidDataError) as error:
-        raise form.refused(folder, error) from error
+    except (InvalidDesignError, GraphError):  # a Graph that breaks rules names every one of them
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, ApproxhwError) as error:
+        why = f"{error.problems[0].where}: {error.problems[0].why}" if isinstance(error, InvalidDataError) else error
+        raise form.refused(folder, why) from error
 
 
 def read_json(path: Path) -> dict[str, Plain]:
     """Return the object in the JSON file *path*; raise ``OSError`` or ``ValueError`` for what is none, too large or too deep."""
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
-    with path.open("rb") as stream:
-        content = stream.read(MAXIMUM_BYTES + 1)
-    if len(content) > MAXIMUM_BYTES:
-        raise ValueError(f"it is larger than {MAXIMUM_BYTES} bytes")
+    content = read_bytes(path, MAXIMUM_BYTES)
     deep = f"more than {MAXIMUM_DEPTH} lists and objects lie in one another"
     try:
-        told = json.loads(content.decode("utf-8"))
+        told = json.loads(content.decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError(deep) from error
     if not isinstance(told, dict):
@@ -225,6 +295,11 @@ def read_json(path: Path) -> dict[str, Plain]:
     if level:
         raise ValueError(deep)
     return told
+
+
+def verilog_modules(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the Verilog of the modules *names* in ``rtl/`` of *folder*; raise ``OSError`` or ``ValueError`` for none."""
+    return {name: read_text(folder / "rtl" / f"{name}.v", MAXIMUM_FILE) for name in names}
 
 
 def record_of(told: Mapping[str, object], record: type[R]) -> R:
@@ -286,8 +361,9 @@ def _told(folder: Path, form: FolderFormat[R]) -> dict[str, Plain]:
     """Return the JSON of *folder*; raise ``OSError`` or ``ValueError`` where it is not of this format and version."""
     told = read_json(folder / form.file)
     if not form.reads(format := told.get("format")):
-        newer = ": a newer approxhw wrote it" if form.is_newer(format) else ""
-        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}{newer}")
+        if form.is_newer(format):
+            raise OtherKindError(f"format {shown(format, 40)!r} is not {form.text!r}: a newer approxhw wrote it")
+        raise ValueError(f"format {shown(format, 40)!r} is not {form.text!r}")
     return told
 
 
@@ -296,11 +372,6 @@ def _digests(told: Mapping[str, object]) -> dict[str, str]:
         return msgspec.convert(told["files"], dict[str, str])
     except msgspec.ValidationError as error:
         raise ValueError(_worded("files", str(error))) from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _fault(folder: Path, name: str, digest: str, form: FolderFormat[R]) -> Problem | None:
@@ -312,11 +383,13 @@ def _fault(folder: Path, name: str, digest: str, form: FolderFormat[R]) -> Probl
     if not inside or Path(name).is_absolute() or ".." in Path(name).parts:
         return Problem(name, f"it lies outside {form.place}", form.again)
     try:
-        whole = _digest(path) if path.is_file() else None
+        whole = sha256_of(path) if path.is_file() else None
     except OSError:
         whole = None
     if whole is None:
-        return Problem(name, "the file is missing", form.again)
+        # os.path: a name of 5000 characters is no file either
+        there = os.path.exists(path) and not is_plain_file(path)  # noqa: PTH110
+        return Problem(name, "it is no plain file" if there else "the file is missing", form.again)
     if whole != digest:
         return Problem(name, f"the file was changed since {form.since}", f"{form.again}, or copy it elsewhere")
     return None

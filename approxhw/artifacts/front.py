@@ -23,9 +23,10 @@ from typing import TypedDict
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
+from approxhw.common.arguments import checked
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
-from approxhw.common.files import check_folder
+from approxhw.common.files import check_folder, of_pattern
 from approxhw.common.option_fields import share_of as share_of  # callers know it by this place, too
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
@@ -34,6 +35,8 @@ from .design import Model
 from .objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 
 CHECKPOINT = "checkpoint"
+SEARCHED = tuple(f"{CHECKPOINT}/{place}{name}" for place in ("", "*/") for name in ("*.npz", "*.json", ".*.part"))
+"""Patterns of what a search keeps to go on from."""
 _FILES = ("front.json", "front.csv", "front.npz", "report.html")
 _REMEDY = "search again, into another folder if this one is to be kept"
 _DESIGN = re.compile(r"members/\d{2,4}")
@@ -132,12 +135,15 @@ class Front:
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
     """Names of what was searched for, the errors first."""
+    majority: Mapping[str, float | None] = field(default_factory=dict)
+    """What always answering the most frequent class of each split is worth; fronts of before do not say it."""
 
     @property
     def costs(self) -> tuple[Objective, ...]:
         """The objectives beside the errors."""
         return tuple(CIRCUIT[name] for name in self.objectives[1:])
 
+    @checked("cost")
     def cost(self, member: Member) -> float:
         """Return what *member* is sorted by."""
         return self.costs[0].value(member)
@@ -161,6 +167,7 @@ class Front:
         above = [(m.accuracy - first.accuracy) / height - (cost(m) - cost(first)) / width for m in self.members]
         return self.members[int(np.argmax(np.round(above, 12)))]
 
+    @checked("within")
     def within(self, loss: str | float) -> Member:
         """Return the smallest member that loses at most *loss* (``"5%"`` or 0.05, absolute) against the ONNX model.
 
@@ -175,6 +182,7 @@ class Front:
             raise OptionError("front", [Problem("within", why, "use cheapest(accuracy=…)")])
         return self.cheapest(accuracy=reference - share)
 
+    @checked("cheapest")
     def cheapest(
         self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
     ) -> Member:
@@ -199,8 +207,10 @@ class Front:
             raise OptionError("front", [Problem("cheapest", why, "ask for less, or search longer")])
         return held[0]
 
-    def pick(self, text: str) -> Member:
+    @checked("pick")
+    def pick(self, text: str | int) -> Member:
         """Return what *text* spells: ``knee``, ``chosen``, ``cheapest``, a number such as ``03``, or ``within:5%``."""
+        text = str(text)
         word, _, value = text.strip().partition(":")
         if word == "within" and value:
             return self.within(value)
@@ -245,6 +255,7 @@ class FrontRecord:
     command: str = ""
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
+    majority: Mapping[str, float | None] = field(default_factory=dict)
     files: Mapping[str, str]
 
 
@@ -260,7 +271,7 @@ FRONT = vouched.FolderFormat(
     version=1,
     record=FrontRecord,
     needed=_needed,
-    later=(CHECKPOINT,),
+    later=SEARCHED,
     what="a front",
     missing="no front",
     make="make it with: approxhw search MODEL --data DATA -o FOLDER",
@@ -285,14 +296,14 @@ def need_checkpoint(folder: Path, resume: bool) -> None:
 def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     """Return the files of the front in *folder* with those of its designs, and what else a search leaves there."""
     if not (folder / "front.json").exists() and (folder / CHECKPOINT).is_dir():
-        return set(), (CHECKPOINT,)  # a search that was killed before it had a front
+        return set(), SEARCHED  # a search that was killed before it had a front
     vouched.described_files(folder, FRONT)
     files = set(_FILES)
     for told in vouched.read_json(folder / FRONT.file)["members"]:
         if not _DESIGN.fullmatch(told["design"]):
             raise ValueError("a design outside the folder")
         files |= {f"{told['design']}/{name}" for name in design_files(folder / told["design"])}
-    return files, (CHECKPOINT,)
+    return files, SEARCHED
 
 
 def design_files(folder: Path) -> set[str]:
@@ -300,7 +311,8 @@ def design_files(folder: Path) -> set[str]:
     from .design import described_design_files
 
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return described_design_files(folder) | {name for name in there if name.split("/")[0] in vouched.LATER}
+    added = {name for name in there if any(of_pattern(name, pattern) for pattern in vouched.LATER)}
+    return described_design_files(folder) | added | vouched.own_estimates(folder)
 
 
 def write_front(front: Front, folder: Path) -> None:
@@ -334,7 +346,10 @@ def read_front(folder: Path) -> Front:
 
     def designs(told: FrontRecord) -> Iterator[Problem]:
         for member in told.members:
-            if not (folder / member.design / "design.json").is_file():
+            place = folder / member.design
+            if place.is_symlink() or place.parent.is_symlink():
+                yield Problem(member.design, "it is a link: the design lies elsewhere", "open the design itself")
+            elif not (place / "design.json").is_file():
                 yield Problem(f"{member.design}/design.json", "the file is missing", _REMEDY)
 
     told = vouched.read_folder(folder, FRONT, designs)

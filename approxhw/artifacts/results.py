@@ -29,7 +29,7 @@ class LayerEstimate:
 
     name: str
     area_mm2: float
-    power_mw: float
+    power_mw: float | None
     cells: int
 
 
@@ -40,8 +40,8 @@ class KeptEstimate:
     library: str
     voltage: float
     area_mm2: float
-    power_mw: float
-    static_power_mw: float
+    power_mw: float | None
+    static_power_mw: float | None
     dynamic_power_mw: float
     delay_ms: float
     cells: int
@@ -71,7 +71,7 @@ def verdicts(folder: Path) -> list[dict[str, Plain]]:
 def estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the design in *folder*, the newest last."""
     paths = [path for path in (folder / "estimate").glob("*.json") if not path.name.endswith("mismatches.json")]
-    return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
+    return [_checked(path, KeptEstimate) for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns)]
 
 
 def _checked(path: Path, record: type[R]) -> dict[str, Plain]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.common.arrays import read_npy
+from approxhw.common.data.arrays import read_npy
 from approxhw.common.errors import GraphError, InvalidDataError, OutputError, Problem, shown
+from approxhw.common.files import read_text
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.beside import Fetch
 from approxhw.ir.pass_manager import PassRecord
@@ -119,9 +120,7 @@ def read_step(folder: Path, index: int) -> Graph:
 def read_graph(path: Path) -> Graph:
     """Return the verified Graph in the ``.axir`` file *path*; raise :class:`GraphError` for anything else."""
     try:
-        if path.stat().st_size > MAXIMUM_CHARACTERS:
-            raise GraphError(str(path), [Problem("file", f"it is larger than {MAXIMUM_CHARACTERS} bytes")])
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAXIMUM_CHARACTERS)
     except (OSError, UnicodeDecodeError) as error:
         raise GraphError(str(path), [Problem("file", f"it cannot be read as text ({error})")]) from error
     graph = parse_graph(text, subject=str(path), fetch=fetch_from(path.parent))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -23,7 +27,7 @@ from .commands import (
     search,
     simulate,
 )
-from .parameters.command import Command, tell_machine
+from .parameters.command import Command, fail_unheard, is_unheard, tell_machine
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -81,6 +85,23 @@ class _Group(cloup.Group):
         """Look at whether a machine listens before anything can be wrong."""
         ctx.meta["json"] = "--json" in args
         return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # as click declares it
+        """Run a command line; where standard output is full or closed, say so in a line, and leave with its exit code."""
+        if sys.stdout is None:  # the descriptor was closed by whoever started us
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+                try:
+                    super().main(*args, **kwargs)
+                except SystemExit as error:
+                    if error.code:
+                        raise
+            fail_unheard("it is closed")
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if not is_unheard():
+                raise
+            fail_unheard(error.strerror or error)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; tell machines of usage errors as of all others."""

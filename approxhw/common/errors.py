@@ -41,14 +41,45 @@ class ApproxhwError(Exception):
 
 
 class ProblemsError(ApproxhwError):
-    """An error that lists every :class:`Problem` at once."""
+    """An error that lists every :class:`Problem` at once: equal ones once, those of many places in one line."""
 
     def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
         self.subject = subject
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"{shown(subject, 160)}: {count}{lines}")
+        super().__init__(f"{shown(subject, 160)}: {count}{_listed(self.problems)}")
+
+
+GROUPED = 3
+"""Problems that differ in nothing but their place are told once from this many on."""
+NAMED = 12
+"""Places of such a group that are named at most."""
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    """Return *problems* as lines; those that differ in nothing but their place stand together, behind the first of them."""
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.why, problem.remedy), []).append(problem)
+    lines = []
+    for problem in problems:
+        group = groups[problem.why, problem.remedy]
+        if len(group) < GROUPED:
+            lines.append(f"\n  {problem}")
+        elif problem is group[0]:
+            kind = _kind_of(group)
+            others = [shown(other.where.removeprefix(kind).strip(), 160) for other in group[1:]]
+            left = len(others) - NAMED
+            more = f", and {left} {'other' if left == 1 else 'others'}" if left > 0 else ""
+            noun = f" {kind}s" if kind else ""
+            lines.append(f"\n  {problem}\n    and {len(others)} more{noun}: {', '.join(others[:NAMED])}{more}")
+    return "".join(lines)
+
+
+def _kind_of(group: Sequence[Problem]) -> str:
+    """Return the word that the places of all of *group* begin with, such as ``node``; empty where there is none."""
+    words = {problem.where.partition(" ")[0] for problem in group}
+    return words.pop() if len(words) == 1 and words <= {"node", "input", "output", "initializer", "layer"} else ""
 
 
 class OptionError(ProblemsError):

@@ -1,10 +1,25 @@
-"""Statistics that several rooms ask for: Spearman's rank correlation, isotonic regression."""
+"""Statistics that several rooms ask for: Spearman's rank correlation, isotonic regression, the most frequent class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+
+
+def majority_share(labels: np.ndarray) -> float | None:
+    """Return the share of the most frequent one of *labels*: what always answering it is worth; None without labels."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels)) if len(labels) else None
+
+
+def no_better(what: str, accuracy: float | None, majority: float | None, rows: str) -> list[str]:
+    """Return a line where *what*, of this *accuracy*, is no better on *rows* than always answering the most frequent class."""
+    if accuracy is None or majority is None or accuracy > majority:
+        return []
+    return [
+        f"{what} is no better than always answering the most frequent class: {100 * accuracy:.2f} % of {rows} against "
+        f"{100 * majority:.2f} %"
+    ]
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -5,37 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import cast
 
 from approxhw.artifacts.design import Design, check_design_output, write_design
 from approxhw.artifacts.front import Front, Member, check_front_output, need_checkpoint, read_front
-from approxhw.common.dataset import CLASSIFICATION, DataSpec, load_dataset, targets_a_row, task_of_targets
+from approxhw.common.arguments import checked, settle_fields, told
+from approxhw.common.data.dataset import CLASSIFICATION, DataSpec, load_dataset, targets_a_row, task_of_targets
 from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
 from approxhw.flow.circuits import CompiledDesign, designed, open_design
 from approxhw.flow.describe import header_of
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
+from approxhw.flow.targets import target_of
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import titled
-from approxhw.ir.pass_manager import Pass
+from approxhw.ir.pass_manager import Pass, PassesSpec, passes_of
 
 from .evolve import Hooks
+from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import SearchSettings, Task, settled
-from .split_rows import search_rows
 from .targets import SomeFront, search_target
 
 
+@checked("search")
 def search(
     model: object,
     *,
     data: DataSpec,
     output: str | Path | None = None,
     target: object = None,
-    passes: Sequence[Pass] | None = None,
+    passes: PassesSpec | None = None,
     settings: SearchSettings | None = None,
     command: str = "",
     hooks: Hooks | None = None,
@@ -63,25 +66,30 @@ def search(
     on from the checkpoint in *output*. Raises errors of :mod:`approxhw.common.errors`; a front that was there is replaced only
     when the new one is whole.
     """
+    # the plain name means what is searched without any: circuits of powers of two
+    target = Printed(pipeline="printed-po2") if target in (None, "printed") else target_of(target, "search")
     if (entry := getattr(target, "search_problem", None)) is not None:
         given = {"data": data, "output": output, "command": command, **options}
         return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)
+    if not isinstance(target, Printed):
+        why = f"{told(target)} cannot be searched for"
+        raise OptionError("search", [Problem("target", why, "compile it, or search ax.Printed() or ax.MatrixEngine()")])
     asked = settled(options, settings)
     with (clock := Clock(on_step)).step("read"):
         opened = open_classifier(model)
         graph = opened.graph
         refuse_regressor(opened, data)
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
-    check_front_output(folder)
-    need_checkpoint(folder, asked.resume)
-    with clock.step("data"):
-        loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
-        rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
-    graph = titled(graph, rows.data.features)
-    circuit = cast("Printed | None", target) or Printed(pipeline="printed-po2")
-    todo = tuple(passes) if passes is not None else widened_passes(circuit.passes(), asked.widen)
-    task = Task(circuit, todo, asked, hooks or Hooks(), command, clock)
-    return SearchResult(folder, make_front(task, opened, graph, rows, folder))
+    with locked(folder):
+        check_front_output(folder)
+        need_checkpoint(folder, asked.resume)
+        with clock.step("data"):
+            loaded = load_dataset(data, graph.input.type.elements, graph.classes, graph.labels)
+            rows = search_rows(loaded, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
+        graph = titled(graph, rows.data.features)
+        todo = passes_of(passes) if passes is not None else widened_passes(target.passes(), asked.widen)
+        task = Task(target, todo, asked, hooks or Hooks(), command, clock)
+        return SearchResult(folder, make_front(task, opened, graph, rows, folder))
 
 
 def refuse_regressor(model: Classifier, data: DataSpec) -> None:
@@ -125,6 +133,10 @@ class SearchResult:
     folder: Path
     front: Front
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "SearchResult")
+
     @property
     def members(self) -> tuple[FoundMember, ...]:
         """All members, by rising area, or what else was searched for first beside the errors."""
@@ -139,10 +151,12 @@ class SearchResult:
         """Return the member where accuracy stops being cheap: :meth:`approxhw.artifacts.front.Front.knee`."""
         return FoundMember(self.folder, self.front.knee())
 
+    @checked("within")
     def within(self, loss: str | float) -> FoundMember:
         """Return the smallest member within *loss* (``"5%"`` or 0.05) of the model: :meth:`Front.within`."""
         return FoundMember(self.folder, self.front.within(loss))
 
+    @checked("cheapest")
     def cheapest(
         self, *, accuracy: str | float | None = None, power_mw: float | None = None, converters: bool = False
     ) -> FoundMember:
@@ -150,7 +164,8 @@ class SearchResult:
         found = self.front.cheapest(accuracy=accuracy, power_mw=power_mw, converters=converters)
         return FoundMember(self.folder, found)
 
-    def pick(self, text: str) -> FoundMember:
+    @checked("pick")
+    def pick(self, text: str | int) -> FoundMember:
         """Return what *text* spells, such as ``knee`` or ``within:5%``: :meth:`approxhw.artifacts.front.Front.pick`."""
         return FoundMember(self.folder, self.front.pick(text))
 
@@ -159,7 +174,8 @@ class SearchResult:
         from approxhw.report import write_front_page
 
         path = self.folder / "report.html"
-        write_front_page(path, self.front, str(self.folder))
+        with locked(self.folder):
+            write_front_page(path, self.front, str(self.folder))
         return path
 
     def as_json(self) -> dict[str, object]:
@@ -173,6 +189,7 @@ class SearchResult:
             "knee": members[front.knee().index],
             "rule": front.rule,
             "onnx": dict(front.onnx),
+            "majority": dict(front.majority),
             "objectives": list(front.objectives),
             "bound_met": front.bound_met,
             "interrupted": front.interrupted,
@@ -203,6 +220,7 @@ class FoundMember:
         """The design that was compiled of it, in ``members/`` of the front."""
         return open_design(self.folder / self.member.design)
 
+    @checked("compile")
     def compile(
         self,
         output: str | Path | None = None,
@@ -217,11 +235,12 @@ class FoundMember:
         """
         design = self.design.design
         folder = Path(output) if output is not None else Path("build") / design.name
-        check_design_output(folder)
-        if registers:
-            design = registered(design)
-        design = replace(design, command=command or design.command, library=library or design.library)
-        write_design(design, folder)
+        with locked(folder):
+            check_design_output(folder)
+            if registers:
+                design = registered(design)
+            design = replace(design, command=command or design.command, library=library or design.library)
+            write_design(design, folder)
         return CompiledDesign(folder, design)
 
     def as_json(self) -> dict[str, object]:
@@ -244,6 +263,7 @@ def registered(design: Design) -> Design:
     return replace(design, **{name: getattr(made, name) for name in changed})
 
 
+@checked("open_front")
 def open_front(folder: str | Path) -> SearchResult:
     """Return the front in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return SearchResult(Path(folder), read_front(Path(folder)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
+from approxhw.common.files import temporary_folder
 from approxhw.flow.printed import Printed
 from approxhw.flow.stages import Clock
 from approxhw.frontends.classifier import open_classifier
@@ -17,9 +16,9 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of
 
 from .evolve import Hooks
+from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import Task, settled
-from .split_rows import search_rows
 
 if TYPE_CHECKING:
     from approxhw.passes.retrain.genetic_retraining import GeneticRetraining
@@ -44,8 +43,8 @@ def retrained(graph: Graph, item: GeneticRetraining, context: PassContext, libra
     asked = settled({**options, "islands": islands, "simulate": (), "members": 4, "synthesised": 8})
     blind = replace(context.data, X_test=context.data.X_test[:0], y_test=context.data.y_test[:0])
     rows = search_rows(blind, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
-    with tempfile.TemporaryDirectory(prefix="approxhw-retraining-") as place:
-        folder = Path(place) / "front"
+    with temporary_folder("retraining") as place:
+        folder = place / "front"
         task = Task(Printed(pipeline="printed-po2", library=library), (), asked, Hooks(), "", Clock())
         front = make_front(task, open_classifier(graph), graph, rows, folder)
         chosen = read_design(folder / front.chosen.design).graph

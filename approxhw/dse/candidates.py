@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,9 +15,10 @@ import numpy as np
 from approxhw.artifacts.converters import converters
 from approxhw.artifacts.design import Design, Model, write_design
 from approxhw.artifacts.objectives import CIRCUIT, Objective
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
+from approxhw.common.tools import tool_threads
 from approxhw.flow.circuits import designed
 from approxhw.flow.describe import header_of, ledger_row
 from approxhw.flow.measure import estimate_design, job_of
@@ -33,6 +32,8 @@ from approxhw.numerics.formats import Fixed
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
     from approxhw.networks.space import Space
+
+    from .rows.thin_inputs import Thinned
 
 CLEAN_UP = "drop-constant,narrow-formats"
 """Exact passes that every genome goes through before it becomes a circuit."""
@@ -72,6 +73,8 @@ class Origin:
     """What it took."""
     command: str = ""
     timeout: float = 600.0
+    thinned: Thinned | None = None
+    """Which inputs are searched with, where they are not all: ``graph`` and ``space`` have these alone."""
 
     @property
     def title(self) -> str:
@@ -85,7 +88,7 @@ class Measured:
 
     area_mm2: float
     bits: np.ndarray
-    """Of every feature's code, those that the netlist reads (int64, features)."""
+    """Of the code of every feature that is searched with, those that the netlist reads (int64, features)."""
     inputs: int
     converters_area_mm2: float
     power_mw: float = math.nan
@@ -165,6 +168,8 @@ class Workshop:
         bits = np.zeros(len(op.features), dtype=np.int64)
         for name, positions in emitted.input_bits:
             bits[op.features.index(name)] = sum(1 << positions[i] for i in read[name])
+        if self.origin.thinned is not None:
+            bits = bits[self.origin.thinned.kept]
         outside = converters(len(emitted.input_bits), fmt.bits if isinstance(fmt, Fixed) else 0)
         found = Measured(netlist.area(), bits, outside.count, outside.area_mm2)
         if not any(cost.field in POWERED for cost in self.costs):
@@ -178,7 +183,7 @@ class Workshop:
             for name, positions in emitted.input_bits
         }
         cost = estimate_netlist(netlist, vectors=vectors or None, vectors_from="training rows")
-        return replace(found, power_mw=cost.power_mw, delay_ms=cost.delay_ms)
+        return replace(found, power_mw=cost.known_power_mw(), delay_ms=cost.delay_ms)
 
     def compile(
         self, genomes: Mapping[int, np.ndarray], folder: Path, on_progress: Progress | None = None
@@ -200,21 +205,11 @@ class Workshop:
         todo, results = list(items), []
         tell = on_progress or (lambda step, done, total: None)
         tell(step, 0, len(todo))
-        with _pool(min(self.jobs, max(1, len(todo)))) as pool:
+        with tool_threads(min(self.jobs, max(1, len(todo)))) as pool:
             for done, result in enumerate(pool.map(work, todo), 1):
                 results.append(result)
                 tell(step, done, len(todo))
         return results
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads; what has not begun when an error or Ctrl-C comes never does."""
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def member_graph(origin: Origin, genome: np.ndarray) -> tuple[Graph, Graph, tuple[PassRecord, ...]]:
@@ -222,6 +217,8 @@ def member_graph(origin: Origin, genome: np.ndarray) -> tuple[Graph, Graph, tupl
     from approxhw.networks.space import decode_genome
 
     decoded = decode_genome(origin.space, genome, origin.graph)
+    if origin.thinned is not None:
+        decoded = origin.thinned.restored(decoded)
     return decoded, *run_passes(decoded, parse_passes(CLEAN_UP), PassContext(origin.data))
 
 

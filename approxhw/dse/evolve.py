@@ -14,14 +14,15 @@ import numpy as np
 
 from approxhw.artifacts.converters import converters
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 from approxhw.networks.area_model import AreaModel, model_of
 from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, measured_figures
-from approxhw.numerics.pareto import layers_of_front, pareto_front
+from approxhw.numerics.pareto import pareto_front
 
 from .genetic.initial_population import STARTS, make_starts
+from .genetic.refinement import REFINED, WALKS, refined
 
 if TYPE_CHECKING:
     from deap import base
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from approxhw.dse.genetic.options import GeneticOptions, Seeding
     from approxhw.dse.genetic.problem import GeneticProblem, NetworkProblem
     from approxhw.dse.genetic.seeding import Seeder
-    from approxhw.networks.kernels.masked_network import PackedRows
     from approxhw.networks.space import Space
 
     from .candidates import Workshop
@@ -75,7 +75,7 @@ class SearchBegin(TypedDict):
 class Hooks:
     """Who wants to hear of a search, who may end it, and how it is customised.
 
-    ``on_start`` gets what is searched.
+    ``on_start`` gets what is searched; ``on_note`` what is to be known of that before it begins.
     ``on_generation`` gets a record of each generation. ``stop``: asked after each; true ends the search. ``toolbox``: makes
     the operators of a search problem and its options; the default ones where it is None.
     """
@@ -83,6 +83,7 @@ class Hooks:
     on_start: Callable[[SearchBegin], None] | None = None
     on_generation: Callable[[GenerationRecord], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
+    on_note: Callable[[str], None] | None = None
     stop: Callable[[], bool] | None = None
     toolbox: Callable[[GeneticProblem, GeneticOptions], base.Toolbox] | None = None
 
@@ -152,7 +153,7 @@ def prices_of(library: str, objectives: Sequence[Objective], timeout: float = 60
 
     def figures_of(text: str, top: str) -> tuple[float, float]:
         found = estimate(text, top, loaded, timeout=timeout)
-        return found.power_mw, found.delay_ms
+        return found.known_power_mw(), found.delay_ms
 
     return Prices(area, measured_figures(library, figures_of))
 
@@ -219,8 +220,19 @@ def optimise(
     since = time.perf_counter()
     # starts were annealed on noisy rows: they may hold more than rows that are looked at once can tell
     genomes = distinct(problem.space, np.concatenate([evolution.genomes, kept.genomes, starts]))
-    if not evolution.interrupted:
-        genomes = distinct(problem.space, refined(problem, genomes, executor, hooks, -(-REFINED // refine_share)))
+    interrupted = evolution.interrupted
+    if not interrupted:
+        genomes, whole = refined(
+            problem,
+            genomes,
+            executor,
+            folder / WALKS,
+            -(-REFINED // refine_share),
+            resume=resume,
+            stop=hooks.stop,
+            on_progress=hooks.on_progress,
+        )
+        genomes, interrupted = distinct(problem.space, genomes), not whole
     refining = time.perf_counter() - since
     return Found(
         genomes=genomes,
@@ -228,7 +240,7 @@ def optimise(
         generations=max(0, evolution.generations),
         feasible=evolution.feasible,
         least_errors=int(evolution.errors.min()) if len(evolution.errors) else len(problem.labels),
-        interrupted=evolution.interrupted,
+        interrupted=interrupted,
         history=tuple(dict(record) for record in evolution.logbook),
         seconds={
             "anneal": seeding,
@@ -237,60 +249,6 @@ def optimise(
             "synthesise": spent[0],
         },
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Refinement:
-    """Genome → the same without all that it does not need: a pure function, so that any worker may do it."""
-
-    space: Space
-    rows: PackedRows
-    area: Callable[[np.ndarray], np.ndarray]
-
-    def __call__(self, genome: np.ndarray) -> np.ndarray:
-        from approxhw.networks.refine import refine
-
-        return refine(self.space, genome, self.rows, self.area).genome
-
-
-REFINED, REFINED_ROWS = 32, 8000
-"""Genomes that are refined, and the rows (noisy copies with them) on which nothing may get worse."""
-
-COPIES, NOISE = 2, 0.2
-"""Noisy copies of each of these rows, and the probability that one of their codes is off by one."""
-
-
-def refined(
-    problem: NetworkProblem, genomes: np.ndarray, executor: Executor, hooks: Hooks, most: int = REFINED
-) -> np.ndarray:
-    """Return *genomes* (P × G) where everything is dropped from the best of them that costs none of some noisy rows.
-
-    The best are those by their costs and these rows. What they were before is not kept: it reads inputs that nothing needs.
-    """
-    from approxhw.networks.anneal import noisy
-    from approxhw.networks.kernels.masked_network import count_errors, pack_rows
-
-    space = problem.space
-    rng = np.random.default_rng(len(problem.labels))
-    count = min(len(problem.labels), REFINED_ROWS // (1 + COPIES))
-    chosen = np.sort(rng.choice(len(problem.labels), count, replace=False))
-    highest = (1 << space.layers[0].input_bits) - 1
-    codes, labels = noisy(
-        problem.codes[chosen], problem.labels[chosen], copies=COPIES, probability=NOISE, highest=highest, seed=COPIES
-    )
-    errors = count_errors(space.layout, space.head, genomes, codes, labels)
-    gains = -np.asarray(errors, dtype=np.float64)
-    best = np.array(layers_of_front(np.column_stack([problem.estimates(genomes), -gains]), most)[:most], dtype=np.int64)
-    todo = genomes[best]
-    executor.start(_Refinement(space, pack_rows(codes, labels), problem.area))
-    done: list[np.ndarray] = []
-    step = 8  # a batch, so that there is something to show in between
-    for start in range(0, len(todo), step):
-        if hooks.on_progress:
-            hooks.on_progress("refine", start, len(todo))
-        done += executor.map(list(todo[start : start + step]))
-    left = np.delete(genomes, best, axis=0)
-    return np.concatenate([np.array(done, dtype=np.int32).reshape(len(done), space.genes), left])
 
 
 def spread(size: int, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from approxhw.ir.text import print_graph
 from .candidates import Origin, Workshop
 from .evolve import Found, Prices, area_of, optimise, seeder_of
 from .genetic.fitness import Judge, Teacher
+from .rows.thin_inputs import Thinned, thinned_inputs
 
 if TYPE_CHECKING:
     from approxhw.common.options import Keywords
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from approxhw.networks.space import Space
 
     from .evolve import Hooks
+    from .rows.split_rows import SearchRows
     from .settings import Task
-    from .split_rows import SearchRows
 
 TARGET_SLACK = 0.01
 """How far below a target circuits are still let in where the bound on the loss of accuracy would keep them out."""
@@ -46,6 +47,8 @@ class Branch:
     workshop: Workshop
     reference: float
     """Accuracy of the model on the rows that this fold is searched on."""
+    thinned: Thinned | None = None
+    """Which inputs it is searched with, where they are not all."""
 
     @property
     def space(self) -> Space:
@@ -75,9 +78,14 @@ def branch_of(
     from approxhw.networks.space import encode_genome, space_of
 
     library = task.target.library
-    context = PassContext(rows.searched(number), graph, library=library, cell_area=cell_area(library))
+    graph, thinned = thinned_inputs(graph, rows.searched(number), task.settings.max_inputs)
+    searched, splits = rows.searched(number), rows.splits(number)
+    if thinned is not None:
+        searched = thinned.rows(searched)
+        splits = {name: (thinned.columns(x), y) for name, (x, y) in splits.items()}
+    context = PassContext(searched, graph, library=library, cell_area=cell_area(library))
     masked, records = run_passes(graph, task.passes, context)
-    space, splits = space_of(masked), rows.splits(number)
+    space = space_of(masked)
     codes = {name: codes_of(masked, x) for name, (x, _) in splits.items()}
     judge = Judge(space, codes, {name: y for name, (_, y) in splits.items()})
     labels = judge.labels["train"]
@@ -95,8 +103,8 @@ def branch_of(
     )
     seeding: Seeding = replace(task.seeding, starts=-(-task.seeding.starts // folds))
     seeder = seeder_of(problem, prices.area, seeding, options, Teacher(graph, masked))
-    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, **origin), task.jobs, costs)
-    return Branch(number, judge, problem, seeder, options, workshop, reference)
+    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, thinned=thinned, **origin), task.jobs, costs)
+    return Branch(number, judge, problem, seeder, options, workshop, reference, thinned)
 
 
 def _bounded(task: Task, reference: float) -> GeneticOptions:

@@ -14,6 +14,7 @@ from approxhw.artifacts.design import Design
 from approxhw.artifacts.front import CHECKPOINT, Front, FrontData, Member, write_front
 from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
+from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
 from approxhw.flow.circuits import reference_accuracies, told_of_rows
 from approxhw.flow.describe import about
@@ -25,9 +26,9 @@ from approxhw.report import write_front_page
 from .candidates import simulate_members
 from .evolve import Found, prices_of
 from .fold import Branch, branch_of, search_branches
-from .select_members import Choice, Wanted, pick
+from .rows.split_rows import SearchRows
+from .select_members import HURRIED, Choice, Wanted, pick
 from .settings import Task
-from .split_rows import SearchRows
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
@@ -58,6 +59,9 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             reference = onnx[f"fold {i}"] or 0.0
             branches.append(branch_of(task, graph, rows, i, reference, prices, shared))
     first = branches[0]
+    for line in _thinned(branches):
+        if task.hooks.on_note:
+            task.hooks.on_note(line)
     if task.hooks.on_start:
         task.hooks.on_start(
             {
@@ -73,25 +77,29 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     seconds = sum(one.seconds.get("evolve", 0.0) for one in found)
     for branch in branches:
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
-    settings = task.settings
+    settings, hurried = task.settings, any(one.interrupted for one in found)
     wanted = Wanted(
         target=task.target_accuracy,
         keep=settings.keep,
         reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
         loss=task.options.max_accuracy_loss,
-        synthesised=settings.synthesised,
-        members=settings.members,
+        synthesised=min(settings.synthesised, HURRIED) if hurried else settings.synthesised,
+        members=min(settings.members, HURRIED) if hurried else settings.members,
         costs=task.objectives[1:],
     )
     with clock.step("synthesise"):
         searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
-        choice = pick(searched, wanted, task.hooks.on_progress)
+        choice = pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)
     told = told_of_rows(model, (rows.data.X_train, rows.data.X_test))
     with beside(folder) as part:
         with clock.step("compile"):
             made = _compiled(choice, part / "members", task)
         with clock.step("simulate"):
             simulated, missing = _simulate(task, part / "members", [design for design, _ in made])
+        majority = {name: majority_share(y) for name, y in _labels(rows).items()}
+        chosen = next(member for member in _members(choice, made, simulated) if member.chosen)
+        least = no_better("the model", onnx["test"], majority["test"], "test rows")
+        least += no_better("the chosen circuit", chosen.test_accuracy, majority["test"], "test rows")
         front = Front(
             name=graph.name,
             members=_members(choice, made, simulated),
@@ -112,7 +120,15 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             ledger=tuple(made[0][0].ledger[: len(choice.members[0].branch.workshop.origin.ledger)]),
             history=tuple({"fold": i, **record} for i, one in enumerate(found) for record in one.history),
             command=task.command,
-            warnings=(*rows.notes, *told, *_warnings(task, branches, found, choice), *missing),
+            warnings=(
+                *rows.notes,
+                *told,
+                *least,
+                *_thinned(branches),
+                *_warnings(task, branches, found, choice),
+                *missing,
+            ),
+            majority=majority,
             objectives=tuple(objective.name for objective in task.objectives),
         )
         _write(front, part, folder, [design for design, _ in made])
@@ -184,7 +200,7 @@ def _members(
                 test_accuracy=test,
                 area_mm2=cost.area_mm2,
                 estimated_area_mm2=picked.estimate,
-                power_mw=cost.power_mw,
+                power_mw=cost.known_power_mw(),
                 delay_ms=cost.delay_ms,
                 cells=cost.cells,
                 inputs=inputs,
@@ -198,10 +214,28 @@ def _members(
     return tuple(members)
 
 
+def _labels(rows: SearchRows) -> dict[str, np.ndarray]:
+    data = rows.data
+    return {"train": rows.splits()["all"][1], "validation": data.y_train[rows.validated()], "test": data.y_test}
+
+
 def _about_rows(rows: SearchRows) -> FrontData:
     data, validated = rows.data, len(rows.validated())
     counts = {"train": len(rows.folds[0][0]), "validation": validated, "test": len(data.y_test)}
     return {"name": data.name, "rows": counts, "folds": len(rows.folds), "features": data.X_train.shape[1]}
+
+
+def _thinned(branches: Sequence[Branch]) -> list[str]:
+    """Return a line that says which inputs were searched with, where they were not all."""
+    thinned = [branch.thinned for branch in branches if branch.thinned is not None]
+    if not thinned:
+        return []
+    kept, count = len(thinned[0].kept), len(thinned[0].low)
+    in_folds = " of each fold" if len(branches) > 1 else ""
+    return [
+        f"{kept} of {count} inputs were searched with: those that tell the classes apart best alone (analysis of variance on "
+        f"the training rows{in_folds}); the others stand at their mean; --max-inputs {count} searches with all, and takes longer"
+    ]
 
 
 def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], choice: Choice) -> list[str]:

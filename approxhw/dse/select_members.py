@@ -40,6 +40,10 @@ class Wanted:
     """What is to be least beside the errors; the first is the one that circuits are sorted by."""
 
 
+HURRIED = 6
+"""Circuits that are synthesised, and members of the front, once a search was ended: it is to be there in seconds."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picked:
     """A member of the front: a genome of a fold, its estimated area in mm², what it is expected to hold."""
@@ -63,13 +67,18 @@ class Choice:
 
 
 def pick(
-    found: Sequence[tuple[Branch, np.ndarray]], wanted: Wanted, on_progress: Callable[[str, int, int], None] | None
+    found: Sequence[tuple[Branch, np.ndarray]],
+    wanted: Wanted,
+    on_progress: Callable[[str, int, int], None] | None,
+    stop: Callable[[], bool] | None = None,
 ) -> Choice:
     """Synthesise what may be best of the genomes *found* by each fold, keep what nothing beats, and choose one.
 
     Circuits of all folds are held against each other by their costs and by their accuracy on noisy copies of all training
-    rows; what they hold on rows never seen is told by the validation rows of each fold.
+    rows; what they hold on rows never seen is told by the validation rows of each fold. Once ``stop`` says so, no more is
+    synthesised than what has begun: of what is there the front is made.
     """
+    ended = stop or (lambda: False)
     branches = [branch for branch, _ in found]
     owners, genomes, estimates, sizes, steady, curves = [], [], [], [], [], []
     for number, (branch, mine) in enumerate(found):
@@ -107,10 +116,17 @@ def pick(
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
     tried = [best[i] for i in nearest(likely, aims, wanted.synthesised)]
     measured: dict[int, np.ndarray] = {}
+    aim = aims[0] if aims else 1.0
+    distance = {place: abs(likely[k] - aim) for k, place in enumerate(best)}
     for number, branch in enumerate(branches):
-        own = [i for i in tried if owners[i] == number]
-        if own:
-            measured.update(zip(own, branch.workshop.measured(np.array([genomes[i] for i in own]), on_progress)))
+        own = sorted((i for i in tried if owners[i] == number), key=lambda i: (distance[i], i))
+        for begin in range(0, len(own), batch := 2 * branch.workshop.jobs):
+            if measured and ended():
+                break
+            part = own[begin : begin + batch]
+            told = _shifted(on_progress, begin, len(own))
+            measured.update(zip(part, branch.workshop.measured(np.array([genomes[i] for i in part]), told)))
+    tried = [i for i in tried if i in measured]
     costs = np.array([measured[i] for i in tried])
     front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
     known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
@@ -120,18 +136,28 @@ def pick(
     # what further accuracies ask for stays, too
     others = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
     points = _points(np.array([measured[i] for i in front]), steadiness[front])
-    kept = thinned(points, wanted.members, {index, *others})
+    members_at_most = min(wanted.members, HURRIED) if ended() else wanted.members
+    kept = thinned(points, members_at_most, {index, *others})
     expected = expected_accuracies(known)
     members = []
     for k in kept:
         branch = branches[owners[front[k]]]
-        genome = branch.workshop.without_unread(genomes[front[k]][None])[0]
+        genome = genomes[front[k]]
+        if not ended():
+            genome = branch.workshop.without_unread(genome[None])[0]
         members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k == index))
     # what lost an input bit may have become a little cheaper
     members.sort(key=lambda each: float(each[0].branch.workshop.measured(each[0].genome[None])[0, 0]))
     correlation = rank_correlation(estimate[tried, 0], costs[:, 0])
     chosen = next(i for i, (_, is_chosen) in enumerate(members) if is_chosen)
     return Choice(tuple(member for member, _ in members), chosen, rule, held, correlation)
+
+
+def _shifted(
+    tell: Callable[[str, int, int], None] | None, before: int, total: int
+) -> Callable[[str, int, int], None] | None:
+    """Return what hears of a part, *before* it *before* of *total*, as of the whole."""
+    return None if tell is None else lambda step, done, _: tell(step, before + done, total)
 
 
 def _points(costs: np.ndarray, gains: np.ndarray) -> np.ndarray:

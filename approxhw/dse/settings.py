@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
@@ -72,6 +73,10 @@ class SearchSettings:
     widen: float = field(
         default=2.0, metadata={"help": "times the model's hidden neurons, at first", "least": 1, "most": 16}
     )
+    max_inputs: int = field(
+        default=64,
+        metadata={"help": "of more inputs, those that tell classes apart best alone are searched with", "fewest": 1},
+    )
     starts: int = _as(Seeding, "starts")
     moves: int = _as(Seeding, "moves")
     seeding: Seeding | None = field(
@@ -99,6 +104,10 @@ class SearchSettings:
     prune: float = _as(GeneticOptions, "prune")
     archive: int = _as(GeneticOptions, "archive")
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "search")
+
     def genetic(self) -> GeneticOptions:
         """Return the options of the genetic search."""
         return GeneticOptions(**{f.name: getattr(self, f.name) for f in fields(GeneticOptions)})
@@ -112,7 +121,13 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
     known = SearchSettings.__dataclass_fields__
     found: list[Problem] = []
     wanted: Keywords = {name: value for name, value in given.items() if name in known}
-    asked = replace(base or SearchSettings(), **wanted)
+    asked = base or SearchSettings()
+    try:
+        asked = replace(asked, **wanted)
+    except OptionError as error:  # values that are not of their types: the rest is looked at all the same
+        found += error.problems
+        wrong = {problem.where for problem in error.problems}
+        asked = replace(asked, **{name: value for name, value in wanted.items() if name not in wrong})
     for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
         share: Value = getattr(asked, name)
         try:
@@ -150,7 +165,8 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
 
 def _problems(settings: SearchSettings, validation_share: float) -> list[Problem]:
     found = []
-    for name, least in (("jobs", 1), ("folds", 1), ("synthesise_every", 0), ("members", 1), ("synthesised", 1)):
+    fewest = {"jobs": 1, "folds": 1, "synthesise_every": 0, "members": 1, "synthesised": 1, "max_inputs": 1}
+    for name, least in fewest.items():
         value = getattr(settings, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             found.append(Problem(name, f"{shown(repr(value), 40)} is no integer of {least} or more"))
@@ -226,4 +242,6 @@ class Task:
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
+        if self.settings.max_inputs != SearchSettings.max_inputs:  # fronts of before it was there read alike
+            told["max_inputs"] = self.settings.max_inputs
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}

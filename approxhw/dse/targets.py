@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 
 from approxhw.artifacts.front import CHECKPOINT, need_checkpoint
 from approxhw.artifacts.objectives import Objective
+from approxhw.common.arguments import checked
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.files import beside
+from approxhw.common.files import beside, locked
 from approxhw.common.options import Keywords
 
 from .evolve import Hooks, spread
@@ -149,6 +151,7 @@ def search_engine(
     return front
 
 
+@checked("search")
 def search_target(
     entry: str,
     model: object,
@@ -174,56 +177,60 @@ def search_target(
     from .genetic.evolution import evolve
     from .genetic.executors import executor_for
 
-    jobs = _jobs(jobs)
-    module, _, name = entry.partition(":")
-    problem: TargetProblem[SomeFront] = getattr(import_module(module), name)(
-        model, jobs=jobs, on_progress=on_progress, **given
-    )
-    folder, core = problem.folder, _Core(problem)
-    need_checkpoint(folder, resume)
-    asked = dict(problem.settings())
-    members = asked.pop("members")
-    options = GeneticOptions(**asked)
-
-    def told(record: GenerationRecord) -> None:
-        if hooks and hooks.on_generation:
-            hooks.on_generation(record)
-        if on_generation:
-            reached = record.front_objectives
-            on_generation(
-                {
-                    "generation": record.generation,
-                    "generations": record.generations,
-                    "least_errors": int(reached[:, 0].min()),
-                    "least_cost": float(reached[:, 1].min()) / problem.objectives[1].scale,
-                    "front": len(reached),
-                }
-            )
-
-    executor = executor_for(min(jobs, options.islands), scheduler)
-    try:
-        found = evolve(
-            core,
-            options,
-            hooks.toolbox(core, options) if hooks and hooks.toolbox else None,
-            executor=executor,
-            on_generation=told,
-            checkpoint=folder / CHECKPOINT / SEARCH,
-            resume=resume,
-            stop=stop,
+    jobs, output = _jobs(jobs), given.get("output")
+    with (
+        locked(Path(output)) if isinstance(output, str | Path) else nullcontext()
+    ):  # before the problem is made: it takes time
+        module, _, name = entry.partition(":")
+        problem: TargetProblem[SomeFront] = getattr(import_module(module), name)(
+            model, jobs=jobs, on_progress=on_progress, **given
         )
-    finally:
-        executor.close()
-    genomes, described = _members(problem, found, members)
-    chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
-    front = problem.front(
-        described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
-    )
-    with beside(folder) as part:
-        problem.write(front, genomes[chosen], part)
-        if (folder / CHECKPOINT).is_dir():
-            shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
-    return front
+        folder, core = problem.folder, _Core(problem)
+        with locked(folder):
+            need_checkpoint(folder, resume)
+            asked = dict(problem.settings())
+            members = asked.pop("members")
+            options = GeneticOptions(**asked)
+
+            def told(record: GenerationRecord) -> None:
+                if hooks and hooks.on_generation:
+                    hooks.on_generation(record)
+                if on_generation:
+                    reached = record.front_objectives
+                    on_generation(
+                        {
+                            "generation": record.generation,
+                            "generations": record.generations,
+                            "least_errors": int(reached[:, 0].min()),
+                            "least_cost": float(reached[:, 1].min()) / problem.objectives[1].scale,
+                            "front": len(reached),
+                        }
+                    )
+
+            executor = executor_for(min(jobs, options.islands), scheduler)
+            try:
+                found = evolve(
+                    core,
+                    options,
+                    hooks.toolbox(core, options) if hooks and hooks.toolbox else None,
+                    executor=executor,
+                    on_generation=told,
+                    checkpoint=folder / CHECKPOINT / SEARCH,
+                    resume=resume,
+                    stop=stop,
+                )
+            finally:
+                executor.close()
+            genomes, described = _members(problem, found, members)
+            chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
+            front = problem.front(
+                described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
+            )
+            with beside(folder) as part:
+                problem.write(front, genomes[chosen], part)
+                if (folder / CHECKPOINT).is_dir():
+                    shutil.copytree(folder / CHECKPOINT, part / CHECKPOINT)
+            return front
 
 
 def _jobs(jobs: int | None) -> int:

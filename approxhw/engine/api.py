@@ -38,7 +38,7 @@ def open_engine(
     threads: int = 1,
     compress: EngineCodes | str | None = None,
 ) -> EmulatedEngine:
-    """Return *model* (path or ``onnx.ModelProto``) with its MatMul, Gemm and Conv on an emulated engine of *mac*.
+    """Return *model* (path or ``onnx.ModelProto``) with its matrix products on an emulated engine of *mac*.
 
     *mac*: arithmetic of every product; None leaves them in float32 in onnxruntime. *layers*: other arithmetic, or None,
     by the name of a node (of its output, where it has no name). *shape*: sizes of the inputs whose own are open, by name;
@@ -75,6 +75,9 @@ def open_engine(
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Return input sizes from texts such as ``input_ids=1x128``; raise :class:`OptionError` with all that are none."""
     shapes, problems = {}, []
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        why = f"{shown(repr(texts), 80)} is no list of texts"
+        raise OptionError("input shapes", [Problem("shape", why, "give a list such as ['x=1x128']")])
     for text in texts:
         name, equals, sizes = text.rpartition("=")
         parts = sizes.replace("×", "x").split("x")
@@ -94,6 +97,10 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
 def plot_shifts(histograms: Mapping[str, np.ndarray], title: str = "") -> str:
     """Return an SVG picture of what ``Engine.shift_histograms`` gave: how often which shift is needed, per layer."""
     from approxhw.report.shifts import draw_shifts
+
+    if not isinstance(histograms, Mapping):
+        why = f"{shown(type(histograms).__name__)} is no dict"
+        raise OptionError("picture of shifts", [Problem("histograms", why, "give what shift_histograms returned")])
 
     return draw_shifts(histograms, title)
 

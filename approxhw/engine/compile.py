@@ -18,13 +18,16 @@ from approxhw.artifacts.engine import (
     EngineFields,
     LayerInfo,
     check_engine_output,
-    read_engine,
     write_engine,
 )
+from approxhw.common.arguments import checked, settle_fields, told
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
+from approxhw.common.statistics import no_better
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
+from approxhw.flow.targets import target_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
@@ -33,6 +36,7 @@ from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
+from .built_verilog import module_texts, whole_engine
 from .operands import Feeds, Predictions, feeds_of
 from .target import MatrixEngine, fitted_target
 
@@ -67,6 +71,10 @@ class CompiledEngine:
     folder: Path
     design: EngineDesign
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompiledEngine")
+
     @property
     def verilog(self) -> str:
         """The whole engine as one text."""
@@ -81,19 +89,22 @@ class CompiledEngine:
         """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
         from .simulate import simulate_engine
 
-        return simulate_engine(self.folder, self.design, simulator, **options)
+        with locked(self.folder):
+            return simulate_engine(self.folder, self.design, simulator, **options)
 
     def estimate(self, library: str | Path | None = None, **options: Option) -> EngineEstimate:
         """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
         from .cost import estimate_engine
 
-        return estimate_engine(self.folder, self.design, library, **options)
+        with locked(self.folder):
+            return estimate_engine(self.folder, self.design, library, **options)
 
     def report(self) -> Path:
         """Write ``report.html`` from all that is known so far; return its path."""
         from .write_report import report_engine
 
-        return report_engine(self.folder, self.design)
+        with locked(self.folder):
+            return report_engine(self.folder, self.design)
 
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
@@ -116,20 +127,25 @@ class CompiledEngine:
         }
 
 
+@checked("open_engine_design")
 def open_engine_design(folder: str | Path) -> CompiledEngine:
     """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
-    return CompiledEngine(Path(folder), read_engine(Path(folder)))
+    return CompiledEngine(Path(folder), whole_engine(Path(folder)))
 
 
 def compile_engine(
-    model: ModelSource, *, target: MatrixEngine | None = None, **given: Unpack[CompileKeywords]
+    model: ModelSource, *, target: MatrixEngine | str | None = None, **given: Unpack[CompileKeywords]
 ) -> CompiledEngine:
     """Compile a matrix engine for *model* (path or ``ModelProto``), with the schedule of each of its matrix products.
 
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands
     of the layers of its first rows are kept for simulation.
     """
-    compiled: CompiledEngine = compile(model, target=target or MatrixEngine(), **given)
+    chosen = MatrixEngine() if target is None else target_of(target)
+    if not isinstance(chosen, MatrixEngine):
+        why = f"{told(chosen)} is no matrix engine"
+        raise OptionError("compile", [Problem("target", why, "compile it with ax.compile")])
+    compiled: CompiledEngine = compile(model, target=chosen, **given)
     return compiled
 
 
@@ -157,7 +173,7 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
-    graph = opened.graph
+    graph = _without_empty_products(opened.graph)
     about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
@@ -184,18 +200,18 @@ def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
 
 def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
     """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
-    from approxhw.frontends.products.model import model_inputs
+    from approxhw.frontends.products.model import given_sizes, model_inputs
     from approxhw.frontends.products.partition import open_model
 
     loaded = _loaded(asked)
-    given = asked.shape or {}
+    given = given_sizes(asked.shape)
     least = {
         each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)
         for each in model_inputs(loaded)
         if each.dims is not None and each.name not in given
     }
     try:
-        return open_model(loaded, {**least, **given}).graph
+        return _without_empty_products(open_model(loaded, {**least, **given}).graph)
     except InvalidModelError as error:
         assumed = [each.name for each in model_inputs(loaded) if each.name in least and not _is_closed(each)]
         if not assumed:
@@ -205,6 +221,21 @@ def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
             Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
         ]
         raise OptionError("check", problems) from error
+
+
+def _without_empty_products(graph: Graph) -> Graph:
+    """Return *graph*; raise :class:`UnsupportedModelError` naming every product of a matrix without an element."""
+    remedy = "look at its sizes: a layer of 0 neurons, or 0 classes"
+    empty = [
+        Problem(
+            f"layer {shown(layer.name, 60)!r}", f"it multiplies {layer.m} × {layer.k} by {layer.k} × {layer.n}", remedy
+        )
+        for layer in product_layers(graph)
+        if min(layer.m, layer.k, layer.n, layer.count) < 1
+    ]
+    if empty:
+        raise UnsupportedModelError(shown(title_of(graph), 120), empty)
+    return graph
 
 
 def _is_closed(value: ModelInput) -> bool:
@@ -256,11 +287,20 @@ def build_engine(
         command=asked.command,
         accuracy=accuracy,
         seconds=dict(clock.seconds),
-        warnings=(*notes, *kept.feeds.notes),
+        warnings=(*notes, *kept.feeds.notes, *_no_better(accuracy)),
         packed=packed,
         pipeline=", ".join(lowered.spelled),
         ledger=lowered.ledger,
     )
+
+
+def _no_better(accuracy: EngineAccuracy) -> list[str]:
+    """Return lines where the model, or the model on the engine, is no better than the most frequent class."""
+    most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
+    return [
+        *no_better("the model in float32", accuracy.get("onnx"), most, rows),
+        *no_better("the model on the engine", accuracy.get("engine"), most, rows),
+    ]
 
 
 def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
@@ -269,7 +309,7 @@ def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
 
 
 def _kept(folder: Path) -> tuple[Model, Ledger]:
-    design = read_engine(folder)
+    design = whole_engine(folder)
     return design.model, design.ledger
 
 
@@ -378,8 +418,6 @@ def _chosen(emulated: EmulatedEngine, array: Array) -> list[str]:
 
 def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
-    from approxhw.backends.matrix_engine.engine import engine_verilog
-
     model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(emulated.graph)[:120])
     header = [
         f"model:  {model}",
@@ -392,11 +430,7 @@ def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> di
         f"made by approxhw {__version__}, target matrix-engine",
     ]
     head = "".join(f"// {line}\n" for line in header)
-    found: dict[str, str] = {}
-    for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
-        if match := re.search(r"^module (\w+)", part, re.MULTILINE):
-            found[match[1]] = f"{head}\n{part.strip()}\n"
-    return {array.top: found.pop(array.top), **found}
+    return {name: f"{head}\n{text}" for name, text in module_texts(array).items()}
 
 
 def _sane(target: MatrixEngine) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign
-from approxhw.artifacts.folder import Plain, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, json_text, place_in, read_json, record_of
+from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.errors import InvalidDesignError, LibraryError, MismatchError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -27,6 +28,9 @@ Progress = Callable[[str, int, int], None]
 POSITIONS = 12
 """Elements of the array whose real inputs are streamed through the netlist of one."""
 
+FORMS = (0, 2, 1)
+"""Values of FAST, forms of an element's RTL, as a rule by rising area (``element_verilog`` says what they are)."""
+
 _GAP = 6
 """Clocks after a tile in which its last results come out."""
 
@@ -36,7 +40,8 @@ class ElementCost:
     """One processing element, mapped to a library for a clock.
 
     ``area_um2``: cells only. ``delay_ns``: longest path by our timing analysis, register to register. ``met``: whether the
-    clock is kept. ``power_mw``: at that clock, over ``vectors`` clocks of real tiles; ``states_from`` says which.
+    clock is kept; None where that cannot be known, for want of delay tables. ``power_mw``:
+    at that clock, over ``vectors`` clocks of real tiles; ``states_from`` says which.
     ``checked``: states that were equal to the reference's.
     """
 
@@ -44,7 +49,7 @@ class ElementCost:
     depth: int
     library: str
     clock_ns: float
-    met: bool
+    met: bool | None
     area_um2: float
     delay_ns: float
     power_mw: float
@@ -56,6 +61,8 @@ class ElementCost:
     states_from: str
     made: str
     """Recipe, adders and script of the synthesis that gave it."""
+    timed_by: str = ""
+    """``delay tables``, or ``one delay a cell``; older estimates do not say."""
 
 
 class PartCost(TypedDict):
@@ -69,16 +76,21 @@ class PartCost(TypedDict):
 
 
 class EngineCost(TypedDict):
-    """The sum of the parts; ``memories``, in bits, are not in it."""
+    """The sum of the parts; ``memories``, in bits, are not in it.
+
+    ``met``: whether all parts keep the clock, ``kept_clock_ns``: the shortest that they keep, the one asked for at least,
+    and ``peak_gmac_per_s`` at that; None, all three, where the library has no delay tables.
+    """
 
     area_mm2: float
     power_mw: float
     clock_ns: float
-    met: bool
+    met: bool | None
+    kept_clock_ns: float | None
     parts: list[PartCost]
     memory_bits: int
     memories: dict[str, int]
-    peak_gmac_per_s: float
+    peak_gmac_per_s: float | None
 
 
 class EngineEstimate(TypedDict):
@@ -211,12 +223,15 @@ def element_cost(
 ) -> ElementCost:
     """Map one element for *clock_ns*, check its netlist on a real *tile* (name, a, b), and return what it costs.
 
-    With delay tables in the library the smallest circuit that keeps the clock is looked for (``clock_sweep``), over both
-    forms of the RTL; without, and where it has to be *quick*, the reference recipe maps it, and its delay is told.
+    With delay tables in the library the smallest circuit that keeps the clock is looked for (``clock_sweep``), over all
+    forms of the RTL; where every cell has one size there is little to look for, and the reference recipe is asked first, form
+    by form.
+    It alone maps where there are no tables, and where it has to be *quick*.
     Raises :class:`MismatchError` where the netlist differs from the reference; *mismatch_file* is written then.
     """
-    from approxhw.backends.estimate import analyse, load_library, sweep, synthesise
-    from approxhw.backends.estimate.estimator import estimate_netlist
+    from approxhw.backends.estimate import Surroundings, analyse, load_library, sweep, synthesise
+    from approxhw.backends.estimate.estimator import BY_TABLES, ONE_DELAY, estimate_netlist
+    from approxhw.backends.estimate.timing.sizing import cell_sizes
     from approxhw.backends.matrix_engine.templates import element_verilog
 
     cells = load_library(library)
@@ -224,20 +239,28 @@ def element_cost(
     spread = np.linspace(0, a.shape[1] - 1, min(POSITIONS, a.shape[1])).round().astype(int)
     positions = [(int(k), int(number % b.shape[1])) for number, k in enumerate(spread)]
     fed = stimulus(mac, depth, a, b, positions)
-    if quick or any(cell.inputs and cell.timing is None for cell in cells.cells.values()):
-        netlist = synthesise(element_verilog(mac, depth), "mac_element", cells, timeout=timeout)
-        made, delay = "reference recipe", analyse(netlist).delay_ps
-    else:
+    around = Surroundings(clocked_inputs=True)  # elements stand among elements
+    made, netlist = "reference recipe", None
+    timing = None
+    if quick or cells.without_tables() or all(len(sizes) == 1 for sizes in cell_sizes(cells).values()):
+        for fast in FORMS[:1] if quick or cells.without_tables() else FORMS:  # the smallest form first
+            netlist = synthesise(element_verilog(mac, depth, fast=fast), "mac_element", cells, timeout=timeout)
+            timing = analyse(netlist, around)
+            made = f"reference recipe, FAST = {fast}" if fast else "reference recipe"
+            if timing.met(clock_ns * 1e3) is not False:
+                break
+    if netlist is None or timing is None or (timing.met(clock_ns * 1e3) is False and not quick):
         (point,) = sweep(
             element_verilog(mac, depth),
             "mac_element",
             cells,
             [clock_ns * 1e3],
-            variants=({"FAST": 0}, {"FAST": 1}, {"FAST": 2}),
+            variants=[{"FAST": fast} for fast in sorted(FORMS)],
             timeout=timeout,
+            around=around,
             on_progress=on_progress,
         )
-        netlist, delay = point.netlist, point.delay_ps
+        netlist, timing = point.netlist, analyse(point.netlist, around)
         made = f"{point.adders} adders, script {point.script}, FAST = {point.variant.get('FAST', 0)}"
     checked = _check(netlist, fed, f"netlist of {mac}", mismatch_file)
     told = f"{len(positions)} elements of a tile of layer {shown(name, 60)}"
@@ -247,17 +270,18 @@ def element_cost(
         depth=depth,
         library=cells.name,
         clock_ns=clock_ns,
-        met=delay <= clock_ns * 1e3 * (1 + 1e-12),
+        met=timing.met(clock_ns * 1e3),
         area_um2=netlist.area() * 1e6,
-        delay_ns=delay * 1e-3,
-        power_mw=found.power_mw,
-        static_power_mw=found.static_power_mw,
+        delay_ns=timing.delay_ps * 1e-3,
+        power_mw=found.known_power_mw(),
+        static_power_mw=found.known_power_mw() - found.dynamic_power_mw,
         dynamic_power_mw=found.dynamic_power_mw,
         cells=found.cells,
         vectors=len(fed.expected),
         checked=checked,
         states_from=told,
         made=made,
+        timed_by=ONE_DELAY if timing.without_tables else BY_TABLES,
     )
 
 
@@ -346,6 +370,7 @@ def register_bits(engine: Engine) -> dict[str, int]:
     }
 
 
+@checked("estimate")
 def estimate_engine(
     folder: Path,
     design: EngineDesign,
@@ -363,8 +388,10 @@ def estimate_engine(
     are macros in silicon. Power of the rest is static and by uniform vectors.
     """
     from approxhw.backends.estimate import estimate, load_library
+    from approxhw.backends.estimate.estimator import BY_TABLES
     from approxhw.backends.estimate.timing.analyse import smallest_register
 
+    refuse_below("estimate", 0, above=True, timeout=timeout)
     started = time.perf_counter()
     tell = on_progress or (lambda step, done, total: None)
     chosen = library or design.library
@@ -379,23 +406,24 @@ def estimate_engine(
         clock,
         real_tile(design, layer),
         timeout=timeout,
-        mismatch_file=folder / "estimate" / "mismatches.json",
+        mismatch_file=place_in(folder, "estimate/mismatches.json"),
         on_progress=on_progress,
     )
     count = engine.rows * engine.columns
     rows: list[PartCost] = [
         {"part": "elements", "count": count, "area_um2": count * pe.area_um2, "power_mw": count * pe.power_mw}
     ]
-    parts = engine_parts(engine)
+    parts, slowest, known = engine_parts(engine), pe.delay_ns, pe.timed_by == BY_TABLES
     for number, (name, often, verilog, top) in enumerate(parts):
         tell("parts of the engine", number, len(parts))
         found = estimate(verilog, top, cells, clock_ns=clock, timeout=timeout)
+        slowest, known = max(slowest, found.delay_ns), known and found.timed_by == BY_TABLES
         rows.append(
             {
                 "part": name,
                 "count": often,
                 "area_um2": often * found.area_mm2 * 1e6,
-                "power_mw": often * found.power_mw,
+                "power_mw": often * found.known_power_mw(),
                 "delay_ns": found.delay_ns,
             }
         )
@@ -417,26 +445,32 @@ def estimate_engine(
             "area_mm2": sum(row["area_um2"] for row in rows) * 1e-6,
             "power_mw": sum(row["power_mw"] or 0.0 for row in rows),
             "clock_ns": clock,
-            "met": pe.met and all(row.get("delay_ns", 0.0) <= clock for row in rows),
+            "met": slowest <= clock * (1 + 1e-12) if known else None,
+            "kept_clock_ns": max(clock, slowest) if known else None,
             "parts": rows,
             "memory_bits": memory,
             "memories": {k: v for k, v in register_bits(engine).items() if "memory" in k},
-            "peak_gmac_per_s": count / clock,
+            "peak_gmac_per_s": count / max(clock, slowest) if known else None,
         },
         "seconds": time.perf_counter() - started,
     }
-    write_beside(folder / "estimate" / f"{_file_name(cells.name)}.json", json_text(told))
+    write_beside(place_in(folder, f"estimate/{_file_name(cells.name)}.json"), json_text(told))
     return told
 
 
 def engine_estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the engine in *folder*, the newest last; raise :class:`InvalidDesignError` for a broken one."""
+    from approxhw.backends.estimate.estimator import BY_TABLES
+
     found = []
     paths = [path for path in (folder / "estimate").glob("*.json") if path.name != "mismatches.json"]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:
             told = read_json(path)
-            record_of(told, KeptEngineEstimate)
+            if record_of(told, KeptEngineEstimate).estimate_pe.timed_by != BY_TABLES:
+                # also of before it was told: verdicts from one delay a cell were none
+                told["estimate_pe"]["met"] = None
+                told["estimate"] |= {"met": None, "kept_clock_ns": None, "peak_gmac_per_s": None}
         except (OSError, ValueError) as error:
             why = f"no estimate ({shown(error, 160)})"
             raise InvalidDesignError(str(folder), [Problem(path.name, why, "estimate it again")]) from error

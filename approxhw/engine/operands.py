@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.engine import EngineAccuracy
-from approxhw.common.arrays import read_npz
-from approxhw.common.dataset import DataSpec, load_dataset
+from approxhw.common.data.arrays import read_npz
+from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.statistics import majority_share
 from approxhw.ir.graph import Graph, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 
@@ -121,7 +122,7 @@ def _feeds(known: Sequence[ModelInput], data: DataSpec) -> dict[str, Feeds]:
 
     def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
         sizes = tuple(whole) if features is not None else x.shape[1:]
-        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, (), fixed)
+        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, found.notes, fixed)
 
     train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
     if train.rows and test.rows:
@@ -231,4 +232,5 @@ def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> EngineAc
         "engine": float(np.mean(made == labels)),
         "agree": float(np.mean(plain == made)),
         "rows": rows,
+        "majority": majority_share(labels) or 0.0,
     }

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,10 +19,14 @@ from approxhw.artifacts.engine_front import (
     write_engine_front,
 )
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.dataset import DataSpec
+from approxhw.common.arguments import checked
+from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
+from approxhw.common.statistics import majority_share, no_better
+from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -253,10 +256,16 @@ class EngineProblem:
             made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
         told = {**asdict(self.options), "objective": self.objectives[1].name}
         told["objectives"] = [each.name for each in self.objectives]
+        onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
+        majority = {name: self._majority(split) for name, split in SPLITS.items()}
+        held = made[chosen].test_accuracy
+        least = no_better("the model in float32", onnx["test"], majority["test"], "test rows")
         return EngineFront(
             folder=self.folder,
             members=tuple(made),
-            onnx={"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]},
+            onnx=onnx,
+            majority=majority,
+            warnings=(*least, *no_better("the chosen member", held, majority["test"], "test rows")),
             options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
             elements={str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)},
             evaluations=found.evaluations,
@@ -270,6 +279,10 @@ class EngineProblem:
             command=self.command,
             rows={name: self.splits[split].rows for name, split in SPLITS.items()},
         )
+
+    def _majority(self, split: str) -> float:
+        labels = self.splits[split].labels
+        return (None if labels is None else majority_share(labels)) or 0.0
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, its array of the arithmetic that most products have, and write the front's files."""
@@ -290,6 +303,7 @@ SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
 
 
+@checked("search")
 def problem(
     model: str | Path | ModelProto,
     *,
@@ -359,8 +373,11 @@ def problem(
 
 
 def _digest(model: str | Path | ModelProto) -> str:
-    content = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString()
-    return hashlib.sha256(content).hexdigest()
+    return (
+        sha256_of(Path(model))
+        if isinstance(model, str | Path)
+        else hashlib.sha256(model.SerializeToString()).hexdigest()
+    )
 
 
 def _share(found: np.ndarray, feeds: Feeds) -> float:
@@ -391,7 +408,7 @@ def _elements(
         return element_cost(mac, target.depth, cells, target.clock_ns, codes, quick=True)
 
     tell("elements", 0, len(choices))
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with tool_threads(max(1, jobs)) as pool:
         for done, one in enumerate(pool.map(work, choices), 1):
             found.append(one)
             tell("elements", done, len(choices))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from approxhw.artifacts.objectives import DEFAULT, ENGINE, Objective, chosen_objectives
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import integer_problems
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -45,6 +46,7 @@ class EngineSearch:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
+        settle_fields(self, "search")
         least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1}
         found = integer_problems(self, least)
         if not 0 <= self.max_accuracy_loss <= 1:

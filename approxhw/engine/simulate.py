@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.engine import EngineDesign, LayerInfo
-from approxhw.artifacts.folder import Plain, as_json, json_text, read_json, record_of
+from approxhw.artifacts.folder import Plain, as_json, json_text, place_in, read_json, record_of
+from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
+from approxhw.common.tools import deadline
 
 from .cost import engine_of
 
@@ -66,7 +68,13 @@ def layer_job(
 
     ``columns``: of the weights at most; all by default.
     """
-    from approxhw.backends.matrix_engine.engine import activation_words, make_schedule, result_words, weight_words
+    from approxhw.backends.matrix_engine.engine import (
+        CODED_FAULTS,
+        activation_words,
+        make_schedule,
+        result_words,
+        weight_words,
+    )
     from approxhw.numerics.mac.kernels.codes import from_codes
     from approxhw.numerics.mac.kernels.gemm import matmul
     from approxhw.sim.streams import Disturbance, Stream, StreamJob
@@ -96,10 +104,12 @@ def layer_job(
         Stream("m_axis_results", engine.columns * engine.result_bits, results, result_ends),
         Disturbance(**(disturbance or {})),
         watch="fault",
+        bits=CODED_FAULTS,
     )
     return job, engine, schedule
 
 
+@checked("simulate")
 def simulate_engine(
     folder: Path,
     design: EngineDesign,
@@ -118,12 +128,14 @@ def simulate_engine(
 
     ``vectors``: rows of its activations at most, ``columns``: of its weights. ``pause``: probability that a stream rests
     in a clock; ``hold``: (clock, clocks) in which no result is taken; ``reset_at``: a clock in which everything is reset
-    and begun again; ``seed`` of the pauses. ``timeout``: seconds for building and for running. The verdict is kept in
+    and begun again; ``seed`` of the pauses. ``timeout``: seconds for all of it. The verdict is kept in
     ``simulation/``. Raises :class:`~approxhw.common.errors.MismatchError` and the tool errors.
     """
     from approxhw.backends.matrix_engine.engine import busy_clocks
     from approxhw.sim.streams import simulate_streams
 
+    refuse_below("simulate", 0, seed=seed, pause=pause)
+    refuse_below("simulate", 0, above=True, timeout=timeout)
     if found := [
         Problem(name, f"{count} is too few", "give 1 or more")
         for name, count in (("vectors", vectors), ("columns", columns))
@@ -136,9 +148,10 @@ def simulate_engine(
         raise InvalidDesignError(str(folder), [Problem("operands", why, "compile the model with --data")])
     chosen = kept[0] if layer is None else design.layer(layer)
     how = {"pause": pause, "hold": hold, "reset_at": reset_at, "seed": seed}
-    job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
-    place = folder / "simulation" / f"{simulator}-{_file_name(chosen.name)}"
-    result = simulate_streams(job, simulator, place, timeout=timeout)
+    with deadline(timeout):
+        job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
+        place = place_in(folder, f"simulation/{simulator}-{_file_name(chosen.name)}")
+        result = simulate_streams(job, simulator, place, timeout=timeout)
     verdict = EngineVerdict(
         simulator=simulator,
         layer=chosen.name,

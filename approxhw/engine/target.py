@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import Keywords
 from approxhw.flow.printed import LIBRARIES
@@ -56,6 +57,10 @@ class MatrixEngine:
         default=None,
         metadata={"help": "on its ports, such as dynamic8,block=256,activations=true", "compile_only": True},
     )
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "matrix engine")
 
     def array(self) -> Array:
         """Return the array; raise :class:`OptionError` with everything about it that cannot be built."""

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from approxhw.artifacts.built_files import NAME, BuiltFiles, BuiltRecord, check_built_output, read_built, write_built
-from approxhw.artifacts.folder import Plain, as_json, json_text
+from approxhw.artifacts.folder import Plain, as_json, json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file, estimates, verdicts
-from approxhw.common.dataset import Dataset
+from approxhw.common.arguments import checked, told
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import locked, write_beside
 from approxhw.common.options import spell_call
 from approxhw.common.plugins import broken, failed, package_of
+from approxhw.common.tools import deadline
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
@@ -72,8 +74,8 @@ class CompiledFiles:
     @property
     def record(self) -> Mapping[str, Plain]:
         """What stands in ``target.json``, digests left out."""
-        told: dict[str, Plain] = as_json(self.built.record)
-        return {key: value for key, value in told.items() if key not in ("format", "files")}
+        plain: dict[str, Plain] = as_json(self.built.record)
+        return {key: value for key, value in plain.items() if key not in ("format", "files")}
 
     @property
     def verilog(self) -> str:
@@ -81,11 +83,17 @@ class CompiledFiles:
         texts = [data.decode("utf-8", "replace") for name, data in self.files.items() if name.endswith(".v")]
         return "\n".join(texts)
 
+    @checked("simulate")
     def simulate(self, simulator: str = "verilator", **options: Option) -> Verdict:
         """Let the target prove its files on *simulator*; *options* are the target's (``timeout`` by default, in seconds).
 
         The verdict is kept. Raises :class:`OptionError` where the target does not say how.
         """
+        told = {"timeout": 600.0, **options}
+        with locked(self.folder), deadline(told["timeout"]):
+            return self._simulated(simulator, told)
+
+    def _simulated(self, simulator: str, options: Mapping[str, Option]) -> Verdict:
         simulator_named(simulator)
         name = self.built.record.target
         target = parse_target(self.built.record.spelled)
@@ -94,8 +102,9 @@ class CompiledFiles:
             why = f"target {shown(name)} does not say how its files are simulated"
             raise OptionError("simulate", [Problem("target", why, "its authors give it a method simulate")])
         entry = entry_of(name)
+        file = place_in(self.folder, f"simulation/{simulator}/verdict.json")
         try:
-            verdict = prove(self.folder, simulator, **{"timeout": 600.0, **options})
+            verdict = prove(self.folder, simulator, **options)
         except ApproxhwError:
             raise
         except Exception as error:
@@ -106,7 +115,6 @@ class CompiledFiles:
             why = "it compared no vector" if isinstance(verdict, Verdict) else "its verdict is no Verdict"
             found = OptionError("simulate", [Problem(f"target {shown(name)}", why)])
             raise found if entry is None else broken(entry, why)
-        file = self.folder / "simulation" / simulator / "verdict.json"
         write_beside(file, json_text(verdict))
         if verdict.mismatches:
             where = Path(verdict.mismatch_file) if verdict.mismatch_file else file
@@ -115,6 +123,7 @@ class CompiledFiles:
             raise MismatchError(what, verdict.mismatches, verdict.vectors, where, remedy)
         return verdict
 
+    @checked("estimate")
     def estimate(self, library: str | Path | None = None, *, top: str | None = None, **options: Option) -> Estimate:
         """Measure its Verilog files by the ruler of our own designs: :func:`approxhw.flow.measure.estimate_text`."""
         from .measure import estimate_text
@@ -124,7 +133,8 @@ class CompiledFiles:
             raise OptionError("estimate", [Problem("files", why, "there is nothing to measure")])
         found = estimate_text(self.verilog, top, library or "egfet", **options)
         kept = {**found.as_json(), "by_layer": []}
-        write_beside(self.folder / estimate_file(found.library), json_text(kept))
+        with locked(self.folder):
+            write_beside(place_in(self.folder, estimate_file(found.library)), json_text(kept))
         return found
 
     def report(self) -> Path:
@@ -134,13 +144,14 @@ class CompiledFiles:
 
         path = self.folder / "report.html"
         name = shlex.quote(str(self.folder))
-        told = self.built.record
-        command = told.command or f"approxhw compile MODEL --target {shlex.quote(told.spelled)} -o {name}"
+        record = self.built.record
+        command = record.command or f"approxhw compile MODEL --target {shlex.quote(record.spelled)} -o {name}"
         sizes = {file: len(data) for file, data in self.files.items()}
         found = estimates(self.folder)
         cost, commands = (found[-1] if found else None), [command, f"approxhw report {name}"]
         page = render_files(self.record, sizes, verdicts(self.folder), cost, str(self.folder), commands)
-        write_page(path, page)
+        with locked(self.folder):
+            write_page(path, page)
         return path
 
     def summary(self) -> dict[str, object]:
@@ -167,26 +178,29 @@ def build_files(
     target, graph, entry = asked.target, lowered.graph, entry_of(asked.target.name)
     with clock.step("build"):
         try:
-            files = dict(target.build(graph, source.kept.rows))
-            wrong = [
-                name for name, value in files.items() if not isinstance(name, str) or not isinstance(value, str | bytes)
-            ]
+            files = target.build(graph, source.kept.rows)
         except ApproxhwError:
             raise
         except Exception as error:
             if entry is None:  # a class that was merely written somewhere: its author sees where it failed
                 raise
             raise failed(entry, f"building {shown(graph.name)}", error) from error
-    if wrong or not files:
-        why = f"{shown(wrong[0])} is no text or bytes" if wrong else "it built no file"
+    if why := _no_files(files):
         if entry is None:
             raise OptionError("compile", [Problem(f"target {shown(target.name)}", why)])
         raise broken(entry, why)
     content = {name: value.encode() if isinstance(value, str) else value for name, value in files.items()}
+    try:
+        json_text(options := as_json(target))
+    except TypeError as error:
+        why = f"its options are no plain types ({shown(error, 80)})"
+        raise OptionError(
+            "compile", [Problem(f"target {shown(target.name)}", why, "numbers and texts can be")]
+        ) from error
     record = BuiltRecord(
         target=target.name,
         spelled=spell_call(target.name, target),
-        options=as_json(target),
+        options=options,
         package=package_of(entry) if entry is not None else "",
         model=source.about,
         command=asked.command,
@@ -194,6 +208,14 @@ def build_files(
         ledger=tuple(PassRecord(**row) for row in lowered.ledger),
     )
     return BuiltFiles(lowered.folder, content, record)
+
+
+def _no_files(files: object) -> str:
+    """Return why *files*, what a target built, are none; empty where they are."""
+    if not isinstance(files, Mapping):
+        return f"it built {told(files)}, no mapping of files by name"
+    wrong = [name for name, value in files.items() if not isinstance(name, str) or not isinstance(value, str | bytes)]
+    return f"{shown(wrong[0])} is no text or bytes" if wrong else "" if files else "it built no file"
 
 
 def _write(built: BuiltFiles, folder: Path, steps: Steps) -> CompiledFiles:

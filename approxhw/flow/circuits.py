@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from approxhw.artifacts.design import (
     CircuitAccuracy,
@@ -21,8 +22,19 @@ from approxhw.artifacts.design import (
     write_design,
 )
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.common.dataset import CLASSIFICATION, REGRESSION, Dataset, load_dataset, targets_a_row, task_of_targets
+from approxhw.common.arguments import checked, settle_fields
+from approxhw.common.data.dataset import (
+    CLASSIFICATION,
+    REGRESSION,
+    Dataset,
+    load_dataset,
+    readings_of,
+    targets_a_row,
+    task_of_targets,
+)
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
+from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
 from approxhw.ir.evaluation import MEASURES, details_of, predict, score, score_of, task_of
 from approxhw.ir.graph import Graph, titled
@@ -30,7 +42,7 @@ from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import Pass, PassContext
 from approxhw.numerics.formats import Fixed
 
-from .describe import about, header_of
+from .describe import about, constant_note, header_of
 from .printed import Printed
 from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps, Target
 from .targets import loaded
@@ -45,12 +57,20 @@ SEARCH = "approxhw.dse.as_pass:retrained"
 """What carries the pass ``genetic-retraining`` out."""
 
 
+LONG = 5.0
+"""Seconds from which on it is told what a circuit will take."""
+
+
 @dataclass(frozen=True)
 class CompiledDesign:
     """A design folder: ``folder`` on disk, ``design`` what stands in it."""
 
     folder: Path
     design: Design
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompiledDesign")
 
     @property
     def verilog(self) -> str:
@@ -66,19 +86,22 @@ class CompiledDesign:
         """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.measure.simulate_design`."""
         from .measure import simulate_design
 
-        return simulate_design(self.folder, self.design, simulator, **options)
+        with locked(self.folder):
+            return simulate_design(self.folder, self.design, simulator, **options)
 
     def estimate(self, library: str | Path | None = None, **options: Option) -> Estimate:
         """Measure area, delay and power; options and result as :func:`approxhw.flow.measure.estimate_design`."""
         from .measure import estimate_design
 
-        return estimate_design(self.folder, self.design, library, **options)
+        with locked(self.folder):
+            return estimate_design(self.folder, self.design, library, **options)
 
     def report(self) -> Path:
         """Write ``report.html`` from all that is known so far; return its path."""
         from .write_report import report_design
 
-        return report_design(self.folder, self.design)
+        with locked(self.folder):
+            return report_design(self.folder, self.design)
 
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
@@ -96,11 +119,16 @@ class CompiledDesign:
             "warnings": list(self.design.warnings),
         }
 
-    def predict(self, readings: np.ndarray) -> np.ndarray:
-        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features)."""
-        return predict(self.design.graph, readings)
+    def predict(self, readings: ArrayLike) -> np.ndarray:
+        """Return the class index (int64) that the hardware gives every row of *readings* (rows × features).
+
+        Raises :class:`~approxhw.common.errors.InvalidDataError` for what are no such rows.
+        """
+        graph = self.design.graph
+        return predict(graph, readings_of(readings, graph.input.type.elements))
 
 
+@checked("open_design")
 def open_design(folder: str | Path) -> CompiledDesign:
     """Return the design in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
     return CompiledDesign(Path(folder), read_design(Path(folder)))
@@ -116,14 +144,15 @@ class OpenedClassifier:
     model: Classifier
     rows: Dataset | None = None
     reference: Mapping[str, float | None] | None = None
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the user should know of how model and rows were taken."""
 
 
 def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
     """Open the classifier that is asked for; sizes and threads are for other targets."""
     from approxhw.frontends.classifier import open_classifier
 
-    _refuse_sizes(asked)
+    _refuse_sizes(asked, "compile")
     model = open_classifier(asked.model, task=_task(asked))
     return Source(model.graph, about(model), model.graph.name, OpenedClassifier(model))
 
@@ -132,10 +161,10 @@ def _task(asked: Asked[Target]) -> str | None:
     return getattr(asked.target, "task", None)
 
 
-def _refuse_sizes(asked: Asked[Target]) -> None:
+def _refuse_sizes(asked: Asked[Target], subject: str) -> None:
     if asked.shape:
         why = "is for the open inputs of a model on a matrix engine; a circuit's are fixed"
-        raise OptionError("compile", [Problem("shape", why, "leave it out")])
+        raise OptionError(subject, [Problem("shape", why, "leave it out")])
 
 
 def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock) -> Source[OpenedClassifier]:
@@ -156,11 +185,12 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
             graph = titled(graph, rows.features)
     with clock.step("reference"):
         reference: Mapping[str, float | None] = {"train": None, "test": None}
+        notes = [] if model.reading is None else list(model.reading.notes)
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
-            reference = reference_accuracies(model, graph, splits)
-    told = () if rows is None else told_of_rows(model, (rows.X_train, rows.X_test))
-    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, told))
+            reference, differ = compared(model, graph, splits)
+            notes += [*told_of_rows(model, (rows.X_train, rows.X_test)), *differ]
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, tuple(notes)))
 
 
 def _told_by_data(model: Classifier, graph: Graph, asked: Asked[Target]) -> tuple[Classifier, Graph]:
@@ -204,7 +234,12 @@ def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> P
 
 def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowered: Lowered, clock: Clock) -> Design:
     """Return the Design of the lowered Graph."""
+    from approxhw.backends.bespoke.size import SECONDS_A_BIT, check_size, duration
+
     target, kept = asked.target, source.kept
+    bits = check_size(lowered.graph, target.max_adder_bits)
+    if clock.tell and bits * SECONDS_A_BIT > LONG:
+        clock.tell(f"a circuit that adds up {bits} bits: about {duration(bits * SECONDS_A_BIT)}", 0.0)
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
     reference = kept.reference or {}
     design = designed(lowered.graph, kept.rows, reference, header=header, registers=target.registers, clock=clock)
@@ -214,9 +249,9 @@ def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowere
         pipeline=target.pipeline if asked.given is None else ",".join(lowered.spelled),
         library=target.library,
         command=asked.command,
+        warnings=(*kept.notes, *design.warnings),
         ledger=lowered.ledger,
         seconds=dict(clock.seconds),
-        warnings=(*design.warnings, *kept.told),
     )
 
 
@@ -233,16 +268,34 @@ def reference_accuracies(
 
     onnxruntime says so where there is an ONNX model, else the interpreter of *graph*.
     """
+    return compared(model, graph, splits)[0]
+
+
+def compared(
+    model: Classifier, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[dict[str, float | None], list[str]]:
+    """Return what :func:`reference_accuracies` does, and a line where onnxruntime and *graph*, as it was read, differ."""
     if model.loaded is None:
-        return {name: score(graph, x, y) for name, (x, y) in splits.items()}
+        return {name: score(graph, x, y) for name, (x, y) in splits.items()}, []
     from approxhw.frontends.runtime.reference import open_reference
 
     try:
         session = open_reference(model)
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
-        return dict.fromkeys(splits)
-    task = task_of(graph)
-    return {name: score_of(task, session.predict(x), y) if len(x) else None for name, (x, y) in splits.items()}
+        return dict.fromkeys(splits), []
+    task, found = task_of(graph), dict[str, float | None](dict.fromkeys(splits))
+    differ = rows = 0
+    for name, (x, y) in splits.items():
+        if len(x):
+            said = session.predict(x)
+            found[name] = score_of(task, said, y)
+            if not graph.is_integer and task == CLASSIFICATION:
+                differ, rows = differ + int((said != predict(graph, x)).sum()), rows + len(x)
+    told = (
+        f"onnxruntime gives {differ} of {rows} rows another class than the greatest score does: float32 does not tell their "
+        "probabilities apart there; the circuit goes by the scores (skl2onnx: raw_scores has a model do so, too)"
+    )
+    return found, [told] if differ else []
 
 
 def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ...]:
@@ -274,7 +327,8 @@ def designed(
 
     clock = clock or Clock()
     with clock.step("emit"):
-        emitted = emit(build_circuit(graph), registers=registers, header=header)
+        circuit = build_circuit(graph)
+        emitted = emit(circuit, registers=registers, header=header, on_block=clock.part("emit"))
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):
@@ -299,7 +353,17 @@ def _design(
     test, saturated_test = op.encoding.encode(x_test)
     hardware = {"train": score(graph, x_train, y_train), "test": score(graph, x_test, y_test)}
     split = "test" if len(x_test) else "train"
-    warnings = []
+    task = task_of(graph)
+    classes = task == CLASSIFICATION
+    named = "test rows" if split == "test" else "training rows"
+    majority = {name: majority_share(y) if classes else None for name, y in (("train", y_train), ("test", y_test))}
+    warnings = [] if data is None else list(data.notes)
+    if classes:
+        warnings += constant_note(
+            graph, not emitted.input_bits, (x_test, y_test) if split == "test" else (x_train, y_train), split
+        )
+        warnings += no_better("the model", reference.get(split), majority[split], named)
+        warnings += no_better("the circuit", hardware[split], majority[split], named)
     if count := int(saturated_test.sum()):
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
@@ -308,7 +372,6 @@ def _design(
         warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
     if data is None:
         warnings.append("no data was given: no accuracy is known")
-    task = task_of(graph)
     told = (x_test, y_test) if len(x_test) else (x_train, y_train)
     return Design(
         name=graph.name,
@@ -329,6 +392,8 @@ def _design(
             "hardware_splits": hardware,
             "measure": MEASURES[task],
             "details": details_of(task, predict(graph, told[0]), told[1]) if len(told[0]) else {},
+            "majority": majority[split],
+            "majority_splits": majority,
         },
         saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
         warnings=tuple(warnings),
@@ -403,7 +468,7 @@ def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
 
-    _refuse_sizes(asked)
+    _refuse_sizes(asked, "check")
     return check_model(asked.model, _task(asked))
 
 

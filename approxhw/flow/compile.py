@@ -8,17 +8,20 @@ from typing import TypedDict
 
 from approxhw.artifacts.design import Model
 from approxhw.artifacts.steps import read_graph, step_files, step_name
-from approxhw.common.dataset import DataSpec
+from approxhw.common.arguments import checked
+from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
+from approxhw.common.files import locked
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import LedgerLine, Pass, PassRecord, run_passes, spell_pass
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassesSpec, PassRecord, passes_of, run_passes, spell_pass
 
 from .describe import ledger_row
 from .printed import Printed
 from .stages import Asked, Clock, Compiled, Lowered, Progress, Result, SomeFlow, Target
-from .targets import flow_in, flow_of, parse_target
+from .targets import flow_in, flow_of, target_of
 
 
+@checked("read")
 def read(source: object, *, name: str | None = None) -> Graph:
     """Return the Graph of *source*: an ONNX file, ``onnx.ModelProto`` or fitted scikit-learn classifier.
 
@@ -29,6 +32,7 @@ def read(source: object, *, name: str | None = None) -> Graph:
     return read_model(source, name=name)
 
 
+@checked("check")
 def check(
     source: object, target: Target | str | None = None, *, shape: Mapping[str, Sequence[int]] | None = None
 ) -> list[Problem]:
@@ -53,9 +57,10 @@ def counted(
 
 
 def _asked(source: object, target: Target | str | None, shape: Mapping[str, Sequence[int]] | None) -> Asked[Target]:
-    return Asked(source, parse_target(target) if isinstance(target, str) else target or Printed(), shape=shape)
+    return Asked(source, Printed() if target is None else target_of(target, "check"), shape=shape)
 
 
+@checked("open_folder")
 def open_folder(folder: str | Path) -> Compiled:
     """Return what was compiled into *folder*, whatever the target: to be simulated, measured and reported there.
 
@@ -70,7 +75,7 @@ class CompileKeywords(TypedDict, total=False):
     data: DataSpec | None
     output: str | Path | None
     shape: Mapping[str, Sequence[int]] | None
-    passes: Sequence[Pass] | None
+    passes: PassesSpec | None
     steps: bool
     from_step: int | None
     threads: int
@@ -78,14 +83,15 @@ class CompileKeywords(TypedDict, total=False):
     on_progress: Progress | None
 
 
+@checked("compile")
 def compile(
     model: object,
     *,
-    target: Target | None = None,
+    target: Target | str | None = None,
     data: DataSpec | None = None,
     output: str | Path | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
-    passes: Sequence[Pass] | None = None,
+    passes: PassesSpec | None = None,
     steps: bool = False,
     from_step: int | None = None,
     threads: int = 1,
@@ -94,44 +100,46 @@ def compile(
 ) -> Result:
     """Compile *model* into Verilog of *target*, checked against its Graph, and write the design folder.
 
-    ``model``: a Graph, or what :func:`read` takes. ``target``: :class:`Printed` by default, which returns a
-    :class:`~approxhw.flow.circuits.CompiledDesign`; :class:`approxhw.MatrixEngine`, which returns a
-    :class:`~approxhw.engine.compile.CompiledEngine`; or one of another package (:class:`approxhw.flow.added.AddedTarget`),
-    which returns :class:`~approxhw.flow.added.CompiledFiles`. ``data``: what :func:`approxhw.load_dataset` takes; the ranges
+    ``model``: a Graph, or what :func:`read` takes. ``target``: a target or the name of one. :class:`Printed`, the default,
+    returns a :class:`~approxhw.flow.circuits.CompiledDesign`; :class:`approxhw.MatrixEngine` a
+    :class:`~approxhw.engine.compile.CompiledEngine`; one of another package (:class:`approxhw.flow.added.AddedTarget`) a
+    :class:`~approxhw.flow.added.CompiledFiles`. ``data``: what :func:`approxhw.load_dataset` takes; the ranges
     of a circuit's inputs come from its training rows (or from ``target.low`` and ``high``). For an engine: labelled rows, or
     an ``.npz`` with an array for every input by name, and ``labels`` where there are any. ``output``: the folder, below
     ``build/`` by default; only a design is ever replaced. ``shape``: sizes of inputs that an engine's model leaves open,
-    those of the data by default. ``passes``: instead of the target's. ``steps``: keep the Graph after every pass;
+    those of the data by default. ``passes``: instead of the target's: pass objects, or texts as :func:`approxhw.parse_passes`
+    reads them, names of pipelines among them. ``steps``: keep the Graph after every pass;
     ``from_step``: start behind that step of the design that is in ``output`` already. ``threads``: of an engine's emulation.
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
-    target = Printed() if target is None else target
+    target = Printed() if target is None else target_of(target)
     flow = flow_of(target)
-    asked = Asked(model, target, data, shape, None if passes is None else tuple(passes), threads, command)
+    asked = Asked(model, target, data, shape, None if passes is None else passes_of(passes), threads, command)
     clock = Clock(on_progress)
     flow.sane(target)
     with clock.step("read"):
         source = flow.read(asked)
     folder = Path(output) if output is not None else Path("build") / source.name
-    flow.free(folder)
-    source = flow.prepare(source, asked, clock)
-    todo = asked.passes
-    graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
-    if from_step is not None:
-        earlier = _restarted(from_step, todo, flow, folder, source.about)
-        graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
-    with clock.step("passes"):
+    with locked(folder):
+        flow.free(folder)
+        source = flow.prepare(source, asked, clock)
+        todo = asked.passes
+        graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
+        if from_step is not None:
+            earlier = _restarted(from_step, todo, flow, folder, source.about)
+            graphs = [(path.name, read_graph(path)) for path in step_files(folder / "steps", from_step)]
+        with clock.step("passes"):
 
-        def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
-            graphs.append((step_name(index, name), result))
+            def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
+                graphs.append((step_name(index, name), result))
 
-        context = flow.context(source, asked)
-        graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
-    ledger = (*earlier, *(ledger_row(record) for record in records))
-    lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
-    design = flow.build(source, asked, lowered, clock)
-    with clock.step("write"):
-        return flow.write(design, folder, graphs if steps or from_step is not None else ())
+            context = flow.context(source, asked)
+            graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
+        ledger = (*earlier, *(ledger_row(record) for record in records))
+        lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
+        design = flow.build(source, asked, lowered, clock)
+        with clock.step("write"):
+            return flow.write(design, folder, graphs if steps or from_step is not None else ())
 
 
 def _restarted(

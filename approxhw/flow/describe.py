@@ -1,4 +1,4 @@
-"""What is said of a design: the header of its files, its model, the lines of its ledger."""
+"""What is said of a design: the header of its files, its model, the lines of its ledger, what its user should know."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from approxhw.artifacts.design import Model
 from approxhw.common.errors import shown
 from approxhw.common.version import __version__
+from approxhw.ir.evaluation import predict
 from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
 from .printed import Printed
@@ -55,3 +59,22 @@ def ledger_row(record: PassRecord) -> LedgerLine:
     row["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in record.options.items()}
     row["notes"] = list(record.notes)
     return row
+
+
+def constant_note(graph: Graph, blind: bool, rows: tuple[np.ndarray, np.ndarray], split: str) -> list[str]:
+    """Return a line where the circuit says the same class whatever it reads, or of all *rows* though they are of several.
+
+    *blind*: it reads no input.
+    """
+    readings, labels = rows
+    op = graph.input.op
+    assert isinstance(op, Input)
+    some = readings[:1] if len(readings) else np.zeros((1, len(op.features)))
+    said = np.unique(predict(graph, readings if not blind and len(readings) else some))
+    if len(said) > 1 or (not blind and len(np.unique(labels)) < 2):
+        return []
+    label = shown(repr(graph.labels[said[0]] if graph.labels else int(said[0])), 40)
+    if blind:
+        return [f"the circuit is constant: it reads no input, and always says class {label}"]
+    rows_named = "test rows" if split == "test" else "training rows"
+    return [f"the circuit says class {label} of every one of the {len(readings)} {rows_named}"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.files import locked
+from approxhw.common.tools import tool_threads
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run, run_all
 from approxhw.ir.kinds import Constant, Dense, Threshold
@@ -113,22 +114,20 @@ def fuzz(
     tell = on_progress or (lambda step, done, total: None)
     checked = dict.fromkeys([*simulators, *(["netlist"] if netlists else [])], 0)
     constant = 0
-    for first in range(seed, seed + count, BUNDLE):
-        seeds = range(first, min(first + BUNDLE, seed + count))
-        jobs = [_job(number, random_program(number), vectors) for number in seeds]
-        constant += sum(not job.inputs for job in jobs)
-        done = first - seed
-        with ThreadPoolExecutor(1) as beside:  # synthesis is a process of its own: a second core does it meanwhile
-            waiting = [beside.submit(_netlist, job, folder, number) for job, number in zip(jobs, seeds) if netlists]
-            try:
+    with locked(folder):
+        for first in range(seed, seed + count, BUNDLE):
+            seeds = range(first, min(first + BUNDLE, seed + count))
+            jobs = [_job(number, random_program(number), vectors) for number in seeds]
+            constant += sum(not job.inputs for job in jobs)
+            done = first - seed
+            with tool_threads(1) as beside:  # synthesis is a process of its own: a second core does it meanwhile
+                waiting = [beside.submit(_netlist, job, folder, number) for job, number in zip(jobs, seeds) if netlists]
                 for simulator in simulators:
                     tell(simulator, done, count)
                     checked[simulator] += _simulated(jobs, simulator, folder, first)
                 for index, netlist in enumerate(waiting):
                     tell("netlist", done + index, count)
                     checked["netlist"] += netlist.result()
-            finally:  # a mismatch or Ctrl-C waits for the one synthesis under way, not for all of them
-                beside.shutdown(cancel_futures=True)
     tell("done", count, count)
     return FuzzResult(count, seed, checked, constant)
 

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 from approxhw.artifacts.design import Design
-from approxhw.artifacts.folder import json_text
+from approxhw.artifacts.folder import json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file
-from approxhw.common.arrays import read_npz
+from approxhw.common.arguments import checked, refuse_below
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import is_plain_file, write_beside
+from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
 if TYPE_CHECKING:
-    from approxhw.backends.estimate import CellLibrary, Estimate, HierarchyEstimate, Netlist
+    from approxhw.backends.estimate import CellLibrary, Estimate, EstimatePart, HierarchyEstimate, Netlist
     from approxhw.backends.estimate.synthesis.source import VerilogSource
     from approxhw.sim import SimulationJob, SimulationResult
 
@@ -67,6 +69,7 @@ def port_patterns(codes: np.ndarray, bits: int) -> np.ndarray:
     return codes % (1 << bits) if bits < 63 else codes.astype(object) % (1 << bits)
 
 
+@checked("simulate")
 def simulate_design(
     folder: Path,
     design: Design,
@@ -79,13 +82,17 @@ def simulate_design(
 ) -> SimulationResult:
     """Drive rows, corners and random vectors through the design on *simulator* (``icarus`` or ``verilator``) and compare.
 
-    ``seconds`` may be spent on it all: *timeout*. The verdict is kept in ``simulation/<simulator>/``. Raises
+    *timeout*: seconds for all of it, looking for the simulator too. The verdict is kept in ``simulation/<simulator>/``. Raises
     :class:`MismatchError` where hardware and Graph differ, and the tool errors.
     """
     from approxhw.sim import simulate
 
-    job, counts = job_of(design, random=random, seed=seed)
-    result = simulate(job, simulator, folder / "simulation" / simulator, timeout=timeout, on_progress=on_progress)
+    refuse_below("simulate", 0, random=random, seed=seed)
+    refuse_below("simulate", 0, above=True, timeout=timeout)
+    with deadline(timeout):
+        job, counts = job_of(design, random=random, seed=seed)
+        place = place_in(folder, f"simulation/{simulator}")
+        result = simulate(job, simulator, place, timeout=timeout, on_progress=on_progress)
     verdict = Verdict(
         simulator=simulator,
         vectors=result.vectors,
@@ -94,10 +101,11 @@ def simulate_design(
         seconds=result.seconds,
         mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
     )
-    write_beside(folder / "simulation" / simulator / "verdict.json", json_text(verdict))
+    write_beside(place / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()
 
 
+@checked("estimate")
 def estimate_design(
     folder: Path,
     design: Design,
@@ -120,7 +128,9 @@ def estimate_design(
     """
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import TIMED, check_rate
+    from approxhw.backends.estimate.netlist.text import verilog_of_titles
 
+    refuse_below("estimate", 0, above=True, timeout=timeout)
     tell = on_progress or (lambda step, done, total: None)
     cells = load_library(library or design.library)
     check_rate(frequency, clock_ns, recipe)
@@ -128,11 +138,12 @@ def estimate_design(
         why = "is for Verilog files: the blocks of a design are compared one by one, by one ruler"
         raise OptionError("estimate", [Problem(f"recipe {TIMED}", why)])
     started = time.perf_counter()
+    file = place_in(folder, estimate_file(cells.name))
     tell("synthesise", 0, 4)
     netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
     job, _ = job_of(design, every_row=True)
-    checked = check_netlist(job, netlist, folder / "estimate" / "netlist_mismatches.json")
+    checked = check_netlist(job, netlist, place_in(folder, "estimate/netlist_mismatches.json"))
     rows, origin = _power_rows(design)
     rows = idle_clock(design.clock, netlist)(rows) if rows else rows
     tell("power", 2, 4)
@@ -166,9 +177,8 @@ def estimate_design(
         "by_layer_area_mm2": parts.area_mm2,
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
-    file = folder / estimate_file(cells.name)
     write_beside(file, json_text(kept))
-    write_beside(file.with_name(f"{file.stem}_netlist.v"), netlist.verilog)
+    write_beside(file.with_name(f"{file.stem}_netlist.v"), verilog_of_titles(netlist))
     tell("by layer", 4, 4)
     return estimate
 
@@ -252,16 +262,15 @@ def _blocks(design: Design) -> list[str]:
 
 def _by_layer(parts: HierarchyEstimate) -> list[dict[str, object]]:
     """Return area, power and cells by layer: instances below the top, put together by the start of their names."""
-    layers: dict[str, list[float]] = {}
+    from approxhw.backends.estimate.estimator import total_power
+
+    layers: dict[str, list[EstimatePart]] = {}
     for part in parts.parts:
-        name = part.path[0].split("_")[0] if part.path else "top"
-        entry = layers.setdefault(name, [0.0, 0.0, 0.0])
-        for i, value in enumerate((part.area_mm2, part.power_mw, part.cells)):
-            entry[i] += value
+        layers.setdefault(part.path[0].split("_")[0] if part.path else "top", []).append(part)
     return [
-        {"name": name, "area_mm2": area, "power_mw": power, "cells": int(cells)}
-        for name, (area, power, cells) in sorted(layers.items())
-        if cells or name != "top"
+        {"name": name, "area_mm2": sum(p.area_mm2 for p in inside), "power_mw": total_power(inside), "cells": cells}
+        for name, inside in sorted(layers.items())
+        if (cells := sum(p.cells for p in inside)) or name != "top"
     ]
 
 
@@ -295,6 +304,7 @@ class Ruler(TypedDict, total=False):
     allow_undriven: bool
 
 
+@checked("estimate")
 def estimate(
     verilog: str | Path | Sequence[str | Path],
     *,
@@ -329,6 +339,7 @@ def estimate(
     return estimate_text(source, top, library, vectors=vectors, **how)
 
 
+@checked("estimate")
 def estimate_text(
     text: str | VerilogSource,
     top: str | None = None,
@@ -340,6 +351,7 @@ def estimate_text(
     """Measure the Verilog *text*; arguments and errors as :func:`estimate`."""
     from approxhw.backends.estimate import estimate as measure
 
+    refuse_below("estimate", 0, above=True, timeout=how.get("timeout"))
     origin = ""
     if isinstance(vectors, str | Path):
         origin = f"vectors of {shown(Path(vectors).name)}"
@@ -348,7 +360,7 @@ def estimate_text(
 
 
 def _vectors_file(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
+    if not is_plain_file(path):
         raise InvalidDataError(str(path), [Problem(str(path), "there is no such file", "check the path")])
     arrays = read_npz(path).arrays
     problems = [

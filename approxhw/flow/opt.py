@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
-from approxhw.common.dataset import DataSpec, load_dataset
+from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import OptionError, OutputError, Problem
-from approxhw.common.files import unwritable
+from approxhw.common.files import opened, unwritable
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
@@ -28,13 +29,14 @@ def optimize_file(
     tensors: bool = False,
     shape: Mapping[str, Sequence[int]] | None = None,
     on_pass: Callable[[str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[LedgerLine]:
     """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
 
     *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand
     in ``weights/`` beside *output*.
     ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
-    *output* is replaced only where it is a Graph already.
+    ``on_note`` is told what was doubtful in *data*. *output* is replaced only where it is a Graph already.
     """
     if from_step and steps is None:
         raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
@@ -51,6 +53,9 @@ def optimize_file(
     rows = (
         load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
     )
+    if rows is not None and on_note:
+        for note in rows.notes:
+            on_note(note)
     keep = step_writer(steps, graph if not from_step else None) if steps is not None else None
 
     def on_step(index: int, name: str, result: Graph, record: PassRecord) -> None:
@@ -80,12 +85,12 @@ def _read(source: Path, tensors: bool, shape: Mapping[str, Sequence[int]] | None
 
 
 def _refuse_foreign(output: Path) -> None:
-    if not output.exists():
+    if not os.path.lexists(output):
         return
     try:
-        with output.open(encoding="utf-8") as stream:
-            ours = stream.read(5) == "axir "
-    except (OSError, UnicodeDecodeError):
+        with opened(output) as stream:
+            ours = stream.read(5) == b"axir "
+    except OSError:
         ours = False
     if not ours:
         why = "it exists and is no .axir file"

@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from approxhw.common.dataset import TASKS
-from approxhw.common.errors import OptionError
-from approxhw.common.options import read_options
+from approxhw.common.arguments import settle_fields
+from approxhw.common.data.dataset import TASKS
+from approxhw.common.errors import OptionError, Problem
+from approxhw.common.options import read_options, suggestion
 from approxhw.ir.pass_manager import Pass, available_pipelines, named_pipeline, pass_named, placed
 from approxhw.numerics.eight_bit.choose import compress_options
 
+APART = frozenset(("task", "registers", "pipeline", "library", "compress", "max_adder_bits"))
+"""Options of the target that are none of its pipeline."""
+
 LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
 """What lists the built-in cell libraries; it is loaded when somebody asks."""
+
+
+def printed_pipelines() -> tuple[str, ...]:
+    """Return the names of the pipelines that make circuits."""
+    return tuple(name for name in available_pipelines() if name.startswith("printed-"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Printed:
     registers: bool = field(default=False, metadata={"help": "registered inputs and output", "compile_only": True})
     pipeline: str = field(
         default="printed-exact",
-        metadata={"help": "named list of passes", "choices": available_pipelines, "metavar": "PIPELINE"},
+        metadata={"help": "named list of passes", "choices": printed_pipelines, "metavar": "PIPELINE"},
     )
     library: str = field(
         default="egfet",
@@ -67,11 +76,25 @@ class Printed:
             "compile_only": True,
         },
     )
+    max_adder_bits: int = field(
+        default=60_000,
+        metadata={
+            "help": "largest circuit that is built, in bits that are added up",
+            "fewest": 1,
+            "compile_only": True,
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "printed")
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""
-        apart = {"task", "registers", "pipeline", "library", "compress"}
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in APART}
+        if self.pipeline in available_pipelines() and self.pipeline not in printed_pipelines():
+            why = f"{self.pipeline!r} makes no circuit{suggestion(self.pipeline, printed_pipelines())}"
+            raise OptionError("printed", [Problem("pipeline", why)])
         passes = named_pipeline(self.pipeline, **options)
         if self.compress is None:
             return passes

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from approxhw.common.dataset import DataSpec
+from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import Problem
 from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext
+from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext, passes_of
 
 if TYPE_CHECKING:
     from approxhw.artifacts.design import Model
@@ -59,6 +59,11 @@ class Clock:
     tell: Progress | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def part(self, name: str) -> Callable[[int, int], None]:
+        """Return what hears how many parts of step *name* are done, of how many."""
+        tell = self.tell
+        return lambda done, total: None if tell is None else tell(name, done / max(1, total))
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time the block as step *name*."""
@@ -89,7 +94,7 @@ class Asked(Generic[T_co]):
     @property
     def passes(self) -> tuple[Pass, ...]:
         """What is run."""
-        return tuple(self.target.passes()) if self.given is None else self.given
+        return passes_of(self.target.passes()) if self.given is None else self.given
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.arguments import checked
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
+from approxhw.common.files import read_text, temporary_folder
 from approxhw.common.tools import find_icarus, run_tool
 from approxhw.numerics.classic_multipliers import own_operator
 from approxhw.numerics.multiplier_plugins import added_multiplier
@@ -33,6 +34,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 
 
+@checked("tabulate")
 def tabulate(
     source: str | Path,
     *,
@@ -107,12 +109,10 @@ def tabulate_verilog(path: Path, stated: Stated, timeout: float = 300.0) -> Prod
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")])
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:
-            raise OptionError("multiplier", [Problem(str(path), f"it is larger than {MAXIMUM_BYTES >> 20} MB")])
-        return path.read_text(encoding="utf-8")
+        return read_text(path, MAXIMUM_BYTES)
+    except FileNotFoundError:
+        raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")]) from None
     except (OSError, UnicodeDecodeError) as error:
         why = f"it cannot be read as text ({shown(error)})"
         raise OptionError(
@@ -135,8 +135,7 @@ def _plain(text: str, path: Path, timeout: float) -> str:
         icarus = find_icarus()
     except ToolNotFoundError as error:
         raise ToolNotFoundError(error.tool, f"{error.hint}; {path.name} has directives, which it resolves") from error
-    with tempfile.TemporaryDirectory(prefix="approxhw-preprocess-") as name:
-        folder = Path(name)
+    with temporary_folder("preprocess") as folder:
         (folder / "source.v").write_text(text, encoding="utf-8")
         run_tool(icarus, ["-E", "-o", "plain.v", "source.v"], timeout=timeout, folder=folder)
         plain = (folder / "plain.v").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.artifacts.built_files import BUILT, is_built
 from approxhw.artifacts.engine import is_engine
+from approxhw.common.arguments import told
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
 from approxhw.common.plugins import Loaded, load_plugin, plugins
@@ -33,7 +34,7 @@ def target_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_added())
 
 
-def target_named(name: str) -> Callable[..., Target]:
+def target_named(name: str, subject: str = "compile") -> Callable[..., Target]:
     """Return the class of the target called *name*.
 
     Raises :class:`OptionError` where there is none, :class:`PluginError` where another package's cannot be used.
@@ -44,30 +45,45 @@ def target_named(name: str) -> Callable[..., Target]:
     added = _added()
     if name not in added:
         why = f"there is no target {shown(name)!r}{suggestion(name, target_names())}"
-        raise OptionError("compile", [Problem("--target", why)])
+        raise OptionError(subject, [Problem("--target", why)])
     theirs: Callable[..., Target] = load_plugin(added[name], "a target", lambda found: _misfit(name, found))
     return theirs
 
 
-def parse_target(text: str) -> Target:
-    """Return the target of another package that *text* spells, such as ``toy`` or ``toy{greeting=hello}``.
+def parse_target(text: str, subject: str = "compile") -> Target:
+    """Return the target that *text* spells: a name, of ours or another package's, such as ``toy{greeting=hello}``.
 
     Raises :class:`OptionError` for an unknown name, and listing every option that it has not or that has a wrong value.
     """
     calls, found = parse_calls(text) if "{" in text else ([(text, {})], [])
     if found or len(calls) != 1:
         why = f"cannot read {shown(text, 40)!r}"
-        raise OptionError("compile", [Problem("--target", why, "write name or name{option=value,option=value}")])
+        raise OptionError(subject, [Problem("--target", why, "write name or name{option=value,option=value}")])
     ((name, options),) = calls
-    made = target_named(name)
+    made = target_named(name, subject)
     if name in BUILT_IN and options:
-        raise OptionError(
-            "compile", [Problem("--target", f"{name} has options of the command line", "give them there")]
-        )
+        remedy = "give them beside it, such as --weight-bits 6, or make the target in Python"
+        raise OptionError(subject, [Problem("--target", f"{name} does not read options in braces", remedy)])
     values, found = read_options(made, options, name)
     if found:
-        raise OptionError("compile", found)
+        raise OptionError(subject, found)
     return made(**values)
+
+
+def target_of(given: object, subject: str = "compile") -> Target:
+    """Return the target that is *given*: itself, or what a text spells (:func:`parse_target`).
+
+    Raises :class:`OptionError` for anything else, the class of a target in place of a target among it.
+    """
+    if isinstance(given, str):
+        return parse_target(given, subject)
+    if isinstance(given, type):
+        name = shown(given.__name__, 60)
+        why = f"the class {name} is no target"
+        raise OptionError(subject, [Problem("target", why, f"call it: {name}()")])
+    flow_of(given, subject)
+    target: Target = given  # type: ignore[assignment]  # it has a flow, or is built as any other's
+    return target
 
 
 def name_of_target(target: Loaded) -> str:
@@ -82,13 +98,13 @@ def loaded(entry: str) -> Loaded:
     return getattr(importlib.import_module(module), name)
 
 
-def flow_of(target: object) -> SomeFlow:
+def flow_of(target: object, subject: str = "compile") -> SomeFlow:
     """Return how the flow serves *target*: what its class names as ``flow``, ``module:NAME``, or how it serves any other's."""
     entry = getattr(type(target), "flow", None)
     if not isinstance(entry, str):
         if not hasattr(target, "build"):
-            why = f"{shown(type(target).__name__)} is no target: it names no compiler"
-            raise OptionError("compile", [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
+            why = f"{told(target)} is no target: it names no compiler"
+            raise OptionError(subject, [Problem("target", why, "such as ax.Printed() or ax.MatrixEngine()")])
         entry = ADDED
     flow: SomeFlow = loaded(entry)
     return flow

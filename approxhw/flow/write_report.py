@@ -9,9 +9,10 @@ from pathlib import Path
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
-from approxhw.common.dataset import CLASSIFICATION
+from approxhw.common.data.dataset import CLASSIFICATION
 from approxhw.ir.evaluation import confusion, task_of
 from approxhw.ir.kinds import Input
+from approxhw.numerics.formats import Fixed
 from approxhw.report import (
     Accuracy,
     Confusion,
@@ -53,6 +54,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         labels=design.graph.labels,
         accuracy=_accuracies(design),
         measure=str(design.accuracy.get("measure", "accuracy")),
+        majority=design.accuracy.get("majority"),
         confusion=_confusion(design),
         ports=_ports(design),
         cost=_cost(found[-1]) if found else None,
@@ -72,6 +74,9 @@ def _accuracies(design: Design) -> tuple[Accuracy, ...]:
     for row in design.ledger:
         if row["name"] in ("quantize-inputs", "quantize-weights"):
             rows.append(Accuracy(f"after {row['name']}", row["train_accuracy_after"], row["test_accuracy_after"]))
+    least = design.accuracy.get("majority_splits")
+    if least is not None:
+        rows.append(Accuracy("always the most frequent class", least["train"], least["test"], "of the rows themselves"))
     rows.append(Accuracy("hardware", hardware["train"], hardware["test"], "the integer Graph that the circuit equals"))
     return tuple(rows)
 
@@ -90,8 +95,13 @@ def _confusion(design: Design) -> Confusion | None:
 
 
 def _ports(design: Design) -> tuple[PortRow, ...]:
+    fmt = design.graph.input.type.format
+    bits = fmt.bits if isinstance(fmt, Fixed) else 0
     ports = [
-        PortRow(port.name, "input", port.bits, port.title, port.low, port.high, port.formula) for port in design.inputs
+        PortRow(
+            port.name, "input", port.bits, port.title, port.low, port.high, port.wiring(bits), f"code{port.carried}"
+        )
+        for port in design.inputs
     ]
     if design.clock:
         ports.append(PortRow(design.clock, "input", 1, "clock", formula=f"latency: {design.latency} rising edges"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
+from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.numerics.formats import Fixed
 
 from .graph import Graph, is_legal, kind_of

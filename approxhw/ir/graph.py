@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from approxhw.common.arguments import settle_fields, told
+from approxhw.common.errors import GraphError, Problem, shown
+from approxhw.common.options import suggestion
 from approxhw.numerics.formats import EightBit, Fixed
 
 from . import kinds
@@ -165,9 +168,25 @@ class Graph:
     results: tuple[tuple[str, str], ...] = ()
     """Of a tensor Graph: what the model calls each value that leaves, and its Node; ``output`` is the first of them."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no list of Nodes at all; the verifier looks at everything else."""
+        texts = all(isinstance(text, str) for text in (self.name, self.output, self.source))
+        rows = all(isinstance(row, tuple) for row in (self.nodes, self.labels, self.results))
+        if not (texts and rows and all(isinstance(node, Node) for node in self.nodes)):
+            settle_fields(self, "Graph")  # passes make many Graphs: the long look is for what is wrong at a glance
+
     def __getitem__(self, name: str) -> Node:
-        """Return the Node called *name*."""
-        return self.by_name[name]
+        """Return the Node called *name*; raise :class:`GraphError` where there is none."""
+        try:
+            return self.by_name[name]
+        except (KeyError, TypeError):
+            raise self._unknown(name) from None
+
+    def _unknown(self, name: object) -> GraphError:
+        near = suggestion(str(name), list(self.by_name)[:1000])
+        return GraphError(
+            f"Graph {shown(self.name)}", [Problem("name", f"there is no value {shown(told(name))}{near}")]
+        )
 
     @property
     def by_name(self) -> dict[str, Node]:
@@ -207,7 +226,8 @@ class Graph:
         if isinstance(node.op, Constant):
             return node.op.data
         if not self.is_constant(name):
-            raise TypeError(f"{name} is no Constant")
+            why = "it is computed, and no Constant"
+            raise GraphError(f"Graph {shown(self.name)}", [Problem(f"value {shown(name)}", why)])
         known: dict[str, np.ndarray] = self.__dict__.get("_decoded", {})
         if name not in known:
             kind = kind_of(node.op)
@@ -226,14 +246,17 @@ class Graph:
         if made is None:
             made = {node.name: Operand(node.name, node.kind, node.type) for node in self.nodes}
             object.__setattr__(self, "_outlines", made)
-        return made[name]
+        try:
+            return made[name]
+        except (KeyError, TypeError):
+            raise self._unknown(name) from None
 
     def operand(self, name: str, known: Mapping[str, Range] | None = None) -> Operand:
         """Return what rules may know of the value *name*: its data where it is constant, its range where it is *known*."""
         made: dict[str, Operand] = self.__dict__.get("_operands", {})
         if not made:
             object.__setattr__(self, "_operands", made)
-        operand = made.get(name)
+        operand = made.get(name) if isinstance(name, str) else None
         if operand is None:
             operand = self.outline(name)
             if self.is_constant(name):
@@ -243,7 +266,9 @@ class Graph:
         return operand if found is None else Operand(*operand[:4], found)
 
     def readers(self, name: str) -> tuple[Node, ...]:
-        """Return every Node that reads *name*, in order."""
+        """Return every Node that reads *name*, in order; raise :class:`GraphError` where there is no such value."""
+        if not isinstance(name, str) or name not in self.by_name:
+            raise self._unknown(name)
         return tuple(node for node in self.nodes if name in node.inputs)
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.arguments import checked, field_problems, told
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import ApproxhwError, GraphError, OptionError, PassError, Problem, shown
 from approxhw.common.options import (
     OptionInfo,
@@ -217,6 +218,7 @@ def _pipelines() -> dict[str, Callable[..., tuple[Pass, ...]]]:
     return found
 
 
+@checked("named_pipeline")
 def named_pipeline(name: str, **options: object) -> tuple[Pass, ...]:
     """Return the passes of a named pipeline; raise :class:`OptionError` for an unknown name or option."""
     makers = _pipelines()
@@ -226,9 +228,20 @@ def named_pipeline(name: str, **options: object) -> tuple[Pass, ...]:
     values, found = read_options(makers[name], options, name)
     if found:
         raise OptionError(f"pipeline {name}", found)
-    return makers[name](**values)
+    try:
+        return makers[name](**values)
+    except OptionError as error:
+        # the first pass that refuses its options ends it: each of them alone tells what is wrong with the others
+        problems = dict.fromkeys(error.problems)
+        for option, value in values.items():
+            try:
+                makers[name](**{option: value})
+            except OptionError as other:
+                problems |= dict.fromkeys(other.problems)
+        raise OptionError(error.subject, list(problems)) from error
 
 
+@checked("parse_passes")
 def parse_passes(text: str) -> tuple[Pass, ...]:
     """Return the pass objects that *text* spells, such as ``fold-affine,quantize-weights{bits=8}``.
 
@@ -254,6 +267,41 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
     return tuple(passes)
 
 
+PassesSpec: TypeAlias = "str | Pass | Sequence[str | Pass]"
+"""Passes as users give them: objects, texts that :func:`parse_passes` reads, or both in a row."""
+
+
+def passes_of(given: PassesSpec) -> tuple[Pass, ...]:
+    """Return the passes that are *given*; raise :class:`OptionError` with everything in it that is none.
+
+    A pass whose fields are not of the types that it declares is none: what it would make of them nobody knows.
+    """
+    if isinstance(given, str):
+        return parse_passes(given)
+    several = isinstance(given, Sequence | Iterator) and not isinstance(given, bytes)
+    passes: list[Pass] = []
+    found: list[Problem] = []
+    for number, item in enumerate(cast("Sequence[object]", given) if several else (given,)):
+        where = f"passes[{number}]" if several else "passes"
+        if isinstance(item, str):
+            try:
+                passes += parse_passes(item)
+            except OptionError as error:
+                found += error.problems
+        elif isinstance(item, type) and is_dataclass(item):
+            found.append(Problem(where, f"{told(item)} is no pass", f"call it: {shown(item.__name__, 60)}()"))
+        elif isinstance(item, type) or not is_dataclass(item) or not isinstance(item, Pass):
+            found.append(
+                Problem(where, f"{told(item)} is no pass", "give pass objects, or texts such as 'fold-affine'")
+            )
+        else:
+            found += [replace(each, where=f"{name_of(item)}.{each.where}") for each in field_problems(item)]
+            passes.append(item)
+    if found:
+        raise OptionError("passes", found)
+    return tuple(passes)
+
+
 def spell_pass(item: Pass) -> str:
     """Return the text that :func:`parse_passes` reads as *item*; options at their default are left out."""
     return spell_call(name_of(item), item)
@@ -266,9 +314,10 @@ def placed(passes: Sequence[Pass], item: Pass, *, before: str) -> tuple[Pass, ..
     return (*passes[:at], item, *passes[at:])
 
 
+@checked("run_passes")
 def run_passes(
     graph: Graph,
-    passes: Sequence[Pass],
+    passes: PassesSpec,
     context: PassContext | None = None,
     on_step: Callable[[int, str, Graph, PassRecord], None] | None = None,
     *,
@@ -282,6 +331,7 @@ def run_passes(
     With *start*, *graph* is what the pass of that number gave, and the passes up to it are left out.
     Raises :class:`GraphError` for a broken *graph*, and :class:`PassError` that names the pass that went wrong.
     """
+    passes = passes_of(passes)
     context = context or PassContext()
     if context.model is None and not start:
         context = replace(context, model=graph)

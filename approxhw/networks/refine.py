@@ -23,6 +23,13 @@ KINDS = ("input", "neuron", "summand", "bit", "exponent", "bias", "shift", "comp
 """What a move drops: an input or a hidden neuron wherever it is read, a summand, a bit of a mask, one of an exponent,
 bits of a bias, one more bit by a shift, a bit that a comparator looks at."""
 
+MOST_LOOKED_AT, FEWEST_LOOKED_AT = 20_000_000, 500
+"""Genes of all genomes that a round looks at, at most, and moves at least: 10 000 moves of a network of 2000 genes."""
+
+MOST_ROUNDS = 12
+"""Rounds of a walk that cannot look at all moves."""
+
+_TOGETHER = 1024  # genomes that are estimated together: a copy of the genome for each
 _SAME = 1e-9  # areas in mm² that differ by less are the same
 
 
@@ -38,6 +45,30 @@ class Refined:
     """Moves that were kept."""
     tried: int
     """Moves whose errors were counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class RefiningWalk:
+    """A refinement on its way, round by round: whoever has it can go on, on any machine, to the very same end."""
+
+    genome: np.ndarray
+    allowed: int
+    """Rows that may be wrong."""
+    kept: int = 0
+    tried: int = 0
+    planned: tuple[int, ...] = ()
+    """Moves that each round planned: what the generator has drawn so far follows from these."""
+    done: bool = False
+
+
+def begin_walk(space: Space, genome: np.ndarray, rows: PackedRows, allowed: int | None = None) -> RefiningWalk:
+    """Return the refinement of *genome* before its first round; arguments as :func:`refine` has them."""
+    from approxhw.networks.kernels.masked_network import count_errors
+
+    plain = canonical(space, genome[None])[0]
+    if allowed is None:
+        allowed = int(count_errors(space.layout, space.head, plain[None], rows)[0])
+    return RefiningWalk(plain, allowed)
 
 
 def refine(
@@ -57,45 +88,70 @@ def refine(
     Where a move drops part of a sum, it is also tried with the mean of that part added to the bias.
     Deterministic; raises :class:`OptionError` for an unknown kind.
     """
+    walk = begin_walk(space, genome, rows, allowed)
+    while not walk.done:
+        walk = refine_round(space, walk, rows, area, kinds=kinds, seed=seed)
+    errors = begin_walk(space, walk.genome, rows).allowed
+    return Refined(walk.genome, errors, _worth(space, walk.genome, area)[0], walk.kept, walk.tried)
+
+
+def refine_round(
+    space: Space, walk: RefiningWalk, rows: PackedRows, area: Area, *, kinds: Sequence[str] = KINDS, seed: int = 0
+) -> RefiningWalk:
+    """Return *walk* after one more round: the moves from its genome planned, and tried one after the other.
+
+    A network of many genes has too many moves to look at all of them: ``MOST_LOOKED_AT`` genes of genomes are, drawn anew
+    in every round; such a walk ends after ``MOST_ROUNDS``.
+    """
     from approxhw.networks.kernels import moves
 
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         why = f"there is no kind of move called {', '.join(unknown)}; there are {', '.join(KINDS)}"
         raise OptionError("refine", [Problem("kinds", why)])
+    most = max(FEWEST_LOOKED_AT, MOST_LOOKED_AT // space.genes)
     rng = np.random.default_rng(seed)
-    state = moves.start_walk(space.layout, space.head, canonical(space, genome[None])[0], rows)
-    limit = np.int64(state.loss[0].sum() if allowed is None else allowed)
+    for count in walk.planned:
+        _order(rng, count, most)
+    state = moves.start_walk(space.layout, space.head, walk.genome, rows)
+    limit, kept, tried = np.int64(walk.allowed), walk.kept, walk.tried
     now = _worth(space, state.genome, area)
-    kept = tried = 0
-    while True:
-        begin = kept
-        genes, values = _moves(space, state, kinds)
-        genes, values = _promising(state.genome, genes, values, area, now[0], rng)
-        position = 0
-        while position < len(genes):
-            candidate = state.genome.copy()
-            position, loss = moves.next_fit(state, candidate, genes, values, position, limit)
-            if loss < 0:
-                break
-            tidy = canonical(space, candidate[None])[0]
-            worth = _worth(space, tidy, area)
-            if worth < now:
-                moves.keep(state, candidate)
-                if not np.array_equal(tidy, candidate):  # neurons that nothing reads any more
-                    moves.attempt(state, tidy, state.genome, False, moves.NO_LIMIT)
-                    moves.keep(state, tidy)
-                now, kept = worth, kept + 1
-                tried += position + 1
-                # what else was planned for these genes was planned from what they were
-                used = np.isin(genes, genes[position][genes[position] >= 0]).any(axis=1)
-                rest = np.flatnonzero(~used & (np.arange(len(genes)) > position))
-                genes, values, position = genes[rest], values[rest], 0
-            else:
-                position += 1
-        tried += len(genes)
-        if kept == begin:
-            return Refined(state.genome.copy(), int(state.loss[0].sum()), now[0], kept, tried)
+    genes, values = _moves(space, state, kinds)
+    planned = len(genes)
+    order = _order(rng, planned, most)
+    genes, values = _promising(state.genome, genes, values, area, now[0], order)
+    position = 0
+    while position < len(genes):
+        candidate = state.genome.copy()
+        position, loss = moves.next_fit(state, candidate, genes, values, position, limit)
+        if loss < 0:
+            break
+        tidy = canonical(space, candidate[None])[0]
+        worth = _worth(space, tidy, area)
+        if worth < now:
+            moves.keep(state, candidate)
+            if not np.array_equal(tidy, candidate):  # neurons that nothing reads any more
+                moves.attempt(state, tidy, state.genome, False, moves.NO_LIMIT)
+                moves.keep(state, tidy)
+            now, kept = worth, kept + 1
+            tried += position + 1
+            # what else was planned for these genes was planned from what they were
+            used = np.isin(genes, genes[position][genes[position] >= 0]).any(axis=1)
+            rest = np.flatnonzero(~used & (np.arange(len(genes)) > position))
+            genes, values, position = genes[rest], values[rest], 0
+        else:
+            position += 1
+    many = planned > most
+    rounds = len(walk.planned) + 1
+    done = rounds >= MOST_ROUNDS if many else kept == walk.kept
+    return RefiningWalk(state.genome.copy(), walk.allowed, kept, tried + len(genes), (*walk.planned, planned), done)
+
+
+def _order(rng: np.random.Generator, count: int, most: int) -> np.ndarray:
+    """Return the numbers of *count* moves in an order drawn from *rng*, *most* of them where there are more."""
+    if count <= most:
+        return rng.permutation(count)
+    return rng.choice(count, most, replace=False)
 
 
 def _worth(space: Space, genome: np.ndarray, area: Area) -> tuple[float, int]:
@@ -110,17 +166,19 @@ def _worth(space: Space, genome: np.ndarray, area: Area) -> tuple[float, int]:
 
 
 def _promising(
-    genome: np.ndarray, genes: np.ndarray, values: np.ndarray, area: Area, now: float, rng: np.random.Generator
+    genome: np.ndarray, genes: np.ndarray, values: np.ndarray, area: Area, now: float, order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moves that do not make the circuit larger, the greatest saving first."""
-    genomes = np.repeat(genome[None], len(genes), axis=0)
-    for k in range(genes.shape[1]):
-        there = genes[:, k] >= 0
-        genomes[there, genes[there, k]] = values[there, k]
-    areas = area(genomes) if len(genomes) else np.zeros(0)
-    shuffled = rng.permutation(len(genes))
-    order = shuffled[np.argsort(areas[shuffled], kind="stable")]
-    order = order[areas[order] <= now + _SAME]
+    """Return those moves of *order* that do not make the circuit larger, the greatest saving first, equal ones as they come."""
+    areas = np.zeros(len(order))
+    for start in range(0, len(order), _TOGETHER):
+        part = order[start : start + _TOGETHER]
+        genomes = np.repeat(genome[None], len(part), axis=0)
+        for k in range(genes.shape[1]):
+            there = genes[part, k] >= 0
+            genomes[there, genes[part, k][there]] = values[part, k][there]
+        areas[start : start + len(part)] = area(genomes)
+    by_area = np.argsort(areas, kind="stable")
+    order = order[by_area][areas[by_area] <= now + _SAME]
     return np.ascontiguousarray(genes[order]), np.ascontiguousarray(values[order])
 
 

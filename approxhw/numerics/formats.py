@@ -12,7 +12,7 @@ from approxhw.common.errors import OptionError
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, dynamic8, linear8, mantissa8, static8
 from approxhw.numerics.eight_bit.codes import parse as parse_eight_bit
 from approxhw.numerics.eight_bit.tables import KINDS as EIGHT_BIT_KINDS
-from approxhw.numerics.exact.rounding import round_fraction
+from approxhw.numerics.exact.rounding import rounded_fraction
 
 __all__ = [
     "FLOAT16",
@@ -275,7 +275,7 @@ class Encoding:
         codes = floor + up
         for row, column in zip(*np.nonzero(near)):
             a, b = self.gain[column], self.shift[column]
-            codes[row, column] = round_fraction(self.rounding, a * Fraction(float(x[row, column])) + b)
+            codes[row, column] = rounded_fraction(self.rounding, a * Fraction(float(x[row, column])) + b)
         found: np.ndarray = codes + self.base
         return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import OptionError, Problem, shown
 
 MAXIMUM_OPERAND_BITS = 10

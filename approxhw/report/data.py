@@ -47,7 +47,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class PortRow:
-    """One port and how to wire it: ``formula`` says how a reading becomes a code."""
+    """One port and how to wire it: ``formula`` says how a reading becomes what it carries, ``carried`` which bits of the code."""
 
     name: str
     direction: str
@@ -56,6 +56,7 @@ class PortRow:
     low: float | None = None
     high: float | None = None
     formula: str = ""
+    carried: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Cost:
 
     library: str
     area_mm2: float
-    power_mw: float
+    power_mw: float | None
     delay_ms: float
     cells: int
     voltage: float | None = None
@@ -156,6 +157,8 @@ class ReportData:
     accuracy: tuple[Accuracy, ...] = ()
     measure: str = "accuracy"
     """What these are: accuracies, R² of a regressor, or shares of rows whose labels are all right."""
+    majority: float | None = None
+    """What always answering the most frequent class is worth on the rows that the hardware's accuracy is of."""
     confusion: Confusion | None = None
     ports: tuple[PortRow, ...] = ()
     cost: Cost | None = None

@@ -49,7 +49,10 @@ def render_front(front: Front, folder: str) -> str:
             batteries=BATTERIES,
             options=[(str(name), _spelled(value)) for name, value in front.options.items()],
             features=front.data.get("features"),
-            rows=[(name, front.data.get("rows", {}).get(name), front.onnx[name]) for name in front.onnx],
+            rows=[
+                (name, front.data.get("rows", {}).get(name), front.onnx[name], front.majority.get(name))
+                for name in front.onnx
+            ],
             fed=lambda member: [f"{name}, {power:g} mW" for name, power in BATTERIES if member.power_mw <= power],
             data=_Record(
                 folder,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OutputError, Problem, shown
+from approxhw.common.files import write_whole
 
 from . import figures
 from .data import Confusion, ReportData
@@ -68,6 +67,7 @@ def render(data: ReportData) -> str:
             drawing=draw(data.layers, data.inputs, data.labels),
             hardware=_hardware_accuracy(data),
             float_test=data.accuracy[0].test if data.accuracy else None,
+            majority=data.majority,
             mismatches=sum(s.mismatches for s in data.simulations),
             confusions=_worst(data.confusion, data) if data.confusion else (),
             label=lambda index: data.labels[index] if index < len(data.labels) else index,
@@ -86,16 +86,9 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def write_page(path: Path, text: str) -> None:
     """Write *text* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
-    beside = None
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
         why = f"the report cannot be written ({error.strerror or error})"
         raise OutputError("report", [Problem(str(path), why, "name a folder that exists and has room")]) from error
 

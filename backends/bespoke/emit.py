@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,14 +44,25 @@ class Emitted:
         return self.outputs[0]
 
 
-def emit(circuit: Circuit, *, registers: bool = False, header: Sequence[str] = ()) -> Emitted:
-    """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top."""
+def emit(
+    circuit: Circuit,
+    *,
+    registers: bool = False,
+    header: Sequence[str] = (),
+    on_block: Callable[[int, int], None] | None = None,
+) -> Emitted:
+    """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top.
+
+    ``on_block`` hears after each block how many are done, and of how many.
+    """
     parts: list[str] = []
     templates: set[str] = set()
     comments: dict[str, list[str]] = {}
     with _no_collection():
-        for block in circuit.blocks:
+        for number, block in enumerate(circuit.blocks):
             parts.append(_block_rtlil(block, circuit))
+            if on_block is not None:
+                on_block(number + 1, len(circuit.blocks))
             templates.update(cell.template for cell in block.cells)
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [

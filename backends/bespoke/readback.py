@@ -7,8 +7,8 @@ import functools
 import importlib.util
 import io
 import os
+import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from approxhw.common.errors import GraphError, InvalidDesignError, Problem, shown
+from approxhw.common.files import temporary_folder
 from approxhw.common.tools import cache_folder
 
 from .emit import Emitted
@@ -58,15 +59,25 @@ def read_modules(verilog: str, subject: str = "Verilog") -> dict[str, ModuleInfo
 
     Raises :class:`InvalidDesignError` with the parser's words where it is no such text.
     """
-    tree = _parsed(verilog, subject)
+    longest = max(map(len, _WORD.findall(verilog)), default=0)
+    if longest > _LONGEST_WORD:  # its lexer keeps every character of a word apart
+        why = f"a word in it has {longest} characters; {_LONGEST_WORD} are the most"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why)])
     found = {}
-    for module in tree.description.definitions:
-        if type(module).__name__ == "ModuleDef":
-            info = _module(module)
-            found[info.name] = info
+    try:
+        for module in _parsed(verilog, subject).description.definitions:
+            if type(module).__name__ == "ModuleDef":
+                info = _module(module)
+                found[info.name] = info
+    # what pyverilog, and the walk over its tree, trip over in texts that are no Verilog, or nested without end
+    except (LookupError, ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        why = f"cannot make sense of it ({type(error).__name__}: {shown(error, 60)})"
+        remedy = "give Verilog-2005 without directives"
+        raise InvalidDesignError(subject, [Problem("pyverilog", why, remedy)]) from error
     return found
 
 
+_WORD, _LONGEST_WORD = re.compile(r"\w++"), 100_000
 _Part = TypeVar("_Part")  # a class of pyverilog's AST
 _PARSER = threading.Lock()
 TABLES = "pyverilog.vparser.parsetab"
@@ -128,8 +139,8 @@ def _tables() -> Iterator[Path]:
     if usable:
         yield folder
     else:
-        with tempfile.TemporaryDirectory(prefix="approxhw-pyverilog-") as name:
-            yield Path(name)
+        with temporary_folder("pyverilog") as folder:
+            yield folder
 
 
 def _module(module: ast.ModuleDef) -> ModuleInfo:

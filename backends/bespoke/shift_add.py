@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .blocks import Word, width_of
 from .compression import Columns, adder_counts, compress
@@ -18,6 +18,12 @@ from .compression import Columns, adder_counts, compress
 HALF_ADDER = 0.55
 """Cost of a half adder in full adders: 1.220 mm² to 2.231 mm² in the printed library, and much the same in silicon."""
 
+
+MOST_PAIRS = 4_000_000
+"""Pairs of terms of a layer that are all looked at: a few seconds. Layers of more share within runs of their inputs."""
+
+FEWEST_TOGETHER = 8
+"""Inputs of a run at least."""
 
 CHECKED = 1000
 """Weights of a layer up to which the adders are counted: larger layers save a third, and counting takes its time."""
@@ -84,13 +90,36 @@ def plan_layer(weights: Sequence[Sequence[int]], low: Sequence[int], high: Seque
         for row in weights
     ]
     alone = Plan(tuple(sources), inputs, tuple(tuple(sorted(terms)) for terms in neurons))
-    sharing = _Sharing(sources, neurons)
-    sharing.run()
-    order = [tuple(sorted(terms)) for terms in sharing.neurons]
-    shared = _without_unused(Plan(tuple(sharing.sources), inputs, tuple(order)))
+    shared = _without_unused(_shared(sources, neurons))
     # gains are estimates: a neuron that is nothing but a shared sum subtracted, say, pays for its negation
     sure = len(shared.sources) == inputs or sum(map(len, weights)) > CHECKED
     return shared if sure or adders(shared) <= adders(alone) else alone
+
+
+def _shared(sources: Sequence[DigitSource], neurons: Sequence[set[Term]]) -> Plan:
+    """Return a plan that shares what several *neurons* read.
+
+    Every pair of a neuron's terms is looked at, which is their square: where that is more than ``MOST_PAIRS``, the inputs
+    are parted into runs of neighbours, and pairs within a run are shared.
+    """
+    inputs = len(sources)
+    pairs = sum(len(terms) * (len(terms) - 1) // 2 for terms in neurons)
+    runs = max(1, min(-(-pairs // MOST_PAIRS), -(-inputs // FEWEST_TOGETHER)))
+    together, made = list(sources), [list[Term]() for _ in neurons]
+    for run in range(runs):
+        first, last = run * inputs // runs, (run + 1) * inputs // runs
+        mine = [{(s - first, shift, sign) for s, shift, sign in terms if first <= s < last} for terms in neurons]
+        sharing = _Sharing(list(sources[first:last]), mine)
+        sharing.run()
+        # its inputs are a run of ours; what it shares comes behind all that others do
+        number = [*range(first, last), *range(len(together), len(together) + len(sharing.sources) - (last - first))]
+        for source in sharing.sources[last - first :]:
+            assert source.pair is not None
+            one, other, shift, sign = source.pair
+            together.append(replace(source, pair=(number[one], number[other], shift, sign)))
+        for terms, found in zip(made, sharing.neurons, strict=True):
+            terms += [(number[s], shift, sign) for s, shift, sign in found]
+    return Plan(tuple(together), inputs, tuple(tuple(sorted(terms)) for terms in made))
 
 
 def adders(plan: Plan) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from approxhw.backends.estimate.library.cells import CellLibrary, timing_of
@@ -25,7 +25,7 @@ from approxhw.backends.estimate.synthesis.timed import (
     usable,
 )
 from approxhw.backends.estimate.timing.analyse import Surroundings, analyse, smallest_register
-from approxhw.backends.estimate.timing.sizing import size
+from approxhw.backends.estimate.timing.sizing import check_tables, size
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolTimeoutError
 
 _NEAR = 1.25  # a circuit that is slower than the period by more is not worth sizing for it
@@ -96,7 +96,7 @@ def sweep(
     total = len(variants) * len(adders) * len(scripts) * len(delays)
     pool: list[_Candidate] = []
     late: ToolTimeoutError | None = None
-    done = 0
+    done, share = 0, 1.0
     for variant in variants:
         fronts: dict[str, UnmappedDesign] = {}
         for kind in adders:
@@ -111,7 +111,8 @@ def sweep(
                 for target in delays:
                     tell("synthesise", done, total)
                     done += 1
-                    budget = max(target - (_overhead(cells) if made.registers else 0.0), 1.0)
+                    # ABC knows no wires: it is told less time where they take some
+                    budget = max(target * share - (_overhead(cells) if made.registers else 0.0), 1.0)
                     load = around.load_farad(cells) * FF
                     try:
                         netlist = mapped(made, budget, script, output_load=load, timeout=timeout)
@@ -119,6 +120,8 @@ def sweep(
                         late = error
                         continue
                     delay = analyse(netlist, around).delay_ps
+                    if cells.wires is not None and around.wires and delay > 0:
+                        share = min(1.0, analyse(netlist, replace(around, wires=False)).delay_ps / delay)
                     pool.append(_Candidate(netlist, netlist.area(), delay, (variant, made.adders, script)))
     tell("synthesise", total, total)
     if not pool:
@@ -202,8 +205,4 @@ def _check(
     ]
     if problems:
         raise OptionError("sweep", problems)
-    without = sorted(cell.name for cell in library.cells.values() if cell.inputs and cell.timing is None)
-    if without:
-        why = f"{len(without)} cells have no delay tables, {without[0]} among them"
-        remedy = "give a Liberty file with tables: from one delay a cell no sizes can be chosen"
-        raise LibraryError(library.name, [Problem("timing", why, remedy)])
+    check_tables(library)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.backends.estimate.library.cells import CellLibrary
+from approxhw.backends.estimate.library.cells import Cell, CellLibrary
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.driving import Driving, drive, uniform_vectors
 from approxhw.backends.estimate.netlist.netlist import Netlist
@@ -22,6 +22,7 @@ from approxhw.common.errors import LibraryError, OptionError, Problem, shown
 
 UNIFORM_VECTORS = 10_000
 TIMED = "timed"
+BY_TABLES, ONE_DELAY = "delay tables", "one delay a cell"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Estimate:
     ``area_mm2``: cells only, no routing. ``static_power_mw``: mean over the vectors of every cell's power in its own
     state, registers with their clock low. ``dynamic_power_mw``: toggles × ½CV² × ``frequency_hz``, over all nets that
     cells read, inputs included. ``delay_ms``: longest path. ``cells_by_type``: counts. ``states_from``: which vectors.
-    ``clock_ns``: the period asked for, if any. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
+    ``power_unknown``: cells and states whose static power the library does not tell; ``static_power_mw`` is None then.
+    ``clock_ns``: the period asked for, if any. ``timed_by``: ``delay tables``, or ``one delay a cell``, from which no
+    verdict about a clock follows. ``limits_exceeded``: nets above a limit of the library (load, slew, fan-out).
     ``notes``: what readers of the figures must know, such as undriven nets that were allowed. ``driven``: input → what it was
     driven by, of a circuit with registers that nobody gave vectors for. ``library_file``: the path of a library that has no
     name to be found by.
@@ -41,7 +44,7 @@ class Estimate:
     library: str
     voltage: float
     area_mm2: float
-    static_power_mw: float
+    static_power_mw: float | None
     dynamic_power_mw: float
     delay_ms: float
     cells: int
@@ -55,6 +58,8 @@ class Estimate:
     recipe: str = "reference"
     clock_ns: float | None = None
     limits_exceeded: int = 0
+    power_unknown: tuple[Problem, ...] = ()
+    timed_by: str = ONE_DELAY
     notes: tuple[str, ...] = ()
     driven: Mapping[str, str] = field(default_factory=dict)
     library_file: str = ""
@@ -66,13 +71,25 @@ class Estimate:
 
     @property
     def slack_ns(self) -> float | None:
-        """Return how much shorter than the clock's period the longest path is; None where no clock was given."""
-        return None if self.clock_ns is None else self.clock_ns - self.delay_ns
+        """Return how much shorter than the clock's period the longest path is; None without a clock, or delay tables."""
+        return None if self.clock_ns is None or self.timed_by != BY_TABLES else self.clock_ns - self.delay_ns
 
     @property
-    def power_mw(self) -> float:
-        """Return static plus dynamic power."""
-        return self.static_power_mw + self.dynamic_power_mw
+    def met(self) -> bool | None:
+        """Return whether the clock is kept; None without a clock, or where that cannot be known: without delay tables."""
+        slack = self.slack_ns
+        return None if slack is None or self.clock_ns is None else slack >= -1e-12 * self.clock_ns
+
+    @property
+    def power_mw(self) -> float | None:
+        """Return static plus dynamic power; None where the static power is not known."""
+        return None if self.static_power_mw is None else self.static_power_mw + self.dynamic_power_mw
+
+    def known_power_mw(self) -> float:
+        """Return static plus dynamic power; raise :class:`LibraryError` naming cells and states where it is not known."""
+        if self.power_mw is None:
+            raise LibraryError(self.library, self.power_unknown)
+        return self.power_mw
 
     def as_json(self) -> dict[str, object]:
         """Return everything as plain types for ``json.dumps``."""
@@ -88,6 +105,8 @@ class Estimate:
             "delay_ns": self.delay_ns,
             "clock_ns": self.clock_ns,
             "slack_ns": self.slack_ns,
+            "met": self.met,
+            "timed_by": self.timed_by,
             "limits_exceeded": self.limits_exceeded,
             "cells": self.cells,
             "cells_by_type": dict(self.cells_by_type),
@@ -98,6 +117,7 @@ class Estimate:
             "critical_path": list(self.critical_path),
             "delay_point": self.delay_point,
             "recipe": self.recipe,
+            "power_unknown": [str(problem) for problem in self.power_unknown],
             "notes": list(self.notes),
             "driven": dict(self.driven),
             "library_file": self.library_file,
@@ -111,7 +131,7 @@ class EstimatePart:
     path: tuple[str, ...]
     module: str
     area_mm2: float
-    power_mw: float
+    power_mw: float | None
     cells: int
 
 
@@ -132,14 +152,20 @@ class HierarchyEstimate:
         return sum(part.area_mm2 for part in self.parts)
 
     @property
-    def power_mw(self) -> float:
-        """Return the power of all parts."""
-        return sum(part.power_mw for part in self.parts)
+    def power_mw(self) -> float | None:
+        """Return the power of all parts; None where it is not known."""
+        return total_power(self.parts)
 
-    def below(self, *path: str) -> tuple[float, float, int]:
+    def below(self, *path: str) -> tuple[float, float | None, int]:
         """Return area, power and cells of the instance at *path* with everything inside it."""
         inside = [part for part in self.parts if part.path[: len(path)] == path]
-        return sum(p.area_mm2 for p in inside), sum(p.power_mw for p in inside), sum(p.cells for p in inside)
+        return sum(p.area_mm2 for p in inside), total_power(inside), sum(p.cells for p in inside)
+
+
+def total_power(parts: Sequence[EstimatePart]) -> float | None:
+    """Return the power of *parts*; None where that of one is not known."""
+    known = [part.power_mw for part in parts if part.power_mw is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def estimate(
@@ -162,12 +188,13 @@ def estimate(
     ``vectors``: input port → 1-D codes (two's complement patterns), over which states and toggles are averaged;
     ``vectors_from`` says what they are. Without them 10 000 uniform vectors are drawn from *seed*; resets are let go after two
     (:func:`~approxhw.backends.estimate.netlist.driving.drive`). ``allow_undriven``: as for :func:`synthesise`. ``frequency``:
-    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told, and there is a vector
-    a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which looks for the smallest circuit that meets
-    the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for each one in ``timed``.
+    vectors per second, the library's own by default. ``clock_ns``: a clock period; slack is told where the
+    library has delay tables, and there is a vector a clock. ``recipe``: as :func:`synthesise` has them, or ``timed``, which
+    looks for the smallest circuit that meets the clock (:func:`sweep`; minutes). ``timeout``: seconds for the synthesis, for
+    each one in ``timed``.
     ``on_progress`` is called with the name of each step. Raises what :func:`synthesise` raises,
-    :class:`InvalidDataError` for vectors that do not fit the ports, :class:`LibraryError` naming cell and state where
-    the library lacks the power of a state.
+    :class:`InvalidDataError` for vectors that do not fit the ports. Where the library lacks the power of a state that the
+    vectors reach, area and delay are told, and ``power_unknown`` names cell and state.
     """
     started = time.perf_counter()
     tell = on_progress or (lambda step: None)
@@ -202,6 +229,12 @@ def estimate(
     )
 
 
+def _title_of(netlist: Netlist, name: str) -> str:
+    """Return what the library calls the cell *name*; black boxes have no other name."""
+    cell = netlist.library.cells.get(name)
+    return (cell.title if cell is not None else "") or name
+
+
 def estimate_netlist(
     netlist: Netlist,
     *,
@@ -222,29 +255,39 @@ def estimate_netlist(
     by_type = netlist.cells_by_type()
     timing = analyse(netlist)
     path = path_of(timing)
+    powers, unknown = static_powers(netlist, activity)
     return Estimate(
         top=netlist.top,
         library=netlist.library.name,
         voltage=netlist.library.voltage,
         area_mm2=netlist.area(),
-        static_power_mw=sum(static_powers(netlist, activity)) * 1e-3 + _tie_power(netlist),
+        static_power_mw=None if unknown else sum(powers) * 1e-3 + _tie_power(netlist),
         dynamic_power_mw=sum(switching_energies(netlist, activity).values()) * rate * 1e3,
         delay_ms=path.delay,
         cells=sum(by_type.values()),
-        cells_by_type=by_type,
+        cells_by_type={_title_of(netlist, name): count for name, count in by_type.items()},
         states_from=chosen.words,
         vectors=activity.vectors,
         frequency_hz=rate,
         seconds=time.perf_counter() - started,
-        critical_path=path.steps,
+        critical_path=tuple(_titled(step, netlist.library) for step in path.steps),
         delay_point=netlist.library.delay_point,
         recipe=recipe,
         clock_ns=clock_ns,
         limits_exceeded=len({excess.net for excess in timing.excesses}),
+        power_unknown=tuple(unknown),
+        timed_by=ONE_DELAY if timing.without_tables else BY_TABLES,
         notes=netlist.notes,
         driven=chosen.by_port,
         library_file=netlist.library.file,
     )
+
+
+def _titled(step: str, library: CellLibrary) -> str:
+    """Return a *step* of a path, ``CELL -> NET``, with the cell called as its library calls it."""
+    name, arrow, net = step.partition(" -> ")
+    cell = library.cells.get(name) if arrow else None
+    return f"{cell.title}{arrow}{net}" if cell is not None and cell.title else step
 
 
 def estimate_hierarchy(
@@ -275,7 +318,8 @@ def estimate_hierarchy(
     rate = _rate(netlist.library, frequency, clock_ns)
     figures = {path: [0.0, 0.0, 0.0] for path in netlist.modules}
     owner: dict[int, tuple[str, ...]] = {}
-    for instance, power in zip(netlist.instances, static_powers(netlist, activity), strict=True):
+    powers, unknown = static_powers(netlist, activity)
+    for instance, power in zip(netlist.instances, powers, strict=True):
         cell = netlist.library.cells[instance.cell]
         figures[instance.path][0] += cell.area
         figures[instance.path][1] += power * 1e-3
@@ -288,37 +332,39 @@ def estimate_hierarchy(
         figures[()][1] += _tie_power(netlist)
         figures[()][2] += 1
     parts = tuple(
-        EstimatePart(path, netlist.modules[path], area, power, int(count))
+        EstimatePart(path, netlist.modules[path], area, None if unknown else power, int(count))
         for path, (area, power, count) in figures.items()
     )
     return HierarchyEstimate(netlist.library.name, chosen.words, parts)
 
 
-def static_powers(netlist: Netlist, activity: Activity) -> list[float]:
-    """Return for each instance its mean static power in µW over the states that *activity* found it in."""
-    powers, missing = [], {}
+def static_powers(netlist: Netlist, activity: Activity) -> tuple[list[float], list[Problem]]:
+    """Return for each instance its mean static power in µW over the states that *activity* found it in.
+
+    Cells and states whose figure the library lacks are told besides; they count nothing in the list.
+    """
+    powers: list[float] = []
+    missing: dict[tuple[str, str], Cell] = {}
+    cells = netlist.library.cells
     for instance, states in zip(netlist.instances, activity.states, strict=True):
-        cell = netlist.library.cells[instance.cell]
-        total = 0.0
-        for state, count in states.items():
-            if state in cell.powers:
-                total += cell.powers[state] * count
-            else:
-                missing[(cell.name, state)] = cell
+        cell = cells[instance.cell]
+        missing |= {(cell.name, state): cell for state in states if state not in cell.powers}
+        total = sum(cell.powers.get(state, 0.0) * count for state, count in states.items())
         powers.append(total / activity.vectors if activity.vectors else 0.0)
-    if missing:
-        problems = []
-        for (name, state), cell in missing.items():
-            spelled = " ".join(f"{pin}={digit}" for pin, digit in zip(cell.state_pins, state, strict=True))
-            problems.append(
-                Problem(
-                    f"cell {shown(name)}",
-                    f"has no static power for state {spelled or '(its only one)'}, which the vectors reach",
-                    "add the figure to the library: a mean over other states would be a guess",
-                )
+    tie = cells.get(netlist.library.tie)
+    if tie is not None and netlist.needs_tie() and "" not in tie.powers:
+        missing[(tie.name, "")] = tie
+    problems = []
+    for (_, state), cell in missing.items():
+        spelled = " ".join(f"{pin}={digit}" for pin, digit in zip(cell.state_pins, state, strict=True))
+        problems.append(
+            Problem(
+                f"cell {shown(cell.title or cell.name)}",
+                f"has no static power for state {spelled or '(its only one)'}, which the vectors reach",
+                "add the figure to the library: a mean over other states would be a guess",
             )
-        raise LibraryError(netlist.library.name, problems)
-    return powers
+        )
+    return powers, problems
 
 
 def switching_energies(netlist: Netlist, activity: Activity) -> dict[int, float]:

@@ -33,10 +33,10 @@ class FixedPoint:
     def __post_init__(self) -> None:
         """Refuse what the templates cannot hold, all at once."""
         found = []
-        if not WIDTHS[0] <= self.width <= WIDTHS[1]:
+        if not _within(self.width, WIDTHS):
             why = f"{shown(self.width)} bits are not {WIDTHS[0]} to {WIDTHS[1]}"
             found.append(Problem("width", why, "choose another width"))
-        if not FRACTIONS[0] <= self.fraction <= FRACTIONS[1]:
+        if not _within(self.fraction, FRACTIONS):
             why = f"{shown(self.fraction)} bits behind the point are not {FRACTIONS[0]} to {FRACTIONS[1]}"
             found.append(Problem("fraction", why, "choose another fraction"))
         if found:
@@ -65,9 +65,10 @@ def decoder_verilog(
     ``lanes``: the registered form of so many codes a clock instead, ``eight_bit_decoder``, :data:`LATENCY` later.
     ``fixed``: numbers of fixed point leave it; ``maximum``, −96 to 127, is then the exponent that bfloat16 has a port for.
     """
+    _check(format, fixed)
     chosen = _code(format) | _form(fixed, lanes)
     if fixed is not None:
-        if not -96 <= maximum <= 127:
+        if not _within(maximum, (-96, 127)):
             why = f"2^{shown(maximum)} is no power of two from 2^-96 to 2^127"
             raise OptionError("decoder", [Problem("maximum", why, "choose another exponent")])
         chosen["MAXIMUM"] = maximum
@@ -80,6 +81,7 @@ def encoder_verilog(format: EightBit, *, lanes: int | None = None, fixed: FixedP
     What comes in is normalised already. ``lanes``: the registered form of so many values a clock instead,
     ``eight_bit_encoder``, :data:`LATENCY` later. ``fixed``: numbers of fixed point come in.
     """
+    _check(format, fixed)
     return configured(encoder_top(lanes, fixed), _code(format) | _form(fixed, lanes))
 
 
@@ -89,11 +91,13 @@ def normalizer_verilog(format: EightBit, *, lanes: int = 1) -> str:
     The maximum is rounded up to a power of two whatever the format's own rule is. Raises :class:`OptionError` for a format
     without blocks, and for lanes that do not make two rows or more of one.
     """
+    _check(format)
     return configured("eight_bit_normalize", _blocks(format, lanes))
 
 
 def compressor_verilog(format: EightBit, *, lanes: int = 1) -> str:
     """Return ``eight_bit_compress``, a normalizer and the encoder behind it; arguments and errors as of the normalizer."""
+    _check(format)
     chosen = {"KIND": KINDS.index(format.kind), **_blocks(format, lanes)}
     return configured("eight_bit_compress", chosen)
 
@@ -106,6 +110,23 @@ def decoder_top(lanes: int | None = None, fixed: FixedPoint | None = None) -> st
 def encoder_top(lanes: int | None = None, fixed: FixedPoint | None = None) -> str:
     """Return the name of the module that :func:`encoder_verilog` writes."""
     return "eight_bit_encoder" if lanes else "eight_bit_encode_fixed" if fixed else "eight_bit_encode"
+
+
+def _within(value: int, ends: tuple[int, int]) -> bool:
+    """Return whether *value* is a whole number from one of *ends* to the other."""
+    return type(value) is int and ends[0] <= value <= ends[1]
+
+
+def _check(format: EightBit, fixed: FixedPoint | None = None) -> None:
+    """Refuse what is no format of 8-bit codes, or of fixed point."""
+    found: list[Problem] = []
+    if not isinstance(format, EightBit):
+        why = f"{shown(repr(format), 60)} is no 8-bit format"
+        found.append(Problem("format", why, "give one such as dynamic8(block=256)"))
+    if fixed is not None and not isinstance(fixed, FixedPoint):
+        found.append(Problem("fixed", f"{shown(repr(fixed), 60)} is no FixedPoint", "give FixedPoint(12, 11), say"))
+    if found:
+        raise OptionError("8-bit codes in Verilog", found)
 
 
 def _code(format: EightBit) -> dict[str, int]:
@@ -128,7 +149,7 @@ def _blocks(format: EightBit, lanes: int) -> dict[str, int]:
 
 
 def _lane_problems(lanes: int) -> list[Problem]:
-    if LANES[0] <= lanes <= LANES[1]:
+    if _within(lanes, LANES):
         return []
     return [Problem("lanes", f"{shown(lanes)} are not {LANES[0]} to {LANES[1]}", "choose another number")]
 

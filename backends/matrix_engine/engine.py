@@ -60,14 +60,22 @@ class Engine:
             for name, count in (("rows", self.rows), ("columns", self.columns))
             if type(count) is not int or not 1 <= count <= 256
         ]
-        if self.depth not in DEPTHS:
+        if type(self.depth) is not int or self.depth not in DEPTHS:
             problems.append(Problem("depth", f"{shown(repr(self.depth))} is no depth", "choose 1, 2, 3 or 4"))
-        if self.result not in _RESULT_BITS:
+        if not isinstance(self.result, str) or self.result not in _RESULT_BITS:
             problems.append(Problem("result", f"{shown(repr(self.result))} is no result", "choose bf16 or float32"))
         if type(self.vectors) is not int or self.vectors not in [1 << n for n in range(1, 17)]:
             why = f"{shown(repr(self.vectors))} is no power of two from 2 to 65536"
             problems.append(Problem("vectors", why, "choose 256, say"))
-        problems += lane_problems(self.codes, self.rows, self.mac.format)
+        if not isinstance(self.mac, FloatMac):
+            problems.append(Problem("mac", f"{shown(repr(self.mac), 60)} is no FloatMac", "give FloatMac(), say"))
+        if not isinstance(self.fast, bool):
+            problems.append(Problem("fast", f"{shown(repr(self.fast), 60)} is neither True nor False"))
+        if self.codes is not None and not isinstance(self.codes, EngineCodes):
+            why = f"{shown(repr(self.codes), 60)} are no codes of ports"
+            problems.append(Problem("codes", why, "give EngineCodes(), or leave it out"))
+        elif isinstance(self.mac, FloatMac) and type(self.rows) is int:
+            problems += lane_problems(self.codes, self.rows, self.mac.format)
         if problems:
             raise OptionError("matrix engine", problems)
 
@@ -188,6 +196,7 @@ class Schedule:
 
 def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
     """Return the whole engine as Verilog-2005, top module ``engine.top``. ``header``: comment lines on top."""
+    _check_engine(engine)
     head = "".join(f"// {line}\n" for line in header)
     text = configured(engine.top, engine.parameters())
     return f"{head}\n{text}" if head else text
@@ -195,7 +204,12 @@ def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
 
 def make_schedule(engine: Engine, m: int, k: int, n: int) -> Schedule:
     """Return the tiles of A (*m* x *k*) times B (*k* x *n*) on *engine*; raise :class:`OptionError` for an empty product."""
-    problems = [Problem(name, f"{size} is no size of a matrix") for name, size in zip("mkn", (m, k, n)) if size < 1]
+    _check_engine(engine)
+    problems = [
+        Problem(name, f"{shown(repr(size), 40)} is no size of a matrix")
+        for name, size in zip("mkn", (m, k, n))
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1
+    ]
     if problems:
         raise OptionError("schedule of a matrix product", problems)
     tiles = tuple(
@@ -232,6 +246,7 @@ def weight_words(engine: Engine, schedule: Schedule, codes: np.ndarray | Packed)
             octets[number, engine.columns - tile.width :] = part[::-1]
         return octets.reshape(-1, engine.rows + 1), ends.reshape(-1)
     _fitting(codes, (schedule.k, schedule.n), "weights")
+    _check_codes(codes, engine.code_bits, "weights")
     words = np.zeros((len(schedule.tiles), engine.columns, engine.rows), dtype=_dtype(engine))
     for number, tile in enumerate(schedule.tiles):
         part = codes[tile.k : tile.k + tile.depth, tile.n : tile.n + tile.width]
@@ -251,6 +266,7 @@ def activation_words(
         packed = _packed(codes, engine.activation_codes, (schedule.m, schedule.k), "activations")
     else:
         _fitting(codes, (schedule.m, schedule.k), "activations")
+        _check_codes(codes, engine.code_bits, "activations")
     words, ends, user = [], [], []
     for tile in schedule.tiles:
         vectors = slice(tile.m, tile.m + tile.count)
@@ -339,5 +355,26 @@ def _result_dtype(engine: Engine) -> np.dtype[np.unsignedinteger]:
 
 
 def _fitting(codes: np.ndarray, shape: tuple[int, int], what: str) -> None:
-    if codes.shape != shape:
-        raise OptionError("schedule of a matrix product", [Problem(what, f"have shape {codes.shape}, not {shape}")])
+    if not isinstance(codes, np.ndarray):
+        why = f"are no array, but {shown(type(codes).__name__)}"
+    elif codes.shape != shape:
+        why = f"have shape {codes.shape}, not {shape}"
+    else:
+        return
+    raise OptionError("schedule of a matrix product", [Problem(what, why)])
+
+
+def _check_codes(codes: np.ndarray, bits: int, what: str) -> None:
+    if codes.dtype.kind not in "iu":
+        why = f"are {codes.dtype}, not codes: whole numbers without a sign"
+    elif codes.size and (int(codes.min()) < 0 or int(codes.max()) >> bits):
+        why = f"are no codes of {bits} bits"
+    else:
+        return
+    raise OptionError("schedule of a matrix product", [Problem(what, why, "round numbers to codes first (to_codes)")])
+
+
+def _check_engine(engine: Engine) -> None:
+    if not isinstance(engine, Engine):
+        why = f"{shown(type(engine).__name__)} is no engine"
+        raise OptionError("matrix engine", [Problem("engine", why, "give Engine(), say")])

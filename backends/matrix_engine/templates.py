@@ -9,6 +9,8 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.rtl_templates import template_closure
 
 _EXACT_ALIGN = 5  # shifts by up to 31: beyond that, nothing of 24 bits is left
+FORMS = (0, 1, 2)
+"""Forms of an element, with the same bits."""
 DEPTHS = (1, 2, 3, 4)
 """Pipeline depths of an element: how many groups of multiply, align, add, normalize the registers make."""
 
@@ -58,6 +60,12 @@ def normalize_parameters(mac: FloatMac) -> dict[str, int]:
 def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:
     """Return the parameters of ``mac_element``. ``depth``: 1 to 4. ``fast``: a form, as :func:`element_verilog` has it."""
     check_depth(depth)
+    if not isinstance(mac, FloatMac):
+        why = f"{shown(repr(mac), 60)} is no FloatMac"
+        raise OptionError("matrix engine", [Problem("mac", why, "give FloatMac(), say")])
+    if type(fast) not in (int, bool) or fast not in FORMS:
+        why = f"{shown(repr(fast), 60)} is no form of an element"
+        raise OptionError("matrix engine", [Problem("fast", why, "choose 0, 1 or 2")])
     return {
         "EXPONENT_BITS": operand_exponent_bits(mac),
         "FRACTION_BITS": mac.code.fraction_bits,
@@ -70,7 +78,7 @@ def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[
 
 def check_depth(depth: int) -> None:
     """Raise :class:`OptionError` for a pipeline depth that no element has."""
-    if depth not in DEPTHS:
+    if type(depth) is not int or depth not in DEPTHS:
         raise OptionError(
             "matrix engine", [Problem("depth", f"{shown(repr(depth))} is no depth", "choose 1, 2, 3 or 4")]
         )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
-from approxhw.common.files import write_beside
+from approxhw.common.files import read_bytes, write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
 from approxhw.numerics.eight_bit.choose import BUDGET, choose_formats
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
@@ -86,6 +87,10 @@ class CompressedModel:
     bytes_after: int
     added: frozenset[str] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompressedModel")
+
     @property
     def elements(self) -> int:
         """Values that are codes now."""
@@ -115,6 +120,7 @@ class CompressedModel:
         _replace(graph.initializer, held)
         return made
 
+    @checked("write")
     def write(self, path: Path | str) -> None:
         """Write the model to *path*, whole or not at all.
 
@@ -154,6 +160,7 @@ class CompressedModel:
         }
 
 
+@checked("compress")
 def compress_model(
     model: ModelSource,
     format: str | EightBit = "dynamic8,block=256",
@@ -223,11 +230,9 @@ def _is_ours(path: Path) -> bool:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
-    if not path.is_file() or path.stat().st_size > MAXIMUM_MODEL:
-        return False
     proto = ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(read_bytes(path, MAXIMUM_MODEL))
     except (OSError, DecodeError, RecursionError):
         return False
     return any(entry.key == MARK for entry in proto.metadata_props)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.ir.graph import Node, Op
-from approxhw.ir.kinds import Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
+from approxhw.ir.kinds import Add, Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
 from approxhw.numerics.functions import (
     IDENTITY,
     MOST_WORDS,
@@ -21,14 +21,14 @@ from approxhw.numerics.functions import (
 )
 
 from .importer import Call, Handler, Importer
-from .quantised import clipped_codes
+from .quantised import narrowed_codes
 from .values import PLAIN, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:
     """Relu; of codes between both nodes of a QDQ pair, too."""
     if (codes := _codes(call)) is not None:
-        return clipped_codes(work, codes, 0.0, None, call)
+        return narrowed_codes(work, codes, 0.0, None, call)
     row = call.row()
     return _activated(work, call, row, f"{work.prefix}_relu", Relu())
 
@@ -303,10 +303,22 @@ _RISING = frozenset({"sigmoid", "exp", "softplus"})
 
 def without_rising(work: Importer, name: str) -> str:
     """Return the value whose elements are in the same order as those of *name*: less strictly increasing functions."""
-    node = work.node(name)
-    while isinstance(op := node.op, Lookup) and (keeps_order(op.formula) or op.formula[1:] in {(w,) for w in _RISING}):
-        node = work.node(node.inputs[0])
-    return node.name
+    found = node = work.node(name)
+    while True:
+        if isinstance(op := node.op, Lookup) and (keeps_order(op.formula) or _rises(op.formula)):
+            found = node = work.node(node.inputs[0])
+        elif (
+            isinstance(op, Affine)
+            and (_uniform(work, node.inputs[1]) or 0) > 0
+            and _uniform(work, node.inputs[2]) is not None
+        ):
+            node = work.node(node.inputs[0])  # stays, unless there is a function before it
+        else:
+            return found.name
+
+
+def _rises(formula: Formula) -> bool:
+    return formula[1:] in {(word,) for word in _RISING} or formula == ("x", "exp", 1.0, "add")
 
 
 def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
@@ -331,7 +343,13 @@ def deciding_bound(work: Importer, row: Row) -> float:
 
     Refuses what is never at most 0 and no probability: nobody can tell which value decides.
     """
-    formula = list(ways(work, row.value).values())[-1]
+    base, formula = list(ways(work, row.value).items())[-1]
+    if isinstance(work.node(base).op, Add):
+        low, middle = _ends_of(work, row.value, {})
+        if low > 0 or (low == 0 and middle > 0):
+            why = "is a sum of values that are all above 0, such as probabilities: which one decides is not known"
+            raise Refusal(why, "add up the logits, or compare the sum with a threshold (Greater)")
+        return 0.0
     values = formula_values(formula, _POINTS)
     values = values[np.isfinite(values)]
     if not len(values) or values.min() < 0 or formula == IDENTITY:
@@ -344,6 +362,29 @@ def deciding_bound(work: Importer, row: Row) -> float:
         why = f"is a single value, {formula_text(formula)[:80]}, that is always above 0: which one decides is not known"
         raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
     return 0.0
+
+
+MOST_SUMS = 50
+"""How deep sums of sums are looked into."""
+
+
+def _ends_of(work: Importer, name: str, seen: dict[str, tuple[float, float]]) -> tuple[float, float]:
+    """Return what the values of *name* are not below, as far as is known, and its value where all that it is made of is 0."""
+    if name in seen:
+        return seen[name]
+    seen[name] = (-math.inf, 0.0)
+    base, formula = list(ways(work, name).items())[-1]
+    node, points, middle = work.node(base), _POINTS, 0.0
+    if isinstance(node.op, Add) and len(seen) < MOST_SUMS:
+        parts = [_ends_of(work, part, seen) for part in node.inputs]
+        low, middle = math.fsum(part[0] for part in parts), math.fsum(part[1] for part in parts)
+        points = np.concatenate([[low], _POINTS[low < _POINTS]])
+    elif formula == IDENTITY:
+        return seen[name]
+    values, at_middle = formula_values(formula, points), formula_values(formula, np.array([middle]))
+    values = values[~np.isnan(values)]
+    seen[name] = (float(values.min()) if len(values) else -math.inf, float(at_middle[0]))
+    return seen[name]
 
 
 def clip(work: Importer, call: Call) -> Value:
@@ -410,7 +451,7 @@ def _clipped(work: Importer, call: Call, row: Row, low: float | None, high: floa
     if low is None and high is None:
         return row
     if row.codes is not None:
-        return clipped_codes(work, row, low, high, call)
+        return narrowed_codes(work, row, low, high, call)
     if low == 0 and high is None:
         return _activated(work, call, row, f"{work.prefix}_relu", Relu())
     return _activated(work, call, row, f"{work.prefix}_clip", Clip(low, high))

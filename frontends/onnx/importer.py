@@ -14,12 +14,34 @@ from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
+from approxhw.numerics.functions import Formula
 
 from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import PLAIN, SIGMOID, Broken, Known, PickedColumns, Refusal, Row, Value, as_exact
+from .values import (
+    COMPLEMENT,
+    EXP,
+    EXP_PLUS_ONE,
+    PLAIN,
+    SIGMOID,
+    Broken,
+    Known,
+    PickedColumns,
+    Refusal,
+    Row,
+    Value,
+    as_exact,
+)
 
 if TYPE_CHECKING:
     from onnx import NodeProto
+
+FUNCTIONS: dict[str, Formula] = {
+    SIGMOID: ("x", "sigmoid"),
+    COMPLEMENT: ("x", "sigmoid", -1.0, "mul", 1.0, "add"),
+    EXP: ("x", "exp"),
+    EXP_PLUS_ONE: ("x", "exp", 1.0, "add"),
+}
+"""Stages that are a function of the logits, element by element, and which."""
 
 PROBE = 999_983
 """Stands for the batch size where the model leaves it open: a prime that no sane model has as a dimension."""
@@ -38,7 +60,7 @@ class Call:
     exact: bool = False
     """Whether the model is quantised: its constants are fractions then, so that nothing is rounded on the way."""
     work: Importer | None = None
-    """Where a Sigmoid that turns out to stand between layers is carried out."""
+    """Where a Sigmoid, or the beginning of one, that turns out to stand between layers is carried out."""
 
     @property
     def op(self) -> str:
@@ -82,16 +104,25 @@ class Call:
             raise Refusal(
                 "works on a class index or label", "nothing but Cast, Reshape and label lookup may follow ArgMax"
             )
-        if found.stage == SIGMOID and self.work is not None and found.codes is None:
-            return self.work.sigmoid(found)
+        if found.stage in FUNCTIONS and self.work is not None and found.codes is None:
+            return self.work.values_of(found)
         if found.stage != PLAIN:
-            raise Refusal(f"works on the result of {found.stage}", "only ArgMax, ZipMap or the output may follow it")
+            raise _hidden(found, where(self.proto))
         if found.codes is not None:
             raise Refusal("works on quantised codes", "put a DequantizeLinear before it (QDQ form)")
         return found
 
 
+def _hidden(row: Row, reader: str) -> Refusal:
+    """Return what to tell where *reader* works on a row that only its order matters of: the node that made it so is to blame."""
+    if not row.staged_by:
+        return Refusal(f"works on {row.stage}", "only ArgMax, ZipMap or the output may follow it")
+    why = f"its result goes on into {reader}; {row.stage} is read at the end of a model alone"
+    return Refusal(why, "end the model behind it, or leave it out", where=row.staged_by)
+
+
 Handler = Callable[["Importer", Call], "Value | tuple[Value, ...]"]
+REMEDY_EMPTY = "look at its sizes: a layer of 0 neurons, 0 classes, or a slice of nothing"
 
 
 @dataclass
@@ -118,7 +149,7 @@ class Importer:
 
     def refuse(self, where: str, refusal: Refusal) -> None:
         """Keep one problem."""
-        self.problems.append(Problem(where, refusal.why, refusal.remedy))
+        self.problems.append(Problem(refusal.where or where, refusal.why, refusal.remedy))
         self.invalid = self.invalid or refusal.invalid
 
     @property
@@ -157,6 +188,12 @@ class Importer:
         place = next(place for place, node in enumerate(self.nodes) if node.name == changed.name)
         self.nodes[place] = changed
 
+    def constant_of(self, name: str) -> np.ndarray:
+        """Return the data of the Constant called *name*."""
+        op = self.node(name).op
+        assert isinstance(op, Constant)
+        return op.data
+
     def vector(self, row: Row, origin: str) -> str:
         """Return the Graph's value that holds *row* flat; makes scaled or picked elements of the Input first."""
         columns = row.columns
@@ -171,10 +208,12 @@ class Importer:
             return row.value
         return self.affine(row.value, columns.scale, columns.shift, origin)
 
-    def sigmoid(self, row: Row) -> Row:
-        """Return the Sigmoid of the logits of *row* as values: something else than the end of the model reads it."""
-        value = self.emit(f"{self.prefix}_sigmoid", Lookup(("x", "sigmoid")), (self.vector(row, ""),), (row.elements,))
-        return replace(row, value=value, columns=None, stage=PLAIN)
+    def values_of(self, row: Row) -> Row:
+        """Return *row*, whose stage is one of ``FUNCTIONS``, as values: something else than the end of the model reads it."""
+        formula = FUNCTIONS[row.stage]
+        name = f"{self.prefix}_{formula[1]}"
+        value = self.emit(name, Lookup(formula), (self.vector(row, ""),), (row.elements,))
+        return replace(row, value=value, columns=None, stage=PLAIN, shared=False)
 
     def blank(self, outputs: int) -> np.ndarray:
         """Return weights of 0 from every feature to *outputs* outputs; refuse what a small file could blow up."""
@@ -251,6 +290,10 @@ def carry_out(work: Importer, call: Call, handler: Handler) -> tuple[Value, ...]
         return (Broken(any(value is not None and not isinstance(value, Known) for value in call.values)),) * count
     values = made if isinstance(made, tuple) else (made,)
     values = values + (Broken(),) * (count - len(values))
+    if any(isinstance(value, Row) and not value.elements for value in values):
+        why = "makes rows without an element: nothing is left to decide on"
+        work.refuse(where(call.proto), Refusal(why, REMEDY_EMPTY))
+        return (Broken(),) * count
     return tuple(_bound(work, name, value) for name, value in zip(call.proto.output, values))
 
 

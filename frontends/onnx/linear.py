@@ -9,11 +9,24 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Add
+from approxhw.ir.kinds import Add, Dense
 
 from .activations import function_of, joined_by
 from .importer import Call, Importer
-from .values import COMPLEMENT, SIGMOID, SOFTMAX, Known, Refusal, Row, Value, per_row
+from .tail import MIXED, order_kept
+from .values import (
+    COMPLEMENT,
+    PAIR,
+    PLAIN,
+    SHARES,
+    SIGMOID,
+    SOFTMAX,
+    Known,
+    Refusal,
+    Row,
+    Value,
+    per_row,
+)
 
 
 def gemm(work: Importer, call: Call) -> Value:
@@ -150,38 +163,47 @@ def _dense(work: Importer, call: Call, row: Row, out: Row, weight: Known, bias: 
 
 def add(work: Importer, call: Call) -> Value:
     """Add and Sum: constants, and computed values (residual and parallel branches, averaged networks)."""
-    return _summed(work, call, 1.0)
+    if (kept := order_kept(work, call)) is not None:
+        return kept
+    return _summed(work, call, 1)
 
 
 def mean(work: Importer, call: Call) -> Value:
     """Mean of computed values."""
-    return _summed(work, call, 1.0 / max(1, len(call.values)))
+    return _summed(work, call, max(1, len(call.values)))
 
 
-def _summed(work: Importer, call: Call, factor: float) -> Row:
+def _summed(work: Importer, call: Call, count: int) -> Row:
+    """Return the sum of all operands, divided by *count*."""
     known = [position for position, value in enumerate(call.values) if isinstance(value, Known)]
     rows = [_branch(call, position) for position in range(len(call.values)) if position not in known]
     if not rows:
         raise Refusal("has no operand", invalid=True)
-    total = rows[0]
-    for row in rows[1:]:
-        total = _sum_of(work, call, total, row)
-    shift = np.zeros(total.elements)
+    total = rows[0] if len(rows) == 1 else _one_layer(work, call, rows)
+    if total is None:
+        total = rows[0]
+        for row in rows[1:]:
+            total = _sum_of(work, call, total, row)
+    if count == 1 and not known:
+        return total
+    shift = work.exact(np.zeros(total.elements))
     for position in known:
         array = call.constant(position, "the other operand")
         if array is None or array.dtype.kind not in "fiu":
             raise Refusal("its constant operand is no number", invalid=True)
+        array = call.number(position, "the other operand")
+        assert array is not None
         shift = shift + per_row(array, total)
-    if factor == 1.0 and not known:
-        return total
+    factor = Fraction(1, count) if call.exact else 1.0 / count
     return work.scaled(total, np.full(total.elements, factor), shift * factor, call)
 
 
 def _branch(call: Call, position: int) -> Row:
     """Return computed operand *position*; probabilities of several networks cannot be added up, logits can."""
     value = call.value(position)
-    if isinstance(value, Row) and value.stage == SOFTMAX:
-        raise Refusal("adds up what Softmax makes", "add or average the logits, before Softmax")
+    several = sum(isinstance(other, Row) for other in call.values) > 1
+    if several and isinstance(value, Row) and value.stage in (SOFTMAX, SHARES, PAIR):
+        raise Refusal(*MIXED)
     return call.row(position)
 
 
@@ -199,11 +221,38 @@ def _sum_of(work: Importer, call: Call, first: Row, second: Row) -> Row:
     return replace(first, value=value, columns=None, shared=False, labels=first.labels or second.labels)
 
 
+def _one_layer(work: Importer, call: Call, rows: list[Row]) -> Row | None:
+    """Return the sum of *rows* that are layers of one and the same input: it is such a layer; None where they are not."""
+    if len({(row.shape, row.batch) for row in rows}) > 1 or work.quantised:  # sums of floats are not exact
+        return None
+    parts = same_input(work, rows)
+    if parts is None:
+        return None
+    value, weights, biases = parts
+    made = work.dense(value, np.sum(weights, axis=0), np.sum(biases, axis=0), str(call.proto.name))
+    labels = next((row.labels for row in rows if row.labels), ())
+    return replace(rows[0], value=made, shared=False, labels=labels)
+
+
+def same_input(work: Importer, rows: list[Row]) -> tuple[str, list[np.ndarray], list[np.ndarray]] | None:
+    """Return the value that the layers *rows* all read, and the weights and biases of each; None where they do not."""
+    nodes = [work.node(row.value) for row in rows]
+    plain = all(row.columns is None and row.codes is None and row.stage == rows[0].stage for row in rows)
+    if not plain or any(not isinstance(node.op, Dense) or node.inputs[0] != nodes[0].inputs[0] for node in nodes):
+        return None
+    if rows[0].stage not in (PLAIN, SIGMOID) or any(node.inputs[1] in work.weight_codes for node in nodes):
+        return None
+    weights, biases = ([work.constant_of(node.inputs[place]) for node in nodes] for place in (1, 2))
+    return nodes[0].inputs[0], weights, biases
+
+
 def subtract(work: Importer, call: Call) -> Value:
     """Sub with a constant on either side, or of computed values; 1 − Sigmoid is the other class of a binary head."""
     first, second = call.value(0), call.value(1)
     if isinstance(second, Row) and second.stage == SIGMOID and isinstance(first, Known) and (first.array == 1).all():
         return replace(second, stage=COMPLEMENT)
+    if (kept := order_kept(work, call)) is not None:
+        return kept
     if not isinstance(first, Known) and not isinstance(second, Known):
         row = _branch(call, 1)
         if (made := joined_by(work, call, (_branch(call, 0), row), "sub", exact=True)) is not None:
@@ -217,15 +266,15 @@ def subtract(work: Importer, call: Call) -> Value:
 
 def multiply(work: Importer, call: Call) -> Value:
     """Mul with a constant on either side, or of two functions of one value."""
-    if (made := _of_one_value(work, call, "mul")) is not None:
+    if (made := order_kept(work, call) or _of_one_value(work, call, "mul")) is not None:
         return made
     row, constant, _ = _operands(call)
     return work.scaled(row, constant, np.zeros(row.elements), call)
 
 
 def divide(work: Importer, call: Call) -> Value:
-    """Div by a constant, of a constant by a value, or of two functions of one value."""
-    if (made := _of_one_value(work, call, "div")) is not None:
+    """Div by a constant or by one number for all scores, of a constant by a value, or of two functions of one value."""
+    if (made := order_kept(work, call) or _of_one_value(work, call, "div")) is not None:
         return made
     row, constant, flipped = _operands(call)
     if flipped:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
+from approxhw.common.files import is_plain_file, opened, read_bytes
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 ModelSource: TypeAlias = "str | os.PathLike[str] | ModelProto"
 """Where a model comes from: the path of a file, or the model itself."""
@@ -30,6 +31,8 @@ MAXIMUM_NODES = 20_000
 """Most nodes of a model."""
 
 OLDEST_OPSET = 7
+UNUSED_OPSET = 17
+"""Of the standard operators where a model has none of them, and so need not say it."""
 ML_OPSETS = range(1, 6)
 STANDARD = ("", "ai.onnx")
 ML = "ai.onnx.ml"
@@ -81,7 +84,7 @@ def load(source: ModelSource, name: str | None = None, maximum: int | None = Non
     problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
     if problems:
         raise InvalidModelError(subject, problems)
-    return Loaded(proto, name or stem, title, _opsets(proto)[""], digest)
+    return Loaded(proto, name or stem, title, _opsets(proto).get("", UNUSED_OPSET), digest)
 
 
 def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
@@ -89,18 +92,23 @@ def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     from onnx import ModelProto
 
     where = str(path)
-    if not path.exists():
-        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
-    if not path.is_file():
-        raise InvalidModelError(
-            path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
-        )
     try:
+        if not path.exists():
+            raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
+        if not path.is_file():
+            raise InvalidModelError(
+                path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
+            )
         size = path.stat().st_size
         if size > maximum:
             why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"
             raise InvalidModelError(path.name, [Problem(where, why, _remedy_size(maximum))])
-        content = path.read_bytes()
+        if path.is_dir():
+            why = "this is a folder, not a model file"
+            raise InvalidModelError(path.name, [Problem(where, why, "name the .onnx file")])
+        content = read_bytes(path, maximum)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in it
+        raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")]) from error
     except OSError as error:
         raise InvalidModelError(path.name, [Problem(where, f"cannot be read ({error.strerror})")]) from error
     if not content:
@@ -129,7 +137,8 @@ def _envelope(proto: ModelProto) -> list[Problem]:
     opsets, problems = _opsets(proto), []
     newest = onnx_opset_version()
     if "" not in opsets:
-        problems.append(Problem("opset", "the model does not say which opset its operators are of", REMEDY_EXPORT))
+        if not opsets or _uses_standard(proto.graph, *proto.functions):
+            problems.append(Problem("opset", "the model does not say which opset its operators are of", REMEDY_EXPORT))
     elif opsets[""] < OLDEST_OPSET:
         why = f"opset {opsets['']} is too old; {OLDEST_OPSET} … {newest} are known"
         problems.append(Problem("opset", why, "convert it with onnx.version_converter, or export it again"))
@@ -141,6 +150,19 @@ def _envelope(proto: ModelProto) -> list[Problem]:
             Problem("opset", f"opset {opsets[ML]} of {ML} is unknown; {ML_OPSETS[0]} … {ML_OPSETS[-1]} are known")
         )
     return problems
+
+
+def _uses_standard(*holders: GraphProto | FunctionProto) -> bool:
+    """Whether any node in *holders*, or in a graph within one, is a standard operator: then its opset must be said."""
+    return any(
+        node.domain in STANDARD
+        or any(
+            _uses_standard(*attribute.graphs, *([attribute.g] if attribute.HasField("g") else ()))
+            for attribute in node.attribute
+        )
+        for holder in holders
+        for node in holder.node
+    )
 
 
 def _texts(proto: ModelProto) -> Iterator[str | bytes]:
@@ -276,9 +298,12 @@ def _external(
         return refused, 0
     base = folder.resolve()
     path = base / pure
-    if not path.resolve().is_relative_to(base):
-        return refused, 0
-    if not path.is_file():
+    try:
+        if not path.resolve().is_relative_to(base):
+            return refused, 0
+    except (OSError, RuntimeError):  # no name that a file can have, or links in a circle
+        return (f"its external data file {named} cannot be one", REMEDY_EXPORT), 0
+    if not is_plain_file(path):
         return (f"its external data file {named} is missing", "copy it beside the model"), 0
     try:
         offset = int(entries.get("offset") or 0)
@@ -291,9 +316,12 @@ def _external(
         return (why, REMEDY_EXPORT), 0
     if needed > budget:
         return (f"external data of more than {maximum >> 20} MiB is refused", _remedy_size(maximum)), 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read(length)
+    try:
+        with opened(path) as file:
+            file.seek(offset)
+            content = file.read(length)
+    except OSError as error:
+        return (f"its external data {named} cannot be read ({error.strerror})", "copy it beside the model"), 0
     if len(content) != length:
         return (f"its external data {named} ends too early", REMEDY_EXPORT), 0
     tensor.raw_data = content

@@ -75,7 +75,7 @@ def _input_codes(work: Importer, row: Row, step: Fraction, zero: int, call: Call
     return fake_quantised(work, real, Quantiser(step, zero, *limits), call)
 
 
-def clipped_codes(work: Importer, row: Row, low: float | None, high: float | None, call: Call) -> Row:
+def narrowed_codes(work: Importer, row: Row, low: float | None, high: float | None, call: Call) -> Row:
     """Return codes between *low* and *high* (none: no bound), as Clip, Min, Max and Relu between both QDQ nodes make them."""
     before = row.codes
     assert before is not None

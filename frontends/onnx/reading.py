@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
+from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.quantised.lowering import Unread, lower_graph
 from approxhw.ir.graph import Graph, Node, identifier, without_unread
@@ -21,7 +21,18 @@ from .importer import PROBE, Call, Importer, carry_out, where
 from .loading import ML, ML_OPSETS, QONNX, Loaded
 from .quantised import limits_of
 from .tail import label_bits, predicted_class, regression_values
-from .values import PLAIN, Broken, ClassPrediction, Known, PickedColumns, Refusal, Row, Value, check_width
+from .values import (
+    PLAIN,
+    SIGMOID,
+    Broken,
+    ClassPrediction,
+    Known,
+    PickedColumns,
+    Refusal,
+    Row,
+    Value,
+    check_width,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -41,8 +52,9 @@ class Reading:
     ``logits``: the ONNX tensor whose order decides, if there is one.
     ``widths``: per model input, its name and the shape of its row.
     ``batch``: fixed number of rows a run, None where it is open, 0 where the model has no batch axis.
-    ``bound``: what a single logit has to exceed for class 1.
-    ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front.
+    ``batch_axes``: where the batch axis of ``output`` and ``logits`` stands, where that is not in front. ``bound``: what a
+    single score, or that of a label, is greater than for class 1. ``notes``: what the user should know of how the model was
+    taken. ``whole_inputs``: inputs of whole numbers, by name.
     """
 
     graph: Graph | None
@@ -58,6 +70,8 @@ class Reading:
     task: str = CLASSIFICATION
     doubtful: bool = False
     """Whether nothing in the model tells a classifier from what makes real values, or several labels."""
+    notes: tuple[str, ...] = ()
+    whole_inputs: tuple[str, ...] = ()
 
     def whole(self, title: str) -> Graph:
         """Return the Graph, or raise every problem."""
@@ -123,7 +137,10 @@ def _finished(
     problems = tuple(work.problems)
     rows = {name: values[name] for name in (output, logits) if isinstance(values.get(name), Row)}
     axes = tuple((name, row.batch) for name, row in rows.items() if isinstance(row, Row) and row.batch)
+    told = values[output]
     bound = prediction.bound if prediction else 0.0
+    if chosen != REGRESSION and isinstance(told, Row) and told.stage == SIGMOID and not logits:
+        bound = 0.5  # there is no tensor of the logits: what tells the class is the probability
     doubtful = task is None and chosen == CLASSIFICATION and not is_label
     return Reading(
         graph,
@@ -138,6 +155,8 @@ def _finished(
         bound,
         chosen,
         doubtful,
+        _notes(output, told, bound) if chosen == CLASSIFICATION else (),
+        _whole_inputs(loaded.proto, inputs),
     )
 
 
@@ -154,6 +173,23 @@ def _is_regressor(proto: ModelProto, values: dict[str, Value], outputs: list[str
         return False
     made = [node for node in proto.graph.node if node.domain == ML and node.op_type.endswith("Regressor")]
     return bool(made) or (str(proto.producer_name) == "skl2onnx" and len(proto.graph.output) == 1)
+
+
+def _notes(output: str, value: Value, bound: float) -> tuple[str, ...]:
+    """Return what was taken for what, where the model does not say it."""
+    if not isinstance(value, Row) or value.elements != 1 or value.stage != PLAIN:
+        return ()
+    name, what = shown(repr(output)), "a probability" if bound else "a logit"
+    return (f"output {name} is one number a row: it is taken as {what}, class 1 where it is above {bound:g}",)
+
+
+def _whole_inputs(proto: ModelProto, inputs: _Inputs) -> tuple[str, ...]:
+    """Return the names of the inputs that are of an integer type."""
+    from onnx import TensorProto
+
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    return tuple(name for name, _ in inputs.widths if kinds[name] not in floats)
 
 
 def _graph(work: Importer, loaded: Loaded, prediction: ClassPrediction) -> Graph | None:
@@ -201,17 +237,17 @@ def _inputs(work: Importer, proto: ModelProto, known: dict[str, Known], titles: 
     """Append the Graph's Input and return the ONNX inputs as pieces of it. Initializers listed as inputs are none."""
     declared = [value for value in proto.graph.input if value.name not in known]
     if not declared:
-        raise Refusal("it has no input", invalid=True)
+        raise Refusal("it has no input: there is nothing to classify", "make the features an input")
     shapes: list[tuple[str, tuple[int, ...], bool]] = []
-    sizes: set[int | None] = set()
+    sizes: dict[str, int | None] = {}
     for value in declared:
         shape, batch = _input_shape(value)
         shapes.append((value.name, shape, batch != 0))
-        sizes.add(batch)
-    if len(sizes) > 1:
-        raise Refusal("its inputs have different batch axes", "give every input the same first axis")
+        sizes[value.name] = batch
+    if len(set(sizes.values())) > 1:
+        raise _different_batches(sizes)
     work.integer_input = _integers(declared)
-    batch = sizes.pop()
+    batch = next(iter(sizes.values()))
     work.batch_size = PROBE if batch is None else max(batch, 1)
     total = sum(math.prod(shape) for _, shape, _ in shapes)
     check_width(total)
@@ -244,6 +280,18 @@ def _integers(declared: list[ValueInfoProto]) -> tuple[int, int] | None:
     return limits_of(kinds.pop()) if len(kinds) == 1 else None
 
 
+def _different_batches(sizes: dict[str, int | None]) -> Refusal:
+    """Return what to tell of inputs whose first axes differ: fixed ones beside an open one are constants, as a rule."""
+    fixed = [name for name, batch in sizes.items() if batch is not None]
+    if None in sizes.values():
+        named = ", ".join(shown(repr(name), 60) for name in fixed[:4]) + (", …" if len(fixed) > 4 else "")
+        many = "these inputs have a fixed first axis" if len(fixed) > 1 else "this input has a fixed first axis"
+        why = f"{many}, the others an open one: {named}; exporters leave constants outside so (tf2onnx does it)"
+        return Refusal(why, "add an initializer of the same name with its value for each of them, or export without it")
+    spelled = ", ".join(f"{shown(repr(name), 60)} {batch or 'none'}" for name, batch in list(sizes.items())[:8])
+    return Refusal(f"its inputs have different batch axes: {spelled}", "give every input the same first axis")
+
+
 def _feature_names(shapes: list[tuple[str, tuple[int, ...], bool]], total: int, titles: tuple[str, ...]) -> list[str]:
     """Return a title a feature: given ones, else the names of inputs of one column each, else none."""
     if len(titles) == total:
@@ -270,7 +318,7 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
     if not value.type.HasField("tensor_type") or kind.elem_type not in numeric:
         raise Refusal(f"{title} is no tensor of numbers", "encode text and categories before the model")
     if not kind.HasField("shape") or not kind.shape.dim:
-        raise Refusal(f"{title} has no shape", "export with a fixed number of features", invalid=True)
+        raise Refusal(f"{title} has no shape", "export with a fixed number of features")
     dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     features = dims[1:] if len(dims) > 1 else dims
     if any(dim is None for dim in features):
@@ -278,7 +326,6 @@ def _input_shape(value: ValueInfoProto) -> tuple[tuple[int, ...], int | None]:
         raise Refusal(
             f"{title} has a dynamic feature dimension ({', '.join(named)})",
             "export with a fixed number of features",
-            invalid=True,
         )
     shape = tuple(int(dim) for dim in features if dim is not None)
     if any(dim < 1 for dim in shape):
@@ -298,7 +345,7 @@ def _chosen_outputs(proto: ModelProto, task: str | None) -> tuple[list[str], str
     """
     from onnx import TensorProto
 
-    label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING)
+    label_types = (TensorProto.INT64, TensorProto.INT32, TensorProto.STRING, TensorProto.BOOL)
     outputs = list(proto.graph.output)
     told = [value for value in outputs if value.type.tensor_type.elem_type in label_types]
     labels, scores = [value.name for value in told], [value.name for value in outputs if value not in told]
@@ -325,13 +372,22 @@ def _tells_labels_apart(proto: ModelProto, output: ValueInfoProto) -> bool:
 
 
 def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
-    """Return the output that tells the class; several must be forms of the same scores."""
+    """Return the output that tells the class; several must be forms of the same scores, or those and their class."""
     tensors = [values[name] for name in outputs]
     if len(outputs) == 1:
         return outputs[0]
     behind = {value.value for value in tensors if isinstance(value, Row | ClassPrediction)}
     if len(behind) == 1 and all(isinstance(value, Row) for value in tensors):
         return max(outputs, key=lambda name: getattr(values[name], "elements", 0))
+    classes = [(name, value) for name, value in zip(outputs, tensors) if isinstance(value, ClassPrediction)]
+    scores = {value.value for value in tensors if isinstance(value, Row)}
+    if len(classes) == 1 and len(scores) == 1 and classes[0][1].tensor and len(tensors) == len(outputs):
+        tensor = classes[0][1].tensor
+        if all(
+            isinstance(value, ClassPrediction) or (isinstance(value, Row) and value.tensor == tensor)
+            for value in tensors
+        ):
+            return classes[0][0]
     named = ", ".join(shown(repr(name)) for name in outputs[:8])
     raise Refusal(
         f"the model has {len(outputs)} outputs that are not forms of the same scores ({named})", "keep one class output"
@@ -372,7 +428,7 @@ def _node(
     ) in functions:
         if any(isinstance(value, Broken) for value in found) and not computed and standard and node.op_type in FOLDABLE:
             return broken  # a constant, had its inputs been readable
-        work.problems.append(support.unsupported(node, functions))
+        work.problems.append(support.unsupported(node, functions, support.from_scores(loaded.proto)))
         return broken
     if problem := _schema_problem(node, loaded):
         work.refuse(where(node), Refusal(problem, "export the model again", invalid=True))

@@ -8,14 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Affine, Concat, Constant
+from approxhw.ir.kinds import Affine, Concat
 
-from .importer import PROBE, Call, Importer
+from .importer import PROBE, Call, Importer, where
+from .linear import same_input
 from .values import (
     COMPLEMENT,
     PAIR,
     PLAIN,
     SIGMOID,
+    UNIFORM,
     ClassPrediction,
     Dictionary,
     Known,
@@ -54,6 +56,8 @@ def cast(work: Importer, call: Call) -> Value:
         if target == TensorProto.STRING:
             return replace(value, labels=tuple(str(label) for label in value.labels))
         return value
+    if isinstance(value, Row) and value.stage == UNIFORM and target == TensorProto.BOOL:
+        return value  # whether a sum of probabilities is 0: a guard of the division by it
     if isinstance(value, Row) and value.codes is None and target not in floats:
         raise Refusal("casts computed values to integers, which cuts them off", "leave values floating-point")
     return value
@@ -201,6 +205,8 @@ def _picked(row: Row, positions: np.ndarray) -> Row:
     if len(positions) == row.elements and (positions == np.arange(row.elements)).all():
         return row
     columns = row.columns
+    if row.stage == PAIR and len(positions) == 1 and (row.pair_of == SIGMOID or (row.pair_of and positions[0] == 1)):
+        return replace(row, stage=row.pair_of if positions[0] == 1 else COMPLEMENT)
     if columns is None or row.stage != PLAIN:
         raise Refusal(
             "picks or reorders elements of a hidden layer",
@@ -277,15 +283,18 @@ def array_feature_extractor(work: Importer, call: Call) -> Value:
 def labelled(index: ClassPrediction, table: Known) -> ClassPrediction:
     """Return *index* with the labels that *table* gives its classes."""
     values = [label if isinstance(label, str) else label.item() for label in table.array.reshape(-1)]
-    if index.labels:
-        raise Refusal("looks up labels by labels", "let one lookup follow ArgMax")
+    if index.labels:  # as skl2onnx does it for a binary OneVsRest: labels that are places of the table
+        places = [label for label in index.labels if isinstance(label, int) and 0 <= label < len(values)]
+        if len(places) != len(index.labels):
+            raise Refusal("looks up labels by labels", "let one lookup follow ArgMax")
+        values = [values[place] for place in places]
     if any(isinstance(value, float) and value != int(value) for value in values):
         raise Refusal("its class labels are broken numbers", "use text or integers as class labels")
     return replace(index, labels=tuple(value if isinstance(value, str) else int(value) for value in values))
 
 
 def concat(work: Importer, call: Call) -> Value:
-    """Concat of elements of the Input, or of (1 − p, p) at the end of a binary classifier."""
+    """Concat of elements of the Input, of branches, of single scores, or of (1 − p, p) at the end of a binary classifier."""
     rows = [value for value in call.values if isinstance(value, Row)]
     if len(rows) != len(call.values) or not rows:
         raise Refusal("joins computed tensors with constants or labels", "join elements of the input only")
@@ -294,11 +303,18 @@ def concat(work: Importer, call: Call) -> Value:
         and rows[0].value == rows[1].value
         and rows[0].elements == 1
     ):
-        return replace(rows[1], stage=PAIR, shape=(2,), batch=rows[1].batch)
+        return replace(rows[1], stage=PAIR, shape=(2,), batch=rows[1].batch, pair_of=SIGMOID)
     if len(rows) == 1:
         return rows[0]
-    if len(rows) == 2 and rows[1].elements == 1 and _is_negation(work, rows[0], rows[1]):
-        return replace(rows[1], stage=PAIR, shape=(2,))  # (-z, z): the greater one is the sign of z
+    if len(rows) == 2 and rows[1].elements == 1 and (total := _total_of_pair(work, rows[0], rows[1])) is not None:
+        pair = replace(rows[1], stage=PAIR, shape=(2,), pair_of=PLAIN, staged_by=where(call.proto))
+        if total == 0:
+            return pair  # (-z, z): the greater one is the sign of z
+        # (c − z, z): z is the greater one where it is above c / 2; elements of the pair are no scores of this value
+        moved = work.affine(pair.value, np.ones(1), np.full(1, -total / 2), str(call.proto.name))
+        return replace(pair, value=moved, tensor="", pair_of="")
+    if (made := _layers_joined(work, rows, call)) is not None:
+        return made
     if any(row.columns is None or row.stage != PLAIN for row in rows):
         return _parallel(work, call)
     axes = {row.axis(int(call.attributes.get("axis", 1))) for row in rows}
@@ -329,12 +345,27 @@ def _parallel(work: Importer, call: Call) -> Row:
     return replace(rows[0], value=value, shape=shape, columns=None, shared=False)
 
 
-def _is_negation(work: Importer, first: Row, second: Row) -> bool:
+def _total_of_pair(work: Importer, first: Row, second: Row) -> float | None:
+    """Return c where *first* is c − *second*, both of them plain; None where it is something else."""
     node = work.node(first.value)
-    if not isinstance(node.op, Affine) or node.inputs[0] != second.value or second.columns is not None:
-        return False
-    scale, shift = (work.node(name).op for name in node.inputs[1:])
-    return isinstance(scale, Constant) and isinstance(shift, Constant) and scale.data[0] == -1 and shift.data[0] == 0
+    plain = first.stage == second.stage == PLAIN and second.columns is None and first.elements == 1
+    if not plain or not isinstance(node.op, Affine) or node.inputs[0] != second.value:
+        return None
+    scale, shift = (work.constant_of(name) for name in node.inputs[1:])
+    return float(shift[0]) if scale[0] == -1 else None
+
+
+def _layers_joined(work: Importer, rows: list[Row], call: Call) -> Row | None:
+    """Return single scores of layers of one and the same input side by side: they are one layer; None where they are not."""
+    if any(row.elements != 1 or len(row.shape) != 1 for row in rows) or len({row.batch for row in rows}) > 1:
+        return None
+    parts = same_input(work, rows)
+    if parts is None or rows[0].axis(int(call.attributes.get("axis", 1))) is None:
+        return None
+    value, weights, biases = parts
+    made = work.dense(value, np.concatenate(weights), np.concatenate(biases), str(call.proto.name))
+    by = rows[0].staged_by
+    return Row(made, (len(rows),), rows[0].batch, stage=rows[0].stage, staged_by=by)
 
 
 def joined(rows: list[Row], axis: int) -> Row:

@@ -13,7 +13,7 @@ from .importer import Handler, where
 from .loading import ML, QONNX
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import ModelProto, NodeProto
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,17 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Clip": SupportedOperator(
         activations.clip, "bounds as attributes or as constant inputs; infinite ones are dropped"
     ),
-    "Concat": SupportedOperator(shapes.concat, "of columns of the input, of branches, of (1 − p, p) in a binary head"),
+    "Concat": SupportedOperator(
+        shapes.concat, "of columns of the input, of branches, of single scores, of (1 − p, p) in a binary head"
+    ),
     "DequantizeLinear": SupportedOperator(
         quantised.dequantize_linear, "QDQ: of constants, behind QuantizeLinear, and of an integer input of the model"
     ),
     "Div": SupportedOperator(
-        linear.divide, "by a constant; of a constant, or of two functions of one value, by a table"
+        linear.divide, "by a constant; of a constant, or of two functions of one value, by a table; shares of a sum"
     ),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
+    "Exp": SupportedOperator(tail.exponential_of, "by a table; 1 / (1 + exp(−z)) is a Sigmoid"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
     "Gemm": SupportedOperator(
@@ -61,12 +64,16 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Min": SupportedOperator(activations.minimum, "with one constant number"),
     "Mul": SupportedOperator(linear.multiply, "one operand constant, or two functions of one value: x · Sigmoid(x)"),
     "Neg": SupportedOperator(linear.negate, "anything"),
+    "Not": SupportedOperator(tail.not_, "of a comparison, at the end"),
     "QuantizeLinear": SupportedOperator(
         quantised.quantize_linear,
         "QDQ: one scale and zero point for a tensor of activations; `Clip`, `Min`, `Max`, `Relu` on its codes (QCDQ)",
     ),
+    "Reciprocal": SupportedOperator(tail.reciprocal, "by a table; of 1 + exp(−z) the end of a Sigmoid"),
+    "ReduceSum": SupportedOperator(tail.reduce_sum, "of probabilities over the classes, at the end"),
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
+    "Round": SupportedOperator(tail.round_, "of a single Sigmoid, at the end: p > 1/2 is logit > 0"),
     "Shape": SupportedOperator(shapes.shape_of, "where it ends in the shape of a Reshape"),
     "Sigmoid": SupportedOperator(
         tail.sigmoid, "at the end: keeps the order, dropped; p > 1/2 is logit > 0; between layers by a table"
@@ -105,10 +112,11 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     **{
         name.capitalize(): SupportedOperator(activations.by_formula("x", name), "by a table")
         for name in (
-            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "log"),
-            *("reciprocal", "sign", "sin", "sinh", "softplus", "softsign", "sqrt", "tan", "tanh"),
+            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "floor", "log"),
+            *("sign", "sin", "sinh", "softplus", "softsign", "sqrt", "tan", "tanh"),
         )
     },
+    "Where": SupportedOperator(tail.where_, "two constant numbers by one comparison, at the end"),
 }
 
 ML_OPERATORS: dict[str, SupportedOperator] = {
@@ -139,6 +147,9 @@ MICROSOFT_OPERATORS: dict[str, SupportedOperator] = {
     name: STANDARD_OPERATORS[name] for name in ("DequantizeLinear", "QuantizeLinear")
 }
 
+SCORES_ADVICE = "convert with options={id(model): {'raw_scores': True}}: scores have the same order as probabilities"
+PROBABILITIES = frozenset(("ReduceMax", "ReduceMean"))
+"""What skl2onnx makes probabilities with, and is not read."""
 CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
 QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
 STATIC_ADVICE = "quantise statically (onnxruntime: quantize_static with QuantFormat.QDQ)"
@@ -163,8 +174,6 @@ ADVICE: dict[str, str] = {
     **dict.fromkeys(("TreeEnsembleRegressor", "SVMRegressor"), "train an MLPRegressor or a linear one"),
     "TopK": "end with ArgMax",
     "Split": "cut columns with Slice or Gather, of the model's input only",
-    "Where": "end with ArgMax over the classes, or with Greater for a single logit",
-    "Not": "swap the comparison",
 }
 
 
@@ -179,13 +188,25 @@ def supported_operator(node: NodeProto) -> SupportedOperator | None:
     return QONNX_OPERATORS.get(node.op_type) if node.domain in QONNX else None
 
 
-def unsupported(node: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> Problem:
-    """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions."""
+def from_scores(proto: ModelProto) -> bool:
+    """Whether *proto* is a linear model of skl2onnx, which can be converted with its scores in place of probabilities."""
+    products = sum(node.op_type in ("MatMul", "Gemm", "LinearClassifier") for node in proto.graph.node)
+    hidden = any(node.op_type in ("Relu", "Tanh") for node in proto.graph.node)
+    return proto.producer_name == "skl2onnx" and products == 1 and not hidden
+
+
+def unsupported(
+    node: NodeProto, functions: frozenset[tuple[str, str]] = frozenset(), has_scores: bool = False
+) -> Problem:
+    """Return why *node* cannot be read and what to do; *functions*: (domain, name) of the model's own functions.
+
+    *has_scores*: it can be converted with its scores in place of probabilities (:func:`from_scores`).
+    """
     op = str(node.op_type)
     if (node.domain, op) in functions:
         remedy = "inline the model's functions first: onnx.inliner.inline_local_functions"
         return Problem(where(node), "calls a function of the model's own, which is not read", remedy)
-    advice = ADVICE.get(op, "")
+    advice = SCORES_ADVICE if has_scores and op in PROBABILITIES else ADVICE.get(op, "")
     known_domain = node.domain in ("", "ai.onnx", ML, MICROSOFT, *QONNX)
     if not known_domain:
         why = f"operator {shown(op)} is of the unknown domain {shown(repr(node.domain))}"

@@ -13,12 +13,18 @@ from approxhw.frontends.quantised.quantiser import Codes, Quantiser
 PLAIN, SOFTMAX, SIGMOID, COMPLEMENT, PAIR = "plain", "Softmax", "Sigmoid", "1 - Sigmoid", "the pair (1 - p, p)"
 """Stages of a row on its way to a class: a real value, or something that only its order matters of."""
 
+EXP, EXP_PLUS_ONE, SHARES, UNIFORM = "Exp", "1 + Exp", "scores divided by their sum", "a sum over the classes"
+"""Stages of a Sigmoid that is written out, and of scores made shares; the last one is one number for all classes."""
+
 
 class Refusal(Exception):
-    """A node that cannot be read: why, and what to do. ``invalid``: the model contradicts itself, not us."""
+    """A node that cannot be read: why, and what to do.
 
-    def __init__(self, why: str, remedy: str = "", *, invalid: bool = False) -> None:
-        self.why, self.remedy, self.invalid = why, remedy, invalid
+    ``invalid``: the model contradicts itself, not us. ``where``: the node that is to blame, where it is another one.
+    """
+
+    def __init__(self, why: str, remedy: str = "", *, invalid: bool = False, where: str = "") -> None:
+        self.why, self.remedy, self.invalid, self.where = why, remedy, invalid, where
         super().__init__(why)
 
 
@@ -34,9 +40,10 @@ def check_width(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A constant tensor. ``sized``: it was worked out from the batch size, and so holds only as a shape.
+    """A constant tensor.
 
-    ``codes``: the integers behind it, where it was dequantised.
+    ``codes``: the integers behind it, where it was dequantised. ``sized``: it was worked out from the batch size, and so holds
+    only as a shape.
     """
 
     array: np.ndarray
@@ -74,7 +81,8 @@ class Row:
     ``value``: the Graph's value that holds its elements flat. ``shape``: without the batch axis, which stands at
     position ``batch`` of the ONNX shape (None: the model has none). ``tensor``: the ONNX name of the logits, or of
     this value. ``codes``: the quantiser whose codes it holds, between QuantizeLinear and DequantizeLinear.
-    ``shared``: more than one node reads it, so the Node behind it must stay as it is.
+    ``shared``: more than one node reads it, so the Node behind it must stay as it is. ``staged_by``: the ONNX node that made
+    it what ``stage`` says. ``pair_of``: what the second element of a pair is, a Sigmoid or a plain score, where that is known.
     """
 
     value: str
@@ -86,6 +94,8 @@ class Row:
     labels: tuple[str | int, ...] = ()
     codes: Quantiser | None = None
     shared: bool = False
+    staged_by: str = ""
+    pair_of: str = ""
 
     @property
     def elements(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,7 +139,7 @@ def _names(proto: ModelProto) -> set[str]:
     """Return every name of a value in *proto*, those in branches too."""
 
     def below(graph: GraphProto) -> set[str]:
-        names = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+        names = {value.name for value in (*graph.input, *graph.output)} | {tensor.name for tensor in graph.initializer}
         for node in graph.node:
             names.update((*node.input, *node.output))
             for inner in graphs_of(node):
@@ -187,8 +187,8 @@ def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
     """Put other *names* for what *node* reads, in its branches too, where they mean the same."""
     node.input[:] = [names.get(name, name) for name in node.input]
     for graph in graphs_of(node):
-        own: Sequence[str] = [value.name for value in (*graph.input, *graph.initializer)]
-        own = [*own, *(name for inner in graph.node for name in inner.output)]
+        own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+        own.update(name for inner in graph.node for name in inner.output)
         outside = {name: new for name, new in names.items() if name not in own}
         for inner in graph.node:
             _rename(inner, outside)

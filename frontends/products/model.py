@@ -120,7 +120,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
         odd=odd,
         fixed=fixed,
         inputs=inputs,
-        sizes=sizes_of_inputs(inputs, shape or {}),
+        sizes=sizes_of_inputs(inputs, shape),
         outputs=tuple(value.name for value in proto.graph.output),
         opsets=tuple(proto.opset_import),
         ir_version=proto.ir_version,
@@ -204,9 +204,26 @@ def _dim(dim: TensorShapeProto.Dimension, axis: int) -> int | str:
     return dim.dim_param or f"size{axis}"
 
 
-def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def given_sizes(shape: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+    """Return what a user says of sizes, or raise :class:`OptionError` where it is nothing of the kind."""
+    how = "give a tuple of sizes by the name of an input, such as {'x': (1, 8)}"
+    if shape is not None and not isinstance(shape, Mapping):
+        raise OptionError("input shapes", [Problem("shape", f"{shown(repr(shape), 80)} is no dict", how)])
+    wrong = [
+        Problem("shape", f"{shown(repr(name), 40)}: {shown(repr(sizes), 40)} are no sizes of an input", how)
+        for name, sizes in (shape or {}).items()
+        if not isinstance(name, str) or isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray)
+    ]
+    if wrong:
+        raise OptionError("input shapes", wrong)
+    return {name: tuple(sizes) for name, sizes in (shape or {}).items()}
+
+
+def sizes_of_inputs(
+    inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[int]] | None
+) -> dict[str, tuple[int, ...]]:
     """Return the sizes of every input, or raise :class:`OptionError`."""
-    problems = []
+    problems, shape = [], given_sizes(shape)
     names = [value.name for value in inputs]
     for name in shape:
         if name not in names:
@@ -223,7 +240,7 @@ def sizes_of_inputs(inputs: Sequence[ModelInput], shape: Mapping[str, Sequence[i
             else:
                 sizes[value.name] = tuple(int(dim) for dim in value.dims)
             continue
-        given = tuple(shape[value.name])
+        given = shape[value.name]
         if any(isinstance(size, bool) or not isinstance(size, int) or size >= MAXIMUM_SIZE for size in given):
             why = f"sizes are whole numbers below {MAXIMUM_SIZE}"
             problems.append(Problem(f"shape of input {shown(value.name)!r}", why, f"the model says {value}"))

@@ -37,7 +37,7 @@ def unroll(proto: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     made = type(proto)()
     made.CopyFrom(proto)
     taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    taken |= {value.name for value in (*proto.graph.input, *proto.graph.initializer)}
+    taken |= {value.name for value in proto.graph.input} | {tensor.name for tensor in proto.graph.initializer}
     nodes: list[NodeProto] = []
     stays: dict[str, str] = {}
     steps = 0
@@ -134,12 +134,14 @@ class _Writer:
         self.taken.add(made)
         return made
 
-    def op(self, kind: str, *inputs: str, out: str = "", name: str = "", **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, out: str = "", name: str = "", **attributes: int | Sequence[int]) -> str:
         """Append a node and return the name of what it makes."""
         from onnx import helper
 
         made = out or self.fresh(kind.lower())
-        self.nodes.append(helper.make_node(kind, list(inputs), [made], name=name, **attributes))
+        node = helper.make_node(kind, list(inputs), [made], name=name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(node)
         return made
 
     def constant(self, value: object) -> str:

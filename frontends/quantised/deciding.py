@@ -15,7 +15,7 @@ from .quantiser import NEEDS_QUANTISER, UnreadError
 from .state import Bound, ChainState, Lowering, bounded_codes, requantize
 
 
-def lower_argmax(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+def decide_argmax(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Append an ``ArgMax`` of integers that are ordered as the real values are."""
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)
@@ -79,7 +79,7 @@ def _wide(state: ChainState, multipliers: tuple[int, ...], offsets: tuple[int, .
     return Stage(multipliers, 0, offsets, "floor", min(ends), max(ends))
 
 
-def lower_threshold(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+def decide_threshold(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Append a ``Threshold`` on the code: 1 where its real value is greater than the model's threshold."""
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)
@@ -93,7 +93,7 @@ def lower_threshold(lowering: Lowering, node: Node, state: ChainState) -> ChainS
     return state
 
 
-def lower_binarize(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
+def decide_labels(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     """Append a ``Binarize`` on codes: element by element, 1 where the real value is greater than the model's threshold."""
     if state.value is None:
         raise UnreadError("decides on values that are not quantised", NEEDS_QUANTISER)

@@ -22,10 +22,10 @@ from approxhw.numerics.exact.requantizing import Scaled, Stage, fit
 from approxhw.numerics.formats import FLOAT64, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
 
-from .deciding import lower_argmax, lower_binarize, lower_threshold
+from .deciding import decide_argmax, decide_labels, decide_threshold
 from .encoding import encoded
 from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, Quantiser, UnreadError
-from .state import ChainState, Lowering, bounded_codes, clipped, on_one_scale, readings, requantize, rescaled
+from .state import ChainState, Lowering, bounded_codes, clipped, on_one_scale, readings, requantize, scaled_state
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _unknown(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
 
 
 def _affine(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    return rescaled(state, lowering.constant(node.inputs[1]), lowering.constant(node.inputs[2]))
+    return scaled_state(state, lowering.constant(node.inputs[1]), lowering.constant(node.inputs[2]))
 
 
 def _relu(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
@@ -203,9 +203,9 @@ _STEPS: dict[type, Callable[[Lowering, Node, ChainState], ChainState]] = {
     Reshape: _reshape,
     FakeQuantize: _quantise,
     Dense: _dense,
-    ArgMax: lower_argmax,
-    Threshold: lower_threshold,
-    Binarize: lower_binarize,
+    ArgMax: decide_argmax,
+    Threshold: decide_threshold,
+    Binarize: decide_labels,
 }
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from approxhw.numerics.exact.rounding import round_fraction
+from approxhw.numerics.exact.rounding import rounded_fraction
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Quantiser:
 
     def code(self, value: Fraction) -> int:
         """Return the code of *value*."""
-        whole = self.base + round_fraction(self.mode, value / self.scale + self.before)
+        whole = self.base + rounded_fraction(self.mode, value / self.scale + self.before)
         return min(max(whole, self.low), self.high)
 
 

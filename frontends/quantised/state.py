@@ -54,7 +54,7 @@ def readings(count: int) -> ChainState:
     return ChainState(None, (Fraction(1),) * count, (Fraction(0),) * count, low=(None,) * count, high=(None,) * count)
 
 
-def rescaled(state: ChainState, scale: Iterable[Fraction], shift: Iterable[Fraction]) -> ChainState:
+def scaled_state(state: ChainState, scale: Iterable[Fraction], shift: Iterable[Fraction]) -> ChainState:
     """Return scale · state + shift: bounds go along, and change places where a scale is negative."""
     parts = []
     for s, t, old, add, low, high in zip(scale, shift, state.scale, state.shift, state.low, state.high, strict=True):

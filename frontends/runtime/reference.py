@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.dataset import MULTILABEL, REGRESSION
+from approxhw.common.data.dataset import MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidDataError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.onnx.reading import Reading

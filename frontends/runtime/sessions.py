@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +22,7 @@ def open_session(proto: ModelProto, title: str) -> InferenceSession:
 
     Raises :class:`UnsupportedModelError` where onnxruntime lacks an operator, :class:`InvalidModelError` where it refuses.
     """
-    import onnxruntime
+    onnxruntime = _onnxruntime()
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
 
     options = onnxruntime.SessionOptions()
@@ -51,6 +54,12 @@ def run_session(
             shown(title), [Problem("onnxruntime", f"cannot compute this: {shown(error, 200)}", remedy)]
         ) from error
     return made
+
+
+def _onnxruntime() -> ModuleType:
+    """Return onnxruntime, which from 1.32 on would queue telemetry below the user's cache; a setting of the user's own wins."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
+    return importlib.import_module("onnxruntime")
 
 
 def _problem(error: Exception, why: str) -> Problem:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.evaluation import codes_of, score
 from approxhw.ir.graph import Graph, Node, ranges

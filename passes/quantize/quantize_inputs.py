@@ -97,7 +97,7 @@ class QuantizeInputs:
         rows = context.data.X_train if context.data is not None else np.empty((0, n))
         found = []
         if not len(rows) and (self.low is None or self.high is None):
-            remedy = "give data with training rows, or the options low and high"
+            remedy = "give data with training rows (--data, data= in Python), or the options low and high"
             found.append(Problem("low, high", "no training rows to take the range of each feature from", remedy))
         elif len(rows) and rows.shape[1] != n:
             found.append(Problem("data", f"the model reads {n} features, the data has {rows.shape[1]}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ BUILT_IN = {
     "verilator": "approxhw.sim.simulators.verilator:VERILATOR",
 }
 """Name → ``module:object``; a further one is a file beside them and a line here."""
+
+BIN = "bin"
+"""Where programs stand, in the folder of a bench, that are found before those on PATH."""
 
 SIMULATORS = tuple(BUILT_IN)
 """Those that every design is simulated on where nobody says otherwise: all of ours."""
@@ -105,6 +109,7 @@ def simulator_named(name: str) -> Simulator:
 
 def prepare_bench(simulator: Simulator, bench: Bench, tool: Tool) -> Build:
     """Return what ``simulator.prepare`` says; raise :class:`PluginError` where that of another package fails."""
+    _stand_in_for_python(bench.folder / BIN)
     try:
         return simulator.prepare(bench, tool)
     except (ApproxhwError, OSError):
@@ -128,7 +133,17 @@ def _misfit(name: str, found: object) -> str | None:
 
 def child_environment(folder: Path, tool: Tool) -> dict[str, str]:
     """Return the environment in which *tool* builds and runs the bench in *folder*."""
-    # programs in bin/ stand in for others; python3 for Verilator's own scripts must be there even when our environment
-    # was not activated
+    # programs in bin/ stand in for others
     path = tool.environment.get("PATH", os.environ.get("PATH", ""))
-    return {**tool.environment, "PATH": os.pathsep.join([str(folder / "bin"), path, str(Path(sys.executable).parent)])}
+    return {**tool.environment, "PATH": os.pathsep.join([str(folder / BIN), path])}
+
+
+def _stand_in_for_python(folder: Path) -> None:
+    """Make whatever asks for Python by name in a build get this one: cocotb sets ``PYTHONHOME``, which fits no other.
+
+    A script and no link: through a link Python would not find the packages of its environment.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in ("python3", "python"):
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        (folder / name).chmod(0o755)

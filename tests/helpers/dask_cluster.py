@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from approxhw.common import tools
+
 
 class Cluster:
     """A Dask scheduler and workers as programs of their own."""
 
-    def __init__(self, folder):
-        self.folder, self.started, self.workers = folder, [], []
+    def __init__(self, folder, stack):
+        self.folder, self.stack, self.workers = folder, stack, []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -23,10 +24,9 @@ class Cluster:
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
 
     def _start(self, name, *words):
-        with (self.folder / f"{name}.log").open("a") as log:
-            command = [sys.executable, "-m", "distributed.cli.dask_" + name, *words, "--no-dashboard"]
-            self.started.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder))
-        return self.started[-1]
+        log = self.stack.enter_context((self.folder / f"{name}.log").open("ab"))
+        command = [sys.executable, "-m", "distributed.cli.dask_" + name, *words, "--no-dashboard"]
+        return self.stack.enter_context(tools.started(command, log, folder=self.folder))
 
     def add_worker(self):
         options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
@@ -43,11 +43,7 @@ class Cluster:
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Cluster]:
     """Give a scheduler that answers; all its programs end with the block."""
-    made = Cluster(folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        made = Cluster(folder, stack)
         made.wait_for_scheduler()
         yield made
-    finally:
-        for process in made.started:
-            process.kill()
-            process.wait()

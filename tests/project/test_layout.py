@@ -130,6 +130,50 @@ BETWEEN_PROCESSES = {"executors.py", "cluster.py"}
 """They send live objects to workers of the same search; nothing that stands in a file is read so."""
 
 
+STARTING = {"keeper.py", "running.py", "executors.py"}
+"""They start other processes: whoever does so elsewhere loses that children die with their parent."""
+TEMPORARY = {"temporary.py", "writing.py", "proofs.py"}
+"""They make folders that are temporary, or kept for users (``proofs``): others would leave theirs behind when killed."""
+
+
+@pytest.mark.parametrize("path", sources(*FOLDERS), ids=name_of)
+def test_processes_and_temporary_folders_begin_in_one_place(path: Path) -> None:
+    for node in ast.walk(tree_of(path)):
+        where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            named = getattr(node, "module", None) or ""
+            names = {named, *(alias.name for alias in node.names), *(f"{named}.{alias.name}" for alias in node.names)}
+            starting = {
+                "subprocess",
+                "multiprocessing",
+                "concurrent.futures.ProcessPoolExecutor",
+                "pty",
+                "asyncio.subprocess",
+            }
+            assert path.name in STARTING or not names & starting, f"{where}: approxhw.common.tools starts programs"
+        if isinstance(node, ast.Attribute):
+            named = ast.unparse(node)
+            starts = named.startswith(("os.fork", "os.posix_spawn", "os.spawn", "os.exec", "os.popen"))
+            assert path.name in STARTING or not starts, f"{where}: approxhw.common.tools starts programs"
+            makes = named.startswith("tempfile.") and named != "tempfile.gettempdir"
+            assert path.name in TEMPORARY or not makes, f"{where}: approxhw.common.files makes temporary folders"
+
+
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    """Where its telemetry is turned off before; what is imported for the type checker alone is never loaded."""
+    users = set()
+    for path in sources(*FOLDERS):
+        tree = tree_of(path)
+        typed = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+        skipped = {id(inner) for outer in typed for inner in ast.walk(outer)}
+        users |= {
+            name_of(path)
+            for n in ast.walk(tree)
+            if id(n) not in skipped and isinstance(n, ast.Import | ast.ImportFrom) and "onnxruntime" in ast.unparse(n)
+        }
+    assert users == {"frontends/runtime/sessions.py"}
+
+
 @pytest.mark.parametrize("path", sources(*FOLDERS), ids=name_of)
 def test_code_keeps_the_house_rules(path: Path) -> None:
     for node in ast.walk(tree_of(path)):

@@ -59,7 +59,7 @@ INSTALLS = 'for name in iverilog vvp g++; do [ "$1" = install ] && : >"{0}/$name
 
 def test_help_explains_every_target_for_people() -> None:
     done = make("help")
-    for target in ("setup", "demo", "test", "lint", "format", "bench", "fuzz", "clean"):
+    for target in ("setup", "demo", "test", "lint", "format", "bench", "fuzz", "fuzz-readers", "clean"):
         assert re.search(rf"^  {target} +\S", done.stdout, re.MULTILINE), target
     assert make("").stdout == done.stdout, "help is what a bare make shows"
 

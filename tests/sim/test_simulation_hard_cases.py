@@ -7,12 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import heeded, stalling
 
 from approxhw import sim
+from approxhw.common import tools
+from approxhw.common.errors import ToolFailedError, ToolTimeoutError
+from approxhw.common.tools import running
+from approxhw.sim.simulators.registry import Bench, child_environment, prepare_bench, simulator_named
+from approxhw.sim.streams import Stream, StreamJob, simulate_streams
 
 ENDLESS = """
 import numpy as np
@@ -44,13 +51,16 @@ def _processes_that_mention(text: str) -> list[str]:
 def test_interrupt_ends_the_simulator_and_leaves_nothing(icarus, tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "tmp").mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", ENDLESS],
-        cwd=tmp_path / "work",
-        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        heeded(),
+        subprocess.Popen(
+            [sys.executable, "-c", ENDLESS],
+            cwd=tmp_path / "work",
+            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         while not process.stdout.readline().startswith("run"):
             assert process.poll() is None
@@ -64,6 +74,87 @@ def test_interrupt_ends_the_simulator_and_leaves_nothing(icarus, tmp_path):
     assert list((tmp_path / "work").iterdir()) == []
     assert list((tmp_path / "tmp").iterdir()) == []
     assert _processes_that_mention(str(tmp_path)) == []
+
+
+def _pass_on(bits: int = 4) -> sim.SimulationJob:
+    """Return the smallest job there is: what goes in comes out."""
+    vectors = np.arange(2**bits)
+    ports = (("x", bits),), (("y", bits),)
+    text = f"module pass_on(input [{bits - 1}:0] x, output [{bits - 1}:0] y); assign y = x; endmodule"
+    return sim.SimulationJob("pass on", text, "pass_on", *ports, vectors={"x": vectors}, expected={"y": vectors})
+
+
+@pytest.mark.slow
+def test_no_python_of_path_is_used_by_a_build(verilator, tmp_path, monkeypatch):
+    """Verilator's build scripts would run the first ``python3``, with a ``PYTHONHOME`` that fits ours alone."""
+    (tmp_path / "bin").mkdir()
+    for name in ("python3", "python"):
+        (tmp_path / "bin" / name).write_text(
+            f"#!/bin/sh\ntouch {tmp_path}/used\necho SRE module mismatch >&2\nexit 1\n"
+        )
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for simulator in ("icarus", "verilator"):
+        result = sim.simulate(_pass_on(), simulator, tmp_path / simulator)
+        assert (result.vectors, result.mismatches) == (16, 0)
+    assert not (tmp_path / "used").exists()
+
+
+def test_python_asked_for_by_name_is_this_one_with_its_packages(tmp_path):
+    bench = Bench(tmp_path, (), "top", (), ())
+    prepare_bench(simulator_named("icarus"), bench, tools.Tool("iverilog", ("iverilog",)))
+    environment = child_environment(tmp_path, tools.Tool("it", ("it",)))
+    for name in ("python3", "python"):
+        code = "import sys, cocotb; print(sys.prefix)"
+        said = tools.run_tool(tools.Tool(name, (name,)), ["-c", code], timeout=60, environment=environment)
+        assert said.output.strip() == sys.prefix
+
+
+@pytest.fixture
+def hanging_icarus(tmp_path, monkeypatch):
+    """An ``iverilog`` that never ends, not even when it is tried out."""
+    place = stalling(tmp_path / "bin", "iverilog")
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    tools.find_icarus.cache_clear()
+    yield place / "iverilog"
+    tools.find_icarus.cache_clear()
+
+
+def test_the_time_limit_is_for_looking_at_the_simulator_too(icarus, hanging_icarus, tmp_path):
+    with pytest.raises(ToolTimeoutError) as caught:
+        sim.simulate(_pass_on(), "icarus", tmp_path / "out", timeout=1.5)
+    assert (
+        str(caught.value) == f"iverilog (tried out: {hanging_icarus}): not done after 1.5 s, ended\n    | (no output)"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_time_limit_of_streams_is_for_looking_at_the_simulator_too(icarus, hanging_icarus, tmp_path):
+    words = np.zeros((1, 1), np.uint8)
+    stream = Stream("s_axis", 8, words, np.array([True]))
+    job = StreamJob("nothing", "module nothing; endmodule", "nothing", (stream,), replace(stream, name="m_axis"))
+    with pytest.raises(ToolTimeoutError, match=r"^iverilog \(tried out: .*\): not done after 1\.5 s, ended"):
+        simulate_streams(job, "icarus", tmp_path / "out", timeout=1.5)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["vectors", "streams"])
+def test_one_time_limit_is_for_building_and_running_together(icarus, tmp_path, monkeypatch, streams):
+    """The build takes its part of the limit; what is told is the whole of it."""
+    tools.find_icarus()  # tried out once a process
+    limits = []
+    plain = running.time_left
+    monkeypatch.setattr(running, "time_left", lambda *given: limits.append(plain(*given)) or limits[-1])
+    if streams:
+        words = np.zeros((1, 1), np.uint8)
+        stream = Stream("s_axis", 8, words, np.array([True]))
+        job = StreamJob("nothing", "module nothing; endmodule", "nothing", (stream,), replace(stream, name="m_axis"))
+        with pytest.raises(ToolFailedError):
+            simulate_streams(job, "icarus", tmp_path / "out", timeout=500)
+    else:
+        sim.simulate(_pass_on(), "icarus", tmp_path / "out", timeout=500)
+    assert len(limits) == 2
+    assert 500 > limits[0][0] > limits[1][0]
+    assert {whole for _, whole in limits} == {500}
 
 
 @pytest.mark.slow

@@ -126,7 +126,9 @@ def _check_file(path: Path) -> None:
         return
     ours = False
     if path.is_file() and not path.is_symlink():
-        with path.open("rb") as file:
+        from approxhw.common.files import opened
+
+        with opened(path) as file:
             ours = file.read(len(MARK)) == MARK.encode()
     if not ours:
         why = "it is there already, and approxhw did not write it"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import Command
-from approxhw.cli.targets.shared import OpenSizes
+from approxhw.cli.targets.shared import LabelColumn, OpenSizes
 from approxhw.common.option_fields import argument, nested, option
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class OptOptions:
     passes: str = option("passes and named pipelines, such as fold-affine,narrow-formats")
     output: Path = option("the changed Graph, .axir", short="-o")
     data: str | None = option("rows for passes that learn from them, and for accuracies", None)
+    column: LabelColumn = nested(LabelColumn())
     steps: Path | None = option("folder for the Graph after every pass", None)
     tensors: bool = option("GRAPH is an ONNX model; its products stay products of whole tensors", False)
     open: OpenSizes = nested(OpenSizes())
@@ -36,7 +37,8 @@ def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
         options.graph,
         options.output,
         options.passes,
-        data=options.data,
+        data=None if options.data is None else options.column.of(options.data),
+        on_note=terminal.warn,
         steps=options.steps,
         from_step=options.from_step,
         tensors=options.tensors,

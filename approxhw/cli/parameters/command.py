@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import cloup
@@ -111,12 +113,14 @@ class GroupedCommand(cloup.Command):
 
 def _callback(command: Command) -> Callable[..., None]:
     def called(as_json: bool, verbose: bool, **values: object) -> None:
+        from approxhw.cli.terminal.ending import EndedError, ended_in_order
         from approxhw.cli.terminal.terminal import Terminal
+        from approxhw.common.files import locks_kept
 
         said = {name: value for name, value in values.items() if value is not None and value != ()}
         terminal = Terminal(as_json)
         try:
-            with terminal:
+            with ended_in_order(), locks_kept(), _what_is_written(said), terminal:
                 result = _run(command, terminal, said)
         except ApproxhwError as error:
             if verbose:
@@ -124,10 +128,21 @@ def _callback(command: Command) -> Callable[..., None]:
             _fail(str(error), error.exit_code, as_json)
         except KeyboardInterrupt:
             _fail("interrupted; what was finished stays", 130, as_json)
+        except EndedError as error:
+            try:
+                _tell(f"ended by {error}; what was finished stays", error.exit_code, as_json)
+                sys.stdout.flush()
+            except OSError:  # the terminal is gone; what Python flushes at its end must not change the exit code
+                for stream in (1, 2):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            sys.exit(error.exit_code)
         except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
             raise
         except OSError as error:  # what the library did not expect: a full disk under temporary files, say
             from approxhw.common.files import unwritable
+
+            if is_unheard():
+                raise
 
             if verbose:
                 traceback.print_exc()
@@ -145,6 +160,17 @@ def _callback(command: Command) -> Callable[..., None]:
     return called
 
 
+@contextmanager
+def _what_is_written(said: Mapping[str, object]) -> Iterator[None]:
+    """Lock what the command will write into, before anything is read: a second run is told of the first at once."""
+    from approxhw.common.files import locked
+
+    design = said.get("design")
+    folder = said.get("output") or (design if isinstance(design, Path) and design.is_dir() else None)
+    with locked(Path(str(folder))) if folder else nullcontext():
+        yield
+
+
 def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Json:
     if command.kinds is not None:
         kinds = {kind.name: kind for kind in command.kinds()}
@@ -157,10 +183,40 @@ def _run(command: Command, terminal: Terminal, said: dict[str, object]) -> Json:
 
 
 def _fail(text: str, code: int, as_json: bool) -> None:
-    if as_json:
-        tell_machine(text, code)
-    click.echo(f"error: {text}", err=True)
+    _tell(text, code, as_json)
     sys.exit(code)
+
+
+def _tell(text: str, code: int, as_json: bool) -> None:
+    if as_json:
+        with suppress(OSError):  # standard output is full: people are told all the same
+            tell_machine(text, code)
+    click.echo(f"error: {text}", err=True)
+
+
+def is_unheard() -> bool:
+    """Whether standard output takes nothing any more: a full disk, or a closed descriptor, behind it.
+
+    It is asked with an empty line, after something failed to be written somewhere: what failed once is not kept, so a flush
+    tells nothing.
+    """
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except io.UnsupportedOperation:  # no descriptor at all: a test's own
+        return False
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def fail_unheard(why: object) -> NoReturn:
+    """Say on standard error that standard output takes nothing, and leave; nobody tries to write the rest again."""
+    from approxhw.common.errors import OutputError
+
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    click.echo(f"error: standard output cannot be written ({why}): what was found is not told", err=True)
+    sys.exit(OutputError.exit_code)
 
 
 def tell_machine(text: str, code: int) -> None:

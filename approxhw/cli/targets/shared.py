@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.option_fields import argument, option
+from approxhw.common.option_fields import argument, nested, option
 from approxhw.sim.simulators.registry import simulator_names
 
 from .registry import searched_names, target_choices
 
 if TYPE_CHECKING:
+    from approxhw.common.data.dataset import DataSource
     from approxhw.ir.pass_manager import Pass
 
 CODES = ("dynamic8", "static8", "mantissa8", "linear8")
@@ -41,11 +43,35 @@ class CompileOptions:
 
 
 @dataclass(frozen=True)
+class LabelColumn:
+    """Which column of a table holds the labels, as commands ask for it."""
+
+    label: str | None = option(
+        "csv: title of the column that holds the labels, or its number, counted from 1",
+        None,
+        metavar="COLUMN",
+        shown_default="label, labels, class, target, y, else the last",
+    )
+
+    def of(self, data: str) -> DataSource | str:
+        """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
+        from approxhw.common.data.dataset import DataSource
+
+        return data if self.label is None else DataSource(data, self.label)
+
+
+@dataclass(frozen=True)
 class TargetChoice:
     """What is built, and of which rows: what ``compile`` takes for models."""
 
     target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     data: str | None = option(f"{DATA}; ranges come from its training rows", None, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
+
+    @property
+    def rows(self) -> DataSource | str | None:
+        """The rows that are meant, with the column of their labels."""
+        return None if self.data is None else self.column.of(self.data)
 
 
 @dataclass(frozen=True)
@@ -54,8 +80,14 @@ class SearchOptions:
 
     model: Path = argument("ONNX file")
     data: str = option(DATA, metavar="ROWS")
+    column: LabelColumn = nested(LabelColumn())
     target: str = option("what to search for", "printed", choices=searched_names, metavar="TARGET")
     output: Path | None = option("front folder", None, short="-o", shown_default="build/NAME-front")
+
+    @property
+    def rows(self) -> DataSource | str:
+        """The rows that are meant, with the column of their labels."""
+        return self.column.of(self.data)
 
 
 @dataclass(frozen=True)
@@ -115,6 +147,13 @@ class OpenSizes:
         return parse_shapes(self.shape) or None
 
 
+def voided_problems(said: Collection[str], voided: Collection[str]) -> list[Problem]:
+    """Return a problem for each option that was *said* though ``--passes`` makes it of no use."""
+    why = "does nothing beside --passes, which says every pass and its options"
+    remedy = "write it into the list, such as quantize-weights{bits=6}, or leave --passes out"
+    return [Problem(f"--{name.replace('_', '-')}", why, remedy) for name in said if name in voided]
+
+
 class AskedSteps(TypedDict):
     """What :class:`Steps` asks ``approxhw.compile`` for."""
 
@@ -133,13 +172,14 @@ class Steps:
     steps: bool = option("keep the Graph after every pass in steps/", False)
     from_step: int | None = option("start behind this step of the design that is in the folder already", None)
 
-    def problems(self) -> list[Problem]:
-        """Return what is wrong with the passes."""
+    def problems(self, said: Collection[str] = (), voided: Collection[str] = ()) -> list[Problem]:
+        """Return what is wrong with the passes; *voided*: what they make of no use, if it was *said*."""
+        found = voided_problems(said, voided) if self.passes else []
         try:
             self.asked()
         except OptionError as error:
-            return list(error.problems)
-        return []
+            found += error.problems
+        return found
 
     def asked(self) -> AskedSteps:
         """Return all that as ``approxhw.compile`` takes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .terminal import Terminal
+from .terminal import NO_TABLES, Terminal
 
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
@@ -22,8 +22,9 @@ def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
     terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} matrix products)")
     if design.accuracy:
         told = design.accuracy
+        least = f", always the most frequent class {told['majority']:.4f}" if "majority" in told else ""
         terminal.say(
-            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}; "
+            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}{least}; "
             f"{100 * told['agree']:.2f} % of the answers agree"
         )
     for line in _codes_said(compiled):
@@ -85,14 +86,18 @@ def show_stream(terminal: Terminal, found: EngineVerdict) -> None:
 def show_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     """Say what an engine and one of its elements cost."""
     pe, whole = found["estimate_pe"], found["estimate"]
-    kept = "kept" if pe["met"] else "missed"
+    kept = "not known to be kept" if pe["met"] is None else "kept" if pe["met"] else "missed"
     terminal.say(
         f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
         f"{pe['clock_ns']:g} ns {kept}; {pe['checked']} states equal to the reference ({pe['made']})"
     )
+    peak = whole["peak_gmac_per_s"]
+    speed = f"; {NO_TABLES}" if peak is None else f", {peak:.4g} billion multiply-adds a second at most"
+    if whole["met"] is False:
+        speed += f", at the {whole['kept_clock_ns']:.4g} ns that it keeps"
     terminal.say(
-        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} bits, "
-        f"{whole['peak_gmac_per_s']:.4g} billion multiply-adds a second at most"
+        f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} "
+        f"bits{speed}"
     )
 
 
@@ -121,6 +126,10 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     terminal.out.print(table)
     told = front.onnx
     terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    if "test" in front.majority:
+        terminal.say(f"always the most frequent class: test {100 * front.majority['test']:.2f} %")
+    for warning in front.warnings:
+        terminal.warn(warning)
     terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
     terminal.say(f"front: {front.folder / 'report.html'}")
     terminal.say(f"{front.evaluations} evaluations, {front.seconds:.0f} s")

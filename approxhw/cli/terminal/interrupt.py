@@ -35,4 +35,4 @@ class Interrupt:
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self.leave()
-        self.terminal.warn("finishing this generation, then the front is made; Ctrl-C again ends at once")
+        self.terminal.warn("finishing what has begun, then the front is made; Ctrl-C again ends at once")

@@ -35,6 +35,7 @@ class SearchView:
         self.started: tuple[float, int] | None = None
         """When the first generation of this run was told, and which one it was."""
         self.milestones: list[tuple[str, ...]] = []
+        self.latest: list[tuple[str, ...]] = []
         self.live: Live | None = None
         self.told = 0.0
 
@@ -54,8 +55,8 @@ class SearchView:
     def progress(self, step: str, done: int, total: int) -> None:
         """Show that *done* of *total* of *step* is done: a bar, or a line now and then where there is no terminal."""
         if self.live is not None:
-            return
-        if self.terminal.err.is_terminal:
+            self.live.update(self._table([*self.milestones, *self.latest], f"{step}: {done} of {total}"))
+        elif self.terminal.err.is_terminal:
             self.terminal.progress(step, done, total)
         elif time.monotonic() - self.told >= QUIET_SECONDS:
             self.told = time.monotonic()
@@ -75,6 +76,7 @@ class SearchView:
                 self.terminal.bar.stop()  # two live displays would write over each other
                 self.live = Live(console=self.terminal.err, transient=True, refresh_per_second=4)
                 self.live.start()
+            self.latest = [row]
             if self.live is not None:
                 self.live.update(self._table([*self.milestones, row]))
             if record.generation % every == 0:
@@ -112,8 +114,9 @@ class SearchView:
     def _titles(self) -> list[str]:
         return [title.format(self.cost.name) for title in TITLES]
 
-    def _table(self, rows: list[tuple[str, ...]]) -> Table:
-        table = Table(box=None, pad_edge=False, caption="Ctrl-C finishes the generation and leaves a front")
+    def _table(self, rows: list[tuple[str, ...]], step: str = "") -> Table:
+        caption = "Ctrl-C finishes the generation and leaves a front"
+        table = Table(box=None, pad_edge=False, caption=escape(f"{step}; {caption}" if step else caption))
         for title in self._titles():
             table.add_column(title, justify="right")
         for row in rows:
@@ -148,6 +151,10 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
             f"[bold]{', '.join(marks)}[/]",
         )
     terminal.out.print(table)
+    if (least := told.get("majority", {}).get("test")) is not None:
+        terminal.say(
+            f"on test rows: the model {_share(told['onnx']['test'])}, always the most frequent class {_share(least)}"
+        )
     terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
     for simulator in told["chosen"]["simulated"]:
         vectors = sum(member["simulated"][simulator] for member in told["front"])

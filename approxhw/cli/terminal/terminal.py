@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from approxhw.common.dataset import REGRESSION
+from approxhw.common.data.dataset import REGRESSION
 from approxhw.ir.evaluation import MEASURES
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ class ProofLine(TypedDict):
 
     module: str
     proven: bool
+
+
+QUIET_SECONDS = 10.0
+"""Where there is no terminal: seconds between lines that say what is done."""
+
+NO_TABLES = "this library has no delay tables, one delay a cell at most: give --liberty FILE"
+"""Why nothing is said of a clock, and what to do."""
 
 
 def _some(values: Sequence[float]) -> str:
@@ -56,6 +64,7 @@ class Terminal:
             disable=quiet or not self.err.is_terminal,
         )
         self.task: TaskID | None = None
+        self.told = time.monotonic()
 
     def __enter__(self) -> Terminal:
         self.bar.start()
@@ -65,14 +74,20 @@ class Terminal:
         self.bar.stop()
 
     def progress(self, step: str, done: int, total: int) -> None:
-        """Show that *done* of *total* of *step* is done."""
+        """Show that *done* of *total* of *step* is done: a bar, or a line now and then where there is no terminal."""
+        if not self.err.is_terminal and time.monotonic() - self.told >= QUIET_SECONDS:
+            self.told = time.monotonic()
+            self.err.print(escape(f"{step}: {done} of {total}"), soft_wrap=True)
         if self.task is None:
             self.task = self.bar.add_task(escape(step), total=total)
         self.bar.update(self.task, description=escape(step), completed=done, total=total)
 
     def step(self, name: str, share: float) -> None:
         """Show that *share* (0 … 1) of step *name* is done."""
-        self.progress(name, int(share), 1)
+        if 0 < share < 1:
+            self.progress(name, round(100 * share), 100)
+        else:
+            self.progress(name, int(share), 1)
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -89,14 +104,14 @@ class Terminal:
         self.say(f"design: {compiled.folder}  (ONNX to Verilog in {seconds:.2f} s)")
         if accuracy["hardware"] is not None:
             onnx = "not known" if accuracy["onnx"] is None else f"{accuracy['onnx']:.4f}"
-            measure = accuracy["measure"]
+            measure, most = accuracy["measure"], accuracy.get("majority")
+            least = "" if most is None else f", always the most frequent class {most:.4f}"
             more_told = "".join(
                 f"; {name.replace('_', ' ')} {_some(values)}" for name, values in accuracy["details"].items()
             )
-            self.say(
-                f"{measure} on {accuracy['rows']} rows: ONNX {onnx}, hardware {accuracy['hardware']:.4f}{more_told}"
-            )
-        inputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.inputs[:8])
+            told = f"ONNX {onnx}, hardware {accuracy['hardware']:.4f}{least}{more_told}"
+            self.say(f"{measure} on {accuracy['rows']} rows: {told}")
+        inputs = ", ".join(f"{port.name}{port.carried}" for port in design.inputs[:8])
         more = f" and {len(design.inputs) - 8} more" if len(design.inputs) > 8 else ""
         outputs = ", ".join(f"{port.name}[{port.bits}]" for port in design.outputs[:8])
         rest = f" and {len(design.outputs) - 8} more" if len(design.outputs) > 8 else ""
@@ -115,12 +130,18 @@ class Terminal:
     def estimated(self, found: Estimate) -> None:
         """Show an estimate."""
         area = f"{found.area_mm2 / 100:.3f} cm²" if found.area_mm2 >= 1 else f"{found.area_mm2 * 1e6:.0f} µm²"
+        if found.power_mw is None:
+            power = "power not known"
+            self.warn(str(found.power_unknown[0]))
+        else:
+            power = f"{found.power_mw:.3g} mW ({found.static_power_mw:.3g} static)"
         self.say(
-            f"{found.library}: {area}, {found.power_mw:.3g} mW ({found.static_power_mw:.3g} static), "
-            f"{delay(found)}, {found.cells} cells; states from {found.states_from}"
+            f"{found.library}: {area}, {power}, {delay(found)}, {found.cells} cells; states from {found.states_from}"
         )
-        if found.clock_ns is not None and found.slack_ns is not None:
-            met = "met" if found.slack_ns >= 0 else "missed"
+        if found.clock_ns is not None and found.slack_ns is None:
+            self.say(f"clock of {found.clock_ns:g} ns: not known whether it is kept; {NO_TABLES}")
+        elif found.clock_ns is not None:
+            met = "met" if found.met else "missed"
             self.say(f"clock of {found.clock_ns:g} ns: {met}, slack {found.slack_ns:.4g} ns")
         for note in found.notes:
             self.warn(note)

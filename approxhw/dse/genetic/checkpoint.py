@@ -15,7 +15,7 @@ import numpy as np
 
 from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem, shown
 from approxhw.common.files import unwritable
 from approxhw.common.version import __version__

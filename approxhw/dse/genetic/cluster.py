@@ -58,7 +58,7 @@ class DaskExecutor:
     def __init__(self, scheduler: str, timeout: float = 10.0) -> None:
         self.scheduler, self._timeout, self._name = scheduler, timeout, ""
         try:
-            self._client = Client(scheduler, timeout=timeout, set_as_default=False)
+            self._client = _connected(scheduler, timeout)
         except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
             raise WorkersError(
                 f"no Dask scheduler answers at {scheduler} within {timeout:g} s ({_first_line(error)})",
@@ -124,6 +124,9 @@ class DaskExecutor:
                 f"the Dask scheduler {self.scheduler} has no worker, and none came within {self._timeout:g} s",
                 f"start some: dask worker {self.scheduler}",
             ) from error
+        except BaseException:  # Ctrl-C, say
+            self.close()
+            raise
 
     def _gone(self, error: BaseException) -> WorkersError:
         for name in ("distributed.client", "distributed.batched", "distributed.core"):
@@ -146,8 +149,30 @@ class DaskExecutor:
         """Leave the cluster; it goes on without us."""
         if self._client.status == "running":
             self._forget()
-        with contextlib.suppress(TimeoutError):
-            self._client.close(timeout=2)
+        _end(self._client)
+
+
+def _connected(scheduler: str, timeout: float) -> Client:
+    """Return a client of *scheduler*; one that cannot connect is closed, and not left to be so when it is collected.
+
+    Its ``__del__`` would wait for its event loop, and for a lock that the client holds which happens to be starting then.
+    """
+    client = Client.__new__(Client)
+    try:
+        client.__init__(scheduler, timeout=timeout, set_as_default=False)
+    except BaseException:
+        _end(client)
+        raise
+    return client
+
+
+def _end(client: Client) -> None:
+    """Close *client*, whatever state it is in, so that its ``__del__`` has nothing to do."""
+    with contextlib.suppress(Exception):
+        client.close(timeout=2)
+    with contextlib.suppress(Exception):  # it did not answer in time, or never got so far as to have something to close
+        client._loop_runner.stop()
+    client.status = "closed"
 
 
 def _first_line(error: BaseException) -> str:

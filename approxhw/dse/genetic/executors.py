@@ -9,16 +9,17 @@ import os
 import pickle
 import signal
 import sys
-import tempfile
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 from approxhw.common.errors import WorkersError
+from approxhw.common.files import temporary_folder
 
 Item = Any
 """What the work takes or makes: which types these are depends on the work that was started last."""
@@ -62,15 +63,18 @@ class ProcessExecutor:
 
     def __init__(self, jobs: int) -> None:
         self._jobs, self._pool, self._hidden = jobs, None, True  # type: int, ProcessPoolExecutor | None, bool
-        self._folder = tempfile.TemporaryDirectory(prefix="approxhw-work-")  # ours alone: nobody else may write there
+        self._alive: tuple[Connection, Connection] | None = None
         self._path, self._number = Path(), 0
+        stack = contextlib.ExitStack()
+        self._folder = stack.enter_context(temporary_folder("work"))  # ours alone: nobody else may write there
+        self._forget = weakref.finalize(self, stack.close)  # also for whoever never closes this
 
     def start(self, work: Work) -> None:
         """Put *work* where the workers find it; raise :class:`WorkersError` where it cannot be sent."""
         data = packed(work)
         # workers stay: each is a Python with compiled kernels, which takes seconds to begin
         self._number += 1
-        self._path = Path(self._folder.name) / str(self._number)
+        self._path = self._folder / str(self._number)
         self._path.write_bytes(data)
         hidden = b"__main__" not in data
         if self._pool is None or (self._hidden and not hidden):
@@ -81,11 +85,17 @@ class ProcessExecutor:
     def _open(self) -> None:
         # spawn: a fork would copy the threads' locks of whatever runs beside.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self._jobs, context, _begin, (os.getpid(),))
+        self._alive = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(self._jobs, context, _begin, (os.getpid(), self._alive[0]))
 
     def map(self, items: Sequence[Item]) -> list[Item]:
-        """Do the work in the processes; raise :class:`WorkersError` where they die again and again."""
+        """Do the work in the processes; raise :class:`WorkersError` where they die again and again.
+
+        Where an error or Ctrl-C ends this, the processes end, too, in the midst of whatever they do.
+        """
         for _ in range(ATTEMPTS):
+            if self._pool is None:
+                self._open()
             assert self._pool is not None
             try:
                 with _main_module(hidden=self._hidden):
@@ -93,33 +103,46 @@ class ProcessExecutor:
                 return [future.result() for future in futures]
             except BrokenProcessPool:
                 self._shut()
-                self._open()
+            except BaseException:
+                self._shut(at_once=True)
+                raise
         raise WorkersError(
             f"worker processes ended {ATTEMPTS} times before they were done",
             "look for lack of memory; or use --jobs 1; a script that registers operators of its own must start its search "
             'under `if __name__ == "__main__":`',
         )
 
-    def _shut(self) -> None:
+    def _shut(self, *, at_once: bool = False) -> None:
+        theirs, ours = self._alive or (None, None)
+        if ours is not None and at_once:
+            ours.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        for end in (theirs, ours):
+            if end is not None:
+                end.close()
+        self._pool = self._alive = None
 
     def close(self) -> None:
         """End the processes."""
         self._shut()
-        self._folder.cleanup()
+        self._forget()
 
 
-def _begin(parent: int) -> None:
+def _begin(parent: int, alive: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_follow, args=(parent, alive), daemon=True).start()
 
 
-def _follow(parent: int) -> None:
-    """End this process once *parent* is gone: after a kill -9 nobody would tell a worker that waits for work."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _follow(parent: int, alive: Connection) -> None:
+    """End this process once *parent* closes the other end of *alive*, as it does when it dies, by a kill -9, too.
+
+    The parent itself is looked at, too: a fork of it may hold that end.
+    """
+    with contextlib.suppress(EOFError, OSError):
+        while os.getppid() == parent:
+            if alive.poll(1.0):
+                alive.recv_bytes()
     os._exit(1)
 
 

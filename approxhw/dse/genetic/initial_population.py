@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.arrays import read_npz
+from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 
@@ -35,24 +35,31 @@ def make_starts(
     """Return the genomes of all starts (int32, S × G; those of one start together), and whether all of them were made.
 
     ``path``: written after every batch, whole; with *resume* what is there already is not made again. ``stop``: asked
-    after every batch. Raises :class:`~approxhw.common.errors.CheckpointError` where *path* holds starts of another search.
+    after every level. Raises :class:`~approxhw.common.errors.CheckpointError` where *path* holds starts of another search.
     """
     total, tell = seeder.seeding.starts, on_progress or (lambda step, done, total: None)
     made = _read(path, seeder) if resume and path.exists() else []
     if not resume and path.exists():
         path.unlink()
     if len(made) < total:
-        executor.start(seeder)
-    batch = 2
-    while len(made) < total:
-        tell("anneal starts", len(made), total)
-        made += executor.map(list(range(len(made), min(len(made) + batch, total))))
-        _write(path, seeder, made)
-        if stop is not None and stop() and len(made) < total:
-            break
+        executor.start(seeder.further)
+    batch, ended, begun = 2, False, list[np.ndarray]()
+    while len(made) < total and not ended:
+        starts = [seeder.begin(number) for number in range(len(made), min(len(made) + batch, total))]
+        while not ended and (todo := [i for i, start in enumerate(starts) if not start.done]):
+            # level by level: a start of a large network takes minutes
+            tell("anneal starts", len(made), total)
+            for i, start in zip(todo, executor.map([starts[i] for i in todo]), strict=True):
+                starts[i] = start
+            ended = stop is not None and stop()
+        begun = [] if all(start.done for start in starts) else [start.genomes for start in starts]
+        if not begun:
+            made += [start.genomes for start in starts]
+            _write(path, seeder, made)
     tell("anneal starts", len(made), total)
     empty = np.zeros((0, seeder.space.genes), dtype=np.int32)
-    return np.concatenate([empty, *made]), len(made) == total
+    # what is not whole is of use now, and made anew by who goes on
+    return np.concatenate([empty, *made, *begun]), len(made) == total
 
 
 def _identity(seeder: Seeder) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from approxhw.common.arguments import field_problems, settle_fields
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import integer_problems
 
@@ -37,17 +38,22 @@ class GeneticOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
+        found = field_problems(self)
+        odd = {problem.where for problem in found}  # of another type: nothing more is said of them
         least = {"population": 1, "generations": 0, "seed": 0, "islands": 1, "migration_every": 0, "migrants": 0}
-        found = integer_problems(self, {**least, "archive": 2})
+        bounds = {name: low for name, low in {**least, "archive": 2}.items() if name not in odd}
+        found += integer_problems(self, bounds)
         found += [
             Problem(name, f"{getattr(self, name)!r} is not in 0…1")
             for name in ("max_accuracy_loss", "crossover", "prune")
-            if not 0 <= getattr(self, name) <= 1
+            if name not in odd and not 0 <= getattr(self, name) <= 1
         ]
-        if not 1 <= self.mutation <= 1000:
+        if "mutation" not in odd and not 1 <= self.mutation <= 1000:
             found.append(Problem("mutation", f"{self.mutation!r} is not in 1…1000"))
         for name, count in (("crossover_shares", 3), ("mutation_weights", len(KINDS))):
             given = getattr(self, name)
+            if name in odd:
+                continue
             if len(given) != count or not all(0 <= value < 1e9 for value in given) or not sum(given):
                 found.append(Problem(name, f"{given!r} is not {count} numbers of 0 or more, one of them above 0"))
         if not found and self.population < 4 * self.islands:
@@ -55,6 +61,7 @@ class GeneticOptions:
             found.append(Problem("population", why, "take more individuals or fewer islands"))
         if found:
             raise OptionError("search", found)
+        settle_fields(self, "search")
 
 
 @dataclass(frozen=True)
@@ -74,14 +81,17 @@ class Seeding:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
+        found = field_problems(self)
+        odd = {problem.where for problem in found}
         least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
-        found = integer_problems(self, least)
-        if not 0 <= self.noise <= 1:
+        found += integer_problems(self, {name: low for name, low in least.items() if name not in odd})
+        if "noise" not in odd and not 0 <= self.noise <= 1:
             found.append(Problem("noise", f"{self.noise!r} is not in 0…1"))
         found += [
             Problem(name, f"{getattr(self, name)!r} is not above 0 and at most 1")
             for name in ("first_price", "last_price")
-            if not 0 < getattr(self, name) <= 1
+            if name not in odd and not 0 < getattr(self, name) <= 1
         ]
         if found:
             raise OptionError("seeding", found)
+        settle_fields(self, "seeding")

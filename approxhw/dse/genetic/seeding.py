@@ -27,6 +27,15 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 200
 
 
 @dataclass(frozen=True, eq=False)
+class Start:
+    """A start on its way: the ``genomes`` of its levels so far (int32, levels × G), the retrained one first."""
+
+    number: int
+    genomes: np.ndarray
+    done: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Seeder:
     """Number of a start → genomes of its levels (int32, levels × G): a pure function, so that any worker may do it.
 
@@ -52,32 +61,44 @@ class Seeder:
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the genomes of start *number*."""
+        start = self.begin(number)
+        while not start.done:
+            start = self.further(start)
+        return start.genomes
+
+    def begin(self, number: int) -> Start:
+        """Return start *number* before anything was done for it."""
+        return Start(number, np.zeros((0, self.space.genes), dtype=np.int32))
+
+    def further(self, start: Start) -> Start:
+        """Return *start* with one more genome: retrained first, then annealed level by level; to the same end anywhere."""
         from approxhw.networks.kernels.masked_network import count_errors, pack_rows
 
-        rng = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, number)))
-        genome = self._retrained(int(rng.integers(1 << 30)))
-        found = [genome]
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, start.number)))
+        trained = int(rng.integers(1 << 30))
+        if not len(start.genomes):
+            return replace(start, genomes=self._retrained(trained)[None])
+        prices, level = self._prices(start.genomes[0]), len(start.genomes) - 1
+        for _ in range(level):  # what the levels before have drawn
+            self._drawn(rng), rng.integers(1 << 30), rng.integers(1 << 30)
+        chosen = self._drawn(rng)
         highest = (1 << self.space.layers[0].input_bits) - 1
-        for price in self._prices(genome):
-            chosen = self._drawn(rng)
-            codes, labels = noisy(
-                self.codes[chosen],
-                self.labels[chosen],
-                copies=self.seeding.copies,
-                probability=self.seeding.noise,
-                highest=highest,
-                seed=int(rng.integers(1 << 30)),
-            )
-            if self.teacher is not None and number % 2:
-                labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
-            schedule = AnnealingSchedule((price,), moves=self.seeding.moves)
-            rows = pack_rows(codes, labels)
-            genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
-            found.append(genome)
-            wrong = count_errors(self.space.layout, self.space.head, genome[None], self.codes, self.labels)
-            if int(wrong[0]) > self.allowed:
-                break
-        return np.array(found, dtype=np.int32)
+        codes, labels = noisy(
+            self.codes[chosen],
+            self.labels[chosen],
+            copies=self.seeding.copies,
+            probability=self.seeding.noise,
+            highest=highest,
+            seed=int(rng.integers(1 << 30)),
+        )
+        if self.teacher is not None and start.number % 2:
+            labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
+        schedule = AnnealingSchedule((prices[level],), moves=self.seeding.moves)
+        rows, genome = pack_rows(codes, labels), start.genomes[-1]
+        genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
+        wrong = count_errors(self.space.layout, self.space.head, genome[None], self.codes, self.labels)
+        done = int(wrong[0]) > self.allowed or level + 1 == len(prices)
+        return Start(start.number, np.concatenate([start.genomes, genome[None]]).astype(np.int32), done)
 
     def _retrained(self, seed: int) -> np.ndarray:
         work = max(1, self.space.genes * len(self.labels))

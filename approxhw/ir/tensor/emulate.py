@@ -137,6 +137,9 @@ class EmulatedEngine:
         rows of each layer are counted, evenly spaced; all by default. Every layer's inputs are those of the engine itself.
         """
         counts: dict[str, np.ndarray] = {}
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            why = f"{shown(repr(rows))} is no number of rows"
+            raise OptionError("matrix engine", [Problem("rows", why, "give 1 or more, or leave it out for all")])
 
         def seen(lowered: LoweredProduct, mac: FloatMac) -> None:
             total = np.zeros(mac.accumulator_bits + 2, np.int64)
@@ -164,10 +167,11 @@ class EmulatedEngine:
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return the same of several *layers*, by name, from one run. *rows*: at most so many that stream, the first ones."""
         known = {entry.name: entry for entry in self.layers}
+        whole = isinstance(index, int) and not isinstance(index, bool)
         problems = [
-            Problem("layer", f"there is no product {index} of a layer {shown(name)!r}", near(name, list(known)))
+            Problem("layer", f"there is no product {shown(index)} of a layer {shown(name)!r}", near(name, list(known)))
             for name in layers
-            if name not in known or not 0 <= index < known[name].count
+            if name not in known or not whole or not 0 <= index < known[name].count
         ]
         if problems:
             raise OptionError("matrix engine", problems)
@@ -246,8 +250,10 @@ class EmulatedEngine:
     def _rounded(self, gemm: ProductBlock, pick: slice, format: str, *, across: bool, name: str) -> Rounded:
         side = gemm.right if across else gemm.left
         if isinstance(side, Matrix) and side.key is not None:
-            # codes have blocks along K, so that what they leave depends on the side that a constant stands at
-            key = (*side.key, format if self.codes is None else f"{format} {self.codes} {across}")
+            # one constant may be several matrices: a vector a row and a column, filters of a convolution those of a product;
+            # codes have blocks along K, so that what they leave depends on the side that it stands at
+            how = f"{format} {side.array.shape}"
+            key = (*side.key, how if self.codes is None else f"{how} {self.codes} {across}")
             if key not in self.kept and self._room() >= 4 * side.array.size:
                 whole = self.taken(gemm, slice(None), across=across, name=name)
                 self.kept[key] = rounded(whole, format)

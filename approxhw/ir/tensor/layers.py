@@ -79,6 +79,9 @@ def with_macs(graph: Graph, mac: FloatMac | None, layers: Mapping[str, FloatMac 
 
     Raises :class:`OptionError` for names that no product has, and for what is no arithmetic.
     """
+    if layers is not None and not isinstance(layers, Mapping):
+        why = f"{shown(repr(layers), 80)} is no dict"
+        raise OptionError("matrix engine", [Problem("layers", why, "give a FloatMac, or None, by the name of a layer")])
     chosen = layers or {}
     known = list(macs_of(graph))
     problems = []

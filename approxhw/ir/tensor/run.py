@@ -159,6 +159,10 @@ def checked_feeds(graph: Graph, inputs: Mapping[str, ArrayLike]) -> dict[str, np
     """Return *inputs* as arrays of the Graph's types; raise :class:`InvalidDataError` with all that does not fit."""
     problems = []
     known = {node.op.title: node for node in graph.nodes if isinstance(node.op, Feed)}
+    if not isinstance(inputs, Mapping):
+        why = f"{shown(type(inputs).__name__)} is no dict"
+        hint = f"give an array by the name of each input: {', '.join(map(shown, known))}"
+        raise InvalidDataError(f"inputs of {title_of(graph)}", [Problem("inputs", why, hint)])
     for name in inputs:
         if name not in known:
             said = ", ".join(map(shown, known))
@@ -170,7 +174,12 @@ def checked_feeds(graph: Graph, inputs: Mapping[str, ArrayLike]) -> dict[str, np
         if name not in inputs:
             problems.append(Problem(f"input {shown(name)!r}", "is missing", f"give an array: {said}"))
             continue
-        array, wanted = np.asarray(inputs[name]), dtype_of(node.type.format)
+        wanted = dtype_of(node.type.format)
+        try:
+            array = np.asarray(inputs[name])
+        except (TypeError, ValueError):
+            problems.append(Problem(f"input {shown(name)!r}", "is no array: its rows differ in size", f"give {said}"))
+            continue
         same = array.dtype.kind == wanted.kind or (array.dtype.kind in "iu" and wanted.kind in "iuf")
         if not same and wanted.kind != "O":
             problems.append(Problem(f"input {shown(name)!r}", f"holds {array.dtype}, the model reads {wanted}"))

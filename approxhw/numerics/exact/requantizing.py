@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from .rounding import least_for, round_fraction, targets
+from .rounding import least_for, rounded_fraction, targets
 
 _INT64 = 1 << 61
 _MOST_EXTRA = 64
@@ -120,7 +120,7 @@ def _edges(element: Scaled, mode: str, base: int, low: int, high: int) -> _Edges
     sign = -1 if element.factor < 0 else 1
     factor = abs(element.factor)
     least, most = (element.least, element.most) if sign > 0 else (-element.most, -element.least)
-    ends = [base + round_fraction(mode, factor * end + element.shift) for end in (least, most)]
+    ends = [base + rounded_fraction(mode, factor * end + element.shift) for end in (least, most)]
     first, last = (min(max(end, low), high) for end in ends)
     whole = math.lcm(factor.denominator, element.shift.denominator)
     a, b = int(factor * whole), int(element.shift * whole)

@@ -39,7 +39,7 @@ def least_for(mode: str, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return half, strict.astype(bool)
 
 
-def round_fraction(mode: str, value: Fraction) -> int:
+def rounded_fraction(mode: str, value: Fraction) -> int:
     """Return *value* as an integer, rounded by *mode*."""
     low = math.floor(value)
     halves, strict = least_for(mode, np.array([low + 1], dtype=object))

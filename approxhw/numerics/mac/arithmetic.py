@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.arguments import told
+from approxhw.common.errors import OptionError, Problem
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,9 @@ class FloatMac:
         width: int | None = self.accumulator_bits
         if code is None:
             names = ", ".join(FLOAT_CODES)
-            yield Problem("format", f"{shown(repr(self.format))} is no input format", f"choose one of {names}")
+            yield Problem("format", f"{told(self.format)} is no input format", f"choose one of {names}")
         if isinstance(width, bool) or not isinstance(width, int) or not 16 <= width <= 24:
-            yield Problem("accumulator_bits", f"{shown(repr(width))} does not lie in 16…24", "20 serves bf16 well")
+            yield Problem("accumulator_bits", f"{told(width)} does not lie in 16…24", "20 serves bf16 well")
             width = None
         elif code is not None and code.product_bits > width:
             yield Problem(
@@ -187,7 +188,7 @@ class FloatMac:
             if match is None:
                 yield Problem(
                     "normalization",
-                    f"{shown(repr(self.normalization))} is no normalization",
+                    f"{told(self.normalization)} is no normalization",
                     "write exact, or an-K-L with K and L of at least 1, such as an-1-2",
                 )
             elif width is not None and int(match[1]) + int(match[2]) >= width:
@@ -200,7 +201,7 @@ class FloatMac:
         if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 4):
             yield Problem(
                 "alignment",
-                f"{shown(repr(bits))} is no number of bits of distance from 1 to 4",
+                f"{told(bits)} is no number of bits of distance from 1 to 4",
                 "leave it out for exact alignment: from 5 bits on nothing that counts is dropped",
             )
 

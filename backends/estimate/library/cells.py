@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
-from .delay_tables import Arc, CellTiming, constant
+from .delay_tables import Arc, CellTiming, WireLoad, constant
 
 MAX_INPUTS = 6
+MAX_NAME = 200
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -41,7 +42,7 @@ class Cell:
     ``powers``: state → static power in µW; a state is the text of the values of ``state_pins`` (inputs in order; for
     a flop its inputs but the clock, which rests low, and then its stored value). ``delays``: output pin → (rise, fall)
     in ms. ``flip_flop`` is None for combinational cells. ``timing``: delay tables, None where the library has one delay
-    per output and no more.
+    per output and no more. ``title``: what its library calls it, where that is no plain name for tools.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Cell:
     delays: Mapping[str, tuple[float, float]]
     flip_flop: FlipFlop | None = None
     timing: CellTiming | None = None
+    title: str = ""
 
     @property
     def state_pins(self) -> tuple[str, ...]:
@@ -74,7 +76,9 @@ class CellLibrary:
     ``voltage`` in V. ``frequency``: vectors per second where the caller names none. ``delay_point`` says under which
     slew and load the delays were measured. ``tie``: name of the cell that makes constants, or "" where a constant is a
     wire to a rail and costs nothing. ``source``: where the figures come from. ``most_fanout``: pins that an output may
-    drive, where the library sets a limit. ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
+    drive, where the library sets a limit. ``wires``: what wires add to loads and delays, by the pins they lead to; None
+    where the library counts none.
+    ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
     them whose area (mm²) is known, such as memories. ``file``: the path that it was asked for by, empty for one with a name.
     """
 
@@ -90,13 +94,24 @@ class CellLibrary:
     left_out_areas: Mapping[str, float] = field(default_factory=dict)
     file: str = ""
     most_fanout: float | None = None
+    wires: WireLoad | None = None
+
+    def without_tables(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the cells of *names* (all, by default) that have one delay whatever drives them and whatever they drive.
+
+        A constant has no delay, and is none of them. Where there is any, no clock can be said to be kept or missed.
+        """
+        asked = self.cells if names is None else set(names)
+        timed = (self.cells[name] for name in asked if self.cells[name].inputs)
+        return tuple(sorted(cell.name for cell in timed if cell.timing is None or not cell.timing.tabulated))
 
     @functools.cached_property
     def inverter(self) -> Cell:
         """Return the smallest inverter; raises :class:`LibraryError` where there is none."""
         found = self._smallest(lambda pins: ~int(logic.columns(pins)[0][pins[0]]) & 3)
         if found is None:
-            raise LibraryError(self.name, [Problem("cells", "the library has no inverter", "add one to the table")])
+            told = "".join(f"; left out is {shown(name, 40)}: {why}" for name, why in [*self.left_out.items()][:3])
+            raise LibraryError(self.name, [Problem("cells", f"the library has no inverter{told}", "add one to it")])
         return found
 
     @functools.cached_property
@@ -114,6 +129,34 @@ class CellLibrary:
             and logic.table(next(iter(cell.functions.values())), cell.inputs) == wanted(cell.inputs)
         ]
         return min(found, key=lambda cell: (cell.area, cell.name), default=None)
+
+
+_KEYWORDS = """
+always and assign begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam design disable edge else
+end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask event for force forever fork
+function generate genvar highz0 highz1 if ifnone include initial inout input instance integer join large liblist library
+localparam macromodule medium module nand negedge nmos nor not notif0 notif1 or output parameter pmos posedge primitive pull0
+pull1 pulldown pullup real realtime reg release repeat scalared signed small specify specparam strong0 strong1 supply0 supply1
+table task time tran tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""Words of Verilog-2005, which no cell may be called by in a netlist."""
+
+
+def plain_cell_name(title: str, taken: Collection[str]) -> str:
+    """Return a name for the cell that its library calls *title*: that itself, or one that Yosys, ABC and Verilog take.
+
+    Names that hold blanks or what cannot be printed are left as they are, for :func:`check_cell` to refuse.
+    """
+    odd = title in KEYWORDS or not IDENTIFIER.fullmatch(title) or title.startswith("_")
+    if not odd or not title or not title.isprintable() or any(map(str.isspace, title)) or len(title) > MAX_NAME:
+        return title
+    start = name = f"cell_{re.sub('[^A-Za-z0-9_]', '_', title)[:80]}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{start}_{number}"
+    return name
 
 
 def spell_expression(expression: logic.Expression) -> str:

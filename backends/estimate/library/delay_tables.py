@@ -1,4 +1,4 @@
-"""Delay tables: what a cell's arc takes, and how steep its output is, for the slew that comes in and the load behind."""
+"""Delay tables: what a cell's arc takes, how steep its output is, for the slew that comes in and the load; and wires."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class DelayTable:
     slews: tuple[float, ...]
     loads: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is more than one entry."""
+        return len(self.slews) > 1 or len(self.loads) > 1
 
     def at(self, slew: float, load: float) -> float:
         """Return the value at *slew* and *load*: bilinear inside, the border's own plane beyond it (as ABC has it)."""
@@ -82,3 +87,40 @@ class CellTiming:
     capacitances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     most_load: Mapping[str, float] = field(default_factory=dict)
     most_slew: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tabulated(self) -> bool:
+        """Whether the arcs have tables, of more than one entry: one figure whatever the load is no ground for a verdict."""
+        return bool(self.arcs) and all(
+            any(table is not None and table.varies for table in arc.delays) for arc in self.arcs
+        )
+
+
+@dataclass(frozen=True)
+class WireLoad:
+    """What a library counts for wires that nobody has drawn yet: by the pins a net leads to, as Liberty's ``wire_load``.
+
+    ``capacitance`` (F) and ``resistance`` (ms/F) of a unit of length. ``lengths``: (pins, length), ascending; between them
+    the length is interpolated, beyond the last each pin adds ``slope``. ``branches``: the wire is a balanced tree, a
+    branch for each pin; else (``worst_case_tree``) all of it lies before the first pin. Resistance 0: no wire delays.
+    """
+
+    name: str
+    capacitance: float
+    resistance: float
+    lengths: tuple[tuple[float, float], ...]
+    slope: float = 0.0
+    branches: bool = True
+
+    def length(self, pins: int) -> float:
+        """Return the length of a net that leads to *pins* pins."""
+        if pins <= 0 or not self.lengths:
+            return max(0.0, self.slope * pins)
+        first, last = self.lengths[0], self.lengths[-1]
+        if pins >= last[0]:
+            return last[1] + (pins - last[0]) * self.slope
+        if pins <= first[0]:
+            return max(0.0, first[1] - (first[0] - pins) * self.slope)
+        place = bisect_right(self.lengths, (float(pins), float("inf")))
+        (low, short), (high, long) = self.lengths[place - 1 : place + 1]
+        return short + (pins - low) / (high - low) * (long - short)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
-from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell
+from .cells import MAX_INPUTS, Cell, CellLibrary, FlipFlop, check_cell, plain_cell_name
 from .liberty_syntax import Group, liberty_number, liberty_text, parse_library
-from .liberty_timing import cell_timing, most_fanout
+from .liberty_timing import cell_timing, most_fanout, wire_load
 
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
 _PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
@@ -33,12 +34,22 @@ def read_liberty(path: Path) -> CellLibrary:
         raise LibraryError(str(path), [Problem(path.name, "not a Liberty file: it has no library group")])
     units = _units(top, path)
     load = _typical_load(top)
-    cells, left_out, areas, problems = {}, {}, {}, []
+    cells: dict[str, Cell] = {}
+    left_out: dict[str, str] = {}
+    areas: dict[str, float] = {}
+    problems: list[Problem] = []
+    lines: dict[str, int] = {}
     for group in top.inside("cell"):
+        where = f"line {group.line}, cell {shown(group.label)}"
+        if group.label in lines:
+            why = f"line {lines[group.label]} describes a cell of that name already"
+            problems.append(Problem(where, why, "keep one of them"))
+            continue
+        lines[group.label] = group.line
         try:
-            cell, reason = _cell(group, units, load, top)
+            cell, reason = _cell(group, units, load, top, cells.keys())
         except ValueError as error:
-            problems.append(Problem(f"line {group.line}, cell {shown(group.label)}", shown(error, 160)))
+            problems.append(Problem(where, shown(error, 160)))
             continue
         if cell is None:
             left_out[group.label] = reason
@@ -47,7 +58,16 @@ def read_liberty(path: Path) -> CellLibrary:
         else:
             cells[cell.name] = cell
     if not cells and not problems:
-        problems.append(Problem(path.name, "no usable cell in it"))
+        why = "no usable cell in it"
+        if left_out:
+            told = [f"{shown(name, 40)}: {reason}" for name, reason in list(left_out.items())[:3]]
+            why += f"; left out are {'; '.join(told)}{'; …' if len(left_out) > 3 else ''}"
+        problems.append(Problem(path.name, why))
+    wires = None
+    try:
+        wires = wire_load(top, units)
+    except ValueError as error:
+        problems.append(Problem("wire_load", shown(error, 160), "mend it, or take the line `default_wire_load` out"))
     if problems:
         raise LibraryError(str(path), problems)
     ties = [cell for cell in cells.values() if not cell.inputs]
@@ -68,6 +88,7 @@ def read_liberty(path: Path) -> CellLibrary:
         left_out=left_out,
         left_out_areas=areas,
         most_fanout=most_fanout(top),
+        wires=wires,
     )
 
 
@@ -90,6 +111,11 @@ def _units(top: Group, path: Path) -> dict[str, float]:
             "power": _scaled(top.attributes.get("leakage_power_unit", "1nW"), "leakage_power_unit") * 1e6,
             "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
             "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
+            # ohm is second over farad; of use for wires alone
+            "resistance": _scaled(top.attributes.get("pulling_resistance_unit", "1kohm"), "pulling_resistance_unit")
+            * 1e3
+            if "default_wire_load" in top.attributes
+            else 1.0,
             "voltage": liberty_number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
         }
     except ValueError as error:
@@ -101,7 +127,7 @@ def _typical_load(top: Group) -> float:
     found = []
     for group in top.inside("cell"):
         pins = list(group.inside("pin"))
-        inputs = [pin for pin in pins if pin.attributes.get("direction") == "input"]
+        inputs = [pin for pin in pins if pin.attributes.get("direction", "").lower() == "input"]
         functions = [pin.attributes.get("function", "") for pin in pins]
         if len(inputs) == 1 and re.sub(r"[\s()]", "", "".join(functions)) in (
             f"!{inputs[0].label}",
@@ -113,8 +139,10 @@ def _typical_load(top: Group) -> float:
     return min(found)[1] if found else 0.0
 
 
-def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tuple[Cell | None, str]:
-    """Return the cell, or None and why it is not used."""
+def _cell(
+    group: Group, units: dict[str, float], load: float, top: Group, taken: Collection[str]
+) -> tuple[Cell | None, str]:
+    """Return the cell, called by a name that is not *taken*, or None and why it is not used."""
     if group.attributes.get("dont_use", "").lower() == "true":
         return None, "the file says dont_use"
     for name in ("latch", "statetable", "bus", "bundle", "test_cell", "ff_bank", "latch_bank", "memory"):
@@ -123,8 +151,8 @@ def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tup
     pins = list(group.inside("pin"))
     if any(pin.attributes.get("three_state") for pin in pins):
         return None, "tristate output"
-    inputs = [pin for pin in pins if pin.attributes.get("direction") == "input"]
-    outputs = [pin for pin in pins if pin.attributes.get("direction") == "output"]
+    inputs = [pin for pin in pins if pin.attributes.get("direction", "").lower() == "input"]
+    outputs = [pin for pin in pins if pin.attributes.get("direction", "").lower() == "output"]
     functions = {pin.label: pin.attributes["function"] for pin in outputs if pin.attributes.get("function")}
     if not functions or len(functions) != len(outputs) or len(inputs) + len(outputs) != len(pins):
         return None, "an output without a function, or a pin that is neither input nor output"
@@ -135,16 +163,21 @@ def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tup
         any(arc.attributes.get("timing_type", "").startswith("three") for arc in p.inside("timing")) for p in outputs
     ):
         return None, "tristate output"
+    area = liberty_number(group.attributes.get("area", "0"), "area", least=0.0)
+    if inputs and not area:
+        return None, "it has no area, and would cost nothing"
     capacitances = {
-        pin.label: liberty_number(pin.attributes.get("capacitance", "0"), "capacitance") * units["capacitance"]
+        pin.label: liberty_number(pin.attributes.get("capacitance", "0"), "capacitance", least=0.0)
+        * units["capacitance"]
         for pin in inputs
     }
     parsed = {name: logic.parse_expression(text) for name, text in functions.items()}
     if flop is None and any(e.pins() - set(capacitances) for e in parsed.values()):
         return None, "an output that is a function of something else than inputs"
     cell = Cell(
-        name=group.label,
-        area=liberty_number(group.attributes.get("area", ""), "area") * 1e-6,
+        name=plain_cell_name(group.label, taken),
+        title=group.label,
+        area=area * 1e-6,
         inputs=tuple(capacitances),
         functions=parsed,
         capacitances=capacitances,
@@ -155,11 +188,11 @@ def _cell(group: Group, units: dict[str, float], load: float, top: Group) -> tup
     if problems := check_cell(cell):
         return None, problems[0].why
     timing = cell_timing(group, cell, top, units)
-    return replace(cell, powers=_powers(group, cell, units["power"]), timing=timing), ""
+    return replace(cell, powers=_powers(group, cell, units["power"], top), timing=timing), ""
 
 
 def _flop(group: Group) -> FlipFlop | None:
-    ff = next(group.inside("ff"), None)
+    ff = next(iter(group.inside("ff")), None)
     if ff is None:
         return None
     clock = logic.parse_expression(ff.attributes.get("clocked_on", ""))
@@ -180,14 +213,13 @@ def _flop(group: Group) -> FlipFlop | None:
     )
 
 
-def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
+def _powers(group: Group, cell: Cell, unit: float, top: Group) -> dict[str, float]:
     """Return state → µW: per supply pin the first ``when`` that holds in the state, summed over supply pins.
 
-    A state that no ``when`` covers is left out. Without inputs there is one state: its figure is cell_leakage_power.
+    States that no ``when`` of a supply covers have its figure without ``when``; where no supply says anything of a state, it
+    has the cell's ``cell_leakage_power``, else the library's ``default_cell_leakage_power``, else no figure.
     """
     pins = cell.state_pins
-    if not pins:
-        return {"": liberty_number(group.attributes.get("cell_leakage_power", "0"), "cell_leakage_power") * unit}
     masks, full = logic.columns(pins)
     flop = cell.flip_flop
     if flop is not None:
@@ -197,12 +229,10 @@ def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
         masks[pin] = logic.evaluate_expression(function, masks, full)
     totals: dict[int, float] = {}
     supplies: dict[str, int] = {}
-    for leakage in group.inside("leakage_power"):
-        when = leakage.attributes.get("when")
-        if when is None:
-            continue
+    groups = sorted(group.inside("leakage_power"), key=lambda each: not each.attributes.get("when"))
+    for leakage in groups:  # those without ``when`` last: they are for what the others leave
         supply = leakage.attributes.get("related_pg_pin", "")
-        expression = logic.parse_expression(when)
+        expression = logic.parse_expression(leakage.attributes.get("when") or "1")
         if unknown := expression.pins() - set(masks):
             raise ValueError(f"a leakage group speaks of {sorted(unknown)[0]!r}, which is no pin")
         fresh = logic.evaluate_expression(expression, masks, full) & ~supplies.get(supply, 0)
@@ -211,7 +241,13 @@ def _powers(group: Group, cell: Cell, unit: float) -> dict[str, float]:
         for state in range(full.bit_length()):
             if fresh >> state & 1:
                 totals[state] = totals.get(state, 0.0) + value
-    return {format(state, f"0{len(pins)}b"): value for state, value in sorted(totals.items())}
+    for attributes, name in ((group.attributes, "cell_leakage_power"), (top.attributes, "default_cell_leakage_power")):
+        if name in attributes:
+            usual = liberty_number(attributes[name], name) * unit
+            for state in range(full.bit_length()):
+                totals.setdefault(state, usual)
+            break
+    return {format(state, f"0{len(pins)}b") if pins else "": value for state, value in sorted(totals.items())}
 
 
 def _delay(pin: Group, load: float, top: Group, unit: float) -> tuple[float, float]:
@@ -237,7 +273,7 @@ def _entry(table: Group, load: float, top: Group) -> float:
     if not rows:
         raise ValueError("a delay table without values")
     first = [liberty_number(text, "a delay") for text in re.split(r"[,\s]+", rows[0].strip()) if text]
-    template = next((t for t in top.inside("lu_table_template") if t.label == table.label), None)
+    template = top.templates.get(table.label)
     index = table.lists.get("index_2") or (template.lists.get("index_2") if template else None)
     loads = [liberty_number(text, "index_2") for text in re.split(r"[,\s]+", index[0].strip()) if text] if index else []
     chosen = max(bisect_right(loads, load) - 1, 0) if len(loads) == len(first) else 0

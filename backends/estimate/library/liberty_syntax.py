@@ -1,20 +1,24 @@
-"""The syntax of Liberty files: text (plain or gzip) -> groups, attributes and lists, in one pass and bounded depth."""
+"""The syntax of Liberty files: text (plain or gzip) -> groups, attributes and lists, in linear time and bounded depth."""
 
 from __future__ import annotations
 
+import functools
 import gzip
 import math
 import re
+import time
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from approxhw.common.errors import LibraryError, Problem, shown
+from approxhw.common.files import opened
 
 TABLES = ("cell_rise", "cell_fall", "rise_transition", "fall_transition", "rise_constraint", "fall_constraint")
 MAX_BYTES = 256_000_000
+MAX_DEPTH = 40
+MAX_SECONDS = 120
 
 
 _KEPT = frozenset(
@@ -31,6 +35,7 @@ _KEPT = frozenset(
         "bundle",
         "lu_table_template",
         "operating_conditions",
+        "wire_load",
         "test_cell",
         "ff_bank",
         "latch_bank",
@@ -40,16 +45,15 @@ _KEPT = frozenset(
 )
 
 
-_STATEMENT = re.compile(
-    r"""\s*(?:(?P<close>\})|(?P<name>[A-Za-z_][\w.]*)\s*
-    (?: : \s* (?P<value>"[^"]*"|[^;{}"\n]*?) \s* (?:;|\n|(?=\})|\Z)
-      | \( (?P<args>(?:"[^"]*"|[^()"])*) \) \s* (?P<open>\{)? \s* ;?
-    ) | ; )""",
-    re.VERBOSE,
-)
-
-
-_COMMENT = re.compile(r'"[^"]*"|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
+# Nothing here gives back what it has matched (``++``, ``*+``): every character of a file is looked at a bounded number of times.
+_BLANKS = re.compile(r"[\s;]*+")
+_NAME = re.compile(r"[A-Za-z_][\w.]*+")
+_SPACES = re.compile(r"\s*+")
+_VALUE = re.compile(r""""([^"]*+)"|([^;{}"\n]*+)""")
+_ENDED = re.compile(r"[ \t\r]*+(?:;|\n|(?=\})|\Z)")
+_INSIDE = re.compile(r"""(?:[^()"]++|"[^"]*+")*+""")
+_COMMENT = re.compile(r'"[^"]*+"|/\*|//[^\n]*+')
+_ARGUMENT = re.compile(r'"([^"]*+)"|([^",\s][^",]*+)')
 
 
 @dataclass
@@ -63,9 +67,21 @@ class Group:
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
 
-    def inside(self, name: str) -> Iterator[Group]:
-        """Return the groups called *name* directly inside."""
-        return (group for group in self.groups if group.name == name)
+    @functools.cached_property
+    def _by_name(self) -> dict[str, list[Group]]:
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.name, []).append(group)
+        return found
+
+    def inside(self, name: str) -> Sequence[Group]:
+        """Return the groups called *name* directly inside, once all of it is read."""
+        return self._by_name.get(name, ())
+
+    @functools.cached_property
+    def templates(self) -> dict[str, Group]:
+        """The templates of tables directly inside, by their own names; the first of a name counts."""
+        return {group.label: group for group in reversed(self.inside("lu_table_template"))}
 
     @property
     def label(self) -> str:
@@ -76,80 +92,170 @@ class Group:
 def liberty_text(path: Path) -> str:
     """Return the text of the file *path*, unpacked, comments blanked; raise :class:`LibraryError` where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if packed else path.open("rb") as whole:
+            file.seek(0)
+            whole = gzip.GzipFile(fileobj=file) if packed else file
             content = whole.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise LibraryError(str(path), [Problem(path.name, f"cannot be read whole: {shown(error)}")]) from error
     if len(content) > MAX_BYTES:
         why = f"larger than {MAX_BYTES // 1_000_000} MB (unpacked)"
         raise LibraryError(str(path), [Problem(path.name, why, "keep only the cells you need")])
-    text = content.decode("utf-8", errors="replace").replace("\\\r\n", "  \n").replace("\\\n", " \n")
+    text = content.decode("utf-8-sig", errors="replace")
+    return _without_comments(text.replace("\\\r\n", "  \n").replace("\\\n", " \n"))
 
-    def blank(match: re.Match[str]) -> str:
-        found = match.group()
-        return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
 
-    return _COMMENT.sub(blank, text)
+def _without_comments(text: str) -> str:
+    """Return *text* with blanks in place of comments; lines stay where they are."""
+    parts, position = [], 0
+    while (match := _COMMENT.search(text, position)) is not None:
+        start, end = match.span()
+        if text[start] == '"':
+            parts.append(text[position:end])
+            position = end
+            continue
+        if text[start + 1] == "*":
+            closed = text.find("*/", end)
+            end = len(text) if closed < 0 else closed + 2
+        parts += (text[position:start], " ", "\n" * text.count("\n", start, end))
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+class _Reader:
+    """One walk through the text: where it is, and the groups that are open."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text, self.path, self.at = text, path, 0
+        self.counted, self.lines = 0, 1  # the line of a position before which all breaks are counted
+        self.root = Group("", (), 0)
+        self.kept = [self.root]
+        self.skipped: list[int] = []  # lines of the open groups that are not kept
+
+    def line(self) -> int:
+        """Return the line of the place that is looked at; places only grow."""
+        self.lines += self.text.count("\n", self.counted, self.at)
+        self.counted = max(self.at, self.counted)
+        return self.lines
+
+    def refused(self, why: str, remedy: str = "") -> LibraryError:
+        return LibraryError(str(self.path), [Problem(f"line {self.line()}", why, remedy)])
+
+    def unreadable(self) -> LibraryError:
+        self.past(_BLANKS)
+        return self.refused(f"not Liberty syntax: {shown(self.text[self.at : self.at + 40].strip(), 40)!r}")
+
+    def past(self, what: re.Pattern[str]) -> re.Match[str] | None:
+        match = what.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+        return match
+
+    def statement(self) -> None:
+        """Read an attribute, a list, the head of a group, or the end of one."""
+        start = self.at
+        if self.text[self.at] == "}":
+            self.close()
+            self.at += 1
+            return
+        name = self.past(_NAME)
+        self.past(_SPACES)
+        mark = self.text[self.at : self.at + 1]
+        if name is not None and mark == ":":
+            self.at += 1
+            self.past(_SPACES)
+            value = self.past(_VALUE)
+            if value is not None and self.past(_ENDED) is not None:
+                if not self.skipped:
+                    plain = value[1] if value[1] is not None else value[2]
+                    self.kept[-1].attributes[name[0].lower()] = plain.strip()
+                return
+        elif name is not None and mark == "(":
+            self.at += 1
+            inside = self.past(_INSIDE)
+            if inside is not None and self.text[self.at : self.at + 1] == ")":
+                self.at += 1
+                self.head(name[0].lower(), inside[0], start)
+                return
+        self.at = start
+        raise self.unreadable()
+
+    def head(self, name: str, inside: str, start: int) -> None:
+        """Take what stands before and in brackets: a group where a brace follows, else a list."""
+        self.past(_SPACES)
+        if self.text[self.at : self.at + 1] != "{":
+            if name == "include_file":
+                self.at = start
+                raise self.refused(
+                    "other files are not read: include_file", "put the contents of that file in its place"
+                )
+            if not self.skipped:
+                # the one attribute that a group has many of, each adding to the last
+                before = self.kept[-1].lists.get(name, ()) if name == "fanout_length" else ()
+                self.kept[-1].lists[name] = before + _arguments(inside)
+            return
+        after, self.at = self.at + 1, start
+        line = self.line()
+        if len(self.kept) + len(self.skipped) > MAX_DEPTH:
+            raise self.refused(f"groups nested deeper than {MAX_DEPTH}")
+        self.at = after
+        if self.skipped or name not in _KEPT:
+            self.skipped.append(line)
+            return
+        args = _arguments(inside)
+        group = Group(name, args, line)
+        self.kept[-1].groups.append(group)
+        if name == "pin":  # pin (A, B) describes both
+            self.kept[-1].groups += [
+                Group(name, (each,), line, group.attributes, group.lists, group.groups) for each in args[1:]
+            ]
+        self.kept.append(group)
+
+    def close(self) -> None:
+        if self.skipped:
+            self.skipped.pop()
+        elif len(self.kept) > 1:
+            self.kept.pop()
+        else:
+            raise self.refused("a closing brace too many")
 
 
 def parse_library(text: str, path: Path) -> Group | None:
-    """Return the library group; groups nobody needs are walked over, not kept."""
-    breaks = [match.start() for match in re.finditer("\n", text)]
-    root = Group("", (), 0)
-    stack = [root]
-    skipped: list[int] = []  # lines of the open groups that are not kept
-    position, end = 0, len(text.rstrip())
-    while position < end:
-        match = _STATEMENT.match(text, position)
-        if match is None:
-            line = bisect_right(breaks, position + len(text[position:]) - len(text[position:].lstrip())) + 1
-            excerpt = shown(text[position : position + 40].strip(), 40)
-            raise LibraryError(str(path), [Problem(f"line {line}", f"not Liberty syntax: {excerpt!r}")])
-        position = match.end()
-        if match["close"]:
-            if skipped:
-                skipped.pop()
-            elif len(stack) > 1:
-                stack.pop()
-            else:
-                line = bisect_right(breaks, match.start("close")) + 1
-                raise LibraryError(str(path), [Problem(f"line {line}", "a closing brace too many")])
-        elif match["open"]:
-            line = bisect_right(breaks, match.start("name")) + 1
-            if len(stack) + len(skipped) > 40:
-                raise LibraryError(str(path), [Problem(f"line {line}", "groups nested deeper than 40")])
-            if skipped or match["name"] not in _KEPT:
-                skipped.append(line)
-            else:
-                group = Group(match["name"], _arguments(match["args"]), line)
-                stack[-1].groups.append(group)
-                stack.append(group)
-        elif match["name"] and not skipped:
-            if match["value"] is not None:
-                stack[-1].attributes[match["name"]] = match["value"].strip('"').strip()
-            else:
-                stack[-1].lists[match["name"]] = _arguments(match["args"])
-    if skipped or len(stack) > 1:
-        opened = skipped[-1] if skipped else stack[-1].line
-        last = bisect_left(breaks, end) + 1
-        why = f"the file ends (line {last}) inside the group that line {opened} opens"
-        raise LibraryError(str(path), [Problem(f"line {opened}", why, "the file is cut off: fetch it again")])
-    return next((group for group in root.groups if group.name == "library"), None)
+    """Return the library group; groups nobody needs are walked over, not kept.
+
+    Takes time in proportion to the text. Raises :class:`LibraryError` with the line for what is no Liberty, for groups nested
+    deeper than ``MAX_DEPTH``, and where it takes longer than ``MAX_SECONDS``.
+    """
+    reader, end = _Reader(text, path), len(text)
+    started = time.monotonic()
+    reader.past(_BLANKS)
+    while reader.at < end:
+        reader.statement()
+        reader.past(_BLANKS)
+        if time.monotonic() - started > MAX_SECONDS:
+            raise reader.refused(f"not read within {MAX_SECONDS} s", "keep only the cells you need")
+    if reader.skipped or len(reader.kept) > 1:
+        opened_at = reader.skipped[-1] if reader.skipped else reader.kept[-1].line
+        last = 1 + text.rstrip().count("\n")
+        why = f"the file ends (line {last}) inside the group that line {opened_at} opens"
+        raise LibraryError(str(path), [Problem(f"line {opened_at}", why, "the file is cut off: fetch it again")])
+    return next((group for group in reader.root.groups if group.name == "library"), None)
 
 
 def _arguments(text: str) -> tuple[str, ...]:
-    found = re.findall(r'"([^"]*)"|([^",\s][^",]*)', text)
+    found = _ARGUMENT.findall(text)
     return tuple(quoted.strip() if quoted or not plain else plain.strip() for quoted, plain in found)
 
 
-def liberty_number(text: str, what: str) -> float:
-    """Return *text* as a finite number; raise :class:`ValueError` that says *what* it is where it is none."""
+def liberty_number(text: str, what: str, least: float = -math.inf) -> float:
+    """Return *text* as a finite number; raise :class:`ValueError` that says *what* it is where it is none, or below *least*."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{what} is {text!r}, no finite number")
+    if value < least:
+        raise ValueError(f"{what} is {text!r}, below {least:g}")
     return value

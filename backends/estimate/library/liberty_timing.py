@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import logic
 from .cells import Cell
-from .delay_tables import Arc, CellTiming, DelayTable, worst
+from .delay_tables import Arc, CellTiming, DelayTable, WireLoad, worst
 from .liberty_syntax import TABLES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def cell_timing(group: Group, cell: Cell, top: Group, units: Mapping[str, float]
     no arcs here. ``units`` multiply the file's figures (``time`` → ms, ``capacitance`` → F). Raises :class:`ValueError`
     for a table that is broken.
     """
-    templates = {template.label: template for template in top.inside("lu_table_template")}
+    templates = top.templates
     arcs: dict[tuple[str, str, bool, bool], Arc] = {}
     for pin in group.inside("pin"):
         if pin.label not in cell.functions:
@@ -40,7 +40,7 @@ def cell_timing(group: Group, cell: Cell, top: Group, units: Mapping[str, float]
                 key = (f"{arc.pin} {len(arcs)}", *key[1:])
             arcs[key] = joined or arc
     found = tuple(arcs.values())
-    if not _complete(cell, found):
+    if not ways_are_timed(cell, found):
         return None
     capacitances, most_load, most_slew = {}, {}, {}
     usual = {name: _number(text, name) for name, text in top.attributes.items() if name in _DEFAULTS}
@@ -77,9 +77,43 @@ def most_fanout(top: Group) -> float | None:
         return None
 
 
-def _complete(cell: Cell, arcs: Sequence[Arc]) -> bool:
-    """Return whether every way through the cell has its tables: an arc that is missing would be a path unseen."""
-    known = {(arc.output, arc.pin) for arc in arcs}
+def wire_load(top: Group, units: Mapping[str, float]) -> WireLoad | None:
+    """Return what the library counts for wires where nothing else is said: its ``default_wire_load``, None without one.
+
+    Its resistances are times over capacitances in the file's units, and its trees those of the operating conditions.
+    Raises :class:`ValueError` for one that is named and not there, or broken.
+    """
+    name = top.attributes.get("default_wire_load", "")
+    if not name:
+        return None
+    group = next((each for each in top.inside("wire_load") if each.label == name), None)
+    if group is None:
+        raise ValueError(f"default_wire_load is {name!r}, and there is no wire_load of that name")
+    figures = {key: _number(group.attributes.get(key, "0"), key) for key in ("capacitance", "resistance", "slope")}
+    listed = [_number(text, "fanout_length") for text in group.lists.get("fanout_length", ())]
+    lengths = tuple(sorted(zip(listed[::2], listed[1::2], strict=False)))
+    if len(listed) % 2 or len({pins for pins, _ in lengths}) < len(lengths) or min(figures.values()) < 0:
+        raise ValueError(f"wire_load {name!r} has lengths that are no pairs, one fan-out twice, or figures below 0")
+    conditions = {each.label: each for each in top.inside("operating_conditions")}
+    chosen = conditions.get(top.attributes.get("default_operating_conditions", ""))
+    tree = chosen.attributes.get("tree_type", "balanced_tree") if chosen else "balanced_tree"
+    return WireLoad(
+        name,
+        figures["capacitance"] * units["capacitance"],
+        0.0 if tree == "best_case_tree" else figures["resistance"] * units["resistance"],
+        lengths,
+        figures["slope"],
+        tree != "worst_case_tree",
+    )
+
+
+def ways_are_timed(cell: Cell, arcs: Sequence[Arc]) -> bool:
+    """Return whether every way through the cell has its tables, for both edges: what is missing would be a path unseen."""
+    edges: dict[tuple[str, str], set[int]] = {}
+    for arc in arcs:
+        there = {edge for edge, table in enumerate(arc.delays) if table is not None}
+        edges.setdefault((arc.output, arc.pin), set()).update(there)
+    known = {way for way, there in edges.items() if len(there) == 2}
     if cell.flip_flop is not None:
         return all((output, cell.flip_flop.clock) in known for output in cell.functions)
     return all(

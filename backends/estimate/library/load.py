@@ -12,22 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
+from approxhw.common.files import is_plain_file, read_text
 from approxhw.common.plugins import load_plugin, plugins
 
 from . import logic
 from .cells import Cell, CellLibrary, FlipFlop, check_cell
 from .liberty import read_liberty
+from .table_timing import shared_timing, table_timing
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-TABLES = Path(__file__).parent
+TABLES = Path(__file__).parent / "tables"
 
 
 ALIASES = {"egfet_1v0": "egfet", "sky130_hd": "sky130"}
 
 
 MAX_TABLE_BYTES = 4_000_000
+MOST_KEY_PARTS = 2_000_000
+"""Most squares of points in a line, summed up: tomllib takes time by the square of the parts of a key."""
 
 
 _UNITS: dict[str, dict[str, float]] = {
@@ -52,11 +56,11 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         return library
     name, added = ALIASES.get(str(library), str(library)), _added()
     if name in built_in_libraries():
-        return _read_table(TABLES / f"{name}.toml")
+        return _built_in(name)
     if name in added:
         return _library_of(name, added[name])
     path = Path(library)
-    if not path.is_file():
+    if not is_plain_file(path):
         known = [*built_in_libraries(), *ALIASES, *added]
         near = difflib.get_close_matches(str(library), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -87,16 +91,24 @@ def _misfit(found: object) -> str | None:
         return None
     if not isinstance(found, str | Path):
         return f"it is of type {type(found).__name__}"
-    return None if Path(found).is_file() else f"there is no file {shown(found, 160)}"
+    return None if is_plain_file(Path(found)) else f"there is no file {shown(found, 160)}"
 
 
 @functools.cache
+def _built_in(name: str) -> CellLibrary:
+    return _read_table(TABLES / f"{name}.toml")
+
+
 def _read_table(path: Path) -> CellLibrary:
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise LibraryError(str(path), [Problem(path.name, f"larger than {MAX_TABLE_BYTES} bytes")])
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = read_text(path, MAX_TABLE_BYTES)
+        if sum(line.count(".") ** 2 for line in text.split("\n")) > MOST_KEY_PARTS:
+            raise ValueError("keys of too many parts")
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        why = "not a readable TOML table: lists or tables nested too deep"
+        raise LibraryError(str(path), [Problem(path.name, why)]) from error
+    except (OSError, ValueError) as error:  # also of whole numbers with more digits than Python reads
         raise LibraryError(str(path), [Problem(path.name, f"not a readable TOML table: {shown(error)}")]) from error
     problems: list[Problem] = []
     scales = _scales(content.get("units", {}), problems)
@@ -110,8 +122,12 @@ def _read_table(path: Path) -> CellLibrary:
         problems.append(Problem("library", "no [cells] table"))
         listed = {}
     cells = {}
+    shared = shared_timing(content.get("timing"), scales, problems)
     for name, entry in listed.items():
         cell = _cell(name, entry, scales, problems)
+        if cell is not None and "timing" in entry:
+            timing = table_timing(cell, entry["timing"], shared, scales, problems)
+            cell = replace(cell, timing=timing)
         if cell is not None:
             cells[name] = cell
     tie = content.get("tie", "")
@@ -120,7 +136,15 @@ def _read_table(path: Path) -> CellLibrary:
     if problems:
         raise LibraryError(str(path), problems)
     return CellLibrary(
-        path.stem, content["title"], voltage, frequency, cells, content["delay_point"], tie, content["source"]
+        path.stem,
+        content["title"],
+        voltage,
+        frequency,
+        cells,
+        content["delay_point"],
+        tie,
+        content["source"],
+        wires=None if shared is None else shared.wires,
     )
 
 
@@ -168,13 +192,15 @@ def _cell(name: str, entry: object, scales: Mapping[str, float], problems: list[
     for pin in functions:
         listed = entry.get("delay", {})
         figures = _numbers(listed, pin, where, problems) if isinstance(listed, dict) else {}
-        if functions[pin].pins() and set(figures) != {"rise", "fall"}:
+        if functions[pin].pins() and "timing" not in entry and set(figures) != {"rise", "fall"}:
             problems.append(Problem(where, f"`delay.{shown(pin)}` does not give rise and fall"))
         delays[pin] = (figures.get("rise", 0.0) * scales["delay"], figures.get("fall", 0.0) * scales["delay"])
     if not isinstance(entry.get("source"), dict) or not set(entry["source"]) >= {"area", "power"}:
         problems.append(Problem(where, "`source` does not name where area and power come from"))
     flop = _flop(entry["flop"], where, problems) if "flop" in entry else None
     cell = Cell(name, area, tuple(capacitances), functions, capacitances, powers, delays, flop)
+    if capacitances and "area" in entry and entry["area"] == 0:
+        problems.append(Problem(where, "`area` is 0: the cell would cost nothing", "give its area, or leave it out"))
     problems += check_cell(cell)
     return cell if len(problems) == before else None
 

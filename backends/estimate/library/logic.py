@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r"\s*(?:([A-Za-z_][\w\[\]]*)|([01])|([!'^*&+|()]))")
+_TOKEN = re.compile(r"\s*+(?:([A-Za-z_][\w\[\]]*+)|([01])|([!'^*&+|()]))")
+_LONG_CHAIN = 16
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,20 @@ class Expression:
 
 
 def parse_expression(text: str) -> Expression:
-    """Return the expression that *text* spells; raises :class:`ValueError` saying what is wrong with it."""
-    tokens, position = [], 0
-    text = text.strip()
+    """Return the expression that *text* spells; raises :class:`ValueError` saying what is wrong with it.
+
+    Its depth is bounded, whatever the text: complements of complements fall out, long sums and products are balanced.
+    """
+    tokens: list[str] = []
+    text, position = text.strip(), 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
             raise ValueError(f"cannot read {text[position : position + 12]!r}")
         tokens.append(match.group(1) or match.group(2) or match.group(3))
         position = match.end()
-    if len(tokens) > 2000:
-        raise ValueError("longer than 2000 symbols")
+        if len(tokens) > 2000:
+            raise ValueError("longer than 2000 symbols")
     expression, rest = _either(tokens, 0, 0)
     if rest != len(tokens):
         raise ValueError(f"unexpected {tokens[rest]!r}")
@@ -46,36 +50,55 @@ def parse_expression(text: str) -> Expression:
 def _either(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
     if depth > 60:
         raise ValueError("nested deeper than 60 brackets")
-    left, at = _both(tokens, at, depth)
+    operand, at = _both(tokens, at, depth)
+    operands = [operand]
     while at < len(tokens) and tokens[at] in "+|":
-        right, at = _both(tokens, at + 1, depth)
-        left = Expression("or", operands=(left, right))
-    return left, at
+        operand, at = _both(tokens, at + 1, depth)
+        operands.append(operand)
+    return _chain("or", operands), at
 
 
 def _both(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
-    left, at = _differ(tokens, at, depth)
+    operand, at = _differ(tokens, at, depth)
+    operands = [operand]
     while at < len(tokens) and tokens[at] not in ("+", "|", ")", "^", "'"):
-        right, at = _differ(tokens, at + (tokens[at] in "*&"), depth)
-        left = Expression("and", operands=(left, right))
-    return left, at
+        operand, at = _differ(tokens, at + (tokens[at] in "*&"), depth)
+        operands.append(operand)
+    return _chain("and", operands), at
 
 
 def _differ(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
-    left, at = _single(tokens, at, depth)
+    operand, at = _single(tokens, at, depth)
+    operands = [operand]
     while at < len(tokens) and tokens[at] == "^":
-        right, at = _single(tokens, at + 1, depth)
-        left = Expression("xor", operands=(left, right))
-    return left, at
+        operand, at = _single(tokens, at + 1, depth)
+        operands.append(operand)
+    return _chain("xor", operands), at
+
+
+def _chain(kind: str, operands: list[Expression]) -> Expression:
+    """Return *operands* joined: one after the other where they are few, else as a balanced tree."""
+    if len(operands) > _LONG_CHAIN:
+        half = len(operands) // 2
+        return Expression(kind, operands=(_chain(kind, operands[:half]), _chain(kind, operands[half:])))
+    joined = operands[0]
+    for operand in operands[1:]:
+        joined = Expression(kind, operands=(joined, operand))
+    return joined
+
+
+def _complement(expression: Expression) -> Expression:
+    return expression.operands[0] if expression.kind == "not" else Expression("not", operands=(expression,))
 
 
 def _single(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
+    first = at
+    while at < len(tokens) and tokens[at] == "!":
+        at += 1
+    inverted = (at - first) % 2 == 1
     if at >= len(tokens):
         raise ValueError("ends in the middle of an expression")
     token = tokens[at]
-    if token == "!":
-        inner, at = _single(tokens, at + 1, depth + 1 if depth <= 60 else depth)
-        return Expression("not", operands=(inner,)), at
     if token == "(":
         inner, at = _either(tokens, at + 1, depth + 1)
         if at >= len(tokens) or tokens[at] != ")":
@@ -88,8 +111,8 @@ def _single(tokens: list[str], at: int, depth: int) -> tuple[Expression, int]:
     else:
         raise ValueError(f"unexpected {token!r}")
     while at < len(tokens) and tokens[at] == "'":
-        inner, at = Expression("not", operands=(inner,)), at + 1
-    return inner, at
+        inner, at = _complement(inner), at + 1
+    return _complement(inner) if inverted else inner, at
 
 
 def evaluate_expression(expression: Expression, values: Mapping[str, int], full: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from .netlist import CONSTANT_1, Netlist
 
 
@@ -37,3 +40,15 @@ def _unused(prefix: str, taken: set[str]) -> str:
     while any(name.startswith(prefix) and name[len(prefix) :].isdigit() for name in taken):
         prefix += "_"
     return prefix
+
+
+def verilog_of_titles(netlist: Netlist) -> str:
+    """Return the text of *netlist* with cells called as their library calls them: escaped names, where they are no plain ones."""
+    titles = {name: cell.title for name, cell in netlist.library.cells.items() if cell.title not in ("", name)}
+    if not titles:
+        return netlist.verilog
+    return re.sub(r"(?m)^( *)(\w+)(?= )", lambda m: f"{m[1]}{_escaped(titles, m[2])}", netlist.verilog)
+
+
+def _escaped(titles: Mapping[str, str], name: str) -> str:
+    return f"\\{titles[name]}" if name in titles else name

@@ -98,7 +98,7 @@ def shared_gates(library: CellLibrary) -> SharedGates | None:
     """Return stand-ins for exclusive-ors built of NANDs, or None where the library's own cells are cheaper."""
     nand, either = _smallest(library, lambda a, b: ~(a & b)), _smallest(library, lambda a, b: a | b)
     xor, xnor = _smallest(library, lambda a, b: a ^ b), _smallest(library, lambda a, b: ~(a ^ b))
-    unit = library.inverter.area
+    unit = library.inverter.area or 1.0
     if nand is None or (xor is not None and xor.area <= 4 * nand.area):
         return None
     gates = [f"GATE {XOR} {3.2 * nand.area / unit:.9g} Y=((A*!B)+(!A*B)); PIN * UNKNOWN 1 999 1 0 1 0"]

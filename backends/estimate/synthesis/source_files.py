@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.files import opened
 
 from .source import MAX_SOURCE_BYTES, VerilogSource
 
@@ -95,14 +94,10 @@ class _Reader:
 
     def content(self, path: Path) -> bytes:
         """Return the bytes of a plain file; raises ``OSError`` for another thing, and for what is too much or no text."""
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise OSError("it is no plain file")
-            if about.st_size + self.total > MAX_SOURCE_BYTES:
-                raise OSError(f"all of it is more than {MAX_SOURCE_BYTES // 1_000_000} MB")
-            data = file.read(MAX_SOURCE_BYTES + 1).removeprefix(b"\xef\xbb\xbf")
+        with opened(path) as file:
+            data = file.read(MAX_SOURCE_BYTES - self.total + 1).removeprefix(b"\xef\xbb\xbf")
+        if len(data) + self.total > MAX_SOURCE_BYTES:
+            raise OSError(f"all of it is more than {MAX_SOURCE_BYTES // 1_000_000} MB")
         if b"\0" in data:
             raise OSError("it holds zero bytes: no text, or of another coding than UTF-8")
         self.total += len(data)
@@ -162,7 +157,8 @@ class _Reader:
         return name
 
     def _peek(self, path: Path) -> str:
-        return path.read_text(encoding="latin-1")
+        with opened(path) as file:
+            return file.read(MAX_SOURCE_BYTES).decode("latin-1")
 
     def _data(self, literal: str, where: str, folder: Path | None, named: bool) -> str:
         """Return what stands for a text that may name a data file; *named*: it is the file of a ``$readmem``."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from approxhw.backends.estimate.library import logic
 from approxhw.backends.estimate.library.cells import IDENTIFIER, Cell, CellLibrary, spell_expression
 from approxhw.backends.estimate.library.load import load_library
 from approxhw.backends.estimate.netlist.netlist import BUFFER, Netlist, netlist_from_json
@@ -124,10 +125,26 @@ def _synthesise(
 def gates_of(library: CellLibrary) -> list[Cell]:
     """Return the cells that logic can be mapped to: combinational, with inputs and one output."""
     found = [c for c in library.cells.values() if c.flip_flop is None and c.inputs and len(c.functions) == 1]
-    masks = {pin for cell in found for pin in cell.inputs}
-    if not masks:
-        raise LibraryError(library.name, [Problem("cells", "no combinational cell with one output")])
+    problems = []
+    if not found:
+        problems.append(Problem("cells", "no combinational cell with one output"))
+    elif not any(_is_product(cell) for cell in found):
+        why = "no cell of two inputs makes a product or a sum (NAND, NOR, AND, OR): nothing can be built of the others"
+        problems.append(Problem("cells", f"{why}{_left_out(library)}"))
+    if problems:
+        raise LibraryError(library.name, problems)
     return found
+
+
+def _is_product(cell: Cell) -> bool:
+    """Whether *cell* has two inputs, and an output that is 1, or 0, in one state alone."""
+    (function,) = cell.functions.values()
+    return len(cell.inputs) == 2 and logic.table(function, cell.inputs).bit_count() in (1, 3)
+
+
+def _left_out(library: CellLibrary) -> str:
+    told = [f"{shown(name, 40)}: {why}" for name, why in list(library.left_out.items())[:3]]
+    return f"; left out are {'; '.join(told)}{'; …' if len(library.left_out) > 3 else ''}" if told else ""
 
 
 def genlib(library: CellLibrary, shared: SharedGates | None = None) -> str:
@@ -135,7 +152,7 @@ def genlib(library: CellLibrary, shared: SharedGates | None = None) -> str:
 
     ABC wants a buffer; a library without one gets a stand-in that costs two inverters and is built of two.
     """
-    unit = library.inverter.area
+    unit = library.inverter.area or 1.0
     lines = ["GATE _const0_ 0 Y=CONST0;", "GATE _const1_ 0 Y=CONST1;"]
     for cell in gates_of(library):
         ((output, function),) = cell.functions.items()

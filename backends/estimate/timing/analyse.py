@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from approxhw.backends.estimate.library.cells import Cell, CellLibrary, timing_of
-from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, CellTiming, DelayTable
+from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, CellTiming, DelayTable, WireLoad
 from approxhw.backends.estimate.netlist.netlist import CONSTANT_1, Instance, Netlist
 from approxhw.backends.estimate.netlist.simulator import evaluation_order
 from approxhw.common.errors import OptionError, Problem
@@ -16,6 +16,7 @@ PS, FF = 1e9, 1e15  # from ms, from farad
 EDGES = ("rise", "fall")
 Pair = tuple[float, float]
 _NEVER = -math.inf
+_NO_WIRE = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Surroundings:
     ``input_slew`` (ps): how steep inputs and clock are; the least slew of the smallest inverter's table. ``output_load``
     (fF): what each output drives; one input of the smallest inverter. ``clocked_inputs``: inputs do not change with the
     clock but come out of a register each, of the library's smallest kind: they arrive as late, and as steep, as it
-    drives them. So a part of a larger clocked circuit is timed as if it were in its place.
+    drives them. So a part of a larger clocked circuit is timed as if it were in its place. ``wires``: what the library
+    counts for wires is counted, where it says anything.
     """
 
     input_slew: float | None = None
     output_load: float | None = None
     clocked_inputs: bool = False
+    wires: bool = True
 
     def __post_init__(self) -> None:
         problems = [
@@ -94,6 +97,8 @@ class Timing:
 
     ``delay_ps``: its length, ``setup_ps`` (of the register it ends in, 0 at an output) included. ``start`` and ``end``:
     port or register. ``steps``: the cells between. ``excesses``: what is above the library's limits, worst first.
+    ``without_tables``: cells of the netlist that have one delay whatever the load. With any, the delay compares circuits
+    and is no ground for a verdict about a clock.
     """
 
     delay_ps: float
@@ -102,10 +107,15 @@ class Timing:
     end: str
     steps: tuple[Step, ...]
     excesses: tuple[Excess, ...] = ()
+    without_tables: tuple[str, ...] = ()
 
-    def slack_ps(self, period_ps: float) -> float:
-        """Return how much shorter than the clock's period the longest path is."""
-        return period_ps - self.delay_ps
+    def slack_ps(self, period_ps: float) -> float | None:
+        """Return how much shorter than the clock's period the longest path is; None where that cannot be known."""
+        return None if self.without_tables else period_ps - self.delay_ps
+
+    def met(self, period_ps: float) -> bool | None:
+        """Return whether a clock of *period_ps* is kept; None where that cannot be known."""
+        return None if self.without_tables else self.delay_ps <= period_ps * (1 + 1e-12)
 
 
 def smallest_register(library: CellLibrary) -> Cell | None:
@@ -134,20 +144,23 @@ def analyse(netlist: Netlist, around: Surroundings | None = None) -> Timing:
     Inputs change at time 0 (but see :class:`Surroundings`), and so does the clock at every register: it is ideal,
     whatever drives it. An arc is looked
     up at the worst slew that reaches its pin and at the load behind it: capacitances of the pins (those of the edge in
-    question) and ``around.output_load`` at an output; wires add nothing. A path that ends in a register takes its set-up
+    question), ``around.output_load`` at an output, and the library's wires, which also delay what arrives at a pin. A path
+    that ends in a register takes its set-up
     time too. Asynchronous set and reset, hold times and false paths are not looked at: every path counts.
-    A library without tables has one delay per output, rise and fall. Raises :class:`LibraryError` for a loop of gates.
+    A library without tables has one delay per output, rise and fall; then no clock is said to be kept.
+    Raises :class:`LibraryError` for a loop of gates.
     """
     around = around or Surroundings()
     state = TimingState(netlist, around)
     for index in state.order:
         state.place(index)
     worst = max(state.ends(), default=None)
+    single = netlist.library.without_tables({instance.cell for instance in netlist.instances})
     if worst is None:
-        return Timing(0.0, 0.0, "", "", ())
+        return Timing(0.0, 0.0, "", "", (), without_tables=single)
     delay, net, edge, setup, end = worst
     start, steps = state.walk_back(net, edge)
-    return Timing(delay * PS, setup * PS, start, end, steps, tuple(state.excesses()))
+    return Timing(delay * PS, setup * PS, start, end, steps, tuple(state.excesses()), single)
 
 
 class TimingState:
@@ -175,10 +188,21 @@ class TimingState:
                 load = self.loads[instance.pins[pin]]
                 load[RISE] += rise
                 load[FALL] += fall
+        self.pins = [0] * count
+        for instance in netlist.instances:
+            for pin in self.timings[instance.cell].capacitances:
+                self.pins[instance.pins[pin]] += 1
         for port in netlist.outputs:
             for net in port.nets:
+                self.pins[net] += 1
                 self.loads[net][RISE] += output_load
                 self.loads[net][FALL] += output_load
+        self.output_load = output_load
+        self.model = netlist.library.wires if around.wires else None
+        self.wires = _wires(self.model, self.pins)
+        for net, (_, farad) in enumerate(self.wires):
+            self.loads[net][RISE] += farad
+            self.loads[net][FALL] += farad
         for port in netlist.inputs:
             for net in port.nets:
                 if net > CONSTANT_1:
@@ -209,6 +233,7 @@ class TimingState:
             if net is None:
                 continue
             source = instance.pins[arc.pin]
+            wire = self.wire(source, self.cells[index], arc.pin) if self.model is not None else _NO_WIRE
             if net not in fresh:
                 fresh.add(net)
                 self.arrivals[net], self.slews[net] = [_NEVER, _NEVER], [0.0, 0.0]
@@ -222,20 +247,35 @@ class TimingState:
                 for allowed, before in ((arc.follows, edge), (arc.opposes, 1 - edge)):
                     if not allowed or arrivals[before] == _NEVER:
                         continue
-                    arrival = arrivals[before] + delay.at(slews[before], load)
+                    start = arrivals[before] if flop is not None else arrivals[before] + wire[before]
+                    arrival = start + delay.at(slews[before], load)
                     if arrival > self.arrivals[net][edge]:
                         self.arrivals[net][edge] = arrival
                         self.came[(net, edge)] = (index, arc, before)
                     self.slews[net][edge] = max(self.slews[net][edge], slew.at(slews[before], load))
+
+    def wire(self, net: int, cell: str, pin: str) -> Pair:
+        """Return what the wire of *net* takes to *pin* of a *cell* there, for a rise and for a fall."""
+        return self._delay(net, *self.timings[cell].capacitances[pin])
+
+    def _delay(self, net: int, rise: float, fall: float) -> Pair:
+        if self.model is None or not self.wires[net][0]:
+            return _NO_WIRE
+        ohm, farad = self.wires[net]
+        if not self.model.branches:  # all of the wire, and all that hangs on it
+            return ohm * self.loads[net][RISE], ohm * self.loads[net][FALL]
+        share = self.pins[net]
+        return ohm / share * (farad / share + rise), ohm / share * (farad / share + fall)
 
     def ends(self) -> Iterator[tuple[float, int, int, float, str]]:
         """Yield (delay, net, edge, set-up, name) of every end of a path that something arrives at."""
         for port in self.netlist.outputs:
             for position, net in enumerate(port.nets):
                 name = port.name if len(port.nets) == 1 else f"{port.name}[{position}]"
+                wire = self._delay(net, self.output_load, self.output_load)
                 for edge in (RISE, FALL):
                     if self.arrivals[net][edge] != _NEVER:
-                        yield self.arrivals[net][edge], net, edge, 0.0, name
+                        yield self.arrivals[net][edge] + wire[edge], net, edge, 0.0, name
         for index in self.registers:
             instance = self.netlist.instances[index]
             flop = self.netlist.library.cells[instance.cell].flip_flop
@@ -243,8 +283,9 @@ class TimingState:
             data = flop.data.pins() if flop is not None else frozenset()
             for pin in sorted(data & instance.pins.keys()):  # without the stored value, which data may hold
                 net = instance.pins[pin]
+                wire = self.wire(net, self.cells[index], pin)
                 for edge in (RISE, FALL):
-                    arrival = self.arrivals[net][edge]
+                    arrival = self.arrivals[net][edge] + wire[edge]
                     if arrival != _NEVER:
                         setup = _at(setups.get(pin, (None, None))[edge], self.slews[net][edge], self.slew)
                         yield arrival + setup, net, edge, setup, f"register {_path(instance)} ({instance.cell}.{pin})"
@@ -299,6 +340,15 @@ class TimingState:
     def name(self, net: int) -> str:
         """Return what the source calls *net*, else its number."""
         return self.netlist.names.get(net, f"net {net}")
+
+
+def _wires(model: WireLoad | None, pins: Sequence[int]) -> list[Pair]:
+    """Return (resistance, capacitance) of the wire of every net, by the pins that it leads to."""
+    if model is None:
+        return [_NO_WIRE] * len(pins)
+    lengths = {count: model.length(count) for count in set(pins)}
+    made = {count: (model.resistance * length, model.capacitance * length) for count, length in lengths.items()}
+    return [made[count] if net > CONSTANT_1 and count else _NO_WIRE for net, count in enumerate(pins)]
 
 
 def _at(table: DelayTable | None, slew: float, load: float) -> float:

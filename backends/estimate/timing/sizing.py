@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from approxhw.backends.estimate.library.cells import Cell, CellLibrary, timing_of
 from approxhw.backends.estimate.library.delay_tables import FALL, RISE, Arc, CellTiming
 from approxhw.backends.estimate.netlist.netlist import CONSTANT_1, Netlist
 from approxhw.backends.estimate.netlist.text import netlist_verilog
+from approxhw.common.errors import LibraryError, Problem
 
 from .analyse import PS, Surroundings, TimingState
 
@@ -35,8 +36,10 @@ def size(netlist: Netlist, period_ps: float, around: Surroundings | None = None,
     that comes to an end too early, all that has time is made small, which unloads the worst path, and it goes on;
     then every cell is made as small as leaves the period met. An exchange is kept only where the whole analysis says
     that it helps, so the result is never slower than asked for if the circuit was not, and never larger for nothing.
-    Deterministic but for the limit of *seconds*, which large circuits alone reach.
+    Deterministic but for the limit of *seconds*, which large circuits alone reach. Raises :class:`LibraryError` for
+    cells without delay tables.
     """
+    check_tables(netlist.library, {instance.cell for instance in netlist.instances})
     sizer = _Sizer(netlist, period_ps / PS, around or Surroundings(), time.monotonic() + seconds)
     sizer.reach()
     if sizer.worst() <= sizer.period:
@@ -49,6 +52,15 @@ def size(netlist: Netlist, period_ps: float, around: Surroundings | None = None,
     sized = replace(sized, verilog=netlist_verilog(sized))
     worst = sizer.worst()
     return Sized(sized, worst * PS, worst <= sizer.period * (1 + 1e-12))
+
+
+def check_tables(library: CellLibrary, names: Iterable[str] | None = None) -> None:
+    """Raise :class:`LibraryError` where one of the cells *names* (all, by default) has no delay tables."""
+    without = library.without_tables(names)
+    if without:
+        why = f"{len(without)} cells have no delay tables, {without[0]} among them"
+        remedy = "give a Liberty file with tables: from one delay a cell no sizes can be chosen"
+        raise LibraryError(library.name, [Problem("timing", why, remedy)])
 
 
 def cell_sizes(library: CellLibrary) -> dict[str, tuple[str, ...]]:
@@ -127,6 +139,8 @@ class _Sizer:
                 waiting.add(self.drivers[net])
             elif self.state.source is not None and net in self.state.input_nets:
                 self.state.place_input(net)
+                waiting.update(self.readers.get(net, ()))
+            if self.state.model is not None and not self.state.model.branches:  # the wire to all others changed, too
                 waiting.update(self.readers.get(net, ()))
         self.cells[index] = name
         self._propagate(waiting)
@@ -275,6 +289,7 @@ class _Sizer:
                 start = 0.0 if flop is not None else self.state.arrivals[source][before]
                 if not allowed or start == -math.inf:
                     continue
+                start += 0.0 if flop is not None else self.state.wire(source, self.cells[index], arc.pin)[before]
                 slew = self.state.slew if flop is not None else self.state.slews[source][before]
                 arrival = start + _delay(arc, edge, slew, self.state.loads[net][edge])
                 if best is None or arrival > best[0]:
@@ -352,6 +367,7 @@ class _Sizer:
                     for allowed, before in ((arc.follows, edge), (arc.opposes, 1 - edge)):
                         if allowed and arc.delays[edge] is not None:
                             delay = _delay(arc, edge, state.slews[source][before], state.loads[net][edge])
+                            delay += state.wire(source, self.cells[index], arc.pin)[before]
                             latest = needed.setdefault(source, [math.inf, math.inf])
                             latest[before] = min(latest[before], needed[net][edge] - delay)
         return {

@@ -117,7 +117,7 @@ def test_a_newer_version_is_refused_with_a_word(thing, version):
     why = f"thing.json: no thing (format '{version}' is not 'a thing 2': a newer approxhw wrote it)"
     assert why in _refusal(thing)
     assert vouched.is_a(thing, THING), "it is one, and says so when it is read"
-    with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
+    with pytest.raises(OutputError, match="a newer approxhw wrote it"):
         vouched.check_folder_output(thing, THING)
 
 
@@ -147,6 +147,11 @@ def test_json_as_deep_as_allowed_is_read(thing):
     assert "no thing ('files')" in _refusal(thing), "the depth is no matter"
 
 
+def test_a_name_that_no_file_can_have_is_that_of_a_missing_one(thing):
+    _edit(thing, lambda told: told["files"].update({"parts/" + "x" * 5000: "0"}))
+    assert "xxx…: the file is missing" in _refusal(thing)
+
+
 def test_huge_json_is_refused(thing, monkeypatch):
     monkeypatch.setattr(vouched, "MAXIMUM_BYTES", 1000)
     assert read_folder(thing, THING).parts == PARTS
@@ -172,7 +177,7 @@ def test_a_folder_in_place_of_the_json_is_refused(thing):
     (thing / "thing.json").unlink()
     assert "no thing ([Errno 2] No such file" in _refusal(thing)
     (thing / "thing.json").mkdir()
-    assert "no thing (it is no file)" in _refusal(thing)
+    assert "no thing (it is a folder, no file)" in _refusal(thing)
 
 
 WRONG = {

@@ -71,7 +71,7 @@ def test_people_hear_where_the_design_is_and_how_good(cli, inputs):
     assert said.exit_code == 0
     assert said.stdout.startswith("design: build/tiny  (ONNX to Verilog in ")
     assert "accuracy on test rows: ONNX 1.0000, hardware " in said.stdout
-    assert "ports: x0[4], x1[4], x2[4] -> class_index[2]\n" in said.stdout
+    assert "ports: x0[3:0], x1[3:0], x2[3:0] -> class_index[2]\n" in said.stdout
     assert said.stdout.endswith("report: build/tiny/report.html\n")
 
 
@@ -92,7 +92,8 @@ def test_a_missing_simulator_is_a_note_or_with_require_tools_an_error(cli, input
     assert kept.exit_code == 0
     assert "note: not simulated on icarus: iverilog: not usable here" in kept.stderr
     assert "do: install Icarus Verilog 11 or newer" in kept.stderr
-    assert "note: not simulated on verilator: verilator: not usable here" in kept.stderr
+    assert "note: not simulated on verilator: g++: not usable here" in kept.stderr
+    assert "do: Verilator needs it: install g++ (Debian: apt-get install g++ make)" in kept.stderr
     assert refused.exit_code == 12
     assert json.loads(refused.stdout)["error"].startswith("iverilog: not usable here")
     assert Path("build/tiny/design.json").is_file()  # the design itself is whole

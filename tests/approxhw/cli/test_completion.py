@@ -39,7 +39,7 @@ def test_commands_complete():
         (["link-model", "--parallel", ""], ["data", "model"]),
         (["fuzz", "--simulator", "i"], ["icarus"]),
         (["compile", "--weight"], ["--weight-bits"]),
-        (["search", "--max"], ["--max-accuracy-loss"]),
+        (["search", "--max-a"], ["--max-accuracy-loss"]),
     ],
 )
 def test_options_and_choices_complete(words, offered):

@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import shutil
+import signal
 from pathlib import Path
 
 import click
@@ -75,7 +76,8 @@ def test_exit_codes_are_those_of_the_errors():
     classes = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.ApproxhwError)]
     codes = [cls.exit_code for cls in classes if cls not in (errors.ApproxhwError, errors.ProblemsError)]
     assert len(codes) == len(set(codes)), "one code, one class of error"
-    assert listed == {0, 70, 130, *codes}
+    signals = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    assert listed == {0, 70, *signals, *codes}
 
 
 def test_every_public_name_is_described_and_documented():

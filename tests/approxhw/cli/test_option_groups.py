@@ -120,9 +120,11 @@ def test_a_further_target_is_a_dataclass_and_one_kind():
 def test_everything_wrong_with_a_command_line_is_told_at_once(cli):
     said = cli("compile", "m.onnx", "--array", "4x4", "--result", "bf16", "--low", "a",
                "--passes", "fold-afine", "--high", "b").stderr  # fmt: skip
-    assert said.startswith("error: compile: 5 problems\n")
+    assert said.startswith("error: compile: 7 problems\n")
     for line in (
         "--array: is for --target matrix-engine\n    do: leave it out",
+        "--low: does nothing beside --passes",
+        "--high: does nothing beside --passes",
         "--result: is for --target matrix-engine",
         "--low: 'a' is no finite number",
         "--high: 'b' is no finite number",

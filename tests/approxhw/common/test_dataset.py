@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.data.dataset import Dataset, load_dataset
 from approxhw.common.errors import InvalidDataError
 
 X = np.arange(40, dtype=np.float64).reshape(20, 2) / 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import approxhw as ax
 from approxhw.artifacts.front import as_csv, check_front_output, read_front, share_of, write_front
 from approxhw.common.errors import InvalidDesignError, OptionError, OutputError
+from approxhw.report import render_front
 
 
 def test_the_knee_is_farthest_above_the_line_between_both_ends(member, front_of):
@@ -223,7 +225,7 @@ def test_what_commands_add_to_the_members_is_no_foreign_file(front):
 
 
 def test_designs_and_other_folders_are_not_taken_for_fronts(front, tmp_path):
-    with pytest.raises(OutputError, match="it exists and was not written by approxhw"):
+    with pytest.raises(OutputError, match="it holds an approxhw design, which a front does not replace"):
         check_front_output(front / "members/00")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="it exists and is no folder"):
@@ -231,3 +233,11 @@ def test_designs_and_other_folders_are_not_taken_for_fronts(front, tmp_path):
     (tmp_path / "killed/checkpoint").mkdir(parents=True)
     (tmp_path / "killed/checkpoint/search.npz").write_text("")
     check_front_output(tmp_path / "killed")
+
+
+def test_a_front_tells_the_most_frequent_class_of_each_split(plain_front):
+    told = replace(plain_front, majority={"train": 0.5, "validation": 0.25, "test": 0.544})
+    page = render_front(told, "front")
+    assert ">Majority</th>" in page
+    assert "54.4 %" in page
+    assert "54.4 %" not in render_front(plain_front, "front")

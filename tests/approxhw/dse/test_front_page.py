@@ -162,7 +162,7 @@ def test_a_page_is_whole_or_not_there(plain_front: Front, tmp_path: Path, monkey
     page = tmp_path / "report.html"
     write_front_page(page, plain_front, "front")
     before = page.read_bytes()
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OutputError, match="the report cannot be written"):
         write_front_page(page, plain_front, "other")
     assert page.read_bytes() == before

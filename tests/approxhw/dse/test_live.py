@@ -110,7 +110,7 @@ def test_the_front_is_a_table_and_everything_to_know(terminal, found):
     told["warnings"] = ["[red]no markup[/] of files"]
     show_front(place, {**told, "knee": told["front"][0]})
     shown = place.out.file.getvalue()
-    assert len(shown.splitlines()) == 1 + len(told["front"]) + 2
+    assert len(shown.splitlines()) == 1 + len(told["front"]) + 3
     assert "–" in shown.splitlines()[1]
     assert "knee" in shown.splitlines()[1]
     assert f"chosen: {told['chosen']['design']}, " in shown

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import heeded
 
 import approxhw as ax
 from approxhw.backends.estimate import load_library, synthesise
@@ -334,9 +335,10 @@ def _started(iris, passes: str, folder: Path, generations: int) -> subprocess.Po
     words = ["--population", 200, "--generations", generations, "--passes", passes, "--members", 2, "--no-simulate"]
     words += ["--starts", 2, "--moves", 300, "--folds", 2, "--synthesised", 4]
     words = [iris.model, "--data", iris.data, "-o", folder, *words, "--synthesise-every", 0, "--jobs", 2]
-    return subprocess.Popen(
-        [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
-    )
+    with heeded():
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
+        )
 
 
 def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -354,7 +356,7 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_front(iris, passes, tmp_pat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "finishing this generation, then the front is made" in err
+    assert "finishing what has begun, then the front is made" in err
     assert "the search was interrupted after generation" in err
     front = ax.open_front(tmp_path / "front")
     assert front.front.interrupted

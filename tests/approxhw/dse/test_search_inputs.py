@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.common.dataset import Dataset, fold_rows, split_rows
+from approxhw.common.data.dataset import Dataset, fold_rows, split_rows
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError
-from approxhw.dse.split_rows import search_rows
+from approxhw.dse.rows.split_rows import search_rows
 
 
 def _dataset(labels, rows=None, **more) -> Dataset:

@@ -12,7 +12,7 @@ import pytest
 from approxhw.ir.kinds import Requantize
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems, verify
-from approxhw.numerics.exact.rounding import MODES, round_fraction
+from approxhw.numerics.exact.rounding import MODES, rounded_fraction
 from approxhw.numerics.formats import Encoding
 
 TEXT = """axir 1
@@ -39,7 +39,7 @@ def test_readings_are_rounded_as_their_fractions_are(mode):
     rows = np.array([[x + y, x] for x in ties for y in (0.0, 1e-7, -1e-7)])
     codes, outside = encoding.encode(rows)
     read = [[Fraction(float(np.float32(v))) for v in row] for row in rows.tolist()]
-    whole = [[3 + round_fraction(mode, a * v + b) for v, a, b in zip(row, gain, shift)] for row in read]
+    whole = [[3 + rounded_fraction(mode, a * v + b) for v, a, b in zip(row, gain, shift)] for row in read]
     assert codes.tolist() == [[min(max(code, 0), 15) for code in row] for row in whole]
     assert outside.tolist() == [sum(not 0 <= row[column] <= 15 for row in whole) for column in (0, 1)]
 
@@ -66,8 +66,10 @@ def changed(name, **fields):
     """A Graph whose Node *name* has other fields in its op, or in the encoding of its op."""
     graph = graph_with(EXACT)
     node = graph[name]
-    op = replace(node.op, **fields) if isinstance(node.op, Requantize) else replace(
-        node.op, encoding=replace(node.op.encoding, **fields)
+    op = (
+        replace(node.op, **fields)
+        if isinstance(node.op, Requantize)
+        else replace(node.op, encoding=replace(node.op.encoding, **fields))
     )
     return replace(graph, nodes=tuple(replace(n, op=op) if n is node else n for n in graph.nodes))
 

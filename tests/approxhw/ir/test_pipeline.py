@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import GraphError, OptionError, PassError
 from approxhw.ir.kinds import Type
 from approxhw.ir.pass_manager import (

@@ -97,7 +97,9 @@ def test_table_agrees_with_its_source(table: str, file: str, prefix: str) -> Non
         source = theirs.cells[prefix + name]
         assert cell.area == pytest.approx(source.area, rel=1e-9)
         assert cell.inputs == source.inputs
-        assert cell.powers == pytest.approx(source.powers, rel=1e-6), name
+        # states that no `when` names, which a flop held by its reset is never in, have the cell's mean there
+        assert cell.powers == pytest.approx({state: source.powers[state] for state in cell.powers}, rel=1e-6), name
+        assert len(set(source.powers.values()) - {source.powers[state] for state in cell.powers}) <= 1, name
         assert cell.capacitances == pytest.approx(source.capacitances, rel=1e-9)
         for pin, function in cell.functions.items():
             assert cell.delays[pin] == pytest.approx(source.delays[pin], rel=1e-6), name

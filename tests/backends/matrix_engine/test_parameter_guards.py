@@ -59,8 +59,8 @@ BAD = {
     "OUT": (0, -1),
     "A_BITS": (0, -1),
     "B_BITS": (0, -1),
-    "VERTICAL": (-1, 13),
-    "HORIZONTAL": (-1, 5),
+    "VERTICAL": (-1,),
+    "HORIZONTAL": (-1,),
     "BESIDE": (0, -1),
     "EXACT": (-1, 2),
     "INFINITY": (-1, 2),
@@ -87,7 +87,6 @@ OTHERS = [
     ("eight_bit_normalize", {"BLOCK": 96, "LANES": 7}, "BLOCK_a_multiple"),
     ("eight_bit_decode_fixed", {"WIDTH": 33}, "WIDTH_from_2_to_32"),
     ("logarithmic_multiplier", {"A_BITS": 20, "B_BITS": 11}, "at_most_30"),
-    ("truncated_multiplier", {"COLUMNS": 13}, "COLUMNS_from_0_to_all_columns"),
     ("mac_adder", {"WIDTH": 1}, "WIDTH_of_2_or_more"),
 ]
 """Values that do not go together: (template, parameters, part of the message)."""
@@ -95,7 +94,9 @@ OTHERS = [
 
 def misfits(name: str) -> list[tuple[dict[str, int], str]]:
     """Return (parameters, part of the message) of everything that template *name* must refuse."""
-    single = [({key: value}, key) for key in parameters(name) if key not in FREE for value in BAD[key]]
+    # more columns than there are may be cut: nothing is left then
+    bad = BAD | ({"COLUMNS": (-1,)} if name == "truncated_multiplier" else {})
+    single = [({key: value}, key) for key in parameters(name) if key not in FREE for value in bad[key]]
     return single + [(given, words) for other, given, words in OTHERS if other == name]
 
 
@@ -132,15 +133,16 @@ def test_every_parameter_has_a_guard():
 
 @pytest.mark.parametrize(("name", "given"), [
     ("matrix_engine", {"DEPTH": 7}), ("matrix_engine_codes", {"ADDRESS_BITS": 0}), ("mac_array", {"ROWS": 0}),
-    ("eight_bit_normalize", {"BLOCK": 1}), ("ripple_adder", {"WIDTH": -1}), ("table_lookup", {"IN": 0}),
+    ("eight_bit_normalize", {"BLOCK": 1}), ("ripple_adder", {"WIDTH": 0}), ("table_lookup", {"IN": 0}),
 ])  # fmt: skip
 def test_verilator_and_yosys_stop_as_well(verilator, tmp_path, name, given):
     source, ((key, value),) = tmp_path / f"{name}.v", given.items()
     source.write_text(template_closure(name))
-    wanted = rf"{name}_needs_{key}_\w+"
-    with pytest.raises(ToolFailedError, match=wanted):
-        run_tool(verilator, ["--lint-only", "-Wno-fatal", f"-G{key}={value}", "--top-module", name, source], timeout=60)
     script = tmp_path / "script.ys"
     script.write_text(f"read_verilog {source.name}\nhierarchy -check -top {name} -chparam {key} {value}\n")
-    with pytest.raises(ToolFailedError, match=wanted):
-        run_tool(find_yosys(), [script], timeout=60, folder=tmp_path)
+    lint = ["--lint-only", "-Wno-fatal", f"-G{key}={value}", "--top-module", name, source]
+    for tool, words in ((verilator, lint), (find_yosys(), [script])):
+        log = tmp_path / tool.name
+        with pytest.raises(ToolFailedError):
+            run_tool(tool, words, timeout=60, folder=tmp_path, log=log)
+        assert re.search(rf"{name}_needs_{key}_\w+", log.read_text())

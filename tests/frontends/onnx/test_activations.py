@@ -64,6 +64,11 @@ TABLES = {
     "softsign": [n("Softsign", "z", "a")],
     "softsign written out": [n("Abs", "z", "p"), n("Add", "p one", "q"), n("Div", "z q", "a")],
     "shrink": [n("Shrink", "z", "a", lambd=0.5, bias=0.25)],
+    "exponential": [n("Exp", "z", "a")],
+    "softplus written out": [n("Exp", "z", "e"), n("Add", "e one", "f"), n("Log", "f", "a")],
+    "silu, all written out": [
+        *(n("Neg", "z", "m"), n("Exp", "m", "e"), n("Add", "one e", "f"), n("Div", "one f", "s"), n("Mul", "z s", "a")),
+    ],
     "square": [n("Mul", "z z", "a")],
     "power": [n("Pow", "z two", "a")],
     "root": [n("Abs", "z", "p"), n("Sqrt", "p", "a")],
@@ -76,7 +81,7 @@ TABLES = {
 @pytest.mark.parametrize("form", TABLES)
 def test_functions_of_one_value_become_one_table(form, build, agrees):
     graph = agrees(hidden(build, TABLES[form]), scale=1.0)
-    assert kinds(graph).count("lookup") <= 1 + (form in ("inverse", "one over"))
+    assert kinds(graph).count("lookup") <= 1 + (form in ("inverse", "one over", "softplus written out"))
     assert [k for k in kinds(graph) if k not in ("input", "dense", "affine", "prelu", "lookup", "argmax")] == []
 
 
@@ -223,7 +228,19 @@ def test_averaged_logits_of_two_networks(build, agrees):
     agrees(build(nodes, {**weights, "two": np.float32(2)}))
 
 
+def test_averaged_probabilities_of_a_single_score_decide_nothing_without_a_threshold(build, agrees):
+    nodes = [n("MatMul", "x w", "a"), n("Sigmoid", "a", "p"), n("MatMul", "x v", "b"), n("Sigmoid", "b", "q")]
+    nodes += [n("Add", "p q", "s"), n("Div", "s two", "m")]
+    constants = {"w": f32(4, 1), "v": -f32(4, 1) + 1, "two": np.float32(2), "half": np.float32(0.5)}
+    with pytest.raises(UnsupportedModelError, match="is a sum of values that are all above 0, such as probabilities"):
+        read_model(build([*nodes[:-1], n("Div", "s two", "y")], constants))
+    told = (("y", None, TensorProto.BOOL),)
+    agrees(build([*nodes, n("Greater", "m half", "y")], constants, outputs=told), compare_logits=False)
+
+
 def test_averaged_probabilities_are_refused(build):
     nodes = [n("MatMul", "x w", "a"), n("Softmax", "a", "p"), n("MatMul", "x v", "b"), n("Softmax", "b", "q")]
-    with pytest.raises(UnsupportedModelError, match=r"adds up what Softmax makes\n    do: add or average the logits"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"no scores have their order\n    do: average the scores, before Softmax"
+    ):
         read_model(build([*nodes, n("Add", "p q", "y")], {"w": f32(4, 3), "v": f32(4, 3)}))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from sklearn.datasets import load_iris
@@ -18,6 +23,15 @@ ROWS = np.array([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.5], [0.0, -5.0]])
 
 def node(op, inputs, outputs, domain="", **attributes):
     return helper.make_node(op, inputs, outputs, name=outputs[0], domain=domain, **attributes)
+
+
+def graph_of_one_product():
+    """Return a classifier of two features."""
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 2), ("y", 3))
+    ]
+    weights = helper.make_tensor("w", TensorProto.FLOAT, W.shape, W.ravel())
+    return helper.make_graph([node("MatMul", ["x", "w"], ["y"])], "one", ports[:1], ports[1:], [weights])
 
 
 def expected():
@@ -107,3 +121,34 @@ def test_the_reference_runs_the_model_as_it_stands(build):
     reference = open_reference(build([node("Gemm", ["x", "w"], ["y"])], {"w": W}, (("x", ("N", 2)),)))
     level = reference.session.get_session_options().graph_optimization_level
     assert level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+
+@pytest.mark.parametrize(("own", "seen"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_is_told_before_its_import_to_keep_no_telemetry(own, seen, tmp_path):
+    """It queues what it would send below the user's cache; a setting of the user's own stays."""
+    onnx.save(helper.make_model(graph_of_one_product()), tmp_path / "m.onnx")
+    code = f"""
+import os, sys
+import approxhw as ax
+from approxhw.frontends.runtime.reference import open_reference
+from approxhw.frontends.classifier import open_classifier
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "onnxruntime":
+            print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+
+sys.meta_path.insert(0, Watch())
+open_reference(open_classifier({str(tmp_path / "m.onnx")!r}))
+assert "onnxruntime" in sys.modules
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    environment |= {} if own is None else {"ORT_DISABLE_TELEMETRY": own}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, f"{seen}\n"), done.stderr
+    if own is None:
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".onnx"], (
+            "a queue of telemetry"
+        )

@@ -203,3 +203,33 @@ def test_close_to_float32_where_formats_are_wide(networks, session, name):
 def test_layers_in_float32_are_those_of_onnxruntime(networks, session, name):
     model, feeds, shape = networks[name]
     same_bits(open_engine(model, None, shape=shape).run(feeds), session(model, feeds))
+
+
+def shared(first, second, **turned):
+    """Return two products called a and b, the second with attributes, that read the constant v, each in a place."""
+    return [op(*first, ["a"], name="a"), op(*second, ["b"], name="b", **turned)]
+
+
+VECTOR = shared(("MatMul", ["v", "x"]), ("MatMul", ["x", "v"]))
+FILTERS = shared(("MatMul", ["x", "v"]), ("Conv", ["z", "v"]))
+MATRIX = shared(("Conv", ["z", "v"]), ("MatMul", ["x", "v"]))
+TURNED = shared(("Gemm", ["x", "v"]), ("Gemm", ["x", "v"]), transB=1)
+SHARED = [
+    (VECTOR, (3,), {"x": (3, 3)}),
+    (FILTERS, (1, 3, 4), {"x": (2, 3), "z": (1, 3, 6)}),
+    (MATRIX, (1, 3, 4), {"x": (2, 3), "z": (1, 3, 6)}),
+    (TURNED, (3, 3), {"x": (2, 3)}),
+]
+
+
+@pytest.mark.parametrize(("nodes", "shape", "inputs"), SHARED)
+def test_one_constant_in_several_places(make, plainly, nodes, shape, inputs):
+    """As a row and a column, as filters and a matrix, turned and as it is: what is kept of it is of each place its own."""
+    model = make(nodes, {"v": normal(1, *shape)}, list(inputs.items()), outputs=("a", "b"))
+    feeds = {name: normal(number, *size) for number, (name, size) in enumerate(inputs.items(), 2)}
+    mac = FloatMac("bf16", 20, "an-1-2")
+    engine = open_engine(model, mac)
+    expected, _ = plainly(model, feeds, mac)
+    for _ in range(2):
+        same_bits(engine.run(feeds), expected)
+    assert len(engine.kept) == 2

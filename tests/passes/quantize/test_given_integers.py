@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.interpreter import run

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from approxhw.common.dataset import Dataset
+from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.evaluation import accuracy, codes_of
 from approxhw.ir.graph import Graph, Node

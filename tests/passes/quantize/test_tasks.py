@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from approxhw.common.dataset import load_dataset
+from approxhw.common.data.dataset import load_dataset
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.pass_manager import PassContext, named_pipeline, parse_passes, run_passes

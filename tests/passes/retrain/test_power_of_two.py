@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from approxhw.common.dataset import Dataset, load_dataset
+from approxhw.common.data.dataset import Dataset, load_dataset
 from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import accuracy, codes_of, predict

@@ -41,7 +41,7 @@ def added_kind(text: str) -> CommandKind:
         built = compile(
             asked.model,
             target=target,
-            data=own.source.data,
+            data=own.source.rows,
             output=asked.output,
             command=command_line(),
             on_progress=terminal.step,

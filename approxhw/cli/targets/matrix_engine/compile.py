@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
@@ -13,7 +13,8 @@ from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, Target
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
 from approxhw.engine.target import MatrixEngine
-from approxhw.numerics.eight_bit.port_codes import lane_problems, read_codes
+from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
+from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.sim.simulators.registry import SIMULATORS
 
 from .folder import IS_FOR, measured, streamed
@@ -33,7 +34,9 @@ class EngineOptions:
 
     def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the array, with sizes and with passes."""
-        found = [*problems_of(self.target, self.open), *self.steps.problems()]
+        arithmetic = {each.name for each in fields(FloatMac)} | {each.name for each in fields(EngineCodes)}
+        voided = arithmetic | {"result", "compress"}
+        found = [*problems_of(self.target, self.open), *self.steps.problems(said, voided)]
         asked = said.get("format", self.target.mac.format)
         if isinstance(asked, str) and asked != self.target.mac.format:
             # there is no such arithmetic; whether codes would suit its format is told all the same
@@ -64,7 +67,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     compiled = compile_engine(
         asked.model,
         target=own.target,
-        data=own.source.data,
+        data=own.source.rows,
         output=asked.output,
         shape=own.open.sizes(),
         **own.steps.asked(),

@@ -60,7 +60,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: EngineSearchOptions) -> J
     try:
         front = search_engine(
             asked.model,
-            data=asked.data,
+            data=asked.rows,
             output=asked.output,
             target=own.target,
             options=own.evolution,

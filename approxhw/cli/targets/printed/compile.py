@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
 
 
+PIPELINED = frozenset(each.name for each in fields(Printed)) - {"registers", "library"}
+"""Options that the passes of the target come from."""
+
+
 @dataclass(frozen=True)
 class PrintedOptions:
     """What ``compile`` takes for a printed circuit."""
@@ -30,7 +34,9 @@ class PrintedOptions:
     def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the passes."""
         try:
-            return self.steps.problems() if self.steps.passes or not self.target.passes() else []
+            if self.steps.passes or not self.target.passes():
+                return self.steps.problems(said, PIPELINED)
+            return []
         except OptionError as error:
             return list(error.problems)
 
@@ -45,7 +51,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> Json:
     compiled = compile(
         asked.model,
         target=own.target,
-        data=own.source.data,
+        data=own.source.rows,
         output=asked.output,
         command=command_line(),
         **own.steps.asked(),

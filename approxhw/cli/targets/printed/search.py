@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import CommandKind, Json
-from approxhw.cli.targets.shared import SearchOptions
+from approxhw.cli.targets.shared import SearchOptions, Steps
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested, option
 from approxhw.dse.settings import SearchSettings
 from approxhw.flow.printed import Printed
 
+from .compile import PIPELINED
 from .folder import IS_FOR
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ class PrintedSearch:
     settings: SearchSettings = nested(SearchSettings())
 
     def problems(self, said: Mapping[str, object]) -> list[Problem]:
-        """Return what is wrong with the options of the genetic search."""
+        """Return what is wrong with the options of the genetic search, and with the passes."""
+        found = Steps(passes=self.passes).problems(said, PIPELINED | {"widen"}) if self.passes else []
         try:
             self.settings.genetic()
         except OptionError as error:
-            return list(error.problems)
-        return []
+            found += error.problems
+        return found
 
 
 def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
@@ -53,6 +55,7 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
     def on_step(name: str, share: float) -> None:
         if name == "synthesise":
             view.finish()
+        if name == "compile":  # what is chosen is built: there is no front without it
             stop.leave()
         terminal.step(name, share)
 
@@ -64,13 +67,14 @@ def run(terminal: Terminal, asked: SearchOptions, own: PrintedSearch) -> Json:
         on_start=begun,
         on_generation=view.generation,
         on_progress=view.progress,
+        on_note=terminal.warn,
         stop=stop,
     )
     settings = replace(own.settings, simulate=()) if own.no_simulate else own.settings
     try:
         result = search(
             asked.model,
-            data=asked.data,
+            data=asked.rows,
             output=asked.output,
             target=own.target,
             passes=parse_passes(own.passes) if own.passes else None,

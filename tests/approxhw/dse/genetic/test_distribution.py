@@ -1,18 +1,21 @@
 """Workers: any number of them finds the same front, dead ones are replaced, and what cannot work is said at once."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dask_cluster import started
+from programs import wait_until
 
 from approxhw.common.errors import WorkersError
 from approxhw.dse.genetic import executors as distribution
@@ -180,6 +183,83 @@ def test_jobs_and_scheduler_choose_who_works():
         executor_for(1, "nonsense://x", timeout=1.0)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_search_ends_its_workers_in_the_midst_of_their_work(error):
+    def raising(number, frame):
+        raise error
+
+    with workers(ProcessExecutor(2)) as executor:
+        executor.start(time.sleep)
+        assert executor.map([0.1, 0.1]) == [None, None]
+        pids, folder = list(executor._pool._processes), executor._folder
+        before = signal.signal(signal.SIGUSR1, raising)
+        try:
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            with pytest.raises(error):
+                executor.map([1000, 1000])
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert not any(_alive(pid) for pid in pids)
+        assert executor.map([0]) == [None]  # it can be asked again
+    assert not folder.exists()
+
+
+def test_processes_that_nobody_closes_go_with_their_executor():
+    executor = ProcessExecutor(1)
+    executor.start(abs)
+    assert executor.map([-1]) == [1]
+    folder, (pid,) = executor._folder, executor._pool._processes
+    del executor
+    gc.collect()
+    wait_until(lambda: not _alive(pid), "the worker is still there")
+    assert not folder.exists()
+
+
+def not_closed():
+    """Return the Dask clients of this process that are still open: collecting one waits for a lock of all of them."""
+    from distributed import Client
+
+    return [thing.status for thing in gc.get_objects() if type(thing) is Client and thing.status != "closed"]
+
+
+def test_no_client_is_left_open_whatever_goes_wrong(monkeypatch):
+    from distributed import Client
+
+    assert not_closed() == []
+    for address in ("tcp://127.0.0.1:9", "nonsense://x", "nothing", "tcp://127.0.0.1"):
+        with pytest.raises(WorkersError, match="no Dask scheduler answers at"):
+            executor_for(1, address, timeout=0.5)
+        assert not_closed() == []
+    plain = Client.start
+    for error in (KeyboardInterrupt, RuntimeError):
+
+        def interrupted(client, error=error, **options):
+            client._loop_runner.start()
+            raise error
+
+        monkeypatch.setattr(Client, "start", interrupted)
+        with pytest.raises((error, WorkersError)):
+            executor_for(1, "tcp://127.0.0.1:9", timeout=0.5)
+        assert not_closed() == []
+    monkeypatch.setattr(Client, "start", plain)
+    assert not any(thread.name == "IO loop" for thread in threading.enumerate())
+
+
+@pytest.mark.slow
+def test_a_second_search_in_one_session_uses_a_cluster_that_the_first_did_not_reach(problem, cluster):
+    with pytest.raises(WorkersError, match="no Dask scheduler answers"):
+        executor_for(1, "tcp://127.0.0.1:9", timeout=0.5)
+    with pytest.raises(WorkersError, match="has no worker"):
+        executor_for(1, cluster.address, timeout=1)
+    cluster.add_worker()
+    gc.collect()
+    for _ in range(2):
+        with workers(executor_for(1, cluster.address, timeout=60)) as executor:
+            executor.start(abs)
+            assert executor.map([-1, -2]) == [1, 2]
+        assert not_closed() == []
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """A Dask scheduler that has started."""
@@ -208,12 +288,12 @@ def test_dask_workers_killed_on_the_way_and_one_that_joins_late_do_not_change_th
                     time.sleep(0.1)
             if record.generation in (4, 8):
                 victim = cluster.workers[record.generation // 4 - 1]
-                victim.kill()
-                assert victim.wait() == -signal.SIGKILL
+                victim.end()
+                assert victim.keeper.returncode == -signal.SIGKILL
 
         found = evolve(problem, OPTIONS, toolbox, executor=executor, on_generation=on_generation)
     assert told == list(range(13))
-    assert [worker.poll() for worker in cluster.workers] == [-signal.SIGKILL, -signal.SIGKILL, None]
+    assert [worker.keeper.poll() for worker in cluster.workers] == [-signal.SIGKILL, -signal.SIGKILL, None]
     assert same(found, expected)
 
 
@@ -224,8 +304,7 @@ def test_a_dask_scheduler_that_goes_away_is_one_clear_error_and_nothing_is_lost(
 
     def on_generation(record):
         if record.generation == 3:
-            cluster.scheduler.kill()
-            cluster.scheduler.wait()
+            cluster.scheduler.end()
 
     with workers(executor_for(1, cluster.address, timeout=60)) as executor, pytest.raises(WorkersError) as caught:
         evolve(problem, OPTIONS, executor=executor, on_generation=on_generation, checkpoint=path)

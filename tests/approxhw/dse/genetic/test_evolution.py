@@ -281,8 +281,8 @@ def test_all_bad_options_are_told_at_once():
     assert "search: 7 problems" in text
     assert "population: 0 is no integer of 1 or more" in text
     assert "generations: -1 is no integer of 0 or more" in text
-    assert "seed: 1.5 is no integer" in text
-    assert "islands: True is no integer" in text
+    assert "seed: 1.5 is not a whole number" in text
+    assert "islands: True is not a whole number" in text
     assert "max_accuracy_loss: 2 is not in 0…1" in text
     assert "crossover: -1 is not in 0…1" in text
     assert "mutation: 0 is not in 1…1000" in text

@@ -86,7 +86,7 @@ def test_the_teacher_labels_noisy_copies_of_every_second_start(seeder):
         ({"moves": 0}, "moves: 0 is no integer of 1 or more"),
         ({"noise": 2.0}, "noise: 2.0 is not in 0…1"),
         ({"last_price": 0.0}, "last_price: 0.0 is not above 0 and at most 1"),
-        ({"levels": True, "rows": 0}, "levels: True is no integer of 1 or more"),
+        ({"levels": True, "rows": 0}, "levels: True is not a whole number"),
     ],
 )
 def test_options_out_of_reach_are_refused(wrong, text):
@@ -103,6 +103,11 @@ def test_starts_are_kept_and_taken_up_again(seeder, tmp_path):
     assert len(whole) == FEW.starts * (1 + FEW.levels)
     first, complete = make_starts(seeder, SerialExecutor(), path, stop=lambda: True)
     assert not complete
+    assert np.array_equal(first, whole[[0, 1 + FEW.levels]]), "two starts, as far as their first level"
+    assert not path.exists(), "nothing of them is whole"
+    steps = iter([False] * FEW.levels + [True])
+    first, complete = make_starts(seeder, SerialExecutor(), path, stop=lambda: next(steps))
+    assert not complete
     assert np.array_equal(first, whole[: 2 * (1 + FEW.levels)]), "one batch"
 
     class Counting(SerialExecutor):
@@ -115,7 +120,7 @@ def test_starts_are_kept_and_taken_up_again(seeder, tmp_path):
     again, complete = make_starts(seeder, Counting(), path, resume=True)
     assert complete
     assert np.array_equal(again, whole)
-    assert Counting.done == 1, "two of three were there"
+    assert Counting.done == 1 + FEW.levels, "two of three were there"
 
 
 def test_starts_of_another_search_are_refused(seeder, tmp_path):

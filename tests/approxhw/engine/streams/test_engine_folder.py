@@ -125,11 +125,11 @@ def test_a_wrong_engine_is_found(compiled, icarus, tmp_path):
 
 
 def test_an_element_on_real_tiles_equals_the_reference_and_costs_something(compiled):
-    found = compiled.estimate(clock_ns=20.0)
+    found = compiled.estimate(clock_ns=40.0)
     pe, whole = found["estimate_pe"], found["estimate"]
     assert pe["checked"] == 4 * 40, "every row of the tile, every vector"
     assert pe["met"] is True
-    assert 0 < pe["delay_ns"] <= 20
+    assert 0 < pe["delay_ns"] <= 40
     assert pe["power_mw"] == pytest.approx(pe["static_power_mw"] + pe["dynamic_power_mw"])
     parts = {row["part"]: row for row in whole["parts"]}
     assert parts["elements"]["area_um2"] == pytest.approx(8 * pe["area_um2"])
@@ -137,7 +137,7 @@ def test_an_element_on_real_tiles_equals_the_reference_and_costs_something(compi
     assert whole["memories"]["states between tiles (memory)"] == 16 * 2 * 33
     kept = json.loads((compiled.folder / "estimate/sky130.json").read_text())
     assert kept["estimate"] == whole
-    faster = compiled.estimate(clock_ns=10.0)
+    faster = compiled.estimate(clock_ns=20.0)
     assert faster["estimate_pe"]["dynamic_power_mw"] == pytest.approx(2 * pe["dynamic_power_mw"])
 
 

@@ -168,7 +168,7 @@ def test_a_dask_cluster_finds_the_same_front(digits, tmp_path):
     with started(tmp_path / "cluster") as cluster:
         cluster.add_worker()
         there = search_engine(digits / "digits.onnx", output=tmp_path / "there", scheduler=cluster.address, **given)
-        assert cluster.workers[0].poll() is None
+        assert cluster.workers[0].keeper.poll() is None
     assert there.members == alone.members
     assert there.history == alone.history
     assert there.evaluations == alone.evaluations > 0

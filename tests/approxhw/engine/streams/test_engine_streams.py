@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import ml_dtypes
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from approxhw.backends.matrix_engine.engine import (
+    FAULTS,
     Engine,
     activation_words,
     busy_clocks,
@@ -135,8 +137,9 @@ def test_faults_are_told(icarus, tmp_path, fault):
         vectors = replace(vectors, ends=np.isin(np.arange(8), (3, 6, 7)))
     else:  # both tiles as one, of 8 vectors
         vectors = replace(vectors, ends=np.arange(8) == 7)
-    broken = replace(job, inputs=(weights, vectors), idle=100)
-    with pytest.raises(ToolFailedError, match=f"fault was not 0 in the end, but {fault}"):
+    broken = replace(job, inputs=(weights, vectors), idle=100, bits=FAULTS)
+    words = re.escape(f"fault was not 0 in the end, but {fault} ({FAULTS[fault.bit_length() - 1]})")
+    with pytest.raises(ToolFailedError, match=words):
         simulate_streams(broken, "icarus", tmp_path / "icarus")
 
 

@@ -41,7 +41,7 @@ def test_ours_are_known_by_name():
     assert parse_target("printed") == ax.Printed()
     with pytest.raises(OptionError, match="there is no target 'prnted'; did you mean 'printed'"):
         target_named("prnted")
-    with pytest.raises(OptionError, match="printed has options of the command line"):
+    with pytest.raises(OptionError, match="printed does not read options in braces"):
         parse_target("printed{input-bits=3}")
 
 

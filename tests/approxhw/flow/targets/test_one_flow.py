@@ -12,18 +12,19 @@ import approxhw as ax
 from approxhw.common.errors import OptionError
 from approxhw.flow.stages import Flow
 from approxhw.flow.targets import BUILT_IN, flow_of, target_named
+from approxhw.frontends.onnx import loading
 
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Every path whose bytes are read, in order."""
-    seen, before = [], Path.read_bytes
+    """Every model file that is read, in order."""
+    seen, before = [], loading.read_bytes
 
-    def read_bytes(self: Path) -> bytes:
-        seen.append(self.name)
-        return before(self)
+    def read_bytes(path: Path, most: int) -> bytes:
+        seen.append(path.name)
+        return before(path, most)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(loading, "read_bytes", read_bytes)
     return seen
 
 

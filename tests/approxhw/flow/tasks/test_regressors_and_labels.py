@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import approxhw as ax
-from approxhw.common.dataset import load_dataset, task_of_targets
+from approxhw.common.data.dataset import load_dataset, task_of_targets
 from approxhw.common.errors import InvalidDataError, UnsupportedModelError
 from approxhw.flow.compile import counted
 from approxhw.flow.measure import job_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from approxhw.numerics.exact.requantizing import Scaled, fit, roundest
-from approxhw.numerics.exact.rounding import MODES, round_fraction, rounded_shift
+from approxhw.numerics.exact.rounding import MODES, rounded_fraction, rounded_shift
 
 
 def made(stages, sums, place):
@@ -20,7 +20,7 @@ def made(stages, sums, place):
 
 
 def wanted(element, sums, mode, base, low, high):
-    codes = (base + round_fraction(mode, element.factor * s + element.shift) for s in sums)
+    codes = (base + rounded_fraction(mode, element.factor * s + element.shift) for s in sums)
     return [min(max(code, low), high) for code in codes]
 
 

@@ -10,8 +10,8 @@ from approxhw.numerics.exact.rounding import (
     MODES,
     SHIFTED,
     least_for,
-    round_fraction,
     rounded_floats,
+    rounded_fraction,
     rounded_shift,
     targets,
 )
@@ -33,7 +33,7 @@ QUARTERS = [Fraction(v, 4) for v in range(-20, 21)]
 @pytest.mark.parametrize("mode", MODES)
 def test_a_fraction_rounds_as_its_mode_says(mode):
     expected = [PLAIN[mode](q) for q in QUARTERS]
-    assert [round_fraction(mode, q) for q in QUARTERS] == expected
+    assert [rounded_fraction(mode, q) for q in QUARTERS] == expected
     assert rounded_floats(np.array(QUARTERS, dtype=np.float64), mode).tolist() == expected
     codes = np.arange(-6, 7)
     half, strict = least_for(mode, codes)
@@ -57,6 +57,6 @@ def test_a_shift_rounds_as_its_mode_says(mode, dtype):
 
 
 def test_other_modes_are_refused():
-    for call in (lambda: round_fraction("up", HALF), lambda: rounded_floats(np.ones(1), "up")):
+    for call in (lambda: rounded_fraction("up", HALF), lambda: rounded_floats(np.ones(1), "up")):
         with pytest.raises(ValueError, match="there is no rounding mode 'up'; there are floor, ceil, half-even"):
             call()

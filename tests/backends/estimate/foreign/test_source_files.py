@@ -102,7 +102,7 @@ def test_files_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None:
     told = [problem.why for problem in caught.value.problems]
     assert told == [
         "is no folder to include from",
-        "it cannot be read as text (it is no plain file)",
+        "it cannot be read as text (it is a pipe, no file)",
         "it cannot be read as text (it holds zero bytes: no text, or of another coding than UTF-8)",
         "it cannot be read as text (No such file or directory)",
     ]

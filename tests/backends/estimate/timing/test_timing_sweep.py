@@ -22,7 +22,7 @@ from approxhw.backends.estimate.timing.analyse import Surroundings, analyse
 from approxhw.backends.estimate.timing.sizing import cell_sizes, size
 from approxhw.common.errors import LibraryError, OptionError, ToolFailedError, ToolTimeoutError
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
+SHARED = Path(__file__).resolve().parents[4].parent / "shared"
 needs_shared = pytest.mark.skipif(
     not (SHARED / "liberty").is_dir(), reason="work material ../shared/liberty is not here"
 )

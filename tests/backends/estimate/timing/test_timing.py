@@ -20,7 +20,7 @@ from approxhw.backends.estimate.timing.analyse import Surroundings, TimingState,
 from approxhw.common.errors import LibraryError, OptionError
 from approxhw.common.tools import Tool, run_tool
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
+SHARED = Path(__file__).resolve().parents[4].parent / "shared"
 needs_shared = pytest.mark.skipif(
     not (SHARED / "liberty").is_dir(), reason="work material ../shared/liberty is not here"
 )
@@ -75,7 +75,7 @@ LIBERTY = f"""library (tiny) {{ time_unit : "1ns"; leakage_power_unit : "1nW"; c
   lu_table_template (setup) {{ variable_1 : related_pin_transition; variable_2 : constrained_pin_transition;
     index_1 ("0, 1"); index_2 ("0, 1"); }}
   {INVERTER} {BUFFER} {XOR} {FLOP} }}"""
-BARE = Surroundings(input_slew=0.0, output_load=0.0)
+BARE = Surroundings(input_slew=0.0, output_load=0.0, wires=False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from approxhw.common.dataset import Dataset, fold_rows
+from approxhw.common.data.dataset import Dataset, fold_rows
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
@@ -67,7 +67,7 @@ def search_rows(data: Dataset, graph: Graph, validation_share: float, seed: int,
     if found:
         raise InvalidDataError(data.name, found)
     splits = fold_rows(labels, validation_share, folds, seed)
-    return SearchRows(data, tuple(splits), _notes(data, graph, classes))
+    return SearchRows(data, tuple(splits), (*data.notes, *_notes(data, graph, classes)))
 
 
 def _notes(data: Dataset, graph: Graph, classes: np.ndarray) -> tuple[str, ...]:

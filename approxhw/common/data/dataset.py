@@ -12,8 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import NamedArrays, read_csv, read_npy, read_npz
-from .errors import InvalidDataError, Problem, shown
+from approxhw.common.arguments import checked, settle_fields
+from approxhw.common.errors import InvalidDataError, Problem, shown
+from approxhw.common.files import is_plain_file
+
+from .arrays import NamedArrays, read_npy, read_npz
+from .csv_tables import read_csv
 
 TEST_SHARE = 0.3
 """Share of the rows of each class that a data set without splits gives to the test split."""
@@ -24,6 +28,8 @@ CLASSIFICATION, REGRESSION, MULTILABEL = TASKS = ("classification", "regression"
 _SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _SHOWN = 5
 _KINDS = "NAME.npz, NAME.csv, 'X.npy,y.npy' or sklearn:NAME"
+_WHICH = "are these the labels? of a csv file, --label NAME names their column"
+_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +47,27 @@ class Dataset:
     features: tuple[str, ...] = ()
     """Titles of the features, or none."""
     name: str = "data"
+    notes: tuple[str, ...] = ()
+    """What was doubtful in reading it, such as which column the labels are."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "Dataset")
 
 
-DataSpec = str | Path | Dataset | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
+@dataclass(frozen=True)
+class DataSource:
+    """A table in a file (``NAME.csv``), and the title or number (from 1) of the column that holds the labels."""
+
+    data: str | Path
+    label: str | None = None
+
+
+DataSpec = str | Path | Dataset | DataSource | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
 """What is given for a data set; :func:`load_dataset` says what each of them means."""
 
 
+@checked("load_dataset")
 def load_dataset(
     spec: DataSpec,
     features: int | None = None,
@@ -59,9 +80,9 @@ def load_dataset(
 ) -> Dataset:
     """Return the data set that *spec* names or holds.
 
-    *spec*: an ``.npz`` with X_train and y_train (and X_test, y_test), or X and y; a ``.csv`` with a label column; a
-    pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a dict of
-    arrays named like those of an npz.
+    *spec*: an ``.npz`` with X_train and y_train (and X_test, y_test), or X and y; a ``.csv`` with a label column (which one, a
+    :class:`DataSource` says); a pair ``X.npy,y.npy``; ``sklearn:NAME``; a tuple (X, y) or (X_train, y_train, X_test, y_test); a
+    dict of arrays named like those of an npz.
     *task*: what y holds: class labels, or for ``regression`` and ``multilabel`` one number, or one of *outputs*, a row.
     X and y alone are split 70/30 by class, the same way for the same *seed*. *features* and *classes*: what the model
     has. *labels*: the model's own names of its classes; labels are mapped to class indices by them, else they are
@@ -69,7 +90,8 @@ def load_dataset(
     """
     if isinstance(spec, Dataset):
         splits = {"X_train": spec.X_train, "y_train": spec.y_train, "X_test": spec.X_test, "y_test": spec.y_test}
-        table, name = NamedArrays({key: np.asarray(value) for key, value in splits.items()}, spec.features), spec.name
+        arrays = {key: np.asarray(value) for key, value in splits.items()}
+        table, name = NamedArrays(arrays, spec.features, spec.notes), spec.name
     else:
         table, name = _read(spec)
     return _checked(table, name, features, classes, labels, seed, task, outputs)
@@ -109,8 +131,14 @@ def _target_arrays(spec: DataSpec) -> list[np.ndarray]:
     return [np.asarray(arrays[key]) for key in ("y", "y_train", "y_test") if key in arrays]
 
 
-def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) -> tuple[NamedArrays, str]:
+def _read(
+    spec: str | Path | DataSource | tuple[ArrayLike, ...] | Mapping[str, ArrayLike],
+) -> tuple[NamedArrays, str]:
     """Return arrays and a name for messages."""
+    source = spec if isinstance(spec, DataSource) else None
+    label = None if source is None else source.label
+    if isinstance(spec, DataSource):
+        spec = spec.data
     if isinstance(spec, Mapping):
         return NamedArrays({str(key): _array(value) for key, value in spec.items()}), "data"
     if isinstance(spec, tuple):
@@ -120,20 +148,24 @@ def _read(spec: str | Path | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]) ->
             raise InvalidDataError("data", [Problem("data", why)])
         return NamedArrays({key: _array(value) for key, value in zip(keys, spec)}), "data"
     text = str(spec)
+    if label is not None and not text.lower().endswith(_TABLES):
+        why = f"{shown(text)} is no table: it has no column to choose"
+        raise InvalidDataError("data", [Problem("--label", why, "leave it out, or give a csv file")])
     if text.startswith("sklearn:"):
         return _from_sklearn(text.removeprefix("sklearn:")), text
     pair = text.split(",")
-    if len(pair) == 2 and not Path(text).exists():
+    if len(pair) == 2 and not is_plain_file(Path(text)):
         paths = [Path(part.strip()) for part in pair]
         _refuse_missing(*paths)
         return NamedArrays({"X": read_npy(paths[0]), "y": read_npy(paths[1])}), paths[0].stem
     path = Path(text)
     _refuse_missing(path)
-    readers = {".npz": read_npz, ".csv": read_csv}
-    if path.suffix.lower() not in readers:
+    if path.name.lower().endswith(_TABLES):
+        return read_csv(path, label), path.name.split(".")[0] or path.stem
+    if path.suffix.lower() != ".npz":
         why = f"no data is read from {shown(path.suffix or 'a file without a suffix')!r}"
         raise InvalidDataError(text, [Problem(path.name, why, f"give {_KINDS}")])
-    return readers[path.suffix.lower()](path), path.stem
+    return read_npz(path), path.stem
 
 
 def _array(value: ArrayLike) -> np.ndarray:
@@ -143,16 +175,20 @@ def _array(value: ArrayLike) -> np.ndarray:
 def _refuse_missing(*paths: Path) -> None:
     found = []
     for path in paths:
-        if not path.is_file():
-            near = difflib.get_close_matches(path.name, _names(path.parent), 1)
+        if not is_plain_file(path):
+            near = difflib.get_close_matches(path.name[:200], _names(path.parent), 1)
             hint = f"; did you mean {shown(near[0])!r}?" if near else ""
-            found.append(Problem(str(path), f"there is no such file{hint}", f"give {_KINDS}"))
+            why = "it is no plain file" if near == [path.name] else f"there is no such file{hint}"
+            found.append(Problem(str(path), why, f"give {_KINDS}"))
     if found:
         raise InvalidDataError("data", found)
 
 
 def _names(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except (OSError, ValueError):
+        return []
 
 
 def _from_sklearn(name: str) -> NamedArrays:
@@ -220,11 +256,24 @@ def _checked(
         whole, given = sound["X"], indices[0]
         strata = given if task == CLASSIFICATION else np.zeros(len(given), dtype=np.int64)
         train, test = split_rows(strata, TEST_SHARE, seed)
-        return Dataset(whole[train], given[train], whole[test], given[test], titles, name)
+        return Dataset(whole[train], given[train], whole[test], given[test], titles, name, table.notes)
     none = np.empty(0, np.int64) if task == CLASSIFICATION else indices[0][:0]
     empty = Dataset(np.empty((0, width)), none, np.empty((0, width)), none)
     parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
-    return replace(empty, features=titles, name=name, **parts)
+    return replace(empty, features=titles, name=name, notes=table.notes, **parts)
+
+
+def readings_of(given: ArrayLike, features: int) -> np.ndarray:
+    """Return *given* as float64 rows × *features*; raise :class:`InvalidDataError` with everything that keeps it from that."""
+    found: list[Problem] = []
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidDataError("readings", [Problem("readings", f"they are no array ({shown(error)})")]) from error
+    rows = _rows("readings", array, features, found)
+    if found or rows is None:
+        raise InvalidDataError("readings", found)
+    return rows.reshape(len(rows), features)
 
 
 def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> np.ndarray | None:
@@ -240,7 +289,9 @@ def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem
         return None
     rows = array.reshape(len(array), int(np.prod(array.shape[1:]))).astype(np.float64)
     if features is not None and len(rows) and rows.shape[1] != features:
-        found.append(Problem(key, f"the model reads {features} features, the data has {rows.shape[1]}"))
+        why = f"the model reads {features} features, the data has {rows.shape[1]}"
+        more = "is a column of row numbers among them?" if rows.shape[1] == features + 1 else ""
+        found.append(Problem(key, why, more))
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         why = f"{len(bad)} of {len(rows)} rows hold NaN or infinity: rows {_some(bad)}, counted from 0"
@@ -341,12 +392,12 @@ def _indices(
     elif labels:
         bad = sorted({str(value) for value in seen} - set(by_text))
         why = f"{_some(bad)} are not among the model's labels {_some(labels)}"
-        found.append(Problem(", ".join(keys), why))
+        found.append(Problem(", ".join(keys), why, _WHICH))
         return []
     else:
         table = {value: index for index, value in enumerate(sorted(seen, key=str))}
         if count is not None and len(table) > count:
-            found.append(Problem(", ".join(keys), f"{len(table)} different labels for {count} classes"))
+            found.append(Problem(", ".join(keys), f"{len(table)} different labels for {count} classes", _WHICH))
     return [np.array([table[value] for value in part], dtype=np.int64) for part in values]
 
 

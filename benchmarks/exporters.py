@@ -28,7 +28,7 @@ from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGE = CHECKOUT / "docs" / "exporters.md"
-VECTORS = 300
+VECTORS, TOGETHER, TIMEOUT = 100, 10, 3600.0
 SIMULATORS = ("icarus", "verilator")
 
 
@@ -96,13 +96,18 @@ def _job(graph: Graph, rows: np.ndarray) -> SimulationJob:
 
 
 def simulated(outcomes: Sequence[Outcome], simulator: str, folder: Path) -> set[int]:
-    """Return the places of *outcomes* whose circuits differ from their Graphs on *simulator*, all simulated under one top."""
+    """Return the places of *outcomes* whose circuits differ from their Graphs on *simulator*, some at a time under one top."""
     places = [place for place, outcome in enumerate(outcomes) if outcome.job is not None]
-    together = bundle([outcomes[place].job for place in places])  # type: ignore[misc]
-    result = simulate(together, simulator, folder)
-    assert result.vectors == VECTORS
-    ports = bundle_ports(together)
-    return {places[ports[name][0]] for name in result.failing}
+    wrong: set[int] = set()
+    for start in range(0, len(places), TOGETHER):
+        some = places[start : start + TOGETHER]
+        together = bundle([outcomes[place].job for place in some])  # type: ignore[misc]
+        result = simulate(together, simulator, folder / str(start), timeout=TIMEOUT)
+        assert result.vectors == VECTORS
+        ports = bundle_ports(together)
+        wrong |= {some[ports[name][0]] for name in result.failing}
+        note(f"{simulator}: {start + len(some)} of {len(places)} circuits simulated")
+    return wrong
 
 
 def page(outcomes: Sequence[Outcome], wrong: dict[str, set[int]]) -> str:

@@ -144,6 +144,9 @@ def _does_nothing(stage: Stage, state: ChainState) -> bool:
 
 def _dense(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     graph, codes = lowering.graph, lowering.codes.get(node.inputs[1])
+    if state.value is None and node.name.startswith("input_pick"):
+        why = "columns are picked or reordered before they are quantised"
+        raise UnreadError(why, "quantise the input as a whole, in its order, or pick columns before the model")
     if state.value is None:
         raise UnreadError("a layer reads values that are not quantised", NEEDS_QUANTISER)
     if codes is None:

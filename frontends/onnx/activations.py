@@ -9,7 +9,19 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.ir.graph import Node, Op
-from approxhw.ir.kinds import Add, Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
+from approxhw.ir.kinds import (
+    Add,
+    Affine,
+    Clip,
+    Concat,
+    Constant,
+    HardSwish,
+    LeakyRelu,
+    Lookup,
+    PRelu,
+    Relu,
+    ThresholdedRelu,
+)
 from approxhw.numerics.functions import (
     IDENTITY,
     MOST_WORDS,
@@ -339,13 +351,43 @@ def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
 
 
 def deciding_bound(work: Importer, row: Row) -> float:
-    """Return what the single value of *row* has to exceed for class 1: 0, or 1/2 where it is a probability.
+    """Return what the values of *row* have to exceed for class 1, or for their label: 0, or 1/2 where they are probabilities.
 
-    Refuses what is never at most 0 and no probability: nobody can tell which value decides.
+    Refuses what is never at most 0 and no probability: nobody can tell which value decides. So are branches joined that
+    differ in it.
     """
-    base, formula = list(ways(work, row.value).items())[-1]
+    bounds = {_deciding(work, *part) for part in _parts(work, row.value)}
+    if len(bounds) > 1:
+        why = "joins probabilities and other values: which of them decides is not known"
+        raise Refusal(why, "end all of them with Sigmoid, or none")
+    return bounds.pop()
+
+
+def _parts(work: Importer, name: str) -> set[tuple[str, Formula]]:
+    """Return what the elements of *name* are: functions of a value, several where branches are joined."""
+    found: set[tuple[str, Formula]] = set()
+    waiting, seen = [(name, IDENTITY)], set[tuple[str, Formula]]()
+    while waiting:
+        value, outer = part = waiting.pop()
+        base, formula = list(ways(work, value).items())[-1]
+        op, inputs = work.node(base).op, work.node(base).inputs
+        if part in seen or not isinstance(op, Concat):
+            found |= set() if isinstance(op, Concat) else {part}
+            continue
+        seen.add(part)
+        formula = composed(outer, formula)
+        if len(formula) > MOST_WORDS:
+            raise Refusal("joins branches, and is too long a function of them: which value decides is not known")
+        waiting += [(inner, formula) for inner in inputs]
+    return found
+
+
+def _deciding(work: Importer, name: str, outer: Formula) -> float:
+    """Return what *outer* of *name* has to exceed."""
+    base, formula = list(ways(work, name).items())[-1]
+    formula = composed(outer, formula)
     if isinstance(work.node(base).op, Add):
-        low, middle = _ends_of(work, row.value, {})
+        low, middle = _ends_of(work, name, {})
         if low > 0 or (low == 0 and middle > 0):
             why = "is a sum of values that are all above 0, such as probabilities: which one decides is not known"
             raise Refusal(why, "add up the logits, or compare the sum with a threshold (Greater)")

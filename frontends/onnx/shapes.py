@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import cast as typed
 
 import numpy as np
 
@@ -325,8 +326,9 @@ def concat(work: Importer, call: Call) -> Value:
 
 
 def _parallel(work: Importer, call: Call) -> Row:
-    """Return computed values side by side: parallel branches that meet."""
-    rows = [call.row(position) for position in range(len(call.values))]
+    """Return computed values side by side: parallel branches that meet. Of Sigmoids it is their logits that do."""
+    sigmoids = all(isinstance(value, Row) and value.stage == SIGMOID and not value.codes for value in call.values)
+    rows = [typed("Row", call.value(at)) if sigmoids else call.row(at) for at in range(len(call.values))]
     axis = rows[0].axis(int(call.attributes.get("axis", 1)))
     if axis is None or len({(row.rank, row.batch) for row in rows}) > 1:
         raise Refusal("joins rows of the batch, or tensors of different rank", REMEDY_MIXES)
@@ -342,7 +344,7 @@ def _parallel(work: Importer, call: Call) -> Row:
     )
     wide = sum(row.shape[axis] for row in rows)
     shape = (*rows[0].shape[:axis], wide, *rows[0].shape[axis + 1 :])
-    return replace(rows[0], value=value, shape=shape, columns=None, shared=False)
+    return replace(rows[0], value=value, shape=shape, columns=None, shared=False, tensor="")
 
 
 def _total_of_pair(work: Importer, first: Row, second: Row) -> float | None:

@@ -336,7 +336,9 @@ def _sort(graph: GraphProto) -> None:
     """Put nodes behind those that make what they read, which some tools forget and onnxruntime does, too; cycles stay."""
     if len(graph.node) > MAXIMUM_NODES:
         return
-    makers = {name: position for position, node in reversed(list(enumerate(graph.node))) for name in node.output if name}
+    makers = {
+        name: position for position, node in reversed(list(enumerate(graph.node))) for name in node.output if name
+    }
     needs = [{makers[name] for name in _reads(node) if name in makers} for node in graph.node]
     if all(before < position for position, found in enumerate(needs) for before in found):
         return

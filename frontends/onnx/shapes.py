@@ -15,6 +15,7 @@ from .importer import PROBE, Call, Importer, where
 from .linear import same_input
 from .values import (
     COMPLEMENT,
+    LEVEL,
     PAIR,
     PLAIN,
     SIGMOID,
@@ -121,6 +122,25 @@ def unsqueeze(work: Importer, call: Call) -> Value:
     chosen = _within(axes, rank)
     left = iter(row.full(work.batch_size))
     return _reshaped(work, row, [1 if axis in chosen else next(left) for axis in range(rank)])
+
+
+def expand(work: Importer, call: Call) -> Value:
+    """Expand of one number for all classes to all of them, or of anything to the shape that it has."""
+    row, target = _row(call.value(0)), call.value(1)
+    if not isinstance(target, Known):
+        raise Refusal("its shape is computed from the input", "make the shape a constant")
+    full = row.full(work.batch_size)
+    try:
+        made = np.broadcast_shapes(full, tuple(int(dim) for dim in target.array.reshape(-1)))
+    except ValueError:
+        raise Refusal(f"its shape does not fit {_spelled(work, full)}", invalid=True) from None
+    check_width(math.prod(made) // max(work.batch_size, 1))
+    if made == full:
+        return row
+    batch = None if row.batch is None else row.batch + len(made) - len(full)
+    if row.stage not in (LEVEL, UNIFORM) or (batch is not None and made[batch] != full[row.batch or 0]):
+        raise Refusal("repeats elements", "leave the values as they are")
+    return replace(row, shape=tuple(dim for axis, dim in enumerate(made) if axis != batch), batch=batch)
 
 
 def _within(axes: list[int], rank: int) -> set[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cases import CLASSES, FEATURES, HIDDEN, Case, readings
 
-ENVIRONMENT = "brevitas"
+ENVIRONMENT = "torch"
 
 
 def network(bits: int, *, classes: int = CLASSES, **options: Any) -> Any:
@@ -60,9 +60,10 @@ def _by_qonnx(name: str, form: str) -> Callable[[Path], None]:
 
         before = file.with_suffix(".before.onnx")
         brevitas(form, 4)(before)
-        model = ModelWrapper(str(before))
         steps = {"QuantToQCDQ": QuantToQCDQ, "QCDQToQuant": QCDQToQuant}
-        made = cleanup_model(model) if name == "cleanup" else model.transform(steps[name]())
+        made = cleanup_model(ModelWrapper(str(before)))
+        if name != "cleanup":
+            made = made.transform(steps[name]())
         made.save(str(file))
 
     return make

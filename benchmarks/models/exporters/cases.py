@@ -22,7 +22,7 @@ HERE = "approxhw"
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     HERE: (),
-    "brevitas": (
+    "torch": (
         "torch==2.13.0",
         "brevitas==0.13.4",
         "keras==3.15.1",
@@ -30,8 +30,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "onnxscript==0.7.2",
         "qonnx==1.0.0",
     ),
-    "tensorflow": ("tensorflow-cpu==2.21.0", "keras==3.15.1", "tf2onnx==1.17.0", "onnxruntime==1.32.0"),
-    "jax": ("jax2onnx==0.17.1", "flax==0.12.12", "onnxruntime==1.32.0"),
+    "tensorflow": ("tensorflow-cpu==2.21.0", "keras==3.15.1", "tf2onnx==1.17.0"),
+    "jax": ("jax2onnx==0.17.1", "jax==0.10.2", "flax==0.12.8"),
 }
 """Environment → what is installed in it: what these packages pin (setuptools, NumPy, protobuf) keeps them from living in one."""
 

@@ -34,7 +34,7 @@ EXPORTERS = Path(__file__).parent / "models" / "exporters"
 sys.path.append(str(EXPORTERS))
 
 from all_cases import CASES  # noqa: E402
-from cases import ENVIRONMENTS, HERE, Case, readings  # noqa: E402
+from exporter_cases import ENVIRONMENTS, HERE, Case, readings  # noqa: E402
 
 BUILD = CHECKOUT / "build" / "exporters"
 ROWS, RANDOM, TOGETHER, TIMEOUT = 100, 50, 12, 3600.0

@@ -8,7 +8,7 @@ import keras_models
 import onnxruntime_models
 import sklearn_models
 import torch_models
-from cases import Case
+from exporter_cases import Case
 
 CASES: tuple[Case, ...] = (
     *torch_models.CASES,

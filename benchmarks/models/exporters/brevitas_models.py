@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cases import CLASSES, FEATURES, HIDDEN, Case, readings
+from exporter_cases import CLASSES, FEATURES, HIDDEN, Case, readings
 
 ENVIRONMENT = "torch"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CLASSES, FEATURES, HIDDEN, Case
+from exporter_cases import CLASSES, FEATURES, HIDDEN, Case
 
 PACKAGES = ("jax2onnx", "jax", "flax")
 

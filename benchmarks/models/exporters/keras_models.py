@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cases import CLASSES, FEATURES, HIDDEN, MULTILABEL, REGRESSION, Case, readings
+from exporter_cases import CLASSES, FEATURES, HIDDEN, MULTILABEL, REGRESSION, Case, readings
 
 BACKENDS = {"tensorflow": ("keras", "tensorflow-cpu", "tf2onnx"), "torch": ("keras", "torch")}
 HOMES = {"tensorflow": "tensorflow", "torch": "torch"}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cases import Case, readings
+from exporter_cases import Case, readings
 from torch_models import NETWORKS, exporting, perceptron
 
 PACKAGES = ("onnxruntime", "torch")

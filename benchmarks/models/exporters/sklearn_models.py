@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CLASSES, FEATURES, Case, readings, targets
+from exporter_cases import CLASSES, FEATURES, Case, readings, targets
 
 ROWS = 500
 PACKAGES = ("skl2onnx", "scikit-learn")

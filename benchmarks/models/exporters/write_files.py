@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from all_cases import CASES
-from cases import quiet
+from exporter_cases import quiet
 
 
 def written(environment: str, folder: Path, only: str = "") -> None:

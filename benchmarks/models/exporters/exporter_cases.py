@@ -42,7 +42,7 @@ class Case:
 
     ``exporter``, ``model``, ``form``: what the table calls it. ``packages``: whose versions the table names. ``make`` writes
     the file. ``task``: what the model is for, where it does not say so itself. ``refused``: what the error says, where
-    the form is not read.
+    the form is not read. ``in_tests``: whether the tests run it, too; they have little time.
     """
 
     exporter: str
@@ -53,6 +53,7 @@ class Case:
     environment: str = HERE
     task: str | None = None
     refused: str = ""
+    in_tests: bool = True
 
     @property
     def title(self) -> str:

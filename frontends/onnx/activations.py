@@ -87,7 +87,7 @@ def thresholded_relu(work: Importer, call: Call) -> Value:
 def hard_sigmoid(work: Importer, call: Call) -> Value:
     """HardSigmoid: max(0, min(1, alpha · x + beta)), a Clip behind what the layer before it takes in."""
     row = call.row()
-    alpha, beta = float(call.attributes.get("alpha", 0.2)), float(call.attributes.get("beta", 0.5))
+    alpha, beta = float(call.attributes.get("alpha", np.float32(0.2))), float(call.attributes.get("beta", 0.5))
     if not (math.isfinite(alpha) and math.isfinite(beta)):
         raise Refusal("its alpha or beta is NaN or infinite", invalid=True)
     scaled = work.scaled(row, np.full(row.elements, alpha), np.full(row.elements, beta), call)
@@ -97,7 +97,8 @@ def hard_sigmoid(work: Importer, call: Call) -> Value:
 def hard_swish(work: Importer, call: Call) -> Value:
     """HardSwish: x · max(0, min(1, x / 6 + 1/2)), as x · clip(x + 3, 0, 6) and a factor for the layer behind it."""
     made = _activated(work, call, call.row(), f"{work.prefix}_hardswish", HardSwish(3.0, 0.0, 6.0))
-    return work.scaled(made, np.full(made.elements, 1 / 6), np.zeros(made.elements), call)
+    sixth = np.full(made.elements, Fraction(1, 6), dtype=object) if call.exact else np.full(made.elements, 1 / 6)
+    return work.scaled(made, sixth, np.zeros(made.elements), call)
 
 
 # Functions by formula --------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Greater": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "GreaterOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "Identity": SupportedOperator(shapes.identity, "anything"),
-    "LeakyRelu": SupportedOperator(activations.leaky_relu, "any `alpha`; not between quantised layers"),
+    "LeakyRelu": SupportedOperator(activations.leaky_relu, "any `alpha`: exact, of quantised values too"),
     "Less": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LessOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "Log": SupportedOperator(
@@ -103,7 +103,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "HardSwish": SupportedOperator(activations.hard_swish, "anything: an exact product"),
     "Mish": SupportedOperator(activations.by_formula(*activations.MISH), "by a table"),
     "PRelu": SupportedOperator(
-        activations.prelu, "one slope, or one an element, of any sign: exact; not between quantised layers"
+        activations.prelu, "one slope, or one an element, of any sign: exact, of quantised values too"
     ),
     "Pow": SupportedOperator(activations.power, "to one constant power, by a table"),
     "Selu": SupportedOperator(
@@ -118,7 +118,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Swish": SupportedOperator(
         activations.by_formula("x", "x", "@alpha", "mul", "sigmoid", "mul", alpha=1.0), "by a table"
     ),
-    "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact; not between quantised layers"),
+    "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact"),
     **{
         name.capitalize(): SupportedOperator(activations.by_formula("x", name), "by a table")
         for name in (

@@ -73,7 +73,10 @@ def test_the_hardware_is_nearly_as_accurate_as_the_model(name, compiled, shared_
     assert design.accuracy["rows"] == "test"
     assert design.accuracy["hardware"] >= design.accuracy["onnx"] - rounded
     model, data = shared_tasks / f"{name}.onnx", shared_tasks / f"{name}.npz"
-    targets = {"fine": ax.Printed(input_bits=8, weight_bits=12), "calibrated": ax.Printed(pipeline="printed-calibrated")}
+    targets = {
+        "fine": ax.Printed(input_bits=8, weight_bits=12),
+        "calibrated": ax.Printed(pipeline="printed-calibrated"),
+    }
     for what, target in targets.items():
         made = ax.compile(model, data=data, target=target, output=tmp_path / what)
         assert made.accuracy["hardware"] >= made.accuracy["onnx"] - loss, what

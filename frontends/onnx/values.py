@@ -14,7 +14,10 @@ PLAIN, SOFTMAX, SIGMOID, COMPLEMENT, PAIR = "plain", "Softmax", "Sigmoid", "1 - 
 """Stages of a row on its way to a class: a real value, or something that only its order matters of."""
 
 EXP, EXP_PLUS_ONE, SHARES, UNIFORM = "Exp", "1 + Exp", "scores divided by their sum", "a sum over the classes"
-"""Stages of a Sigmoid that is written out, and of scores made shares; the last one is one number for all classes."""
+"""Stages of a Sigmoid that is written out, and of scores made shares; the last one is one number for all classes, not below 0."""
+
+LEVEL, MOVED = "one number for all classes", "scores less one number for all of them"
+"""Stages of a Softmax that is written out: such as the greatest score, and scores that it is taken from. Of any sign."""
 
 
 class Refusal(Exception):

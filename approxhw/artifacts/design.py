@@ -114,6 +114,7 @@ class CircuitAccuracy(TypedDict, total=False):
     majority_splits: Mapping[str, float | None]
 
 
+CALIBRATED = "calibrated.axir"
 _LATER = frozenset({"measure", "details", "majority", "majority_splits"})
 """Keys of an accuracy that designs of before lack."""
 
@@ -140,6 +141,8 @@ class DesignRecord:
     library: str
     command: str
     accuracy: CircuitAccuracy
+    calibrated_splits: Mapping[str, float | None] = field(default_factory=dict)
+    """Scores of ``calibrated.axir``; none where that is not there."""
     saturated_readings: Mapping[str, int]
     ledger: tuple[PassRecord, ...]
     seconds: Mapping[str, float]
@@ -155,7 +158,9 @@ def _needed(told: DesignRecord) -> list[str]:
     if "title" not in told.model:
         raise ValueError("model: no title")
     modules = [f"rtl/{name}.v" for name in told.modules if IDENTIFIER.fullmatch(name)]
-    return ["graph.axir", "rows.npz", *modules]
+    if told.calibrated_splits and told.calibrated_splits.keys() != {"train", "test"}:
+        raise ValueError("calibrated_splits: not all of it is there")
+    return ["graph.axir", *([CALIBRATED] if told.calibrated_splits else []), "rows.npz", *modules]
 
 
 DESIGN = vouched.FolderFormat(
@@ -171,6 +176,14 @@ DESIGN = vouched.FolderFormat(
     again="compile the design again",
     place="the design folder",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """The Graph that calibrating makes of the model of an exact circuit; ``splits``: its score on ``train`` and ``test`` rows."""
+
+    graph: Graph
+    splits: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +226,8 @@ class Design:
     """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    calibrated: Calibrated | None = None
+    """What the report offers in place of an exact circuit, where there is anything."""
 
     @property
     def output(self) -> str:
@@ -265,6 +280,8 @@ def write_design(design: Design, folder: Path, steps: Sequence[tuple[str, Graph]
         files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
         files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
         files["graph.axir"] = print_graph(design.graph)
+        if design.calibrated is not None:
+            files[CALIBRATED] = print_graph(design.calibrated.graph)
         written = [*vouched.write_texts(part, files), *write_steps(part, steps)]
         np.savez_compressed(part / "rows.npz", **asdict(design.rows))
         return [*written, "rows.npz"]
@@ -291,6 +308,7 @@ def _record(design: Design) -> DesignRecord:
         library=design.library,
         command=design.command,
         accuracy=design.accuracy,
+        calibrated_splits={} if design.calibrated is None else design.calibrated.splits,
         saturated_readings=design.saturated,
         ledger=tuple(PassRecord(**row) for row in design.ledger),
         seconds=design.seconds,
@@ -327,9 +345,7 @@ def read_design(folder: Path) -> Design:
 
 
 def _design(folder: Path, told: DesignRecord) -> Design:
-    text = read_text(folder / "graph.axir", MAXIMUM_CHARACTERS)
-    graph = parse_graph(text, subject=str(folder / "graph.axir"))
-    verify(graph)
+    graph = _graph(folder / "graph.axir")
     _check_ports(told, graph)
     stored = read_npz(folder / "rows.npz").arrays
     rows = Rows(**{key: stored[key] for key in ("train", "train_classes", "test", "test_classes")})
@@ -356,7 +372,14 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         ledger=tuple(vouched.as_json(row) for row in told.ledger),
         seconds=told.seconds,
         warnings=told.warnings,
+        calibrated=Calibrated(_graph(folder / CALIBRATED), told.calibrated_splits) if told.calibrated_splits else None,
     )
+
+
+def _graph(path: Path) -> Graph:
+    graph = parse_graph(read_text(path, MAXIMUM_CHARACTERS), subject=str(path))
+    verify(graph)
+    return graph
 
 
 def _check_ports(told: DesignRecord, graph: Graph) -> None:

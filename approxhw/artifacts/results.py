@@ -53,6 +53,8 @@ class KeptEstimate:
     delay_point: str
     by_layer: tuple[LayerEstimate, ...]
     notes: tuple[str, ...] = ()
+    calibrated_area_mm2: float | None = None
+    """Area of the calibrated circuit that is offered beside an exact one; None where none is."""
     driven: Mapping[str, str] = field(default_factory=dict)
     library_file: str = ""
 

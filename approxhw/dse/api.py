@@ -14,11 +14,12 @@ from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, 
 from approxhw.common.files import locked
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
-from approxhw.flow.circuits import CompiledDesign, designed, open_design
-from approxhw.flow.describe import header_of
-from approxhw.flow.printed import Printed
-from approxhw.flow.stages import Clock
-from approxhw.flow.targets import target_of
+from approxhw.flow.printed.building import designed
+from approxhw.flow.printed.compiled import CompiledDesign, open_design
+from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.describe import header_of
+from approxhw.flow.stages.protocol import Clock
+from approxhw.flow.stages.targets import target_of
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import titled

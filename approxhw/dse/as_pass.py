@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
 from approxhw.common.files import temporary_folder
-from approxhw.flow.printed import Printed
-from approxhw.flow.stages import Clock
+from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.protocol import Clock
 from approxhw.frontends.classifier import open_classifier
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext

@@ -19,10 +19,10 @@ from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
 from approxhw.common.tools import tool_threads
-from approxhw.flow.circuits import designed
-from approxhw.flow.describe import header_of, ledger_row
-from approxhw.flow.measure import estimate_design, job_of
-from approxhw.flow.printed import Printed
+from approxhw.flow.printed.building import designed
+from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.describe import header_of, ledger_row
+from approxhw.flow.stages.measure import estimate_design, job_of
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input

@@ -90,7 +90,7 @@ class Hooks:
 
 def area_model(library: str, timeout: float = 600.0) -> AreaModel:
     """Return the area model of a cell library; one that has no table yet gets its cells synthesised one by one."""
-    from approxhw.flow.measure import cell_area
+    from approxhw.flow.stages.measure import cell_area
 
     return model_of(library, cell_area(library, timeout=timeout))
 

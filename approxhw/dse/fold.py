@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.flow.measure import cell_area
+from approxhw.flow.stages.measure import cell_area
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.text import print_graph

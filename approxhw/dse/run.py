@@ -16,9 +16,9 @@ from approxhw.common.errors import ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
-from approxhw.flow.circuits import reference_accuracies, told_of_rows
-from approxhw.flow.describe import about
-from approxhw.flow.write_report import report_design
+from approxhw.flow.printed.reading import reference_accuracies, told_of_rows
+from approxhw.flow.printed.write_report import report_design
+from approxhw.flow.stages.describe import about
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page

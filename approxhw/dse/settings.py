@@ -13,8 +13,8 @@ from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
-from approxhw.flow.printed import Printed
-from approxhw.flow.stages import Clock
+from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.protocol import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 

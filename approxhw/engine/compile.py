@@ -26,8 +26,8 @@ from approxhw.common.files import locked
 from approxhw.common.statistics import no_better
 from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
-from approxhw.flow.stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
-from approxhw.flow.targets import target_of
+from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
+from approxhw.flow.stages.targets import target_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext

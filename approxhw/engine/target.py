@@ -11,7 +11,7 @@ import numpy as np
 from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import Keywords
-from approxhw.flow.printed import LIBRARIES
+from approxhw.flow.printed.target import LIBRARIES
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
 from approxhw.ir.pass_manager import Pass, pass_named

@@ -23,9 +23,10 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import Pass, PassRecord
 from approxhw.sim.simulators.registry import simulator_named
 
-from .circuits import OpenedClassifier, check_classifier, circuit_context, counts, prepare, read_classifier
-from .stages import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
-from .targets import BUILT_IN, entry_of, parse_target
+from .printed.building import circuit_context
+from .printed.reading import OpenedClassifier, check_classifier, counts, prepare, read_classifier
+from .stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
+from .stages.targets import BUILT_IN, entry_of, parse_target
 
 if TYPE_CHECKING:
     from approxhw.artifacts.design import Model
@@ -125,8 +126,8 @@ class CompiledFiles:
 
     @checked("estimate")
     def estimate(self, library: str | Path | None = None, *, top: str | None = None, **options: Option) -> Estimate:
-        """Measure its Verilog files by the ruler of our own designs: :func:`approxhw.flow.measure.estimate_text`."""
-        from .measure import estimate_text
+        """Measure its Verilog files by the ruler of our own designs: :func:`approxhw.flow.stages.measure.estimate_text`."""
+        from .stages.measure import estimate_text
 
         if not self.verilog:
             why = f"target {shown(self.built.record.target)} built no Verilog file (.v)"

@@ -15,10 +15,10 @@ from approxhw.common.files import locked
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, Pass, PassesSpec, PassRecord, passes_of, run_passes, spell_pass
 
-from .describe import ledger_row
-from .printed import Printed
-from .stages import Asked, Clock, Compiled, Lowered, Progress, Result, SomeFlow, Target
-from .targets import flow_in, flow_of, target_of
+from .printed.target import Printed
+from .stages.describe import ledger_row
+from .stages.protocol import Asked, Clock, Compiled, Lowered, Progress, Result, SomeFlow, Target
+from .stages.targets import flow_in, flow_of, target_of
 
 
 @checked("read")
@@ -101,7 +101,7 @@ def compile(
     """Compile *model* into Verilog of *target*, checked against its Graph, and write the design folder.
 
     ``model``: a Graph, or what :func:`read` takes. ``target``: a target or the name of one. :class:`Printed`, the default,
-    returns a :class:`~approxhw.flow.circuits.CompiledDesign`; :class:`approxhw.MatrixEngine` a
+    returns a :class:`~approxhw.flow.printed.compiled.CompiledDesign`; :class:`approxhw.MatrixEngine` a
     :class:`~approxhw.engine.compile.CompiledEngine`; one of another package (:class:`approxhw.flow.added.AddedTarget`) a
     :class:`~approxhw.flow.added.CompiledFiles`. ``data``: what :func:`approxhw.load_dataset` takes; the ranges
     of a circuit's inputs come from its training rows (or from ``target.low`` and ``high``). For an engine: labelled rows, or

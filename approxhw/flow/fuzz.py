@@ -21,7 +21,7 @@ from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import Fixed
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_named
 
-from .measure import check_netlist, port_patterns
+from .stages.measure import check_netlist, port_patterns
 
 if TYPE_CHECKING:
     from approxhw.sim import SimulationJob

@@ -15,8 +15,8 @@ from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
-from .measure import circuit_area
-from .tabulate import tabulate_verilog
+from .stages.measure import circuit_area
+from .stages.tabulate import tabulate_verilog
 
 
 def optimize_file(

@@ -91,6 +91,8 @@ class Cost:
     critical_path: tuple[str, ...] = ()
     delay_point: str = ""
     """What the cells' delays are the delays of, in the words of the library."""
+    offer: str = ""
+    """What another pipeline would save, and cost."""
 
 
 @dataclass(frozen=True)

@@ -293,12 +293,12 @@ class _Looked:
         made = np.empty(len(rising), dtype=np.int64)
         start = 0
         while start < len(rising):  # codes rise with the sums: where each begins is found by halving
-            code = min(max(quantiser.code(rising[start] * unit), low), high)
+            reached = min(max(quantiser.code(rising[start] * unit), low), high)
             end = len(rising)
-            if code < high:
+            if reached < high:
                 after = _Codes(rising, unit, quantiser)
-                end = bisect_left(after, code + 1, start)
-            made[start:end] = code
+                end = bisect_left(after, reached + 1, start)
+            made[start:end] = reached
             start = end
         found = np.empty(len(rising), dtype=np.int64)
         found[order] = made

@@ -12,7 +12,7 @@ MAC = ("approxhw/numerics/mac/float_mac.py", "approxhw/numerics/mac/kernels/gemm
 ALLOWED = {
     "ApproximateMultiplier": ("approxhw/numerics/mac/arithmetic.py", "passes/approximate/approximate_multiplier.py"),
     "chain": MAC,
-    "estimate": ("approxhw/flow/measure.py", "backends/estimate/estimator.py"),
+    "estimate": ("approxhw/flow/stages/measure.py", "backends/estimate/estimator.py"),
     "finish": (*MAC, "approxhw/numerics/mac/kernels/wide.py"),
     "main": ("approxhw/cli/main.py", "sim/worker.py"),
     "run": ("approxhw/ir/interpreter.py", "approxhw/cli/commands/", "approxhw/cli/targets/"),

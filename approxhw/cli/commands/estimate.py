@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Measure area, power and delay of a design folder or of any Verilog file DESIGN."""
-    from approxhw.flow.targets import target_in
+    from approxhw.flow.stages.targets import target_in
 
     design = given.glance(EstimateOptions).design
     if not design.exists():

@@ -18,7 +18,7 @@ def run(terminal: Terminal, given: Given) -> dict[str, object]:
 
     Of a matrix engine: a real layer of the model streams through it, and every bit is compared.
     """
-    from approxhw.flow.targets import target_in
+    from approxhw.flow.stages.targets import target_in
 
     return given.run(target_in(given.glance(SimulateOptions).design), terminal)
 

@@ -24,7 +24,7 @@ _BESIDE = {
 
 def target_choices() -> tuple[str, ...]:
     """Return the names of all targets, those of other packages last."""
-    from approxhw.flow.targets import target_names
+    from approxhw.flow.stages.targets import target_names
 
     return target_names()
 

@@ -35,7 +35,7 @@ class VerilogOptions:
 
 def run(terminal: Terminal, asked: EstimateOptions, own: VerilogOptions) -> Json:
     """Measure files of Verilog, and say what they cost."""
-    from approxhw.flow.measure import estimate
+    from approxhw.flow.stages.measure import estimate
 
     terminal.step("synthesise", 0.0)
     found = estimate(

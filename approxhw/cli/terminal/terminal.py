@@ -16,7 +16,7 @@ from approxhw.ir.evaluation import MEASURES
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate.estimator import Estimate
-    from approxhw.flow.circuits import CompiledDesign
+    from approxhw.flow.printed.compiled import CompiledDesign
     from approxhw.ir.pass_manager import LedgerLine, PassInfo
     from approxhw.sim.job import SimulationResult
 
@@ -147,6 +147,11 @@ class Terminal:
             self.warn(note)
         if found.limits_exceeded:
             self.warn(f"nets above a limit of the library (load, slew or fan-out): {found.limits_exceeded}")
+
+    def offer(self, text: str) -> None:
+        """Show what another pipeline would save, and cost; nothing where nothing is offered."""
+        if text:
+            self.say(text)
 
     def proofs(self, rows: Sequence[ProofLine]) -> None:
         """Show which blocks were proven equal to their netlists."""

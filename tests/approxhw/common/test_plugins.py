@@ -11,7 +11,7 @@ from toy_packages import make_package
 
 from approxhw.common.errors import PluginError
 from approxhw.common.plugins import GROUPS, failed, load_plugin, package_of, plugins
-from approxhw.flow.targets import target_named
+from approxhw.flow.stages.targets import target_named
 from approxhw.frontends.registry import added_frontend
 from approxhw.ir.pass_manager import available_passes, parse_passes, pass_named
 from approxhw.numerics.multiplier_plugins import added_multiplier

@@ -24,7 +24,7 @@ from approxhw.dse.targets import search_target
 from approxhw.engine.cost import estimate_engine
 from approxhw.engine.simulate import simulate_engine
 from approxhw.flow.added import CompiledFiles
-from approxhw.flow.measure import estimate_design, simulate_design
+from approxhw.flow.stages.measure import estimate_design, simulate_design
 
 
 class Unknown:

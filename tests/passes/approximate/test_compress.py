@@ -180,14 +180,14 @@ def test_options_out_of_reach_are_refused_all_at_once(options, texts):
 
 @pytest.mark.parametrize("text", ["dynamic8,block", "dynamic8,block=64,block=65"])
 def test_a_misspelt_option_of_the_command_line_is_named(text):
-    from approxhw.flow.printed import compress_pass
+    from approxhw.flow.printed.target import compress_pass
 
     with pytest.raises(OptionError, match=r"is no NAME=VALUE of its own\n    do: such as dynamic8,block=256"):
         compress_pass(text)
 
 
 def test_everything_wrong_with_the_option_is_told_at_once():
-    from approxhw.flow.printed import compress_pass
+    from approxhw.flow.printed.target import compress_pass
 
     with pytest.raises(OptionError) as error:
         compress_pass("dynamic9,block=10,foo=1")

@@ -30,7 +30,7 @@ class AddedOptions:
 
 def added_kind(text: str) -> CommandKind:
     """Return what ``compile`` takes and does for the target that *text* spells; raise errors of the target's options."""
-    from approxhw.flow.targets import name_of_target, parse_target
+    from approxhw.flow.stages.targets import name_of_target, parse_target
 
     target = parse_target(text)
     name = name_of_target(target)

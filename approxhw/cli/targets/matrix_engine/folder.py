@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from approxhw.cli.terminal.terminal import Terminal
-    from approxhw.flow.stages import Compiled, Option
+    from approxhw.flow.stages.protocol import Compiled, Option
 
 IS_FOR = "is for --target matrix-engine"
 

@@ -11,7 +11,7 @@ from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
-from approxhw.flow.printed import Printed
+from approxhw.flow.printed.target import Printed
 
 from .folder import IS_FOR, finish_design
 

@@ -11,7 +11,7 @@ from approxhw.sim.simulators.registry import SIMULATORS
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
-    from approxhw.flow.circuits import CompiledDesign
+    from approxhw.flow.printed.compiled import CompiledDesign
 
 IS_FOR = "is for printed circuits"
 
@@ -28,5 +28,6 @@ def finish_design(terminal: Terminal, compiled: CompiledDesign, asked: CompileOp
             terminal.warn(f"not simulated on {simulator}: {error}")
     if not asked.no_estimate:
         terminal.estimated(compiled.estimate(on_progress=terminal.progress))
+        terminal.offer(str(compiled.summary()["offer"]))
     terminal.say(f"report: {compiled.report()}")
     return dict(compiled.summary())

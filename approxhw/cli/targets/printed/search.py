@@ -12,7 +12,7 @@ from approxhw.cli.targets.shared import SearchOptions, Steps
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested, option
 from approxhw.dse.settings import SearchSettings
-from approxhw.flow.printed import Printed
+from approxhw.flow.printed.target import Printed
 
 from .compile import PIPELINED
 from .folder import IS_FOR

@@ -13,7 +13,7 @@ from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord, read_built, 
 from approxhw.artifacts.results import Verdict
 from approxhw.backends.estimate import load_library
 from approxhw.common.errors import InvalidDesignError, MismatchError, OptionError, OutputError
-from approxhw.flow.targets import BUILT_IN, name_of_target, parse_target, target_named, target_names
+from approxhw.flow.stages.targets import BUILT_IN, name_of_target, parse_target, target_named, target_names
 from approxhw.ir.pass_manager import named_pipeline
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import approxhw as ax
 from approxhw.common.errors import OptionError
-from approxhw.flow.stages import Flow
-from approxhw.flow.targets import BUILT_IN, flow_of, target_named
+from approxhw.flow.stages.protocol import Flow
+from approxhw.flow.stages.targets import BUILT_IN, flow_of, target_named
 from approxhw.frontends.onnx import loading
 
 

@@ -14,7 +14,7 @@ import approxhw as ax
 from approxhw.artifacts.design import PortInfo
 from approxhw.cli.terminal.terminal import Terminal
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError, OutputError
-from approxhw.flow.write_report import report_data
+from approxhw.flow.printed.write_report import report_data
 from approxhw.passes.simplify.fold_affine import FoldAffine
 from approxhw.report import render
 

@@ -48,7 +48,7 @@ def test_verilator_equals_the_interpreter_on_every_test_row(digits, verilator):
 def test_icarus_equals_the_interpreter_on_some_rows(digits, icarus, tmp_path):
     from dataclasses import replace
 
-    from approxhw.flow.measure import job_of
+    from approxhw.flow.stages.measure import job_of
 
     job, _ = job_of(digits[0].design, random=0)
     first = replace(

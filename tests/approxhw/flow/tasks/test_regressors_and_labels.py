@@ -20,8 +20,8 @@ from approxhw.cli.terminal.terminal import Terminal
 from approxhw.common.data.dataset import load_dataset, task_of_targets
 from approxhw.common.errors import InvalidDataError, UnsupportedModelError
 from approxhw.flow.compile import counted
-from approxhw.flow.measure import job_of
 from approxhw.flow.opt import optimize_file
+from approxhw.flow.stages.measure import job_of
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import details_of, score_of, task_of
 

@@ -12,7 +12,7 @@ from approxhw.backends.estimate import estimate, load_library
 from approxhw.backends.estimate.library.cells import CellLibrary
 from approxhw.cli.main import main
 from approxhw.common.errors import OptionError
-from approxhw.flow.measure import estimate as measure
+from approxhw.flow.stages.measure import estimate as measure
 
 REGISTERED = """module t(input clk, input [3:0] a, b, output reg [4:0] y); reg [3:0] p, q;
   always @(posedge clk) begin p <= a; q <= b; y <= p + q; end endmodule"""

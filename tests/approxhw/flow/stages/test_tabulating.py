@@ -106,7 +106,7 @@ def test_directives_without_icarus(module, monkeypatch):
     def nowhere() -> None:
         raise ToolNotFoundError("iverilog", "install it")
 
-    monkeypatch.setattr("approxhw.flow.tabulate.find_icarus", nowhere)
+    monkeypatch.setattr("approxhw.flow.stages.tabulate.find_icarus", nowhere)
     ax.tabulate(module("// `define in a comment\n" + SIGNED), weight="w")
     with pytest.raises(ToolNotFoundError, match=r"install it; their\.v has directives, which it resolves"):
         ax.tabulate(module("`timescale 1ns/1ps\n" + SIGNED), weight="w")

@@ -14,13 +14,13 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
 from approxhw.common.plugins import Loaded, load_plugin, plugins
 
-from .stages import SomeFlow, Target
+from .protocol import SomeFlow, Target
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 BUILT_IN = {
-    "printed": "approxhw.flow.printed:Printed",
+    "printed": "approxhw.flow.printed.target:Printed",
     "matrix-engine": "approxhw.engine.target:MatrixEngine",
 }
 """Name → ``module:Class``: the flow knows targets by these alone, and imports none."""

@@ -175,6 +175,11 @@ def estimate_design(
         "netlist_mismatches": 0,
         "by_layer": _by_layer(parts),
         "by_layer_area_mm2": parts.area_mm2,
+        "calibrated_area_mm2": None
+        if design.calibrated is None
+        else circuit_area(
+            design.calibrated.graph, cells, timeout=timeout, recipe=recipe, registers=design.clock is not None
+        ),
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
     write_beside(file, json_text(kept))
@@ -231,14 +236,21 @@ def check_netlist(job: SimulationJob, netlist: Netlist, file: Path, about: Mappi
     return job.count
 
 
-def circuit_area(graph: Graph, library: str | Path = "egfet", *, timeout: float = 600.0) -> float:
-    """Return the synthesised area, in mm², of the bespoke circuit of an integer *graph*."""
+def circuit_area(
+    graph: Graph,
+    library: str | Path | CellLibrary = "egfet",
+    *,
+    timeout: float = 600.0,
+    recipe: str = "reference",
+    registers: bool = False,
+) -> float:
+    """Return the synthesised area, in mm², of the bespoke circuit of an integer *graph*, with *registers* or without."""
     from approxhw.backends.bespoke.circuit import build_circuit
     from approxhw.backends.bespoke.emit import emit
     from approxhw.backends.estimate import synthesise
 
-    emitted = emit(build_circuit(graph))
-    return synthesise(emitted.verilog, emitted.top, library, timeout=timeout).area()
+    emitted = emit(build_circuit(graph), registers=registers)
+    return synthesise(emitted.verilog, emitted.top, library, timeout=timeout, recipe=recipe).area()
 
 
 def cell_area(library: str | Path, *, timeout: float = 600.0) -> Callable[[str, str], float]:

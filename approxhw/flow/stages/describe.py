@@ -17,14 +17,14 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
-from .printed import Printed
+from .protocol import Target
 from .targets import name_of_target
 
 if TYPE_CHECKING:
     from approxhw.frontends.classifier import Classifier
 
 
-def header_of(graph: Graph, model: Model | None, target: Printed, passes: Sequence[str]) -> list[str]:
+def header_of(graph: Graph, model: Model | None, target: Target, passes: Sequence[str]) -> list[str]:
     """Return the comment lines on top of every file; free text is made ASCII, so that it cannot leave the comment."""
     source = _ascii(graph.source or (model["title"] if model else shown(graph.name, 120)))
     lines = [

@@ -27,6 +27,8 @@ from approxhw.report import (
 )
 from approxhw.sim.simulators.registry import SIMULATORS
 
+from .calibrated import offer
+
 
 def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
     """Write ``report.html`` into *folder*; return its path. *named*: what the page calls the folder, if not by its path."""
@@ -57,7 +59,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         majority=design.accuracy.get("majority"),
         confusion=_confusion(design),
         ports=_ports(design),
-        cost=_cost(found[-1]) if found else None,
+        cost=_cost(found[-1], offer(design, found[-1])) if found else None,
         ledger=tuple(drawn_ledger_row(row) for row in design.ledger),
         simulations=tuple(_simulation(row) for row in verdicts(folder)),
         commands=_commands(folder, design, found),
@@ -114,7 +116,7 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     return tuple(ports)
 
 
-def _cost(found: Mapping[str, Plain]) -> Cost:
+def _cost(found: Mapping[str, Plain], offered: str) -> Cost:
     return Cost(
         library=found["library"],
         area_mm2=found["area_mm2"],
@@ -131,9 +133,16 @@ def _cost(found: Mapping[str, Plain]) -> Cost:
         by_layer=tuple(
             LayerCost(row["name"], row["area_mm2"], row["power_mw"], row["cells"]) for row in found["by_layer"]
         ),
-        critical_path=tuple(found["critical_path"]),
+        critical_path=tuple(_step(step) for step in found["critical_path"]),
         delay_point=found["delay_point"],
+        offer=offered,
     )
+
+
+def _step(step: str) -> str:
+    """Return a step of a path as the page shows it: the cell alone where synthesis made the net's name up."""
+    cell, _, net = step.partition(" -> ")
+    return cell if not net or net.startswith("$") else f"{cell} {net}"
 
 
 def _simulation(row: Mapping[str, Plain]) -> Simulation:

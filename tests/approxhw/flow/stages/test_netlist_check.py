@@ -7,7 +7,7 @@ import pytest
 
 from approxhw.backends.estimate import synthesise
 from approxhw.common.errors import MismatchError
-from approxhw.flow.measure import check_netlist
+from approxhw.flow.stages.measure import check_netlist
 from approxhw.sim import SimulationJob
 
 REGISTERED = "module t(input wire clock, output reg [1:0] y);\n  always @(posedge clock) y <= 2'd2;\nendmodule\n"

@@ -31,7 +31,7 @@ def printed_pipelines() -> tuple[str, ...]:
 class Printed:
     """Target: a bespoke printed classifier. The fields above ``task`` are options of ``pipeline``."""
 
-    flow: ClassVar[str] = "approxhw.flow.circuits:FLOW"
+    flow: ClassVar[str] = "approxhw.flow.printed.serve:FLOW"
     """How the flow serves it, as ``module:NAME``."""
 
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})

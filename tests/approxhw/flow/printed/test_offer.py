@@ -1,0 +1,70 @@
+"""What an exact circuit's report offers: the calibrated one, with the area and accuracy that its own compile has."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import approxhw as ax
+from approxhw.common.errors import InvalidDesignError
+
+RNG = np.random.default_rng(5)
+LAYERS = [(RNG.normal(size=(4, 5)), np.zeros(5)), (RNG.normal(size=(5, 3)), np.zeros(3))]
+
+
+@pytest.fixture(scope="module")
+def files(mlp, rows_of, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("offer")
+    onnx.save(mlp(LAYERS), folder / "m.onnx")
+    rows, classes = rows_of(LAYERS, count=200)
+    np.savez(folder / "d.npz", X_train=rows[:120], y_train=classes[:120], X_test=rows[120:], y_test=classes[120:])
+    return folder
+
+
+def compiled(files, name, **options):
+    target = ax.Printed(weight_bits=5, registers=options.pop("registers", False), **options)
+    return ax.compile(files / "m.onnx", target=target, data=files / "d.npz", output=files / name)
+
+
+def test_the_offer_is_what_calibrating_makes(files, cli):
+    exact, other = (
+        compiled(files, name, pipeline=f"printed-{name}", registers=True) for name in ("exact", "calibrated")
+    )
+    assert exact.design.calibrated.graph == other.design.graph
+    assert exact.design.calibrated.splits == other.accuracy["hardware_splits"]
+    assert exact.summary()["offer"] == ""
+    assert other.design.calibrated is None
+    areas = [design.estimate().area_mm2 for design in (exact, other)]
+    assert areas[1] < areas[0]
+    kept = exact.summary()["estimate"]
+    assert kept["calibrated_area_mm2"] == areas[1]
+    points = 100 * (other.accuracy["hardware"] - exact.accuracy["hardware"])
+    said = f"calibrated: {100 * (areas[1] / areas[0] - 1):.1f} % area at {points:+.2f} % accuracy on test rows"
+    said = said.replace("-", "−") + " (compile with --pipeline printed-calibrated)"
+    assert exact.summary()["offer"] == said
+    assert said.capitalize() in exact.report().read_text()
+    assert said in cli("estimate", exact.folder).stdout
+    assert json.loads(cli("report", exact.folder, "--json").stdout)["offer"] == said
+
+
+@pytest.mark.parametrize("options", [{"pipeline": "printed-po2"}, {"pipeline": "printed-calibrated"}])
+def test_other_pipelines_offer_nothing(files, options):
+    design = compiled(files, "none", **options)
+    assert design.design.calibrated is None
+    assert not (design.folder / "calibrated.axir").exists()
+
+
+def test_nothing_is_offered_without_training_rows_or_with_passes_of_ones_own(files):
+    target = ax.Printed(low=(0.0,), high=(1.0,))
+    assert ax.compile(files / "m.onnx", target=target, output=files / "bare").design.calibrated is None
+    passes = ("printed-exact",)
+    own = ax.compile(files / "m.onnx", passes=passes, data=files / "d.npz", output=files / "own")
+    assert own.design.calibrated is None
+
+
+def test_a_damaged_offer_is_named(files):
+    design = compiled(files, "damaged")
+    (design.folder / "calibrated.axir").unlink()
+    with pytest.raises(InvalidDesignError, match=r"calibrated\.axir"):
+        ax.open_design(design.folder)

@@ -1,0 +1,97 @@
+"""Figures in README and docs: where a paragraph names a page of results, each of its figures stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RESULTS = CHECKOUT / "benchmarks" / "results"
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
+FIGURE = re.compile(r"(?<![\w.,-])[−-]?(\d[\d ]*\.\d+|\d+(?= ?%))(?![\w.])")
+"""Decimals, and whole numbers of per cent: what is measured. Names of files and parameters in code are left out."""
+
+
+def blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Yield paragraphs with their line numbers; a table belongs to the paragraph in front of it, code is left out."""
+    text = re.sub(r"```.*?```", lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL)
+    line, held = 1, None
+    for part in re.split(r"(\n{2,})", text):
+        if part.strip():
+            if part.startswith("|") and held is not None:
+                held = (held[0], f"{held[1]}\n{part}")
+            else:
+                if held is not None:
+                    yield held
+                held = (line, part)
+        line += part.count("\n")
+    if held is not None:
+        yield held
+
+
+def told(block: str) -> Iterator[str]:
+    """Yield the rows of a table that name a source of their own, one by one, and what is left of *block* as a whole."""
+    rest = []
+    for line in block.splitlines():
+        if line.startswith("|") and sources(line):
+            yield line
+        else:
+            rest.append(line)
+    yield "\n".join(rest)
+
+
+def sources(block: str) -> set[Path]:
+    """Return the pages of results that *block* names, by themselves or by the command that makes them."""
+    pages = {RESULTS / f"{name}.md" for name in re.findall(r"results/(\w+)\.md", block)}
+    for script in re.findall(r"benchmarks/(\w+)\.py", block):
+        pages |= set(RESULTS.glob(f"{script}*.md"))
+    return {page for page in pages if page.is_file()}
+
+
+@cache
+def figures(page: Path) -> frozenset[Decimal]:
+    """Return every number on *page*, without its sign: a text may turn it around (``19 % less``)."""
+    found = re.findall(r"(?<![\w.])\d[\d ]*(?:\.\d+)?(?![\w.]*\d)", page.read_text(encoding="utf-8"))
+    return frozenset(Decimal(number.replace(" ", "")) for number in found)
+
+
+def stands(figure: str, known: frozenset[Decimal]) -> bool:
+    """Whether *figure* is one of *known*, rounded as it is written; per cent may be a share of 1 there, and the other way."""
+    said = Decimal(figure.replace(" ", ""))
+    unit = Decimal(1).scaleb(-max(0, -int(said.as_tuple().exponent)))
+    scaled = (number * factor for number in known for factor in (1, 100, Decimal("0.01")))
+    return any(said in (n.quantize(unit, ROUND_HALF_EVEN), n.quantize(unit, ROUND_HALF_UP)) for n in scaled)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_figures_that_name_their_source_stand_there(page: Path) -> None:
+    wrong = []
+    for line, block in blocks(page.read_text(encoding="utf-8")):
+        for part in told(block):
+            if not (pages := sources(part)):
+                continue
+            known = frozenset().union(*(figures(source) for source in pages))
+            words = re.sub(r"`[^`]*`|\([^)]*\.(md|json)\)", "", part)
+            if missing := [found[1] for found in FIGURE.finditer(words) if not stands(found[1], known)]:
+                names = ", ".join(sorted(source.name for source in pages))
+                wrong.append(f"line {line}: {', '.join(missing)} not in {names}")
+    assert not wrong, "\n".join([f"{page.name} quotes figures that its source does not hold:", *wrong])
+
+
+def test_most_figures_of_the_readme_have_a_source() -> None:
+    counted = [
+        len(FIGURE.findall(block)) for _, block in blocks(PAGES[0].read_text(encoding="utf-8")) if sources(block)
+    ]
+    assert sum(counted) > 50
+
+
+@pytest.mark.parametrize(
+    ("figure", "holds"), [("4.9", True), ("4.89", True), ("4.88", False), ("7.67", False), ("0.5", True), ("12", True)]
+)
+def test_a_figure_is_compared_as_it_is_written(figure: str, holds: bool) -> None:
+    assert stands(figure, frozenset(map(Decimal, ("4.89", "0.4951", "0.12")))) is holds

@@ -257,7 +257,8 @@ def page(outcomes: Sequence[Outcome], versions: dict[str, str], lacking: dict[st
         "file: the class, every label, or (regressors) the values within 1e-5 of the greatest. *float32 alone*: of the rows that",
         "differ, those that float32 decides in onnxruntime: of a quantised model those where the Graph says what the file's",
         "nodes say in exact fractions, of a float model those whose two best scores are equal to within float32. *Circuit*: the",
-        "one that `printed-exact` makes, held against its Graph on rows, corners and random vectors.",
+        "one that `printed-exact` makes, held against its Graph on rows, corners and random vectors (Icarus, which is slow, gets",
+        "fewer of them); the same network is the same circuit, however it was exported, and is simulated once.",
         "",
     ]
     for exporter in dict.fromkeys(one.case.exporter for one in outcomes):

@@ -12,6 +12,8 @@ STAMP   := $(VENV)/.installed
 # without the tests, the linters and PyTorch, which is large
 USABLE  := $(VENV)/.usable
 WORKERS ?= 2
+# Where it is set, every process of a test would compile the modules that it imports, and each pytest worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 COUNT   ?= 1000
 SEED    ?= 1
 SECONDS_EACH ?= 0

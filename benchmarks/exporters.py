@@ -133,7 +133,9 @@ def circuit_job(model: Classifier) -> SimulationJob:
     data = Dataset(rows[ROWS:], truths[ROWS:], rows[:ROWS], truths[:ROWS])
     graph: Graph
     graph, _ = run_passes(model.graph, printed_exact(), PassContext(data, model.graph))
-    job, _ = job_of(designed(graph, data, {"train": None, "test": None}), random=RANDOM, exhaustive_bits=0)
+    job, _ = job_of(
+        designed(graph, data, {"train": None, "test": None}, header=("exported",)), random=RANDOM, exhaustive_bits=0
+    )
     return job
 
 

@@ -238,7 +238,7 @@ def _one_layer(work: Importer, call: Call, rows: list[Row]) -> Row | None:
 def same_input(work: Importer, rows: list[Row]) -> tuple[str, list[np.ndarray], list[np.ndarray]] | None:
     """Return the value that the layers *rows* all read, and the weights and biases of each; None where they do not."""
     nodes = [work.node(row.value) for row in rows]
-    plain = all(row.columns is None and row.codes is None and row.stage == rows[0].stage for row in rows)
+    plain = all(row.columns is None and row.codes is row.after is None and row.stage == rows[0].stage for row in rows)
     if not plain or any(not isinstance(node.op, Dense) or node.inputs[0] != nodes[0].inputs[0] for node in nodes):
         return None
     if rows[0].stage not in (PLAIN, SIGMOID) or any(node.inputs[1] in work.weight_codes for node in nodes):

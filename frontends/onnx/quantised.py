@@ -13,7 +13,7 @@ from approxhw.frontends.quantised.quantiser import Codes, FakeQuantize, Quantise
 from approxhw.ir.graph import Op
 from approxhw.numerics.exact.rounding import rounded_floats
 
-from .importer import Call, Importer
+from .importer import FUNCTIONS, Call, Importer
 from .values import PLAIN, Known, Refusal, Row, Value
 
 MAXIMUM_BITS = 16
@@ -44,11 +44,11 @@ def quantize_linear(work: Importer, call: Call) -> Value:
         low, high = _limits(call)
         integers = np.clip(np.rint(ratio(value.array, scale)) + zero, low, high)
         return Known(integers.astype(np.int64), value.origin)
-    if isinstance(value, Row) and value.stage != PLAIN:
+    if isinstance(value, Row) and value.stage not in (PLAIN, *FUNCTIONS):
         return value  # codes of probabilities at the end: their order is what counts
-    row = call.row()
     quantiser = _quantiser(call)
-    return replace(fake_quantised(work, row, quantiser, call), codes=quantiser)
+    made = quantised_row(work, value, quantiser, call)
+    return replace(made, codes=quantiser)
 
 
 def dequantize_linear(work: Importer, call: Call) -> Value:
@@ -63,7 +63,7 @@ def dequantize_linear(work: Importer, call: Call) -> Value:
         return Known(integers * scale, value.origin, codes=codes)
     if not isinstance(value, Row):
         raise Refusal("dequantises a class index or label", invalid=True)
-    if value.stage != PLAIN:
+    if value.stage != PLAIN and value.after is None:
         return value
     scale, zero = _parameters(call, (1,))
     if scale.size != 1:
@@ -77,6 +77,8 @@ def dequantize_linear(work: Importer, call: Call) -> Value:
     row = replace(value, codes=None)
     if (step, point) == (codes_of.scale, codes_of.zero):
         return row
+    if row.stage != PLAIN:
+        row = work.values_of(row)
     # codes of another scale than they were made with: as the model says
     factor, moved = step / codes_of.scale, step * (codes_of.zero - point)
     count = row.elements
@@ -122,6 +124,13 @@ def ratio(array: np.ndarray, scale: np.ndarray) -> np.ndarray:
     kind = np.float64 if array.dtype == np.float64 else np.float32
     quotient: np.ndarray = (array.astype(kind) / scale.astype(kind)).astype(np.float64)
     return quotient
+
+
+def quantised_row(work: Importer, value: Value, quantiser: Quantiser, call: Call) -> Row:
+    """Return the real values of the codes of *value*; what may be dropped at the end of a model remembers its quantiser."""
+    if isinstance(value, Row) and value.stage in FUNCTIONS and value.codes is None and value.after in (None, quantiser):
+        return replace(value, after=quantiser)
+    return fake_quantised(work, call.row(), quantiser, call)
 
 
 def fake_quantised(work: Importer, row: Row, quantiser: Quantiser, call: Call) -> Row:
@@ -221,11 +230,10 @@ def quant(work: Importer, call: Call) -> Value:
         raw = ratio(value.array, scale) + zero.astype(np.float64)
         integers = np.clip(rounded_floats(raw, mode), low, high) - zero.astype(np.float64)
         return _known(value, integers, scale)
-    if isinstance(value, Row) and value.stage != PLAIN:
+    if isinstance(value, Row) and value.stage not in (PLAIN, *FUNCTIONS):
         return value
-    row = call.row()
     point = int(_single(zero, "the zero point"))
-    return fake_quantised(work, row, Quantiser(_step(scale), point, low, high, mode), call)
+    return quantised_row(work, value, Quantiser(_step(scale), point, low, high, mode), call)
 
 
 def bipolar_quant(work: Importer, call: Call) -> Value:
@@ -246,7 +254,7 @@ def trunc(work: Importer, call: Call) -> Value:
     after = _width(call, 5 if second else 4, MAXIMUM_BITS)
     if isinstance(value, Known):
         raise Refusal("truncates a constant", "store the truncated constant")
-    if isinstance(value, Row) and value.stage != PLAIN:
+    if isinstance(value, Row) and value.stage not in (PLAIN, *FUNCTIONS):
         return value
     row = call.row()
     if point.denominator != 1:
@@ -279,7 +287,7 @@ def trunc(work: Importer, call: Call) -> Value:
 def _by_sign(work: Importer, value: Value, scale: np.ndarray, call: Call) -> Value:
     if isinstance(value, Known):
         return _known(value, np.where(value.array >= 0, 1.0, -1.0), scale)
-    if isinstance(value, Row) and value.stage != PLAIN:
+    if isinstance(value, Row) and value.stage not in (PLAIN, *FUNCTIONS):
         return value
     return fake_quantised(work, call.row(), bipolar(_step(scale)), call)
 

@@ -347,7 +347,8 @@ def concat(work: Importer, call: Call) -> Value:
 
 def _parallel(work: Importer, call: Call) -> Row:
     """Return computed values side by side: parallel branches that meet. Of Sigmoids it is their logits that do."""
-    sigmoids = all(isinstance(value, Row) and value.stage == SIGMOID and not value.codes for value in call.values)
+    alike = {(value.stage, value.after, value.codes) for value in call.values if isinstance(value, Row)}
+    sigmoids = len(alike) == 1 and alike.pop()[::2] == (SIGMOID, None)
     rows = [typed("Row", call.value(at)) if sigmoids else call.row(at) for at in range(len(call.values))]
     axis = rows[0].axis(int(call.attributes.get("axis", 1)))
     if axis is None or len({(row.rank, row.batch) for row in rows}) > 1:

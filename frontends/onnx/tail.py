@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
+from approxhw.frontends.quantised.quantiser import Quantiser
 from approxhw.ir.kinds import Add, Affine, ArgMax, Binarize, Concat, Lookup, Threshold
+from approxhw.numerics.exact.rounding import least_for
 from approxhw.numerics.functions import (
     IDENTITY,
     MOST_WORDS,
@@ -124,12 +127,14 @@ def compare(work: Importer, call: Call) -> Value:
         why = f"compares with {0 if array is None else array.size} numbers (bins of a feature?), not with one"
         raise Refusal(why, "prepare the features before the model")
     bound = float(array.reshape(-1)[0])
+    greater = op.startswith("Greater") == (position == 0)
+    strict = not op.endswith("OrEqual")
     if row.stage == SIGMOID:
+        if row.after is not None:
+            bound, strict = _before_quantiser(row.after, Fraction(bound), strict == greater, greater)
         if not 0 < bound < 1:
             raise Refusal(f"compares a Sigmoid with {bound:g}, which it never crosses", "compare it with 0.5")
         bound = math.log(bound / (1 - bound))
-    greater = op.startswith("Greater") == (position == 0)
-    strict = not op.endswith("OrEqual")
     origin = str(call.proto.name)
     if not greater:
         vector = work.vector(row, origin)
@@ -137,6 +142,21 @@ def compare(work: Importer, call: Call) -> Value:
         bound = -bound
     # x ≥ c is x > the float64 just below c
     return threshold(work, row, bound if strict else math.nextafter(bound, -math.inf), origin)
+
+
+def _before_quantiser(quantiser: Quantiser, bound: Fraction, strict: bool, greater: bool) -> tuple[float, bool]:
+    """Return what a value compares with in front of *quantiser* where its codes compare with *bound*, and whether strictly.
+
+    *strict*: codes above are those that stand for more than *bound*, not for it. *greater*: it is they that are asked for.
+    """
+    steps = (bound - quantiser.start) / quantiser.step
+    code = math.floor(steps) + 1 if strict else math.ceil(steps)  # the lowest code above
+    if not quantiser.low < code <= quantiser.high:
+        side = "below" if code > quantiser.high else "above"
+        raise Refusal(f"compares codes with {float(bound):g}: all of them are {side} it", "compare with 0.5")
+    (half,), (open_,) = least_for(quantiser.mode, np.array([code - quantiser.base], dtype=object))
+    edge = float((Fraction(half, 2) - quantiser.before) * quantiser.scale)
+    return edge, bool(open_) == greater
 
 
 def where_(work: Importer, call: Call) -> Value:
@@ -183,7 +203,7 @@ def _other_class(work: Importer, value: ClassPrediction, origin: str) -> ClassPr
 def round_(work: Importer, call: Call) -> Value:
     """Round of a single Sigmoid: 1 where it is greater than a half, which rounds to the even 0."""
     row = call.value(0)
-    if not isinstance(row, Row) or row.stage != SIGMOID or row.elements != 1 or row.codes is not None:
+    if not isinstance(row, Row) or row.stage != SIGMOID or row.elements != 1 or not (row.codes is row.after is None):
         raise Refusal("rounds something else than a single Sigmoid", "leave values as they are; end with ArgMax")
     return threshold(work, row, 0.0, str(call.proto.name))
 

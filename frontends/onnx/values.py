@@ -85,7 +85,8 @@ class Row:
     position ``batch`` of the ONNX shape (None: the model has none). ``tensor``: the ONNX name of the logits, or of
     this value. ``codes``: the quantiser whose codes it holds, between QuantizeLinear and DequantizeLinear.
     ``shared``: more than one node reads it, so the Node behind it must stay as it is. ``staged_by``: the ONNX node that made
-    it what ``stage`` says. ``pair_of``: what the second element of a pair is, a Sigmoid or a plain score, where that is known.
+    it what ``stage`` says. ``after``: the quantiser that values of this stage have passed. ``pair_of``: what the second
+    element of a pair is, a Sigmoid or a plain score, where that is known.
     """
 
     value: str
@@ -98,6 +99,7 @@ class Row:
     codes: Quantiser | None = None
     shared: bool = False
     staged_by: str = ""
+    after: Quantiser | None = None
     pair_of: str = ""
 
     @property

@@ -35,7 +35,7 @@ MOST_DROPPED = 40
 class Joined:
     """Values side by side, or added up (``is_sum``), not yet carried out; of an ``exclusive`` sum all parts but one are 0.
 
-    ``bounds``: of a sum, holds in ``low`` and ``high`` what an activation keeps it within.
+    ``bounds``: of a sum, holds in ``low`` and ``high`` what an activation keeps it within, and in ``shift`` what is added to it.
     """
 
     parts: tuple[ChainState, ...]
@@ -47,10 +47,13 @@ class Joined:
 def added(states: Sequence[ChainState | Joined]) -> Joined:
     """Return the sum of *states*; sums of sums that no activation bounds are one."""
     parts: list[ChainState] = []
+    shift = [Fraction(0)] * len(states[0].scale if isinstance(states[0], ChainState) else states[0].bounds.scale)
     for state in states:
-        assert isinstance(state, ChainState) or state.is_sum
         parts += (state,) if isinstance(state, ChainState) else state.parts
-    return Joined(tuple(parts), True, readings(len(parts[0].scale)))
+        if isinstance(state, Joined):
+            assert state.is_sum
+            shift = [old + more for old, more in zip(shift, state.bounds.shift, strict=True)]
+    return Joined(tuple(parts), True, replace(readings(len(shift)), shift=tuple(shift)))
 
 
 def side_by_side(states: Sequence[ChainState]) -> Joined:
@@ -70,13 +73,12 @@ def bent(state: ChainState, slopes: Sequence[Fraction]) -> Joined:
 
 def joined_scaled(joined: Joined, scale: Sequence[Fraction], shift: Sequence[Fraction]) -> Joined:
     """Return scale · joined + shift, element by element."""
-    bounds = scaled(joined.bounds, scale, shift)
     if joined.is_sum:
         none = (Fraction(0),) * len(scale)
-        parts = [scaled(part, scale, none if place else shift) for place, part in enumerate(joined.parts)]
-    else:
-        parts = [scaled(part, scale[cut], shift[cut]) for part, cut in zip(joined.parts, _cuts(joined))]
-    return replace(joined, parts=tuple(parts), bounds=bounds, exclusive=joined.exclusive and not any(shift))
+        parts = [scaled(part, scale, none) for part in joined.parts]
+        return replace(joined, parts=tuple(parts), bounds=scaled(joined.bounds, scale, shift))
+    parts = [scaled(part, scale[cut], shift[cut]) for part, cut in zip(joined.parts, _cuts(joined))]
+    return replace(joined, parts=tuple(parts))
 
 
 def joined_clipped(joined: Joined, low: Bound, high: Bound) -> Joined:
@@ -95,7 +97,7 @@ def _cuts(joined: Joined) -> Iterator[slice]:
 
 def settled(lowering: Lowering, node: Node, joined: Joined) -> ChainState:
     """Append *joined* on one scale, of which all parts are whole multiples; return its state."""
-    parts = joined.parts
+    parts = _shifted(joined)
     if any(part.value is None for part in parts):
         raise UnreadError("joins readings that are not quantised", NEEDS_QUANTISER)
     unit = common_unit(
@@ -149,28 +151,46 @@ def quantised_joined(lowering: Lowering, node: Node, joined: Joined, quantiser: 
         made = _together(lowering, node, parts, quantiser.step, quantiser.zero - origin, is_sum=False)
         scale, shift = (tuple(v for part in parts for v in getattr(part, name)) for name in ("scale", "shift"))
         return replace(made, scale=scale, shift=shift)
-    zero = quantiser.zero
-    if joined.exclusive and not quantiser.bipolar and _has_zero(quantiser):
-        # whatever is 0 has the code of 0: codes less that add up to the code of the other part
-        parts = [quantised_state(lowering, part_node, part, quantiser, zero) for part in joined.parts]
-        made = _together(lowering, node, parts, quantiser.step, 0, is_sum=True)
-        bounds = joined.bounds
-        lows, highs = (
-            [None if bound is None else quantiser.code(bound) - zero for bound in side]
-            for side in (bounds.low, bounds.high)
-        )
-        made = bounded_codes(lowering, node, made, lows, highs)
-        count = len(made.least)
-        return replace(made, scale=(quantiser.step,) * count, shift=(Fraction(0),) * count)
+    if joined.exclusive and not quantiser.bipolar:
+        return _exclusive(lowering, node, part_node, joined, quantiser)
     if joined.is_sum and not quantiser.bipolar and (found := _small(lowering, node, joined, quantiser)) is not None:
         return found
     return quantised_state(lowering, node, settled(lowering, part_node, joined), quantiser)
 
 
-def _has_zero(quantiser: Quantiser) -> bool:
-    """Whether 0 has a code of its own, whatever is rounded: signs play no part in that."""
-    plain = quantiser.mode not in SIGNED_MODES or quantiser.base == quantiser.zero
-    return plain and quantiser.low <= quantiser.zero <= quantiser.high and quantiser.code(Fraction(0)) == quantiser.zero
+def _exclusive(lowering: Lowering, node: Node, part_node: Node, joined: Joined, quantiser: Quantiser) -> ChainState:
+    """Append the codes of both sides of a bend, added up: the side that is 0 has the code of the shift, which is taken off."""
+    bounds = joined.bounds
+    idle = [quantiser.code(shift) for shift in bounds.shift]
+    origin = quantiser.base if quantiser.mode in SIGNED_MODES else idle[0]
+    ones = (Fraction(1),) * len(idle)
+    parts = [
+        quantised_state(lowering, part_node, scaled(part, ones, bounds.shift), quantiser, origin)
+        for part in joined.parts
+    ]
+    made = _together(lowering, node, parts, quantiser.step, 0, is_sum=True)
+    if extra := tuple(origin - code for code in idle) if set(idle) != {origin} else ():
+        reach = max(map(abs, (*made.least, *made.most))) + max(map(abs, extra))
+        stage = Stage((1,) * len(idle), 0, extra, "floor", -reach, reach)
+        made = requantize(lowering, part_node, made, stage, quantiser.step)
+    made = _labelled(lowering, part_node, made, quantiser.step, quantiser.zero - origin)
+    lows, highs = (
+        [None if bound is None else quantiser.code(bound) - origin for bound in side]
+        for side in (bounds.low, bounds.high)
+    )
+    made = bounded_codes(lowering, node, made, lows, highs)
+    count, start = len(idle), quantiser.start + quantiser.step * origin
+    return replace(
+        made, scale=(quantiser.step,) * count, shift=(start,) * count, low=(None,) * count, high=(None,) * count
+    )
+
+
+def _shifted(joined: Joined) -> tuple[ChainState, ...]:
+    """Return the parts of *joined*, the shift of a sum in the first one."""
+    if not joined.is_sum or not any(joined.bounds.shift):
+        return joined.parts
+    first, *others = joined.parts
+    return (scaled(first, (Fraction(1),) * len(first.scale), joined.bounds.shift), *others)
 
 
 # Small multipliers of a sum --------------------------------------------------------------------------------------------
@@ -197,7 +217,7 @@ class _Sum:
 
 def _small(lowering: Lowering, node: Node, joined: Joined, quantiser: Quantiser) -> ChainState | None:
     """Append the sum of small multiples of codes, and what is dropped of it; None where none are found."""
-    parts = joined.parts
+    parts = _shifted(joined)
     if any(part.value is None or part.is_bounded for part in parts):
         return None
     sums = [
@@ -264,14 +284,12 @@ class _Looked:
         codes = tuple(grid.reshape(-1) for grid in np.meshgrid(*axes, indexing="ij"))
         unit = common_unit([*(term.scale for term in group.terms), group.shift])
         whole = np.full(len(codes[0]), int(group.shift / unit), dtype=object)
-        for term, code in zip(group.terms, codes):
-            whole = whole + int(term.scale / unit) * code
-        low, high = (
-            end if bound is None else quantiser.code(bound)
-            for bound, end in ((group.low, quantiser.low), (group.high, quantiser.high))
-        )
+        for term, grid in zip(group.terms, codes):
+            whole = whole + int(term.scale / unit) * grid
+        low = quantiser.low if group.low is None else quantiser.code(group.low)
+        high = quantiser.high if group.high is None else quantiser.code(group.high)
         order = np.argsort(whole, kind="stable")
-        rising = whole[order].tolist()
+        rising: list[int] = whole[order].tolist()
         made = np.empty(len(rising), dtype=np.int64)
         start = 0
         while start < len(rising):  # codes rise with the sums: where each begins is found by halving
@@ -284,7 +302,7 @@ class _Looked:
             start = end
         found = np.empty(len(rising), dtype=np.int64)
         found[order] = made
-        plain = tuple(code.astype(np.int64) for code in codes)
+        plain = tuple(grid.astype(np.int64) for grid in codes)
         return cls(group, quantiser.step, plain, found, low, high)
 
     def fitted(self, dropped: int) -> tuple[tuple[int, ...], int] | None:

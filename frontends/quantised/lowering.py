@@ -109,7 +109,9 @@ def _plain(lowering: Lowering, node: Node, state: State) -> ChainState:
     """Return *state* as codes that stand for real values each."""
     if isinstance(state, Tabled):
         raise UnreadError(f"reads {state.said} that is not quantised", NEEDS_QUANTISER)
-    return settled(lowering, node, state) if isinstance(state, Joined) else state
+    if isinstance(state, Joined):
+        return settled(lowering, replace(node, name=f"{node.name}_joined", origin=""), state)
+    return state
 
 
 def _summand(lowering: Lowering, node: Node, state: State) -> ChainState | Joined:

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 RESULTS = CHECKOUT / "benchmarks" / "results"
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
 FIGURE = re.compile(r"(?<![\w.,-])[−-]?(\d[\d ]*\.\d+|\d+(?= ?%))(?![\w.])")

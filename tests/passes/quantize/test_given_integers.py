@@ -1,6 +1,7 @@
 """A model that is quantised already keeps its integers in printed-exact; calibration moves them and says so."""
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.common.data.dataset import Dataset
@@ -17,7 +18,8 @@ RNG = np.random.default_rng(8)
 WEIGHTS = [RNG.integers(-100, 101, (4, 6)).astype(np.int8), RNG.integers(-100, 101, (6, 3)).astype(np.int8)]
 
 
-def quantised():
+def quantised(form="QDQ"):
+    """Two layers of 8-bit weights; as Brevitas writes them where *form* is QONNX: floats, and how they are rounded."""
     constants = {"s": F32(0.05), "z": np.uint8(128), "sw": F32(0.01), "b": RNG.normal(size=6).astype(F32),
                  "t": F32(0.04), "y0": np.uint8(0), "w0": WEIGHTS[0], "w1": WEIGHTS[1]}  # fmt: skip
     steps = [
@@ -27,10 +29,19 @@ def quantised():
         ("DequantizeLinear", ["w1", "sw"], "v1"), ("MatMul", ["e", "v1"], "y"),
     ]  # fmt: skip
     nodes = [helper.make_node(op, inputs, [output]) for op, inputs, output in steps]
+    domains = [""]
+    if form == "QONNX":
+        domains.append("qonnx.custom_op.general")
+        quant = {"domain": domains[1], "signed": 1, "narrow": 1, "rounding_mode": "ROUND"}
+        for place, (name, output) in ((2, ("w0", "v0")), (7, ("w1", "v1"))):
+            nodes[place] = helper.make_node("Quant", [name, "sw", "zero", "eight"], [output], **quant)
+            constants[name] = constants[name] * F32(0.01)
+        constants |= {"zero": F32(0), "eight": F32(8)}
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
     graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(v, k) for k, v in constants.items()])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    opsets = [helper.make_opsetid(domain, 1 if domain else 17) for domain in domains]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def data_of(graph):
@@ -43,8 +54,9 @@ def weights_of(graph):
     return [graph.constant(node.inputs[1]) for node in graph.nodes if isinstance(node.op, Dense)]
 
 
-def test_printed_exact_keeps_given_integers():
-    graph = read_model(quantised())
+@pytest.mark.parametrize("form", ["QDQ", "QONNX"])
+def test_printed_exact_keeps_given_integers(form):
+    graph = read_model(quantised(form))
     assert all((seen == given.T).all() for seen, given in zip(weights_of(graph), WEIGHTS, strict=True))
     data = data_of(graph)
     made, ledger = run_passes(graph, printed_exact(), PassContext(data))

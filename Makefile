@@ -84,6 +84,7 @@ pages: $(STAMP)  ## make the tables of docs/ that are made of the code anew
 	$(BIN)/python -c 'from pathlib import Path; from approxhw.cli.main import COMMANDS; \
 	from approxhw.cli.parameters.tables import page_with_tables as made; page = Path("docs/cli.md"); \
 	page.write_text(made(page.read_text(encoding="utf-8"), COMMANDS), encoding="utf-8")'
+	$(BIN)/python benchmarks/tried.py
 
 format: $(STAMP)  ## let ruff put the code into its format
 	$(BIN)/ruff check --fix .

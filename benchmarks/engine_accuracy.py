@@ -1,6 +1,7 @@
 """Accuracy of small networks on the emulated matrix engine, in every format and as 8-bit codes: digits and the five tasks.
 
-The networks for digits come from ``benchmarks/models/digits.py``, the five tasks from their folder (``--tasks``).
+The networks for digits come from ``benchmarks/models/digits.py``, the five tasks from their folder (``--tasks``), and what tells
+normalizations apart from ``benchmarks/models/windows.py``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from common import DEFAULT_TASKS, TASKS, arguments, clock, command, machine, met, note, table, write
+from models.windows import write_windows
 
 from approxhw.engine.api import open_engine
+from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 
-DIGITS = Path("build/digits")
+DIGITS, WINDOWS = Path("build/digits"), Path("build/windows")
 WITHIN, WITHIN_OF_CODES = 0.01, 0.005
 MACS = (
     *(FloatMac("bf16", width, name) for width in (16, 20, 24) for name in ("exact", "an-1-1", "an-1-2", "an-2-2")),
@@ -37,7 +40,8 @@ CODES = tuple(
 def engines(folder: Path) -> dict[str, tuple[EmulatedEngine, np.ndarray, np.ndarray]]:
     """Return the networks that are there, each with the rows and labels that its accuracy is measured on."""
     found = {}
-    files = [(name, DIGITS / f"{name}.onnx", DIGITS / "digits.npz") for name in ("cnn", "mlp")]
+    files = [(name, *files) for name, files in write_windows(WINDOWS).items()]
+    files += [(name, DIGITS / f"{name}.onnx", DIGITS / "digits.npz") for name in ("cnn", "mlp")]
     files += [(name, folder / f"{name}.onnx", folder / f"{name}.npz") for name in TASKS]
     for name, model, data in files:
         if not (model.is_file() and data.is_file()):
@@ -59,7 +63,7 @@ def _input(model: Path) -> str:
 
 def accuracy(engine: EmulatedEngine, rows: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of *rows* that the engine puts into their class."""
-    name = engine.host.model.inputs[0].name
+    (name,) = (node.op.title for node in engine.graph.nodes if isinstance(node.op, Feed))
     (scores,) = engine.run({name: rows}).values()
     seen = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
     return float((seen == labels).mean())
@@ -81,23 +85,24 @@ def main() -> None:
                 name: accuracy(e.configured(mac), rows, labels) for name, (e, rows, labels) in models.items()
             }
             lines.append((str(mac), *(f"{100 * (shares[mac][name] - base[name]):+.2f}" for name in models)))
+        networks = {name: found for name, found in models.items() if not name.startswith("windows")}
         coded: dict[str, dict[str, float]] = {}
         for code in CODES:
             coded[code] = {
                 name: accuracy(e.configured(CODED).coded(code), rows, labels)
-                for name, (e, rows, labels) in models.items()
+                for name, (e, rows, labels) in networks.items()
             }
         codes = [
-            (code, *(f"{100 * (coded[code][name] - shares[CODED][name]):+.2f}" for name in models)) for code in CODES
+            (code, *(f"{100 * (coded[code][name] - shares[CODED][name]):+.2f}" for name in networks)) for code in CODES
         ]
     for code in (code for code in CODES if code.startswith("dynamic8")):
-        losses = {name: shares[CODED][name] - coded[code][name] for name in models}
+        losses = {name: shares[CODED][name] - coded[code][name] for name in networks}
         missed = [name for name, loss in losses.items() if loss > WITHIN_OF_CODES]
         worst, where = max((loss, name) for name, loss in losses.items())
         verdicts.append(
             (
                 f"{code}: loses at most {100 * WITHIN_OF_CODES:g} % beside {CODED} without codes",
-                f"{-100 * worst:+.2f} points at worst ({where}); kept by {len(models) - len(missed)} of {len(models)}",
+                f"{-100 * worst:+.2f} points at worst ({where}); kept by {len(networks) - len(missed)} of {len(networks)}",
                 met(not missed),
             )
         )
@@ -123,16 +128,18 @@ def main() -> None:
             + ".",
             "What bf16 with exact normalization and W = 24 loses is lost by rounding inputs and weights, which no normalization",
             "brings back: the five tasks come as they were read, in units of their own, and nothing is scaled for eight bits.",
+            "The windows tell normalizations apart: which half of so many 8-bit readings has the greater sum. All operands",
+            "are exact in bfloat16, the sums are long, and a small difference of large numbers decides.",
             f"Layers of the digits' networks: {_layers(models)}.",
             f"{machine()} CPU time of everything: {seconds.cpu:.0f} s.\n",
             table(("arithmetic", *models), lines),
             "\nWith operands as 8-bit codes on the ports, maxima rounded up to powers of two, blocks along K: points beside the",
-            f"same engine, {CODED}, without codes. {_weights(models)}",
+            f"same engine, {CODED}, without codes. {_weights(networks)}",
             "Networks of a hundred weights, fed with readings in units of their own, have nothing that evens errors out.",
             "One row more or less is "
-            + ", ".join(f"{100 / len(m[1]):.2f} ({name})" for name, m in models.items())
+            + ", ".join(f"{100 / len(m[1]):.2f} ({name})" for name, m in networks.items())
             + " points.\n",
-            table(("codes", *models), codes),
+            table(("codes", *networks), codes),
             table(("to reach", "measured", ""), verdicts),
         ],
     )

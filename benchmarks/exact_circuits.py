@@ -19,6 +19,8 @@ PUBLISHED = {"cardio": 35.6, "pendigits": 74.0, "redwine": 19.1, "whitewine": 33
 WITHIN = 0.01
 DENSITY = (3.0, 4.0)
 SIMULATORS = ("icarus", "verilator")
+TIMEOUT = 3600.0
+"""Seconds for a simulation, beside whatever else runs on the machine."""
 EXACT, CALIBRATED = "printed-exact", "printed-calibrated"
 
 
@@ -56,7 +58,7 @@ def measure(name: str, tasks: Path, folder: Path, pipeline: str, *, simulate: bo
         note(f"{name}: {simulator}")
         with clock() as taken:
             try:
-                result = design.simulate(simulator)
+                result = design.simulate(simulator, timeout=TIMEOUT)
                 vectors, wrong = result.vectors, result.mismatches
             except MismatchError as error:
                 vectors, wrong = error.vectors, error.mismatches

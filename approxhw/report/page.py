@@ -43,11 +43,13 @@ def environment() -> jinja2.Environment:
         plain=figures.given_figure,
         count=figures.grouped,
         percent=figures.percent,
+        scored=figures.scored,
         seconds=figures.seconds,
         scaled=figures.scaled,
     )
     made.globals.update(
         points=figures.points,
+        score_change=figures.score_change,
         area_scale=figures.area_scale,
         power_scale=figures.power_scale,
         delay_scale=figures.delay_scale,

@@ -125,7 +125,7 @@ def _finished(
     chosen = task or (REGRESSION if _is_regressor(loaded.proto, values, outputs) else CLASSIFICATION)
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
-            output = _one_output(outputs, values)
+            output = _without_names(loaded.proto, _one_output(outputs, values))
             prediction = _ENDS[chosen](work, values[output])
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
@@ -392,6 +392,14 @@ def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
     raise Refusal(
         f"the model has {len(outputs)} outputs that are not forms of the same scores ({named})", "keep one class output"
     )
+
+
+def _without_names(proto: ModelProto, output: str) -> str:
+    """Return the tensor behind *output*: a ZipMap makes dictionaries, label → score, of it."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    while (maker := makers.get(output)) is not None and maker.op_type == "ZipMap":
+        output = maker.input[0]
+    return output
 
 
 def _needed(proto: ModelProto, outputs: list[str]) -> list[NodeProto]:

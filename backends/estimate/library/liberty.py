@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .liberty_timing import cell_timing, most_fanout, wire_load
 
 PRINTED_FREQUENCY, SILICON_FREQUENCY = 5.0, 100e6
 _PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
+_EXAMPLES = {"w": "nW", "s": "ns", "f": "pf", "ohm": "kohm"}
 
 
 def read_liberty(path: Path) -> CellLibrary:
@@ -92,34 +93,48 @@ def read_liberty(path: Path) -> CellLibrary:
     )
 
 
-def _scaled(text: str, what: str) -> float:
-    """Return a unit such as ``1ns``, ``10ps``, ``1nW`` in SI."""
-    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([fpnumk]?)[A-Za-z]+\s*", text)
-    if match is None:
-        raise ValueError(f"{what} is {text!r}, not a number and a unit")
-    return liberty_number(match[1], what) * _PREFIX[match[2]]
+def _scaled(text: str, what: str, unit: str) -> float:
+    """Return *text*, a multiple of *unit* such as ``1ns``, ``10ps``, ``1nW``, in SI; large and small letters as they come."""
+    match = re.fullmatch(r"\s*([0-9][0-9.]*(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
+    prefix = match[2][: -len(unit)] if match and match[2].lower().endswith(unit) else None
+    scale = None if prefix in (None, "M") else _PREFIX.get(prefix.lower())  # M: milli or mega, nobody knows
+    if match is None or scale is None:
+        raise ValueError(f"{what} is {text!r}, not a number and a unit such as 1{_EXAMPLES[unit]}")
+    return _above_zero(match[1], what) * scale
+
+
+def _above_zero(text: str, what: str) -> float:
+    value = liberty_number(text, what)
+    if value <= 0:
+        raise ValueError(f"{what} is {text!r}, not above 0: all figures would be 0")
+    return value
 
 
 def _units(top: Group, path: Path) -> dict[str, float]:
     """Return what multiplies the file's figures: leakage → µW, capacitance → F, time → ms; and the voltage in V."""
-    try:
-        load = top.lists.get("capacitive_load_unit", ("1", "pf"))
-        conditions = {group.label: group for group in top.inside("operating_conditions")}
-        chosen = conditions.get(top.attributes.get("default_operating_conditions", ""))
-        voltage = chosen.attributes.get("voltage") if chosen else None
-        return {
-            "power": _scaled(top.attributes.get("leakage_power_unit", "1nW"), "leakage_power_unit") * 1e6,
-            "time": _scaled(top.attributes.get("time_unit", "1ns"), "time_unit") * 1e3,
-            "capacitance": _scaled("".join(load).lower(), "capacitive_load_unit"),
-            # ohm is second over farad; of use for wires alone
-            "resistance": _scaled(top.attributes.get("pulling_resistance_unit", "1kohm"), "pulling_resistance_unit")
-            * 1e3
-            if "default_wire_load" in top.attributes
-            else 1.0,
-            "voltage": liberty_number(voltage or top.attributes.get("nom_voltage", ""), "nom_voltage"),
-        }
-    except ValueError as error:
-        raise LibraryError(str(path), [Problem("library", shown(error, 160))]) from error
+    load = top.lists.get("capacitive_load_unit", ("1", "pf"))
+    conditions = {group.label: group for group in top.inside("operating_conditions")}
+    chosen = conditions.get(top.attributes.get("default_operating_conditions", ""))
+    voltage = chosen.attributes.get("voltage") if chosen else None
+    given = top.attributes
+    read: dict[str, Callable[[], float]] = {
+        "power": lambda: _scaled(given.get("leakage_power_unit", "1nW"), "leakage_power_unit", "w") * 1e6,
+        "time": lambda: _scaled(given.get("time_unit", "1ns"), "time_unit", "s") * 1e3,
+        "capacitance": lambda: _scaled("".join(load), "capacitive_load_unit", "f"),
+        "voltage": lambda: _above_zero(voltage or given.get("nom_voltage", ""), "nom_voltage"),
+    }
+    units, problems = {"resistance": 1.0}, []
+    if "default_wire_load" in given:  # ohm is second over farad; of use for wires alone
+        ohms = given.get("pulling_resistance_unit", "1kohm")
+        read["resistance"] = lambda: _scaled(ohms, "pulling_resistance_unit", "ohm") * 1e3
+    for name, unit in read.items():
+        try:
+            units[name] = unit()
+        except ValueError as error:
+            problems.append(Problem("library", shown(error, 160)))
+    if problems:
+        raise LibraryError(str(path), problems)
+    return units
 
 
 def _typical_load(top: Group) -> float:

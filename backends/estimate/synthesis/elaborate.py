@@ -24,6 +24,7 @@ from .recipes import FRONT
 from .run import read_netlist_json, read_text_of_yosys, run_yosys
 from .soundness import (
     CHECK,
+    DRIVE,
     LOOPS,
     OUTPUTS,
     PROCESSES,
@@ -76,6 +77,8 @@ def elaborate(
     they are. Raises what
     :func:`~approxhw.backends.estimate.synthesis.synthesise.synthesise` raises.
     """
+    if allow_undriven:  # now: optimisation would make any value of it, and of what is calculated from it
+        script = [step.replace(CHECK, f"{CHECK}\n{DRIVE}") for step in script]
     cells: list[Cell] = []
     dropped: list[str] = []
     refused: ApproxhwError | None = None

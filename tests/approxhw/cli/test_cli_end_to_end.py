@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,16 +39,21 @@ def test_one_command_compiles_simulates_measures_and_reports(cli, inputs, icarus
     assert "verilator" in page
 
 
+def problems(said):
+    """What standard error tells but progress, of which there are lines where a machine is slow."""
+    return [line for line in said.stderr.splitlines() if not re.fullmatch(r"[a-z =]+: \d+ of \d+", line)]
+
+
 def test_every_command_tells_people_what_it_found(cli, design, icarus):
     said = cli("simulate", design, "--simulator", "icarus", "--random", 10)
-    assert (said.exit_code, said.stderr) == (0, "")
+    assert (said.exit_code, problems(said)) == (0, [])
     assert said.stdout.startswith("icarus: 532 vectors, 0 mismatches (")
     said = cli("estimate", design, "--library", "egfet")
-    assert (said.exit_code, said.stderr) == (0, "")
+    assert (said.exit_code, problems(said)) == (0, [])
     assert said.stdout.startswith("egfet: ")
     assert " cells; states from 40 training rows of the design" in said.stdout
     said = cli("report", design)
-    assert (said.exit_code, said.stderr) == (0, "")
+    assert (said.exit_code, problems(said)) == (0, [])
     assert said.stdout == f"report: {design / 'report.html'}\n"
     said = cli("report", design, "--json")
     known = json.loads(said.stdout)

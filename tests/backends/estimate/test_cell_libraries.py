@@ -183,6 +183,13 @@ def test_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ('when : "A"', 'when : "Z"', "a leakage group speaks of 'Z', which is no pin"),
     ("nom_voltage : 1.5", "nom_voltage : high", "nom_voltage is 'high', no finite number"),
     ('"1nW"', '"a lot"', "leakage_power_unit is 'a lot', not a number and a unit"),
+    ('"1nW"', '"1nF"', "leakage_power_unit is '1nF', not a number and a unit such as 1nW"),
+    ('"1nW"', '"1MW"', "leakage_power_unit is '1MW', not a number and a unit such as 1nW"),
+    ('"1ns"', '"0ns"', "time_unit is '0', not above 0: all figures would be 0"),
+    ('"1ns"', '"1xs"', "time_unit is '1xs', not a number and a unit such as 1ns"),
+    ("(1, pf)", "(-1, pf)", "capacitive_load_unit is '-1pf', not a number and a unit such as 1pf"),
+    ("(1, pf)", "(1, nW)", "capacitive_load_unit is '1nW', not a number and a unit such as 1pf"),
+    ("nom_voltage : 1.5", "nom_voltage : 0", "nom_voltage is '0', not above 0"),
     ("pin (A) {", "pin (A) } {", "line 9: not Liberty syntax"),
 ])  # fmt: skip
 def test_broken_liberty(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -190,6 +197,23 @@ def test_broken_liberty(tmp_path: Path, old: str, new: str, says: str) -> None:
     with pytest.raises(LibraryError) as caught:
         load_library(write(tmp_path, LIBERTY.replace(old, new, 1)))
     assert says in str(caught.value)
+
+
+def test_units_in_letters_of_any_size(tmp_path: Path) -> None:
+    small = LIBERTY.replace("(1, pf)", '(1000, "FF")').replace('"1ns"', '"1000PS"').replace('"1nW"', '"1000 pw"')
+    assert small.count("1000") == 3
+    assert load_library(write(tmp_path, small)).cells == load_library(write(tmp_path, LIBERTY)).cells
+
+
+def test_all_units_that_are_wrong_are_told_at_once(tmp_path: Path) -> None:
+    wrong = LIBERTY.replace("(1, pf)", "(0, pf)").replace('"1ns"', '"ns"').replace("nom_voltage : 1.5", "")
+    with pytest.raises(LibraryError) as caught:
+        load_library(write(tmp_path, wrong))
+    assert [problem.why.partition(" ")[0] for problem in caught.value.problems] == [
+        "time_unit",
+        "capacitive_load_unit",
+        "nom_voltage",
+    ]
 
 
 def test_cells_that_cannot_be_used_are_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -79,6 +79,21 @@ def test_undriven_nets_count_as_0_where_that_is_asked_for() -> None:
     assert found.as_json()["notes"] == [note]
 
 
+def test_what_is_calculated_from_an_undriven_net_is_not_left_out() -> None:
+    head = "module t(input a, b, output s, c); wire open;"
+    half = estimate(f"{head} assign {{c, s}} = a + b; endmodule", "t")
+    assert half.area_mm2 > 1
+    found = estimate(f"{head} assign {{c, s}} = a + b + open; endmodule", "t", allow_undriven=True)
+    assert found.area_mm2 == half.area_mm2
+    variable = (
+        "module t(input logic [1:0] a, output logic [1:0] y); logic [1:0] never; assign y = ~a - never; endmodule"
+    )
+    assert estimate(variable, "t", allow_undriven=True).cells == 2
+    care = "always @* case (a) 0: y = b; 1: y = b; default: y = 1'bx; endcase"  # x stays whatever is smallest
+    text = f"module t(input [1:0] a, input b, output reg y, output z); wire open; assign z = open; {care} endmodule"
+    assert estimate(text, "t", allow_undriven=True).cells == 0
+
+
 def test_what_is_allowed_is_nets_without_a_driver_alone() -> None:
     for fault, where in (("assign y = a; assign y = b;", "net y"), ("assign y = ~y;", "loop through y")):
         with pytest.raises(VerilogError, match=where):

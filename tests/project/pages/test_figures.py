@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 RESULTS = CHECKOUT / "benchmarks" / "results"
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "benchmarks" / "README.md"]
 FIGURE = re.compile(r"(?<![\w.,-])[−-]?(\d[\d ]*\.\d+|\d+(?= ?%))(?![\w.])")
 """Decimals, and whole numbers of per cent: what is measured. Names of files and parameters in code are left out."""
 
@@ -32,6 +32,17 @@ def blocks(text: str) -> Iterator[tuple[int, str]]:
         line += part.count("\n")
     if held is not None:
         yield held
+
+
+def told(block: str) -> Iterator[str]:
+    """Yield the rows of a table that name a source of their own, one by one, and what is left of *block* as a whole."""
+    rest = []
+    for line in block.splitlines():
+        if line.startswith("|") and sources(line):
+            yield line
+        else:
+            rest.append(line)
+    yield "\n".join(rest)
 
 
 def sources(block: str) -> set[Path]:
@@ -61,18 +72,14 @@ def stands(figure: str, known: frozenset[Decimal]) -> bool:
 def test_figures_that_name_their_source_stand_there(page: Path) -> None:
     wrong = []
     for line, block in blocks(page.read_text(encoding="utf-8")):
-        if not (pages := sources(block)):
-            continue
-        known = frozenset().union(*(figures(source) for source in pages))
-        missing = [
-            found[1]
-            for found in FIGURE.finditer(re.sub(r"`[^`]*`|\([^)]*\.md\)", "", block))
-            if not stands(found[1], known)
-        ]
-        if missing:
-            wrong.append(
-                f"line {line}: {', '.join(missing)} not in {', '.join(sorted(source.name for source in pages))}"
-            )
+        for part in told(block):
+            if not (pages := sources(part)):
+                continue
+            known = frozenset().union(*(figures(source) for source in pages))
+            words = re.sub(r"`[^`]*`|\([^)]*\.(md|json)\)", "", part)
+            if missing := [found[1] for found in FIGURE.finditer(words) if not stands(found[1], known)]:
+                names = ", ".join(sorted(source.name for source in pages))
+                wrong.append(f"line {line}: {', '.join(missing)} not in {names}")
     assert not wrong, "\n".join([f"{page.name} quotes figures that its source does not hold:", *wrong])
 
 

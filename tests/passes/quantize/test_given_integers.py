@@ -10,6 +10,7 @@ from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.passes.pipelines import printed_calibrated, printed_exact
+from approxhw.passes.quantize.calibrate_weights import CalibrateWeights
 
 F32 = np.float32
 RNG = np.random.default_rng(8)
@@ -62,3 +63,35 @@ def test_calibration_by_name_moves_them_and_says_so():
     assert not np.array_equal(weights_of(made)[0], WEIGHTS[0].T)
     notes = [note for entry in ledger for note in entry.notes]
     assert "the model is quantised already: its own integers are moved, towards the labels" in notes
+
+
+def hesitant():
+    """A float model whose scores hardly differ: all that a row says is worth a few thousandths of a nat."""
+    source = np.random.default_rng(3)
+    weights = {"w": source.normal(size=(4, 6)), "v": source.normal(size=(6, 3)) / 500}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "v"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    tensors = [numpy_helper.from_array(value.astype(F32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_exact_pipeline_trades_no_row_for_digits():
+    """A digit costs more than a row of such a model is worth: whoever trades them loses rows."""
+    assert CalibrateWeights().digit_cost == 0
+    assert not any(isinstance(step, CalibrateWeights) for step in printed_exact())
+    assert [step.digit_cost for step in printed_calibrated() if isinstance(step, CalibrateWeights)] == [0.02]
+    graph = read_model(hesitant())
+    rows = np.random.default_rng(1).normal(size=(300, 4))
+    data = Dataset(rows, run(graph, rows), rows[:0], np.zeros(0, np.int64))
+    exact = run_passes(graph, printed_exact(), PassContext(data))[0]
+    quantised = run_passes(graph, printed_exact()[:3], PassContext(data))[0]  # up to quantize-weights
+    codes = codes_of(quantised, rows)
+    assert run(exact, codes).tolist() == run(quantised, codes).tolist()
+    dear = run_passes(graph, printed_calibrated(digit_cost=5.0), PassContext(data))[0]
+    assert (run(dear, codes) != run(quantised, codes)).any()

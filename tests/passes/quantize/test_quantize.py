@@ -128,7 +128,12 @@ def test_given_ranges_need_no_rows():
 @pytest.mark.parametrize(
     ("options", "rows", "text"),
     [
-        ("", None, "low, high: no training rows to take the range of each feature from"),
+        (
+            "",
+            None,
+            "low, high: no training rows to take the range of each feature from\n"
+            "    do: give data with training rows (--data, data= in Python), or the options low and high",
+        ),
         ("{low=0}", None, "no training rows"),
         ("{low=0:1:2,high=1}", None, "low: 3 numbers for 2 features"),
         ("{low=2,high=1}", None, "low is greater than high for some feature"),

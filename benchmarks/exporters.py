@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from all_cases import CASES  # noqa: E402
 from exporter_cases import ENVIRONMENTS, HERE, Case, readings  # noqa: E402
 
 BUILD = CHECKOUT / "build" / "exporters"
-ROWS, RANDOM, TOGETHER, TIMEOUT = 100, 50, 12, 3600.0
+ROWS, RANDOM, TOGETHER, TIMEOUT = 60, 30, 16, 3600.0
 SIMULATORS = ("icarus", "verilator")
 CLOSE = 1e-5
 """What values may differ by from onnxruntime's, which calculates in float32, as a share of the greatest one."""
@@ -75,7 +76,7 @@ class Outcome:
 def tried(case: Case, file: Path) -> tuple[Outcome, Classifier | None]:
     """Read *file* and hold it against onnxruntime on every row; return what became of it, and the model."""
     try:
-        model = open_classifier(file, task=case.task)
+        model = open_classifier(file, name="exported", task=case.task)
     except UnsupportedModelError as error:
         return Outcome(case, refused=error.problems[0].why), None
     rows = readings()
@@ -140,8 +141,15 @@ def circuit_job(model: Classifier) -> SimulationJob:
 
 
 def simulated(outcomes: Sequence[Outcome], simulator: str, folder: Path) -> set[int]:
-    """Return the places of *outcomes* whose circuits differ from their Graphs on *simulator*, some at a time under one top."""
-    places = [place for place, outcome in enumerate(outcomes) if outcome.job is not None]
+    """Return the places of *outcomes* whose circuits differ from their Graphs on *simulator*, some at a time under one top.
+
+    The same network, however it was exported, is the same circuit, and is simulated once.
+    """
+    alike: dict[str, list[int]] = {}
+    for place, outcome in enumerate(outcomes):
+        if outcome.job is not None:
+            alike.setdefault(_digest(outcome.job), []).append(place)
+    places = [found[0] for found in alike.values()]
     wrong: set[int] = set()
     for start in range(0, len(places), TOGETHER):
         some = places[start : start + TOGETHER]
@@ -151,7 +159,16 @@ def simulated(outcomes: Sequence[Outcome], simulator: str, folder: Path) -> set[
         ports = bundle_ports(together)
         wrong |= {some[ports[name][0]] for name in result.failing}
         note(f"{simulator}: {start + len(some)} of {len(places)} circuits simulated")
-    return wrong
+    return {place for found in alike.values() if found[0] in wrong for place in found}
+
+
+def _digest(job: SimulationJob) -> str:
+    """Return what tells circuits, their vectors and what is expected apart."""
+    found = hashlib.sha256(job.verilog.encode())
+    for columns in (job.vectors, job.expected):
+        for name, column in sorted(columns.items()):
+            found.update(f"{name} {column.tolist()}".encode())
+    return found.hexdigest()
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

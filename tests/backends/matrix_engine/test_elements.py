@@ -73,19 +73,23 @@ def test_elements_equal_the_reference_on_icarus(making, icarus, depth, tmp_path)
 
 
 @pytest.mark.slow
-def test_elements_equal_the_reference_on_a_million_vectors(making, verilator, tmp_path):
-    """Every pair of codes of each 8-bit format with four sets of states; the 16-bit formats with as many random vectors."""
+def test_elements_equal_the_reference_for_every_pair_of_codes(making, verilator, tmp_path):
+    """Every pair of codes of each 8-bit format, twice, with random states; as many random vectors otherwise as say something."""
     pairs = making.every_pair(8)
     assert len(set(itertools.pairwise(pairs))) == 1 << 16
-    jobs = []
+    long, short = [], []
     for number, (format, bits) in enumerate(FORMATS):
         for variant, normalization in enumerate((NORMALIZATIONS[1 + number % 4], "exact")):
             mac = FloatMac(format, bits, normalization)
             depth, fast = 1 + (number + variant) % 4, number % 3
-            codes = pairs if mac.code.bits == 8 else None
-            jobs.append(job_of(making, mac, depth, fast, 2, len(pairs), codes))
-    assert sum(job.count for job in jobs) >= 1_000_000
-    assert failing(jobs, "verilator", tmp_path / "verilator") == {}
+            all_of_them = mac.code.bits == 8 and variant == number % 2
+            if all_of_them:
+                long.append(job_of(making, mac, depth, fast, 2, len(pairs), pairs))
+            else:
+                short.append(job_of(making, mac, depth, fast, 2, 4096))
+    assert (len(long), len(short)) == (4, 12)
+    assert failing(long, "verilator", tmp_path / "long") == {}
+    assert failing(short, "verilator", tmp_path / "short") == {}
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
@@ -101,8 +105,8 @@ def test_a_defect_is_found(making, icarus, file, old, new, tmp_path):
     assert simulate(broken, "icarus", tmp_path / "icarus").mismatches > 0
 
 
-@pytest.mark.parametrize("format", ["bf16", "fp16", "e4m3", "e5m2"])
-def test_every_code_is_decoded(verilator, format, tmp_path):
+def decoder_job(format) -> SimulationJob:
+    """Return every code of a format and the operand that it is."""
     mac = FloatMac(format, 24)
     bits, exponent_bits, fraction_bits = mac.code.bits, operand_exponent_bits(mac), mac.code.fraction_bits
     words, cares = [], []
@@ -127,7 +131,7 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
         f"  wire [{wide - 1}:0] all;\n  float_decode decode (.code(code), .operand(all));\n"
         "  assign operand = all & care;\nendmodule\n"
     )
-    job = SimulationJob(
+    return SimulationJob(
         format,
         verilog,
         "bench",
@@ -136,8 +140,12 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
         vectors={"code": np.arange(1 << bits), "care": np.array(cares)},
         expected={"operand": np.array(words)},
     )
-    result = simulate(job, "verilator", tmp_path / "verilator")
-    assert (result.mismatches, result.vectors) == (0, 1 << bits)
+
+
+def test_every_code_is_decoded(verilator, tmp_path):
+    jobs = [decoder_job(format) for format in ("bf16", "fp16", "e4m3", "e5m2")]
+    assert [job.count for job in jobs] == [1 << 16, 1 << 16, 256, 256]
+    assert failing(jobs, "verilator", tmp_path / "verilator") == {}
 
 
 def test_every_configuration_is_lint_clean(verilator, tmp_path):
@@ -145,17 +153,17 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
     checked = 0
     for number, (format, bits) in enumerate(FORMATS):
         for fast in (0, 1, 2):
-            for depth in (1 + fast, 4):
-                mac = FloatMac(format, bits, ("exact", "an-1-2")[(number + depth) % 2])
-                file = tmp_path / f"{checked}.v"
-                file.write_text(element_verilog(mac, depth, fast=fast))
-                assert linted(file, "mac_element") == "", (mac, depth, fast)
-                checked += 1
+            depth = (1 + fast, 4)[number % 2]
+            mac = FloatMac(format, bits, ("exact", "an-1-2")[(number // 2 + depth) % 2])
+            file = tmp_path / f"{checked}.v"
+            file.write_text(element_verilog(mac, depth, fast=fast))
+            assert linted(file, "mac_element") == "", (mac, depth, fast)
+            checked += 1
         file = tmp_path / f"{checked}.v"
         file.write_text(configured("float_decode", decode_parameters(FloatMac(format, bits))))
         assert linted(file, "float_decode") == ""
         checked += 1
-    assert checked == 8 * 7
+    assert checked == 8 * 4
 
 
 @pytest.mark.parametrize("engine", [

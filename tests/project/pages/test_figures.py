@@ -153,3 +153,15 @@ def test_what_is_there_is_not_said_to_come() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"8-bit codes are what comes next|are to come|is to come|coming soon", text), page.name
+
+
+def test_exact_circuits_and_calibrated_ones_stand_side_by_side() -> None:
+    page = (RESULTS / "exact_circuits.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| `(printed-\w+)` \|", page, flags=re.MULTILINE)
+    tasks = {task for task, _ in rows}
+    assert len(tasks) == 5
+    for task in tasks:  # accuracies, then areas
+        assert [pipeline for name, pipeline in rows if name == task] == ["printed-exact", "printed-calibrated"] * 2
+    table = re.search(r"^\| task .*published exact.*$", PAGES[0].read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert table is not None
+    assert table[0].index("`printed-exact`: accuracy") < table[0].index("`printed-calibrated`: accuracy")

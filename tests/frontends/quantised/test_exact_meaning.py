@@ -198,7 +198,7 @@ def readings(graph, seed, grid):
 @pytest.mark.parametrize("block", range(4))
 def test_decisions_are_those_of_exact_fractions(block):
     rows_seen = ties = 0
-    for seed in range(250 * block, 250 * block + 250):
+    for seed in range(100 * block, 100 * block + 100):
         network = Network(seed)
         model, y = network.model()
         graph = read_model(model)
@@ -212,8 +212,8 @@ def test_decisions_are_those_of_exact_fractions(block):
         rows_seen += len(rows)
         scores = evaluate(model, fractions(rows), model.graph.node[-1].input[0])
         ties += sum(sorted(row)[-1] == sorted(row)[-2] for row in scores.tolist() if len(row) > 1)
-    assert rows_seen == 10_000
-    assert ties > 500
+    assert rows_seen == 4_000
+    assert ties > 200
 
 
 @pytest.mark.parametrize("block", range(4))

@@ -63,10 +63,10 @@ def _rows(cases: Iterable[Case]) -> list[tuple[str, str, str]]:
         versions = made_by(part[0].environment)
         models = dict.fromkeys(case.model for case in part)
         forms = {
-            model: ", ".join(case.form + (" (refused)" if case.refused else "") for case in part if case.model == model)
+            model: "; ".join(case.form + (" (refused)" if case.refused else "") for case in part if case.model == model)
             for model in models
         }
-        told = "; ".join(f"{model}: {words}" for model, words in forms.items())
+        told = "<br>".join(f"**{model}**: {words}" for model, words in forms.items())
         rows.append((exporter, ", ".join(f"{name} {versions[name]}" for name in names), told))
     return rows
 

@@ -12,6 +12,8 @@ STAMP   := $(VENV)/.installed
 # without the tests, the linters and PyTorch, which is large
 USABLE  := $(VENV)/.usable
 WORKERS ?= 2
+# Where it is set, every process of a test would compile the modules that it imports, and each pytest worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 COUNT   ?= 1000
 SEED    ?= 1
 SECONDS_EACH ?= 0
@@ -82,6 +84,7 @@ pages: $(STAMP)  ## make the tables of docs/ that are made of the code anew
 	$(BIN)/python -c 'from pathlib import Path; from approxhw.cli.main import COMMANDS; \
 	from approxhw.cli.parameters.tables import page_with_tables as made; page = Path("docs/cli.md"); \
 	page.write_text(made(page.read_text(encoding="utf-8"), COMMANDS), encoding="utf-8")'
+	$(BIN)/python benchmarks/tried.py
 
 format: $(STAMP)  ## let ruff put the code into its format
 	$(BIN)/ruff check --fix .

@@ -27,6 +27,7 @@ def printed_exact(
     ranges: str = "mse",
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
+    lookup_bits: int = 8,
 ) -> tuple[Pass, ...]:
     """Exact bespoke circuits: quantised inputs and weights, full-width sums, or hidden values of *hidden_bits*.
 
@@ -37,7 +38,7 @@ def printed_exact(
     return (
         QuantizeInputs(bits=input_bits, code=input_code, ranges=ranges, low=low, high=high),
         FoldAffine(),
-        QuantizeWeights(bits=weight_bits),
+        QuantizeWeights(bits=weight_bits, lookup_bits=lookup_bits),
         *hidden,
         DropConstant(),
         CenterLogits(),
@@ -54,13 +55,14 @@ def printed_calibrated(
     low: tuple[float, ...] | None = None,
     high: tuple[float, ...] | None = None,
     digit_cost: float = 0.02,
+    lookup_bits: int = 8,
 ) -> tuple[Pass, ...]:
     """As printed-exact, then with other codes: moved on training rows towards the float model, with fewer signed digits.
 
     *digit_cost* is what one signed digit is worth, in nats over all rows: above 0 circuits get smaller, and say a little
     less well what the model says. A model's own integers are moved, too.
     """
-    exact = printed_exact(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high)
+    exact = printed_exact(input_bits, input_code, weight_bits, hidden_bits, ranges, low, high, lookup_bits)
     return placed(exact, CalibrateWeights(digit_cost=digit_cost), before="drop-constant")
 
 

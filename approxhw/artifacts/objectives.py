@@ -103,7 +103,8 @@ def chosen_objectives(
         if name in known and names.count(name) > 1
     ]
     if not found and not FEWEST <= len(names) <= MOST:
-        one = f"{shown(names[0], 40)!r} alone leaves nothing to trade off; at least {FEWEST} are searched"
+        alone = f"{shown(names[0], 40)!r} alone leaves" if names else "none leaves"
+        one = f"{alone} nothing to trade off; at least {FEWEST} are searched"
         why = one if len(names) < FEWEST else f"{len(names)} are named; at most {MOST} are searched"
         found.append(Problem(where, why, f"give {choice}"))
     if not found and ERRORS.name not in names:

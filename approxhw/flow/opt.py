@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
-from approxhw.common.data.dataset import DataSpec, load_dataset
+from approxhw.common.data.dataset import CLASSIFICATION, Dataset, DataSpec, load_dataset, targets_a_row
 from approxhw.common.errors import OptionError, OutputError, Problem
 from approxhw.common.files import opened, unwritable
+from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
@@ -50,9 +51,7 @@ def optimize_file(
     if data is not None and graph.is_tensor:
         why = "a Graph of whole tensors has no rows here"
         raise OptionError("opt", [Problem("--data", why, "approxhw compile --target matrix-engine tells accuracies")])
-    rows = (
-        load_dataset(data, graph.input.type.elements, graph.classes or None, graph.labels) if data is not None else None
-    )
+    rows = _rows(data, graph) if data is not None else None
     if rows is not None and on_note:
         for note in rows.notes:
             on_note(note)
@@ -72,6 +71,16 @@ def optimize_file(
     except OSError as error:
         raise unwritable(output, error) from error
     return [asdict(record) for record in records]
+
+
+def _rows(data: DataSpec, graph: Graph) -> Dataset:
+    outputs = graph[graph.output].type.elements
+    # scores that no decision stands behind may come with labels, and are not scored then
+    fits = bool(graph.classes) or targets_a_row(data) == outputs
+    task = task_of(graph) if fits else CLASSIFICATION
+    return load_dataset(
+        data, graph.input.type.elements, graph.classes or None, graph.labels, task=task, outputs=outputs
+    )
 
 
 def _read(source: Path, tensors: bool, shape: Mapping[str, Sequence[int]] | None) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,14 +14,15 @@ from approxhw.numerics.eight_bit.codes import EightBit, power_above
 from .formats import Fixed
 
 
-def decoded(code: EightBit, maximum: float, target: Fixed) -> list[int]:
+@functools.lru_cache(1024)
+def decoded(code: EightBit, maximum: float, target: Fixed) -> tuple[int, ...]:
     """Return the word of format *target* that each of the 256 codes stands for, where the block's maximum is *maximum*.
 
     The table's float32 times the float32 maximum, rounded to float32, then once to a whole number of steps: to nearest even.
     """
     with np.errstate(under="ignore"):
         products = code.tables.values * np.float32(maximum)
-    return [round(Fraction(float(value)) / target.scale) + target.zero for value in products]
+    return tuple(round(Fraction(float(value)) / target.scale) + target.zero for value in products)
 
 
 def starts(code: EightBit, maximum: float, source: Fixed, low: int, high: int) -> tuple[list[int], list[int]]:

@@ -45,6 +45,27 @@ def points(before: float | None, after: float | None) -> str:
     return "±0.0" if abs(difference) < 0.05 else f"{difference:+.1f}".replace("-", "−")
 
 
+PLAIN = "R²"
+"""The measure whose scores are no shares of rows: it may be negative, and is told as the number that it is."""
+
+
+def scored(value: float | None, measure: str) -> str:
+    """Return a score by *measure* (``ir.evaluation.MEASURES``): in per cent, R² as a number."""
+    if measure != PLAIN:
+        return percent(value)
+    return DASH if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "−")
+
+
+def score_change(before: float | None, after: float | None, measure: str) -> str:
+    """Return *after* − *before*, scores by *measure*, with its sign: in percentage points, of R² as a number."""
+    if measure != PLAIN:
+        return points(before, after)
+    if before is None or after is None:
+        return DASH
+    difference = after - before
+    return "±0.000" if abs(difference) < 0.0005 else f"{difference:+.3f}".replace("-", "−")
+
+
 Scale = tuple[float, str]
 """What to multiply a figure by, and the unit that it then has."""
 

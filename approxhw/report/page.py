@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ CLASSES_IN_TABLE = 24
 """More classes than this, and the confusion matrix becomes a list of its greatest confusions."""
 
 
+@functools.cache
 def environment() -> jinja2.Environment:
-    """Return the Jinja environment of all pages: every text is cut, made printable, and escaped."""
+    """Return the Jinja environment of all pages, which compiles each template once; every text is cut and escaped."""
     import jinja2  # only reports need it, and it costs a tenth of the time that importing approxhw may take
 
     made = jinja2.Environment(
@@ -41,11 +43,13 @@ def environment() -> jinja2.Environment:
         plain=figures.given_figure,
         count=figures.grouped,
         percent=figures.percent,
+        scored=figures.scored,
         seconds=figures.seconds,
         scaled=figures.scaled,
     )
     made.globals.update(
         points=figures.points,
+        score_change=figures.score_change,
         area_scale=figures.area_scale,
         power_scale=figures.power_scale,
         delay_scale=figures.delay_scale,

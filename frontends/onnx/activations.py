@@ -9,20 +9,27 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.ir.graph import Node, Op
-from approxhw.ir.kinds import Add, Affine, Clip, Constant, HardSwish, LeakyRelu, Lookup, PRelu, Relu, ThresholdedRelu
+from approxhw.ir.kinds import (
+    Affine,
+    Clip,
+    Constant,
+    HardSwish,
+    LeakyRelu,
+    Lookup,
+    PRelu,
+    Relu,
+    ThresholdedRelu,
+)
 from approxhw.numerics.functions import (
     IDENTITY,
     MOST_WORDS,
     Formula,
     composed,
-    formula_text,
-    formula_values,
-    keeps_order,
 )
 
 from .importer import Call, Handler, Importer
 from .quantised import narrowed_codes
-from .values import PLAIN, Known, Refusal, Row, Value, per_row
+from .values import LEVEL, PLAIN, UNIFORM, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:
@@ -80,7 +87,7 @@ def thresholded_relu(work: Importer, call: Call) -> Value:
 def hard_sigmoid(work: Importer, call: Call) -> Value:
     """HardSigmoid: max(0, min(1, alpha · x + beta)), a Clip behind what the layer before it takes in."""
     row = call.row()
-    alpha, beta = float(call.attributes.get("alpha", 0.2)), float(call.attributes.get("beta", 0.5))
+    alpha, beta = float(call.attributes.get("alpha", np.float32(0.2))), float(call.attributes.get("beta", 0.5))
     if not (math.isfinite(alpha) and math.isfinite(beta)):
         raise Refusal("its alpha or beta is NaN or infinite", invalid=True)
     scaled = work.scaled(row, np.full(row.elements, alpha), np.full(row.elements, beta), call)
@@ -90,7 +97,8 @@ def hard_sigmoid(work: Importer, call: Call) -> Value:
 def hard_swish(work: Importer, call: Call) -> Value:
     """HardSwish: x · max(0, min(1, x / 6 + 1/2)), as x · clip(x + 3, 0, 6) and a factor for the layer behind it."""
     made = _activated(work, call, call.row(), f"{work.prefix}_hardswish", HardSwish(3.0, 0.0, 6.0))
-    return work.scaled(made, np.full(made.elements, 1 / 6), np.zeros(made.elements), call)
+    sixth = np.full(made.elements, Fraction(1, 6), dtype=object) if call.exact else np.full(made.elements, 1 / 6)
+    return work.scaled(made, sixth, np.zeros(made.elements), call)
 
 
 # Functions by formula --------------------------------------------------------------------------------------------------
@@ -165,7 +173,7 @@ def step_of(work: Importer, node: Node) -> Formula | None:
     """Return what *node* is of its operand where it is one function for all elements, else None."""
     op = node.op
     if isinstance(op, Affine):
-        scale, shift = (_uniform(work, name) for name in node.inputs[1:])
+        scale, shift = (uniform(work, name) for name in node.inputs[1:])
         return None if scale is None or shift is None else ("x", scale, "mul", shift, "add")
     if isinstance(op, Clip):
         below: Formula = IDENTITY if op.low is None else ("x", float(op.low), "max")
@@ -183,7 +191,8 @@ def step_of(work: Importer, node: Node) -> Formula | None:
     return op.formula if isinstance(op, Lookup) else None
 
 
-def _uniform(work: Importer, name: str) -> float | None:
+def uniform(work: Importer, name: str) -> float | None:
+    """Return the one number that the constant *name* holds everywhere; None where it holds several."""
     op = work.node(name).op
     assert isinstance(op, Constant)
     flat = op.data.reshape(-1)
@@ -294,99 +303,6 @@ def _gated(work: Importer, call: Call, row: Row, value: Formula, gate: Formula) 
     return work.scaled(made, np.full(made.elements, factor), np.zeros(made.elements), call)
 
 
-_POINTS = np.concatenate([-np.logspace(6, -6, 1500), [0.0], np.logspace(-6, 6, 1500)])
-"""Where a function is looked at to find out whether it rises."""
-
-_RISING = frozenset({"sigmoid", "exp", "softplus"})
-"""Strictly increasing words that are not 0 at 0."""
-
-
-def without_rising(work: Importer, name: str) -> str:
-    """Return the value whose elements are in the same order as those of *name*: less strictly increasing functions."""
-    found = node = work.node(name)
-    while True:
-        if isinstance(op := node.op, Lookup) and (keeps_order(op.formula) or _rises(op.formula)):
-            found = node = work.node(node.inputs[0])
-        elif (
-            isinstance(op, Affine)
-            and (_uniform(work, node.inputs[1]) or 0) > 0
-            and _uniform(work, node.inputs[2]) is not None
-        ):
-            node = work.node(node.inputs[0])  # stays, unless there is a function before it
-        else:
-            return found.name
-
-
-def _rises(formula: Formula) -> bool:
-    return formula[1:] in {(word,) for word in _RISING} or formula == ("x", "exp", 1.0, "add")
-
-
-def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
-    """Return a value x and t such that *name* is above *bound* just where x is above t: less functions that rise."""
-    found = ways(work, name)
-    base, formula = list(found.items())[-1]
-    if not any(isinstance(work.node(value).op, Lookup) for value in found):
-        return name, bound
-    values = formula_values(formula, _POINTS)
-    if np.isnan(values).any() or (values[1:] < values[:-1]).any() or not values[0] <= bound < values[-1]:
-        return name, bound
-    place = int(np.flatnonzero(values > bound)[0])
-    low, high = float(_POINTS[place - 1]), float(_POINTS[place])
-    while low < (middle := (low + high) / 2) < high:
-        below = formula_values(formula, np.array([middle]))[0] <= bound
-        low, high = (middle, high) if below else (low, middle)
-    return base, low
-
-
-def deciding_bound(work: Importer, row: Row) -> float:
-    """Return what the single value of *row* has to exceed for class 1: 0, or 1/2 where it is a probability.
-
-    Refuses what is never at most 0 and no probability: nobody can tell which value decides.
-    """
-    base, formula = list(ways(work, row.value).items())[-1]
-    if isinstance(work.node(base).op, Add):
-        low, middle = _ends_of(work, row.value, {})
-        if low > 0 or (low == 0 and middle > 0):
-            why = "is a sum of values that are all above 0, such as probabilities: which one decides is not known"
-            raise Refusal(why, "add up the logits, or compare the sum with a threshold (Greater)")
-        return 0.0
-    values = formula_values(formula, _POINTS)
-    values = values[np.isfinite(values)]
-    if not len(values) or values.min() < 0 or formula == IDENTITY:
-        return 0.0
-    if values.max() <= 1 + 1e-9 and values.max() > 0.5:
-        return 0.5
-    if values.min() > 0 or (
-        values.min() == 0 and formula_values(formula, np.zeros(1))[0] > 0
-    ):  # exp ends in 0, softplus too
-        why = f"is a single value, {formula_text(formula)[:80]}, that is always above 0: which one decides is not known"
-        raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
-    return 0.0
-
-
-MOST_SUMS = 50
-"""How deep sums of sums are looked into."""
-
-
-def _ends_of(work: Importer, name: str, seen: dict[str, tuple[float, float]]) -> tuple[float, float]:
-    """Return what the values of *name* are not below, as far as is known, and its value where all that it is made of is 0."""
-    if name in seen:
-        return seen[name]
-    seen[name] = (-math.inf, 0.0)
-    base, formula = list(ways(work, name).items())[-1]
-    node, points, middle = work.node(base), _POINTS, 0.0
-    if isinstance(node.op, Add) and len(seen) < MOST_SUMS:
-        parts = [_ends_of(work, part, seen) for part in node.inputs]
-        low, middle = math.fsum(part[0] for part in parts), math.fsum(part[1] for part in parts)
-        points = np.concatenate([[low], _POINTS[low < _POINTS]])
-    elif formula == IDENTITY:
-        return seen[name]
-    values, at_middle = formula_values(formula, points), formula_values(formula, np.array([middle]))
-    values = values[~np.isnan(values)]
-    seen[name] = (float(values.min()) if len(values) else -math.inf, float(at_middle[0]))
-    return seen[name]
-
-
 def clip(work: Importer, call: Call) -> Value:
     """Clip by attributes (opset 6) or by inputs (opset 11 and newer); an infinite bound is none."""
     codes = _codes(call)
@@ -408,14 +324,26 @@ def _codes(call: Call) -> Row | None:
 
 def minimum(work: Importer, call: Call) -> Value:
     """Min with one constant number."""
+    if (level := _level(call)) is not None:
+        return level
     row, bound = _bounded(call)
     return _clipped(work, call, row, None, bound)
 
 
 def maximum(work: Importer, call: Call) -> Value:
     """Max with one constant number; Max(x, 0) is Relu."""
+    if (level := _level(call)) is not None:
+        return level
     row, bound = _bounded(call)
     return _clipped(work, call, row, bound, None)
+
+
+def _level(call: Call) -> Row | None:
+    """Return the one computed input, bounded, where it is one number for all classes: so is what becomes of it."""
+    rows = [value for value in call.values if isinstance(value, Row)]
+    known = [value.array for value in call.values if isinstance(value, Known)]
+    one = len(rows) == len(known) == 1 and rows[0].stage in (LEVEL, UNIFORM) and known[0].size == 1
+    return replace(rows[0], stage=LEVEL) if one else None
 
 
 def _bounded(call: Call) -> tuple[Row, float]:

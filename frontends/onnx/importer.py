@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from approxhw.common.errors import Problem, shown
-from approxhw.frontends.quantised.quantiser import Codes
+from approxhw.frontends.quantised.quantiser import Codes, FakeQuantize
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
@@ -213,7 +213,10 @@ class Importer:
         formula = FUNCTIONS[row.stage]
         name = f"{self.prefix}_{formula[1]}"
         value = self.emit(name, Lookup(formula), (self.vector(row, ""),), (row.elements,))
-        return replace(row, value=value, columns=None, stage=PLAIN, shared=False)
+        if row.after is not None:
+            op = cast("Op", FakeQuantize(row.after))  # lowering ends it
+            value = self.emit(f"{self.prefix}_code", op, (value,), (row.elements,))
+        return replace(row, value=value, columns=None, stage=PLAIN, after=None, shared=False)
 
     def blank(self, outputs: int) -> np.ndarray:
         """Return weights of 0 from every feature to *outputs* outputs; refuse what a small file could blow up."""

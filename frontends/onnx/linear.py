@@ -1,4 +1,4 @@
-"""Operators that are linear per row: Gemm, MatMul, Add, Sub, Mul, Div, Neg, BatchNormalization, Scaler."""
+"""Operators that are linear per row: Gemm, MatMul, Add, Sub, Mul, Div, Neg, BatchNormalization, Scaler, linear models."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from approxhw.frontends.quantised.quantiser import Codes
 from approxhw.ir.kinds import Add, Dense
 
 from .activations import function_of, joined_by
-from .importer import Call, Importer
-from .tail import MIXED, order_kept
+from .importer import Call, Importer, where
+from .tail import decide, labels_of
 from .values import (
     COMPLEMENT,
     PAIR,
@@ -27,6 +27,7 @@ from .values import (
     Value,
     per_row,
 )
+from .written_out import MIXED, order_kept
 
 
 def gemm(work: Importer, call: Call) -> Value:
@@ -237,7 +238,7 @@ def _one_layer(work: Importer, call: Call, rows: list[Row]) -> Row | None:
 def same_input(work: Importer, rows: list[Row]) -> tuple[str, list[np.ndarray], list[np.ndarray]] | None:
     """Return the value that the layers *rows* all read, and the weights and biases of each; None where they do not."""
     nodes = [work.node(row.value) for row in rows]
-    plain = all(row.columns is None and row.codes is None and row.stage == rows[0].stage for row in rows)
+    plain = all(row.columns is None and row.codes is row.after is None and row.stage == rows[0].stage for row in rows)
     if not plain or any(not isinstance(node.op, Dense) or node.inputs[0] != nodes[0].inputs[0] for node in nodes):
         return None
     if rows[0].stage not in (PLAIN, SIGMOID) or any(node.inputs[1] in work.weight_codes for node in nodes):
@@ -366,3 +367,55 @@ def scaler(work: Importer, call: Call) -> Value:
         parts.append(np.broadcast_to(array, (row.elements,)))
     offset, scale = (work.exact(part) for part in parts)
     return work.scaled(row, scale, -offset * scale, call)
+
+
+def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
+    """LinearClassifier of ai.onnx.ml: one row of coefficients a class; label and scores."""
+    row = call.row()
+    labels = labels_of(call, "classlabels_strings", "classlabels_ints")
+    coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
+    if row.elements == 0 or coefficients.size == 0 or coefficients.size % row.elements:
+        raise Refusal(f"{coefficients.size} coefficients do not fit {row.elements} features", invalid=True)
+    weight = coefficients.reshape(-1, row.elements)
+    intercepts = np.array(call.attributes.get("intercepts") or np.zeros(len(weight)), dtype=np.float64)
+    if not np.isfinite(weight).all() or not np.isfinite(intercepts).all():
+        raise Refusal("its coefficients hold NaN or infinity", invalid=True)
+    if len(intercepts) != len(weight) or (labels and len(labels) != len(weight)) or len(weight) < 2:
+        raise Refusal(
+            f"{len(weight)} rows of coefficients for {len(labels)} labels and {len(intercepts)} intercepts",
+            "give one row of coefficients and one intercept a class",
+        )
+    transform = str(call.attributes.get("post_transform", "NONE"))
+    if transform not in ("NONE", "SOFTMAX", "LOGISTIC"):
+        raise Refusal(f"post_transform {transform} may change the order of the scores", "use NONE, SOFTMAX or LOGISTIC")
+    origin = str(call.proto.name)
+    vector = work.vector(row, origin)
+    if len(weight) == 2 and (weight[0] == -weight[1]).all() and intercepts[0] == -intercepts[1]:
+        # (-z, z), as skl2onnx writes a binary classifier: one sum and a threshold do
+        second = {"NONE": PLAIN, "LOGISTIC": SIGMOID}.get(transform, "")
+        made = work.dense(vector, weight[1:], intercepts[1:], origin)
+        pair = Row(made, (2,), row.batch, stage=PAIR, labels=labels, staged_by=where(call.proto), pair_of=second)
+        return decide(work, pair, origin), pair
+    made = work.dense(vector, weight, intercepts, origin)
+    scores = Row(made, (len(weight),), row.batch, labels=labels)
+    stage = {"NONE": PLAIN, "SOFTMAX": SOFTMAX, "LOGISTIC": SIGMOID}[transform]
+    return decide(work, scores, origin), replace(scores, stage=stage, staged_by=where(call.proto))
+
+
+def linear_regressor(work: Importer, call: Call) -> Value:
+    """LinearRegressor of ai.onnx.ml: one row of coefficients a target."""
+    row = call.row()
+    coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
+    targets = int(call.attributes.get("targets", 1))
+    if targets < 1 or coefficients.size != targets * row.elements:
+        raise Refusal(
+            f"{coefficients.size} coefficients for {targets} targets of {row.elements} features", invalid=True
+        )
+    intercepts = np.array(call.attributes.get("intercepts") or np.zeros(targets), dtype=np.float64)
+    if intercepts.size != targets or not (np.isfinite(coefficients).all() and np.isfinite(intercepts).all()):
+        raise Refusal("its intercepts do not fit, or hold NaN or infinity", invalid=True)
+    if str(call.attributes.get("post_transform", "NONE")) != "NONE":
+        raise Refusal(f"post_transform {call.attributes['post_transform']} is not read", "use NONE")
+    origin = str(call.proto.name)
+    made = work.dense(work.vector(row, origin), coefficients.reshape(targets, -1), intercepts, origin)
+    return Row(made, (targets,), row.batch)

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -81,6 +82,7 @@ def load(source: ModelSource, name: str | None = None, maximum: int | None = Non
     problems = _envelope(proto)
     if problems:
         raise InvalidModelError(subject, problems)
+    _sort(proto.graph)
     problems = [*_tensors(proto, folder, maximum), *_structure(proto)]
     if problems:
         raise InvalidModelError(subject, problems)
@@ -327,8 +329,47 @@ def _external(
     return None, needed
 
 
+def _sort(graph: GraphProto) -> None:
+    """Put nodes behind those that make what they read, which some tools forget and onnxruntime does, too; cycles stay."""
+    if len(graph.node) > MAXIMUM_NODES:
+        return
+    makers = {
+        name: position for position, node in reversed(list(enumerate(graph.node))) for name in node.output if name
+    }
+    needs = [{makers[name] for name in _reads(node) if name in makers} for node in graph.node]
+    if all(before < position for position, found in enumerate(needs) for before in found):
+        return
+    readers: dict[int, list[int]] = {}
+    for position, found in enumerate(needs):
+        for before in found:
+            readers.setdefault(before, []).append(position)
+    left = [len(found) for found in needs]
+    ready = [position for position, count in enumerate(left) if not count]  # a heap: it is sorted
+    order = []
+    while ready:
+        order.append(heappop(ready))
+        for position in readers.get(order[-1], ()):
+            left[position] -= 1
+            if not left[position]:
+                heappush(ready, position)
+    if len(order) == len(graph.node):
+        nodes = [type(graph.node[0]).FromString(graph.node[position].SerializeToString()) for position in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Yield the tensors that *node*, and graphs within it, read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *((attribute.g,) if attribute.HasField("g") else ())):
+            made = {name for inner in graph.node for name in inner.output}
+            yield from (name for inner in graph.node for name in _reads(inner) if name not in made)
+            yield from (value.name for value in graph.output if value.name not in made)
+
+
 def _structure(proto: ModelProto) -> list[Problem]:
-    """Problems of the graph as a graph: doubled names, inputs that nobody makes, cycles, wrong order."""
+    """Problems of the graph as a graph: doubled names, inputs that nobody makes, cycles."""
     graph = proto.graph
     problems: list[Problem] = []
     if len(graph.node) > MAXIMUM_NODES:
@@ -359,8 +400,8 @@ def _structure(proto: ModelProto) -> list[Problem]:
             elif makers[name] == position:
                 problems.append(Problem(where, "reads its own output: the graph has a cycle", REMEDY_EXPORT))
             elif makers[name] > position:
-                why = f"reads {shown(repr(name))}, which a later node makes: the graph is cyclic or not sorted"
-                problems.append(Problem(where, why, "sort the nodes topologically, or export again"))
+                why = f"reads {shown(repr(name))}, which is made of what it makes itself: the graph has a cycle"
+                problems.append(Problem(where, why, REMEDY_EXPORT))
     if not graph.output:
         problems.append(Problem("graph", "it has no output", REMEDY_EXPORT))
     for value in graph.output:

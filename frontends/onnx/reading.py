@@ -127,6 +127,7 @@ def _finished(
         try:
             output = _one_output(outputs, values)
             prediction = _ENDS[chosen](work, values[output])
+            output = _without_names(loaded.proto, output)
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
     graph = None
@@ -392,6 +393,14 @@ def _one_output(outputs: list[str], values: dict[str, Value]) -> str:
     raise Refusal(
         f"the model has {len(outputs)} outputs that are not forms of the same scores ({named})", "keep one class output"
     )
+
+
+def _without_names(proto: ModelProto, output: str) -> str:
+    """Return the tensor behind *output*: a ZipMap makes dictionaries, label → score, of it."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    while (maker := makers.get(output)) is not None and maker.op_type == "ZipMap":
+        output = maker.input[0]
+    return output
 
 
 def _needed(proto: ModelProto, outputs: list[str]) -> list[NodeProto]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import cast as typed
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .importer import PROBE, Call, Importer, where
 from .linear import same_input
 from .values import (
     COMPLEMENT,
+    LEVEL,
     PAIR,
     PLAIN,
     SIGMOID,
@@ -120,6 +122,25 @@ def unsqueeze(work: Importer, call: Call) -> Value:
     chosen = _within(axes, rank)
     left = iter(row.full(work.batch_size))
     return _reshaped(work, row, [1 if axis in chosen else next(left) for axis in range(rank)])
+
+
+def expand(work: Importer, call: Call) -> Value:
+    """Expand of one number for all classes to all of them, or of anything to the shape that it has."""
+    row, target = _row(call.value(0)), call.value(1)
+    if not isinstance(target, Known):
+        raise Refusal("its shape is computed from the input", "make the shape a constant")
+    full = row.full(work.batch_size)
+    try:
+        made = np.broadcast_shapes(full, tuple(int(dim) for dim in target.array.reshape(-1)))
+    except ValueError:
+        raise Refusal(f"its shape does not fit {_spelled(work, full)}", invalid=True) from None
+    check_width(math.prod(made) // max(work.batch_size, 1))
+    if made == full:
+        return row
+    batch = None if row.batch is None else row.batch + len(made) - len(full)
+    if row.stage not in (LEVEL, UNIFORM) or (batch is not None and made[batch] != full[row.batch or 0]):
+        raise Refusal("repeats elements", "leave the values as they are")
+    return replace(row, shape=tuple(dim for axis, dim in enumerate(made) if axis != batch), batch=batch)
 
 
 def _within(axes: list[int], rank: int) -> set[int]:
@@ -325,8 +346,10 @@ def concat(work: Importer, call: Call) -> Value:
 
 
 def _parallel(work: Importer, call: Call) -> Row:
-    """Return computed values side by side: parallel branches that meet."""
-    rows = [call.row(position) for position in range(len(call.values))]
+    """Return computed values side by side: parallel branches that meet. Of Sigmoids it is their logits that do."""
+    alike = {(value.stage, value.after, value.codes) for value in call.values if isinstance(value, Row)}
+    sigmoids = len(alike) == 1 and alike.pop()[::2] == (SIGMOID, None)
+    rows = [typed("Row", call.value(at)) if sigmoids else call.row(at) for at in range(len(call.values))]
     axis = rows[0].axis(int(call.attributes.get("axis", 1)))
     if axis is None or len({(row.rank, row.batch) for row in rows}) > 1:
         raise Refusal("joins rows of the batch, or tensors of different rank", REMEDY_MIXES)
@@ -342,7 +365,7 @@ def _parallel(work: Importer, call: Call) -> Row:
     )
     wide = sum(row.shape[axis] for row in rows)
     shape = (*rows[0].shape[:axis], wide, *rows[0].shape[axis + 1 :])
-    return replace(rows[0], value=value, shape=shape, columns=None, shared=False)
+    return replace(rows[0], value=value, shape=shape, columns=None, shared=False, tensor="")
 
 
 def _total_of_pair(work: Importer, first: Row, second: Row) -> float | None:

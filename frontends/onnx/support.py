@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, shown
 
-from . import activations, linear, qonnx, quantised, shapes, tail
+from . import activations, linear, quantised, shapes, tail, written_out
 from .importer import Handler, where
 from .loading import ML, QONNX
 
@@ -45,7 +45,8 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
         linear.divide, "by a constant; of a constant, or of two functions of one value, by a table; shares of a sum"
     ),
     "Dropout": SupportedOperator(shapes.dropout, "inference: does nothing"),
-    "Exp": SupportedOperator(tail.exponential_of, "by a table; 1 / (1 + exp(−z)) is a Sigmoid"),
+    "Expand": SupportedOperator(shapes.expand, "of one number for all classes, at the end"),
+    "Exp": SupportedOperator(written_out.exponential_of, "by a table; 1 / (1 + exp(−z)) is a Sigmoid"),
     "Flatten": SupportedOperator(shapes.flatten, "keeps the batch axis apart"),
     "Gather": SupportedOperator(shapes.gather, "columns of the model's input; labels by class index"),
     "Gemm": SupportedOperator(
@@ -54,9 +55,12 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Greater": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "GreaterOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "Identity": SupportedOperator(shapes.identity, "anything"),
-    "LeakyRelu": SupportedOperator(activations.leaky_relu, "any `alpha`; not between quantised layers"),
+    "LeakyRelu": SupportedOperator(activations.leaky_relu, "any `alpha`: exact, of quantised values too"),
     "Less": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
     "LessOrEqual": SupportedOperator(tail.compare, "a single logit, or its Sigmoid, with a constant"),
+    "Log": SupportedOperator(
+        written_out.logarithm, "by a table; of probabilities, at the end: keeps the order, dropped"
+    ),
     "LogSoftmax": SupportedOperator(tail.softmax, "over the class axis, at the end: keeps the order, dropped"),
     "MatMul": SupportedOperator(linear.matmul_layer, "constant weights on either side"),
     "Max": SupportedOperator(activations.maximum, "with one constant number"),
@@ -69,8 +73,14 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
         quantised.quantize_linear,
         "QDQ: one scale and zero point for a tensor of activations; `Clip`, `Min`, `Max`, `Relu` on its codes (QCDQ)",
     ),
-    "Reciprocal": SupportedOperator(tail.reciprocal, "by a table; of 1 + exp(−z) the end of a Sigmoid"),
-    "ReduceSum": SupportedOperator(tail.reduce_sum, "of probabilities over the classes, at the end"),
+    "Reciprocal": SupportedOperator(written_out.reciprocal, "by a table; of 1 + exp(−z) the end of a Sigmoid"),
+    **{
+        name: SupportedOperator(
+            written_out.reduce_level, "of scores over the classes, at the end: keeps the order, dropped"
+        )
+        for name in ("ReduceLogSumExp", "ReduceMax", "ReduceMin")
+    },
+    "ReduceSum": SupportedOperator(written_out.reduce_sum, "of probabilities over the classes, at the end"),
     "Relu": SupportedOperator(activations.relu, "anything"),
     "Reshape": SupportedOperator(shapes.reshape, "keeps the batch axis apart; constant shape, or one made of Shape"),
     "Round": SupportedOperator(tail.round_, "of a single Sigmoid, at the end: p > 1/2 is logit > 0"),
@@ -93,7 +103,7 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "HardSwish": SupportedOperator(activations.hard_swish, "anything: an exact product"),
     "Mish": SupportedOperator(activations.by_formula(*activations.MISH), "by a table"),
     "PRelu": SupportedOperator(
-        activations.prelu, "one slope, or one an element, of any sign: exact; not between quantised layers"
+        activations.prelu, "one slope, or one an element, of any sign: exact, of quantised values too"
     ),
     "Pow": SupportedOperator(activations.power, "to one constant power, by a table"),
     "Selu": SupportedOperator(
@@ -108,11 +118,11 @@ STANDARD_OPERATORS: dict[str, SupportedOperator] = {
     "Swish": SupportedOperator(
         activations.by_formula("x", "x", "@alpha", "mul", "sigmoid", "mul", alpha=1.0), "by a table"
     ),
-    "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact; not between quantised layers"),
+    "ThresholdedRelu": SupportedOperator(activations.thresholded_relu, "anything: exact"),
     **{
         name.capitalize(): SupportedOperator(activations.by_formula("x", name), "by a table")
         for name in (
-            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "floor", "log"),
+            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "floor"),
             *("sign", "sin", "sinh", "softplus", "softsign", "sqrt", "tan", "tanh"),
         )
     },
@@ -126,9 +136,9 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
     "FeatureVectorizer": SupportedOperator(shapes.feature_vectorizer, "model inputs side by side"),
     "LabelEncoder": SupportedOperator(tail.label_encoder, "of class labels, behind ArgMax"),
     "LinearClassifier": SupportedOperator(
-        tail.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"
+        linear.linear_classifier, "one row of coefficients a class; NONE, SOFTMAX, LOGISTIC"
     ),
-    "LinearRegressor": SupportedOperator(tail.linear_regressor, "one row of coefficients a target"),
+    "LinearRegressor": SupportedOperator(linear.linear_regressor, "one row of coefficients a target"),
     "Normalizer": SupportedOperator(tail.normalizer, "of probabilities, at the end"),
     "Scaler": SupportedOperator(linear.scaler, "one offset and scale, or one a feature"),
     "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
@@ -136,10 +146,10 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
 
 QUANT_NOTE = "1 to 16 bits, of constants 1 to 32; `signed`, `narrow`; every rounding mode"
 QONNX_OPERATORS: dict[str, SupportedOperator] = {
-    "BipolarQuant": SupportedOperator(qonnx.bipolar_quant, "the sign, times a scale"),
-    "IntQuant": SupportedOperator(qonnx.quant, QUANT_NOTE),
-    "Quant": SupportedOperator(qonnx.quant, QUANT_NOTE),
-    "Trunc": SupportedOperator(qonnx.trunc, "of rows, 1 to 16 bits; every rounding mode; both versions"),
+    "BipolarQuant": SupportedOperator(quantised.bipolar_quant, "the sign, times a scale"),
+    "IntQuant": SupportedOperator(quantised.quant, QUANT_NOTE),
+    "Quant": SupportedOperator(quantised.quant, QUANT_NOTE),
+    "Trunc": SupportedOperator(quantised.trunc, "of rows, 1 to 16 bits; every rounding mode; both versions"),
 }
 
 MICROSOFT = "com.microsoft"
@@ -148,7 +158,7 @@ MICROSOFT_OPERATORS: dict[str, SupportedOperator] = {
 }
 
 SCORES_ADVICE = "convert with options={id(model): {'raw_scores': True}}: scores have the same order as probabilities"
-PROBABILITIES = frozenset(("ReduceMax", "ReduceMean"))
+PROBABILITIES = frozenset(("ReduceMean",))
 """What skl2onnx makes probabilities with, and is not read."""
 CONV_ADVICE = "only networks of dense layers become circuits; train a multi-layer perceptron"
 QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
@@ -166,6 +176,7 @@ ADVICE: dict[str, str] = {
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization", "LpNormalization"), "use BatchNormalization"),
     **dict.fromkeys(("QLinearMatMul", "QLinearAdd", "QGemm", "MatMulInteger"), QDQ_ADVICE),
     "DynamicQuantizeLinear": STATIC_ADVICE,
+    "Erfc": "it is none of ONNX: tf2onnx leaves it in Keras' exact gelu; use gelu with approximate=True",
     **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), UNROLL_ADVICE),
     **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsemble", "SVMClassifier"), TREE_ADVICE),
     **dict.fromkeys(

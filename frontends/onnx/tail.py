@@ -1,23 +1,36 @@
-"""From scores to a class: ArgMax, Softmax, Sigmoid, comparisons, Where, Round, ZipMap, labels, LinearClassifier, the output."""
+"""From scores to a class: ArgMax, Softmax, Sigmoid, comparisons, Where, Round, ZipMap, labels, the output, what decides."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
-from approxhw.ir.kinds import Affine, ArgMax, Binarize, Clip, Constant, Relu, Threshold
+from approxhw.frontends.quantised.quantiser import Quantiser
+from approxhw.ir.kinds import Add, Affine, ArgMax, Binarize, Concat, Lookup, Threshold
+from approxhw.numerics.exact.rounding import least_for
+from approxhw.numerics.functions import (
+    IDENTITY,
+    MOST_WORDS,
+    Formula,
+    composed,
+    formula_text,
+    formula_values,
+    keeps_order,
+)
 
-from .activations import crossing, deciding_bound, function_of, without_rising
+from .activations import uniform, ways
 from .importer import FUNCTIONS, Call, Importer, where
 from .values import (
     COMPLEMENT,
     EXP,
     EXP_PLUS_ONE,
+    LEVEL,
+    MOVED,
     PAIR,
     PLAIN,
-    SHARES,
     SIGMOID,
     SOFTMAX,
     UNIFORM,
@@ -28,17 +41,16 @@ from .values import (
     Row,
     Value,
 )
+from .written_out import ORDERED
 
 INDEX = "class_index"
-SUMS = ("sums up computed values", "only a sum of probabilities over the classes, at the end, is read")
-REMEDY_AVERAGE = "average the scores, before Softmax and Sigmoid, or keep one model"
-MIXED = ("mixes the probabilities of several models: no scores have their order", REMEDY_AVERAGE)
 REMEDY_WHERE = "end with ArgMax over the classes, or choose between two numbers by one comparison of a single logit"
 
 
 def softmax(work: Importer, call: Call) -> Value:
     """Softmax or LogSoftmax over the classes: keeps the order of the scores, so it is dropped before ArgMax."""
-    row = call.row()
+    value = call.value(0)
+    row = value if isinstance(value, Row) and value.stage == MOVED and value.codes is None else call.row()
     axis = int(call.attributes.get("axis", -1 if call.opset >= 13 else 1))
     inner = row.axis(axis)
     if call.opset < 13 and inner is not None:
@@ -93,8 +105,8 @@ def _scores(call: Call) -> Row:
         raise Refusal("works on a class index or label", "let it work on the scores")
     if value.stage == COMPLEMENT:
         raise Refusal("works on 1 − p alone", "let it work on p, or on both")
-    if value.stage == UNIFORM:
-        raise Refusal(f"works on {UNIFORM}, which tells none", "let it work on the scores")
+    if value.stage in (UNIFORM, LEVEL):
+        raise Refusal(f"works on {value.stage}, which tells none", "let it work on the scores")
     if value.codes is not None:
         return replace(value, codes=None)  # codes of one quantiser keep the order, too
     return value
@@ -115,12 +127,14 @@ def compare(work: Importer, call: Call) -> Value:
         why = f"compares with {0 if array is None else array.size} numbers (bins of a feature?), not with one"
         raise Refusal(why, "prepare the features before the model")
     bound = float(array.reshape(-1)[0])
+    greater = op.startswith("Greater") == (position == 0)
+    strict = not op.endswith("OrEqual")
     if row.stage == SIGMOID:
+        if row.after is not None:
+            bound, strict = _before_quantiser(row.after, Fraction(bound), strict == greater, greater)
         if not 0 < bound < 1:
             raise Refusal(f"compares a Sigmoid with {bound:g}, which it never crosses", "compare it with 0.5")
         bound = math.log(bound / (1 - bound))
-    greater = op.startswith("Greater") == (position == 0)
-    strict = not op.endswith("OrEqual")
     origin = str(call.proto.name)
     if not greater:
         vector = work.vector(row, origin)
@@ -128,6 +142,21 @@ def compare(work: Importer, call: Call) -> Value:
         bound = -bound
     # x ≥ c is x > the float64 just below c
     return threshold(work, row, bound if strict else math.nextafter(bound, -math.inf), origin)
+
+
+def _before_quantiser(quantiser: Quantiser, bound: Fraction, strict: bool, greater: bool) -> tuple[float, bool]:
+    """Return what a value compares with in front of *quantiser* where its codes compare with *bound*, and whether strictly.
+
+    *strict*: codes above are those that stand for more than *bound*, not for it. *greater*: it is they that are asked for.
+    """
+    steps = (bound - quantiser.start) / quantiser.step
+    code = math.floor(steps) + 1 if strict else math.ceil(steps)  # the lowest code above
+    if not quantiser.low < code <= quantiser.high:
+        side = "below" if code > quantiser.high else "above"
+        raise Refusal(f"compares codes with {float(bound):g}: all of them are {side} it", "compare with 0.5")
+    (half,), (open_,) = least_for(quantiser.mode, np.array([code - quantiser.base], dtype=object))
+    edge = float((Fraction(half, 2) - quantiser.before) * quantiser.scale)
+    return edge, bool(open_) == greater
 
 
 def where_(work: Importer, call: Call) -> Value:
@@ -174,137 +203,14 @@ def _other_class(work: Importer, value: ClassPrediction, origin: str) -> ClassPr
 def round_(work: Importer, call: Call) -> Value:
     """Round of a single Sigmoid: 1 where it is greater than a half, which rounds to the even 0."""
     row = call.value(0)
-    if not isinstance(row, Row) or row.stage != SIGMOID or row.elements != 1 or row.codes is not None:
+    if not isinstance(row, Row) or row.stage != SIGMOID or row.elements != 1 or not (row.codes is row.after is None):
         raise Refusal("rounds something else than a single Sigmoid", "leave values as they are; end with ArgMax")
     return threshold(work, row, 0.0, str(call.proto.name))
 
 
-def exponential_of(work: Importer, call: Call) -> Value:
-    """Exp: maybe the beginning of a Sigmoid that is written out, 1 / (1 + exp(−z)); elsewhere ``values_of`` carries it out."""
-    return replace(call.row(), stage=EXP, staged_by=where(call.proto))
-
-
-def reciprocal(work: Importer, call: Call) -> Value:
-    """Reciprocal: the end of a Sigmoid that is written out, or any other value."""
-    row = call.value(0)
-    if isinstance(row, Row) and row.stage == EXP_PLUS_ONE:
-        return _written_out(work, row, call)
-    return function_of(work, call.row(), ("x", "reciprocal"), str(call.proto.name))
-
-
-def _written_out(work: Importer, row: Row, call: Call) -> Row:
-    """Return 1 / (1 + exp(x)) of the *row* x: the Sigmoid of −x."""
-    node, origin = work.node(row.value), str(call.proto.name)
-    scale, shift = (work.node(name).op for name in node.inputs[1:]) if isinstance(node.op, Affine) else (None, None)
-    turned = isinstance(scale, Constant) and isinstance(shift, Constant)
-    if turned and (scale.data == -1).all() and (shift.data == 0).all() and row.columns is None:  # type: ignore[union-attr]
-        value = node.inputs[0]
-    else:
-        value = work.affine(work.vector(row, origin), -np.ones(row.elements), np.zeros(row.elements), origin)
-    return replace(row, value=value, columns=None, stage=SIGMOID, staged_by=where(call.proto), tensor="")
-
-
-def reduce_sum(work: Importer, call: Call) -> Value:
-    """ReduceSum over the classes, of probabilities or of what is not below 0: shares of it keep the order of the scores."""
-    row = call.value(0)
-    axes = call.attributes.get("axes") or call.constant(1, "the list of axes")
-    if not isinstance(row, Row) or row.codes is not None or axes is None:
-        raise Refusal(*SUMS)
-    inner = [row.axis(int(axis)) for axis in np.asarray(axes).reshape(-1)]
-    whole = len(inner) == 1 and inner[0] is not None and row.shape[inner[0]] == row.elements > 1
-    positive = row.stage in (SIGMOID, SOFTMAX, SHARES, PAIR) or (row.stage == PLAIN and _least(work, row) >= 0)
-    if not whole or not positive:
-        raise Refusal(*SUMS)
-    if not call.attributes.get("keepdims", 1):
-        raise Refusal("drops the axis of the classes", "keep it (keepdims=1)")
-    return replace(row, shape=tuple(1 for _ in row.shape), columns=None, stage=UNIFORM, staged_by=where(call.proto))
-
-
-def _least(work: Importer, row: Row) -> float:
-    """Return what no element of *row* is below, as far as activations and scales right behind them tell."""
-    if row.columns is not None:
-        return -math.inf
-    node, scale, shift = work.node(row.value), 1.0, 0.0
-    while isinstance(node.op, Affine):
-        s, t = (work.node(name).op.data for name in node.inputs[1:])  # type: ignore[union-attr]
-        if not (s > 0).all() or (s != s[0]).any() or (t != t[0]).any():
-            return -math.inf
-        scale, shift = scale * float(s[0]), scale * float(t[0]) + shift
-        node = work.node(node.inputs[0])
-    if isinstance(node.op, Relu):
-        return shift
-    return scale * float(node.op.low) + shift if isinstance(node.op, Clip) and node.op.low is not None else -math.inf
-
-
-def order_kept(work: Importer, call: Call) -> Row | None:
-    """Return what Add, Sub, Mul or Div makes where only the order of scores goes through it; None where it is plain.
-
-    That is: 1 + exp(x), 1 / (1 + exp(x)), 0 added and 1 multiplied, a positive number times several probabilities, and
-    several scores plus or over one number for all of them. Other numbers times a Sigmoid or Exp are values, as everywhere.
-    """
-    values = call.values
-    staged = [value for value in values if isinstance(value, Row) and value.stage != PLAIN]
-    if len(values) != 2 or not staged:
-        return None
-    stages = {row.stage for row in staged}
-    if len(staged) == 2 and stages <= {SOFTMAX, SIGMOID, SHARES, PAIR} and stages != {SIGMOID}:
-        raise Refusal(*MIXED)
-    first, second = values
-    if isinstance(first, Known) and isinstance(second, Row):
-        number = _one_number(first)
-        if call.op == "Div" and number == 1 and second.stage == EXP_PLUS_ONE:
-            return _written_out(work, second, call)
-        return _by_number(second, number, call) if call.op in ("Add", "Sum", "Mul") else None
-    if not isinstance(first, Row):
-        return None
-    if isinstance(second, Known):
-        return _by_number(first, _one_number(second), call)
-    if not isinstance(second, Row) or UNIFORM not in (first.stage, second.stage):
-        return None
-    if call.op in ("Add", "Sum") and first.stage == UNIFORM:
-        first, second = second, first
-    if (
-        call.op not in ("Add", "Sum", "Div")
-        or second.stage != UNIFORM
-        or first.stage in (COMPLEMENT, EXP, EXP_PLUS_ONE)
-    ):
-        return None
-    if first.stage == UNIFORM or first.elements == 1:
-        return first if call.op in ("Add", "Sum") and first.stage == UNIFORM else None
-    return _shares(first, call)
-
-
-def _shares(row: Row, call: Call) -> Row:
-    return replace(
-        row, stage=PAIR if row.stage == PAIR else SHARES, staged_by=row.staged_by or where(call.proto), pair_of=""
-    )
-
-
-def _one_number(known: Known) -> float | None:
-    """Return the number that *known* holds once or all over; None where it holds several, or none."""
-    array = known.array
-    if known.sized or not array.size or array.dtype.kind not in "fiu" or (array != array.reshape(-1)[0]).any():
-        return None
-    return float(array.reshape(-1)[0])
-
-
-def _by_number(row: Row, number: float | None, call: Call) -> Row | None:
-    op = call.op
-    if number is None or row.codes is not None:
-        return None
-    if row.stage == EXP and op in ("Add", "Sum") and number == 1:
-        return replace(row, stage=EXP_PLUS_ONE)
-    if (op in ("Add", "Sum", "Sub") and number == 0) or (op in ("Mul", "Div") and number == 1):
-        return row
-    if row.stage == UNIFORM:
-        return row if op in ("Add", "Sum", "Mul", "Div") and number >= 0 else None
-    probabilities = row.stage in (SOFTMAX, SHARES, PAIR) and row.elements > 1
-    return _shares(row, call) if probabilities and op in ("Mul", "Div") and number > 0 else None
-
-
 def zipmap(work: Importer, call: Call) -> Value:
     """ZipMap of ai.onnx.ml: scores by label."""
-    return Dictionary(_scores(call), _labels(call, "classlabels_strings", "classlabels_int64s"))
+    return Dictionary(_scores(call), labels_of(call, "classlabels_strings", "classlabels_int64s"))
 
 
 def normalizer(work: Importer, call: Call) -> Value:
@@ -320,8 +226,8 @@ def label_encoder(work: Importer, call: Call) -> Value:
     value = call.value(0)
     if not isinstance(value, ClassPrediction):
         raise Refusal("translates features", "encode text and categories before the model")
-    keys = _labels(call, "keys_int64s", "keys_strings")
-    texts = _labels(call, "values_strings", "values_int64s")
+    keys = labels_of(call, "keys_int64s", "keys_strings")
+    texts = labels_of(call, "values_strings", "values_int64s")
     if not keys or len(keys) != len(texts):
         raise Refusal(
             "its keys and values are not integers or text of equal number", "encode labels as text or integers"
@@ -333,44 +239,12 @@ def label_encoder(work: Importer, call: Call) -> Value:
     return replace(value, labels=tuple(table[label] for label in known))
 
 
-def _labels(call: Call, *names: str) -> tuple[str | int, ...]:
+def labels_of(call: Call, *names: str) -> tuple[str | int, ...]:
+    """Return the labels in the first of the attributes *names* that holds some."""
     for name in names:
         if call.attributes.get(name):
             return tuple(label if isinstance(label, str) else int(label) for label in call.attributes[name])
     return ()
-
-
-def linear_classifier(work: Importer, call: Call) -> tuple[Value, ...]:
-    """LinearClassifier of ai.onnx.ml: one row of coefficients a class; label and scores."""
-    row = call.row()
-    labels = _labels(call, "classlabels_strings", "classlabels_ints")
-    coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
-    if row.elements == 0 or coefficients.size == 0 or coefficients.size % row.elements:
-        raise Refusal(f"{coefficients.size} coefficients do not fit {row.elements} features", invalid=True)
-    weight = coefficients.reshape(-1, row.elements)
-    intercepts = np.array(call.attributes.get("intercepts") or np.zeros(len(weight)), dtype=np.float64)
-    if not np.isfinite(weight).all() or not np.isfinite(intercepts).all():
-        raise Refusal("its coefficients hold NaN or infinity", invalid=True)
-    if len(intercepts) != len(weight) or (labels and len(labels) != len(weight)) or len(weight) < 2:
-        raise Refusal(
-            f"{len(weight)} rows of coefficients for {len(labels)} labels and {len(intercepts)} intercepts",
-            "give one row of coefficients and one intercept a class",
-        )
-    transform = str(call.attributes.get("post_transform", "NONE"))
-    if transform not in ("NONE", "SOFTMAX", "LOGISTIC"):
-        raise Refusal(f"post_transform {transform} may change the order of the scores", "use NONE, SOFTMAX or LOGISTIC")
-    origin = str(call.proto.name)
-    vector = work.vector(row, origin)
-    if len(weight) == 2 and (weight[0] == -weight[1]).all() and intercepts[0] == -intercepts[1]:
-        # (-z, z), as skl2onnx writes a binary classifier: one sum and a threshold do
-        second = {"NONE": PLAIN, "LOGISTIC": SIGMOID}.get(transform, "")
-        made = work.dense(vector, weight[1:], intercepts[1:], origin)
-        pair = Row(made, (2,), row.batch, stage=PAIR, labels=labels, staged_by=where(call.proto), pair_of=second)
-        return decide(work, pair, origin), pair
-    made = work.dense(vector, weight, intercepts, origin)
-    scores = Row(made, (len(weight),), row.batch, labels=labels)
-    stage = {"NONE": PLAIN, "SOFTMAX": SOFTMAX, "LOGISTIC": SIGMOID}[transform]
-    return decide(work, scores, origin), replace(scores, stage=stage, staged_by=where(call.proto))
 
 
 def regression_values(work: Importer, value: Value) -> ClassPrediction:
@@ -410,25 +284,6 @@ def _single_row(value: Value) -> Row:
     return value
 
 
-def linear_regressor(work: Importer, call: Call) -> Value:
-    """LinearRegressor of ai.onnx.ml: one row of coefficients a target."""
-    row = call.row()
-    coefficients = np.array(call.attributes.get("coefficients") or [], dtype=np.float64)
-    targets = int(call.attributes.get("targets", 1))
-    if targets < 1 or coefficients.size != targets * row.elements:
-        raise Refusal(
-            f"{coefficients.size} coefficients for {targets} targets of {row.elements} features", invalid=True
-        )
-    intercepts = np.array(call.attributes.get("intercepts") or np.zeros(targets), dtype=np.float64)
-    if intercepts.size != targets or not (np.isfinite(coefficients).all() and np.isfinite(intercepts).all()):
-        raise Refusal("its intercepts do not fit, or hold NaN or infinity", invalid=True)
-    if str(call.attributes.get("post_transform", "NONE")) != "NONE":
-        raise Refusal(f"post_transform {call.attributes['post_transform']} is not read", "use NONE")
-    origin = str(call.proto.name)
-    made = work.dense(work.vector(row, origin), coefficients.reshape(targets, -1), intercepts, origin)
-    return Row(made, (targets,), row.batch)
-
-
 def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     """Return the class that the model's output *value* stands for."""
     if isinstance(value, ClassPrediction):
@@ -443,7 +298,7 @@ def predicted_class(work: Importer, value: Value) -> ClassPrediction:
         raise Refusal("is 1 − p, the probability of class 0", "make p, or both, the output")
     if value.stage in (EXP, EXP_PLUS_ONE) and value.codes is None:
         value = work.values_of(value)
-    if value.stage not in (PLAIN, SOFTMAX, SIGMOID, PAIR, SHARES):
+    if value.stage not in (*ORDERED, PAIR):
         raise Refusal(f"is {value.stage}, from which no class can be read", "make the class scores the output")
     row = replace(value, codes=None)
     if row.elements == 1 and row.stage != PAIR:
@@ -454,3 +309,129 @@ def predicted_class(work: Importer, value: Value) -> ClassPrediction:
     if len([dim for dim in row.shape if dim != 1]) > 1:
         raise Refusal(f"has rows of shape {row.shape}; one score a class is read", "make the class scores the output")
     return decide(work, row, "")
+
+
+# What decides ---------------------------------------------------------------------------------------------------------
+
+
+_POINTS = np.concatenate([-np.logspace(6, -6, 1500), [0.0], np.logspace(-6, 6, 1500)])
+"""Where a function is looked at to find out whether it rises."""
+
+_RISING = frozenset({"sigmoid", "exp", "softplus"})
+"""Strictly increasing words that are not 0 at 0."""
+
+
+def without_rising(work: Importer, name: str) -> str:
+    """Return the value whose elements are in the same order as those of *name*: less strictly increasing functions."""
+    found = node = work.node(name)
+    while True:
+        if isinstance(op := node.op, Lookup) and (keeps_order(op.formula) or _rises(op.formula)):
+            found = node = work.node(node.inputs[0])
+        elif (
+            isinstance(op, Affine)
+            and (uniform(work, node.inputs[1]) or 0) > 0
+            and uniform(work, node.inputs[2]) is not None
+        ):
+            node = work.node(node.inputs[0])  # stays, unless there is a function before it
+        else:
+            return found.name
+
+
+def _rises(formula: Formula) -> bool:
+    return formula[1:] in {(word,) for word in _RISING} or formula == ("x", "exp", 1.0, "add")
+
+
+def crossing(work: Importer, name: str, bound: float) -> tuple[str, float]:
+    """Return a value x and t such that *name* is above *bound* just where x is above t: less functions that rise."""
+    found = ways(work, name)
+    base, formula = list(found.items())[-1]
+    if not any(isinstance(work.node(value).op, Lookup) for value in found):
+        return name, bound
+    values = formula_values(formula, _POINTS)
+    if np.isnan(values).any() or (values[1:] < values[:-1]).any() or not values[0] <= bound < values[-1]:
+        return name, bound
+    place = int(np.flatnonzero(values > bound)[0])
+    low, high = float(_POINTS[place - 1]), float(_POINTS[place])
+    while low < (middle := (low + high) / 2) < high:
+        below = formula_values(formula, np.array([middle]))[0] <= bound
+        low, high = (middle, high) if below else (low, middle)
+    return base, low
+
+
+def deciding_bound(work: Importer, row: Row) -> float:
+    """Return what the values of *row* have to exceed for class 1, or for their label: 0, or 1/2 where they are probabilities.
+
+    Refuses what is never at most 0 and no probability: nobody can tell which value decides. So are branches joined that
+    differ in it.
+    """
+    bounds = {_deciding(work, *part) for part in _parts(work, row.value)}
+    if len(bounds) > 1:
+        why = "joins probabilities and other values: which of them decides is not known"
+        raise Refusal(why, "end all of them with Sigmoid, or none")
+    return bounds.pop()
+
+
+def _parts(work: Importer, name: str) -> set[tuple[str, Formula]]:
+    """Return what the elements of *name* are: functions of a value, several where branches are joined."""
+    found: set[tuple[str, Formula]] = set()
+    waiting, seen = [(name, IDENTITY)], set[tuple[str, Formula]]()
+    while waiting:
+        value, outer = part = waiting.pop()
+        base, formula = list(ways(work, value).items())[-1]
+        op, inputs = work.node(base).op, work.node(base).inputs
+        if part in seen or not isinstance(op, Concat):
+            found |= set() if isinstance(op, Concat) else {part}
+            continue
+        seen.add(part)
+        formula = composed(outer, formula)
+        if len(formula) > MOST_WORDS:
+            raise Refusal("joins branches, and is too long a function of them: which value decides is not known")
+        waiting += [(inner, formula) for inner in inputs]
+    return found
+
+
+def _deciding(work: Importer, name: str, outer: Formula) -> float:
+    """Return what *outer* of *name* has to exceed."""
+    base, formula = list(ways(work, name).items())[-1]
+    formula = composed(outer, formula)
+    if isinstance(work.node(base).op, Add):
+        low, middle = _ends_of(work, name, {})
+        if low > 0 or (low == 0 and middle > 0):
+            why = "is a sum of values that are all above 0, such as probabilities: which one decides is not known"
+            raise Refusal(why, "add up the logits, or compare the sum with a threshold (Greater)")
+        return 0.0
+    values = formula_values(formula, _POINTS)
+    values = values[np.isfinite(values)]
+    if not len(values) or values.min() < 0 or formula == IDENTITY:
+        return 0.0
+    if values.max() <= 1 + 1e-9 and values.max() > 0.5:
+        return 0.5
+    if values.min() > 0 or (
+        values.min() == 0 and formula_values(formula, np.zeros(1))[0] > 0
+    ):  # exp ends in 0, softplus too
+        why = f"is a single value, {formula_text(formula)[:80]}, that is always above 0: which one decides is not known"
+        raise Refusal(why, "end with the logit, or compare it with a threshold (Greater)")
+    return 0.0
+
+
+MOST_SUMS = 50
+"""How deep sums of sums are looked into."""
+
+
+def _ends_of(work: Importer, name: str, seen: dict[str, tuple[float, float]]) -> tuple[float, float]:
+    """Return what the values of *name* are not below, as far as is known, and its value where all that it is made of is 0."""
+    if name in seen:
+        return seen[name]
+    seen[name] = (-math.inf, 0.0)
+    base, formula = list(ways(work, name).items())[-1]
+    node, points, middle = work.node(base), _POINTS, 0.0
+    if isinstance(node.op, Add) and len(seen) < MOST_SUMS:
+        parts = [_ends_of(work, part, seen) for part in node.inputs]
+        low, middle = math.fsum(part[0] for part in parts), math.fsum(part[1] for part in parts)
+        points = np.concatenate([[low], _POINTS[low < _POINTS]])
+    elif formula == IDENTITY:
+        return seen[name]
+    values, at_middle = formula_values(formula, points), formula_values(formula, np.array([middle]))
+    values = values[~np.isnan(values)]
+    seen[name] = (float(values.min()) if len(values) else -math.inf, float(at_middle[0]))
+    return seen[name]

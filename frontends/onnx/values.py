@@ -14,7 +14,10 @@ PLAIN, SOFTMAX, SIGMOID, COMPLEMENT, PAIR = "plain", "Softmax", "Sigmoid", "1 - 
 """Stages of a row on its way to a class: a real value, or something that only its order matters of."""
 
 EXP, EXP_PLUS_ONE, SHARES, UNIFORM = "Exp", "1 + Exp", "scores divided by their sum", "a sum over the classes"
-"""Stages of a Sigmoid that is written out, and of scores made shares; the last one is one number for all classes."""
+"""Stages of a Sigmoid that is written out, and of scores made shares; the last one is one number for all classes, not below 0."""
+
+LEVEL, MOVED = "one number for all classes", "scores less one number for all of them"
+"""Stages of a Softmax that is written out: such as the greatest score, and scores that it is taken from. Of any sign."""
 
 
 class Refusal(Exception):
@@ -82,7 +85,8 @@ class Row:
     position ``batch`` of the ONNX shape (None: the model has none). ``tensor``: the ONNX name of the logits, or of
     this value. ``codes``: the quantiser whose codes it holds, between QuantizeLinear and DequantizeLinear.
     ``shared``: more than one node reads it, so the Node behind it must stay as it is. ``staged_by``: the ONNX node that made
-    it what ``stage`` says. ``pair_of``: what the second element of a pair is, a Sigmoid or a plain score, where that is known.
+    it what ``stage`` says. ``after``: the quantiser that values of this stage have passed. ``pair_of``: what the second
+    element of a pair is, a Sigmoid or a plain score, where that is known.
     """
 
     value: str
@@ -95,6 +99,7 @@ class Row:
     codes: Quantiser | None = None
     shared: bool = False
     staged_by: str = ""
+    after: Quantiser | None = None
     pair_of: str = ""
 
     @property

@@ -1,8 +1,9 @@
 """A quantised model, read as a float Graph of rationals with quantisers in it → an integer Graph of exactly its meaning.
 
-The Graph is a chain. Along it a :class:`ChainState` says what real value a code stands for, element by element. A quantiser turns
-that into the ``Requantize`` that rounds every sum that can be met as the rationals do; a layer into integers, whose bias keeps
-what is left of its fraction; a head into the order of the rationals.
+Along the Graph a :class:`ChainState` says what real value a code stands for, element by element; a ``Joined`` what parts are
+added up or stand side by side, a ``Tabled`` which function of codes waits for its quantiser. A quantiser turns that into the
+``Requantize`` that rounds every sum that can be met as the rationals do, or a table; a layer into integers, whose bias keeps what
+is left of its fraction; a head into the order of the rationals.
 """
 
 from __future__ import annotations
@@ -16,16 +17,37 @@ import numpy as np
 
 from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node, kind_of
-from approxhw.ir.kinds import Affine, ArgMax, Binarize, Clip, Constant, Dense, Input, Relu, Reshape, Threshold, Type
+from approxhw.ir.kinds import (
+    Add,
+    Affine,
+    ArgMax,
+    Binarize,
+    Clip,
+    Concat,
+    Constant,
+    Dense,
+    HardSwish,
+    Input,
+    LeakyRelu,
+    Lookup,
+    PRelu,
+    Relu,
+    Reshape,
+    Threshold,
+    ThresholdedRelu,
+    Type,
+)
 from approxhw.ir.rewriting import code_constant, fit_formats
-from approxhw.numerics.exact.requantizing import Scaled, Stage, fit
 from approxhw.numerics.formats import FLOAT64, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
 
 from .deciding import decide_argmax, decide_labels, decide_threshold
-from .encoding import encoded
-from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, Quantiser, UnreadError
-from .state import ChainState, Lowering, bounded_codes, clipped, on_one_scale, readings, requantize, scaled_state
+from .joining import Joined, added, bent, carried_out, joined_clipped, joined_scaled, quantised_joined, side_by_side
+from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, UnreadError
+from .quantising import Tabled, bounded_table, quantised_state, quantised_table, scaled_table, tabled
+from .state import ChainState, Lowering, clipped, on_one_scale, readings, scaled_state
+
+State = ChainState | Joined | Tabled
 
 
 @dataclass(frozen=True)
@@ -43,17 +65,17 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
     Node is returned.
     """
     lowering = Lowering(graph, codes)
-    state = readings(graph.input.type.elements)
+    states: dict[str, State] = {graph.input.name: readings(graph.input.type.elements)}
     for place, node in enumerate(graph.nodes):
         if isinstance(node.op, Constant | Input):
             continue
-        if isinstance(node.op, Dense) and _is_float_from(graph, place, codes) and _are_codes(lowering, state):
-            return _with_floats(lowering, state, place)
         try:
-            step = _STEPS.get(type(node.op), _unknown)
-            state = step(lowering, node, state)
-            if place == len(graph.nodes) - 1 and not (is_decision(node) or isinstance(node.op, Binarize)):
-                state = _told_by_format(lowering, node, state)
+            is_float = isinstance(node.op, Dense) and _is_float_from(graph, place, codes)
+            if is_float and _are_codes(lowering, states[node.inputs[0]]):
+                return _with_floats(lowering, states, place)
+            states[node.name] = _step(lowering, node, states)
+            if node.name == graph.output and not (is_decision(node) or isinstance(node.op, Binarize)):
+                _told_by_format(lowering, node, states[node.name])
         except UnreadError as error:
             return Unread(node, error)
         except ArithmeticError:
@@ -64,11 +86,68 @@ def lower_graph(graph: Graph, codes: dict[str, Codes]) -> Graph | Unread:
     return fit_formats(replace(graph, nodes=tuple(lowering.nodes), output=lowering.nodes[-1].name))
 
 
-def _told_by_format(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    """Return *state*, the numbers that a regressor ends with, on codes whose format says what they stand for."""
-    if state.value is None:
+def _step(lowering: Lowering, node: Node, states: dict[str, State]) -> State:
+    """Append what *node* becomes; return its state."""
+    if isinstance(node.op, Add):
+        return added([_summand(lowering, node, states[name]) for name in node.inputs])
+    if isinstance(node.op, Concat):
+        return side_by_side([_plain(lowering, node, states[name]) for name in node.inputs])
+    state = states[node.inputs[0]]
+    if isinstance(node.op, Reshape):
+        return state  # the Input is flat in an integer Graph; only the Input is ever reshaped
+    if isinstance(cast("object", node.op), FakeQuantize):
+        return _quantise(lowering, node, state)
+    if isinstance(node.op, Affine):
+        return _scaled(state, *(lowering.constant(name) for name in node.inputs[1:]))
+    if isinstance(node.op, Relu | Clip):
+        bounds = (0, None) if isinstance(node.op, Relu) else (node.op.low, node.op.high)
+        return _clipped(state, *(None if bound is None else Fraction(bound) for bound in bounds))
+    return _STEPS.get(type(node.op), _unknown)(lowering, node, _plain(lowering, node, state))
+
+
+def _plain(lowering: Lowering, node: Node, state: State) -> ChainState:
+    """Return *state* as codes that stand for real values each."""
+    if isinstance(state, Tabled):
+        raise UnreadError(f"reads {state.said} that is not quantised", NEEDS_QUANTISER)
+    if isinstance(state, Joined):
+        return carried_out(lowering, replace(node, name=f"{node.name}_joined", origin=""), state)
+    return state
+
+
+def _summand(lowering: Lowering, node: Node, state: State) -> ChainState | Joined:
+    if isinstance(state, Joined) and state.is_sum and not state.bounds.is_bounded:
+        return state
+    return _plain(lowering, node, state)
+
+
+def _scaled(state: State, scale: tuple[Fraction, ...], shift: tuple[Fraction, ...]) -> State:
+    if isinstance(state, Joined):
+        return joined_scaled(state, scale, shift)
+    return scaled_table(state, scale, shift) if isinstance(state, Tabled) else scaled_state(state, scale, shift)
+
+
+def _clipped(state: State, low: Fraction | None, high: Fraction | None) -> State:
+    if isinstance(state, Joined):
+        return joined_clipped(state, low, high)
+    return bounded_table(state, low, high) if isinstance(state, Tabled) else clipped(state, low, high)
+
+
+def _quantise(lowering: Lowering, node: Node, state: State) -> ChainState:
+    quantiser = cast("FakeQuantize", node.op).quantiser  # no Op: its Nodes end here
+    if isinstance(state, Joined):
+        return quantised_joined(lowering, node, state, quantiser)
+    if isinstance(state, Tabled):
+        return quantised_table(lowering, node, state, quantiser)
+    return quantised_state(lowering, node, state, quantiser)
+
+
+def _told_by_format(lowering: Lowering, node: Node, state: State) -> None:
+    """Put the numbers that a regressor ends with on codes whose format says what they stand for."""
+    plain = _plain(lowering, node, state)
+    if plain.value is None:
         raise UnreadError("ends with readings that are not quantised", NEEDS_QUANTISER)
-    return state if _are_codes(lowering, state) else on_one_scale(lowering, node, state, shifted=False)
+    if not _are_codes(lowering, plain):
+        on_one_scale(lowering, node, plain, shifted=False)
 
 
 def _unknown(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
@@ -77,69 +156,15 @@ def _unknown(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
     raise UnreadError(why, "quantise with ReLU, or leave the model in floats")
 
 
-def _affine(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    return scaled_state(state, lowering.constant(node.inputs[1]), lowering.constant(node.inputs[2]))
+def _leaky(lowering: Lowering, node: Node, state: ChainState) -> State:
+    assert isinstance(node.op, LeakyRelu | PRelu)
+    return bent(state, (node.op.alpha,) if isinstance(node.op, LeakyRelu) else node.op.slopes)
 
 
-def _relu(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    return clipped(state, Fraction(0), None)
-
-
-def _clip(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    assert isinstance(node.op, Clip)
-    low, high = (None if bound is None else Fraction(bound) for bound in (node.op.low, node.op.high))
-    return clipped(state, low, high)
-
-
-def _reshape(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    return state  # the Input is flat in an integer Graph; only the Input is ever reshaped
-
-
-def _quantise(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
-    quantiser = cast("FakeQuantize", node.op).quantiser  # no Op: its Nodes end here
-    lows, highs = (
-        [end if bound is None else quantiser.code(bound) for bound in bounds]
-        for bounds, end in ((state.low, quantiser.low), (state.high, quantiser.high))
-    )
-    if state.value is None:
-        state, origin = encoded(lowering, state, quantiser)
-    else:
-        state, origin = _requantised(lowering, node, state, quantiser, min(lows), max(highs))
-    moved = [[code - origin for code in ends] for ends in (lows, highs)]
-    state = bounded_codes(lowering, node, state, *(cast("list[int | None]", ends) for ends in moved))
-    step, start = quantiser.step, quantiser.start + quantiser.step * origin
-    if (
-        quantiser.bipolar
-    ):  # 0 and 1 stand for -1 and 1: no integer is between them, so that the codes are those themselves
-        last = Stage((2,) * len(lows), 0, (2 * origin - 1,) * len(lows), "floor", -1, 1)
-        state, step, start = requantize(lowering, node, state, last, quantiser.scale), quantiser.scale, Fraction(0)
-    count = len(lows)
-    return replace(readings(count), value=state.value, least=state.least, most=state.most,
-                   scale=(step,) * count, shift=(start,) * count)  # fmt: skip
-
-
-def _requantised(
-    lowering: Lowering, node: Node, state: ChainState, quantiser: Quantiser, low: int, high: int
-) -> tuple[ChainState, int]:
-    """Return the state of codes from *low* to *high*, and what was taken from them: they leave as unsigned ones."""
-    elements = [
-        Scaled(scale / quantiser.scale, shift / quantiser.scale + quantiser.before, least, most)
-        for scale, shift, least, most in zip(state.scale, state.shift, state.least, state.most)
-    ]
-    # modes that look at the sign need 0 where it is
-    origin = quantiser.base if quantiser.mode in ("to-zero", "from-zero") else low
-    stages = fit(elements, quantiser.mode, quantiser.base - origin, low - origin, high - origin)
-    if len(stages) == 1 and _does_nothing(stages[0], state):
-        return state, origin
-    zero = quantiser.zero - origin
-    for stage in stages:
-        state = requantize(lowering, node, state, stage, quantiser.step, zero)
-    return state, origin
-
-
-def _does_nothing(stage: Stage, state: ChainState) -> bool:
-    inside = stage.low <= min(state.least) and max(state.most) <= stage.high
-    return inside and not stage.shift and set(stage.multiplier) == {1} and not any(stage.offset)
+def _tabulated(lowering: Lowering, node: Node, state: ChainState) -> State:
+    op, said = node.op, kind_of(node.op).said
+    assert said is not None
+    return tabled(state, op, said(op).partition(":")[0])
 
 
 def _dense(lowering: Lowering, node: Node, state: ChainState) -> ChainState:
@@ -196,12 +221,12 @@ def _sums(weight: np.ndarray, bias: list[int], state: ChainState) -> tuple[tuple
     return low, high
 
 
-_STEPS: dict[type, Callable[[Lowering, Node, ChainState], ChainState]] = {
-    Affine: _affine,
-    Relu: _relu,
-    Clip: _clip,
-    Reshape: _reshape,
-    FakeQuantize: _quantise,
+_STEPS: dict[type, Callable[[Lowering, Node, ChainState], State]] = {
+    LeakyRelu: _leaky,
+    PRelu: _leaky,
+    HardSwish: _tabulated,
+    ThresholdedRelu: _tabulated,
+    Lookup: _tabulated,
     Dense: _dense,
     ArgMax: decide_argmax,
     Threshold: decide_threshold,
@@ -215,25 +240,29 @@ def _is_float_from(graph: Graph, place: int, codes: dict[str, Codes]) -> bool:
     return not quantised and not any(node.inputs[1] in codes for node in graph.nodes if isinstance(node.op, Dense))
 
 
-def _are_codes(lowering: Lowering, state: ChainState) -> bool:
+def _are_codes(lowering: Lowering, state: State) -> bool:
     """Whether the state is the real values of codes of the Input, and nothing else."""
-    if state.value is None or state.is_bounded or not state.is_uniform:
+    if not isinstance(state, ChainState) or state.value is None or state.is_bounded or not state.is_uniform:
         return False
     fmt = lowering.format_of(state.value)
     return state.scale[0] == fmt.scale and set(state.shift) == {-fmt.scale * fmt.zero}
 
 
-def _with_floats(lowering: Lowering, state: ChainState, place: int) -> Graph:
-    """Return the Graph whose Nodes from *place* on are float Nodes that read the codes of the Input as real values."""
+def _with_floats(lowering: Lowering, states: dict[str, State], place: int) -> Graph:
+    """Return the Graph whose Nodes from *place* on are float Nodes that read codes of the Input as real values."""
     graph = lowering.graph
-    kept = {name for node in graph.nodes[place:] for name in node.inputs}
+    later = graph.nodes[place:]
+    kept = {name for node in later for name in node.inputs}
     before = [node for node in graph.nodes[:place] if isinstance(node.op, Constant) and node.name in kept]
-    dense = graph.nodes[place]
-    assert state.value is not None
+    renamed: dict[str, str] = {}
+    for name in kept.intersection(states):
+        state = states[name]
+        if not isinstance(state, ChainState) or not _are_codes(lowering, state):
+            raise UnreadError("float layers read several forms of the input", NEEDS_QUANTISER)
+        renamed[name] = str(state.value)
     nodes: list[Node] = []
-    for node in (*before, *graph.nodes[place:]):
-        if node is dense:
-            node = replace(node, inputs=(state.value, *node.inputs[1:]))
+    for node in (*before, *later):
+        node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
         if isinstance(node.op, Constant):
             node = replace(node, op=Constant(node.op.data.astype(np.float64)))
         elif isinstance(node.op, Threshold):

@@ -165,17 +165,19 @@ def bounded_codes(
     return state
 
 
-def on_one_scale(lowering: Lowering, node: Node, state: ChainState, *, shifted: bool = True) -> ChainState:
+def on_one_scale(
+    lowering: Lowering, node: Node, state: ChainState, *, shifted: bool = True, unit: Fraction | None = None
+) -> ChainState:
     """Return *state* on codes of one scale, activations carried out: every real value is a whole number of its steps.
 
-    *shifted*: a state of one scale may keep its shifts.
+    *shifted*: a state of one scale may keep its shifts. *unit*: the step, where others have to have it too.
     """
     if shifted and not state.is_bounded and state.is_uniform:
         return state
     if state.value is None:
         raise UnreadError("clips readings that are not quantised", NEEDS_QUANTISER)
     known = [*state.scale, *state.shift, *(b for b in (*state.low, *state.high) if b is not None)]
-    unit = _common_unit(known)
+    unit = common_unit(known) if unit is None else unit
     multiplier = tuple(int(scale / unit) for scale in state.scale)
     if max(abs(m).bit_length() for m in multiplier) > MOST_GRID_BITS:
         raise UnreadError(
@@ -195,7 +197,7 @@ def on_one_scale(lowering: Lowering, node: Node, state: ChainState, *, shifted: 
     return replace(state, scale=(unit,) * count, shift=(Fraction(0),) * count, low=free, high=free)
 
 
-def _common_unit(values: Iterable[Fraction]) -> Fraction:
+def common_unit(values: Iterable[Fraction]) -> Fraction:
     """Return the greatest number that all *values* are whole multiples of."""
     numbers = [value for value in values if value]
     if not numbers:

@@ -128,8 +128,9 @@ def open_reference(source: object) -> OnnxReference:
     proto, reading, title = type(model.loaded.proto)(), model.reading, model.loaded.title
     proto.CopyFrom(model.loaded.proto)
     names = {value.name for value in proto.graph.output}
-    if reading.logits and reading.logits not in names:
-        proto.graph.output.add().name = reading.logits
+    for name in filter(None, {reading.output: None, reading.logits: None}):
+        if name not in names:
+            proto.graph.output.add().name = name
     for node in proto.graph.node:
         node.name = ""  # onnxruntime refuses doubled names, which mean nothing
     proto = standard_nodes(proto)

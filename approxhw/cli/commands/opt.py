@@ -31,7 +31,9 @@ class OptOptions:
 
 def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
     """Run passes on the Graph in file GRAPH (.axir), the verifier after every one."""
+    from approxhw.artifacts.steps import read_graph
     from approxhw.flow.opt import optimize_file
+    from approxhw.ir.evaluation import MEASURES, task_of
 
     ledger = optimize_file(
         options.graph,
@@ -45,7 +47,7 @@ def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
         shape=options.open.sizes(),
         on_pass=lambda name: terminal.step(name, 0.0),
     )
-    terminal.ledger(ledger)
+    terminal.ledger(ledger, "accuracy" if options.tensors else MEASURES[task_of(read_graph(options.output))])
     return {"graph": str(options.output), "passes": ledger}
 
 

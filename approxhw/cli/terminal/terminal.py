@@ -160,10 +160,10 @@ class Terminal:
             names = ", ".join(row["module"] for row in proven)
             self.say(f"proven by SAT: {len(proven)} of {len(rows)} modules (the others are too wide) {names}".rstrip())
 
-    def ledger(self, rows: Sequence[LedgerLine]) -> None:
-        """Show what passes did."""
+    def ledger(self, rows: Sequence[LedgerLine], measure: str = "accuracy") -> None:
+        """Show what passes did; *measure*: what scores are called."""
         table = Table(box=None, pad_edge=False)
-        for title in ("pass", "kind", "nodes", "weights", "test accuracy", "seconds"):
+        for title in ("pass", "kind", "nodes", "weights", f"test {measure}", "seconds"):
             table.add_column(title)
         for row in rows:
             after = row["test_accuracy_after"]

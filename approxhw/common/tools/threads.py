@@ -25,6 +25,7 @@ def tool_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         try:
             yield pool
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # first: a thread whose tool is ended takes the next one
             os.close(other)
             other = -1
             raise

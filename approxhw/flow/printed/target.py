@@ -15,6 +15,9 @@ from approxhw.numerics.eight_bit.choose import compress_options
 APART = frozenset(("task", "registers", "pipeline", "library", "compress", "max_adder_bits"))
 """Options of the target that are none of its pipeline."""
 
+LOOKUP_BITS = 8
+"""Of tables; only another number is handed to a pipeline, as those without tables know no such option."""
+
 LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
 """What lists the built-in cell libraries; it is loaded when somebody asks."""
 
@@ -38,6 +41,10 @@ class Printed:
     weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
     hidden_bits: int | None = field(
         default=None, metadata={"help": "bits of hidden activations", "shown_default": "full width"}
+    )
+    lookup_bits: int = field(
+        default=LOOKUP_BITS,
+        metadata={"help": "bits of codes on both sides of a tabulated function, 2 to 10", "compile_only": True},
     )
     ranges: str = field(
         default="mse",
@@ -92,6 +99,8 @@ class Printed:
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target."""
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in APART}
+        if self.lookup_bits == LOOKUP_BITS:
+            del options["lookup_bits"]
         if self.pipeline in available_pipelines() and self.pipeline not in printed_pipelines():
             why = f"{self.pipeline!r} makes no circuit{suggestion(self.pipeline, printed_pipelines())}"
             raise OptionError("printed", [Problem("pipeline", why)])

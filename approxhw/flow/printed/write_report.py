@@ -133,10 +133,16 @@ def _cost(found: Mapping[str, Plain], offered: str) -> Cost:
         by_layer=tuple(
             LayerCost(row["name"], row["area_mm2"], row["power_mw"], row["cells"]) for row in found["by_layer"]
         ),
-        critical_path=tuple(found["critical_path"]),
+        critical_path=tuple(_step(step) for step in found["critical_path"]),
         delay_point=found["delay_point"],
         offer=offered,
     )
+
+
+def _step(step: str) -> str:
+    """Return a step of a path as the page shows it: the cell alone where synthesis made the net's name up."""
+    cell, _, net = step.partition(" -> ")
+    return cell if not net or net.startswith("$") else f"{cell} {net}"
 
 
 def _simulation(row: Mapping[str, Plain]) -> Simulation:

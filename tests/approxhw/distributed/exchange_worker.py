@@ -1,6 +1,6 @@
 """One rank of the tests of gradient exchange: runs the scenarios it is told, each of which leaves arrays in an .npz file.
 
-PYTHONPATH=tests/helpers python exchange_worker.py FOLDER RANK RANKS SECONDS SCENARIO…
+PYTHONPATH=tests/helpers python exchange_worker.py FOLDER RANK RANKS SCENARIO…
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def exact(rank, ranks):
     return found
 
 
-def feedback(rank, ranks, length=2048, steps=300):
+def feedback(rank, ranks, length=2048, steps=100):
     """Long sums of exchanged gradients, with and without what codes lost."""
     found = {}
     for text in ("dynamic8,block=256", "linear8,block=256", "static8"):
@@ -295,10 +295,11 @@ def spoilt(rank, ranks):
     return {"error": attempt(lambda: model(torch.ones(4, 50) * (np.nan if rank == 1 else 1)).sum().backward())}
 
 
-def death(rank, ranks, stop=lambda: os._exit(7)):
-    """Rank 1 goes away in the middle of the second step's exchange."""
+def death(rank, ranks, stop=lambda: os._exit(7), timeout=20):
+    """Rank 1 goes away in the middle of the second step's exchange; the others wait *timeout* seconds at most."""
     torch.manual_seed(1)
-    model, seen = DistributedDataParallel(Network(), bucket_cap_mb=0.004), [0]
+    everybody = distributed.new_group(timeout=datetime.timedelta(seconds=timeout))
+    model, seen = DistributedDataParallel(Network(), bucket_cap_mb=0.004, process_group=everybody), [0]
 
     def hook(state, bucket):
         seen[0] += 1
@@ -306,7 +307,7 @@ def death(rank, ranks, stop=lambda: os._exit(7)):
             stop()
         return compressed_exchange(state, bucket)
 
-    model.register_comm_hook(CompressedExchange(), hook)
+    model.register_comm_hook(CompressedExchange(group=everybody), hook)
     model(torch.ones(4, 50)).sum().backward()
     started = time.monotonic()
     text = attempt(lambda: model(torch.ones(4, 50)).sum().backward())
@@ -315,7 +316,7 @@ def death(rank, ranks, stop=lambda: os._exit(7)):
 
 def sleep(rank, ranks):
     """Rank 1 is there, but says nothing any more."""
-    return death(rank, ranks, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    return death(rank, ranks, lambda: os.kill(os.getpid(), signal.SIGSTOP), timeout=6)
 
 
 SCENARIOS = {
@@ -326,16 +327,16 @@ SCENARIOS = {
 
 def main() -> None:
     """Run the scenarios one after the other."""
-    folder, rank, ranks, seconds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    folder, rank, ranks = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder / 'store'}",
         rank=rank,
         world_size=ranks,
-        timeout=datetime.timedelta(seconds=seconds),
+        timeout=datetime.timedelta(seconds=60),
     )
-    for name in sys.argv[5:]:
+    for name in sys.argv[4:]:
         np.savez(folder / f"{name}.{rank}.npz", **SCENARIOS[name](rank, ranks))
     distributed.destroy_process_group()
 

@@ -37,6 +37,12 @@ def test_objectives_that_cannot_be_are_one_clear_error_each(given):
         assert WRONG[given] in str(caught.value)
 
 
+@pytest.mark.parametrize("none", [(), []])
+def test_no_objectives_at_all_are_an_error_too(none):
+    with pytest.raises(OptionError, match="objectives: none leaves nothing to trade off; at least 2 are searched"):
+        settled({"objectives": none})
+
+
 def test_what_is_wrong_with_several_is_told_together():
     with pytest.raises(OptionError) as caught:
         settled({"objectives": "errors,aera,powr,delay,delay", "population": 0, "foldz": 2})

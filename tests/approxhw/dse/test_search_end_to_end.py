@@ -24,11 +24,11 @@ KEYS = {"test_accuracy", "validation_accuracy", "area_mm2", "power_mw", "inputs"
 FEW = Seeding(starts=2, moves=300)
 SMALL = {
     "folds": 1,
-    "population": 40,
+    "population": 16,
     "generations": 5,
     "synthesise_every": 2,
-    "members": 4,
-    "synthesised": 6,
+    "members": 3,
+    "synthesised": 4,
     "simulate": (),
     "seeding": FEW,
 }
@@ -43,8 +43,8 @@ def test_the_front_is_whole_on_disk(found):
     assert there == {"checkpoint", "front.csv", "front.json", "front.npz", "members", "report.html"}
     assert ax.open_front(found.folder).as_json() == found.as_json()
     assert [path.name for path in found.folder.parent.iterdir()] == ["front"], "nothing is left beside it"
-    assert 1 <= len(found.members) <= 4
-    assert found.front.evaluations == 40 * 6
+    assert 2 <= len(found.members) <= 3
+    assert found.front.evaluations == 16 * 6
     assert found.front.generations == 5
     assert not found.front.interrupted
     assert {"read", "passes", "evolve", "refine", "synthesise", "compile"} <= set(found.front.seconds)
@@ -129,7 +129,7 @@ def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
         "--folds",
         1,
         "--population",
-        40,
+        16,
         "--generations",
         2,
         "--jobs",
@@ -146,7 +146,7 @@ def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
     assert set(told["chosen"]) >= KEYS
     assert all(set(member) >= KEYS for member in told["front"])
     assert told["chosen"] in told["front"]
-    assert told["evaluations"] == 120
+    assert told["evaluations"] == 16 * 3
     assert told["seconds"] > 0
     for member in told["front"]:
         assert ax.open_design(member["design"]).accuracy["hardware"] == member["test_accuracy"]
@@ -154,16 +154,16 @@ def test_json_has_the_promised_keys(iris, passes, cli, tmp_path):
 
 @pytest.fixture(scope="module")
 def folded(iris, passes, tmp_path_factory):
-    """A front of three folds, by two workers."""
+    """A front of three folds."""
     common = {"data": iris.data, "passes": ax.parse_passes(passes), **SMALL, "folds": 3}
-    return ax.search(iris.model, output=tmp_path_factory.mktemp("folded") / "front", jobs=2, **common)
+    return ax.search(iris.model, output=tmp_path_factory.mktemp("folded") / "front", jobs=1, **common)
 
 
 @pytest.mark.slow
 def test_folds_put_other_rows_aside_and_share_the_work(folded):
     assert folded.front.data["folds"] == 3
     assert folded.front.data["rows"]["validation"] == 3 * 21
-    assert folded.front.evaluations == 3 * 6 * max(40 // 3, 4 * 4), "each fold has its share, but four an island"
+    assert folded.front.evaluations == 3 * 6 * max(16 // 3, 4 * 4), "each fold has its share, but four an island"
     assert folded.front.generations == 3 * 5
     assert {record["fold"] for record in folded.front.history} == {0, 1, 2}
     assert {path.name for path in (folded.folder / "checkpoint").iterdir()} == {"fold-0", "fold-1", "fold-2"}
@@ -176,7 +176,6 @@ def test_folds_put_other_rows_aside_and_share_the_work(folded):
 
 @pytest.mark.slow
 def test_a_search_that_is_stopped_in_its_second_fold_goes_on_to_the_same_front(folded, iris, passes, tmp_path):
-    """By one worker, where the whole one had two: that decides nothing either."""
     from approxhw.dse.evolve import Hooks
 
     common = {"data": iris.data, "passes": ax.parse_passes(passes), "jobs": 1, **SMALL, "folds": 3}
@@ -228,7 +227,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_front_stays(kind, fro
             data = {key: stored[key] for key in stored.files}
         data["y_train"] = np.roll(data["y_train"], 1)
     elif kind == "other options":
-        options["population"] = 44
+        options["population"] = 20
     elif kind == "out of bounds":
         path = front / "checkpoint/fold-0/synthesised.npz"
         with np.load(path) as stored:
@@ -367,8 +366,6 @@ def test_ctrl_c_finishes_the_generation_and_leaves_a_front(iris, passes, tmp_pat
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = _started(iris, passes, whole, 30)
-    assert process.wait(timeout=300) == 0, process.communicate()
     process = _started(iris, passes, killed, 30)
     _wait_for(killed / "checkpoint/fold-0/search.npz", process)
     process.send_signal(signal.SIGKILL)
@@ -387,5 +384,6 @@ def test_a_search_that_was_killed_goes_on_to_the_same_front(iris, passes, tmp_pa
         "seeding": FEW,
         "folds": 2,
     }
-    again = ax.search(iris.model, data=iris.data, output=killed, passes=ax.parse_passes(passes), resume=True, **options)
-    assert genomes(again.folder) == genomes(whole)
+    common = {"data": iris.data, "passes": ax.parse_passes(passes), **options}
+    again = ax.search(iris.model, output=killed, resume=True, **common)
+    assert genomes(again.folder) == genomes(ax.search(iris.model, output=whole, **common).folder)

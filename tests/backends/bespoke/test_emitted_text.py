@@ -61,22 +61,43 @@ def test_the_text_does_not_depend_on_the_hash_seed():
     assert len(digests.pop()) == 64
 
 
+OUTPUTS = ("choose", "argmax", "layer0_neuron0", "layer0_neuron0_y", "top", "clock", "tiny")
+
+
+@pytest.fixture(scope="module")
+def awkward(making, jobs):
+    """Simulations of circuits by awkward names of features, and of the output, without registers and with them."""
+
+    def of_features(names, registers):
+        hidden = making(AWKWARD[names], 2).dense(WEIGHTS, BIAS).then(Relu(), name="relu")
+        return jobs(hidden.argmax().graph(), registers=registers, limit=8, random=60)
+
+    made = {(names, registers): of_features(names, registers) for names in AWKWARD for registers in (False, True)}
+    outputs = {output: making(2, 2).dense([[1, 3], [2, -1]]).argmax(output).graph() for output in OUTPUTS}
+    return made | {(output, True): jobs(graph, registers=True) for output, graph in outputs.items()}
+
+
 @pytest.mark.parametrize("names", AWKWARD)
 @pytest.mark.parametrize("registers", [False, True])
-def test_awkward_names_of_features(names, registers, making, jobs, icarus, verilator, tmp_path):
-    hidden = making(AWKWARD[names], 2).dense(WEIGHTS, BIAS).then(Relu(), name="relu")
-    job = jobs(hidden.argmax().graph(), registers=registers, limit=8, random=60)
+def test_awkward_names_of_features(names, registers, awkward, icarus, verilator):
+    job = awkward[names, registers]
     assert {name for name, _ in job.inputs} <= set(AWKWARD[names])
     lint(job.verilog, job.top)
-    assert simulate(job, "icarus", tmp_path / "icarus").mismatches == 0
 
 
-@pytest.mark.parametrize("output", ["choose", "argmax", "layer0_neuron0", "layer0_neuron0_y", "top", "clock", "tiny"])
-def test_awkward_names_of_the_output(output, making, jobs, icarus, verilator, tmp_path):
-    job = jobs(making(2, 2).dense([[1, 3], [2, -1]]).argmax(output).graph(), registers=True)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_awkward_names_of_the_output(output, awkward, icarus, verilator):
+    job = awkward[output, True]
     assert job.outputs == ((output, 1),)
     lint(job.verilog, job.top)
-    assert simulate(job, "icarus", tmp_path / "icarus").mismatches == 0
+
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_circuits_of_awkward_names_are_right(registers, awkward, icarus, tmp_path):
+    """All of one latency under one top: their modules, and ports named like one, get a prefix there, and nothing else does."""
+    made = [job for (_, has), job in awkward.items() if has == registers]
+    assert len(made) == len(AWKWARD) + registers * len(OUTPUTS)
+    assert simulate(bundle(made), "icarus", tmp_path / "icarus").mismatches == 0
 
 
 def test_a_graph_named_like_a_template_or_a_feature(making, jobs, icarus, verilator):

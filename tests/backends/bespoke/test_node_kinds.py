@@ -1,5 +1,6 @@
 """Every kind of Node as a circuit: equal to the interpreter for every input, on both simulators, many under one top."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -33,13 +34,11 @@ SPREAD = [[3, -5], [-2, 7], [4, 4], [-1, -1]]
 BIAS = [-9, 2, -20, 11]
 
 
-def read_out(made):
-    """Return *made* with its one code from -8 to 7 as the class 0 to 15: of all lines 2kc + 16k - k² line c + 8 is highest."""
-    return made.dense([[2 * k] for k in range(16)], [16 * k - k * k for k in range(16)]).argmax()
-
-
 def element_cases(making):
-    """Yield (name, Graph) of elementwise Nodes after a Dense, after nothing, and in chains."""
+    """Yield (name, Graph) of elementwise Nodes after a Dense, after nothing, and in chains.
+
+    Where no head reads them their codes are outputs: every bit of each is seen, and a circuit is half as large.
+    """
     bounds = [(0, 7), (0, 6), (0, 0), (5, 5), (-3, 10), (-8, 7), (-9, -2), (3, 12), (0, 1 << 70), (-(1 << 70), 4)]
     bounds += [
         (None, 6),
@@ -54,14 +53,14 @@ def element_cases(making):
     ]
     for low, high in bounds:
         name = f"clip_{low}_{high}".replace("-", "m")
-        yield name, making(2, 3).dense(SPREAD, BIAS).then(Clip(low, high)).argmax().graph()
-        yield f"{name}_unsigned", making(3, 3).then(Clip(low, high)).argmax().graph()
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(Clip(low, high)).graph()
+        yield f"{name}_unsigned", making(3, 3).then(Clip(low, high)).graph()
     yield "relu", making(2, 3).dense(SPREAD, BIAS).then(Relu()).argmax().graph()
     yield "relu_of_unsigned", making(2, 3).then(Relu()).argmax().graph()
     yield "relu_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(Relu()).argmax().graph()
     for alpha in ("0", "1/2", "1/8", "1/4096", "3/8", "41/4096", "1", "5/4", "3"):
         name = f"leaky_{alpha}".replace("/", "_")
-        yield name, making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).argmax().graph()
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).graph()
         deeper = making(2, 3).dense(SPREAD, BIAS).then(LeakyRelu(Fraction(alpha))).then(Clip(-9, 30))
         yield f"{name}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
     leak = LeakyRelu(Fraction(3, 8))
@@ -69,7 +68,7 @@ def element_cases(making):
     yield "leaky_of_negative", making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0]).then(leak).argmax().graph()
     for number, slopes in enumerate((["-1"], ["-3/8"], ["1/4", "-1/2", "0", "1"], ["5/4", "-2", "3/8", "-1/16"])):
         op = PRelu(tuple(map(Fraction, slopes)))
-        yield f"prelu_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
+        yield f"prelu_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).graph()
         deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Clip(-9, 30))
         yield f"prelu_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
     negative = making(2, 3).dense([[-1, -2], [-2, -1]], [-1, 0])
@@ -77,13 +76,13 @@ def element_cases(making):
     for threshold in (-100, -9, -1, 0, 1, 8, 31, 32, 100):
         op = ThresholdedRelu(threshold)
         name = f"thresholded_{threshold}".replace("-", "m")
-        yield name, making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
-        yield f"{name}_unsigned", making(3, 3).then(op).argmax().graph()
+        yield name, making(2, 3).dense(SPREAD, BIAS).then(op).graph()
+        yield f"{name}_unsigned", making(3, 3).then(op).graph()
     for number, op in enumerate(
         (HardSwish(12, 0, 24), HardSwish(3, 0, 6), HardSwish(-7, -5, 9), HardSwish(0, 4, 4), HardSwish(100, 0, 7))
     ):
-        yield f"hardswish_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
-        yield f"hardswish_{number}_of_unsigned", making(3, 3).then(op).argmax().graph()
+        yield f"hardswish_{number}", making(2, 3).dense(SPREAD, BIAS).then(op).graph()
+        yield f"hardswish_{number}_of_unsigned", making(3, 3).then(op).graph()
         deeper = making(2, 3).dense(SPREAD, BIAS).then(op).then(Requantize((1,), 4, (8,), -16, 31))
         yield f"hardswish_{number}_and_more", deeper.dense([[1, -1, 2, 1], [3, 1, -1, 0]], [1, 2]).argmax().graph()
     requantized = {
@@ -104,23 +103,18 @@ def element_cases(making):
         "one_code": Requantize((3,), 2, (1,), 6, 6),
     }
     for name, op in requantized.items():
-        yield f"requantize_{name}", making(2, 3).dense(SPREAD, BIAS).then(op).argmax().graph()
-        yield f"requantize_{name}_of_inputs", making(4, 2).then(op).argmax().graph()
-    for rounding in SHIFTED:
-        for multiplier, shift, offset in (
-            (1, 1, 0),
-            (1, 2, 1),
-            (3, 2, -1),
-            (-3, 3, 2),
-            (6, 4, 0),
-            (1, 9, 0),
-            (2, 0, 3),
-        ):
-            op = Requantize((multiplier,), shift, (offset,), -8, 7, rounding)
-            name = f"{rounding.replace('-', '_')}_{multiplier}_{shift}_{offset}".replace("-", "m")
-            yield f"requantize_{name}", read_out(making(1, 5).dense([[1]], [-16]).then(op)).graph()
-            yield f"requantize_{name}_of_inputs", read_out(making(1, 4).then(op)).graph()
-            yield f"requantize_{name}_of_negative", read_out(making(1, 4).dense([[-1]], [-1]).then(op)).graph()
+        yield f"requantize_{name}", making(2, 3).dense(SPREAD, BIAS).then(op).graph()
+        yield f"requantize_{name}_of_inputs", making(4, 2).then(op).graph()
+    scalings = ((1, 1, 0), (1, 2, 1), (3, 2, -1), (-3, 3, 2), (6, 4, 0), (1, 9, 0), (2, 0, 3))
+    for number, (rounding, (multiplier, shift, offset)) in enumerate(itertools.product(SHIFTED, scalings)):
+        op = Requantize((multiplier,), shift, (offset,), -8, 7, rounding)
+        name = f"requantize_{rounding.replace('-', '_')}_{multiplier}_{shift}_{offset}".replace("-", "m")
+        yield name, making(1, 5).dense([[1]], [-16]).then(op).graph()
+        # codes of one sign in turn: seven is odd, so that every rounding and every scaling meets both
+        if number % 2:
+            yield f"{name}_of_inputs", making(1, 4).then(op).graph()
+        else:
+            yield f"{name}_of_negative", making(1, 4).dense([[-1]], [-1]).then(op).graph()
     chain = making(2, 3).dense(SPREAD, BIAS).then(Clip(-20, None)).then(Requantize((3,), 1, (1,), -99, 99))
     yield "chain", chain.then(Relu()).then(Clip(2, 30)).then(Requantize((-1,), 0, (0,), -50, 0)).argmax().graph()
     yield (

@@ -101,8 +101,8 @@ def test_a_defect_is_found(making, icarus, file, old, new, tmp_path):
     assert simulate(broken, "icarus", tmp_path / "icarus").mismatches > 0
 
 
-@pytest.mark.parametrize("format", ["bf16", "fp16", "e4m3", "e5m2"])
-def test_every_code_is_decoded(verilator, format, tmp_path):
+def decoder_job(format) -> SimulationJob:
+    """Return every code of a format and the operand that it is."""
     mac = FloatMac(format, 24)
     bits, exponent_bits, fraction_bits = mac.code.bits, operand_exponent_bits(mac), mac.code.fraction_bits
     words, cares = [], []
@@ -127,7 +127,7 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
         f"  wire [{wide - 1}:0] all;\n  float_decode decode (.code(code), .operand(all));\n"
         "  assign operand = all & care;\nendmodule\n"
     )
-    job = SimulationJob(
+    return SimulationJob(
         format,
         verilog,
         "bench",
@@ -136,8 +136,12 @@ def test_every_code_is_decoded(verilator, format, tmp_path):
         vectors={"code": np.arange(1 << bits), "care": np.array(cares)},
         expected={"operand": np.array(words)},
     )
-    result = simulate(job, "verilator", tmp_path / "verilator")
-    assert (result.mismatches, result.vectors) == (0, 1 << bits)
+
+
+def test_every_code_is_decoded(verilator, tmp_path):
+    jobs = [decoder_job(format) for format in ("bf16", "fp16", "e4m3", "e5m2")]
+    assert [job.count for job in jobs] == [1 << 16, 1 << 16, 256, 256]
+    assert failing(jobs, "verilator", tmp_path / "verilator") == {}
 
 
 def test_every_configuration_is_lint_clean(verilator, tmp_path):
@@ -145,17 +149,17 @@ def test_every_configuration_is_lint_clean(verilator, tmp_path):
     checked = 0
     for number, (format, bits) in enumerate(FORMATS):
         for fast in (0, 1, 2):
-            for depth in (1 + fast, 4):
-                mac = FloatMac(format, bits, ("exact", "an-1-2")[(number + depth) % 2])
-                file = tmp_path / f"{checked}.v"
-                file.write_text(element_verilog(mac, depth, fast=fast))
-                assert linted(file, "mac_element") == "", (mac, depth, fast)
-                checked += 1
+            depth = (1 + fast, 4)[number % 2]
+            mac = FloatMac(format, bits, ("exact", "an-1-2")[(number // 2 + depth) % 2])
+            file = tmp_path / f"{checked}.v"
+            file.write_text(element_verilog(mac, depth, fast=fast))
+            assert linted(file, "mac_element") == "", (mac, depth, fast)
+            checked += 1
         file = tmp_path / f"{checked}.v"
         file.write_text(configured("float_decode", decode_parameters(FloatMac(format, bits))))
         assert linted(file, "float_decode") == ""
         checked += 1
-    assert checked == 8 * 7
+    assert checked == 8 * 4
 
 
 @pytest.mark.parametrize("engine", [

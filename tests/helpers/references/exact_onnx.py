@@ -95,6 +95,14 @@ def _node(node, a, x, kinds):
     if op == "BatchNormalization":
         root = each(lambda v: _root(v + Fraction(a["epsilon"])), x[4])
         return (x[0] - x[3]) / root * x[1] + x[2]
+    if op == "LeakyRelu":
+        return each(lambda v: v if v >= 0 else v * Fraction(a["alpha"]), x[0])
+    if op == "ThresholdedRelu":
+        return each(lambda v: v if v > Fraction(a["alpha"]) else Fraction(0), x[0])
+    if op == "HardSigmoid":
+        return each(lambda v: clip(v * Fraction(a["alpha"]) + Fraction(a["beta"]), 0, 1), x[0])
+    if op == "Concat":
+        return np.concatenate(x, axis=a["axis"])
     if op == "ArgMax":
         return np.array([max(range(len(row)), key=lambda i: (row[i], -i)) for row in x[0]])
     simple = {
@@ -104,6 +112,8 @@ def _node(node, a, x, kinds):
         "Mul": lambda p, q: p * q,
         "Div": lambda p, q: p / q,
         "Neg": lambda p: -p,
+        "PRelu": lambda p, q: each(lambda v, w: v if v >= 0 else v * w, p, q),
+        "HardSwish": lambda p: each(lambda v: v * clip(v / 6 + Fraction(1, 2), 0, 1), p),
         "Relu": lambda p: each(lambda v: max(v, 0), p),
         "Clip": lambda p, q, r: each(clip, p, fractions(-(10**9)) if q is None else q, r),
         "Min": lambda p, q: each(min, p, q),

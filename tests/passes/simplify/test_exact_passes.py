@@ -64,7 +64,7 @@ def test_the_exact_passes_are_these():
 @pytest.mark.parametrize("name", [*EXACT, ",".join(EXACT)])
 def test_output_is_equal_on_random_graphs(name):
     graphs = changed = 0
-    for seed in range(400):
+    for seed in range(160):
         graph = random_graph(seed)
         after = graph
         for item in parse_passes(name):
@@ -75,13 +75,13 @@ def test_output_is_equal_on_random_graphs(name):
         assert after.input == graph.input, "the ports stay"
         graphs += 1
         changed += after != graph
-    assert graphs == 400
-    assert changed > 50  # the pass did something to compare
+    assert graphs == 160
+    assert changed > 20  # the pass did something to compare
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_twice_is_once(name):
-    for seed in range(100):
+    for seed in range(40):
         once = applied(name, random_graph(seed))
         twice = applied(name, once)
         if name == "center-logits":  # a Threshold of −1 stays
@@ -98,7 +98,7 @@ def last_weights(graph):
 def test_narrow_formats_leaves_no_bit_too_many():
     after = applied("narrow-formats", text_graph(TWO_LAYERS, "c : u2[] = argmax(s1)"))
     assert [str(after[name].type.format) for name in ("w0", "b0", "s0", "r0", "s1")] == ["s3", "s4", "s7", "u6", "u8"]
-    for seed in range(50):
+    for seed in range(20):
         graph = applied("narrow-formats", random_graph(seed))
         for name, (low, high) in ranges(graph).items():
             fmt = graph[name].type.format
@@ -230,7 +230,7 @@ s : s90[3] = dense(x, w, b) {{"arithmetic":"exact<75>"}}"""
 
 
 def test_scales_stay():
-    for seed in range(40):
+    for seed in range(16):
         graph = random_graph(seed)
         for name in EXACT:
             after = applied(name, graph)

@@ -20,6 +20,8 @@ from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_engine
+from approxhw.engine import search
+from approxhw.engine.cost import ElementCost
 from approxhw.engine.settings import EngineSearch
 from approxhw.engine.target import MatrixEngine
 
@@ -61,6 +63,24 @@ def digits(tmp_path_factory):
     )
     np.savez(folder / "digits.npz", X_train=x[:900], y_train=y[:900], X_test=x[900:1200], y_test=y[900:1200])
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _elements_synthesised_once():
+    """Every search here prices the same few elements: what one of this process has synthesised serves the others."""
+    known: dict[tuple[object, ...], ElementCost] = {}
+
+    def element_cost(mac, depth, cells, clock_ns, codes, *, quick):
+        name, a, b = codes
+        asked = (mac, depth, cells.name, clock_ns, name, a.tobytes(), b.tobytes(), quick)
+        if asked not in known:
+            known[asked] = real(mac, depth, cells, clock_ns, codes, quick=quick)
+        return known[asked]
+
+    real = search.element_cost
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "element_cost", element_cost)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +142,8 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from approxhw.engine.target import MatrixEngine
+from approxhw.engine import search
+from approxhw.engine.cost import ElementCost
 from approxhw.engine.settings import EngineSearch
 import approxhw as ax
 

@@ -23,12 +23,12 @@ from approxhw.ir.verifier import verify
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [1, 101])  # two halves, so that two test processes share them
-def test_two_hundred_random_networks_are_equal_everywhere(first, icarus, verilator, tmp_path):
-    result = fuzz(100, seed=first, folder=tmp_path)
-    assert (result.networks, result.seed) == (100, first)
-    assert result.constant < 25  # of the quarter that is taken as it comes
+def test_random_networks_are_equal_everywhere(first, icarus, verilator, tmp_path):
+    result = fuzz(40, seed=first, folder=tmp_path)
+    assert (result.networks, result.seed) == (40, first)
+    assert result.constant < 10  # of the quarter that is taken as it comes
     assert set(result.checked) == {"icarus", "verilator", "netlist"}
-    assert all(count > 100 * 60 for count in result.checked.values())  # each vector counted once
+    assert all(count > 40 * 60 for count in result.checked.values())  # each vector counted once
     assert result.checked["verilator"] == result.checked["netlist"] > result.checked["icarus"]
 
 

@@ -209,11 +209,12 @@ def test_broken_results_are_named_by_the_report(cli, design):
         assert not (design / "report.html").exists()
 
 
-def test_the_page_names_a_library_by_its_file(cli, design):
+def test_the_page_tells_a_kept_estimate(cli, design):
     kept = {"library": "my cells.lib", "library_file": "libraries/my cells.lib", "voltage": 1.0, "area_mm2": 1.0}
     kept |= {"power_mw": 1.0, "static_power_mw": 1.0, "dynamic_power_mw": 0.0, "delay_ms": 1.0, "cells": 1}
     kept |= {"cells_by_type": {"INV": 1}, "states_from": "vectors", "frequency_hz": 5.0, "seconds": 0.1}
-    kept |= {"critical_path": [], "delay_point": "", "by_layer": [], "notes": ["<b>counted</b> as 0"]}
+    kept |= {"delay_point": "", "by_layer": [], "notes": ["<b>counted</b> as 0"]}
+    kept |= {"critical_path": ["x0[1]", "INV -> $abc$1$n2", "NAND2 -> sum[3]"]}
     (design / "estimate").mkdir(exist_ok=True)
     (design / "estimate" / "my_cells_lib.json").write_text(json.dumps(kept))
     result = cli("report", design)
@@ -221,6 +222,7 @@ def test_the_page_names_a_library_by_its_file(cli, design):
     page = (design / "report.html").read_text()
     assert "--library &#39;libraries/my cells.lib&#39;" in page
     assert "&lt;b&gt;counted&lt;/b&gt; as 0" in page
+    assert "x0[1] → INV → NAND2 sum[3]" in page
 
 
 def test_write_beside_is_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -135,3 +135,21 @@ def test_port_formulas_are_what_the_hardware_was_tested_with(made):
         names = {"clip": lambda v, low, high: np.clip(v, low, high), "floor": np.floor, "x": readings[:, port.feature]}
         told = eval(code, {"__builtins__": {}}, names)
         np.testing.assert_array_equal(told, known.rows.test[:, port.feature])
+
+
+def test_bits_of_tables_are_an_option(cli, mlp, rows_of, tiny, tmp_path):
+    """A hidden Tanh becomes a table of codes of so many bits; pipelines that have no tables say that they know no such option."""
+    model, (rows, classes) = mlp(tiny), rows_of(tiny)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Tanh"
+    onnx.save(model, "tanh.onnx")
+    np.savez("rows.npz", X=rows, y=classes)
+    words = ("compile", "tanh.onnx", "--data", "rows.npz", "--no-simulate", "--no-estimate")
+    sizes = {}
+    for bits in (3, 8):
+        assert cli(*words, "-o", str(bits), "--lookup-bits", bits).exit_code == 0
+        (table,) = [node for node in ax.open_design(str(bits)).design.graph.nodes if node.kind == "lookup"]
+        sizes[bits] = len(table.op.table)
+    assert sizes[3] <= 8 < sizes[8] <= 256
+    assert "lookup_bits: 11 is not in 2…10" in cli(*words, "--lookup-bits", 11).stderr
+    refused = cli(*words, "--lookup-bits", 3, "--pipeline", "printed-po2")
+    assert "printed-po2.lookup_bits: printed-po2 has no such option" in refused.stderr

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import warnings
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import approxhw as ax
+from approxhw.artifacts.steps import write_graph
+from approxhw.cli.terminal.terminal import Terminal
 from approxhw.common.data.dataset import load_dataset, task_of_targets
 from approxhw.common.errors import InvalidDataError, UnsupportedModelError
 from approxhw.flow.compile import counted
+from approxhw.flow.opt import optimize_file
 from approxhw.flow.stages.measure import job_of
 from approxhw.frontends import read_model
 from approxhw.ir.evaluation import details_of, score_of, task_of
@@ -174,6 +180,36 @@ def test_a_folder_is_opened_again_and_has_its_page(tmp_path):
     assert "value0 * 1/" in page
     told = json.loads((folder / "design.json").read_text(encoding="utf-8"))
     assert told["format"] == "approxhw design 2"
+
+
+def test_the_score_of_a_regressor_is_a_number_and_no_share(tmp_path):
+    """R² of −1.5 is no −150 %."""
+    model, values = network(1)
+    folder = tmp_path / "d"
+    bad = compiled(model, -values[:, 0], folder)
+    assert bad.accuracy["hardware"] < -1
+    page = bad.report().read_text(encoding="utf-8")
+    told = f"{bad.accuracy['hardware']:.3f}".replace("-", "−")
+    assert f'<div class="value">{told}</div>' in page
+    assert page.count(told) >= 3  # headline, scores, passes
+    assert "points" not in page
+    assert not re.search(r"[\d.−]+ %<", page.split('id="cost"')[0])
+    out, terminal = io.StringIO(), Terminal(quiet=False)
+    terminal.out = Console(file=out, width=200)
+    terminal.compiled(bad)
+    terminal.ledger(bad.design.ledger, bad.accuracy["measure"])
+    assert f"hardware {bad.accuracy['hardware']:.4f}; rmse" in out.getvalue()
+    assert "test R²" in out.getvalue()
+    classes = compiled(model, (values[:, 0] > 0).astype(int), tmp_path / "c").report().read_text(encoding="utf-8")
+    assert "Points from float" in classes
+
+
+def test_opt_scores_a_regressor(tmp_path):
+    model, values = network(1)
+    design = compiled(model, values[:, 0], tmp_path / "d")
+    write_graph(design.design.graph, tmp_path / "g.axir")
+    (line,) = optimize_file(tmp_path / "g.axir", tmp_path / "o.axir", "narrow-formats", data=(X, values[:, 0]))
+    assert line["test_accuracy_after"] == pytest.approx(design.accuracy["hardware"])
 
 
 def test_designs_of_before_are_read(tmp_path):

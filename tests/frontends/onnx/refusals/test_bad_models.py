@@ -314,13 +314,34 @@ def test_external_data_without_a_folder_is_refused(build, tmp_path):
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def test_nodes_out_of_order_and_cycles(build):
-    nodes = [node("Relu", ["g"], ["y"], "early"), node("Gemm", ["x", "w"], ["g"], "late")]
-    refused(
-        build(nodes, {"w": W}),
-        "node 'early' .Relu.: reads 'g', which a later node makes: the graph is cyclic or not sorted",
-    )
+def test_cycles(build):
+    nodes = [node("Add", ["g", "x"], ["y"], "early"), node("Relu", ["y"], ["g"], "late")]
+    refused(build(nodes), "node 'early' .Add.: reads 'g', which is made of what it makes itself: the graph has a cycle")
     refused(build([node("Relu", ["y"], ["y"], "self")]), "node 'self' .*reads its own output: the graph has a cycle")
+
+
+def test_nodes_out_of_order_are_put_in_order(build, agrees):
+    """As onnxruntime's float16 converter leaves them; its runtime sorts them, too."""
+    sorted_nodes = [node("Gemm", ["x", "w"], ["g"]), node("Relu", ["g"], ["r"]), node("Neg", ["r"], ["y"])]
+    model = build([sorted_nodes[2], sorted_nodes[0], sorted_nodes[1]], {"w": W})
+    before = model.SerializeToString()
+    graph = agrees(model)
+    assert model.SerializeToString() == before, "the user's model is not touched"
+    assert graph == agrees(build(sorted_nodes, {"w": W}))
+
+
+def test_branches_stand_behind_what_they_read():
+    """A graph within a node reads values of the graph around it."""
+    inner = helper.make_graph([node("Neg", ["r"], ["n"])], "b", [], [helper.make_empty_tensor_value_info("n")])
+    other = helper.make_graph([], "b", [], [helper.make_empty_tensor_value_info("x")])
+    nodes = [
+        helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=other),
+        helper.make_node("Relu", ["x"], ["r"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ("N", 4)) for name in "xy")
+    c = helper.make_tensor_value_info("c", TensorProto.BOOL, ())
+    model = helper.make_model(helper.make_graph(nodes, "g", [x, c], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    assert [n.op_type for n in loading.load(model).proto.graph.node] == ["Relu", "If"]
 
 
 def test_names_that_nothing_makes_and_names_made_twice(build):

@@ -14,7 +14,7 @@ from toy_packages import TOY
 
 from approxhw.common.plugins import GROUPS
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 PAGE = (CHECKOUT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 

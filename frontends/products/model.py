@@ -99,7 +99,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     loaded = load_products(source)
     title = loaded.title
     proto, stays = unroll(inline_branches(inline_functions(loaded.proto, title), title))
-    proto = standard_nodes(proto)
+    proto = _without_maps(standard_nodes(proto))
     constants, odd = _constants(proto)
     live = needed_nodes(proto.graph.node, [value.name for value in proto.graph.output])
     nodes = tuple(node for node in live if not _is_tensor(node))
@@ -126,6 +126,19 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
         ir_version=proto.ir_version,
         left=left,
     )
+
+
+def _without_maps(proto: ModelProto) -> ModelProto:
+    """Return *proto* with tensors for outputs of which ZipMap, which skl2onnx puts behind, makes rows of dictionaries."""
+    from onnx import helper
+
+    read = {name for node in proto.graph.node for name in node.input}
+    outputs = {value.name: value for value in proto.graph.output}
+    for node in proto.graph.node:
+        if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml" and node.output[0] in outputs.keys() - read:
+            outputs[node.output[0]].ClearField("type")
+            node.CopyFrom(helper.make_node("Identity", [node.input[0]], [node.output[0]], name=node.name))
+    return proto
 
 
 def load_products(source: ModelSource | Loaded) -> Loaded:

@@ -277,7 +277,8 @@ def _segment(
         types[value.name] = value.type
         if element_of(value.type) is None:
             why = f"{shown(value.name)!r} has the type {shown(value.type)}, which cannot leave onnxruntime"
-            problems.append(Problem("model", why, "export the model in float32"))
+            remedy = "export the model in float32, with tensors as its outputs"
+            problems.append(Problem("model", why, remedy))
     if problems:
         raise UnsupportedModelError(shown(model.title), problems)
     return proto.SerializeToString(deterministic=True), session, tuple(fed)

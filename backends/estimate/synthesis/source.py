@@ -23,6 +23,23 @@ _STAGED = re.compile(r"\b(?:source|include)_?[0-9]*\.(?:svh|vh|sv|v)\b")
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
 
 
+_STOPPED = (
+    (
+        re.compile(
+            r"^\S+?:\d+(?=(?:\.\d+\S*)?: ?ERROR: ?System task `\$(?:finish|stop|fatal)' executed)", re.MULTILINE
+        ),
+        "an initial block ends the simulation: this is a test bench, or a guard against parameters that are given",
+        "leave the bench out of the files, or give --parameter what the guard allows",
+    ),
+    (
+        re.compile(r"ERROR: Cannot flatten a design containing recursive instantiations"),
+        "a module instantiates itself without an end",
+        "let its parameter fall with each step",
+    ),
+)
+"""What of a log says that elaboration stops, and what to tell of it."""
+
+
 @dataclass(frozen=True)
 class VerilogSource:
     """Everything that is read of a circuit, under names that are safe in every script.
@@ -98,6 +115,9 @@ class VerilogSource:
         unread = [problem for marker, problem in self.unread.items() if marker in error.tail]
         if unread:
             return VerilogError("Verilog", unread)
+        for pattern, why, remedy in _STOPPED:
+            if found := pattern.search(error.tail):
+                return VerilogError("Verilog", [Problem(self.place(found[0]) or "hierarchy", why, remedy)])
         return ToolFailedError(error.tool, error.code, self.told(error.tail), error.log)
 
 

@@ -402,3 +402,23 @@ def test_names_from_files_are_shown_printable(make):
     model = make([op("MatMul", ["x", "w"], ["y"], name="a\x1b[31m")], {"w": normal(1, 5, 3)}, [("x", (2, 4))])
     text = refused(InvalidModelError, "is no matrix product", open_engine, model, MAC)
     assert re.search(r"[\x00-\x09\x0b-\x1f]", text) is None
+
+
+def test_rows_of_dictionaries_are_the_tensor_that_they_are_made_of():
+    """What skl2onnx puts behind by default; other outputs, and what reads a map, stay as they are."""
+    pytest.importorskip("skl2onnx")
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(60, 3)).astype(np.float32)
+    fitted = MLPClassifier((4,), solver="lbfgs", random_state=0).fit(rows, np.arange(60) % 3)
+    proto = to_onnx(fitted, rows[:1], target_opset=15)
+    assert proto.graph.output[1].type.HasField("sequence_type")
+    name = proto.graph.input[0].name
+    labels, shares = open_engine(proto, shape={name: (60, 3)}).run({name: rows}).values()
+    assert labels.shape == (60,)
+    assert np.abs(shares - fitted.predict_proba(rows)).max() < 0.05
+    with pytest.raises(UnsupportedModelError, match="a matrix engine has nothing to do"):
+        open_engine(to_onnx(LogisticRegression().fit(rows, np.arange(60) % 3), rows[:1], target_opset=15))

@@ -213,3 +213,20 @@ def test_what_yosys_says_is_read() -> None:
     assert may_be_undefined(dump % "{ \\a 3'x }", "t")
     assert not may_be_undefined(dump % "{ \\a4'x 3'001 }", "t")
     assert not may_be_undefined(dump % "3'x", "other")
+
+
+def test_what_stops_elaboration_is_told_in_words(tmp_path: Path) -> None:
+    bench, loop = tmp_path / "tb.v", tmp_path / "again.v"
+    bench.write_text(
+        'module t(input a, output y); assign y = ~a;\ninitial begin $display("x"); $finish; end endmodule\n'
+    )
+    loop.write_text("module t #(parameter N = 3)(input a, output y); t #(N) u(a, y); endmodule\n")
+    for path, place, why in (
+        (bench, "tb.v, line 2", "an initial block ends the simulation: this is a test bench"),
+        (loop, "hierarchy", "a module instantiates itself without an end"),
+    ):
+        with pytest.raises(VerilogError) as caught:
+            synthesise(read_sources([path]), "t")
+        (problem,) = caught.value.problems
+        assert problem.where == place
+        assert problem.why.startswith(why)

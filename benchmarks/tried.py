@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parent / "models" / "exporters"))
 from all_cases import CASES  # noqa: E402
 from exporter_cases import ENVIRONMENTS, HERE, Case  # noqa: E402
 
-TEST_OF_CASES = "tests/frontends/onnx/test_real_exporters.py"
+TEST_OF_CASES = "tests/frontends/test_real_exporters.py"
 NO_TESTS = re.compile(r"conftest|/helpers/|/project/")
 
 

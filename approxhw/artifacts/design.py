@@ -372,8 +372,17 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         ledger=tuple(vouched.as_json(row) for row in told.ledger),
         seconds=told.seconds,
         warnings=told.warnings,
-        calibrated=Calibrated(_graph(folder / CALIBRATED), told.calibrated_splits) if told.calibrated_splits else None,
+        calibrated=_calibrated(folder, told, graph) if told.calibrated_splits else None,
     )
+
+
+def _calibrated(folder: Path, told: DesignRecord, exact: Graph) -> Calibrated:
+    """Return what may be offered in place of *exact*; raise ``ValueError`` where it is another model's."""
+    graph = _graph(folder / CALIBRATED)
+    answers = [(task_of(each), each.labels, each[each.output].type.shape, each.input.type) for each in (graph, exact)]
+    if not graph.is_integer or answers[0] != answers[1]:
+        raise ValueError(f"{CALIBRATED} is none of this Graph, calibrated")
+    return Calibrated(graph, told.calibrated_splits)
 
 
 def _graph(path: Path) -> Graph:

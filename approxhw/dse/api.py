@@ -68,7 +68,8 @@ def search(
     when the new one is whole.
     """
     # the plain name means what is searched without any: circuits of powers of two
-    target = Printed(pipeline="printed-po2") if target in (None, "printed") else target_of(target, "search")
+    plain = target is None or (isinstance(target, str) and target == "printed")
+    target = Printed(pipeline="printed-po2") if plain else target_of(target, "search")
     if (entry := getattr(target, "search_problem", None)) is not None:
         given = {"data": data, "output": output, "command": command, **options}
         return _search_target(entry, model, target, passes, settings, hooks or Hooks(), **given)

@@ -132,8 +132,10 @@ def simulate_engine(
     ``simulation/``. Raises :class:`~approxhw.common.errors.MismatchError` and the tool errors.
     """
     from approxhw.backends.matrix_engine.engine import busy_clocks
+    from approxhw.sim.simulators.registry import simulator_named
     from approxhw.sim.streams import simulate_streams
 
+    simulator_named(simulator)  # before a folder is called by that name
     refuse_below("simulate", 0, seed=seed, pause=pause)
     refuse_below("simulate", 0, above=True, timeout=timeout)
     if found := [

@@ -14,7 +14,7 @@ import numpy as np
 
 from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import InvalidDataError, OptionError, OutputError, Problem, UnsupportedModelError, shown
-from approxhw.common.files import read_bytes, write_beside
+from approxhw.common.files import read_bytes, unwritable, write_beside
 from approxhw.frontends.onnx.loading import ModelSource, all_tensors, load
 from approxhw.numerics.eight_bit.choose import BUDGET, choose_formats
 from approxhw.numerics.eight_bit.codes import Compressed, EightBit, parse
@@ -215,14 +215,17 @@ def compress_model(
 
 def check_compressed_output(path: Path, source: Path | None = None) -> None:
     """Raise :class:`OutputError` unless *path* is free, or a compressed model of ours; never where it is *source*."""
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        why = "this is the model itself"
-    elif path.is_dir():
-        why = "this is a folder"
-    elif (path.exists() or path.is_symlink()) and not _is_ours(path):
-        why = "it exists and is no model that approxhw compressed"
-    else:
-        return
+    try:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            why = "this is the model itself"
+        elif path.is_dir():
+            why = "this is a folder"
+        elif (path.exists() or path.is_symlink()) and not _is_ours(path):
+            why = "it exists and is no model that approxhw compressed"
+        else:
+            return
+    except OSError as error:  # a name of 5000 characters
+        raise unwritable(path, error) from error
     raise OutputError("compress", [Problem(str(path), why, "choose another name with -o")])
 
 

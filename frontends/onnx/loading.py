@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from approxhw.common.errors import InvalidModelError, Problem, shown
-from approxhw.common.files import is_plain_file, opened, read_bytes
+from approxhw.common.files import is_plain_file, opened, other_kind, read_bytes
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -97,17 +97,14 @@ def _parsed(path: Path, maximum: int) -> tuple[ModelProto, str]:
     try:
         if not path.exists():
             raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")])
-        if not path.is_file():
+        if other := other_kind(path):
             raise InvalidModelError(
-                path.name, [Problem(where, "this is a folder, not a model file", "name the .onnx file")]
+                path.name or where, [Problem(where, f"this is {other}, not a model file", "name the .onnx file")]
             )
         size = path.stat().st_size
         if size > maximum:
             why = f"the file has {size >> 20} MiB; models of more than {maximum >> 20} MiB are refused"
             raise InvalidModelError(path.name, [Problem(where, why, _remedy_size(maximum))])
-        if path.is_dir():
-            why = "this is a folder, not a model file"
-            raise InvalidModelError(path.name, [Problem(where, why, "name the .onnx file")])
         content = read_bytes(path, maximum)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null byte in it
         raise InvalidModelError(path.name, [Problem(where, "there is no such file", "check the path")]) from error

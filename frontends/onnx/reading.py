@@ -125,8 +125,9 @@ def _finished(
     chosen = task or (REGRESSION if _is_regressor(loaded.proto, values, outputs) else CLASSIFICATION)
     if not any(isinstance(values[name], Broken) for name in outputs):
         try:
-            output = _without_names(loaded.proto, _one_output(outputs, values))
+            output = _one_output(outputs, values)
             prediction = _ENDS[chosen](work, values[output])
+            output = _without_names(loaded.proto, output)
         except Refusal as refusal:
             work.refuse(f"output {shown(repr(output))}", refusal)
     graph = None

@@ -95,7 +95,7 @@ def _cuts(joined: Joined) -> Iterator[slice]:
         start += len(part.scale)
 
 
-def settled(lowering: Lowering, node: Node, joined: Joined) -> ChainState:
+def carried_out(lowering: Lowering, node: Node, joined: Joined) -> ChainState:
     """Append *joined* on one scale, of which all parts are whole multiples; return its state."""
     parts = _shifted(joined)
     if any(part.value is None for part in parts):
@@ -155,7 +155,7 @@ def quantised_joined(lowering: Lowering, node: Node, joined: Joined, quantiser: 
         return _exclusive(lowering, node, part_node, joined, quantiser)
     if joined.is_sum and not quantiser.bipolar and (found := _small(lowering, node, joined, quantiser)) is not None:
         return found
-    return quantised_state(lowering, node, settled(lowering, part_node, joined), quantiser)
+    return quantised_state(lowering, node, carried_out(lowering, part_node, joined), quantiser)
 
 
 def _exclusive(lowering: Lowering, node: Node, part_node: Node, joined: Joined, quantiser: Quantiser) -> ChainState:

@@ -42,7 +42,7 @@ from approxhw.numerics.formats import FLOAT64, Fixed, fixed_for
 from approxhw.numerics.mac.arithmetic import Exact
 
 from .deciding import decide_argmax, decide_labels, decide_threshold
-from .joining import Joined, added, bent, joined_clipped, joined_scaled, quantised_joined, settled, side_by_side
+from .joining import Joined, added, bent, carried_out, joined_clipped, joined_scaled, quantised_joined, side_by_side
 from .quantiser import NEEDS_QUANTISER, Codes, FakeQuantize, UnreadError
 from .quantising import Tabled, bounded_table, quantised_state, quantised_table, scaled_table, tabled
 from .state import ChainState, Lowering, clipped, on_one_scale, readings, scaled_state
@@ -110,7 +110,7 @@ def _plain(lowering: Lowering, node: Node, state: State) -> ChainState:
     if isinstance(state, Tabled):
         raise UnreadError(f"reads {state.said} that is not quantised", NEEDS_QUANTISER)
     if isinstance(state, Joined):
-        return settled(lowering, replace(node, name=f"{node.name}_joined", origin=""), state)
+        return carried_out(lowering, replace(node, name=f"{node.name}_joined", origin=""), state)
     return state
 
 

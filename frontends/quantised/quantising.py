@@ -107,7 +107,7 @@ class Tabled:
     """Whether the function is one of floats, and so not exact."""
 
 
-def function_of(op: Op) -> Function:
+def exact_function(op: Op) -> Function:
     """Return what *op*, an activation, makes of one value: exact, but for formulas, which are calculated in float64."""
     if isinstance(op, HardSwish):
         offset, low, high = Fraction(op.offset), Fraction(op.low), Fraction(op.high)
@@ -137,7 +137,7 @@ def tabled(state: ChainState, op: Op, said: str) -> Tabled:
         raise UnreadError(why, f"quantise what it reads to {MOST_LOOKUP_BITS} bits or fewer, or use ReLU or LeakyReLU")
     if any(len(set(part)) > 1 for part in (state.scale, state.shift, state.low, state.high)):
         raise UnreadError(f"{said} reads values on several scales", NEEDS_QUANTISER)
-    return Tabled(state, function_of(op), said, isinstance(op, Lookup))
+    return Tabled(state, exact_function(op), said, isinstance(op, Lookup))
 
 
 def scaled_table(table: Tabled, scale: tuple[Fraction, ...], shift: tuple[Fraction, ...]) -> Tabled:

@@ -27,10 +27,11 @@ _WIDE = 4000
 class QuantizeWeights:
     """Turn real weights into fixed-point codes and biases into codes of the product's scale: floats become integers.
 
-    A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where
-    that gives a smaller mean squared error. Biases and bounds of ``Clip`` are rounded to the nearest code, halves
-    up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x > threshold becomes
-    code > floor(threshold / scale), which is the same. A function that has no exact form on codes becomes a table of codes of
+    A layer's weights share one scale 2^-f: the finest where all of them fit, or a finer one with saturation where that
+    gives a smaller mean squared error; where all are 0, one that tells its biases apart. Biases and bounds of ``Clip``
+    are rounded to the nearest code, halves up; slopes of a leaky ReLU or PReLU to fractions that a weight code holds. x >
+    threshold becomes code > floor(threshold / scale), which is the same. A function that has no exact form on codes
+    becomes a table of codes of
     *lookup-bits* bits; where branches meet, codes are brought to one scale, exactly. Integer Nodes are left alone.
     """
 
@@ -99,6 +100,8 @@ class QuantizeWeights:
         w, b = node.inputs[1:]
         real = graph.constant(w)
         codes, fraction = quantized(real, self.bits)
+        if not codes.any():  # nothing but biases is left: their scale says all, and costs nothing
+            fraction = _finest(graph.constant(b).tolist(), fmt.scale)
         saturated = int((codes != _codes(real, fraction)).sum())
         scale = Fraction(2) ** -fraction
         bias = [
@@ -113,6 +116,19 @@ class QuantizeWeights:
             code_constant(b, bias, scale * fmt.scale, origin=graph[b].origin),
             replace(node, op=Dense(Exact(self.bits)), type=result),
         ]
+
+
+def _finest(biases: list[float | Fraction], scale: Fraction) -> int:
+    """Return the f for which the greatest of *biases*, in units of 2^-f · *scale*, has 32 bits; less where all stay whole."""
+    units = [Fraction(bias) / scale for bias in biases]
+    largest = max(map(abs, units))
+    if not largest:
+        return 0
+    fraction = 32 - (largest.numerator.bit_length() - largest.denominator.bit_length())
+    codes = [unit * Fraction(2) ** fraction for unit in units]
+    if all(code.denominator == 1 for code in codes):
+        fraction -= min(code.numerator & -code.numerator for code in codes if code).bit_length() - 1
+    return fraction
 
 
 def _aligned(node: Node, above: list[Node], made: dict[str, Node], taken: set[str]) -> list[Node]:

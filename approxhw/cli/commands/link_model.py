@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,6 +47,7 @@ class LinkOptions:
 def run(terminal: Terminal, options: LinkOptions) -> dict[str, object]:
     """Predict how much faster several GPUs train a model, with float32 and with 8-bit exchange."""
     if options.published:
+        _refuse_others(options)
         return _published(terminal)
     from approxhw.distributed.link_model import (
         FLOAT32,
@@ -173,6 +174,15 @@ def _show(terminal: Terminal, curves: Mapping[str, Sequence[Prediction]], networ
             row = [significant(value) for value in figures]
             table.add_row("" if place else str(point.gpus), point.code.name, *row, f"{point.speedup:.2f}")
     terminal.out.print(table)
+
+
+def _refuse_others(options: LinkOptions) -> None:
+    """Refuse what is given beside --published: it would be left unheard."""
+    given = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
+    spelled = [f"--{name.replace('_', '-')}" for name in given if name != "published"]
+    if spelled:
+        why = "--published recomputes what was published, and takes no other option"
+        raise OptionError("link-model", [Problem(name, why, "leave it out, or --published") for name in spelled])
 
 
 def _published(terminal: Terminal) -> dict[str, object]:

@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,7 +127,8 @@ def _read(path: Path, text: _Text, label: str | None) -> NamedArrays:
     if not sample:
         raise InvalidDataError(str(path), [Problem(path.name, "it has no rows")])
     separator = _separator(sample)
-    rows = _rows(text, _chained(begin, lines), separator)
+    blank: list[int] = []
+    rows = _rows(text, _chained(begin, lines), separator, blank)
     head: list[Line] = []
     for row in rows:
         head.append(row)
@@ -137,7 +138,11 @@ def _read(path: Path, text: _Text, label: str | None) -> NamedArrays:
     table = _Table(path, layout)
     for row in _chained(body, rows):
         table.add(*row)
-    return table.arrays(label)
+    arrays = table.arrays(label)
+    if blank:
+        told = f"{_lines(blank)} hold {SEPARATORS[separator]} alone, and are no rows"
+        arrays = replace(arrays, notes=(*arrays.notes, told))
+    return arrays
 
 
 def _chained(first: Iterable, rest: Iterable) -> Iterator:  # type: ignore[type-arg]
@@ -145,14 +150,16 @@ def _chained(first: Iterable, rest: Iterable) -> Iterator:  # type: ignore[type-
     yield from rest
 
 
-def _rows(text: _Text, lines: Iterator[str], separator: str) -> Iterator[Line]:
-    """Yield the lines that are not empty as stripped cells."""
+def _rows(text: _Text, lines: Iterator[str], separator: str, blank: list[int]) -> Iterator[Line]:
+    """Yield the lines that are not empty as stripped cells; add to *blank* those that hold separators alone."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     for row in reader:
         text.row = 0
         cells = [cell.strip() for cell in row]
         if any(cells):
             yield reader.line_num, cells
+        elif len(cells) > 1:
+            blank.append(reader.line_num)
 
 
 def _separator(sample: list[str]) -> str:
@@ -196,7 +203,10 @@ def _has_titles(path: Path, head: list[Line], separator: str, label: str | None)
     if label is not None and not _is_number(label):
         return True  # whoever names a column says that columns have names
     if not any(numeric):
-        return not all(cell in _MISSING for cell in lower)
+        told = [i for i, cell in enumerate(lower) if cell not in _MISSING]
+        if len(told) == 1 and len(first) > 2:  # a row of which the label alone is there: others have that label, too
+            return all(len(row) <= told[0] or row[told[0]] != first[told[0]] for _, row in head[1:])
+        return bool(told)
     known = [lower.index(name) for name in LABEL_COLUMNS if name in lower]
     at = int(label) - 1 if label is not None and label.isascii() and label.isdecimal() else len(first) - 1
     at = known[0] if known and label is None else at if 0 <= at < len(first) else len(first) - 1

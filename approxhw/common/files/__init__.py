@@ -1,7 +1,7 @@
 """Folders and files: read with a limit, written whole or not there, temporary ones that go, and locks on what runs write into."""
 
 from .locks import locked, locks_kept
-from .reading import UnreadableError, is_plain_file, opened, read_bytes, read_text, sha256_of, size_text
+from .reading import UnreadableError, is_plain_file, opened, other_kind, read_bytes, read_text, sha256_of, size_text
 from .temporary import temporary_folder
 from .working import is_full, no_room, working_folder
 from .writing import OtherKindError, Ours, beside, check_folder, of_pattern, unwritable, write_beside, write_whole
@@ -19,6 +19,7 @@ __all__ = [
     "no_room",
     "of_pattern",
     "opened",
+    "other_kind",
     "read_bytes",
     "read_text",
     "sha256_of",

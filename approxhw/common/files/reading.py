@@ -49,9 +49,20 @@ def is_plain_file(path: Path) -> bool:
         return False
 
 
+def other_kind(path: Path) -> str:
+    """Return what *path* names where it is no plain file, such as ``a pipe``; empty where it is one, or nothing is there."""
+    try:
+        return _other_kind(path.stat().st_mode)
+    except (OSError, ValueError):
+        return ""
+
+
+def _other_kind(mode: int) -> str:
+    return "" if stat.S_ISREG(mode) else next((text for is_one, text in _NO_FILE if is_one(mode)), "something else")
+
+
 def _need_plain(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((text for is_one, text in _NO_FILE if is_one(mode)), "something else")
+    if kind := _other_kind(mode):
         raise UnreadableError(errno.EINVAL, f"it is {kind}, no file", str(path))
 
 

@@ -20,7 +20,7 @@ from approxhw.common.data.dataset import (
     Dataset,
 )
 from approxhw.common.errors import InvalidDataError, Problem, shown
-from approxhw.common.statistics import majority_share, no_better
+from approxhw.common.statistics import majority_share, no_better, no_better_than_mean
 from approxhw.common.version import __version__
 from approxhw.flow.stages.describe import constant_note, header_of
 from approxhw.flow.stages.protocol import Asked, Clock, Lowered, Source, Target
@@ -155,6 +155,15 @@ def _design(
         )
         warnings += no_better("the model", reference.get(split), majority[split], named)
         warnings += no_better("the circuit", hardware[split], majority[split], named)
+    else:
+        warnings += [] if emitted.input_bits else ["the circuit is constant: it reads no input"]
+        scores = {"the model": reference.get(split), "the circuit": hardware[split]}
+        usual = majority_share(y_test if split == "test" else y_train)
+        for what, found in scores.items():
+            if task == REGRESSION:
+                warnings += no_better_than_mean(what, found, named)
+            else:
+                warnings += no_better(what, found, usual, named, "the most frequent labels")
     if count := int(saturated_test.sum()):
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")

@@ -16,7 +16,7 @@ from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import is_plain_file, write_beside
+from approxhw.common.files import is_plain_file, other_kind, write_beside
 from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
@@ -86,7 +86,9 @@ def simulate_design(
     :class:`MismatchError` where hardware and Graph differ, and the tool errors.
     """
     from approxhw.sim import simulate
+    from approxhw.sim.simulators.registry import simulator_named
 
+    simulator_named(simulator)  # before a folder is called by that name
     refuse_below("simulate", 0, random=random, seed=seed)
     refuse_below("simulate", 0, above=True, timeout=timeout)
     with deadline(timeout):
@@ -373,7 +375,11 @@ def estimate_text(
 
 def _vectors_file(path: Path) -> dict[str, np.ndarray]:
     if not is_plain_file(path):
-        raise InvalidDataError(str(path), [Problem(str(path), "there is no such file", "check the path")])
+        kind = other_kind(path)
+        why, remedy = (
+            (f"it is {kind}, no file", "save it first") if kind else ("there is no such file", "check the path")
+        )
+        raise InvalidDataError(str(path), [Problem(str(path), why, remedy)])
     arrays = read_npz(path).arrays
     problems = [
         Problem(shown(name), f"an array of {array.dtype} with {array.ndim} axes", "give whole numbers, one a vector")

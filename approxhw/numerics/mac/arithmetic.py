@@ -183,7 +183,7 @@ class FloatMac:
                 f"a product of two {self.format} significands has {code.product_bits} bits, the accumulator {width}",
                 f"choose {code.product_bits}…24, or a format of fewer fraction bits",
             )
-        if self.normalization != "exact":
+        if not isinstance(self.normalization, str) or self.normalization != "exact":
             match = _NORMALIZATION.match(self.normalization) if isinstance(self.normalization, str) else None
             if match is None:
                 yield Problem(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import LibraryError, OptionError, Problem, shown
-from approxhw.common.files import is_plain_file, read_text
+from approxhw.common.files import is_plain_file, other_kind, read_text
 from approxhw.common.plugins import load_plugin, plugins
 
 from . import logic
@@ -64,7 +64,9 @@ def load_library(library: str | Path | CellLibrary) -> CellLibrary:
         known = [*built_in_libraries(), *ALIASES, *added]
         near = difflib.get_close_matches(str(library), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        why = f"no built-in library and no file of that name; {hint}built in are: {', '.join(known)}"
+        kind = other_kind(path)
+        there = f"that is {kind}" if kind else "no file of that name"
+        why = f"no built-in library and {there}; {hint}built in are: {', '.join(known)}"
         raise OptionError(
             "library", [Problem(shown(library), why, "name one of them, or a Liberty file (.lib, .lib.gz)")]
         )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -79,6 +80,23 @@ def test_people_hear_where_the_design_is_and_how_good(cli, inputs):
     assert "accuracy on test rows: ONNX 1.0000, hardware " in said.stdout
     assert "ports: x0[3:0], x1[3:0], x2[3:0] -> class_index[2]\n" in said.stdout
     assert said.stdout.endswith("report: build/tiny/report.html\n")
+
+
+def test_the_column_of_labels_is_told_and_can_be_named(cli, inputs):
+    """x, y and label: the column of that name is the label, and --label takes another one."""
+    with np.load(inputs / "tiny.npz") as stored:
+        rows = [(*reading, label) for reading, label in zip(stored["X_train"].tolist(), stored["y_train"].tolist())]
+    lines = [",".join(map(str, row)) for row in rows]
+    Path("rows.csv").write_text("\n".join(["x,z,y,label", *lines]))
+    words = ("compile", inputs / "tiny.onnx", "--data", "rows.csv", "--no-simulate", "--no-estimate", "-o", "out")
+    said = cli(*words)
+    assert said.exit_code == 0, said.stderr
+    assert "note: the label is column 'label'; 'y' is read as a feature: --label NAME" in said.stderr
+    assert "accuracy on test rows: ONNX 1.0000" in said.stdout
+    assert cli(*words, "--label", "label").stderr.count("is read as a feature") == 0
+    refused = cli(*words, "--label", "y")
+    assert refused.exit_code == 5
+    assert "different labels for 3 classes" in refused.stderr
 
 
 def test_a_missing_simulator_is_a_note_or_with_require_tools_an_error(cli, inputs, monkeypatch, tmp_path):

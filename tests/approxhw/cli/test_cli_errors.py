@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import onnx
@@ -178,6 +179,26 @@ def test_model_files_that_are_none(cli, inputs, tmp_path):
         assert "this is no ONNX model, or one that was cut short" in _error(cli(command, tmp_path / "cut.onnx"), 4)
         assert "nope.onnx: there is no such file" in _error(cli(command, "nope.onnx"), 4)
         assert "this is a folder, not a model file" in _error(cli(command, tmp_path), 4)
+        assert "/dev/null: this is a device, not a model file" in _error(cli(command, "/dev/null"), 4)
+
+
+def test_pipes_are_called_pipes(cli, tmp_path):
+    """As they come from ``<(zcat model.onnx.gz)`` in a shell."""
+    pipe, source = tmp_path / "pipe", tmp_path / "a.v"
+    os.mkfifo(pipe)
+    source.write_text("module a(input x, output y); assign y = ~x; endmodule\n")
+    assert f"{pipe}: this is a pipe, not a model file" in _error(cli("check", pipe), 4)
+    assert "no built-in library and that is a pipe; built in" in _error(cli("estimate", source, "--liberty", pipe), 2)
+    assert f"{pipe}: it is a pipe, no file\n    do: save it first" in _error(
+        cli("estimate", source, "--vectors", pipe), 5
+    )
+
+
+def test_link_model_leaves_nothing_unheard_beside_published(cli, tmp_path):
+    said = _error(cli("link-model", "--published", "--plot", tmp_path / "a.svg", "--per-node", 2), 2)
+    assert "--per-node: --published recomputes what was published, and takes no other option" in said
+    assert "--plot" in said
+    assert cli("link-model", "--published").exit_code == 0
 
 
 def test_designs_that_are_none(cli, inputs):

@@ -73,7 +73,8 @@ def test_an_earlier_design_is_replaced_whole(build, design):
         (design / name).write_text("{}")
     result = build(design, "--input-bits", 2)
     assert result.exit_code == 0, result.stderr
-    assert {path.name for path in design.iterdir()} == {"design.json", "graph.axir", "report.html", "rows.npz", "rtl"}
+    files = {"calibrated.axir", "design.json", "graph.axir", "report.html", "rows.npz", "rtl"}
+    assert {path.name for path in design.iterdir()} == files
     assert read_design(design).inputs[0].bits == 2
     assert (design / "report.html").read_text() != "{}"
     assert [path.name for path in design.parent.iterdir() if path.name.startswith(".")] == []

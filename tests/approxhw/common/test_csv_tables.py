@@ -176,3 +176,17 @@ def test_wrong_columns_are_hinted_at(tmp_path):
         load_dataset(table(tmp_path, text), classes=2)
     with pytest.raises(InvalidDataError, match="data has 2\n    do: is a column of row numbers among them"):
         load_dataset(table(tmp_path, f"a,b,label\n{ROWS}"), features=1)
+
+
+def test_lines_of_separators_are_told(tmp_path):
+    """A spreadsheet leaves them below its rows; in between they may be readings that got lost."""
+    found = read_csv(table(tmp_path, f";;\nx;z;label\n{ROWS.replace(',', ';')}; ;\n\n3;3;0\n"))
+    assert found.arrays["y"].tolist() == list("10010")
+    assert found.notes == ("lines 1, 7 hold semicolons alone, and are no rows",)
+
+
+def test_a_first_row_of_which_the_label_alone_is_there_is_no_title(tmp_path):
+    rows = "1,0,cat\n2,3,dog\n3,2,cat\n"
+    assert "lines 1 hold what is no number, the first '?'" in refused(table(tmp_path, f"?,NA,cat\n{rows}"))
+    found = read_csv(table(tmp_path, f",,animal\n{rows}"))
+    assert (found.titles, found.arrays["y"].tolist()) == (("", ""), ["cat", "dog", "cat"])

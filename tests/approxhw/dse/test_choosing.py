@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import approxhw as ax
 from approxhw.common.statistics import isotonic, rank_correlation
 from approxhw.dse.decision_rule import (
     DOUBT,
@@ -15,6 +16,8 @@ from approxhw.dse.decision_rule import (
     mean_at,
     smoothed,
 )
+from approxhw.dse.evolve import Hooks
+from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.select_members import nearest, thinned
 from approxhw.numerics.pareto import layers_of_front
 
@@ -165,3 +168,18 @@ def test_rank_correlation_is_spearmans():
     assert rank_correlation(np.arange(9), np.exp(np.arange(9))) == pytest.approx(1)
     assert rank_correlation(np.ones(9), np.arange(9)) is None
     assert rank_correlation(np.arange(2), np.arange(2)) is None
+
+
+def test_who_ends_a_search_while_it_synthesises_gets_a_front_of_what_is_there(iris, tmp_path):
+    """Two circuits a batch with one job: no further batch is begun."""
+    told = []
+    hooks = Hooks(
+        on_progress=lambda step, done, total: told.append((done, total)) if step == "synthesise" else None,
+        stop=lambda: bool(told),
+    )
+    few = {"population": 40, "islands": 1, "jobs": 1, "generations": 3, "folds": 1, "members": 8, "synthesised": 12}
+    more = {"synthesise_every": 0, "simulate": (), "seeding": Seeding(starts=0)}
+    found = ax.search(iris.model, data=iris.data, output=tmp_path / "front", hooks=hooks, **few, **more)
+    assert max(total for _, total in told) > 2, "there was more to do"
+    assert max(done for done, _ in told) <= 2
+    assert 1 <= len(found.members) <= 2

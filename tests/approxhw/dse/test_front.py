@@ -13,6 +13,7 @@ import pytest
 import approxhw as ax
 from approxhw.artifacts.front import as_csv, check_front_output, read_front, share_of, write_front
 from approxhw.common.errors import InvalidDesignError, OptionError, OutputError
+from approxhw.dse.genetic.options import Seeding
 from approxhw.report import render_front
 
 
@@ -241,3 +242,17 @@ def test_a_front_tells_the_most_frequent_class_of_each_split(plain_front):
     assert ">Majority</th>" in page
     assert "54.4 %" in page
     assert "54.4 %" not in render_front(plain_front, "front")
+
+
+def test_a_search_tells_that_what_it_found_is_no_better_than_the_most_frequent_class(iris, tmp_path):
+    with np.load(iris.data) as stored:
+        data = dict(stored)
+    data["y_test"] = np.ones_like(data["y_test"])  # always saying 1 is right of every row
+    few = {"population": 16, "islands": 1, "jobs": 1, "generations": 1, "folds": 1, "members": 1, "synthesised": 2}
+    more = {"synthesise_every": 0, "simulate": (), "seeding": Seeding(starts=0)}
+    found = ax.search(iris.model, data=data, output=tmp_path / "front", **few, **more)
+    assert found.front.majority["test"] == 1.0
+    words = "is no better than always answering the most frequent class"
+    for who, share in (("the model", found.front.onnx["test"]), ("the chosen circuit", found.chosen.test_accuracy)):
+        assert f"{who} {words}: {100 * share:.2f} % of test rows against 100.00 %" in found.front.warnings
+    assert found.report().read_text().count(words) == 2

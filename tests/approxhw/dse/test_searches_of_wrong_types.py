@@ -18,7 +18,7 @@ import pytest
 import approxhw as ax
 from approxhw.artifacts.built_files import BuiltFiles, BuiltRecord
 from approxhw.artifacts.engine_front import EngineFront, EngineMember
-from approxhw.common.errors import ApproxhwError, InvalidDesignError, OptionError
+from approxhw.common.errors import ApproxhwError, InvalidDesignError, OptionError, OutputError
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_target
 from approxhw.engine.cost import estimate_engine
@@ -38,6 +38,7 @@ WRONG: Mapping[str, object] = {
     "str": "no such thing",
     "class": Unknown,
     "object": Unknown(),
+    "array": np.zeros((2, 2)),  # == answers with an array
 }
 
 FORWARDED: Mapping[str, Callable[..., object]] = {
@@ -127,6 +128,7 @@ def allowed(value: str, annotation: str) -> bool:
         "int": bool(words & {"int", "float"}),
         "list": annotation.startswith("tuple[str | int"),
         "str": bool(words & {"str", "ModelSource", "DataSpec", "PassesSpec", "Result"}),
+        "array": bool(words & {"ArrayLike", "ndarray", "DataSpec"}),
     }.get(value, False)
 
 
@@ -187,6 +189,17 @@ def test_every_public_callable_refuses_wrong_types_in_its_own_words(instances, r
     assert tried >= set(ax.__all__) - NO_ARGUMENTS
     assert tried >= {"CompiledDesign.simulate", "CompiledEngine.estimate", "Front.cheapest", "FoundMember.compile"}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "../../elsewhere"])
+def test_names_that_no_file_system_takes_or_that_lead_away_are_refused(instances, tmp_path, name):
+    for kind in ("CompiledDesign", "CompiledEngine"):
+        with pytest.raises(OptionError):
+            instances[kind].simulate(name)
+    if len(name) > 255:
+        model = instances["CompressedModel"].proto
+        with pytest.raises(OutputError, match=r"File name too long\)\n    do: choose a shorter name"):
+            ax.compress_model(model, output=tmp_path / name)
 
 
 DAMAGE = [

@@ -147,6 +147,21 @@ def test_top_is_found_or_asked_for() -> None:
         synthesise(source, "tt")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "module t(input clk, input d, output reg q); always @(posedge clk) q <= d; endmodule",
+        "module part(input [3:0] a, b, output reg [3:0] y); always @* begin if (a > b) y = a; else y = b; end endmodule "
+        "module t(input [3:0] a, b, output [3:0] y); part p(.a(a), .b(b), .y(y)); endmodule",
+    ],
+    ids=["on top", "below"],
+)
+def test_top_of_a_source_with_always_blocks_is_found(source: str) -> None:
+    netlist = synthesise(source, None)
+    assert netlist.top == "t"
+    assert netlist.area() > 0
+
+
 @pytest.mark.parametrize("top", ["t; exec -- touch x", "a b", "", "t\nstat", '"'])
 def test_top_that_is_no_identifier_never_reaches_yosys(top: str) -> None:
     with pytest.raises(OptionError, match="is not a plain identifier"):

@@ -287,11 +287,9 @@ def test_joined_probabilities_are_held_against_a_half(build):
     branches = [node("MatMul", ["x", f"w{i}"], [f"h{i}"]) for i in range(2)]
     rest = [node("Relu", [f"h{i}"], [f"r{i}"]) for i in range(2)]
     rest += [node("MatMul", [f"r{i}", "u"], [f"z{i}"]) for i in range(2)]
-    constants = {f"w{i}": RNG.normal(size=(4, 4)).astype(np.float32) for i in range(2)} | {
-        "u": W,
-        "half": HALF,
-        "two": ONE * 2,
-    }
+    rng = np.random.default_rng(12)
+    constants = {f"w{i}": rng.normal(size=(4, 4)).astype(np.float32) for i in range(2)}
+    constants |= {"u": np.array([[1], [-1], [0.5], [-0.5]], np.float32), "half": HALF, "two": ONE * 2}
     ends = {
         "Sigmoid": [node("Sigmoid", [f"z{i}"], [f"p{i}"]) for i in range(2)],
         "by tanh": [node("Tanh", ["z0"], ["t"]), node("Mul", ["t", "half"], ["q"]), node("Add", ["q", "half"], ["p0"]),

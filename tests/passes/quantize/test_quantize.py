@@ -9,7 +9,7 @@ import pytest
 
 from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import OptionError, PassError
-from approxhw.ir.evaluation import accuracy, codes_of
+from approxhw.ir.evaluation import accuracy, codes_of, predict
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run, run_all
 from approxhw.ir.kinds import Affine, ArgMax, Clip, Constant, Dense, Input, LeakyRelu, Relu, Requantize, Threshold, Type
@@ -128,7 +128,12 @@ def test_given_ranges_need_no_rows():
 @pytest.mark.parametrize(
     ("options", "rows", "text"),
     [
-        ("", None, "low, high: no training rows to take the range of each feature from"),
+        (
+            "",
+            None,
+            "low, high: no training rows to take the range of each feature from\n"
+            "    do: give data with training rows (--data, data= in Python), or the options low and high",
+        ),
         ("{low=0}", None, "no training rows"),
         ("{low=0:1:2,high=1}", None, "low: 3 numbers for 2 features"),
         ("{low=2,high=1}", None, "low is greater than high for some feature"),
@@ -412,3 +417,27 @@ def test_floats_and_fractions_give_the_same_codes():
             (a, f), (b, g) = quantized(weights, bits), quantized(fractions, bits)
             assert f == g
             assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "biases", [[0.3, 0.7, -0.2], [1e-30, 3e-30, 2e-30], [5e20, 5e20, 5.000001e20], [0.0, 0.0, 0.0]]
+)
+def test_a_layer_without_weights_goes_by_its_biases(biases):
+    """Their scale is not that of weights, which are all 0: a class whose score is greatest stays it."""
+    data = dataset([[0.0, 1.0], [2.0, 3.0]])
+    for hidden in (False, True):
+        weights, above = [[[0.0, 0.0]] * 3], [biases]
+        if hidden:  # a dead hidden layer in front of a living one
+            weights, above = [*weights, np.eye(3).tolist()], [*above, [0.0] * 3]
+        context = PassContext(data)
+        integer, _ = run_passes(network(weights, above), parse_passes("printed-exact"), context)
+        assert set(predict(integer, data.X_train).tolist()) == {int(np.argmax(biases))}
+
+
+def test_a_logit_without_weights_keeps_its_sign():
+    for bias in (0.3, -0.3, 1e-9):
+        context = PassContext(dataset([[0.0, 1.0], [2.0, 3.0]]))
+        integer, _ = run_passes(
+            network([[[0.0, 0.0]]], [[bias]], threshold=0.0), parse_passes("printed-exact"), context
+        )
+        assert predict(integer, context.data.X_train).tolist() == [int(bias > 0)] * 2

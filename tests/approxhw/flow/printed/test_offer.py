@@ -1,5 +1,6 @@
 """What an exact circuit's report offers: the calibrated one, with the area and accuracy that its own compile has."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -67,4 +68,19 @@ def test_a_damaged_offer_is_named(files):
     design = compiled(files, "damaged")
     (design.folder / "calibrated.axir").unlink()
     with pytest.raises(InvalidDesignError, match=r"calibrated\.axir"):
+        ax.open_design(design.folder)
+
+
+@pytest.mark.parametrize("name", ["graph.axir", "steps/00_input.axir"])
+def test_an_offer_of_another_model_is_refused(files, mlp, name):
+    design = compiled(files, "forged")
+    shape = [(RNG.normal(size=(6, 3)), np.zeros(3))]
+    rows = RNG.normal(size=(40, 6))
+    other = ax.compile(mlp(shape), data=(rows, np.arange(40) % 3), output=files / "other", steps=True)
+    text = (other.folder / name).read_bytes()
+    (design.folder / "calibrated.axir").write_bytes(text)
+    told = json.loads((design.folder / "design.json").read_text())
+    told["files"]["calibrated.axir"] = hashlib.sha256(text).hexdigest()
+    (design.folder / "design.json").write_text(json.dumps(told))
+    with pytest.raises(InvalidDesignError, match=r"calibrated\.axir is none of this Graph, calibrated"):
         ax.open_design(design.folder)

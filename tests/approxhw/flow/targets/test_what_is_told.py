@@ -154,6 +154,14 @@ def test_the_page_shows_which_bits_a_port_carries(design):
     assert "port = code &gt;&gt; 1" in page
 
 
+def test_the_terminal_shows_which_bits_a_port_carries(design, capsys):
+    opened = ax.open_design(design)
+    first = replace(opened.design.inputs[0], name="petal_length_cm", bits=2, code_bits=(2, 3))
+    told = replace(opened, design=replace(opened.design, inputs=(first, *opened.design.inputs[1:])))
+    Terminal(False).compiled(told)
+    assert "ports: petal_length_cm[3:2], x1[2:0], x2[2:0] -> class_index[2]\n" in capsys.readouterr().out
+
+
 def test_targets_and_passes_may_be_names(inputs, tmp_path):
     given = {"data": inputs / "tiny.npz"}
     plain = ax.compile(inputs / "tiny.onnx", **given, output=tmp_path / "plain")

@@ -283,3 +283,24 @@ def test_scores():
         "label_accuracy": [pytest.approx(2 / 3), 1]
     }
     assert details_of("classification", bits[:, 0], bits[:, 0]) == {}
+
+
+def test_a_regressor_or_labels_no_better_than_a_guess_are_told(tmp_path):
+    model, values = network(1)
+    far = compiled(model, values[:, 0] + 1000, tmp_path / "far").design
+    told = [line for line in far.warnings if "no better" in line]
+    assert [line.partition(":")[0] for line in told] == [
+        "the model is no better than always answering the mean of the targets",
+        "the circuit is no better than always answering the mean of the targets",
+    ]
+    assert told[1].endswith(f"R² {far.accuracy['hardware']:.4f} on test rows")
+    good = compiled(model, values[:, 0], tmp_path / "good").design
+    assert not [line for line in good.warnings if "no better" in line or "constant" in line]
+    for tensor in model.graph.initializer:
+        if tensor.name == "v":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros((5, 1), np.float32), "v"))
+    dead = compiled(model, values[:, 0], tmp_path / "dead").design
+    assert "the circuit is constant: it reads no input" in dead.warnings
+    labels, scores = network(3, end="Sigmoid")
+    wrong = compiled(labels, (scores < 0).astype(int), tmp_path / "labels").design
+    assert sum("no better than always answering the most frequent labels: " in line for line in wrong.warnings) == 2

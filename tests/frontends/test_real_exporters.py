@@ -9,7 +9,7 @@ import pytest
 from all_cases import CASES
 from exporter_cases import HERE, quiet
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[2]
 TRIED = [case for case in CASES if case.environment == HERE and case.in_tests]
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from exporter_cases import HERE
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,19 @@ def test_equal_problems_are_told_once_with_the_names_of_all(build):
     assert len(caught.value.problems) == 14
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_probabilities_of_a_linear_model_are_no_matter_of_training(layers, build):
+    """What works is its scores; a network gets other advice."""
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["s"])]
+    nodes = nodes if layers == 2 else [node("MatMul", ["x", "w"], ["s"])]
+    model = build([*nodes, node("Sigmoid", ["s"], ["p"]), node("ReduceMean", ["p"], ["y"], "mean", axes=[1])],
+                  {"w": W, "v": np.ones((3, 3), np.float32)} if layers == 2 else {"w": W})  # fmt: skip
+    model.producer_name = "skl2onnx"
+    (problem,) = ax.check(model)
+    assert (problem.where, "train" in problem.remedy) == ("node 'mean' (ReduceMean)", False)
+    assert ("options={id(model): {'raw_scores': True}}" in problem.remedy) == (layers == 1)
+
+
 def test_what_skl2onnx_writes_of_a_regressor_is_one_and_other_numbers_are_told(build):
     single = {"w": W[:, :1]}
     model = build([node("MatMul", ["x", "w"], ["variable"])], single, outputs=(("variable", None),))

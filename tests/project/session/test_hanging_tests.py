@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 TESTS = """
 import gc, threading
 LOCK = threading.Lock()

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from .bench_json import RunSettings
 
+STAND_INS = Path(__file__).parent / "benches" / "stand_ins"
 _FOREIGN = ("COCOTB_", "GPI_", "PYGPI_", "MAKE", "MFLAGS", "WAVES", "GUI", "TOPLEVEL", "PYTEST_")
 
 
 def main(step: str, settings_file: Path) -> None:
     """Do one *step*, "build" or "run", of the simulation that *settings_file* describes."""
+    sys.path.insert(0, str(STAND_INS))  # the runner hands its path on to the simulator
     settings: RunSettings = json.loads(settings_file.read_text())
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]

@@ -46,6 +46,18 @@ def test_combinational_designs_agree(designs, simulator, tmp_path):
     assert json.loads((tmp_path / "out" / "simulation.json").read_text())["vectors"] == 256
 
 
+def test_nothing_of_pytest_is_loaded_beside_a_bench(designs, icarus, tmp_path, monkeypatch):
+    """cocotb imports it: a module that stands in for it says as much as a bench needs."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    assert sim.simulate(designs["inverter"](), "icarus", tmp_path / "out").mismatches == 0
+    for step in ("build", "run"):
+        imported = {
+            line.rpartition("|")[2].strip() for line in (tmp_path / "out" / f"{step}.log").read_text().splitlines()
+        }
+        assert {"cocotb_tools.runner", "pytest"} <= imported
+        assert not {"_pytest.fixtures", "_pytest.assertion.rewrite"} & imported
+
+
 def test_registered_design_agrees_and_folder_may_have_spaces(designs, simulator, tmp_path):
     result = sim.simulate(designs["registered"](), simulator, tmp_path / "two words" / "out")
     assert (result.vectors, result.mismatches) == (256, 0)

@@ -1,12 +1,15 @@
 """Stands between approxhw and a program that it starts: ends the program, and all that it started, once approxhw is gone.
 
-Run as a program of its own: ``keeper.py SOCKET PARENT COMMAND…``, leader of a process group (``start_new_session``) that
+Run as a program of its own: ``keeper.py SOCKET PARENT MEMORY COMMAND…``, leader of a process group (``start_new_session``) that
 COMMAND is in, too. SOCKET is the number of a descriptor whose other end approxhw alone holds: it closes however approxhw
 ends, by ``kill -9`` as well, on every Unix. Through it goes one line back: ``ended CODE`` (negative: by that signal) or
-``error NUMBER`` where COMMAND could not be started. Nothing is imported that takes time: this comes before every program.
+``error NUMBER`` where COMMAND could not be started. COMMAND and each of its children may have MEMORY bytes: what asks for more,
+as a Verilog text of a few bytes can make a tool do, ends alone and not with the machine. Nothing is imported that takes time:
+this comes before every program.
 """
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -15,8 +18,9 @@ PATIENCE = 1000
 """Milliseconds after which the parent is looked at, too: a fork of it may hold the other end of the socket."""
 
 
-def keep_program(socket: int, parent: int, command: list[str]) -> None:
+def keep_program(socket: int, parent: int, memory: int, command: list[str]) -> None:
     """Run *command* in this process group; tell how it ended, or end the group where *parent* is gone first."""
+    limit_memory(memory)
     os.set_inheritable(socket, False)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -42,5 +46,15 @@ def keep_program(socket: int, parent: int, command: list[str]) -> None:
             os.read(woken, 4096)
 
 
+def limit_memory(most: int) -> None:
+    """Let this process and its children have *most* bytes each, or fewer where less is allowed already."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = [each for each in (most, soft, hard) if each != resource.RLIM_INFINITY]
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (min(allowed), hard))
+    except (ValueError, OSError):  # a system that has no such limit
+        return
+
+
 if __name__ == "__main__":
-    keep_program(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    keep_program(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

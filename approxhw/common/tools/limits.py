@@ -1,8 +1,9 @@
-"""One time limit for all that a command does: whatever tool it runs has what is left of it."""
+"""Limits of the tools that a command runs: one of time for all together, of which each has what is left, and one of memory."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -36,3 +37,8 @@ def time_left(what: str, timeout: float | None = None) -> tuple[float, float]:
     if left <= 0:
         raise ToolTimeoutError(what, limit[1], "")
     return (timeout, timeout) if timeout is not None and timeout < left else (left, limit[1])
+
+
+def memory_limit() -> int:
+    """Return how many bytes a tool may have: three quarters of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 * 3

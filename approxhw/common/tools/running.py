@@ -23,11 +23,13 @@ from typing import IO
 from approxhw.common.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
 from approxhw.common.files import temporary_folder
 
-from .limits import time_left
+from .limits import memory_limit, time_left
 from .threads import ENDS
 
 TAIL_LINES = 25
 KEEPER = Path(__file__).with_name("keeper.py")
+OUT_OF_MEMORY = ("bad_alloc", "out of memory", "MemoryError", "Cannot allocate memory")
+"""What C++, Yosys, Python and the system say where there is too little."""
 MAX_POLL = 2**31 - 1  # milliseconds
 
 
@@ -96,7 +98,11 @@ def started(
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER), str(theirs.fileno()), str(os.getpid()), *command],
+            [
+                *(sys.executable, "-I", "-S", str(KEEPER)),
+                *(str(theirs.fileno()), str(os.getpid()), str(memory_limit())),
+                *command,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -145,8 +151,15 @@ def run_tool(
                 raise ToolNotFoundError(tool.name, f"it could not be started ({error})") from error
         seconds = time.perf_counter() - begun
         if code:
-            raise ToolFailedError(tool.name, code, _tail(path), kept)
+            raise ToolFailedError(tool.name, code, _tail(path) + _about_memory(path), kept)
         return Finished(path.read_text(errors="replace"), seconds)
+
+
+def _about_memory(log: Path) -> str:
+    """Return a line on the limit of memory where the last words of *log* say that there was too little; else nothing."""
+    if not any(words in _tail(log) for words in OUT_OF_MEMORY):
+        return ""
+    return f"\nit asked for more memory than a tool gets here: {memory_limit() / 2**30:.1f} GiB, three quarters of the machine's"
 
 
 def _tail(path: Path) -> str:

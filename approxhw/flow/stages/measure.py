@@ -15,7 +15,15 @@ from approxhw.artifacts.folder import json_text, place_in
 from approxhw.artifacts.results import Verdict, estimate_file
 from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.data.arrays import read_npz
-from approxhw.common.errors import InvalidDataError, MismatchError, OptionError, Problem, shown
+from approxhw.common.errors import (
+    InvalidDataError,
+    MismatchError,
+    OptionError,
+    Problem,
+    ToolFailedError,
+    ToolTimeoutError,
+    shown,
+)
 from approxhw.common.files import is_plain_file, other_kind, write_beside
 from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
@@ -177,17 +185,24 @@ def estimate_design(
         "netlist_mismatches": 0,
         "by_layer": _by_layer(parts),
         "by_layer_area_mm2": parts.area_mm2,
-        "calibrated_area_mm2": None
-        if design.calibrated is None
-        else circuit_area(
-            design.calibrated.graph, cells, timeout=timeout, recipe=recipe, registers=design.clock is not None
-        ),
+        "calibrated_area_mm2": _calibrated_area(design, cells, timeout, recipe),
         "proofs": _proofs(design, cells, timeout) if prove else [],
     }
     write_beside(file, json_text(kept))
     write_beside(file.with_name(f"{file.stem}_netlist.v"), verilog_of_titles(netlist))
     tell("by layer", 4, 4)
     return estimate
+
+
+def _calibrated_area(design: Design, cells: CellLibrary, timeout: float, recipe: str) -> float | None:
+    """Return the area of the circuit that *design* offers in its place; None where there is none, or it cannot be had in time."""
+    if design.calibrated is None:
+        return None
+    registers = design.clock is not None
+    try:
+        return circuit_area(design.calibrated.graph, cells, timeout=timeout, recipe=recipe, registers=registers)
+    except (ToolTimeoutError, ToolFailedError):  # what was asked for is measured, and stays so
+        return None
 
 
 def idle_clock(clock: str | None, netlist: Netlist) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:

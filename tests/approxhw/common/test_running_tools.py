@@ -34,6 +34,15 @@ def test_a_tool_tells_its_exit_code_its_signal_and_its_last_words():
         tools.run_tool(tools.Tool("it", ("/nowhere/it",)), [], timeout=60)
 
 
+def test_a_tool_that_asks_for_more_memory_than_there_is_ends_alone(monkeypatch):
+    python = tools.Tool("it", (sys.executable, "-c"))
+    monkeypatch.setattr(running, "memory_limit", lambda: 2**29)
+    assert tools.run_tool(python, ["print(len(bytes(2**20)))"], timeout=60).output == "1048576\n"
+    with pytest.raises(ToolFailedError) as caught:
+        tools.run_tool(python, ["import subprocess as s, sys; s.run([sys.executable, '-c', 'bytes(2**30)'], check=True)"], timeout=60)
+    assert "it asked for more memory than a tool gets here: 0.5 GiB, three quarters of the machine's" in str(caught.value)
+
+
 def test_a_tool_that_takes_too_long_is_named_with_its_limit_and_its_last_words(tmp_path):
     log = tmp_path / "log"
     with pytest.raises(ToolTimeoutError) as caught:

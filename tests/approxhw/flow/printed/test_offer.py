@@ -8,7 +8,8 @@ import onnx
 import pytest
 
 import approxhw as ax
-from approxhw.common.errors import InvalidDesignError
+from approxhw.common.errors import InvalidDesignError, ToolTimeoutError
+from approxhw.flow.stages import measure
 
 RNG = np.random.default_rng(5)
 LAYERS = [(RNG.normal(size=(4, 5)), np.zeros(5)), (RNG.normal(size=(5, 3)), np.zeros(3))]
@@ -47,6 +48,17 @@ def test_the_offer_is_what_calibrating_makes(files, cli):
     assert said.capitalize() in exact.report().read_text()
     assert said in cli("estimate", exact.folder).stdout
     assert json.loads(cli("report", exact.folder, "--json").stdout)["offer"] == said
+
+
+def test_what_cannot_be_measured_in_time_is_not_offered_and_costs_nothing_else(files, monkeypatch):
+    def late(*given, **how):
+        raise ToolTimeoutError("yosys", 1.0, "")
+
+    monkeypatch.setattr(measure, "circuit_area", late)
+    design = compiled(files, "late")
+    assert design.estimate().area_mm2 > 0
+    assert design.summary()["estimate"]["calibrated_area_mm2"] is None
+    assert design.summary()["offer"] == ""
 
 
 @pytest.mark.parametrize("options", [{"pipeline": "printed-po2"}, {"pipeline": "printed-calibrated"}])

@@ -26,7 +26,7 @@ from approxhw.common.options import (
 )
 from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.product_tables import ProductTable, Stated
+from approxhw.numerics.multipliers.tables import ProductTable, Stated
 
 from .evaluation import codes_of, score
 from .graph import Graph, ranges

@@ -18,7 +18,7 @@ from approxhw.ir.kinds import Dense, Type
 from approxhw.ir.rewriting import code_constant, fit_formats, fresh_name
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac import arithmetic
-from approxhw.numerics.product_tables import ErrorFigures, ProductTable, error_figures, fitted_table
+from approxhw.numerics.multipliers.tables import ErrorFigures, ProductTable, error_figures, fitted_table
 
 Maker = Callable[[Graph, Node], ProductTable]
 """Makes the table of an operator for a layer: our own ones come in every width."""

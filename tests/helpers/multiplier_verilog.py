@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approxhw.numerics.classic_multipliers import Operator, correction, spell_operator
+from approxhw.numerics.multipliers.families import Operator, correction, spell_operator
 from approxhw.rtl_templates import template_text
 
 

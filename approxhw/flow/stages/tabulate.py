@@ -12,9 +12,9 @@ from approxhw.common.arguments import checked
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
 from approxhw.common.files import read_text, temporary_folder
 from approxhw.common.tools import find_icarus, run_tool
-from approxhw.numerics.classic_multipliers import own_operator
-from approxhw.numerics.multiplier_plugins import added_multiplier
-from approxhw.numerics.product_tables import (
+from approxhw.numerics.multipliers.families import own_operator
+from approxhw.numerics.multipliers.plugins import added_multiplier
+from approxhw.numerics.multipliers.tables import (
     SIGNS,
     ProductTable,
     Stated,

@@ -14,7 +14,7 @@ from approxhw.common.plugins import GROUPS, failed, load_plugin, package_of, plu
 from approxhw.flow.stages.targets import target_named
 from approxhw.frontends.registry import added_frontend
 from approxhw.ir.pass_manager import available_passes, parse_passes, pass_named
-from approxhw.numerics.multiplier_plugins import added_multiplier
+from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.sim.simulators.registry import simulator_named
 
 ENTRIES = {

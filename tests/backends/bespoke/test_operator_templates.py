@@ -6,7 +6,7 @@ from multiplier_verilog import multiplier_verilog
 
 from approxhw.backends.bespoke.readback import read_modules
 from approxhw.backends.estimate import simulate_netlist, synthesise
-from approxhw.numerics.classic_multipliers import own_operator
+from approxhw.numerics.multipliers.families import own_operator
 from approxhw.rtl_templates import template_text
 from approxhw.sim import SimulationJob, bundle, lint, simulate
 

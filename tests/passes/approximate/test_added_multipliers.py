@@ -55,7 +55,7 @@ def test_the_pass_takes_them_by_name(toy, tmp_path):
 
 def test_tables_that_are_none_name_their_package(tmp_path, monkeypatch):
     code = (
-        "from pathlib import Path\nfrom approxhw.numerics.multiplier_plugins import MultiplierFile\n"
+        "from pathlib import Path\nfrom approxhw.numerics.multipliers.plugins import MultiplierFile\n"
         "GONE, TEXT, NUMBER = MultiplierFile(Path('no.v')), MultiplierFile(Path('no.txt')), 3\n"
     )
     entries = {name.lower(): f"products_module:{name}" for name in ("GONE", "TEXT", "NUMBER")}
@@ -74,7 +74,7 @@ def test_tables_that_are_none_name_their_package(tmp_path, monkeypatch):
 def test_a_module_needs_somebody_who_tabulates(tmp_path, monkeypatch):
     (tmp_path / "m.v").write_text("module m(input [7:0] a, input [3:0] b, output [11:0] p); endmodule\n")
     code = (
-        "from pathlib import Path\nfrom approxhw.numerics.multiplier_plugins import MultiplierFile\n"
+        "from pathlib import Path\nfrom approxhw.numerics.multipliers.plugins import MultiplierFile\n"
         "M = MultiplierFile(Path(__file__).parent / 'm.v')\n"
     )
     make_package(tmp_path, "modules", {"multipliers": {"mine": "modules_module:M"}}, code)

@@ -14,8 +14,8 @@ from multiplier_verilog import multiplier_verilog
 import approxhw as ax
 from approxhw.backends.estimate import synthesise
 from approxhw.common.errors import OptionError
-from approxhw.numerics.classic_multipliers import own_operator
-from approxhw.numerics.product_tables import error_figures
+from approxhw.numerics.multipliers.families import own_operator
+from approxhw.numerics.multipliers.tables import error_figures
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 PAGE = (CHECKOUT / "docs" / "approximate-multipliers.md").read_text(encoding="utf-8")

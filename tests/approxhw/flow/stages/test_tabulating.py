@@ -11,8 +11,8 @@ from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError, VerilogError
-from approxhw.numerics.classic_multipliers import own_operator
-from approxhw.numerics.product_tables import ProductTable, error_figures
+from approxhw.numerics.multipliers.families import own_operator
+from approxhw.numerics.multipliers.tables import ProductTable, error_figures
 
 SIGNED = """// the lowest bit of the product is always 0
 module mul(input signed [4:0] w, input [2:0] x, output signed [7:0] p);

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from approxhw.numerics.multiplier_plugins import MultiplierFile
-from approxhw.numerics.product_tables import ProductTable, Stated, operand_values
+from approxhw.numerics.multipliers.plugins import MultiplierFile
+from approxhw.numerics.multipliers.tables import ProductTable, Stated, operand_values
 
 # 8-bit signed weight × 4-bit unsigned x, the lowest two bits of the product cut off
 _PRODUCTS = np.outer(operand_values(8, True), operand_values(4, False))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from approxhw.common.plugins import load_plugin, plugins
 
-from .classic_multipliers import EXACT, own_operator
-from .product_tables import ProductTable, Stated
+from .families import EXACT, own_operator
+from .tables import ProductTable, Stated
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -1,0 +1,1 @@
+"""Approximate multipliers: their plain references, tables of all products, and those that other packages add."""

@@ -1,0 +1,1 @@
+"""Arrays of integer multiply-adds: operators as modules, elements, columns, streams."""

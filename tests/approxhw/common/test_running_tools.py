@@ -38,12 +38,11 @@ def test_a_tool_that_asks_for_more_memory_than_there_is_ends_alone(monkeypatch):
     python = tools.Tool("it", (sys.executable, "-c"))
     monkeypatch.setattr(running, "memory_limit", lambda: 2**29)
     assert tools.run_tool(python, ["print(len(bytes(2**20)))"], timeout=60).output == "1048576\n"
+    inner = "subprocess.run([sys.executable, '-c', 'bytes(2**30)'], check=True)"
     with pytest.raises(ToolFailedError) as caught:
-        inner = "subprocess.run([sys.executable, '-c', 'bytes(2**30)'], check=True)"
         tools.run_tool(python, [f"import subprocess, sys; {inner}"], timeout=60)
-    assert "it asked for more memory than a tool gets here: 0.5 GiB, three quarters of the machine's" in str(
-        caught.value
-    )
+    said = "it asked for more memory than a tool gets here: 0.5 GiB, three quarters of the machine's"
+    assert said in str(caught.value)
 
 
 def test_a_tool_that_takes_too_long_is_named_with_its_limit_and_its_last_words(tmp_path):

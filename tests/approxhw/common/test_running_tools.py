@@ -38,9 +38,11 @@ def test_a_tool_that_asks_for_more_memory_than_there_is_ends_alone(monkeypatch):
     python = tools.Tool("it", (sys.executable, "-c"))
     monkeypatch.setattr(running, "memory_limit", lambda: 2**29)
     assert tools.run_tool(python, ["print(len(bytes(2**20)))"], timeout=60).output == "1048576\n"
+    inner = "subprocess.run([sys.executable, '-c', 'bytes(2**30)'], check=True)"
     with pytest.raises(ToolFailedError) as caught:
-        tools.run_tool(python, ["import subprocess as s, sys; s.run([sys.executable, '-c', 'bytes(2**30)'], check=True)"], timeout=60)
-    assert "it asked for more memory than a tool gets here: 0.5 GiB, three quarters of the machine's" in str(caught.value)
+        tools.run_tool(python, [f"import subprocess, sys; {inner}"], timeout=60)
+    said = "it asked for more memory than a tool gets here: 0.5 GiB, three quarters of the machine's"
+    assert said in str(caught.value)
 
 
 def test_a_tool_that_takes_too_long_is_named_with_its_limit_and_its_last_words(tmp_path):
@@ -120,7 +122,18 @@ def test_tools_die_with_a_process_that_does_not_clear_up(number):
 def test_a_keeper_looks_at_its_parent_too_where_the_other_end_of_its_socket_stays_open(tmp_path):
     theirs, ours = os.pipe()
     environment = marked()
-    words = [sys.executable, "-I", "-S", running.KEEPER, "0", str(os.getpid() + 1), "/bin/sh", "-c", ENDLESS]
+    words = [
+        sys.executable,
+        "-I",
+        "-S",
+        running.KEEPER,
+        "0",
+        str(os.getpid() + 1),
+        str(2**40),
+        "/bin/sh",
+        "-c",
+        ENDLESS,
+    ]
     with subprocess.Popen([*map(str, words)], env=environment, stdin=theirs, start_new_session=True) as keeper:
         assert keeper.wait(timeout=60) == -signal.SIGKILL  # its parent is another one than it was told
     wait_until(lambda: not carrying(environment), "the tool is still there")

@@ -18,7 +18,9 @@ _TEMPLATES = {
 
 def product_bits(operator: Operator | None, weight_bits: int, x_bits: int) -> int:
     """Return the width of the product: that of both operands, a bit more of operators whose products may be too large."""
-    larger = operator is not None and (operator.kind == "leading" or (operator.kind == "logarithmic" and operator.corrected))
+    larger = operator is not None and (
+        operator.kind == "leading" or (operator.kind == "logarithmic" and operator.corrected)
+    )
     return weight_bits + x_bits + int(larger)
 
 
@@ -34,7 +36,9 @@ def operator_verilog(
     found = own_operator(operator) if isinstance(operator, str) else operator
     _check(operator, found, weight_bits, x_bits, signed)
     total = product_bits(found, weight_bits, x_bits)
-    of_a, of_b, of_y = (" signed" if is_signed else "" for is_signed in (signed != "none", signed == "both", signed != "none"))
+    of_a, of_b, of_y = (
+        " signed" if is_signed else "" for is_signed in (signed != "none", signed == "both", signed != "none")
+    )
     title = EXACT if found is None else spell_operator(found)
     words = {False: "unsigned", True: "signed"}
     head = (
@@ -66,15 +70,17 @@ def operator_verilog(
 
 def _exact_body(weight_bits: int, x_bits: int, signed: str) -> str:
     """Return y = a * b, both operands as wide as the product, so that nothing depends on rules of signs."""
-    a = f"{{{{{x_bits}{{{'a[%d]' % (weight_bits - 1) if signed != 'none' else chr(49) + chr(39) + 'b0'}}}}}, a}}"
-    b = f"{{{{{weight_bits}{{{'b[%d]' % (x_bits - 1) if signed == 'both' else chr(49) + chr(39) + 'b0'}}}}}, b}}"
-    return f"  assign y = {a} * {b};\n"
+    sign_a = f"a[{weight_bits - 1}]" if signed != "none" else "1'b0"
+    sign_b = f"b[{x_bits - 1}]" if signed == "both" else "1'b0"
+    return f"  assign y = {{{{{x_bits}{{{sign_a}}}}}, a}} * {{{{{weight_bits}{{{sign_b}}}}}, b}};\n"
 
 
 def _check(operator: Operator | str, found: Operator | None, weight_bits: int, x_bits: int, signed: str) -> None:
     problems = []
     if found is None and operator != EXACT:
-        problems.append(Problem("operator", f"{shown(operator)!r} is none of our own", "choose one of SPELLED, or exact"))
+        problems.append(
+            Problem("operator", f"{shown(operator)!r} is none of our own", "choose one of SPELLED, or exact")
+        )
     if signed not in SIGNS:
         problems.append(Problem("signed", f"{shown(signed)!r} is not one of {', '.join(SIGNS)}"))
     least = 2

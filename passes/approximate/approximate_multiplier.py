@@ -15,8 +15,8 @@ from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext
-from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.mac import arithmetic
+from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.multipliers.plugins import SUFFIXES, added_multiplier, multiplier_names
 from approxhw.numerics.multipliers.tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
 

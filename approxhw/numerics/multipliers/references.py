@@ -15,7 +15,13 @@ Factor = int | np.ndarray
 
 
 def truncated(
-    w: Factor, x: Factor, weight_bits: int, x_bits: int, columns: int = 0, corrected: bool = False, signed: str = "weight"
+    w: Factor,
+    x: Factor,
+    weight_bits: int,
+    x_bits: int,
+    columns: int = 0,
+    corrected: bool = False,
+    signed: str = "weight",
 ) -> Factor:
     """Return w · x without the lowest *columns* columns of partial-product bits.
 

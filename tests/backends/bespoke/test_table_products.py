@@ -13,8 +13,8 @@ from approxhw.backends.bespoke.products import table_neuron
 from approxhw.backends.estimate import simulate_netlist, synthesise
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Clip, Dense, Requantize
-from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, dense_reference
+from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import ProductTable
 from approxhw.passes.approximate._operators import integer_layers, replaced
 

@@ -16,10 +16,10 @@ from approxhw.ir.kinds import ArgMax, Dense, Input, Requantize, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell_pass
 from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.verifier import verify
-from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier as Table
 from approxhw.numerics.mac.arithmetic import Exact
+from approxhw.numerics.multipliers.families import own_operator
 from approxhw.passes.approximate._operators import corrected, replaced
 from approxhw.passes.approximate.approximate_multiplier import ApproximateMultiplier, choose_operators
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.numerics.multipliers.families import bits_of, correction, own_operator, spell_operator
-from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, error_figures, fitted_table, read_table
+from approxhw.numerics.multipliers.tables import (
+    ProductTable,
+    Stated,
+    check_signs,
+    error_figures,
+    fitted_table,
+    read_table,
+)
 
 WEIGHTS, CODES = np.arange(16), np.arange(8)
 EXACT = np.where(WEIGHTS > 7, WEIGHTS - 16, WEIGHTS)[:, None] * CODES[None, :]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -71,15 +72,15 @@ def sum_products(weights: np.ndarray, x: np.ndarray, products: np.ndarray, *, th
 
 def _kind(low: int, high: int) -> int:
     """Return what the narrowest products are that hold *low* to *high*."""
-    if -(1 << 15) <= low and high < 1 << 15:
+    if low >= -(1 << 15) and high < 1 << 15:
         return SIGNED
-    return UNSIGNED if 0 <= low and high < 1 << 16 else WIDE
+    return UNSIGNED if low >= 0 and high < 1 << 16 else WIDE
 
 
 def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
     """Do *work* on *pieces* parts of *count* at the same time."""
     ends = [count * i // pieces for i in range(pieces + 1)]
-    parts = [slice(first, last) for first, last in zip(ends, ends[1:]) if first < last]
+    parts = [slice(first, last) for first, last in pairwise(ends) if first < last]
     if len(parts) == 1:
         work(parts[0])
         return

@@ -212,7 +212,7 @@ class EmulatedEngine:
         self, inputs: Mapping[str, ArrayLike], work: Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         try:
-            return run_tensors(self.graph, checked_feeds(self.graph, inputs), self.host, work)
+            return run_tensors(self.graph, checked_feeds(self.graph, inputs), self.host, work, self.threads)
         except MisfitError as error:
             problem = Problem(error.product.title, error.why, "give inputs of other sizes, or fewer at once")
             raise InvalidDataError(f"inputs of {title_of(self.graph)}", [problem]) from error

@@ -49,7 +49,7 @@ Multiply = Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
 
 
 def run_tensors(
-    graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply, threads: int = 1
+    graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply | None, threads: int = 1
 ) -> dict[str, np.ndarray]:
     """Return the results of *graph* by title. *feeds*: by title of the input, checked already (:func:`checked_feeds`).
 
@@ -64,13 +64,13 @@ def walk_tensors(
     graph: Graph,
     feeds: Mapping[str, np.ndarray],
     host: HostRuntime,
-    multiply: Multiply,
+    multiply: Multiply | None,
     seen: Callable[[Node, np.ndarray], None] | None = None,
     threads: int = 1,
 ) -> dict[str, np.ndarray]:
     """Return the values that are left at the end; *seen* is shown every value as it is made.
 
-    ``threads``: of products of codes, whose meaning is the same whoever carries them out.
+    *multiply* None: products of codes are what their Nodes say, on so many *threads*, others are the host's.
     """
     plan = plan_of(graph)
     values: dict[str, np.ndarray] = dict(plan.constants)
@@ -97,10 +97,12 @@ def walk_tensors(
             if any(each.nbytes for each in operands):
                 held = (each for name, each in values.items() if name not in plan.constants and each.dtype != object)
                 check_result_memory(product, operands[: len(product.inputs)], sum(each.nbytes for each in held))
-            if isinstance(op, MatMulInteger | ConvInteger):
+            if multiply is not None:
+                values[node.name] = multiply(node, product, operands)
+            elif isinstance(op, MatMulInteger | ConvInteger):
                 values[node.name] = integer_product(op, product, operands, plan.names, threads)
             else:
-                values[node.name] = multiply(node, product, operands)
+                values[node.name] = host.plain(node, operands)
         else:
             values[node.name] = _plain_node(node, [values[name] for name in node.inputs])
         if seen:

@@ -63,9 +63,12 @@ def observed_ranges(graph: Graph, names: Sequence[str], how: str, observe: Obser
 
 
 def _tried(ends: Range) -> list[Range]:
-    """Return ranges from the whole one down to a quarter, both ends moving together; 0 stays inside."""
+    """Return ranges from the whole one down to a fifth, each end by itself; 0 stays inside."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
-    return [(low * share, high * share) for share in np.linspace(1.0, 0.25, STEPS)]
+    if low == 0 or high == 0:
+        return [(low * share, high * share) for share in np.linspace(1.0, 0.2, STEPS)]
+    shares = np.linspace(1.0, 0.2, STEPS // 3)
+    return [(low * one, high * other) for one in shares for other in shares]
 
 
 def least_squares(counts: np.ndarray, ends: Range) -> Range:
@@ -95,7 +98,7 @@ def least_divergence(counts: np.ndarray, ends: Range) -> Range:
             continue
         inside = (middles >= low) & (middles <= high)
         if inside.sum() < 256:
-            break
+            continue
         kept = weights[inside].copy()
         kept[0] += weights[middles < low].sum()
         kept[-1] += weights[middles > high].sum()

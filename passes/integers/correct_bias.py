@@ -9,10 +9,10 @@ import numpy as np
 
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import integer_op
+from approxhw.ir.tensor.operator_errors import layer_codes
 
 from ._biases import moved_biases
-from ._editing import integer_op
-from ._statistics import layer_codes
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import held
 from approxhw.numerics.formats import FLOAT32, format_of
 
-from ._editing import Editor, held
+from ._editing import Editor
 from ._ranges import RANGES, Range, observed_ranges
 
 ALL = "all"

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
-    IntegerProduct,
-    MatMulInteger,
     Rescale,
-    needs_table,
 )
 from approxhw.ir.kinds.tensor.ops import Add
-from approxhw.ir.kinds.tensor.products import lower_product, operand_sizes, product_of
-from approxhw.numerics.formats import dtype_of
-from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, patterns
-
-CODE_LIMITS = (-256, 255)
-"""Of zero, low and high on the wires: 9 bits of two's complement."""
+from approxhw.ir.kinds.tensor.products import lower_product, product_of
+from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_nodes, integer_op, stays_left
+from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,57 +27,12 @@ class Ended:
     rescale: Node | None
 
 
-def integer_products_of(graph: Graph) -> tuple[Node, ...]:
-    """Return the products of codes of *graph*, in order."""
-    return tuple(node for node in graph.nodes if isinstance(node.op, MatMulInteger | ConvInteger))
-
-
-def op_of(node: Node) -> IntegerProduct:
-    """Return the op of a product of codes."""
-    assert isinstance(node.op, MatMulInteger | ConvInteger)
-    return node.op
-
-
-def mac_of(node: Node) -> IntegerMac:
-    """Return the arithmetic of a product of codes, exact where it has none."""
-    return op_of(node).arithmetic or IntegerMac()
-
-
-def data_of(graph: Graph, name: str) -> np.ndarray | None:
-    """Return the data of a Constant as its format holds it; None of what is computed."""
-    node = graph[name]
-    return node.op.data.astype(dtype_of(node.type.format), copy=False) if isinstance(node.op, Constant) else None
-
-
-def table_of(graph: Graph, node: Node) -> np.ndarray:
-    """Return the table of the operator of *node*, by bit patterns."""
-    if needs_table(op_of(node)):
-        table = data_of(graph, node.inputs[4])
-        assert table is not None
-        return table
-    return exact_products(mac_of(node)).products
-
-
-def sizes_of(graph: Graph, node: Node) -> tuple[int, int, int, int]:
-    """Return how many products *node* is, and M, K, N of one as it goes through an array: M rows stream, K × N stays."""
-    product = product_of(op_of(node), node.inputs)
-    sizes = operand_sizes(product, [graph[name].type.shape for name in node.inputs[:2]])
-    if isinstance(node.op, MatMulInteger) and _stays_left(graph, node):
-        return sizes.count, sizes.n, sizes.k, sizes.m
-    return sizes.count, sizes.m, sizes.k, sizes.n
-
-
-def _stays_left(graph: Graph, node: Node) -> bool:
-    held = [data_of(graph, name) is not None for name in node.inputs[:2]]
-    return held == [True, False]
-
-
 def ended(graph: Graph, node: Node, columns: int) -> Ended:
     """Return what follows *node*, whose result has so many *columns* in all groups."""
     bias, at = np.zeros(columns, np.int64), node
     readers = [other for other in graph.nodes if at.name in other.inputs]
     if len(readers) == 1 and isinstance(readers[0].op, Add) and at.name not in graph.leaving:
-        constants = [data for name in readers[0].inputs if (data := data_of(graph, name)) is not None]
+        constants = [data for name in readers[0].inputs if (data := held(graph, name)) is not None]
         if len(constants) == 1 and constants[0].size in (1, columns):
             bias, at = bias + constants[0].reshape(-1).astype(np.int64), readers[0]
             readers = [other for other in graph.nodes if at.name in other.inputs]
@@ -106,13 +54,13 @@ class Streams:
 
 def streams_of(graph: Graph, node: Node, operands: Mapping[str, np.ndarray], rows: int) -> Streams:
     """Return the codes of the first product of *node*, at most so many *rows* of what streams; *operands*: values by name."""
-    op = op_of(node)
+    op = integer_op(node)
     product = product_of(op, node.inputs)
     values = [operands[name] for name in node.inputs[:4]]
     pad = int(values[2].reshape(-1)[0])
     lowered = lower_product(product, values[:2], frozenset(), pad=pad, result=np.int32)
     block = lowered.gemms[0]
-    turned = block.streams_right or _stays_left(graph, node)
+    turned = block.streams_right or stays_left(graph, node)
     swapped = turned and not isinstance(op, ConvInteger)
     stays = block.left.array.T if turned else block.right.columns(slice(None))
     count = block.right.columns(slice(0, rows)) if turned else np.ascontiguousarray(block.left.rows(slice(0, rows)).T)
@@ -134,8 +82,8 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
     Raises :class:`OptionError` where they do not go into one array: operands of other signs or widths, other adders, other
     variates. An exact product goes into any array of exact sums.
     """
-    nodes = integer_products_of(graph)
-    macs = [mac_of(node) for node in nodes]
+    nodes = integer_nodes(graph)
+    macs = [integer_mac(node) for node in nodes]
     chosen = [mac for mac in macs if mac.operator != "exact"] or macs
     kinds = dict.fromkeys((mac.signed, mac.weight_bits, mac.x_bits) for mac in chosen)
     if chosen is macs:  # exact ones alone: the widest operands hold all
@@ -150,7 +98,7 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
     adders = dict.fromkeys(mac.adder for mac in macs)
     if len(adders) > 1:
         problems.append(Problem("adder", f"one array has one adder, not {', '.join(adders)}", "choose one"))
-    variates = {op_of(node).variate for node in nodes} - {0}
+    variates = {integer_op(node).variate for node in nodes} - {0}
     if len(variates) > 1:
         told = ", ".join(map(str, sorted(variates)))
         problems.append(Problem("variate", f"one array sums one number of low bits, not {told}", "choose one"))
@@ -167,10 +115,6 @@ def layer_patterns(streams: Streams, mac: IntegerMac) -> tuple[np.ndarray, np.nd
     x, _ = patterns(streams.x, mac.x_bits, mac.x_signed)
     weights, _ = patterns(streams.weights, mac.weight_bits, mac.weight_signed)
     return np.ascontiguousarray(x.T), weights
-
-
-Observed = Callable[[Graph, Callable[[Node, np.ndarray], None]], None]
-"""Carries a Graph out on rows, and shows every value as it is made."""
 
 
 def unknown_operator(name: str) -> OptionError:

@@ -37,7 +37,7 @@ class IntegerElementCost:
     """One element with one operator, mapped to a library.
 
     ``area_um2``: cells. ``power_mw``: at ``clock_ns``, over ``vectors`` clocks of real tiles; ``energy_fj``: of one product,
-    all of that power in one clock. ``met``: None where the library has no delay tables. ``checked``: sums equal to the reference's.
+    all of that power in one clock. ``met``: None without delay tables. ``checked``: sums equal to the reference's.
     """
 
     operator: str

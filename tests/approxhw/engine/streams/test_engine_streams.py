@@ -16,10 +16,10 @@ from approxhw.backends.matrix_engine.engine import (
     activation_words,
     busy_clocks,
     engine_verilog,
-    make_schedule,
     result_words,
     weight_words,
 )
+from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import MismatchError, OptionError, ToolFailedError
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels import gemm as float_gemm

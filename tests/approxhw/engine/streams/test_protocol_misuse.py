@@ -170,7 +170,7 @@ DEFECTS = [
     ("  assign broken[3] = changed;", "  assign broken[3] = 1'b0;"),
     ("  assign broken[2] = orphaned;", "  assign broken[2] = 1'b0;"),
     ("under_way <= ~vector_end;", "under_way <= 1'b0;"),
-    (".push(weight_comes & weight_placed)", ".push(weight_comes)"),
+    (".push(comes & placed)", ".push(comes)"),
     ("(weights_broken & ~streaming & ~loading)", "1'b0"),
     ("open      <= ~vector_last;", "open      <= 1'b1;"),
 ]

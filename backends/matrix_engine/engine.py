@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from approxhw.backends.systolic.protocol import FAULTS
 from approxhw.backends.systolic.schedule import Schedule, Tile
 from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError, Problem, shown
@@ -22,15 +23,6 @@ TOP = "matrix_engine"
 """The top module of an engine."""
 CODED_TOP = "matrix_engine_codes"
 """The top module of an engine with 8-bit codes on a port: a ``matrix_engine`` behind decoders."""
-FAULTS = (
-    "a tile has more vectors than the memory holds",
-    "a tile goes on from one of another number of vectors",
-    "tlast of the weights is not with every COLUMNS-th word",
-    "a tile goes on, and no chain is open",
-    "tuser changes inside of a tile",
-    "a chain begins, and the one before has not ended",
-)
-"""What the bits of the port ``fault`` say, lowest first; docs/matrix-engine-rtl.md has the protocol."""
 CODED_FAULTS = (*FAULTS, "a word of codes has an exponent below -96")
 """What they say of the top module with 8-bit codes on a port."""
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from approxhw.backends.matrix_engine.engine import (
-    FAULTS,
     Engine,
     activation_words,
     busy_clocks,
@@ -19,6 +18,7 @@ from approxhw.backends.matrix_engine.engine import (
     result_words,
     weight_words,
 )
+from approxhw.backends.systolic.protocol import FAULTS
 from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import MismatchError, OptionError, ToolFailedError
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -25,7 +25,8 @@ from protocol_bench import (
     whole_numbers,
 )
 
-from approxhw.backends.matrix_engine.engine import CODED_FAULTS, FAULTS, Engine, engine_verilog
+from approxhw.backends.matrix_engine.engine import CODED_FAULTS, Engine, engine_verilog
+from approxhw.backends.systolic.protocol import FAULTS
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.mac.arithmetic import FloatMac
 

@@ -52,7 +52,7 @@ class IntegerMac:
             if type(bits) is not int or not least <= bits <= most:
                 why = f"{shown(repr(bits), 40)} is no width from {least} to {most}"
                 problems.append(Problem(name, why, f"choose {least} to {most}"))
-        if not isinstance(self.adder, str) or (self.adder != EXACT and not _ADDER.match(self.adder)):
+        if not is_adder(self.adder):
             why = f"{shown(repr(self.adder), 60)} is no adder"
             problems.append(Problem("adder", why, "choose exact, or-L or cut-L, such as or-4"))
         elif type(self.accumulator_bits) is int and self.low_bits >= self.accumulator_bits:
@@ -104,6 +104,11 @@ class IntegerMac:
             total = a + b
         total %= 1 << bits
         return total - (1 << bits) if total >> (bits - 1) else total
+
+
+def is_adder(text: object) -> bool:
+    """Whether *text* spells an adder: ``exact``, ``or-L`` or ``cut-L``."""
+    return isinstance(text, str) and (text == EXACT or _ADDER.match(text) is not None)
 
 
 def parse_integer_mac(text: str) -> IntegerMac:

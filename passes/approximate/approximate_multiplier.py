@@ -16,11 +16,11 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.mac import arithmetic
-from approxhw.numerics.mac.integer_mac import IntegerMac, is_adder
+from approxhw.numerics.mac.integer_mac import IntegerMac, is_adder, operator_name
 from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.multipliers.plugins import SUFFIXES, added_multiplier, multiplier_names
 from approxhw.numerics.multipliers.tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
-from approxhw.passes.integers._operators import chosen_layers, operator_name, with_operators
+from approxhw.passes.integers._operators import chosen_layers, with_operators
 
 from ._operators import (
     Maker,

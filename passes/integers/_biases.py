@@ -10,8 +10,9 @@ import numpy as np
 from approxhw.ir.graph import Graph, Node, without_unread
 from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.ir.kinds.tensor.ops import Add
+from approxhw.ir.tensor.integer_layers import held
 
-from ._editing import SUMS, Editor, held, readers_of
+from ._editing import SUMS, Editor, readers_of
 
 
 def moved_biases(graph: Graph, moves: Mapping[str, np.ndarray]) -> Graph:

@@ -9,8 +9,7 @@ import numpy as np
 
 from approxhw.ir.graph import Graph, Node, Op, identifier, without_unread
 from approxhw.ir.kinds import Constant, Type
-from approxhw.ir.kinds.tensor.integers import ConvInteger, IntegerProduct, MatMulInteger
-from approxhw.numerics.formats import Fixed, Format, dtype_of, format_of
+from approxhw.numerics.formats import Fixed, Format, format_of
 
 SUMS = Fixed(32, True)
 """Sums of products, biases, multipliers and shifts."""
@@ -42,23 +41,6 @@ class Editor:
     def done(self) -> Graph:
         """Return the changed Graph without what nothing reads any more."""
         return without_unread(replace(self.graph, nodes=tuple(self.nodes)))
-
-
-def held(graph: Graph, name: str) -> np.ndarray | None:
-    """Return the data of the Constant *name* as its format holds it; None where it is computed."""
-    node = graph[name]
-    return node.op.data.astype(dtype_of(node.type.format), copy=False) if isinstance(node.op, Constant) else None
-
-
-def integer_nodes(graph: Graph) -> tuple[Node, ...]:
-    """Return the products of codes of *graph*, in order: layers are numbered from 0."""
-    return tuple(node for node in graph.nodes if isinstance(node.op, MatMulInteger | ConvInteger))
-
-
-def integer_op(node: Node) -> IntegerProduct:
-    """Return the op of a product of codes."""
-    assert isinstance(node.op, MatMulInteger | ConvInteger)
-    return node.op
 
 
 def readers_of(graph: Graph) -> Callable[[str], list[Node]]:

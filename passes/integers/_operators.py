@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
+from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import ProductTable
 
-from ._editing import SUMS, Editor, held, integer_nodes, integer_op
-from .integer_products import exact_mac, weights_last
+from ._editing import SUMS, Editor
+from .integer_products import exact_mac
 
 TableFor = Callable[[IntegerMac], ProductTable]
 """Makes the table of an operator for operands as wide and signed as those of an exact arithmetic."""
-
-
-def operator_name(text: str) -> str:
-    """Return *text*, the spelling of an operator or the path of a file, as the name that an arithmetic has for it."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(text).name)[:80].lstrip("_.-")
-    return plain or "operator"
 
 
 def with_operators(graph: Graph, chosen: Mapping[str, tuple[str, TableFor | None]], adder: str = EXACT) -> Graph:

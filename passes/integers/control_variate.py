@@ -10,10 +10,11 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import integer_op
+from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 
 from ._biases import moved_biases
-from ._editing import Editor, integer_op
-from ._statistics import LayerCodes, layer_codes
+from ._editing import Editor
 
 MOST = (1 << 15) - 1
 """Greatest coefficient: 16 bits of two's complement."""

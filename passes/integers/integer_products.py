@@ -10,7 +10,7 @@ import numpy as np
 
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant, Relu
+from approxhw.ir.kinds import Relu
 from approxhw.ir.kinds.tensor.integer_rules import CODES, needed_bits, stationary
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
@@ -22,11 +22,12 @@ from approxhw.ir.kinds.tensor.integers import (
 )
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Gemm, MatMul, Transpose
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
 from approxhw.numerics.exact.rescaling import fixed_point_multiplier
 from approxhw.numerics.formats import FLOAT32, Fixed
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
 
-from ._editing import SUMS, Editor, held, integer_nodes, integer_op, readers_of
+from ._editing import SUMS, Editor, readers_of
 
 _LIMIT = 1 << 31
 
@@ -288,10 +289,3 @@ def exact_mac(graph: Graph, node: Node) -> IntegerMac:
     columns = stationary(op, weights, turned=weights_last(graph, node)[1] == node.inputs[0])
     needed = needed_bits(columns, exact_products(mac).products, mac)
     return replace(mac, accumulator_bits=max(4, min(32, needed)))
-
-
-def weights_last(graph: Graph, node: Node) -> tuple[str, str]:
-    """Return what streams and what stays of the product of codes *node*: a constant stays, else the second operand."""
-    first, second = node.inputs[:2]
-    stays_first = isinstance(graph[first].op, Constant) and not isinstance(graph[second].op, Constant)
-    return (second, first) if stays_first and not isinstance(node.op, ConvInteger) else (first, second)

@@ -11,12 +11,13 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.integers import DequantizeLinear, QuantizeLinear
+from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import held
 from approxhw.numerics.formats import FLOAT32, format_of
 
-from ._editing import Editor, held
+from ._editing import Editor
 from ._ranges import RANGES, Range, observed_ranges
 
 ALL = "all"
@@ -41,6 +42,7 @@ class QuantizeModel:
         default="weights", metadata={"help": "with constant weights, or all", "choices": ("weights", ALL)}
     )
     layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
+    again: bool = field(default=False, metadata={"help": "leave a model that has codes already as it is"})
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -60,6 +62,14 @@ class QuantizeModel:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with codes in front of its products."""
         chosen = self._chosen(graph)
+        if not chosen:
+            if self.again and any(
+                isinstance(node.op, DequantizeLinear | MatMulInteger | ConvInteger) for node in graph.nodes
+            ):
+                context.note("it is quantised already: its codes stay")
+                return graph
+            why = "no product of floating-point numbers is left that could get codes"
+            raise PassError("pass quantize-model", [Problem(shown(graph.name), why, "it may be quantised already")])
         if context.observe is None:
             why = "activations get their ranges from rows, and there are none"
             raise PassError("pass quantize-model", [Problem("data", why, "give --data with training rows")])
@@ -85,9 +95,6 @@ class QuantizeModel:
                 coded = any(isinstance(graph[name].op, DequantizeLinear) for name in node.inputs[:2])
                 if (constants == 1 or dynamic) and not coded and self._is_asked(node.op.title):
                     found.append(node)
-        if not found:
-            why = "no product of floating-point numbers is left that could get codes"
-            raise PassError("pass quantize-model", [Problem(shown(graph.name), why, "it may be quantised already")])
         return found
 
     def _is_asked(self, title: str) -> bool:

@@ -12,13 +12,13 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant
 from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
 from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import held, integer_op, weights_last
+from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
-from ._editing import Editor, held, integer_op
-from ._statistics import LayerCodes, layer_codes
-from .integer_products import weights_last
+from ._editing import Editor
 
 MEASURES = ("absolute", "squared", "spread")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -109,6 +110,12 @@ class IntegerMac:
 def is_adder(text: object) -> bool:
     """Whether *text* spells an adder: ``exact``, ``or-L`` or ``cut-L``."""
     return isinstance(text, str) and (text == EXACT or _ADDER.match(text) is not None)
+
+
+def operator_name(text: str) -> str:
+    """Return *text*, the spelling of an operator or the path of a file, as the name that an arithmetic has for it."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(text).name)[:80].lstrip("_.-")
+    return plain or "operator"
 
 
 def parse_integer_mac(text: str) -> IntegerMac:

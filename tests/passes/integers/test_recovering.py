@@ -8,11 +8,11 @@ import pytest
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
+from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.ir.verifier import problems
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import ProductTable
-from approxhw.passes.integers._statistics import LayerCodes, layer_codes
 from approxhw.passes.integers.control_variate import coefficients_of
 from approxhw.passes.integers.tune_weights import TuneWeights
 

@@ -10,12 +10,11 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integer_rules import stationary
-from approxhw.ir.kinds.tensor.integers import ConvInteger, operands_of
-from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, patterns
+from approxhw.ir.kinds.tensor.integers import ConvInteger
+from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
-from ._editing import held, integer_nodes, integer_op
-from .integer_products import weights_last
+from .integer_layers import held, integer_nodes, integer_op, products_table, weights_last
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +136,6 @@ def _layer(graph: Graph, node: Node, streams: str, stays: str, counts: np.ndarra
     assert weights is not None
     turned = stays == node.inputs[0] and not isinstance(op, ConvInteger)
     columns, _ = patterns(stationary(op, weights, turned), mac.weight_bits, mac.weight_signed)
-    constants = [held(graph, name) for name in node.inputs]
-    table, _ = operands_of(op, [each if each is not None else np.zeros(1) for each in constants])
     likely = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     groups = op.group if isinstance(op, ConvInteger) else 1
     depth, channels = len(columns), len(likely) // groups
@@ -151,5 +148,4 @@ def _layer(graph: Graph, node: Node, streams: str, stays: str, counts: np.ndarra
     kind = np.int8 if str(codes).startswith("s") else np.uint8
     _, moved = patterns(np.zeros(1, kind), mac.x_bits, mac.x_signed)
     x_zero = moved + (int(zeros.reshape(-1)[0]) if zeros is not None else 0)
-    products = exact_products(mac).products if table is None else table
-    return LayerCodes(node, mac, products, columns, parts, x_zero)
+    return LayerCodes(node, mac, products_table(graph, node), columns, parts, x_zero)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from approxhw.backends.bespoke.readback import ModuleInfo, ModulePort, read_modules
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
@@ -66,17 +66,26 @@ def read_operator_module(
         why = "there are several" if chosen is None else f"{shown(chosen)!r} is none of its modules"
         raise OptionError(subject, [Problem("top", f"{why}: {shown(', '.join(modules))}", "name one of them")])
     ports = _chosen_ports(subject, modules[chosen], (weight_bits, x_bits), weight)
-    names = [port.name for port in ports]
-    return OperatorModule(name, verilog, chosen, *names, weight_bits, x_bits, ports[2].bits or 1)
+    operand, other, product = ports
+    return OperatorModule(
+        name,
+        verilog,
+        chosen,
+        weight=operand.name,
+        x=other.name,
+        product=product.name,
+        weight_bits=weight_bits,
+        x_bits=x_bits,
+        product_bits=product.bits or 1,
+    )
 
 
 def renamed_operator(operator: OperatorModule, prefix: str) -> OperatorModule:
     """Return *operator* with *prefix* before the names of all its modules, so that they collide with none."""
     names = {each: prefix + each for each in defined_modules(operator.verilog)}
-    ports = (names.get(port, port) for port in (operator.weight, operator.x, operator.product))
+    weight, x, product = (names.get(port, port) for port in (operator.weight, operator.x, operator.product))
     text = rename_identifiers(operator.verilog, names)
-    widths = (operator.weight_bits, operator.x_bits, operator.product_bits)
-    return OperatorModule(operator.name, text, names[operator.top], *ports, *widths)
+    return replace(operator, verilog=text, top=names[operator.top], weight=weight, x=x, product=product)
 
 
 def _chosen_ports(

@@ -9,7 +9,7 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 
-from .engine import IntegerEngine
+from .engine import IntegerArray
 
 _SIGNED = ("bias", "coefficient", "zero", "low", "high")
 
@@ -52,7 +52,7 @@ def column_constants(
     return ColumnConstants(*(np.broadcast_to(np.asarray(each, np.int64), columns).copy() for each in given))
 
 
-def check_constants(engine: IntegerEngine, constants: ColumnConstants, columns: int) -> None:
+def check_constants(engine: IntegerArray, constants: ColumnConstants, columns: int) -> None:
     """Raise :class:`OptionError` with every constant that the ports of *engine* cannot carry to *columns* columns."""
     problems = []
     for name, bits in engine.fields().items():

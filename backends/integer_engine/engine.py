@@ -28,7 +28,7 @@ _MOST_OPERATORS = 16
 
 
 @dataclass(frozen=True)
-class IntegerEngine:
+class IntegerArray:
     """A weight-stationary array of ``rows`` x ``columns`` elements of ``mac`` with its streams.
 
     ``depth``: 1, an element multiplies and adds in one clock; 2, a register stands behind its product. ``vectors``: how many
@@ -169,7 +169,7 @@ class IntegerEngine:
         return asdict(self)
 
 
-def _operator_problems(engine: IntegerEngine, mac: IntegerMac) -> list[Problem]:
+def _operator_problems(engine: IntegerArray, mac: IntegerMac) -> list[Problem]:
     """Return what is wrong with the operators of *engine*, whose multiply-add is *mac*."""
     problems = []
     if not isinstance(engine.operators, tuple) or not all(isinstance(each, str) for each in engine.operators):
@@ -203,14 +203,14 @@ def _operator_problems(engine: IntegerEngine, mac: IntegerMac) -> list[Problem]:
     return problems
 
 
-def integer_engine_modules(engine: IntegerEngine, top: str = TOP) -> dict[str, str]:
+def integer_engine_modules(engine: IntegerArray, top: str = TOP) -> dict[str, str]:
     """Return the Verilog-2005 of *engine* by module, *top* first.
 
     *top*: the whole engine, or a template that is a part of it, such as ``integer_array`` or ``integer_element``.
     """
-    if not isinstance(engine, IntegerEngine):
+    if not isinstance(engine, IntegerArray):
         why = f"{shown(type(engine).__name__)} is no integer engine"
-        raise OptionError("integer engine", [Problem("engine", why, "give IntegerEngine(), say")])
+        raise OptionError("integer engine", [Problem("engine", why, "give IntegerArray(), say")])
     known = template_parameters(top)
     parameters = {key: value for key, value in engine.parameters().items() if key in known}
     found = modules_of(configured(top, parameters))
@@ -220,14 +220,14 @@ def integer_engine_modules(engine: IntegerEngine, top: str = TOP) -> dict[str, s
     return {top: found.pop(top), **found}
 
 
-def integer_engine_verilog(engine: IntegerEngine, header: Sequence[str] = (), top: str = TOP) -> str:
+def integer_engine_verilog(engine: IntegerArray, header: Sequence[str] = (), top: str = TOP) -> str:
     """Return the whole engine, or its part *top*, as one text. ``header``: comment lines on top."""
     head = "".join(f"// {line}\n" for line in header)
     text = "\n".join(integer_engine_modules(engine, top).values())
     return f"{head}\n{text}" if head else text
 
 
-def operator_product_modules(engine: IntegerEngine) -> dict[str, str]:
+def operator_product_modules(engine: IntegerArray) -> dict[str, str]:
     """Return ``operator_product`` around the operators of *engine*, and what it instantiates, by module."""
     mac, names, total = engine.mac, engine.names, engine.product_bits
     parameters = {key: engine.parameters()[key] for key in template_parameters(PRODUCT)}

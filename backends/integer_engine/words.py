@@ -13,7 +13,7 @@ from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.tables import operand_values
 
 from .constants import ColumnConstants, check_constants, column_constants
-from .engine import IntegerEngine
+from .engine import IntegerArray
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def padding_of(mac: IntegerMac, products: np.ndarray) -> Padding:
 
 
 def integer_weight_words(
-    engine: IntegerEngine,
+    engine: IntegerArray,
     schedule: Schedule,
     weights: np.ndarray,
     constants: ColumnConstants,
@@ -75,7 +75,7 @@ def integer_weight_words(
 
 
 def integer_activation_words(
-    engine: IntegerEngine, schedule: Schedule, x: np.ndarray, padding: Padding | None = None
+    engine: IntegerArray, schedule: Schedule, x: np.ndarray, padding: Padding | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the words of the stream of activations, their tlast and their tuser. *x*: M × K bit patterns."""
     filling = padding or Padding(0, 0, 0)
@@ -93,7 +93,7 @@ def integer_activation_words(
 
 
 def integer_results(
-    engine: IntegerEngine,
+    engine: IntegerArray,
     x: np.ndarray,
     weights: np.ndarray,
     constants: ColumnConstants,
@@ -130,7 +130,7 @@ def integer_results(
     return requantized(total, 0, c.multiplier, c.shift, c.zero, c.low, c.high)
 
 
-def row_sums(engine: IntegerEngine, x: np.ndarray) -> np.ndarray:
+def row_sums(engine: IntegerArray, x: np.ndarray) -> np.ndarray:
     """Return S of each row of *x* (M × K bit patterns): the sum of its ``variate`` low bits, of numbers where those are all."""
     if not engine.variate:
         return np.zeros(len(x), np.int64)
@@ -142,7 +142,7 @@ def row_sums(engine: IntegerEngine, x: np.ndarray) -> np.ndarray:
 
 
 def integer_result_words(
-    engine: IntegerEngine,
+    engine: IntegerArray,
     schedule: Schedule,
     x: np.ndarray,
     weights: np.ndarray,
@@ -169,7 +169,7 @@ def integer_result_words(
     return octets, np.concatenate(ends)
 
 
-def gather_integer_results(engine: IntegerEngine, schedule: Schedule, words: np.ndarray) -> np.ndarray:
+def gather_integer_results(engine: IntegerArray, schedule: Schedule, words: np.ndarray) -> np.ndarray:
     """Return the bit patterns (M × N, uint8 or uint32) of the results in the *words* that left the engine."""
     kind = np.dtype("<u1" if engine.result_bits == 8 else "<u4")
     values = np.ascontiguousarray(words).reshape(-1).view(kind).reshape(-1, engine.columns)
@@ -182,7 +182,7 @@ def gather_integer_results(engine: IntegerEngine, schedule: Schedule, words: np.
     return found
 
 
-def integer_clocks(engine: IntegerEngine, schedule: Schedule) -> int:
+def integer_clocks(engine: IntegerArray, schedule: Schedule) -> int:
     """Return the fewest clocks that *schedule* takes: weights, vectors, waits for sums and banks, the last results' way out."""
     out = engine.latency + engine.columns - 1 + engine.end_latency  # from a vector to the end of its tile
     free = [0] * engine.banks
@@ -195,7 +195,7 @@ def integer_clocks(engine: IntegerEngine, schedule: Schedule) -> int:
     return clock + out
 
 
-def _missing_rows(engine: IntegerEngine, schedule: Schedule) -> int:
+def _missing_rows(engine: IntegerArray, schedule: Schedule) -> int:
     return -schedule.k % engine.rows
 
 
@@ -208,7 +208,7 @@ def _widened(constants: ColumnConstants, beyond: int) -> ColumnConstants:
 
 
 def _with_padding(
-    engine: IntegerEngine, schedule: Schedule, constants: ColumnConstants, filling: Padding, wide: int
+    engine: IntegerArray, schedule: Schedule, constants: ColumnConstants, filling: Padding, wide: int
 ) -> ColumnConstants:
     """Return *constants* for all columns, with what the rows beyond K add taken off the bias."""
     found = _widened(constants, wide - schedule.n)

@@ -8,7 +8,7 @@ from engine_elements import every_pair
 from integer_streams import products_of
 
 from approxhw.backends.estimate import simulate_netlist, synthesise
-from approxhw.backends.integer_engine.engine import IntegerEngine, integer_engine_verilog
+from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
 from approxhw.backends.systolic.templates import configured
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
@@ -16,7 +16,7 @@ from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 LATENCY = 4
 """Clocks from a vector to its sum, whatever the depth: the bench makes up the difference."""
 NARROW = [
-    IntegerEngine(1, 1, IntegerMac(operator, signed, weight_bits, x_bits, bits, adder), depth)
+    IntegerArray(1, 1, IntegerMac(operator, signed, weight_bits, x_bits, bits, adder), depth)
     for operator, signed, weight_bits, x_bits, bits, adder, depth in [
         ("exact", "both", 4, 4, 12, "exact", 1),
         ("exact", "none", 4, 4, 10, "or-3", 2),
@@ -27,13 +27,13 @@ NARROW = [
     ]
 ]
 WIDE = [
-    IntegerEngine(1, 1, IntegerMac("exact", "both", 8, 8, 24), 1),
-    IntegerEngine(1, 1, IntegerMac("truncated-5", "both", 8, 8, 24, "or-5"), 2),
-    IntegerEngine(1, 1, IntegerMac("leading-4", "none", 8, 8, 20, "cut-4"), 1),
+    IntegerArray(1, 1, IntegerMac("exact", "both", 8, 8, 24), 1),
+    IntegerArray(1, 1, IntegerMac("truncated-5", "both", 8, 8, 24, "or-5"), 2),
+    IntegerArray(1, 1, IntegerMac("leading-4", "none", 8, 8, 20, "cut-4"), 1),
 ]
 
 
-def stream(engine: IntegerEngine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def stream(engine: IntegerArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return codes, of which each is multiplied by the one before it, sums, and what comes out: every pair of codes once."""
     mac = engine.mac
     bits = max(mac.weight_bits, mac.x_bits)
@@ -50,11 +50,11 @@ def stream(engine: IntegerEngine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return codes, sums, np.array(expected)
 
 
-def element_text(engine: IntegerEngine) -> str:
+def element_text(engine: IntegerArray) -> str:
     return integer_engine_verilog(engine, top="integer_element")
 
 
-def element_job(engine: IntegerEngine, text: str = "") -> SimulationJob:
+def element_job(engine: IntegerArray, text: str = "") -> SimulationJob:
     """Return every pair of codes through one element behind a bench that delays sums until their operand is there."""
     codes, sums, expected = stream(engine)
     code_bits, bits = max(engine.mac.weight_bits, engine.mac.x_bits), engine.mac.accumulator_bits

@@ -10,21 +10,21 @@ from types import SimpleNamespace
 import pytest
 from protocol_bench import ABANDONED, CHANGED, LONG, ORPHANED, OTHER, WEIGHTS, Case, Word, expected, mutated, run_cases
 
-from approxhw.backends.integer_engine.engine import TOP, IntegerEngine, integer_engine_verilog
+from approxhw.backends.integer_engine.engine import TOP, IntegerArray, integer_engine_verilog
 from approxhw.backends.systolic.protocol import FAULTS
 from approxhw.numerics.exact.fixed_point import requantized_sum
 from approxhw.numerics.mac.integer_mac import IntegerMac
 
 ENGINES = {
-    "two banks": IntegerEngine(6, 2, IntegerMac(accumulator_bits=20), 2, 4),
-    "four banks": IntegerEngine(2, 3, IntegerMac(accumulator_bits=24), 1, 8, "sums", banks=4),
-    "one column": IntegerEngine(3, 1, IntegerMac(accumulator_bits=20), 2, 2, variate=8),
+    "two banks": IntegerArray(6, 2, IntegerMac(accumulator_bits=20), 2, 4),
+    "four banks": IntegerArray(2, 3, IntegerMac(accumulator_bits=24), 1, 8, "sums", banks=4),
+    "one column": IntegerArray(3, 1, IntegerMac(accumulator_bits=20), 2, 2, variate=8),
 }
 TEXTS = {name: integer_engine_verilog(engine) for name, engine in ENGINES.items()}
 CHAINS = [(2, 3), (1, 5), (3, 2)]
 
 
-def ports(engine: IntegerEngine) -> SimpleNamespace:
+def ports(engine: IntegerArray) -> SimpleNamespace:
     """Return what the bench of the other engine asks for."""
     return SimpleNamespace(
         rows=engine.rows,
@@ -46,7 +46,7 @@ def word_of(numbers, width: int = 8) -> int:
     return sum((number & 255) << width * row for row, number in enumerate(numbers))
 
 
-def weight_word(engine: IntegerEngine, source: random.Random, end: bool) -> Word:
+def weight_word(engine: IntegerArray, source: random.Random, end: bool) -> Word:
     """Return a word of weights; its numbers: the weights, then the constants of the column."""
     weights = [source.randint(-128, 127) for _ in range(engine.rows)]
     drawn = {
@@ -65,7 +65,7 @@ def weight_word(engine: IntegerEngine, source: random.Random, end: bool) -> Word
     return Word(word, (*weights, *(drawn[name] for name in engine.fields())), end)
 
 
-def chains(engine: IntegerEngine, sizes, seed: int) -> Case:
+def chains(engine: IntegerArray, sizes, seed: int) -> Case:
     """Return chains of (tiles, vectors) one behind the other, all numbers random; no two tiles have the same constants."""
     source = random.Random(seed)
     weights, vectors = [], []
@@ -91,7 +91,7 @@ def ended(engine, numbers, stays) -> int:
     return word
 
 
-def judged(engine: IntegerEngine, case: Case, seen, name: object = "") -> int:
+def judged(engine: IntegerArray, case: Case, seen, name: object = "") -> int:
     """Check what came of *case*; return the fault that must stand."""
     results, fault, besides = expected(ports(engine), case, chain=ended)
     assert seen.results == results, name

@@ -9,7 +9,7 @@ import pytest
 from integer_streams import integer_job
 
 from approxhw.backends.integer_engine.constants import column_constants
-from approxhw.backends.integer_engine.engine import IntegerEngine
+from approxhw.backends.integer_engine.engine import IntegerArray
 from approxhw.backends.integer_engine.foreign_operators import read_operator_module
 from approxhw.backends.integer_engine.words import integer_clocks, integer_results
 from approxhw.backends.systolic.schedule import make_schedule
@@ -17,9 +17,9 @@ from approxhw.common.errors import MismatchError
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.sim.streams import simulate_streams
 
-CODES = IntegerEngine(4, 3, IntegerMac("truncated-4", "both", 8, 8, 24), 2, 8, "codes", variate=8)
-SUMS = IntegerEngine(2, 3, IntegerMac("leading-3", "none", 4, 8, 20, "or-3"), 1, 4, "sums", variate=3, banks=4)
-SWITCHABLE = IntegerEngine(
+CODES = IntegerArray(4, 3, IntegerMac("truncated-4", "both", 8, 8, 24), 2, 8, "codes", variate=8)
+SUMS = IntegerArray(2, 3, IntegerMac("leading-3", "none", 4, 8, 20, "or-3"), 1, 4, "sums", variate=3, banks=4)
+SWITCHABLE = IntegerArray(
     3,
     2,
     IntegerMac("exact", "weight", 8, 4, 18, "cut-2"),
@@ -68,7 +68,7 @@ PLUS_ONE = "module plus(input [7:0] a, input [7:0] b, output [16:0] y); assign y
 def test_an_operator_of_ones_own_that_has_no_product_of_0(icarus, tmp_path):
     """The rows beyond K add 1 each: it is taken off again, and so are those of the row sums."""
     own = read_operator_module("plus.v", PLUS_ONE, weight_bits=8, x_bits=8)
-    engine = IntegerEngine(4, 2, IntegerMac("plus.v", "none", 8, 8, 24), 1, 4, "sums", variate=8, foreign=(own,))
+    engine = IntegerArray(4, 2, IntegerMac("plus.v", "none", 8, 8, 24), 1, 4, "sums", variate=8, foreign=(own,))
     table = np.arange(256)[:, None] * np.arange(256) + 1
     job = integer_job(engine, (3, 6, 3), table=table)
     checked(job, "icarus", tmp_path / "icarus")

@@ -7,7 +7,7 @@ import pytest
 from integer_streams import products_of, random_constants
 
 from approxhw.backends.integer_engine.constants import column_constants, zero_point_constants
-from approxhw.backends.integer_engine.engine import IntegerEngine, integer_engine_modules, integer_engine_verilog
+from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_modules, integer_engine_verilog
 from approxhw.backends.integer_engine.foreign_operators import read_operator_module, renamed_operator
 from approxhw.backends.integer_engine.words import (
     gather_integer_results,
@@ -32,7 +32,7 @@ def whole(octets) -> int:
 
 def test_words_by_hand():
     """Three rows of 4-bit weights, two columns: the last one comes first, constants above the weights."""
-    engine = IntegerEngine(3, 2, IntegerMac(weight_bits=4, signed="both"), variate=8, vectors=4)
+    engine = IntegerArray(3, 2, IntegerMac(weight_bits=4, signed="both"), variate=8, vectors=4)
     assert engine.weight_word_bits == 12 + 32 + 16 + 31 + 6 + 27 == 124
     schedule = make_schedule(engine, 2, 3, 2)
     weights = np.array([[1, 2], [3, 4], [15, 8]], np.uint8)
@@ -49,7 +49,7 @@ def test_words_by_hand():
 
 @pytest.mark.parametrize("result", ["codes", "sums"])
 def test_results_are_gathered_again(result):
-    engine = IntegerEngine(3, 4, IntegerMac("truncated-3", accumulator_bits=24), vectors=4, result=result)
+    engine = IntegerArray(3, 4, IntegerMac("truncated-3", accumulator_bits=24), vectors=4, result=result)
     schedule = make_schedule(engine, 9, 7, 6)
     x = RNG.integers(0, 256, (9, 7)).astype(np.uint8)
     weights = RNG.integers(0, 256, (7, 6)).astype(np.uint8)
@@ -63,7 +63,7 @@ def test_results_are_gathered_again(result):
 @pytest.mark.parametrize(("x_type", "w_type"), [(np.uint8, np.int8), (np.int8, np.uint8), (np.uint8, np.uint8)])
 def test_zero_points_become_constants(x_type, w_type):
     mac = IntegerMac("exact", "both", accumulator_bits=32)
-    engine = IntegerEngine(4, 4, mac, result="sums", variate=8)
+    engine = IntegerArray(4, 4, mac, result="sums", variate=8)
     x = RNG.integers(*((0, 256) if x_type is np.uint8 else (-128, 128)), (5, 6)).astype(x_type)
     weights = RNG.integers(*((0, 256) if w_type is np.uint8 else (-128, 128)), (6, 3)).astype(w_type)
     x_zero, w_zero = (131, 7) if x_type is np.uint8 else (-5, 140)
@@ -89,7 +89,7 @@ def test_padding_has_a_product_of_0_where_there_is_one():
 
 def test_everything_wrong_with_an_engine_is_told_at_once():
     with pytest.raises(OptionError) as error:
-        IntegerEngine(0, "4", IntegerMac("mine"), 3, 5, "float", 9, 40, 3, ("exact", "exact"))
+        IntegerArray(0, "4", IntegerMac("mine"), 3, 5, "float", 9, 40, 3, ("exact", "exact"))
     assert str(error.value).splitlines() == [
         "integer engine: 10 problems",
         "  rows: 0 is no number of rows from 1 to 256",
@@ -124,14 +124,14 @@ def test_everything_wrong_with_an_engine_is_told_at_once():
 ])  # fmt: skip
 def test_engines_that_cannot_be(given, words):
     with pytest.raises(OptionError, match=words):
-        IntegerEngine(**given)
+        IntegerArray(**given)
 
 
 def test_what_is_no_engine_or_no_operator_of_it():
     with pytest.raises(OptionError, match="engine: NoneType is no integer engine"):
         integer_engine_verilog(None)
     with pytest.raises(OptionError, match="operator: 'rounded' is not in this engine"):
-        IntegerEngine().select("rounded")
+        IntegerArray().select("rounded")
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -144,7 +144,7 @@ def test_what_is_no_engine_or_no_operator_of_it():
     ({"low": 9, "high": 8}, "low: is above high"),
 ])  # fmt: skip
 def test_words_that_cannot_be(change, words):
-    engine = IntegerEngine(3, 2, IntegerMac(weight_bits=4))
+    engine = IntegerArray(3, 2, IntegerMac(weight_bits=4))
     weights = change.pop("weights", np.zeros((3, 2), np.uint8))
     with pytest.raises(OptionError, match=words):
         integer_weight_words(engine, make_schedule(engine, 2, 3, 2), weights, column_constants(2, **change))
@@ -152,10 +152,10 @@ def test_words_that_cannot_be(change, words):
 
 def test_sums_that_do_not_fit_are_refused():
     full, table = np.full((1, 200), 127, np.uint8), products_of(IntegerMac())
-    engine = IntegerEngine(mac=IntegerMac(accumulator_bits=20), result="sums")
+    engine = IntegerArray(mac=IntegerMac(accumulator_bits=20), result="sums")
     with pytest.raises(ValueError, match="a sum leaves 20 bits"):
         integer_results(engine, full, full.T, column_constants(1), table)
-    engine = IntegerEngine(variate=8, variate_bits=12)
+    engine = IntegerArray(variate=8, variate_bits=12)
     with pytest.raises(OptionError, match="variate_bits: 12 bits may not hold 200 times 8 bits of x"):
         integer_results(engine, full, full.T, column_constants(1), table)
 
@@ -176,7 +176,7 @@ def test_names_of_a_foreign_operator_collide_with_none(icarus, verilator):
     assert (found.top, found.weight, found.x, found.product) == ("mine", "A", "B", "operator_product")
     assert read_operator_module("mine.v", MINE, weight_bits=8, x_bits=8).weight == "B"  # the first of that width
     assert renamed_operator(found, "p_").top == "p_mine"
-    engine = IntegerEngine(2, 2, IntegerMac("mine.v"), operators=("exact", "mine.v", "truncated-2"), foreign=(found,))
+    engine = IntegerArray(2, 2, IntegerMac("mine.v"), operators=("exact", "mine.v", "truncated-2"), foreign=(found,))
     modules = integer_engine_modules(engine)
     assert {"operator_product", "foreign_1_mine", "operator_0", "operator_2", "truncated_multiplier"} < modules.keys()
     assert "module foreign_1_part(" in modules["foreign_1_mine"]  # its text stays whole

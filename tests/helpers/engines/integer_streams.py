@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.backends.integer_engine.constants import ColumnConstants, column_constants
-from approxhw.backends.integer_engine.engine import TOP, IntegerEngine, integer_engine_verilog
+from approxhw.backends.integer_engine.engine import TOP, IntegerArray, integer_engine_verilog
 from approxhw.backends.integer_engine.words import (
     integer_activation_words,
     integer_result_words,
@@ -30,7 +30,7 @@ def products_of(mac: IntegerMac) -> np.ndarray:
     return found.products
 
 
-def random_constants(engine: IntegerEngine, depth: int, columns: int, source: np.random.Generator) -> ColumnConstants:
+def random_constants(engine: IntegerArray, depth: int, columns: int, source: np.random.Generator) -> ColumnConstants:
     """Return constants of which no two columns have the same, for sums of *depth* products: most codes are within limits."""
     factors = source.uniform(0.2, 3.0, columns) / depth / (1 << (engine.mac.weight_bits + engine.mac.x_bits - 9))
     pairs = np.array([fixed_point_multiplier(Fraction(float(each))) for each in factors])
@@ -48,7 +48,7 @@ def random_constants(engine: IntegerEngine, depth: int, columns: int, source: np
 
 
 def integer_job(
-    engine: IntegerEngine,
+    engine: IntegerArray,
     sizes: tuple[int, int, int],
     *,
     seed: int = 1,

@@ -56,8 +56,9 @@ def tabulate(
     A module has two inputs and one output, no registers and no latches. ``weight``: the input that is the weight (``a``
     or ``b`` for an axis of a table); None: the one of ``weight_bits`` where only one is so wide, else the first. ``signed``:
     which operands are two's complement, ``weight``, ``none`` or ``both``; the product is where one of them is; None: the
-    reading that fits all products best, signed weights of our own.
-    ``weight_bits``, ``x_bits``: widths, checked where given; our own operators have to be told theirs. ``top``: the module, found where only one stands on top. ``timeout``: seconds for synthesis.
+    reading that fits all products best, signed weights of our own. ``weight_bits``, ``x_bits``: widths, checked where given;
+    our own operators have to be told theirs. ``top``: the module, found where only one stands on top, or one that is called
+    as the file. ``timeout``: seconds for synthesis.
     Raises :class:`OptionError` listing everything in which the module is not what is stated.
     """
     stated = Stated(weight, signed, weight_bits, x_bits, top)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from approxhw.engine.settings import EngineSearch
     from approxhw.engine.target import MatrixEngine
     from approxhw.flow.compile import check, compile, open_folder, read
+    from approxhw.flow.multipliers.measure import MeasuredMultipliers, measure_multipliers
     from approxhw.flow.printed.compiled import CompiledDesign, open_design
     from approxhw.flow.printed.target import Printed
     from approxhw.flow.stages.measure import estimate
@@ -43,6 +44,7 @@ _HOMES = {
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "MatrixEngine": "engine.target",
+    "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
@@ -52,6 +54,7 @@ _HOMES = {
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.stages.measure",
     "load_dataset": "common.data.dataset",
+    "measure_multipliers": "flow.multipliers.measure",
     "named_pipeline": "ir.pass_manager",
     "open_design": "flow.printed.compiled",
     "open_engine_design": "engine.compile",
@@ -76,6 +79,7 @@ __all__ = [
     "FloatMac",
     "Graph",
     "MatrixEngine",
+    "MeasuredMultipliers",
     "Printed",
     "SearchResult",
     "available_passes",
@@ -85,6 +89,7 @@ __all__ = [
     "compress_model",
     "estimate",
     "load_dataset",
+    "measure_multipliers",
     "named_pipeline",
     "open_design",
     "open_engine_design",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from approxhw.backends.estimate import Netlist
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+_ONE_FILE = "put all modules into one file"
 _LITERAL = re.compile(r"(?:\b(\d{1,4})\s*)?'([sS]?)([bBoOdDhH])\s*([0-9a-fA-F_xXzZ?]+)")
 
 
@@ -113,7 +114,10 @@ def unbuildable(error: LibraryError | VerilogError, modules: dict[str, ModuleInf
     from approxhw.backends.estimate.synthesis.soundness import ALLOW
 
     if isinstance(error, VerilogError):  # nothing is counted as 0 here
-        return [replace(problem, remedy=problem.remedy.removesuffix(f"; {ALLOW}")) for problem in error.problems]
+        return [
+            replace(p, remedy=_ONE_FILE if "no file defines it" in p.why else p.remedy.removesuffix(f"; {ALLOW}"))
+            for p in error.problems
+        ]
     if not any("DLATCH" in problem.why or "a latch" in problem.why for problem in error.problems):
         return list(error.problems)
     names = ", ".join(shown(name, 40) for module in modules.values() for name in module.unclocked) or "unnamed"

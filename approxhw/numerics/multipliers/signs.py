@@ -85,7 +85,7 @@ def fitting_signs(name: str, readings: Sequence[Reading], declared: Collection[s
             f"signed={each.signed}: {each.mean_error:.4g}, one number for all {each.constant:.4g}" for each in among
         )
         why = f"no reading fits its products; mean errors as {told}"
-        remedy = "take another multiplier; whether its bits stand in another order is worth a look"
+        remedy = "take another multiplier, or look whether its bits stand in another order"
         raise OptionError(f"multiplier {shown(name)}", [Problem("signed", why, remedy)])
     best = fitting[0].mean_error
     return tuple(each.signed for each in fitting if each.mean_error <= ALIKE * best)

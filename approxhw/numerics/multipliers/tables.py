@@ -81,10 +81,14 @@ class ProductTable:
         """The x that each column stands for."""
         return operand_values(self.x_bits, self.signed == "both")
 
+    @property
+    def flags(self) -> np.ndarray:
+        """Whether the weight is signed, and whether x is, as files have it."""
+        return np.array([self.signed in ("weight", "both"), self.signed == "both"])
+
     def save(self, path: str | Path) -> None:
         """Write the table as ``.npz``: ``table`` and ``signed``, as :func:`read_table` reads them."""
-        flags = np.array([self.signed in ("weight", "both"), self.signed == "both"])
-        np.savez_compressed(path, table=self.products, signed=flags)
+        np.savez_compressed(path, table=self.products, signed=self.flags)
 
 
 def _table_problems(products: np.ndarray) -> list[Problem]:
@@ -119,8 +123,8 @@ class ErrorFigures:
     ``mean_distance``, ``worst_distance``; ``normalised``: the mean one over the greatest exact |product|; ``error_rate``:
     share of products that are not exact; ``bias``: mean of T[w, x] − w · x, signed. Source of the names: Liang, Han,
     Lombardi, *New Metrics for the Reliability of Approximate and Probabilistic Adders*, IEEE TC 2013. ``mean_relative``,
-    ``worst_relative``: of the distances over |w · x|, over 1 where that is 0; ``mean_square``: mean of their squares;
-    ``span``: 2^(bits of both operands), the whole of which operator libraries give shares.
+    ``worst_relative``: of the distances over |w · x|, of pairs whose product is not 0 alone, as operator libraries have it;
+    ``mean_square``: mean of their squares; ``span``: 2^(bits of both operands), the whole of which libraries give shares.
     """
 
     mean_distance: float
@@ -163,7 +167,7 @@ def error_figures(table: ProductTable, times: np.ndarray | None = None) -> Error
     if not total:
         return ErrorFigures(0.0, 0.0, 0, 0.0, 0.0, span=errors.size)
     distances = np.abs(errors)
-    relative = distances / np.maximum(np.abs(exact), 1)
+    relative = distances / np.maximum(np.abs(exact), 1) * (exact != 0)
     mean = float((distances * often).sum()) / total
     return ErrorFigures(
         mean,
@@ -171,7 +175,7 @@ def error_figures(table: ProductTable, times: np.ndarray | None = None) -> Error
         int(distances[often > 0].max()),
         float(((errors != 0) * often).sum()) / total,
         float((errors * often).sum()) / total,
-        float((relative * often).sum()) / total,
+        float((relative * often).sum()) / max(float(often[exact != 0].sum()), 1e-300),
         float(relative[often > 0].max()),
         float((errors.astype(np.float64) ** 2 * often).sum()) / total,
         errors.size,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from approxhw.report.figures import significant
 from approxhw.report.page import environment
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM, ZERO = 620.0, 300.0, 64.0, 56.0, 130.0, 46.0, 54.0
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM, ZERO = 620.0, 300.0, 64.0, 56.0, 130.0, 46.0, 76.0
 """Distances in the picture's own units; ZERO: room of what has no error, at the left of a logarithmic scale."""
 NAMED = 14
 """Points of the front that bear their names at most."""
@@ -81,7 +81,7 @@ def tradeoff(points: Sequence[TradedPoint], what: str, unit: str, title: str = "
 
     def x_of(error: float) -> float:
         if error <= 0:
-            return LEFT + ZERO / 2
+            return LEFT + ZERO / 4
         return LEFT + ZERO + (math.log10(error) - low) / (high - low) * (WIDTH - ZERO)
 
     def y_of(cost: float) -> float:
@@ -113,7 +113,7 @@ def tradeoff(points: Sequence[TradedPoint], what: str, unit: str, title: str = "
         tuple(dots),
         line,
         (
-            _Tick(LEFT + ZERO / 2, "exact"),
+            _Tick(LEFT + ZERO / 4, "exact"),
             *(_Tick(x_of(10.0**power), f"{100 * 10.0**power:g} %") for power in range(low, high + 1)),
         ),
         tuple(_Tick(y_of(step * i), significant(step * i)) for i in range(round(top_cost / step) + 1)),

@@ -11,7 +11,7 @@ from approxhw.rtl_templates import template_closure, template_names, template_te
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 
 LANES = tuple(name for name in template_names() if "parameter WIDTH = 1\n" in template_text(name))
-"""Templates of one width; tests/backends/bespoke/test_operator_templates.py has those with parameters of their own."""
+"""Templates of one width; test_table_lookups.py and tests/backends/integer_engine have those with parameters of their own."""
 ENGINE = tuple(
     name
     for name in template_names()

@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
 from approxhw.backends.estimate import synthesise
+from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import OptionError
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import error_figures
@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_operators():
         )
         assert (rate, bias) == (f"{seen.error_rate:.3g}", f"{seen.bias:.4g}")
         if widths == (8, 4):
-            made = synthesise(multiplier_verilog(operator, *widths), "multiplier", "egfet").area()
+            made = synthesise(operator_verilog(operator, *widths), "multiplier", "egfet").area()
             assert float(area) == pytest.approx(made, abs=0.06)
 
 

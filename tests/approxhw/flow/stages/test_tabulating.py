@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
+from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError, VerilogError
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import ProductTable, error_figures
@@ -74,7 +74,7 @@ def test_gates_without_signs_are_what_is_stated(module):
 @pytest.mark.parametrize("name", ["truncated-3-corrected", "broken-array-4-1", "logarithmic"])
 def test_our_own_come_back_as_their_reference(module, name):
     operator = own_operator(name)
-    table = ax.tabulate(module(multiplier_verilog(operator, 6, 5)))
+    table = ax.tabulate(module(operator_verilog(operator, 6, 5)))
     assert (table.products == operator.table(6, 5).products).all()
     assert (ax.tabulate(name, weight_bits=6, x_bits=5).products == table.products).all()
 

@@ -48,8 +48,8 @@ def exhaustive(name, width, meaning):
 def test_every_template_has_a_meaning_here(cells):
     others = set(template_names()) - set(LANES) - set(ENGINE)
     assert sorted(cells.templates) == list(LANES)
-    multipliers = {"truncated_multiplier", "broken_array_multiplier", "logarithmic_multiplier"}
-    assert others == {"table_lookup"} | multipliers
+    multipliers = {f"{name}_multiplier" for name in ("truncated", "broken_array", "logarithmic", "leading", "rounding")}
+    assert others == {"table_lookup", "leading_digits", "nearest_power"} | multipliers
 
 
 def test_templates_equal_their_meaning_for_every_input(cells, simulator, tmp_path):

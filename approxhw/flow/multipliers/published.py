@@ -8,7 +8,6 @@ units of the product, ``mae%`` and ``wce%`` in per cent of 2^(bits of both opera
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ TOLERANCE = 0.02
 _COMMENT = re.compile(
     r"^\s*(?://|\*)\s*(?:PDK\d+_)?(MAE|WCE|WCRE|EP|MRE|MSE|PWR|AREA|DELAY)(%?)\s*=\s*([\d.eE+-]+)", re.M
 )
-_WRITTEN = re.compile(r"[+-]?\d+(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?\s*%?\Z")
+_WRITTEN = re.compile(r"[+-]?\d{1,40}(?:\.(\d{1,40}))?(?:[eE]([+-]?\d{1,2}))?\s*%?\Z")
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,15 @@ def differing_figures(published: PublishedFigures, figures: ErrorFigures) -> lis
 
 def _figures(origin: str, told: object) -> PublishedFigures | None:
     """Return the figures in the mapping *told*, whose texts or numbers may be anything; None where none of them is a figure."""
-    values, units = {}, {}
+    values: dict[str, float] = {}
+    units: dict[str, float] = {}
     for name, given in told.items() if isinstance(told, dict) else ():
         key = str(name).lower()
         written = _WRITTEN.match(str(given).strip())
         if key in (*COMPARED, *TOLD) and written is not None and not isinstance(given, bool):
             values[key] = float(str(given).strip().rstrip("% "))
             units[key] = 10.0 ** (int(written[2] or 0) - len(written[1] or ""))
-    kept = {key for key, value in values.items() if math.isfinite(value)}
-    if not kept & set(COMPARED):
-        return None
-    return PublishedFigures(shown(origin), {k: values[k] for k in values if k in kept}, {k: units[k] for k in kept})
+    return PublishedFigures(shown(origin), values, units) if values.keys() & set(COMPARED) else None
 
 
 def _json(path: Path) -> object:

@@ -87,5 +87,6 @@ def fitting_signs(name: str, readings: Sequence[Reading], declared: Collection[s
         why = f"no reading fits its products; mean errors as {told}"
         remedy = "take another multiplier, or look whether its bits stand in another order"
         raise OptionError(f"multiplier {shown(name)}", [Problem("signed", why, remedy)])
-    best = fitting[0].mean_error
-    return tuple(each.signed for each in fitting if each.mean_error <= ALIKE * best)
+    best = fitting[0]
+    others = (each for each in among if each is not best and each.mean_error <= ALIKE * best.mean_error)
+    return (best.signed, *(each.signed for each in sorted(others, key=lambda each: each.mean_error)))

@@ -172,11 +172,11 @@ def _undefined(text: str, top: str, weight: str, x: str, timeout: float) -> list
     """Return what is wrong where the module's products depend on its undefined values; mostly it has none."""
     from approxhw.backends.estimate.synthesis.synthesise import synthesise
 
-    variants = [with_undefined_as(text, digit) for digit in "01"]
-    found = [
-        _patterns(synthesise(each, top, "egfet", timeout=timeout), weight)[0] for each in variants if each is not None
-    ]
-    return undefined_problems_of(*found, weight, x) if len(found) == 2 else []
+    zeros, ones = (with_undefined_as(text, digit) for digit in "01")
+    if zeros is None or ones is None:
+        return []
+    found = [_patterns(synthesise(each, top, "egfet", timeout=timeout), weight)[0] for each in (zeros, ones)]
+    return undefined_problems_of(found[0], found[1], weight, x)
 
 
 def _text(path: Path) -> str:

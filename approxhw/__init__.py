@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from approxhw.dse.api import SearchResult, open_front, search
     from approxhw.dse.targets import search_engine
     from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
+    from approxhw.engine.integers.compile import CompiledIntegerEngine, compile_integer_engine, open_integer_design
+    from approxhw.engine.integers.target import IntegerEngine
     from approxhw.engine.settings import EngineSearch
     from approxhw.engine.target import MatrixEngine
     from approxhw.flow.compile import check, compile, open_folder, read
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
     from approxhw.ir.graph import Graph
     from approxhw.ir.pass_manager import available_passes, named_pipeline, parse_passes, run_passes
     from approxhw.numerics.mac.arithmetic import FloatMac
+    from approxhw.numerics.mac.integer_mac import IntegerMac
 
 _HOMES = {
     "CompiledDesign": "flow.printed.compiled",
     "CompiledEngine": "engine.compile",
+    "CompiledIntegerEngine": "engine.integers.compile",
     "CompressedModel": "frontends.compressed.compress_model",
     "DataSource": "common.data.dataset",
     "Dataset": "common.data.dataset",
@@ -43,6 +47,8 @@ _HOMES = {
     "EngineSearch": "engine.settings",
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
+    "IntegerEngine": "engine.integers.target",
+    "IntegerMac": "numerics.mac.integer_mac",
     "MatrixEngine": "engine.target",
     "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
@@ -51,6 +57,7 @@ _HOMES = {
     "check": "flow.compile",
     "compile": "flow.compile",
     "compile_engine": "engine.compile",
+    "compile_integer_engine": "engine.integers.compile",
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.stages.measure",
     "load_dataset": "common.data.dataset",
@@ -60,6 +67,7 @@ _HOMES = {
     "open_engine_design": "engine.compile",
     "open_folder": "flow.compile",
     "open_front": "dse.api",
+    "open_integer_design": "engine.integers.compile",
     "parse_passes": "ir.pass_manager",
     "read": "flow.compile",
     "run_passes": "ir.pass_manager",
@@ -71,6 +79,7 @@ _HOMES = {
 __all__ = [
     "CompiledDesign",
     "CompiledEngine",
+    "CompiledIntegerEngine",
     "CompressedModel",
     "DataSource",
     "Dataset",
@@ -78,6 +87,8 @@ __all__ = [
     "EngineSearch",
     "FloatMac",
     "Graph",
+    "IntegerEngine",
+    "IntegerMac",
     "MatrixEngine",
     "MeasuredMultipliers",
     "Printed",
@@ -86,6 +97,7 @@ __all__ = [
     "check",
     "compile",
     "compile_engine",
+    "compile_integer_engine",
     "compress_model",
     "estimate",
     "load_dataset",
@@ -95,6 +107,7 @@ __all__ = [
     "open_engine_design",
     "open_folder",
     "open_front",
+    "open_integer_design",
     "parse_passes",
     "read",
     "run_passes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,19 @@ class Feeds:
         count = min(count, self.rows) if self.fixed is None else self.fixed
         return {name: array[:count] for name, array in self.arrays.items()}
 
+    def some(self, count: int) -> Feeds:
+        """Return the first *count* rows at most, with their labels."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Feeds({name: array[:count] for name, array in self.arrays.items()}, labels, self.notes, self.fixed)
+
+    def batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the rows in runs as large as one takes; what a model of fixed rows cannot fill is left out."""
+        step = self.fixed or BATCH
+        for start in range(0, self.rows, step):
+            part = {name: array[start : start + step] for name, array in self.arrays.items()}
+            if not self.fixed or min(map(len, part.values())) == self.fixed:
+                yield part
+
     def shapes(self, count: int) -> dict[str, tuple[int, ...]] | None:
         """Return the shapes of the inputs for the first rows; None without data."""
         return {name: tuple(array.shape) for name, array in self.first(count).items()} or None
@@ -65,6 +78,28 @@ def feeds_of(model: ModelSource | Loaded, data: DataSpec | None) -> Feeds:
     if data is None:
         return Feeds({})
     return _feeds(model_inputs(model), data)["report"]
+
+
+def calibration_feeds(model: ModelSource | Loaded, data: DataSpec | None) -> tuple[Feeds, Feeds]:
+    """Return the rows of *data* that passes may look at, and those of the report; both empty without data.
+
+    Labelled rows in two splits: training and test rows. Where there is one split alone, its first half is looked at and the
+    rest reported, and a note says so. Raises as :func:`feeds_of`.
+    """
+    from approxhw.frontends.products.model import model_inputs
+
+    if data is None:
+        return Feeds({}), Feeds({})
+    found = _feeds(model_inputs(model), data)
+    report = found["report"]
+    if "search" in found:
+        return found["search"], report
+    cut = report.rows // 2
+    if cut < 1:
+        return report, report
+    note = f"the data has one split: its first {cut} rows give ranges, the others are reported"
+    first, rest = _rows_of(report, np.arange(cut)), _rows_of(report, np.arange(cut, report.rows))
+    return first, Feeds(rest.arrays, rest.labels, (*rest.notes, note), rest.fixed)
 
 
 def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dict[str, Feeds]:

@@ -152,7 +152,7 @@ def simulate_engine(
     how = {"pause": pause, "hold": hold, "reset_at": reset_at, "seed": seed}
     with deadline(timeout):
         job, engine, schedule = layer_job(design, chosen, vectors=vectors, columns=columns, disturbance=how)
-        place = place_in(folder, f"simulation/{simulator}-{_file_name(chosen.name)}")
+        place = place_in(folder, f"simulation/{simulator}-{layer_folder(chosen.name)}")
         result = simulate_streams(job, simulator, place, timeout=timeout)
     verdict = EngineVerdict(
         simulator=simulator,
@@ -189,7 +189,7 @@ def engine_verdicts(folder: Path) -> list[dict[str, Plain]]:
     return found
 
 
-def _file_name(name: str) -> str:
-    """Return a name for a folder: readable, and no two layers share it."""
+def layer_folder(name: str) -> str:
+    """Return a name for the folder of layer *name*: readable, and no two layers share it."""
     plain = re.sub(r"[^A-Za-z0-9_]+", "_", name)[:40]
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

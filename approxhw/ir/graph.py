@@ -26,9 +26,11 @@ from .kinds import (
     Concat,
     Constant,
     Conv,
+    ConvInteger,
     ConvTranspose,
     Decode,
     Dense,
+    DequantizeLinear,
     Encode,
     Feed,
     Gemm,
@@ -38,12 +40,15 @@ from .kinds import (
     LeakyRelu,
     Lookup,
     MatMul,
+    MatMulInteger,
     Operand,
     Part,
     PRelu,
+    QuantizeLinear,
     Range,
     Relu,
     Requantize,
+    Rescale,
     Reshape,
     SomeKind,
     Threshold,
@@ -114,6 +119,11 @@ Op = (
     | Transpose
     | Host
     | Part
+    | QuantizeLinear
+    | DequantizeLinear
+    | MatMulInteger
+    | ConvInteger
+    | Rescale
 )
 
 KINDS: dict[str, SomeKind] = {kind.keyword: kind for kind in (*kinds.KINDS, *kinds.TENSOR_KINDS)}

@@ -29,9 +29,9 @@ from approxhw.numerics.formats import Fixed
 from approxhw.numerics.multipliers.tables import ProductTable, Stated
 
 from .evaluation import codes_of, score
-from .graph import Graph, ranges
+from .graph import Graph, Node, ranges
 from .interpreter import run
-from .kinds import Constant, Conv, ConvTranspose, Dense, Gemm, MatMul
+from .kinds import Constant, Conv, ConvInteger, ConvTranspose, Dense, Gemm, MatMul, MatMulInteger
 from .verifier import problems
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class PassContext:
     """Of a Verilog text and its top module, in mm² of ``library``."""
     accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
+    observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None] | None = None
+    """Carries a tensor Graph out on training rows, batch by batch, and shows every value as it is made."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 
@@ -454,6 +456,9 @@ def _tensor_weights_and_bits(graph: Graph) -> tuple[int, int | None]:
     bits: list[int] = []
     for node in graph.nodes:
         if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose):
+            read.update(node.inputs[:2])
+            bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
+        if isinstance(node.op, MatMulInteger | ConvInteger):
             read.update(node.inputs[:2])
             bits += [node.op.arithmetic.accumulator_bits] if node.op.arithmetic else []
     ops = [graph[name].op for name in sorted(read)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from approxhw.common.errors import GraphError, Problem, shown
+from approxhw.ir.kinds.tensor.integer_rules import integer_data_problems
 from approxhw.ir.kinds.tensor.rules import data_problems, kind_problems, value_problems
 from approxhw.numerics.formats import MAXIMUM_BITS, EightBit, Fixed, Float, Rational, fixed_for
 
@@ -61,6 +62,9 @@ def _tensor_problems(graph: Graph) -> list[Problem]:
             broken = value_problems(node.op, own, told) if not isinstance(node.op, Constant) else []
             if isinstance(node.op, Constant):
                 broken = data_problems(node.op.data, own)
+            elif not broken:
+                held = [operand.op.data if isinstance(operand.op, Constant) else None for operand in operands]
+                broken = integer_data_problems(node.op, held, [fmt for _, fmt in told])
             if isinstance(node.op, Part):
                 source = operands[0].op
                 if not isinstance(source, Host) or node.op.index >= len(source.makes):

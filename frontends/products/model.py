@@ -22,6 +22,7 @@ from approxhw.ir.kinds.tensor.ops import misfit, spell_dims
 
 from .inlining import inline_branches, inline_functions
 from .names import fixed_names, needed_nodes, nodes_inside
+from .quantised_nodes import plain_quantised
 from .recurrent import unroll
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ MAXIMUM_VALUE = 1 << 30
 
 PRODUCTS = frozenset(["MatMul", "Gemm", "Conv", "ConvTranspose"])
 """Operators that run on the engine."""
+
+CODE_PRODUCTS = frozenset(["MatMulInteger", "ConvInteger"])
+"""Operators that an engine of whole numbers carries out."""
 
 NATIVE = frozenset(
     ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
@@ -88,11 +92,16 @@ class EngineModel:
     opsets: tuple[OperatorSetIdProto, ...]
     ir_version: int
     left: tuple[str, ...]
+    integers: bool = False
+    """Whether products of codes become Nodes."""
 
 
-def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> EngineModel:
+def read_engine_model(
+    source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None, *, integers: bool = False
+) -> EngineModel:
     """Return the model of *source* (path or ``ModelProto``); *shape*: sizes of inputs whose own are open.
 
+    ``integers``: products of codes, and what makes codes of numbers and numbers of codes, are to become Nodes too.
     Raises :class:`InvalidModelError`, :class:`UnsupportedModelError` where it holds no matrix product, and
     :class:`OptionError` where *shape* does not fit or is needed and not there.
     """
@@ -100,14 +109,16 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
     title = loaded.title
     proto, stays = unroll(inline_branches(inline_functions(loaded.proto, title), title))
     proto = _without_maps(standard_nodes(proto))
+    proto = plain_quantised(proto) if integers else proto
     constants, odd = _constants(proto)
     live = needed_nodes(proto.graph.node, [value.name for value in proto.graph.output])
     nodes = tuple(node for node in live if not _is_tensor(node))
     known = constants.keys() | odd.keys()
     inputs = _inputs(proto, known, title)
-    fixed = fixed_names(nodes, known)
-    left = tuple(_left(nodes, stays))
-    if not any(is_engine_product(node) and node.output[0] not in fixed for node in nodes):
+    # constant codes stay codes: weights of products that an engine of whole numbers carries out
+    fixed = fixed_names([node for node in nodes if not (integers and node.op_type == "DequantizeLinear")], known)
+    left = tuple(_left(nodes, stays, integers))
+    if not any(is_engine_product(node, integers) and node.output[0] not in fixed for node in nodes):
         why = "no MatMul, Gemm, Conv or ConvTranspose that reads an input: a matrix engine has nothing to do"
         others = sorted({shown(node.op_type) for node in nodes})
         remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
@@ -125,6 +136,7 @@ def read_engine_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence
         opsets=tuple(proto.opset_import),
         ir_version=proto.ir_version,
         left=left,
+        integers=integers,
     )
 
 
@@ -153,9 +165,9 @@ def model_inputs(source: ModelSource | Loaded) -> tuple[ModelInput, ...]:
     return _inputs(loaded.proto, known, loaded.title)
 
 
-def is_engine_product(node: NodeProto) -> bool:
-    """Return whether *node* multiplies matrices in a way that the engine knows."""
-    return node.domain in STANDARD and node.op_type in PRODUCTS
+def is_engine_product(node: NodeProto, integers: bool = False) -> bool:
+    """Return whether *node* multiplies matrices in a way that the engine knows; with *integers*, those of codes too."""
+    return node.domain in STANDARD and (node.op_type in PRODUCTS or (integers and node.op_type in CODE_PRODUCTS))
 
 
 def _is_tensor(node: NodeProto) -> bool:
@@ -265,16 +277,23 @@ def sizes_of_inputs(
     return sizes
 
 
-def _left(nodes: Sequence[NodeProto], stays: Mapping[str, str]) -> list[str]:
+def _left(nodes: Sequence[NodeProto], stays: Mapping[str, str], integers: bool = False) -> list[str]:
     """Return a sentence for every product that stays outside of the engine: other operators, and those inside of branches.
 
     *stays*: why a recurrent node does, by its first output.
     """
     said = []
     for node in nodes:
+        if integers and is_engine_product(node, integers):
+            continue
         if node.domain in (*STANDARD, _MICROSOFT) and node.op_type in _OTHERS:
             why = next((f": {stays[name]}" for name in node.output if name in stays), "")
-            why = ": the engine multiplies floating-point numbers, not whole ones" if node.op_type in _INTEGER else why
+            if node.op_type in _INTEGER:
+                why = (
+                    ": its scales are computed"
+                    if integers
+                    else ": the engine multiplies floating-point numbers, not whole ones"
+                )
             said.append(f"node {node_title(node)} ({shown(node.op_type)}) runs in onnxruntime, not on the engine{why}")
         inside = sum(is_engine_product(inner) for inner in nodes_inside(node))
         if inside:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,15 +19,18 @@ from approxhw.frontends.onnx.loading import Loaded, ModelSource, node_title
 from approxhw.frontends.runtime.host import OnnxHost
 from approxhw.frontends.runtime.sessions import open_session, run_session
 from approxhw.ir.graph import Graph, Node, Op, identifier
-from approxhw.ir.kinds import Constant, Relu, Type
+from approxhw.ir.kinds import Relu, Type
 from approxhw.ir.kinds.tensor.blocks import MisfitError, Product
+from approxhw.ir.kinds.tensor.integers import is_integer_product
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 from approxhw.ir.kinds.tensor.products import operand_sizes
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
-from .model import EngineModel, is_engine_product, read_engine_model, sizes_of_inputs
+from .building import Building
+from .codes import code_node, is_code_node
+from .model import PRODUCTS, EngineModel, is_engine_product, read_engine_model, sizes_of_inputs
 from .names import reads
 from .pieces import element_of, measure, submodel, type_word
 
@@ -60,51 +63,22 @@ class OpenedModel:
             raise _refused(model, error) from error
 
 
-@dataclass
-class _Building:
-    """A Graph as it grows: Nodes without their types, and the value that each ONNX name is."""
-
-    model: EngineModel
-    constants: Mapping[str, np.ndarray]
-    types: dict[str, str]
-    host: OnnxHost
-    nodes: list[Node] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
-
-    def add(self, title: str, op: Op, inputs: Sequence[str], origin: str = "", type: Type | None = None) -> str:
-        """Append a Node for the ONNX value *title* and return its name."""
-        name = identifier(title, self.taken)
-        self.taken.add(name)
-        self.nodes.append(Node(name, op, tuple(inputs), type or _OPEN, origin))
-        self.names[title] = name
-        return name
-
-    def read(self, title: str) -> str:
-        """Return the Node of the ONNX value *title*; a constant gets one when it is first read."""
-        if title not in self.names:
-            data = self.constants[title]
-            self.add(title, Constant(data), (), type=Type(data.shape, format_of(data.dtype)))
-        return self.names[title]
-
-
-_OPEN = Type((), format_of(np.dtype(np.float32)))
-
-
-def open_model(source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None) -> OpenedModel:
-    """Return the model of *source* as a tensor Graph; *shape* as for ``read_engine_model``, which says what it raises."""
-    model = read_engine_model(source, shape)
+def open_model(
+    source: ModelSource | Loaded, shape: Mapping[str, Sequence[int]] | None = None, *, integers: bool = False
+) -> OpenedModel:
+    """Return the model of *source* as a tensor Graph; the rest as for ``read_engine_model``, which says what it raises."""
+    model = read_engine_model(source, shape, integers=integers)
     measure(model)
     types = {name: type_word(array.dtype.name) for name, array in model.constants.items()}
     types |= {value.name: type_word(value.dtype) for value in model.inputs}
     host = OnnxHost(model.title)
     try:
         constants = _settle(model, types)
-        building = _Building(model, constants, types, host)
+        building = Building(model, constants, types, host)
         graph = _typed(_graph(building), model, host)
     except (MisfitError, InvalidDataError) as error:
         raise _refused(model, error) from error
-    if not product_nodes(graph):
+    if not integers and not product_nodes(graph):
         why = "its matrix products are of whole numbers: the engine multiplies floating-point ones"
         remedy = "give the float model, not the quantised one"
         raise UnsupportedModelError(shown(model.title), [Problem("model", why, remedy)])
@@ -117,7 +91,7 @@ def _refused(model: EngineModel, error: MisfitError | InvalidDataError) -> Inval
     return InvalidModelError(shown(model.title), found)
 
 
-def _graph(building: _Building) -> Graph:
+def _graph(building: Building) -> Graph:
     """Return the Graph of the model, its types still open."""
     model = building.model
     for value in model.inputs:
@@ -131,7 +105,7 @@ def _graph(building: _Building) -> Graph:
             makes = [name for name in made if name in kept or readers.get(name, set()) - {level}]
             _host(building, inside, makes)
         for node in products[level]:
-            _product(building, node)
+            (_product if node.op_type in PRODUCTS else code_node)(building, node)
         for node in simple[level]:
             op: Op = Add() if node.op_type == "Add" else Relu()
             if node.op_type == "Transpose":
@@ -161,7 +135,7 @@ def _levels(model: EngineModel) -> tuple[list[list[NodeProto]], list[list[NodePr
             continue
         read = reads(node)
         level = max((at.get(name, 0) for name in read), default=0)
-        if is_engine_product(node) and node.output[0] not in model.fixed:
+        if (is_engine_product(node, model.integers) or is_code_node(node, model)) and node.output[0] not in model.fixed:
             products.setdefault(level, []).append(node)
             at[node.output[0]] = level + 1
             behind.add(node.output[0])
@@ -204,7 +178,7 @@ def _where(node: NodeProto) -> str:
     return f"node {node_title(node)} ({node.op_type})"
 
 
-def _product(building: _Building, node: NodeProto) -> None:
+def _product(building: Building, node: NodeProto) -> None:
     from onnx import helper
 
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -229,7 +203,7 @@ def _product(building: _Building, node: NodeProto) -> None:
     building.add(node.output[0], op, [building.read(name) for name in inputs], _where(node))
 
 
-def _host(building: _Building, nodes: Sequence[NodeProto], makes: Sequence[str]) -> None:
+def _host(building: Building, nodes: Sequence[NodeProto], makes: Sequence[str]) -> None:
     """Append a Host Node of *nodes*, and a Part for each value but the first that it *makes*."""
     program, session, fed = _segment(building.model, nodes, makes, building.types, building.constants)
     operators = tuple(dict.fromkeys(node.op_type for node in nodes))
@@ -297,7 +271,9 @@ def _typed(graph: Graph, model: EngineModel, host: OnnxHost) -> Graph:
         found[node.name] = Type(tuple(value.shape), format_of(value.dtype))
 
     def zeros(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(operand_sizes(product, [np.shape(each) for each in operands]).output, operands[0].dtype)
+        kind = np.dtype(np.int32) if is_integer_product(node.op) else operands[0].dtype
+        shapes = [np.shape(each) for each in operands[: len(product.inputs)]]
+        return np.zeros(operand_sizes(product, shapes).output, kind)
 
     walk_tensors(graph, feeds, host, zeros, note)
     return replace(graph, nodes=tuple(replace(node, type=found[node.name]) for node in graph.nodes))

@@ -16,9 +16,11 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Dense
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.mac import arithmetic
+from approxhw.numerics.mac.integer_mac import IntegerMac, is_adder, operator_name
 from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.multipliers.plugins import SUFFIXES, added_multiplier, multiplier_names
 from approxhw.numerics.multipliers.tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
+from approxhw.passes.integers._operators import chosen_layers, with_operators
 
 from ._operators import (
     Maker,
@@ -48,10 +50,12 @@ class ApproximateMultiplier:
     complement; widths. With *correct*, the mean error of every neuron's sum on training rows goes into its bias, layer by
     layer, unless that costs training accuracy; with *skip_zero*, a weight of 0 has no product. *operators* ``a:b:exact``
     names several: each layer gets the one with which the synthesised circuit is smallest at a training accuracy at most
-    *max_loss* lower.
+    *max_loss* lower. Of a Graph of whole tensors, products of codes are its layers (integer-products makes them); their
+    biases are moved by the pass correct-bias, and operators are chosen layer by layer by a search.
     """
 
     kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
 
     operator: str = field(default="truncated-4", metadata={"help": "one of ours, a .npz table or a .v module"})
     layers: tuple[float, ...] | None = field(
@@ -67,6 +71,7 @@ class ApproximateMultiplier:
     )
     skip_zero: bool = field(default=True, metadata={"help": "a weight of 0 has no product, whatever the table says"})
     operators: str | None = field(default=None, metadata={"help": "a:b:exact: choose among these, layer by layer"})
+    adder: str = field(default=EXACT, metadata={"help": "of sums on engines: exact, or-L or cut-L"})
     max_loss: float = field(default=0.01, metadata={"help": "training accuracy that a choice may cost, absolute"})
 
     def __post_init__(self) -> None:
@@ -85,6 +90,9 @@ class ApproximateMultiplier:
             value = getattr(self, name)
             if value is not None and value < 1:
                 found.append(Problem(f"{_NAME}.{name}", f"{value} is less than 1"))
+        if not is_adder(self.adder):
+            why = f"{shown(repr(self.adder), 40)} is no adder"
+            found.append(Problem(f"{_NAME}.adder", why, "choose exact, or-L or cut-L, such as or-4"))
         if not 0 <= self.max_loss <= 1:
             found.append(Problem(f"{_NAME}.max_loss", f"{self.max_loss} is not in 0…1"))
         if self.operators is not None and self.operator != _default("operator"):
@@ -105,7 +113,7 @@ class ApproximateMultiplier:
             for name in self._names()
             if own_operator(name) is None
             and Path(name).suffix not in _FILES
-            and not (several and name == EXACT)
+            and not (name == EXACT and (several or self.adder != EXACT))
             and name not in multiplier_names()
         ]
 
@@ -128,6 +136,11 @@ class ApproximateMultiplier:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with approximate products."""
+        if graph.is_tensor:
+            return self._of_tensors(graph, context)
+        if self.adder != EXACT:
+            why = "a circuit adds a neuron's summands up by a tree of its own"
+            raise PassError(f"pass {_NAME}", [Problem("adder", why, "leave it out: it is for engines")])
         layers = self._chosen_layers(graph)
         makers = {name: self._maker(name, context) for name in self._names()}
         _refuse_what_does_not_fit(graph, layers, makers)
@@ -144,6 +157,32 @@ class ApproximateMultiplier:
         if self.correct and not len(codes):
             context.note("no training rows: biases stay")
         return graph
+
+    def _of_tensors(self, graph: Graph, context: PassContext) -> Graph:
+        """Return *graph* with the operator in its products of codes."""
+        if self.operators is not None:
+            why = "products of codes get one operator from this pass"
+            remedy = "name each in a pass of its own with layers=…, or let approxhw search choose"
+            raise PassError(f"pass {_NAME}", [Problem("operators", why, remedy)])
+        nodes = chosen_layers(graph, self.layers, _NAME)
+        made: dict[tuple[int, str], ProductTable] = {}
+
+        def table_for(mac: IntegerMac) -> ProductTable:
+            key = (mac.weight_bits, mac.signed)
+            if key not in made:
+                own = own_operator(self.operator)
+                made[key] = (
+                    own.table(mac.weight_bits, mac.x_bits, mac.signed) if own else self._read(self.operator, context)
+                )
+            return made[key]
+
+        exact = self.operator == EXACT
+        chosen = {node.name: (operator_name(self.operator), None if exact else table_for) for node in nodes}
+        changed = with_operators(graph, chosen, self.adder)
+        for table in made.values():
+            context.note(f"{self.operator}: {error_figures(table)}")
+        context.note(f"{len(nodes)} products of codes{'' if self.adder == EXACT else f', sums by {self.adder}'}")
+        return changed
 
     def _choose(
         self, graph: Graph, layers: list[str], makers: dict[str, Maker | None], codes: np.ndarray, context: PassContext
@@ -203,25 +242,27 @@ class ApproximateMultiplier:
         operator = own_operator(name)
         if operator is not None:
             return partial(self._own, operator)
+        given = self._read(name, context)
+        return lambda graph, node: given
+
+    def _read(self, name: str, context: PassContext) -> ProductTable:
+        """Return the table of an operator that is none of our own: of another package, or of a file."""
         stated = Stated(self.weight, self.signed, self.weight_bits, self.x_bits, self.top)
         added = added_multiplier(name)
         if isinstance(added, ProductTable):
             if found := width_problems(stated, added.weight_bits, added.x_bits):
                 raise PassError(f"pass {_NAME}", found)
-            given = added
-            return lambda graph, node: given
+            return added
         path = Path(name)
         if added is not None:
             path, stated = added.path, added.checked(self.weight_bits, self.x_bits)
         if path.suffix == ".npz":
-            table = read_table(path, stated)
-        elif context.tabulate is not None:
-            table = context.tabulate(path, stated)
-        else:
-            why = "it is a Verilog module, and nothing here tabulates one"
-            remedy = "run it by approxhw compile or opt, or give PassContext(tabulate=…)"
-            raise PassError(f"pass {_NAME}", [Problem(name, why, remedy)])
-        return lambda graph, node: table
+            return read_table(path, stated)
+        if context.tabulate is not None:
+            return context.tabulate(path, stated)
+        why = "it is a Verilog module, and nothing here tabulates one"
+        remedy = "run it by approxhw compile or opt, or give PassContext(tabulate=…)"
+        raise PassError(f"pass {_NAME}", [Problem(name, why, remedy)])
 
     def _own(self, operator: Operator, graph: Graph, node: Node) -> ProductTable:
         weights, fmt = graph.constant(node.inputs[1]), operand_format(graph, node)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Compile MODEL into a design folder: Verilog, simulated on both simulators, measured, with a report.
 
-    Targets: printed, a bespoke circuit of a classifier; matrix-engine, an array that multiplies any model's matrices.
+    Targets: printed, a bespoke circuit of a classifier; matrix-engine, an array that multiplies any model's matrices;
+    integer-engine, one that multiplies 8-bit codes by any operator.
 
     MODEL may be the folder of a front, too: one of its members is compiled.
     """

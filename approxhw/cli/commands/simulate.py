@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Prove the design in folder DESIGN equal to its Graph on a simulator, vector by vector.
 
-    Of a matrix engine: a real layer of the model streams through it, and every bit is compared.
+    Of an engine: a real layer of the model streams through it, and every bit is compared.
     """
     from approxhw.flow.stages.targets import target_in
 

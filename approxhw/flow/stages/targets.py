@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.artifacts.built_files import BUILT, is_built
 from approxhw.artifacts.engine import is_engine
+from approxhw.artifacts.integer_engine import is_integer_engine
 from approxhw.common.arguments import told
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import option_class_problem, parse_calls, read_options, suggestion
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "printed": "approxhw.flow.printed.target:Printed",
     "matrix-engine": "approxhw.engine.target:MatrixEngine",
+    "integer-engine": "approxhw.engine.integers.target:IntegerEngine",
 }
 """Name → ``module:Class``: the flow knows targets by these alone, and imports none."""
 
@@ -119,6 +121,8 @@ def target_in(folder: Path) -> str:
         return "printed"
     if is_built(folder) or ((folder / BUILT.file).exists() and not (folder / "design.json").exists()):
         return "added"  # a damaged one, too: it says so itself
+    if is_integer_engine(folder):
+        return "integer-engine"
     return "matrix-engine" if is_engine(folder) else "printed"
 
 

@@ -1,5 +1,6 @@
 """Kinds of Nodes, one file a family: each op with all its rules. This is the package's one face."""
 
+from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
 from .coding import KINDS as _CODING
@@ -32,9 +33,11 @@ __all__ = [
     "Concat",
     "Constant",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "Decode",
     "Dense",
+    "DequantizeLinear",
     "Encode",
     "Fault",
     "Feed",
@@ -46,13 +49,16 @@ __all__ = [
     "LeakyRelu",
     "Lookup",
     "MatMul",
+    "MatMulInteger",
     "Operand",
     "Operands",
     "PRelu",
     "Part",
+    "QuantizeLinear",
     "Range",
     "Relu",
     "Requantize",
+    "Rescale",
     "Reshape",
     "SomeKind",
     "Threshold",

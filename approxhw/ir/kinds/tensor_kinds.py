@@ -9,10 +9,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from approxhw.common.errors import OptionError, shown
+from approxhw.ir.kinds.tensor.integers import (
+    ConvInteger,
+    DequantizeLinear,
+    IntegerProduct,
+    MatMulInteger,
+    QuantizeLinear,
+    Rescale,
+)
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.formats import Format
 from approxhw.numerics.mac.arithmetic import FloatMac, parse_float_mac
+from approxhw.numerics.mac.integer_mac import IntegerMac, parse_integer_mac
 
 from .kind import Kind, OpT
 
@@ -29,14 +38,22 @@ def _attributes(op: object) -> dict[str, object]:
         return {"axes": list(op.axes)}
     if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         return {"title": op.title, **_shape_attributes(op), **_how(op)}
+    if isinstance(op, MatMulInteger | ConvInteger):
+        how = {} if op.arithmetic is None else {"arithmetic": str(op.arithmetic)}
+        variate = {"variate": op.variate} if op.variate else {}
+        return {"title": op.title, **_shape_attributes(op), **how, **variate}
+    if isinstance(op, QuantizeLinear | DequantizeLinear):
+        return {"axis": op.axis}
+    if isinstance(op, Rescale):
+        return {"zero": op.zero, "low": op.low, "high": op.high, "axis": op.axis}
     return {}
 
 
-def _shape_attributes(op: MatMul | Gemm | Conv | ConvTranspose) -> dict[str, object]:
+def _shape_attributes(op: MatMul | Gemm | Conv | ConvTranspose | IntegerProduct) -> dict[str, object]:
     if isinstance(op, Gemm):
         turned = {"transpose_a": op.transpose_a, "transpose_b": op.transpose_b}
         return {"alpha": op.alpha, "beta": op.beta, **turned}
-    if isinstance(op, Conv | ConvTranspose):
+    if isinstance(op, Conv | ConvTranspose | ConvInteger):
         sizes = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads, "kernel": op.kernel}
         if isinstance(op, ConvTranspose):
             sizes |= {"output_padding": op.output_padding, "output_shape": op.output_shape}
@@ -121,6 +138,10 @@ def _mac(value: object, fmt: Format | None = None) -> FloatMac:
     return parse_float_mac(_text(value))
 
 
+def _integer_mac(value: object, fmt: Format | None = None) -> IntegerMac:
+    return parse_integer_mac(_text(value))
+
+
 def _codes(value: object, fmt: Format | None = None) -> EngineCodes | None:
     try:
         return read_codes(_text(value))
@@ -130,6 +151,8 @@ def _codes(value: object, fmt: Format | None = None) -> EngineCodes | None:
 
 _PRODUCT = {"title": _text, "arithmetic": _mac, "result": _text, "codes": _codes}
 _LEFT_OUT = frozenset({"arithmetic", "result", "codes"})
+_INTEGER_PRODUCT = {"title": _text, "arithmetic": _integer_mac, "variate": _integer}
+_INTEGER_LEFT_OUT = frozenset({"arithmetic", "variate"})
 _WINDOW = ("strides", "dilations", "pads", "kernel")
 
 
@@ -176,4 +199,14 @@ KINDS = (
     _tensor(Transpose, 1, {"axes": _integers}),
     _tensor(Host, 4096, {"operators": _texts, "makes": _texts, "program": _program}),
     _tensor(Part, 1, {"index": _integer}),
+    _tensor(QuantizeLinear, 3, {"axis": _integer}),
+    _tensor(DequantizeLinear, 3, {"axis": _integer}),
+    _tensor(MatMulInteger, 6, _INTEGER_PRODUCT, _INTEGER_LEFT_OUT),
+    _tensor(
+        ConvInteger,
+        6,
+        {**_INTEGER_PRODUCT, **dict.fromkeys(_WINDOW, _integers), "auto_pad": _text, "group": _integer},
+        _INTEGER_LEFT_OUT | {*_WINDOW},
+    ),
+    _tensor(Rescale, 3, {"zero": _integer, "low": _integer, "high": _integer, "axis": _integer}),
 )

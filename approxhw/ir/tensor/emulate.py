@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.blocks import Matrix, MisfitError, Product, ProductBlock
+from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
 from approxhw.ir.kinds.tensor.products import LoweredProduct, finish_product, lower_product
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, largest_of, read_codes, through
@@ -23,6 +24,7 @@ from approxhw.numerics.mac.float_mac import Result
 from approxhw.numerics.mac.kernels.codes import Rounded, rounded
 from approxhw.numerics.mac.kernels.gemm import matmul_rounded, shift_histogram
 
+from .integers import integer_product
 from .layers import ProductLayer, macs_of, near, product_layers, with_codes, with_macs
 from .run import HostRuntime, checked_feeds, plan_of, run_tensors, title_of
 
@@ -111,6 +113,8 @@ class EmulatedEngine:
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
             def work(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
+                if isinstance(node.op, MatMulInteger | ConvInteger):
+                    return integer_product(node.op, product, operands, self._constants, self.threads)
                 mac = self._mac(node)
                 if mac is None:
                     return self.host.plain(node, operands)
@@ -198,6 +202,8 @@ class EmulatedEngine:
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
 
             def work(node: Node, product: Product, operands: Sequence[np.ndarray]) -> np.ndarray:
+                if isinstance(node.op, MatMulInteger | ConvInteger):
+                    return integer_product(node.op, product, operands, self._constants, self.threads)
                 mac = self._mac(node)
                 if mac is None:
                     return self.host.plain(node, operands)

@@ -13,10 +13,19 @@ from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Relu
 from approxhw.ir.kinds.tensor.blocks import MisfitError, Product
+from approxhw.ir.kinds.tensor.integers import (
+    ConvInteger,
+    DequantizeLinear,
+    MatMulInteger,
+    QuantizeLinear,
+    Rescale,
+    is_integer_product,
+)
 from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_product, misfit, spell_dims
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 
+from .integers import dequantized, integer_product, quantized, rescaled_sums
 from .layers import codes_of_ports
 
 MAXIMUM_HELD = 1280 << 20
@@ -40,14 +49,14 @@ Multiply = Callable[[Node, Product, Sequence[np.ndarray]], np.ndarray]
 
 
 def run_tensors(
-    graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply
+    graph: Graph, feeds: Mapping[str, np.ndarray], host: HostRuntime, multiply: Multiply | None, threads: int = 1
 ) -> dict[str, np.ndarray]:
     """Return the results of *graph* by title. *feeds*: by title of the input, checked already (:func:`checked_feeds`).
 
     Values are let go after their last reader. Raises :class:`MisfitError` for operands that do not fit one another, and
     for activations of more than ``MAXIMUM_HELD`` bytes at once.
     """
-    values = walk_tensors(graph, feeds, host, multiply)
+    values = walk_tensors(graph, feeds, host, multiply, threads=threads)
     return {title: values[name] for title, name in graph.results}
 
 
@@ -55,10 +64,14 @@ def walk_tensors(
     graph: Graph,
     feeds: Mapping[str, np.ndarray],
     host: HostRuntime,
-    multiply: Multiply,
+    multiply: Multiply | None,
     seen: Callable[[Node, np.ndarray], None] | None = None,
+    threads: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return the values that are left at the end; *seen* is shown every value as it is made."""
+    """Return the values that are left at the end; *seen* is shown every value as it is made.
+
+    *multiply* None: products of codes are what their Nodes say, on so many *threads*, others are the host's.
+    """
     plan = plan_of(graph)
     values: dict[str, np.ndarray] = dict(plan.constants)
     parts: dict[str, list[np.ndarray]] = {}
@@ -78,13 +91,18 @@ def walk_tensors(
             values[node.name] = parts[source][op.index]
             if plan.last_part[source] == node.name:
                 del parts[source]
-        elif is_product(op):
+        elif is_product(op) or is_integer_product(op):
             product = plan.products[node.name]
             operands = [values[name] for name in node.inputs]
             if any(each.nbytes for each in operands):
                 held = (each for name, each in values.items() if name not in plan.constants and each.dtype != object)
-                check_result_memory(product, operands, sum(each.nbytes for each in held))
-            values[node.name] = multiply(node, product, operands)
+                check_result_memory(product, operands[: len(product.inputs)], sum(each.nbytes for each in held))
+            if multiply is not None:
+                values[node.name] = multiply(node, product, operands)
+            elif isinstance(op, MatMulInteger | ConvInteger):
+                values[node.name] = integer_product(op, product, operands, plan.names, threads)
+            else:
+                values[node.name] = host.plain(node, operands)
         else:
             values[node.name] = _plain_node(node, [values[name] for name in node.inputs])
         if seen:
@@ -96,6 +114,12 @@ def walk_tensors(
 
 def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
     op = node.op
+    if isinstance(op, QuantizeLinear):
+        return quantized(op, *operands)
+    if isinstance(op, DequantizeLinear):
+        return dequantized(op, *operands)
+    if isinstance(op, Rescale):
+        return rescaled_sums(op, *operands).astype(dtype_of(node.type.format))
     if isinstance(op, Add):
         with np.errstate(all="ignore"):  # NaN and infinity are carried
             return np.asarray(operands[0] + operands[1])
@@ -120,7 +144,7 @@ class RunPlan:
         self.products = {
             node.name: product_of(node.op, node.inputs, node.origin)  # type: ignore[arg-type]
             for node in graph.nodes
-            if is_product(node.op)
+            if is_product(node.op) or is_integer_product(node.op)
         }
         self.names = frozenset(self.constants)
         self.codes = codes_of_ports(graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class IntegerMac:
             if type(bits) is not int or not least <= bits <= most:
                 why = f"{shown(repr(bits), 40)} is no width from {least} to {most}"
                 problems.append(Problem(name, why, f"choose {least} to {most}"))
-        if not isinstance(self.adder, str) or (self.adder != EXACT and not _ADDER.match(self.adder)):
+        if not is_adder(self.adder):
             why = f"{shown(repr(self.adder), 60)} is no adder"
             problems.append(Problem("adder", why, "choose exact, or-L or cut-L, such as or-4"))
         elif type(self.accumulator_bits) is int and self.low_bits >= self.accumulator_bits:
@@ -104,6 +105,17 @@ class IntegerMac:
             total = a + b
         total %= 1 << bits
         return total - (1 << bits) if total >> (bits - 1) else total
+
+
+def is_adder(text: object) -> bool:
+    """Whether *text* spells an adder: ``exact``, ``or-L`` or ``cut-L``."""
+    return isinstance(text, str) and (text == EXACT or _ADDER.match(text) is not None)
+
+
+def operator_name(text: str) -> str:
+    """Return *text*, the spelling of an operator or the path of a file, as the name that an arithmetic has for it."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(text).name)[:80].lstrip("_.-")
+    return plain or "operator"
 
 
 def parse_integer_mac(text: str) -> IntegerMac:

@@ -72,8 +72,16 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a product is made with: ``pad`` stands around an image, ``result`` is the type of what comes out."""
+
+    pad: int
+    result: type[np.generic]
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """An operand that lies there as an array (2-D, any float type); ``key`` where it is a constant."""
+    """An operand that lies there as an array (2-D, of floats or codes); ``key`` where it is a constant."""
 
     array: np.ndarray
     key: Key | None = None

@@ -14,7 +14,7 @@ import numpy as np
 
 from approxhw.common.errors import shown
 
-from .blocks import Key, Matrix, MisfitError, Patches, Product, ProductBlock, Sizes, said_shape
+from .blocks import Key, Made, Matrix, MisfitError, Patches, Product, ProductBlock, Sizes, said_shape
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ def conv_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def lower_conv(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None], made: Made
 ) -> tuple[np.ndarray, list[ProductBlock]]:
     """Return room for the products of a convolution, filters by patches, and what fills it."""
     image, weights = operands[:2]
     window = _window(product, image.shape[2:], weights.shape[2:])
     images, channels = image.shape[:2]
-    padded = np.zeros((channels, images, *window.padded), np.float32)
+    held = np.float32 if made.result is np.float32 else image.dtype
+    padded = np.full((channels, images, *window.padded), made.pad, held)
     inside = tuple(slice(b, b + size) for b, size in zip(window.before, image.shape[2:]))
     padded[(slice(None), slice(None), *inside)] = image.swapaxes(0, 1)
     flat = padded.reshape(channels, -1)
@@ -100,7 +101,7 @@ def lower_conv(
     along = [np.arange(k) * d * s for k, d, s in zip(window.kernel, window.dilations, strides)]
     offsets = sum(np.meshgrid(*along, indexing="ij", sparse=True), np.int64(0)).reshape(-1)
     steps = (math.prod(window.padded), *(s * each for s, each in zip(window.strides, strides)))
-    result = np.empty((weights.shape[0], sizes.m), np.float32)
+    result = np.empty((weights.shape[0], sizes.m), made.result)
     gemms = []
     for group in range(sizes.count):
         inner = slice(group * weights.shape[1], (group + 1) * weights.shape[1])
@@ -187,12 +188,12 @@ def spread_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def lower_spread(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None], made: Made
 ) -> tuple[np.ndarray, list[ProductBlock]]:
     """Every position of the images by the filters of all its channels: groups x channels and places of a filter x positions."""
     image, weights = operands[:2]
     seen = image.swapaxes(0, 1).reshape(image.shape[1], sizes.m)
-    result = np.empty((sizes.count * sizes.n, sizes.m), np.float32)
+    result = np.empty((sizes.count * sizes.n, sizes.m), made.result)
     gemms = []
     for group in range(sizes.count):
         inner = slice(group * sizes.k, (group + 1) * sizes.k)

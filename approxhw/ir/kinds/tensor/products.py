@@ -10,30 +10,36 @@ import numpy as np
 
 from approxhw.common.errors import shown
 
-from .blocks import Attributes, Key, Matrix, MisfitError, Product, ProductBlock, Sizes, said_shape
+from .blocks import Attributes, Key, Made, Matrix, MisfitError, Product, ProductBlock, Sizes, said_shape
 from .convolutions import conv_sizes, lower_conv, lower_spread, spread_out, spread_sizes
-from .ops import Conv, ConvTranspose, Gemm, MatMul
+from .integers import ConvInteger, IntegerProduct, MatMulInteger
+from .ops import Conv, ConvTranspose, Gemm
 from .ops import Product as ProductOp
 
 
-def product_of(op: ProductOp, inputs: tuple[str, ...], title: str = "") -> Product:
-    """Return what a Node of *op* that reads *inputs* multiplies, as ONNX would put it; *title*: what to call it."""
+def product_of(op: ProductOp | IntegerProduct, inputs: tuple[str, ...], title: str = "") -> Product:
+    """Return what a Node of *op* that reads *inputs* multiplies, as ONNX would put it; *title*: what to call it.
+
+    Of a product of codes that is the float one of the same sizes, of its first two operands.
+    """
     if isinstance(op, Gemm):
         given: Attributes = {"alpha": op.alpha, "beta": op.beta, "transA": op.transpose_a, "transB": op.transpose_b}
-    elif isinstance(op, Conv | ConvTranspose):
+    elif isinstance(op, Conv | ConvTranspose | ConvInteger):
         sizes: Attributes = {"strides": op.strides, "dilations": op.dilations, "pads": op.pads}
         given = {**sizes, "auto_pad": op.auto_pad, "group": op.group, "kernel_shape": op.kernel}
         if isinstance(op, ConvTranspose):
             given = {**given, "output_padding": op.output_padding, "output_shape": op.output_shape}
     else:
         given = {}
-    kind = {MatMul: "MatMul", Gemm: "Gemm", Conv: "Conv", ConvTranspose: "ConvTranspose"}[type(op)]
+    kind = type(op).__name__
+    if isinstance(op, MatMulInteger | ConvInteger):
+        kind, inputs = kind.removesuffix("Integer"), inputs[:2]
     return Product(op.title, kind, inputs, given, title or f"node {shown(op.title)!r} ({kind})")
 
 
 @dataclass(frozen=True)
 class LoweredProduct:
-    """Matrix products that fill ``result`` (float32); ``result`` is then to be finished by :func:`finish_product`."""
+    """Matrix products that fill ``result``: float32, then to be finished by :func:`finish_product`, or int32 of codes."""
 
     product: Product
     sizes: Sizes
@@ -49,12 +55,22 @@ def operand_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
     return _SIZES[product.op](product, shapes)
 
 
-def lower_product(product: Product, operands: Sequence[np.ndarray], constants: frozenset[str]) -> LoweredProduct:
-    """Return *product* as matrix products of its *operands*; *constants*: names whose arrays are the same in every run."""
+def lower_product(
+    product: Product,
+    operands: Sequence[np.ndarray],
+    constants: frozenset[str],
+    *,
+    pad: int = 0,
+    result: type[np.generic] = np.float32,
+) -> LoweredProduct:
+    """Return *product* as matrix products of its *operands*; *constants*: names whose arrays are the same in every run.
+
+    ``pad``: what stands around an image. ``result``: float32, or int32 of products of codes.
+    """
     sizes = operand_sizes(product, [np.shape(each) for each in operands])
     keys = [(name, False, 0) if name in constants else None for name in product.inputs]
-    result, gemms = _LOWERINGS[product.op](product, sizes, operands, keys)
-    return LoweredProduct(product, sizes, result, tuple(gemms), tuple(operands))
+    room, gemms = _LOWERINGS[product.op](product, sizes, operands, keys, Made(pad, result))
+    return LoweredProduct(product, sizes, room, tuple(gemms), tuple(operands))
 
 
 def finish_product(lowered: LoweredProduct) -> np.ndarray:
@@ -96,11 +112,11 @@ def _matmul_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def _lower_matmul(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None], made: Made
 ) -> tuple[np.ndarray, list[ProductBlock]]:
     a, b = operands[:2]
     a, b = a if a.ndim > 1 else a[None, :], b if b.ndim > 1 else b[:, None]
-    result = np.empty((sizes.count, sizes.m, sizes.n), np.float32)
+    result = np.empty((sizes.count, sizes.m, sizes.n), made.result)
     if sizes.count == 1 and math.prod(b.shape[:-2]) == 1:
         left, right = a.reshape(sizes.m, sizes.k), b.reshape(sizes.k, sizes.n)
         # a constant at the left of activations is what stays in the array
@@ -131,14 +147,14 @@ def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
 
 
 def _lower_gemm(
-    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None]
+    product: Product, sizes: Sizes, operands: Sequence[np.ndarray], keys: Sequence[Key | None], made: Made
 ) -> tuple[np.ndarray, list[ProductBlock]]:
     sides = []
     attributes = product.attributes
     transposed = (bool(attributes.get("transA", False)), bool(attributes.get("transB", False)))
     for array, key, turned in zip(operands[:2], keys[:2], transposed, strict=True):
         sides.append(Matrix(array.T if turned else array, key and (key[0], turned, 0)))
-    result = np.empty((sizes.m, sizes.n), np.float32)
+    result = np.empty((sizes.m, sizes.n), made.result)
     return result, [ProductBlock(sides[0], sides[1], result, keys[0] is not None)]
 
 

@@ -13,6 +13,8 @@ from approxhw.numerics.formats import Fixed, Float, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 from .blocks import MisfitError
+from .integer_rules import integer_kind_problems, integer_value_problems
+from .integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
 from .ops import TENSOR_ARITY, Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose, misfit
 from .products import operand_sizes, product_of
 
@@ -28,6 +30,8 @@ Broken = tuple[str, str]
 
 def kind_problems(op: object, inputs: int) -> list[Broken]:
     """Return what is wrong with a Node of *op* by itself, and with how many *inputs* it has."""
+    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale):
+        return integer_kind_problems(op, inputs)
     least, most = TENSOR_ARITY.get(type(op), (1, 1))
     found: list[Broken] = []
     if not least <= inputs <= most:
@@ -72,6 +76,8 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
         return [("shapes", why)] if why and 0 not in shape else []
     if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         return _product_problems(op, own, operands)
+    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale):
+        return integer_value_problems(op, own, operands)
     shapes, formats = [told[0] for told in operands], [told[1] for told in operands]
     found: list[Broken] = []
     if isinstance(op, Transpose):

@@ -42,17 +42,19 @@ def sum_products(weights: np.ndarray, x: np.ndarray, products: np.ndarray, *, th
     sums = np.zeros((vectors, columns), np.int32)
     if not sums.size or not depth:
         return sums
+    if columns > vectors and columns >= _FEW:  # who lays products side by side does it for the fewer
+        return np.ascontiguousarray(sum_products(x, weights, products.T, threads=threads).T)
     kind = _kind(low, high)
     pieces = threads if depth * sums.size >= _WORTH_A_THREAD else 1
     if vectors < _FEW:
         table = np.ascontiguousarray(products, dtype=np.int32)
-        by_weight = np.ascontiguousarray(weights.T)
+        by_weight, turned = np.ascontiguousarray(weights.T), np.zeros((columns, vectors), np.int32)
 
         def look(part: slice) -> None:
-            _look_up(by_weight[part], x, table, sums[:, part])
+            _look_up(by_weight[part], x, table, turned[part])
 
         _share(look, columns, pieces)
-        return sums
+        return np.ascontiguousarray(turned.T)
     by_x = np.ascontiguousarray(products.T, dtype=_TYPES[kind])
     padded = np.zeros((-(-depth // ROWS) * ROWS, -(-columns // LANES) * LANES), weights.dtype)
     padded[:depth, :columns] = weights
@@ -91,12 +93,12 @@ def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _look_up(weights: np.ndarray, x: np.ndarray, products: np.ndarray, sums: np.ndarray) -> None:
-    """Fill *sums* (M × N) with a look-up for every product; *weights*: N × K."""
+    """Fill *sums* (N × M) with a look-up for every product; *weights*: N × K."""
     for n in range(weights.shape[0]):
         for k in range(weights.shape[1]):
             row = products[weights[n, k]]
             for m in range(x.shape[1]):
-                sums[m, n] += row[x[k, m]]
+                sums[n, m] += row[x[k, m]]
 
 
 @njit(cache=True, nogil=True)

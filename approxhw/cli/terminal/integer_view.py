@@ -1,0 +1,54 @@
+"""Integer engines as people see them: layers, operators, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from approxhw.artifacts.folder import Plain
+    from approxhw.engine.integers.compile import CompiledIntegerEngine
+
+
+def show_integer_engine(terminal: Terminal, compiled: CompiledIntegerEngine) -> None:
+    """Say what an engine is: its layers, what they take, and how right it is."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    design = compiled.design
+    terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} products of codes)")
+    if design.accuracy:
+        told = design.accuracy
+        terminal.say(
+            f"accuracy on {told['rows']} rows: float32 {told['onnx']:.4f}, engine {told['engine']:.4f}, always the most frequent "
+            f"class {told['majority']:.4f}; {100 * told['agree']:.2f} % of the answers agree"
+        )
+    table = Table(box=None, pad_edge=False)
+    for title in ("layer", "operator", "count", "M × K × N", "tiles", "clocks", "array used"):
+        table.add_column(title, justify="left" if title in ("layer", "operator") else "right")
+    for layer in design.layers[:24]:
+        row = [layer.name[:40], layer.operator[:30], str(layer.count), f"{layer.m} × {layer.k} × {layer.n}"]
+        row += [str(layer.tiles), str(layer.clocks), f"{100 * layer.utilisation:.0f} %"]
+        table.add_row(*(escape("".join(c if c.isprintable() else "?" for c in text)) for text in row))
+    terminal.out.print(table)
+    if len(design.layers) > 24:
+        terminal.say(f"… and {len(design.layers) - 24} more: design.json")
+    for warning in design.warnings:
+        terminal.warn(warning)
+
+
+def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
+    """Say what an engine and an element with each of its operators cost."""
+    for each in found["elements"]:
+        kept = "not known to be kept" if each["met"] is None else "kept" if each["met"] else "missed"
+        terminal.say(
+            f"element of {each['operator']} in {found['library']}: {each['area_um2']:.0f} µm², {each['energy_fj']:.4g} fJ a "
+            f"product, {each['delay_ns']:.3f} ns; clock of {each['clock_ns']:g} ns {kept}; {each['checked']} sums equal to the reference"
+        )
+    energy = found["energy"]
+    terminal.say(
+        f"products of a run: {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
+        f"({100 * energy['saved']:.1f} % saved); array {found['area_mm2']:.4g} mm² without memories of {found['memory_bits']} bits"
+    )

@@ -1,0 +1,1 @@
+"""Integer engines: the target, how the flow serves it, a layer through its Verilog, what it costs."""

@@ -1,0 +1,425 @@
+"""How the flow serves integer engines: a model's codes, its products by operators, their layers, operands and accuracy."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, cast
+
+import numpy as np
+
+from approxhw.artifacts.design import Model
+from approxhw.artifacts.engine import EngineAccuracy
+from approxhw.artifacts.integer_engine import (
+    IntegerDesign,
+    IntegerFields,
+    IntegerLayer,
+    check_integer_output,
+    write_integer_engine,
+)
+from approxhw.common.arguments import checked, settle_fields, told
+from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.files import locked
+from approxhw.common.statistics import majority_share, no_better
+from approxhw.common.version import __version__
+from approxhw.engine.operands import Feeds, calibration_feeds, predictions
+from approxhw.flow.compile import CompileKeywords, compile
+from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
+from approxhw.flow.stages.tabulate import tabulate_verilog
+from approxhw.flow.stages.targets import target_of
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.ops import Feed, Host
+from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.emulate import EmulatedEngine
+from approxhw.ir.tensor.integer_layers import integer_mac, integer_nodes, integer_op, layer_sizes, products_table
+from approxhw.ir.tensor.layers import product_nodes
+from approxhw.ir.tensor.operator_errors import layer_codes
+from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
+from approxhw.numerics.mac.integer_mac import exact_products, parse_integer_mac
+from approxhw.numerics.multipliers.families import EXACT
+
+from .layers import streams_of, together
+from .rtl import array_fields, array_of, layer_constants, layer_fits, layer_schedule, module_texts, whole_integer_engine
+from .target import IntegerEngine
+
+if TYPE_CHECKING:
+    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.products.partition import OpenedModel
+
+    from .cost import IntegerEstimate
+    from .simulate import IntegerVerdict
+
+_log = logging.getLogger(__name__)
+
+CALIBRATION_ROWS, TOLD_ROWS = 512, 1000
+"""Training rows that passes look at, and rows on which the ledger tells accuracies; the design's own is of all rows."""
+
+KEPT_BYTES, KEPT_ROWS, LOOKED_AT = 32 << 20, 256, 8
+"""Most bytes of operands that a design keeps, most rows of a layer's activations, and rows of the data that give them."""
+
+
+@dataclass(frozen=True)
+class CompiledIntegerEngine:
+    """The folder of an integer engine: ``folder`` on disk, ``design`` what stands in it."""
+
+    folder: Path
+    design: IntegerDesign
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "CompiledIntegerEngine")
+
+    @property
+    def verilog(self) -> str:
+        """The whole engine as one text."""
+        return self.design.verilog
+
+    @property
+    def accuracy(self) -> EngineAccuracy:
+        """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
+        return self.design.accuracy
+
+    def simulate(self, simulator: str = "verilator", **options: Option) -> IntegerVerdict:
+        """Stream a layer through the Verilog; options and result as :func:`.simulate.simulate_integer_engine`."""
+        from .simulate import simulate_integer_engine
+
+        with locked(self.folder):
+            return simulate_integer_engine(self.folder, self.design, simulator, **options)
+
+    def estimate(self, library: str | Path | None = None, **options: Option) -> IntegerEstimate:
+        """Measure area, power and delay; options and result as :func:`.cost.estimate_integer_engine`."""
+        from .cost import estimate_integer_engine
+
+        with locked(self.folder):
+            return estimate_integer_engine(self.folder, self.design, library, **options)
+
+    def report(self) -> Path:
+        """Write ``report.html`` from all that is known so far; return its path."""
+        from .write_report import report_integer_engine
+
+        with locked(self.folder):
+            return report_integer_engine(self.folder, self.design)
+
+    def summary(self) -> dict[str, object]:
+        """Return all that is known so far as plain types: what ``--json`` prints."""
+        from .cost import integer_estimates
+        from .simulate import integer_verdicts
+
+        found = integer_estimates(self.folder)
+        return {
+            "design": str(self.folder),
+            "engine": dict(self.design.engine),
+            "accuracy": dict(self.accuracy),
+            "layers": [asdict(layer) for layer in self.design.layers],
+            "simulation": integer_verdicts(self.folder),
+            "estimate": found[-1] if found else None,
+            "seconds": dict(self.design.seconds),
+            "warnings": list(self.design.warnings),
+        }
+
+
+@checked("open_integer_design")
+def open_integer_design(folder: str | Path) -> CompiledIntegerEngine:
+    """Return the engine in *folder*; raise :class:`~approxhw.common.errors.InvalidDesignError` where there is no whole one."""
+    return CompiledIntegerEngine(Path(folder), whole_integer_engine(Path(folder)))
+
+
+def compile_integer_engine(
+    model: ModelSource, *, target: IntegerEngine | str | None = None, **given: Unpack[CompileKeywords]
+) -> CompiledIntegerEngine:
+    """Compile an integer engine for *model* (path or ``ModelProto``); the rest as :func:`approxhw.compile` takes it."""
+    chosen = IntegerEngine() if target is None else target_of(target)
+    if not isinstance(chosen, IntegerEngine):
+        why = f"{told(chosen)} is no integer engine"
+        raise OptionError("compile", [Problem("target", why, "compile it with ax.compile")])
+    compiled: CompiledIntegerEngine = compile(model, target=chosen, **given)
+    return compiled
+
+
+@dataclass(eq=False)
+class _Told:
+    """What Graphs of one model answer: each Graph run once on so many rows."""
+
+    model: OpenedModel
+    feeds: Feeds
+    threads: int
+    known: list[tuple[Graph, np.ndarray]] = field(default_factory=list)
+
+    def answers(self, graph: Graph, feeds: Feeds) -> np.ndarray:
+        """Return the class index (int64) of every row of *feeds*."""
+        return predictions(EmulatedEngine(graph, self.model.host, self.threads), feeds)
+
+    def accuracies(self, graph: Graph) -> tuple[float | None, float | None]:
+        """Return the accuracy of *graph* on training rows, of which none are told, and on the first others."""
+        if self.feeds.labels is None:
+            return None, None
+        some = self.feeds.some(TOLD_ROWS)
+        found = next((made for known, made in self.known if known is graph), None)
+        if found is None:
+            found = self.answers(graph, some)
+            self.known.append((graph, found))
+        assert some.labels is not None
+        return None, float(np.mean(found == some.labels[: len(found)]))
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedCodes:
+    """What is kept of a model: as it was read and partitioned, the user's rows, and what its Graphs said of them."""
+
+    model: OpenedModel
+    train: Feeds
+    feeds: Feeds
+    told: _Told
+
+    def observe(self, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
+        """Carry *graph* out on training rows, batch by batch, and show every value."""
+        for part in self.train.some(CALIBRATION_ROWS).batches():
+            walk_tensors(graph, checked_feeds(graph, part), self.model.host, None, seen)
+
+
+def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:
+    """Open the model that is asked for, sized for the user's inputs."""
+    from approxhw.frontends.products.partition import open_model
+
+    loaded = _loaded(asked)
+    train, feeds = calibration_feeds(loaded, asked.data)
+    opened = open_model(loaded, asked.shape or feeds.shapes(1), integers=True)
+    rows = max(1, min(LOOKED_AT, feeds.rows))
+    if asked.shape is None and rows > 1:
+        opened = opened.at(feeds.shapes(rows) or {})
+    graph = opened.graph
+    about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
+    kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads))
+    return Source(graph, about, f"{_name(graph)}-integer-engine", kept)
+
+
+def _loaded(asked: Asked[IntegerEngine]) -> Loaded:
+    from approxhw.frontends.products.model import load_products
+
+    return load_products(cast("ModelSource", asked.model))  # what else it is, `Path` refuses
+
+
+def check_codes_model(asked: Asked[IntegerEngine]) -> list[Problem]:
+    """Return everything that keeps the model from being compiled for an integer engine; empty where nothing does.
+
+    Raises :class:`InvalidModelError` where the file itself is broken.
+    """
+    try:
+        _looked_at(asked)
+    except UnsupportedModelError as error:
+        return list(error.problems)
+    return []
+
+
+def _looked_at(asked: Asked[IntegerEngine]) -> Graph:
+    from approxhw.frontends.products.model import model_inputs
+    from approxhw.frontends.products.partition import open_model
+
+    loaded = _loaded(asked)
+    shape = dict(asked.shape or {})
+    open_ones = [
+        value for value in model_inputs(loaded) if value.dims is None or any(isinstance(d, str) for d in value.dims)
+    ]
+    assumed = {
+        value.name: tuple(size if isinstance(size, int) else 1 for size in value.dims or ())
+        for value in open_ones
+        if value.name not in shape
+    }
+    try:
+        return open_model(loaded, {**assumed, **shape}, integers=True).graph
+    except InvalidModelError as error:
+        if not assumed:
+            raise
+        why = f"its sizes are open; with 1 for each of them, {error.problems[0].why}"
+        problems = [
+            Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
+        ]
+        raise OptionError("check", problems) from error
+
+
+def _counts(asked: Asked[IntegerEngine]) -> dict[str, int]:
+    graph = _looked_at(asked)
+    codes, numbers = len(integer_nodes(graph)), len(product_nodes(graph))
+    hosts = sum(isinstance(node.op, Host) for node in graph.nodes)
+    feeds = sum(isinstance(node.op, Feed) for node in graph.nodes)
+    return {"inputs": feeds, "products of codes": codes, "products of numbers": numbers, "parts on the host": hosts}
+
+
+def integer_context(source: Source[OpenedCodes], asked: Asked[IntegerEngine]) -> PassContext:
+    """Return what passes may look at: training rows through the model, accuracies, and multipliers in Verilog."""
+    kept = source.kept
+    return PassContext(
+        model=source.graph,
+        accuracy=kept.told.accuracies,
+        observe=kept.observe if kept.train.rows else None,
+        tabulate=tabulate_verilog,
+    )
+
+
+def build_integer_engine(
+    source: Source[OpenedCodes], asked: Asked[IntegerEngine], lowered: Lowered, clock: Clock
+) -> IntegerDesign:
+    """Return the engine of the lowered Graph, with its layers' schedules and operands."""
+    kept, graph, target = source.kept, lowered.graph, asked.target
+    mac, names, variate = together(graph)
+    array = array_of(target, mac, names, variate, graph)
+    for sentence in kept.model.notes:
+        _log.warning("%s: %s", shown(title_of(graph)), sentence)
+    accuracy = EngineAccuracy()
+    if kept.feeds.labels is not None:
+        with clock.step("accuracy"):
+            accuracy = _accuracy(kept, source.graph, graph)
+    with clock.step("layers"):
+        layers, operands, notes = _layers(kept, graph, array_fields(array))
+    with clock.step("emit"):
+        head = "".join(f"// {line}\n" for line in _header(graph, array_fields(array)))
+        modules = {name: f"{head}\n{text}" for name, text in module_texts(array).items()}
+    most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
+    warnings = (
+        *notes,
+        *kept.feeds.notes,
+        *no_better("the model in float32", accuracy.get("onnx"), most, rows),
+        *no_better("the model on the engine", accuracy.get("engine"), most, rows),
+    )
+    return IntegerDesign(
+        name=_name(graph),
+        engine=array_fields(array),
+        modules=modules,
+        layers=layers,
+        operands=operands,
+        version=__version__,
+        clock_ns=float(target.clock_ns),
+        model=source.about,
+        shape={node.op.title: list(node.type.shape) for node in graph.nodes if isinstance(node.op, Feed)},
+        library=target.library,
+        command=asked.command,
+        accuracy=accuracy,
+        seconds=dict(clock.seconds),
+        warnings=warnings,
+        pipeline=", ".join(lowered.spelled),
+        ledger=lowered.ledger,
+    )
+
+
+def _accuracy(kept: OpenedCodes, before: Graph, after: Graph) -> EngineAccuracy:
+    labels = kept.feeds.labels
+    assert labels is not None
+    plain, made = kept.told.answers(before, kept.feeds), kept.told.answers(after, kept.feeds)
+    labels = labels[: len(made)]
+    return {
+        "onnx": float(np.mean(plain == labels)),
+        "engine": float(np.mean(made == labels)),
+        "agree": float(np.mean(plain == made)),
+        "rows": len(made),
+        "majority": majority_share(labels) or 0.0,
+    }
+
+
+def _header(graph: Graph, engine: IntegerFields) -> list[str]:
+    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(graph)[:120])
+    return [
+        f"model:  {model}",
+        f"engine: {engine['rows']} x {engine['columns']}, {engine['mac']}, depth {engine['depth']}",
+        f"operators: {', '.join(engine['operators'])}",
+        f"made by approxhw {__version__}, target integer-engine",
+    ]
+
+
+def _layers(
+    kept: OpenedCodes, graph: Graph, engine: IntegerFields
+) -> tuple[tuple[IntegerLayer, ...], dict[str, dict[str, np.ndarray]], list[str]]:
+    """Return what is known of every product, the operands that are kept, and what the user should know."""
+    nodes = integer_nodes(graph)
+    wanted = {name for node in nodes for name in node.inputs[:4]}
+    values: dict[str, np.ndarray] = {}
+    first = kept.feeds.first(LOOKED_AT)
+    if first:
+
+        def keep(node: Node, value: np.ndarray) -> None:
+            if node.name in wanted:
+                values[node.name] = value
+
+        walk_tensors(graph, checked_feeds(graph, first), kept.model.host, None, keep)
+    infos, operands, notes, held = [], dict[str, dict[str, np.ndarray]](), list[str](), 0
+    errors = _mean_errors(kept, graph)
+    exact = exact_products(parse_integer_mac(engine["mac"])).products
+    for number, node in enumerate(nodes):
+        op, mac = integer_op(node), integer_mac(node)
+        count, m, k, n = layer_sizes(graph, node)
+        schedule = layer_schedule(engine, m, k, n)
+        info = IntegerLayer(
+            op.title,
+            type(op).__name__,
+            m,
+            k,
+            n,
+            count,
+            str(mac),
+            mac.operator,
+            "sums",
+            op.variate,
+            tiles=schedule.tiles,
+            clocks=schedule.clocks,
+            utilisation=schedule.utilisation,
+            blocks=(engine["vectors"], engine["columns"], engine["rows"]),
+            mean_error=errors.get(node.name, 0.0),
+        )
+        file = f"operands/{number:02d}.npz"
+        if node.name in values or all(name in values for name in node.inputs[:2]):
+            streams = streams_of(graph, node, values, KEPT_ROWS)
+            constants, result = layer_constants(graph, node, streams, engine)
+            info = replace(info, result=result)
+            size = streams.x.size + streams.weights.size
+            if why := layer_fits(graph, node, streams, engine):
+                notes.append(f"layer {shown(op.title, 60)} is not kept for simulation: {why}")
+            elif held + size <= KEPT_BYTES:
+                held += size
+                table = exact if mac.operator == EXACT else products_table(graph, node)
+                operands[file] = {**constants, "products": table.astype(np.int32)}
+                info = replace(info, operands=file)
+        infos.append(info)
+    if not first:
+        notes.append("no data was given: no accuracy and no operands to simulate are known")
+    return tuple(infos), operands, notes
+
+
+def _mean_errors(kept: OpenedCodes, graph: Graph) -> Mapping[str, float]:
+    """Return the mean error of a product of each layer, on the codes of training rows, by the name of its Node."""
+    if not kept.train.rows:
+        return {}
+    found = {}
+    for name, layer in layer_codes(graph, kept.observe, "integer-engine").items():
+        found[name] = float(np.mean(np.abs(layer.mean_error()))) / max(1, len(layer.weights))
+    return found
+
+
+def _write(design: IntegerDesign, folder: Path, steps: Steps) -> CompiledIntegerEngine:
+    write_integer_engine(design, folder, steps)
+    return CompiledIntegerEngine(folder, design)
+
+
+def _kept(folder: Path) -> tuple[Model, Ledger]:
+    design = whole_integer_engine(folder)
+    return design.model, design.ledger
+
+
+def _name(graph: Graph) -> str:
+    stem = re.sub(r"\W+", "_", Path(title_of(graph)).stem, flags=re.ASCII).strip("_")
+    return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
+
+
+FLOW = Flow(
+    check=check_codes_model,
+    counts=_counts,
+    read=read_codes_model,
+    free=check_integer_output,
+    context=integer_context,
+    build=build_integer_engine,
+    write=_write,
+    open=open_integer_design,
+    kept=_kept,
+    sane=IntegerEngine.check,
+)

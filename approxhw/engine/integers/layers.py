@@ -1,0 +1,123 @@
+"""Products of codes of a Graph as layers of an integer engine: sizes, what a column ends its sums with, what streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.integers import (
+    ConvInteger,
+    Rescale,
+)
+from approxhw.ir.kinds.tensor.ops import Add
+from approxhw.ir.kinds.tensor.products import lower_product, product_of
+from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_nodes, integer_op, stays_left
+from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """What follows the sums of a product: whole biases, and a Rescale where one comes next."""
+
+    bias: np.ndarray
+    rescale: Node | None
+
+
+def ended(graph: Graph, node: Node, columns: int) -> Ended:
+    """Return what follows *node*, whose result has so many *columns* in all groups."""
+    bias, at = np.zeros(columns, np.int64), node
+    readers = [other for other in graph.nodes if at.name in other.inputs]
+    if len(readers) == 1 and isinstance(readers[0].op, Add) and at.name not in graph.leaving:
+        constants = [data for name in readers[0].inputs if (data := held(graph, name)) is not None]
+        if len(constants) == 1 and constants[0].size in (1, columns):
+            bias, at = bias + constants[0].reshape(-1).astype(np.int64), readers[0]
+            readers = [other for other in graph.nodes if at.name in other.inputs]
+    rescales = [other for other in readers if isinstance(other.op, Rescale)]
+    only = len(rescales) == len(readers) == 1 and at.name not in graph.leaving
+    return Ended(bias, rescales[0] if only else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """What goes through an array for one product: codes (K × rows, K × N), their zero points, the columns of this one."""
+
+    x: np.ndarray
+    weights: np.ndarray
+    x_zero: int
+    weight_zero: np.ndarray
+    columns: slice
+
+
+def streams_of(graph: Graph, node: Node, operands: Mapping[str, np.ndarray], rows: int) -> Streams:
+    """Return the codes of the first product of *node*, at most so many *rows* of what streams; *operands*: values by name."""
+    op = integer_op(node)
+    product = product_of(op, node.inputs)
+    values = [operands[name] for name in node.inputs[:4]]
+    pad = int(values[2].reshape(-1)[0])
+    lowered = lower_product(product, values[:2], frozenset(), pad=pad, result=np.int32)
+    block = lowered.gemms[0]
+    turned = block.streams_right or stays_left(graph, node)
+    swapped = turned and not isinstance(op, ConvInteger)
+    stays = block.left.array.T if turned else block.right.columns(slice(None))
+    count = block.right.columns(slice(0, rows)) if turned else np.ascontiguousarray(block.left.rows(slice(0, rows)).T)
+    x_zero, w_zero = (values[3], values[2]) if swapped else (values[2], values[3])
+    width = stays.shape[1]
+    zeros = w_zero.reshape(-1)[:width] if w_zero.size > 1 else w_zero.reshape(-1)
+    return Streams(
+        np.ascontiguousarray(count),
+        np.ascontiguousarray(stays),
+        int(x_zero.reshape(-1)[0]),
+        np.broadcast_to(zeros, width).astype(np.int64),
+        slice(0, width),
+    )
+
+
+def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
+    """Return the arithmetic of one array for all products of *graph*, its operators, and which low bits of x it sums up.
+
+    Raises :class:`OptionError` where they do not go into one array: operands of other signs or widths, other adders, other
+    variates. An exact product goes into any array of exact sums.
+    """
+    nodes = integer_nodes(graph)
+    macs = [integer_mac(node) for node in nodes]
+    chosen = [mac for mac in macs if mac.operator != "exact"] or macs
+    kinds = dict.fromkeys((mac.signed, mac.weight_bits, mac.x_bits) for mac in chosen)
+    if chosen is macs:  # exact ones alone: the widest operands hold all
+        signs = {mac.signed for mac in macs}
+        kinds = {(macs[0].signed if len(signs) == 1 else "both", max(mac.weight_bits for mac in macs), 8): None}
+    problems = []
+    if len(kinds) > 1:
+        told = ", ".join(f"{weight} × {x} bits, {signed} signed" for signed, weight, x in kinds)
+        problems.append(
+            Problem("operators", f"one array has one kind of operands, these have {told}", "choose alike ones")
+        )
+    adders = dict.fromkeys(mac.adder for mac in macs)
+    if len(adders) > 1:
+        problems.append(Problem("adder", f"one array has one adder, not {', '.join(adders)}", "choose one"))
+    variates = {integer_op(node).variate for node in nodes} - {0}
+    if len(variates) > 1:
+        told = ", ".join(map(str, sorted(variates)))
+        problems.append(Problem("variate", f"one array sums one number of low bits, not {told}", "choose one"))
+    if problems:
+        raise OptionError("integer engine", problems)
+    (signed, weight_bits, x_bits), adder = next(iter(kinds)), next(iter(adders))
+    names = tuple(dict.fromkeys(mac.operator for mac in macs))
+    bits = max(mac.accumulator_bits for mac in macs)
+    return IntegerMac(names[0], signed, weight_bits, x_bits, bits, adder), names, max(variates, default=0)
+
+
+def layer_patterns(streams: Streams, mac: IntegerMac) -> tuple[np.ndarray, np.ndarray]:
+    """Return bit patterns as the operator of *mac* reads them: x, rows × K, and weights, K × N."""
+    x, _ = patterns(streams.x, mac.x_bits, mac.x_signed)
+    weights, _ = patterns(streams.weights, mac.weight_bits, mac.weight_signed)
+    return np.ascontiguousarray(x.T), weights
+
+
+def unknown_operator(name: str) -> OptionError:
+    """Return the error of an operator whose hardware nobody has said."""
+    why = f"what operator {shown(name)!r} is made of is not known here: a table has no gates"
+    return OptionError("integer engine", [Problem("operator", why, "give its Verilog module (.v)")])

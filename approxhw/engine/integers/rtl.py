@@ -1,0 +1,254 @@
+"""An integer engine's array as plain types and back, its Verilog, and what a layer's columns are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from approxhw.artifacts.integer_engine import (
+    CONSTANTS,
+    INTEGER_ENGINE,
+    IntegerDesign,
+    IntegerFields,
+    read_integer_engine,
+)
+from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
+from approxhw.common.files import read_text
+from approxhw.common.version import __version__
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.integers import Rescale
+from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op
+from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
+from approxhw.numerics.multipliers.families import EXACT, own_operator
+
+from .layers import Streams, ended, layer_patterns, unknown_operator
+from .target import IntegerEngine
+
+if TYPE_CHECKING:
+    from approxhw.backends.integer_engine.constants import ColumnConstants
+    from approxhw.backends.integer_engine.engine import IntegerArray
+    from approxhw.backends.integer_engine.foreign_operators import OperatorModule
+
+MAXIMUM_BYTES = 4 << 20
+"""Of an operator's Verilog."""
+
+
+def array_of(
+    target: IntegerEngine, mac: IntegerMac, names: tuple[str, ...], variate: int, graph: Graph
+) -> IntegerArray:
+    """Return the array of *target* for products by *mac*, with the operators *names* and a column of row sums for *variate*.
+
+    Raises :class:`OptionError` for an operator of which nobody has said the gates.
+    """
+    from approxhw.backends.integer_engine.engine import IntegerArray
+
+    foreign = tuple(_foreign(target, mac, name) for name in names if name != EXACT and own_operator(name) is None)
+    sums = variate or (mac.x_bits if _weights_have_zeros(graph, mac) else 0)
+    return IntegerArray(
+        rows=target.rows,
+        columns=target.columns,
+        mac=replace(mac, operator=names[0]),
+        depth=target.depth,
+        vectors=target.vectors,
+        result="codes",
+        variate=sums,
+        operators=names,
+        foreign=foreign,
+    )
+
+
+def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModule:
+    from approxhw.backends.integer_engine.foreign_operators import read_operator_module
+
+    path = Path(target.operator)
+    if path.suffix not in (".v", ".sv") or operator_name(target.operator) != name:
+        raise unknown_operator(name)
+    try:
+        text = read_text(path, MAXIMUM_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("integer engine", [Problem(shown(path), f"cannot be read ({shown(error)})")]) from error
+    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits)
+
+
+def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:
+    """Whether a zero point of weights, as the operator reads them, is not 0 anywhere: row sums of x are needed then."""
+    for node in graph.nodes:
+        if not hasattr(node.op, "variate"):
+            continue
+        zero = held(graph, node.inputs[3])
+        half = 1 << (mac.weight_bits - 1)
+        if zero is None:
+            return True
+        moved = 0 if (zero.dtype.kind == "i") == mac.weight_signed else -half if mac.weight_signed else half
+        if np.any(zero.astype(np.int64) + moved):
+            return True
+    return False
+
+
+def array_fields(array: IntegerArray) -> IntegerFields:
+    """Return *array* as plain types."""
+    return {
+        "rows": array.rows,
+        "columns": array.columns,
+        "mac": str(array.mac),
+        "depth": array.depth,
+        "vectors": array.vectors,
+        "result": array.result,
+        "variate": array.variate,
+        "operators": array.names,
+        "foreign": tuple(asdict(each) for each in array.foreign),  # type: ignore[misc]
+    }
+
+
+def array_from(told: IntegerFields, result: str | None = None) -> IntegerArray:
+    """Return the array that *told* describes, with columns that end in *result*; raise :class:`OptionError` where it is none."""
+    from approxhw.backends.integer_engine.engine import IntegerArray
+    from approxhw.backends.integer_engine.foreign_operators import OperatorModule, read_operator_module
+
+    try:
+        mac = parse_integer_mac(told["mac"])
+    except ValueError as error:
+        raise OptionError("integer engine", [Problem("mac", str(error))]) from error
+    foreign = tuple(OperatorModule(**each) for each in told["foreign"])
+    try:
+        for each in foreign:  # anybody may have written it
+            again = read_operator_module(
+                each.name,
+                each.verilog,
+                weight_bits=each.weight_bits,
+                x_bits=each.x_bits,
+                top=each.top,
+                weight=each.weight,
+            )
+            if again != each:
+                raise OptionError(
+                    "integer engine", [Problem(f"operator {shown(each.name, 60)}", "its ports are others")]
+                )
+    except InvalidDesignError as error:
+        raise OptionError("integer engine", list(error.problems)) from error
+    ends = told["result"] if result is None else result
+    return IntegerArray(
+        rows=told["rows"],
+        columns=told["columns"],
+        mac=mac,
+        depth=told["depth"],
+        vectors=told["vectors"],
+        result=ends,  # type: ignore[arg-type]  # it refuses what is none
+        variate=told["variate"],
+        operators=tuple(told["operators"]),
+        foreign=foreign,
+    )
+
+
+def module_texts(array: IntegerArray) -> dict[str, str]:
+    """Return module → text without a header; the top first."""
+    from approxhw.backends.integer_engine.engine import integer_engine_modules
+
+    return {name: f"{text.strip()}\n" for name, text in integer_engine_modules(array).items()}
+
+
+def whole_integer_engine(folder: Path) -> IntegerDesign:
+    """Return the engine in *folder*, which can be built, and is what its Verilog says: anybody may have written either.
+
+    Raises :class:`InvalidDesignError`. Verilog is compared where this version wrote it.
+    """
+    design = read_integer_engine(folder)
+    try:
+        built = module_texts(array_from(design.engine))
+    except OptionError as error:
+        raise INTEGER_ENGINE.refused(
+            folder, "; ".join(f"{each.where}: {each.why}" for each in error.problems)
+        ) from error
+    body = {name: text.partition("\n\n")[2] for name, text in design.modules.items()}
+    if design.version == __version__ and body != built:
+        raise INTEGER_ENGINE.refused(folder, "engine: its Verilog is that of another one")
+    return design
+
+
+@dataclass(frozen=True)
+class LayerSchedule:
+    """How a product goes through an array: tiles, the fewest clocks, and which share of its multiply-adds are the product's."""
+
+    tiles: int
+    clocks: int
+    utilisation: float
+
+
+def layer_schedule(told: IntegerFields, m: int, k: int, n: int) -> LayerSchedule:
+    """Return the schedule of M × K by K × N on the array that *told* describes."""
+    from approxhw.backends.integer_engine.words import integer_clocks
+    from approxhw.backends.systolic.schedule import make_schedule
+
+    array = array_from(told)
+    schedule = make_schedule(array, m, k, n)
+    clocks = integer_clocks(array, schedule)
+    return LayerSchedule(len(schedule.tiles), clocks, m * k * n / (clocks * array.rows * array.columns))
+
+
+def layer_fits(graph: Graph, node: Node, streams: Streams, told: IntegerFields) -> str:
+    """Return why the array that *told* describes does not carry out the layer *node*; empty where it does."""
+    mac, own = parse_integer_mac(told["mac"]), integer_mac(node)
+    if own.operator not in told["operators"]:
+        return f"the array has no operator {own.operator}"
+    needs_rows = bool(np.any(_zeros_of_weights(streams, mac)))
+    variate = integer_op(node).variate or (mac.x_bits if needs_rows else 0)
+    if variate and needs_rows and integer_op(node).variate:
+        return "its weights have a zero point and it has a control variate: an array sums rows once"
+    if variate not in (0, told["variate"]):
+        return f"it sums {variate} low bits of activations, the array {told['variate']}"
+    return ""
+
+
+def _zeros_of_weights(streams: Streams, mac: IntegerMac) -> np.ndarray:
+    half = 1 << (mac.weight_bits - 1)
+    signed = streams.weights.dtype.kind == "i"
+    moved = 0 if signed == mac.weight_signed else -half if mac.weight_signed else half
+    found: np.ndarray = streams.weight_zero + moved
+    return found
+
+
+def layer_constants(
+    graph: Graph, node: Node, streams: Streams, told: IntegerFields
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return what is kept of the layer *node*: bit patterns, constants of its columns; and whether it ends in codes or sums."""
+    from approxhw.backends.integer_engine.constants import column_constants, zero_point_constants
+
+    mac, op = parse_integer_mac(told["mac"]), integer_op(node)
+    width = streams.weights.shape[1]
+    x, weights = layer_patterns(streams, mac)
+    bias, coefficient = zero_point_constants(mac, streams.weights, streams.x.dtype, streams.x_zero, streams.weight_zero)
+    if op.variate:
+        own = held(graph, node.inputs[-1])
+        assert own is not None
+        coefficient = own.reshape(-1)[streams.columns].astype(np.int64)
+    channels = node.type.shape[1] if type(op).__name__ == "ConvInteger" else width
+    end = ended(graph, node, channels)
+    bias = bias + np.broadcast_to(end.bias, channels)[streams.columns]
+    more: Mapping[str, np.ndarray | int] = {}
+    if end.rescale is not None:
+        rescale = end.rescale
+        assert isinstance(rescale.op, Rescale)
+        factors = [held(graph, name) for name in rescale.inputs[1:3]]
+        assert factors[0] is not None
+        assert factors[1] is not None
+        multiplier, shift = (np.broadcast_to(each.reshape(-1), channels)[streams.columns] for each in factors)
+        more = {
+            "multiplier": multiplier.astype(np.int64),
+            "shift": shift.astype(np.int64),
+            "zero": rescale.op.zero,
+            "low": rescale.op.low,
+            "high": rescale.op.high,
+        }
+    constants = column_constants(width, bias=bias, coefficient=coefficient, **more)  # type: ignore[arg-type]
+    return {"x": x, "weights": weights, **vars(constants)}, "codes" if end.rescale is not None else "sums"
+
+
+def constants_of(arrays: Mapping[str, np.ndarray]) -> ColumnConstants:
+    """Return the constants among what is kept of a layer."""
+    from approxhw.backends.integer_engine.constants import ColumnConstants
+
+    return ColumnConstants(*(arrays[name].astype(np.int64) for name in CONSTANTS))

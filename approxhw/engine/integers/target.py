@@ -1,0 +1,110 @@
+"""The target ``integer-engine``: its options, its array, its passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from approxhw.common.arguments import settle_fields
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import Keywords
+from approxhw.flow.printed.target import LIBRARIES
+from approxhw.ir.pass_manager import Pass, pass_named
+from approxhw.numerics.mac.integer_mac import is_adder
+from approxhw.numerics.multipliers.families import EXACT
+
+RECOVERIES = ("none", "bias", "tune", "variate", "all")
+"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate."""
+
+
+@dataclass(frozen=True)
+class IntegerEngine:
+    """Target: a weight-stationary array of integer multiply-adds, their products by any operator.
+
+    A float model is quantised first, by the ranges of training rows; a quantised one keeps its codes. ``recover``: what is
+    done about the operator's errors (docs/integer-models.md).
+    """
+
+    flow: ClassVar[str] = "approxhw.engine.integers.compile:FLOW"
+    """How the flow serves it, as ``module:NAME``: the flow knows targets by name, never by import."""
+
+    operator: str = field(
+        default=EXACT,
+        metadata={"help": "of products: exact, one of ours such as truncated-4, a .v module or a .npz table"},
+    )
+    signed: str = field(
+        default="weight",
+        metadata={"help": "operands of a file in two's complement", "choices": ("weight", "none", "both")},
+    )
+    adder: str = field(default=EXACT, metadata={"help": "of sums: exact, or-L or cut-L"})
+    recover: str = field(default="bias", metadata={"help": "what is done about errors", "choices": RECOVERIES})
+    weight_bits: int = field(default=8, metadata={"help": "of a float model's weights, 2 to 8"})
+    ranges: str = field(
+        default="mse", metadata={"help": "of a float model's activations", "choices": ("minmax", "mse", "entropy")}
+    )
+    rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
+    columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
+    depth: int = field(default=1, metadata={"help": "2: a register behind each product"})
+    vectors: int = field(default=256, metadata={"help": "sums of a column that wait between tiles"})
+    clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
+    library: str = field(
+        default="sky130",
+        metadata={"help": "cell library of estimates, or a Liberty file", "choices": LIBRARIES, "metavar": "LIBRARY"},
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "integer engine")
+
+    def check(self) -> None:
+        """Raise :class:`OptionError` with everything about it that cannot be built."""
+        problems = [
+            Problem(name, f"{count} is no number from 1 to 256", "choose 1 to 256")
+            for name, count in (("rows", self.rows), ("columns", self.columns))
+            if not 1 <= count <= 256
+        ]
+        if self.depth not in (1, 2):
+            problems.append(Problem("depth", f"{self.depth} is no depth", "choose 1 or 2"))
+        if self.vectors not in [1 << n for n in range(1, 17)]:
+            why = f"{self.vectors} is no power of two from 2 to 65536"
+            problems.append(Problem("vectors", why, "choose 256, say"))
+        if not (np.isfinite(self.clock_ns) and self.clock_ns > 0):
+            problems.append(Problem("clock_ns", f"{self.clock_ns} is no clock period", "give nanoseconds above 0"))
+        if not is_adder(self.adder):
+            why = f"{shown(repr(self.adder), 40)} is no adder"
+            problems.append(Problem("adder", why, "choose exact, or-L or cut-L, such as or-4"))
+        for name, value, known in (
+            ("recover", self.recover, RECOVERIES),
+            ("signed", self.signed, ("weight", "none", "both")),
+        ):
+            if value not in known:
+                why = f"{shown(repr(value), 40)} is not one of {', '.join(known)}"
+                problems.append(Problem(name, why, f"choose {known[0]}"))
+        try:
+            self.passes()
+        except OptionError as error:
+            problems += error.problems
+        if problems:
+            raise OptionError("integer engine", problems)
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Return the passes of this target: codes, products of codes, the operator, and what wins its errors back."""
+        found: list[Pass] = [
+            pass_named("quantize-model")(weight_bits=self.weight_bits, ranges=self.ranges, again=True),
+            pass_named("integer-products")(),
+        ]
+        if self.operator == EXACT and self.adder == EXACT:
+            return tuple(found)
+        options: Keywords = {"operator": self.operator, "adder": self.adder}
+        if self.operator.endswith((".v", ".sv", ".npz")):
+            options["signed"] = self.signed
+        found.append(pass_named("approximate-multiplier")(**options))
+        if self.recover in ("tune", "all"):
+            found.append(pass_named("tune-weights")())
+        if self.recover in ("variate", "all"):
+            found.append(pass_named("control-variate")())
+        if self.recover != "none":
+            found.append(pass_named("correct-bias")())
+        return tuple(found)

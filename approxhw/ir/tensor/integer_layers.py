@@ -1,0 +1,65 @@
+"""The products of codes of a tensor Graph as layers: which they are, what streams and what stays, their tables and sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Constant
+from approxhw.ir.kinds.tensor.integers import ConvInteger, IntegerProduct, MatMulInteger, needs_table
+from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
+from approxhw.numerics.formats import dtype_of
+from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
+
+
+def integer_nodes(graph: Graph) -> tuple[Node, ...]:
+    """Return the products of codes of *graph*, in order: layers are numbered from 0."""
+    return tuple(node for node in graph.nodes if isinstance(node.op, MatMulInteger | ConvInteger))
+
+
+def integer_op(node: Node) -> IntegerProduct:
+    """Return the op of a product of codes."""
+    assert isinstance(node.op, MatMulInteger | ConvInteger)
+    return node.op
+
+
+def integer_mac(node: Node) -> IntegerMac:
+    """Return the arithmetic of a product of codes, exact where it has none."""
+    return integer_op(node).arithmetic or IntegerMac()
+
+
+def held(graph: Graph, name: str) -> np.ndarray | None:
+    """Return the data of the Constant *name* as its format holds it; None where it is computed."""
+    node = graph[name]
+    return node.op.data.astype(dtype_of(node.type.format), copy=False) if isinstance(node.op, Constant) else None
+
+
+def weights_last(graph: Graph, node: Node) -> tuple[str, str]:
+    """Return what streams and what stays of the product of codes *node*: a constant stays, else the second operand."""
+    first, second = node.inputs[:2]
+    return (second, first) if stays_left(graph, node) else (first, second)
+
+
+def stays_left(graph: Graph, node: Node) -> bool:
+    """Whether it is the first operand of the product *node* that stays: a constant at the left of activations."""
+    first, second = node.inputs[:2]
+    constants = isinstance(graph[first].op, Constant), isinstance(graph[second].op, Constant)
+    return constants == (True, False) and not isinstance(node.op, ConvInteger)
+
+
+def products_table(graph: Graph, node: Node) -> np.ndarray:
+    """Return the table of the operator of *node*, by bit patterns."""
+    if needs_table(integer_op(node)):
+        table = held(graph, node.inputs[4])
+        if table is None:
+            raise TypeError(f"the table of {node.name} is computed")
+        return table
+    return exact_products(integer_mac(node)).products
+
+
+def layer_sizes(graph: Graph, node: Node) -> tuple[int, int, int, int]:
+    """Return how many products *node* is, and M, K, N of one as it goes through an array: M rows stream, K × N stays."""
+    product = product_of(integer_op(node), node.inputs)
+    sizes = operand_sizes(product, [graph[name].type.shape for name in node.inputs[:2]])
+    m, n = (sizes.n, sizes.m) if stays_left(graph, node) else (sizes.m, sizes.n)
+    return sizes.count, m, sizes.k, n

@@ -1,0 +1,150 @@
+"""The pass that gives the numbers of a float model 8-bit codes: weights by their own range, activations by what rows show."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, PassError, Problem, shown
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear
+from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
+from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.tensor.integer_layers import held
+from approxhw.numerics.formats import FLOAT32, format_of
+
+from ._editing import Editor
+from ._ranges import RANGES, Range, observed_ranges
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class QuantizeModel:
+    """Give numbers 8-bit codes: symmetric ones to weights, unsigned ones to activations, by the ranges of training rows.
+
+    Every product with constant weights reads codes of its activations (one scale) and of its weights (a scale a column, or
+    one); *products* ``all``: products of two activations, too. *ranges*: ``minmax``; ``mse``, the range of least squared
+    error; ``entropy``, that of least divergence of the distributions (as TensorRT has it). Behind it stands integer-products.
+    """
+
+    kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
+
+    weight_bits: int = field(default=8, metadata={"help": "bits of weights, 2 to 8"})
+    ranges: str = field(default="mse", metadata={"help": f"of activations: {', '.join(RANGES)}", "choices": RANGES})
+    per_channel: bool = field(default=True, metadata={"help": "a scale for each column of weights"})
+    products: str = field(
+        default="weights", metadata={"help": "with constant weights, or all", "choices": ("weights", ALL)}
+    )
+    layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
+    again: bool = field(default=False, metadata={"help": "leave a model that has codes already as it is"})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        found = []
+        if not 2 <= self.weight_bits <= 8:
+            found.append(Problem("quantize-model.weight_bits", f"{self.weight_bits} does not lie in 2…8"))
+        for name, value, known in (
+            ("ranges", self.ranges, RANGES),
+            ("products", self.products, ("weights", ALL)),
+        ):
+            if value not in known:
+                why = f"{shown(repr(value), 40)} is not one of {', '.join(known)}"
+                found.append(Problem(f"quantize-model.{name}", why, f"choose {' or '.join(known)}"))
+        if found:
+            raise OptionError("quantize-model", found)
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return *graph* with codes in front of its products."""
+        chosen = self._chosen(graph)
+        if not chosen:
+            if self.again and any(
+                isinstance(node.op, DequantizeLinear | MatMulInteger | ConvInteger) for node in graph.nodes
+            ):
+                context.note("it is quantised already: its codes stay")
+                return graph
+            why = "no product of floating-point numbers is left that could get codes"
+            raise PassError("pass quantize-model", [Problem(shown(graph.name), why, "it may be quantised already")])
+        if context.observe is None:
+            why = "activations get their ranges from rows, and there are none"
+            raise PassError("pass quantize-model", [Problem("data", why, "give --data with training rows")])
+        names = list(dict.fromkeys(name for node in chosen for name in self._activations(graph, node)))
+        known = observed_ranges(graph, names, self.ranges, context.observe)
+        editor, made = Editor(graph), dict[str, str]()
+        for node in graph.nodes:
+            if node in chosen:
+                node = self._with_codes(editor, graph, node, known, made)
+            editor.nodes.append(node)
+        context.note(f"{len(chosen)} products, {len(names)} activations: ranges by {self.ranges}")
+        return editor.done()
+
+    def _activations(self, graph: Graph, node: Node) -> list[str]:
+        return [name for name in node.inputs[:2] if held(graph, name) is None]
+
+    def _chosen(self, graph: Graph) -> list[Node]:
+        found = []
+        for node in graph.nodes:
+            if isinstance(node.op, Conv | MatMul | Gemm) and node.type.format == FLOAT32 and node.op.arithmetic is None:
+                constants = sum(held(graph, name) is not None for name in node.inputs[:2])
+                dynamic = self.products == ALL and constants == 0
+                coded = any(isinstance(graph[name].op, DequantizeLinear) for name in node.inputs[:2])
+                if (constants == 1 or dynamic) and not coded and self._is_asked(node.op.title):
+                    found.append(node)
+        return found
+
+    def _is_asked(self, title: str) -> bool:
+        patterns = self.layers.split(":")
+        return self.layers == ALL or any(title == each or fnmatch.fnmatchcase(title, each) for each in patterns)
+
+    def _with_codes(
+        self, editor: Editor, graph: Graph, node: Node, known: Mapping[str, Range], made: dict[str, str]
+    ) -> Node:
+        inputs = list(node.inputs)
+        for place, name in enumerate(node.inputs[:2]):
+            weights = held(graph, name)
+            if weights is not None:
+                inputs[place] = self._weights(editor, node, place, weights)
+            elif name in made:
+                inputs[place] = made[name]
+            else:
+                inputs[place] = made[name] = _activation(editor, graph[name], known[name])
+        return replace(node, inputs=tuple(inputs))
+
+    def _weights(self, editor: Editor, node: Node, place: int, weights: np.ndarray) -> str:
+        axis = _column_axis(node, place, weights.ndim)
+        top = (1 << (self.weight_bits - 1)) - 1
+        others = tuple(i for i in range(weights.ndim) if i != axis)
+        several = self.per_channel and axis is not None
+        largest = np.abs(weights).max(axis=others if several else None, keepdims=True).astype(np.float64)
+        steps = np.where(largest > 0, largest / top, 1.0)
+        codes = np.clip(np.rint(weights / steps), -top, top).astype(np.int8)
+        scale = steps.reshape(-1).astype(np.float32) if several else steps.reshape(()).astype(np.float32)
+        base = f"{node.name}_weights"
+        names = [editor.constant(f"{base}_{what}", data) for what, data in (("codes", codes), ("scale", scale))]
+        names.append(editor.constant(f"{base}_zero", np.zeros((), np.int8)))
+        return editor.add(f"{base}_numbers", DequantizeLinear(axis or 0), names, weights.shape, FLOAT32)
+
+
+def _column_axis(node: Node, place: int, rank: int) -> int | None:
+    """Return the axis of *node*'s columns in its weights; None where they stand at the left, or are a vector."""
+    if isinstance(node.op, Conv):
+        return 0 if place == 1 else None
+    if place == 0 or rank < 2:
+        return None
+    return 0 if isinstance(node.op, Gemm) and node.op.transpose_b else rank - 1
+
+
+def _activation(editor: Editor, node: Node, limits: Range) -> str:
+    """Return the numbers that codes of *node* stand for."""
+    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+    scale = np.float32((high - low) / 255 or 1.0)
+    zero = np.array(np.clip(np.rint(-low / float(scale)), 0, 255), np.uint8)
+    names = [editor.constant(f"{node.name}_scale", np.array(scale)), editor.constant(f"{node.name}_zero", zero)]
+    shape = node.type.shape
+    codes = editor.add(f"{node.name}_codes", QuantizeLinear(0), [node.name, *names], shape, format_of(zero.dtype))
+    return editor.add(f"{node.name}_numbers", DequantizeLinear(0), [codes, *names], shape, FLOAT32)

@@ -1,0 +1,100 @@
+"""Codes for float models: ranges by what rows show, weights by their own, and the integer form of what was quantised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from approxhw.common.errors import OptionError, PassError
+from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
+from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
+from approxhw.ir.verifier import problems
+from approxhw.passes.integers._ranges import BINS, least_divergence, least_squares
+
+RNG = np.random.default_rng(4)
+
+
+@pytest.mark.parametrize("ranges", ["minmax", "mse", "entropy"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_float_model_becomes_one_of_codes(opened, context, outputs, ranges, per_channel):
+    plain = outputs(opened.graph)
+    spelled = f"quantize-model{{ranges={ranges},per_channel={str(per_channel).lower()}}}"
+    quantised, _ = run_passes(opened.graph, spelled, context)
+    assert problems(quantised) == []
+    whole, records = run_passes(quantised, "integer-products", context)
+    assert sum(isinstance(node.op, ConvInteger | MatMulInteger) for node in whole.nodes) == 4
+    # the same codes, multiplied as numbers by the host and as codes: sums of float32 differ in their last bits
+    assert np.abs(outputs(whole) - outputs(quantised)).max() < 0.05
+    assert (outputs(whole).argmax(axis=1) == plain.argmax(axis=1)).mean() >= 0.95
+    assert records[-1].weights > 400
+
+
+def test_codes_of_weights_are_as_wide_as_asked(opened, context, outputs):
+    errors = []
+    for bits in (8, 4, 2):
+        graph, _ = run_passes(opened.graph, f"quantize-model{{weight_bits={bits}}},integer-products", context)
+        for node in graph.nodes:
+            if isinstance(node.op, ConvInteger | MatMulInteger):
+                assert np.abs(graph.constant(node.inputs[1])).max() == (1 << (bits - 1)) - 1
+                assert node.op.arithmetic.weight_bits == (8 if bits == 8 else 4)
+        errors.append(float(np.abs(outputs(graph) - outputs(opened.graph)).mean()))
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_some_layers_alone(opened, context):
+    graph, records = run_passes(opened.graph, "quantize-model{layers=conv*},integer-products", context)
+    assert [node.op.title for node in graph.nodes if isinstance(node.op, ConvInteger | MatMulInteger)] == [
+        "conv1",
+        "conv2",
+    ]
+    assert "2 of 4 products of numbers stay" in records[-1].notes
+
+
+def test_ranges_of_outliers_are_cut():
+    values = np.concatenate([RNG.normal(0, 1, 100_000), [60.0]])
+    ends = (float(values.min()), float(values.max()))
+    counts, _ = np.histogram(values, BINS, ends)
+    for choose, most in ((least_squares, 59), (least_divergence, 16)):
+        low, high = choose(counts, ends)
+        assert high <= most
+        assert low < 0
+    even = np.full(BINS, 10)
+    low, high = least_squares(even, (0.0, 1.0))
+    assert (low, high) == (0.0, 1.0)  # nothing is worth cutting
+
+
+def test_the_range_of_least_squared_error_is_the_best_of_those_tried():
+    values = np.abs(RNG.normal(0, 1, 50_000)) ** 2
+    counts, _ = np.histogram(values, BINS, (0.0, float(values.max())))
+    _, high = least_squares(counts, (0.0, float(values.max())))
+
+    def error(top):
+        step = top / 255
+        return float(((np.clip(np.rint(values / step), 0, 255) * step - values) ** 2).mean())
+
+    assert error(high) <= 1.02 * min(error(values.max() * share) for share in np.linspace(0.25, 1, 64))
+
+
+def test_everything_wrong_is_told(opened, context):
+    with pytest.raises(OptionError) as caught:
+        parse_passes("quantize-model{weight_bits=9,ranges=best,products=some}")
+    assert {problem.where for problem in caught.value.problems} == {
+        "quantize-model.weight_bits",
+        "quantize-model.ranges",
+        "quantize-model.products",
+    }
+    with pytest.raises(
+        PassError, match=r"activations get their ranges from rows, and there are none\n    do: give --data"
+    ):
+        run_passes(opened.graph, "quantize-model", PassContext())
+    with pytest.raises(PassError, match="no product of floating-point numbers is left that could get codes"):
+        run_passes(opened.graph, "quantize-model,quantize-model", context)
+    with pytest.raises(PassError, match="no product of floating-point numbers is left"):
+        run_passes(opened.graph, "quantize-model{layers=none}", context)
+
+    def broken(graph, seen):
+        for node in graph.nodes:
+            seen(node, np.array([np.nan], np.float32))
+
+    with pytest.raises(PassError, match="some of its numbers are infinite or no numbers"):
+        run_passes(opened.graph, "quantize-model", PassContext(observe=broken))

@@ -57,6 +57,7 @@ class StreamSettings(RunSettings):
     seed: int
     idle: int
     watch: str | None
+    held: Mapping[str, int]
 
 
 class StreamResults(TypedDict):

@@ -8,15 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.verilog_names import defined_modules, directives_in, rename_identifiers, words_in
 
 from .job import SimulationJob, check_job
-
-# comments, texts, escaped identifiers, system tasks, directives, numbers, identifiers: what must not be cut in two
-_TOKEN = re.compile(
-    r"""(?P<skip>//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|\$\w+|\d[\w]*|'[sS]?[bBoOdDhH]\s*\w+)"""
-    r"""|(?P<directive>`\w+)|\\(?P<escaped>\S+)|(?P<plain>[A-Za-z_][\w$]*)""",
-    re.DOTALL,
-)
 
 
 def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob:
@@ -29,7 +23,7 @@ def bundle(jobs: Sequence[SimulationJob], name: str = "bundle") -> SimulationJob
     """
     if problems := _problems(jobs):
         raise OptionError("bundle of designs", problems)
-    words = {word for job in jobs for word in _words(job.verilog)}
+    words = {word for job in jobs for word in words_in(job.verilog)}
     stem = "design"
     while any(re.match(rf"{stem}\d", word) for word in words):
         stem += "_"
@@ -84,40 +78,6 @@ def bundle_ports(bundled: SimulationJob) -> dict[str, tuple[int, str]]:
     return found
 
 
-def defined_modules(verilog: str) -> tuple[str, ...]:
-    """Return the names of the modules that a text defines, in order."""
-    found, after_keyword = [], False
-    for match in _TOKEN.finditer(verilog):
-        word = match["plain"] or match["escaped"]
-        if word is None:
-            continue
-        if after_keyword:
-            found.append(word)
-        after_keyword = match["plain"] in ("module", "macromodule")
-    return tuple(found)
-
-
-def rename_identifiers(verilog: str, names: dict[str, str]) -> str:
-    """Return *verilog* with every identifier in *names* replaced; comments, texts and numbers stay as they are.
-
-    A port, wire or instance that bears a module's name is renamed along with it, at every place, so the text keeps its
-    meaning.
-    """
-
-    def replaced(match: re.Match[str]) -> str:
-        if match["plain"] in names:
-            return names[match["plain"]]
-        if match["escaped"] in names:
-            return "\\" + names[match["escaped"]]
-        return match[0]
-
-    return _TOKEN.sub(replaced, verilog)
-
-
-def _words(verilog: str) -> set[str]:
-    return {word for match in _TOKEN.finditer(verilog) if (word := match["plain"] or match["escaped"])}
-
-
 def _problems(jobs: Sequence[SimulationJob]) -> list[Problem]:
     if not jobs:
         return [Problem("jobs", "there are none", "give at least one design")]
@@ -135,7 +95,7 @@ def _problems(jobs: Sequence[SimulationJob]) -> list[Problem]:
             problems.append(Problem(where, why, "bundle designs of equal latency"))
         if job.top not in defined_modules(job.verilog):
             problems.append(Problem(where, f"its text defines no module {shown(job.top)}"))
-        directives = {match["directive"] for match in _TOKEN.finditer(job.verilog) if match["directive"]}
+        directives = directives_in(job.verilog)
         if directives:
             listed = ", ".join(sorted(shown(word) for word in directives))
             problems.append(Problem(where, f"has compiler directives ({listed}), which would reach into other designs"))

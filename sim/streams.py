@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class StreamJob:
     """A design with AXI4-Streams, ``aclk`` and ``aresetn``: what goes in and what must come out.
 
     ``idle``: clocks without any word moved after which the bench gives up. ``watch``: an output that must be 0 all the time.
+    ``held``: other inputs, and the value that each keeps.
     """
 
     name: str
@@ -78,6 +80,7 @@ class StreamJob:
     watch: str | None = None
     bits: tuple[str, ...] = ()
     """What the bits of ``watch`` say, lowest first."""
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _check(job: StreamJob, simulator: str) -> None:
         problems.append(Problem("pause", f"{job.disturbance.pause} is no probability below 1"))
     problems += [
         Problem(shown(name), "is no plain Verilog identifier")
-        for name in (job.top, *(stream.name for stream in (*job.inputs, job.output)))
+        for name in (job.top, *job.held, *(stream.name for stream in (*job.inputs, job.output)))
         if not IDENTIFIER.fullmatch(name)
     ]
     for stream in (*job.inputs, job.output):
@@ -226,13 +229,14 @@ def _prepare(job: StreamJob, simulator: Simulator, tool: tools.Tool, work: Path,
         "seed": disturbance.seed,
         "idle": job.idle,
         "watch": job.watch,
+        "held": dict(job.held),
     }
     (work / "settings.json").write_text(json.dumps(settings))
 
 
 def _ports(job: StreamJob) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the ports that the bench writes, and those that it reads."""
-    written = ["aclk", "aresetn", f"{job.output.name}_tready"]
+    written = ["aclk", "aresetn", f"{job.output.name}_tready", *job.held]
     read = [f"{job.output.name}_{port}" for port in ("tdata", "tlast", "tvalid")]
     for stream in job.inputs:
         written += [f"{stream.name}_{port}" for port in ("tdata", "tlast", "tvalid")]

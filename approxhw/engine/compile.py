@@ -335,7 +335,8 @@ def _layers(
     list[str],
 ]:
     """Return what is known of every product, the operands that are kept, their 8-bit codes, and what the user should know."""
-    from approxhw.backends.matrix_engine.engine import busy_clocks, make_schedule
+    from approxhw.backends.matrix_engine.engine import busy_clocks
+    from approxhw.backends.systolic.schedule import make_schedule
     from approxhw.numerics.mac.kernels.codes import to_codes
 
     from .code_losses import code_losses

@@ -320,7 +320,8 @@ def engine_of(design: EngineDesign) -> Engine:
 def engine_parts(engine: Engine) -> list[tuple[str, int, str, str]]:
     """Return (part, how often, Verilog, top) of everything around the elements that is logic."""
     from approxhw.backends.matrix_engine.eight_bit_rtl import decoder_top, decoder_verilog
-    from approxhw.backends.matrix_engine.templates import configured, decode_parameters
+    from approxhw.backends.matrix_engine.templates import decode_parameters
+    from approxhw.backends.systolic.templates import configured
 
     mac, lag = engine.mac, engine.depth - int(engine.depth > 2)
     bits = engine.columns.bit_length()

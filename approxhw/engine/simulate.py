@@ -22,7 +22,8 @@ from approxhw.common.tools import deadline
 from .cost import engine_of
 
 if TYPE_CHECKING:
-    from approxhw.backends.matrix_engine.engine import Engine, Schedule
+    from approxhw.backends.matrix_engine.engine import Engine
+    from approxhw.backends.systolic.schedule import Schedule
     from approxhw.sim.streams import StreamJob
 
 MOST_VECTORS = 64
@@ -68,13 +69,8 @@ def layer_job(
 
     ``columns``: of the weights at most; all by default.
     """
-    from approxhw.backends.matrix_engine.engine import (
-        CODED_FAULTS,
-        activation_words,
-        make_schedule,
-        result_words,
-        weight_words,
-    )
+    from approxhw.backends.matrix_engine.engine import CODED_FAULTS, activation_words, result_words, weight_words
+    from approxhw.backends.systolic.schedule import make_schedule
     from approxhw.numerics.mac.kernels.codes import from_codes
     from approxhw.numerics.mac.kernels.gemm import matmul
     from approxhw.sim.streams import Disturbance, Stream, StreamJob

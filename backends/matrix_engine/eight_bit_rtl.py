@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.eight_bit.codes import EightBit
 from approxhw.numerics.eight_bit.tables import KINDS
-
-from .templates import configured
 
 WIDTHS = (2, 32)
 """Fewest and most bits of a fixed-point number."""

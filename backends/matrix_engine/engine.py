@@ -1,12 +1,15 @@
-"""A matrix engine: its description, its Verilog from the templates, and the schedule of any matrix product on it."""
+"""A matrix engine: its description, its Verilog from the templates, and the words of its streams for any matrix product."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from approxhw.backends.systolic.protocol import FAULTS
+from approxhw.backends.systolic.schedule import Schedule, Tile
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.eight_bit.codes import EightBit
 from approxhw.numerics.eight_bit.port_codes import EXPONENT_BITS, EngineCodes, Packed, lane_problems
@@ -14,21 +17,12 @@ from approxhw.numerics.eight_bit.tables import KINDS
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import Result
 
-from .templates import DEPTHS, configured, decode_parameters, element_latency, normalize_parameters
+from .templates import DEPTHS, decode_parameters, element_latency, normalize_parameters
 
 TOP = "matrix_engine"
 """The top module of an engine."""
 CODED_TOP = "matrix_engine_codes"
 """The top module of an engine with 8-bit codes on a port: a ``matrix_engine`` behind decoders."""
-FAULTS = (
-    "a tile has more vectors than the memory holds",
-    "a tile goes on from one of another number of vectors",
-    "tlast of the weights is not with every COLUMNS-th word",
-    "a tile goes on, and no chain is open",
-    "tuser changes inside of a tile",
-    "a chain begins, and the one before has not ended",
-)
-"""What the bits of the port ``fault`` say, lowest first; docs/matrix-engine-rtl.md has the protocol."""
 CODED_FAULTS = (*FAULTS, "a word of codes has an exponent below -96")
 """What they say of the top module with 8-bit codes on a port."""
 
@@ -163,71 +157,12 @@ class Engine:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One tile: weights rows ``k`` to ``k + depth`` and columns ``n`` to ``n + width``; vectors ``m`` to ``m + count``.
-
-    ``first``: its chains begin here. ``last``: they end here, and ``count`` words of results leave.
-    """
-
-    m: int
-    count: int
-    k: int
-    depth: int
-    n: int
-    width: int
-    first: bool
-    last: bool
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The tiles of A (m x k) times B (k x n), in order: blocks of vectors, then columns of B, then rows of B."""
-
-    m: int
-    k: int
-    n: int
-    tiles: tuple[Tile, ...]
-
-    def as_data(self) -> dict[str, object]:
-        """Return the schedule as plain data for JSON."""
-        return asdict(self)
-
-
 def engine_verilog(engine: Engine, header: Sequence[str] = ()) -> str:
     """Return the whole engine as Verilog-2005, top module ``engine.top``. ``header``: comment lines on top."""
     _check_engine(engine)
     head = "".join(f"// {line}\n" for line in header)
     text = configured(engine.top, engine.parameters())
     return f"{head}\n{text}" if head else text
-
-
-def make_schedule(engine: Engine, m: int, k: int, n: int) -> Schedule:
-    """Return the tiles of A (*m* x *k*) times B (*k* x *n*) on *engine*; raise :class:`OptionError` for an empty product."""
-    _check_engine(engine)
-    problems = [
-        Problem(name, f"{shown(repr(size), 40)} is no size of a matrix")
-        for name, size in zip("mkn", (m, k, n))
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1
-    ]
-    if problems:
-        raise OptionError("schedule of a matrix product", problems)
-    tiles = tuple(
-        Tile(
-            row,
-            min(engine.vectors, m - row),
-            inner,
-            min(engine.rows, k - inner),
-            column,
-            min(engine.columns, n - column),
-            inner == 0,
-            inner + engine.rows >= k,
-        )
-        for row in range(0, m, engine.vectors)
-        for column in range(0, n, engine.columns)
-        for inner in range(0, k, engine.rows)
-    )
-    return Schedule(m, k, n, tiles)
 
 
 def weight_words(engine: Engine, schedule: Schedule, codes: np.ndarray | Packed) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +228,7 @@ def result_words(
     codes = np.ascontiguousarray(results, dtype=np.float32).view(np.uint32)
     narrow = codes >> 16 if engine.result == "bf16" else codes
     words, ends = [], []
-    for tile in _leaving(schedule):
+    for tile in schedule.leaving:
         block = np.zeros((tile.count, engine.columns), dtype=_result_dtype(engine))
         if special is not None:
             block[special[tile.m : tile.m + tile.count]] = 0x7FC0 << (engine.result_bits - 16)
@@ -308,7 +243,7 @@ def gather_results(engine: Engine, schedule: Schedule, words: np.ndarray) -> np.
     values = words.reshape(-1).view(_result_dtype(engine)).astype(np.uint32).reshape(-1, engine.columns)
     codes = np.zeros((schedule.m, schedule.n), dtype=np.uint32)
     start = 0
-    for tile in _leaving(schedule):
+    for tile in schedule.leaving:
         block = values[start : start + tile.count, : tile.width]
         codes[tile.m : tile.m + tile.count, tile.n : tile.n + tile.width] = block
         start += tile.count
@@ -320,10 +255,6 @@ def busy_clocks(engine: Engine, schedule: Schedule) -> int:
     words = sum(engine.columns + tile.count for tile in schedule.tiles)
     # the first weights are a clock later behind decoders; activations wait for them anyway
     return words + engine.latency + engine.columns + 2 + int(engine.weight_codes is not None)
-
-
-def _leaving(schedule: Schedule) -> Iterator[Tile]:
-    return (tile for tile in schedule.tiles if tile.last)
 
 
 def _beats(packed: Packed, vectors: slice, tile: Tile, rows: int) -> np.ndarray:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.rtl_templates import template_closure
 
 _EXACT_ALIGN = 5  # shifts by up to 31: beyond that, nothing of 24 bits is left
 FORMS = (0, 1, 2)
@@ -90,17 +88,3 @@ def element_verilog(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> str:
     ``fast``: 0, carries ripple; 2, they go through prefix trees; 1, the multiplier and the leading zeros are trees, too.
     """
     return configured("mac_element", element_parameters(mac, depth, fast=fast))
-
-
-def configured(name: str, parameters: dict[str, int]) -> str:
-    """Return the template *name* with all that it instantiates; its own *parameters* have these values by default."""
-    text = template_closure(name)
-    at = re.search(rf"^module {name} #\(\n(.*?)\n\) \(\n", text, re.MULTILINE | re.DOTALL)
-    if at is None:
-        raise ValueError(f"template {name} has no parameters")
-    head = at[1]
-    for key, value in parameters.items():
-        head, count = re.subn(rf"^(  parameter {key} += )\d+\b", rf"\g<1>{value}", head, flags=re.MULTILINE)
-        if count != 1:
-            raise ValueError(f"template {name} has no parameter {key}")
-    return text[: at.start(1)] + head + text[at.end(1) :]

@@ -82,43 +82,29 @@ module matrix_engine #(
   localparam FLIGHT_BITS = ($clog2(FLIGHT + 2) > ADDRESS_BITS ? $clog2(FLIGHT + 2) : ADDRESS_BITS) + 1;
   localparam COLUMN_BITS = $clog2(COLUMNS + 1);
   localparam QUEUE_BITS  = $clog2(FLIGHT + COLUMNS + 4);   // of results: room for all that are on their way
-  localparam [31:0] WEIGHTS = COLUMNS;
   wire reset;
   assign reset = ~aresetn;
 
   // a whole tile's weights are there before the first goes in: they must not have gaps
   wire                 halted;
-  wire                 weight_comes;
   wire                 weight;
   wire                 load;
   wire [WORD-1:0]      weights;
-  wire [COLUMN_BITS:0] weights_there;
-  reg  [COLUMN_BITS-1:0] weight_number;
-  reg                  weights_fault;
-  wire                 weight_ends;
-  wire                 weight_placed;  // its tlast is right
-  assign s_axis_weights_tready = (~weights_there[COLUMN_BITS] | weights_fault | halted) & aresetn;
-  assign weight_comes          = s_axis_weights_tvalid & s_axis_weights_tready & ~weights_fault & ~halted;
-  assign weight_placed         = weight_ends == s_axis_weights_tlast;
-  assign weight_ends           = weight_number == WEIGHTS[COLUMN_BITS-1:0] - {{(COLUMN_BITS-1){1'b0}}, 1'b1};
-  engine_queue #(.WIDTH(WORD), .LOG(COLUMN_BITS)) waiting_weights (
+  wire                 weights_ready;
+  wire                 weights_fault;
+  engine_weights #(.COLUMNS(COLUMNS), .COLUMN_BITS(COLUMN_BITS), .WIDTH(WORD)) waiting_weights (
     .clock(aclk),
     .reset(reset),
-    .push(weight_comes & weight_placed),
-    .data_in(s_axis_weights_tdata),
+    .halted(halted),
+    .tdata(s_axis_weights_tdata),
+    .tlast(s_axis_weights_tlast),
+    .tvalid(s_axis_weights_tvalid),
+    .tready(s_axis_weights_tready),
     .pop(weight),
-    .data_out(weights),
-    .level(weights_there)
+    .weights(weights),
+    .ready(weights_ready),
+    .fault(weights_fault)
   );
-  always @(posedge aclk) begin
-    if (reset) begin
-      weight_number <= {COLUMN_BITS{1'b0}};
-      weights_fault <= 1'b0;
-    end else if (weight_comes) begin
-      weight_number <= weight_ends ? {COLUMN_BITS{1'b0}} : weight_number + {{(COLUMN_BITS-1){1'b0}}, 1'b1};
-      if (~weight_placed) weights_fault <= 1'b1;
-    end
-  end
 
   wire                    accepted;
   wire                    taken;
@@ -136,7 +122,7 @@ module matrix_engine #(
   ) control (
     .clock(aclk),
     .reset(reset),
-    .weights_ready(weights_there >= WEIGHTS[COLUMN_BITS:0]),
+    .weights_ready(weights_ready),
     .weights_broken(weights_fault),
     .vector_valid(s_axis_activations_tvalid),
     .vector_first(s_axis_activations_tuser[0]),

@@ -38,6 +38,8 @@ async def send(dut: HierarchyObject) -> None:
     logging.getLogger("cocotb").setLevel(logging.WARNING)
     clock, reset = cast("LogicObject", dut.aclk), cast("LogicObject", dut.aresetn)
     reset.value = 0
+    for name, value in settings["held"].items():
+        getattr(dut, name).value = value
     Clock(clock, 2, unit="ns").start()
     sources = [_port(AxiStreamSource, dut, port) for port in settings["inputs"]]
     sink = _port(AxiStreamSink, dut, settings["output"])

@@ -71,7 +71,7 @@ def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModul
         text = read_text(path, MAXIMUM_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError("integer engine", [Problem(shown(path), f"cannot be read ({shown(error)})")]) from error
-    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits)
+    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=target.weight)
 
 
 def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:
@@ -232,9 +232,9 @@ def layer_constants(
     if end.rescale is not None:
         rescale = end.rescale
         assert isinstance(rescale.op, Rescale)
-        factors = [held(graph, name) for name in rescale.inputs[1:3]]
-        assert factors[0] is not None
-        assert factors[1] is not None
+        factors = [each for name in rescale.inputs[1:3] if (each := held(graph, name)) is not None]
+        if len(factors) < 2:
+            raise TypeError(f"multipliers of {rescale.name} are computed")
         multiplier, shift = (np.broadcast_to(each.reshape(-1), channels)[streams.columns] for each in factors)
         more = {
             "multiplier": multiplier.astype(np.int64),
@@ -243,7 +243,7 @@ def layer_constants(
             "low": rescale.op.low,
             "high": rescale.op.high,
         }
-    constants = column_constants(width, bias=bias, coefficient=coefficient, **more)  # type: ignore[arg-type]
+    constants = column_constants(width, bias=bias, coefficient=coefficient, **more)
     return {"x": x, "weights": weights, **vars(constants)}, "codes" if end.rescale is not None else "sums"
 
 

@@ -117,7 +117,8 @@ def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
     if isinstance(op, QuantizeLinear):
         return quantized(op, *operands)
     if isinstance(op, DequantizeLinear):
-        return dequantized(op, *operands)
+        codes, scale, zero = operands
+        return dequantized(op, codes, scale, zero, dtype_of(node.type.format))
     if isinstance(op, Rescale):
         return rescaled_sums(op, *operands).astype(dtype_of(node.type.format))
     if isinstance(op, Add):

@@ -15,9 +15,11 @@ LANES = tuple(name for name in template_names() if "parameter WIDTH = 1\n" in te
 ENGINE = tuple(
     name
     for name in template_names()
-    if name.startswith(("mac_", "normalize_", "float_", "column_", "engine_", "matrix_", "eight_bit_"))
+    if name.startswith(
+        ("mac_", "normalize_", "float_", "column_", "engine_", "matrix_", "eight_bit_", "integer_", "operator_")
+    )
 )
-"""Of the matrix engine and of 8-bit codes: tests/backends/matrix_engine and tests/backends/eight_bit_rtl say what they mean."""
+"""Of the engines and of 8-bit codes: tests/backends/{matrix_engine,integer_engine,eight_bit_rtl} say what they mean."""
 
 
 def ports_of(name, width):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from approxhw.backends.matrix_engine.templates import configured
+from approxhw.backends.systolic.templates import configured
 from approxhw.numerics.mac import float_mac
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import State, finish, from_word, to_word

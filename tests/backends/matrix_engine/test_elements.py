@@ -10,13 +10,13 @@ import pytest
 
 from approxhw.backends.matrix_engine.engine import Engine, engine_verilog
 from approxhw.backends.matrix_engine.templates import (
-    configured,
     decode_parameters,
     element_latency,
     element_verilog,
     operand_bits,
     operand_exponent_bits,
 )
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError
 from approxhw.common.tools import find_verilator, run_tool
 from approxhw.numerics.mac.arithmetic import FloatMac

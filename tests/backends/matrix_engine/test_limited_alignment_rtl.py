@@ -7,15 +7,10 @@ import random
 import numpy as np
 import pytest
 
-from approxhw.backends.matrix_engine.engine import (
-    Engine,
-    activation_words,
-    engine_verilog,
-    make_schedule,
-    result_words,
-    weight_words,
-)
-from approxhw.backends.matrix_engine.templates import configured, decode_parameters, element_parameters, element_verilog
+from approxhw.backends.matrix_engine.engine import Engine, activation_words, engine_verilog, result_words, weight_words
+from approxhw.backends.matrix_engine.templates import decode_parameters, element_parameters, element_verilog
+from approxhw.backends.systolic.schedule import make_schedule
+from approxhw.backends.systolic.templates import configured
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.float_mac import EMIN, State, from_word, product_exponent, step, to_word, unpack_operand
 from approxhw.numerics.mac.kernels import gemm as float_gemm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approxhw.backends.matrix_engine.templates import configured
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import ToolFailedError
 from approxhw.common.tools import find_yosys, run_tool
 

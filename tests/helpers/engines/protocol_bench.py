@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from approxhw.numerics.mac.kernels.gemm import matmul
 
 LONG, OTHER, WEIGHTS, ORPHANED, CHANGED, ABANDONED, CODES = (1 << bit for bit in range(7))
 """What the bits of ``fault`` stand for."""
+
+
+Chain = Callable[[Engine, Sequence[Sequence[float]], Sequence[np.ndarray]], int]
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,17 @@ def lawful(engine: Engine, chains: Sequence[tuple[int, int]], seed: int) -> Case
     return Case(tuple(weights), tuple(vectors))
 
 
-def expected(engine: Engine, case: Case, *, whole: bool = False) -> tuple[tuple[tuple[int, int], ...], int, int]:
+def expected(
+    engine: Engine, case: Case, *, whole: bool = False, chain: Chain | None = None
+) -> tuple[tuple[tuple[int, int], ...], int, int]:
     """Return the results that must leave, the bits of fault that must stand, and those that may stand besides.
 
     What lies before the first word that breaks the protocol yields all its results, what lies behind it yields none.
-    ``whole``: multiply-adds are those of :func:`whole_numbers`.
+    ``whole``: multiply-adds are those of :func:`whole_numbers`; ``chain``: what makes a word of results of a vector's numbers
+    and the tiles that it went through, another one for other engines.
     """
     tiles, broken = _tiles(engine, case.weights)
+    made = chain or (_hashed if whole else _rounded)
     results: list[tuple[int, int]] = []
     pending: list[list[tuple[float, ...]]] = []  # of the open chain: what each vector has seen so far
     stays: list[np.ndarray] = []
@@ -107,8 +114,7 @@ def expected(engine: Engine, case: Case, *, whole: bool = False) -> tuple[tuple[
         else:
             pending[count].append(vector.numbers)
         if vector.last:
-            chain = _hashed if whole else _rounded
-            results.append((chain(engine, pending[count], stays), int(vector.end)))
+            results.append((made(engine, pending[count], stays), int(vector.end)))
         count += 1
         if vector.end:
             tile, previous, count, is_open = tile + 1, count, 0, not vector.last

@@ -13,10 +13,10 @@ from approxhw.backends.matrix_engine.engine import (
     activation_words,
     busy_clocks,
     engine_verilog,
-    make_schedule,
     result_words,
     weight_words,
 )
+from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import MismatchError, OptionError, ToolFailedError
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed, largest_of, pack, unpack
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -181,7 +181,8 @@ def test_a_wrong_element_is_found(tmp_path, monkeypatch):
 
 def test_operand_words_are_those_of_the_decoder(icarus, tmp_path):
     """All codes of an 8-bit format, and of bf16 those at its edges, through the template itself."""
-    from approxhw.backends.matrix_engine.templates import configured, decode_parameters, operand_bits
+    from approxhw.backends.matrix_engine.templates import decode_parameters, operand_bits
+    from approxhw.backends.systolic.templates import configured
     from approxhw.sim.job import SimulationJob
     from approxhw.sim.running import simulate
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from approxhw.backends.matrix_engine.engine import (
-    FAULTS,
     Engine,
     activation_words,
     busy_clocks,
     engine_verilog,
-    make_schedule,
     result_words,
     weight_words,
 )
+from approxhw.backends.systolic.protocol import FAULTS
+from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import MismatchError, OptionError, ToolFailedError
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels import gemm as float_gemm

@@ -7,8 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.backends.matrix_engine import eight_bit_rtl as rtl
-from approxhw.backends.matrix_engine.engine import Engine, activation_words, engine_verilog, make_schedule, weight_words
+from approxhw.backends.matrix_engine.engine import Engine, activation_words, engine_verilog, weight_words
 from approxhw.backends.matrix_engine.templates import element_verilog
+from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import ApproxhwError
 from approxhw.engine import api
 from approxhw.numerics.eight_bit.codes import make

@@ -25,7 +25,8 @@ from protocol_bench import (
     whole_numbers,
 )
 
-from approxhw.backends.matrix_engine.engine import CODED_FAULTS, FAULTS, Engine, engine_verilog
+from approxhw.backends.matrix_engine.engine import CODED_FAULTS, Engine, engine_verilog
+from approxhw.backends.systolic.protocol import FAULTS
 from approxhw.numerics.eight_bit.port_codes import EngineCodes
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -170,7 +171,7 @@ DEFECTS = [
     ("  assign broken[3] = changed;", "  assign broken[3] = 1'b0;"),
     ("  assign broken[2] = orphaned;", "  assign broken[2] = 1'b0;"),
     ("under_way <= ~vector_end;", "under_way <= 1'b0;"),
-    (".push(weight_comes & weight_placed)", ".push(weight_comes)"),
+    (".push(comes & placed)", ".push(comes)"),
     ("(weights_broken & ~streaming & ~loading)", "1'b0"),
     ("open      <= ~vector_last;", "open      <= 1'b1;"),
 ]

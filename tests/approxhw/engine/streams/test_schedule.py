@@ -15,11 +15,11 @@ from approxhw.backends.matrix_engine.engine import (
     activation_words,
     engine_verilog,
     gather_results,
-    make_schedule,
     result_words,
     weight_words,
 )
-from approxhw.backends.matrix_engine.templates import configured
+from approxhw.backends.systolic.schedule import make_schedule
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError
 from approxhw.numerics.mac.arithmetic import FloatMac
 

@@ -13,7 +13,8 @@ from opensta import opensta_delay
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.emit import emit
 from approxhw.backends.estimate import Surroundings, analyse, load_library, synthesise
-from approxhw.backends.matrix_engine.templates import configured, decode_parameters, element_verilog
+from approxhw.backends.matrix_engine.templates import decode_parameters, element_verilog
+from approxhw.backends.systolic.templates import configured
 from approxhw.common.tools import Tool
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Dense, Input, Type

@@ -9,7 +9,7 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 
-from .references import Factor, broken_array, correction, leading_digits, logarithmic, rounded_to_powers, truncated
+from .references import Factor, broken_array, correction, leading_digits, logarithmic, nearest_powers, truncated
 from .tables import ProductTable, operand_values, too_wide
 
 __all__ = ["EXACT", "SPELLED", "Operator", "bits_of", "correction", "own_operator", "own_spellings", "spell_operator"]
@@ -57,7 +57,7 @@ class Operator:
             return broken_array(w, x, weight_bits, x_bits, self.columns, self.horizontal, signed)
         if self.kind == "leading":
             return leading_digits(w, x, self.columns)
-        return rounded_to_powers(w, x) if self.kind == "rounded" else logarithmic(w, x, self.corrected)
+        return nearest_powers(w, x) if self.kind == "rounded" else logarithmic(w, x, self.corrected)
 
     def table(self, weight_bits: int, x_bits: int, signed: str = "weight") -> ProductTable:
         """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many."""

@@ -32,7 +32,7 @@ def as_signed(products: np.ndarray, bits: int, signed: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class OperandReading:
+class SignReading:
     """How well a multiplier fits one reading of its bit patterns: ``signed`` operands are two's complement.
 
     ``mean_error``: mean of |T[w, x] − w · x| over all pairs; ``constant``: the same for the one number that is nearest to all
@@ -49,7 +49,7 @@ class OperandReading:
         return self.mean_error < self.constant
 
 
-def read_signs(products: np.ndarray, bits: int | None = None) -> tuple[OperandReading, ...]:
+def read_signs(products: np.ndarray, bits: int | None = None) -> tuple[SignReading, ...]:
     """Return how well *products* (2^weight_bits × 2^x_bits) fit each of :data:`SIGNS`, and :data:`X_ALONE`.
 
     ``bits``: width of products that are bit patterns, two's complement where an operand is; None where they are numbers.
@@ -62,11 +62,11 @@ def read_signs(products: np.ndarray, bits: int | None = None) -> tuple[OperandRe
         exact = weights[:, None] * codes[None, :]
         seen = products if bits is None else as_signed(products, bits, signed)
         nearest = float(np.abs(exact - int(np.median(exact))).mean())
-        found.append(OperandReading(signed, float(np.abs(seen - exact).mean()), nearest))
+        found.append(SignReading(signed, float(np.abs(seen - exact).mean()), nearest))
     return tuple(found)
 
 
-def fitting_signs(name: str, readings: Sequence[OperandReading], declared: Collection[str] = SIGNS) -> tuple[str, ...]:
+def fitting_signs(name: str, readings: Sequence[SignReading], declared: Collection[str] = SIGNS) -> tuple[str, ...]:
     """Return the signs that fit best, and behind them those that fit alike; *declared*: those that its ports allow.
 
     Raises :class:`OptionError` where none fits, saying how far off each is, and where the two operands have to change places.

@@ -32,7 +32,7 @@ class Listing:
 
 
 def test_ours_are_known_by_name():
-    assert target_names() == ("printed", "matrix-engine")
+    assert target_names() == ("printed", "matrix-engine", "integer-engine")
     assert {name: target_named(name).__name__ for name in BUILT_IN} == {
         "printed": "Printed",
         "matrix-engine": "MatrixEngine",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from approxhw.engine.settings import EngineSearch
     from approxhw.engine.target import MatrixEngine
     from approxhw.flow.compile import check, compile, open_folder, read
+    from approxhw.flow.multipliers.measure import MeasuredMultipliers, measure_multipliers
     from approxhw.flow.printed.compiled import CompiledDesign, open_design
     from approxhw.flow.printed.target import Printed
     from approxhw.flow.stages.measure import estimate
@@ -49,6 +50,7 @@ _HOMES = {
     "IntegerEngine": "engine.integers.target",
     "IntegerMac": "numerics.mac.integer_mac",
     "MatrixEngine": "engine.target",
+    "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
@@ -59,6 +61,7 @@ _HOMES = {
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.stages.measure",
     "load_dataset": "common.data.dataset",
+    "measure_multipliers": "flow.multipliers.measure",
     "named_pipeline": "ir.pass_manager",
     "open_design": "flow.printed.compiled",
     "open_engine_design": "engine.compile",
@@ -87,6 +90,7 @@ __all__ = [
     "IntegerEngine",
     "IntegerMac",
     "MatrixEngine",
+    "MeasuredMultipliers",
     "Printed",
     "SearchResult",
     "available_passes",
@@ -97,6 +101,7 @@ __all__ = [
     "compress_model",
     "estimate",
     "load_dataset",
+    "measure_multipliers",
     "named_pipeline",
     "open_design",
     "open_engine_design",

@@ -1,9 +1,13 @@
-"""Kill commands at random moments, and count the processes and the temporary folders that they leave; target 0."""
+"""Kill commands at random moments, and count the processes and the temporary folders that they leave; target 0.
+
+Goes on where it was stopped: every kill is kept in ``build/orphans.jsonl`` until the page is written.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import signal
@@ -13,13 +17,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULT = CHECKOUT / "benchmarks" / "results" / "orphans.md"
+KEPT = CHECKOUT / "build" / "orphans.jsonl"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0
 """Seconds that the last processes may take to end once the command is gone."""
@@ -63,7 +68,7 @@ class Left:
 
 def words_of(command: str, folder: Path, simulator: str) -> list[str]:
     """Return the command line of *command*, its results going to *folder*."""
-    places = {"out": folder / "out", "design": folder / "design", "simulator": simulator}
+    places = {"out": folder / f"out-{command}", "design": folder / "design", "simulator": simulator}
     return [sys.executable, "-m", "approxhw", *(word.format(**places) for word in COMMANDS[command])]
 
 
@@ -107,7 +112,7 @@ def ended(command: str, number: signal.Signals, seconds: float, folder: Path, si
         time.sleep(0.1)
     at_once = left_in(folder)
     variables = {**os.environ, "TMPDIR": str(folder / "tmp")}
-    place = folder / ("design" if command == "simulate" else "out")
+    place = folder / ("design" if command == "simulate" else f"out-{command}")
     subprocess.run([sys.executable, "-c", NEXT, place], env=variables, check=True)
     return Left(command, number, seconds, code, processes, at_once, left_in(folder))
 
@@ -153,25 +158,37 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=20, help="a command and signal")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     given = parser.parse_args()
-    chance, found = random.Random(1), []
+    found = kept()
     with tempfile.TemporaryDirectory(prefix="orphans-") as name:
         folder = Path(name)
         words = [sys.executable, "-m", "approxhw", "compile", *IRIS, "-o", str(folder / "design"), "--no-simulate"]
         subprocess.run([*words, "--no-estimate"], cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
         for command in given.commands:
+            done = sum(one.command == command for one in found)
+            if done >= len(SIGNALS) * given.moments:
+                continue
             took = {simulator: duration(command, folder, simulator) for simulator in ("icarus", "verilator")}
-            for number in SIGNALS:
-                for i in range(given.moments):
-                    simulator = ("icarus", "verilator")[i % 2]
-                    one = ended(command, number, chance.uniform(0, took[simulator]), folder, simulator)
-                    found.append(one)
-                    if one.processes or one.in_the_end or not one.right or (one.at_once and number != signal.SIGKILL):
-                        print(one, flush=True)
+            for number, i in [(number, i) for number in SIGNALS for i in range(given.moments)][done:]:
+                simulator, chance = ("icarus", "verilator")[i % 2], random.Random(f"{command} {number.name} {i}")
+                one = ended(command, number, chance.uniform(0, took[simulator]), folder, simulator)
+                found.append(one)
+                with KEPT.open("a", encoding="utf-8") as record:
+                    record.write(json.dumps({**asdict(one), "number": int(number)}) + "\n")
+                if one.processes or one.in_the_end or not one.right or (one.at_once and number != signal.SIGKILL):
+                    print(one, flush=True)
             print(command, {simulator: round(seconds, 1) for simulator, seconds in took.items()}, flush=True)
-    text = table(found, given.moments)
-    if given.commands == list(COMMANDS):
+    text = table([one for command in COMMANDS for one in found if one.command == command], given.moments)
+    if {one.command for one in found} == set(COMMANDS) and len(found) == len(COMMANDS) * len(SIGNALS) * given.moments:
         RESULT.write_text(text, encoding="utf-8")
+        KEPT.unlink()
     print(text)
+
+
+def kept() -> list[Left]:
+    """Return the kills of a run that was stopped."""
+    KEPT.parent.mkdir(exist_ok=True)
+    lines = KEPT.read_text(encoding="utf-8").splitlines() if KEPT.exists() else []
+    return [Left(**{**row, "number": signal.Signals(row["number"])}) for row in map(json.loads, lines)]
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ def write_integer_engine(design: IntegerDesign, folder: Path, steps: Sequence[tu
         if design.operands:
             (part / "operands").mkdir()
         for name, arrays in design.operands.items():
-            np.savez_compressed(part / name, **arrays)
+            np.savez_compressed(part / name, **arrays)  # type: ignore[arg-type]  # names are none of its own options
         return [*written, *design.operands, *kept]
 
     apart = {"format", "modules", "ledger", "files"}

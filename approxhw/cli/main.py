@@ -13,20 +13,8 @@ import cloup
 
 from approxhw.common.version import __version__
 
-from .commands import (
-    check,
-    compile,
-    compress,
-    eight_bit_rtl,
-    estimate,
-    fuzz,
-    link_model,
-    opt,
-    passes,
-    report,
-    search,
-    simulate,
-)
+from .commands import check, compile, estimate, fuzz, multiplier, opt, passes, report, search, simulate
+from .commands.eight_bit import compress, eight_bit_rtl, link_model
 from .parameters.command import Command, fail_unheard, is_unheard, tell_machine
 
 if TYPE_CHECKING:
@@ -42,6 +30,7 @@ COMMANDS: dict[str, Command] = {
         estimate,
         fuzz,
         link_model,
+        multiplier,
         opt,
         passes,
         report,

@@ -96,7 +96,7 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 def plot_shifts(histograms: Mapping[str, np.ndarray], title: str = "") -> str:
     """Return an SVG picture of what ``Engine.shift_histograms`` gave: how often which shift is needed, per layer."""
-    from approxhw.report.shifts import draw_shifts
+    from approxhw.report.engines.shifts import draw_shifts
 
     if not isinstance(histograms, Mapping):
         why = f"{shown(type(histograms).__name__)} is no dict"

@@ -13,7 +13,7 @@ from .simulate import engine_verdicts
 
 def report_engine(folder: Path, design: EngineDesign) -> Path:
     """Write ``report.html`` into *folder*; return its path."""
-    from approxhw.report.engine_page import render_engine
+    from approxhw.report.engines.engine_page import render_engine
     from approxhw.report.page import write_page
 
     runs, estimates = engine_verdicts(folder), engine_estimates(folder)

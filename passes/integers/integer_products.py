@@ -23,8 +23,8 @@ from approxhw.ir.kinds.tensor.integers import (
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Gemm, MatMul, Transpose
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
-from approxhw.numerics.exact.rescaling import fixed_point_multiplier
-from approxhw.numerics.formats import FLOAT32, Fixed
+from approxhw.numerics.exact.fixed_point import fixed_point_multiplier
+from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
 
 from ._editing import SUMS, Editor, readers_of
@@ -137,7 +137,7 @@ def _made(editor: Editor, graph: Graph, node: Node) -> bool:
         f"{node.name}_scale", scale.astype(np.float32) if scale.size > 1 else scale.astype(np.float32)[0]
     )
     zero = editor.constant(f"{node.name}_origin", np.zeros((), np.int32))
-    editor.add("", DequantizeLinear(column), [sums, scales, zero], node.type.shape, FLOAT32, name=node.name)
+    editor.add("", DequantizeLinear(column), [sums, scales, zero], node.type.shape, node.type.format, name=node.name)
     return True
 
 

@@ -15,7 +15,7 @@ from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, Mat
 from approxhw.ir.kinds.tensor.ops import Conv, Gemm, MatMul
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held
-from approxhw.numerics.formats import FLOAT32, format_of
+from approxhw.numerics.formats import Float, format_of
 
 from ._editing import Editor
 from ._ranges import RANGES, Range, observed_ranges
@@ -89,7 +89,11 @@ class QuantizeModel:
     def _chosen(self, graph: Graph) -> list[Node]:
         found = []
         for node in graph.nodes:
-            if isinstance(node.op, Conv | MatMul | Gemm) and node.type.format == FLOAT32 and node.op.arithmetic is None:
+            if (
+                isinstance(node.op, Conv | MatMul | Gemm)
+                and isinstance(node.type.format, Float)
+                and node.op.arithmetic is None
+            ):
                 constants = sum(held(graph, name) is not None for name in node.inputs[:2])
                 dynamic = self.products == ALL and constants == 0
                 coded = any(isinstance(graph[name].op, DequantizeLinear) for name in node.inputs[:2])
@@ -127,7 +131,7 @@ class QuantizeModel:
         base = f"{node.name}_weights"
         names = [editor.constant(f"{base}_{what}", data) for what, data in (("codes", codes), ("scale", scale))]
         names.append(editor.constant(f"{base}_zero", np.zeros((), np.int8)))
-        return editor.add(f"{base}_numbers", DequantizeLinear(axis or 0), names, weights.shape, FLOAT32)
+        return editor.add(f"{base}_numbers", DequantizeLinear(axis or 0), names, weights.shape, node.type.format)
 
 
 def _column_axis(node: Node, place: int, rank: int) -> int | None:
@@ -147,4 +151,4 @@ def _activation(editor: Editor, node: Node, limits: Range) -> str:
     names = [editor.constant(f"{node.name}_scale", np.array(scale)), editor.constant(f"{node.name}_zero", zero)]
     shape = node.type.shape
     codes = editor.add(f"{node.name}_codes", QuantizeLinear(0), [node.name, *names], shape, format_of(zero.dtype))
-    return editor.add(f"{node.name}_numbers", DequantizeLinear(0), [codes, *names], shape, FLOAT32)
+    return editor.add(f"{node.name}_numbers", DequantizeLinear(0), [codes, *names], shape, node.type.format)

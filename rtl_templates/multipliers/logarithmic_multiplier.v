@@ -84,12 +84,22 @@ module logarithmic_multiplier #(
   assign negative = (below_a ^ below_b) & ~zero;
   wire [BITS+BALANCED-1:0] magnitude;
   generate
-    if (BALANCED) begin : balanced
-      wire [LOG-1:0]  ones;  // the logarithm of the product of the leading ones
-      wire [BITS+2:0] share;
-      assign ones      = of_a[COUNT_A-1].place + of_b[COUNT_B-1].place;
-      assign share     = {{BITS{1'b0}}, 3'd5} << ones;
-      assign magnitude = {1'b0, product} + {4'd0, share[BITS+2:6]};
+    if (BALANCED && BITS >= 4) begin : balanced
+      wire [LOG-1:0] ones;   // the logarithm of the product of the leading ones
+      wire [BITS:0]  share;  // 5/64 of that product: 4/64 and 1/64, each a bit where it is not less than 1
+      assign ones = of_a[COUNT_A-1].place + of_b[COUNT_B-1].place;
+      for (i = 0; i <= BITS; i = i + 1) begin : column
+        if (i + 6 <= BITS) begin : of_two
+          assign share[i] = (ones == i + 4) | (ones == i + 6);
+        end else if (i + 4 <= BITS) begin : of_one
+          assign share[i] = (ones == i + 4);
+        end else begin : of_none
+          assign share[i] = 1'b0;
+        end
+      end
+      assign magnitude = {1'b0, product} + share;
+    end else if (BALANCED) begin : too_narrow  // 5/64 of it is less than 1
+      assign magnitude = {1'b0, product};
     end else begin : plain
       assign magnitude = product;
     end

@@ -45,10 +45,12 @@ def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
         kept = "not known to be kept" if each["met"] is None else "kept" if each["met"] else "missed"
         terminal.say(
             f"element of {each['operator']} in {found['library']}: {each['area_um2']:.0f} µm², {each['energy_fj']:.4g} fJ a "
-            f"product, {each['delay_ns']:.3f} ns; clock of {each['clock_ns']:g} ns {kept}; {each['checked']} sums equal to the reference"
+            f"product, {each['delay_ns']:.3f} ns; clock of {each['clock_ns']:g} ns {kept}; {each['checked']} sums equal to the "
+            "reference"
         )
     energy = found["energy"]
     terminal.say(
         f"products of a run: {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
-        f"({100 * energy['saved']:.1f} % saved); array {found['area_mm2']:.4g} mm² without memories of {found['memory_bits']} bits"
+        f"({100 * energy['saved']:.1f} % saved); array {found['area_mm2']:.4g} mm² without memories of "
+        f"{found['memory_bits']} bits"
     )

@@ -37,7 +37,7 @@ MAXIMUM_BYTES = 4 << 20
 """Of an operator's Verilog."""
 
 
-def array_of(
+def array_for(
     target: IntegerEngine, mac: IntegerMac, names: tuple[str, ...], variate: int, graph: Graph
 ) -> IntegerArray:
     """Return the array of *target* for products by *mac*, with the operators *names* and a column of row sums for *variate*.
@@ -71,7 +71,7 @@ def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModul
         text = read_text(path, MAXIMUM_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError("integer engine", [Problem(shown(path), f"cannot be read ({shown(error)})")]) from error
-    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits)
+    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=target.weight)
 
 
 def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:
@@ -144,7 +144,7 @@ def array_from(told: IntegerFields, result: str | None = None) -> IntegerArray:
     )
 
 
-def module_texts(array: IntegerArray) -> dict[str, str]:
+def integer_modules(array: IntegerArray) -> dict[str, str]:
     """Return module → text without a header; the top first."""
     from approxhw.backends.integer_engine.engine import integer_engine_modules
 
@@ -158,7 +158,7 @@ def whole_integer_engine(folder: Path) -> IntegerDesign:
     """
     design = read_integer_engine(folder)
     try:
-        built = module_texts(array_from(design.engine))
+        built = integer_modules(array_from(design.engine))
     except OptionError as error:
         raise INTEGER_ENGINE.refused(
             folder, "; ".join(f"{each.where}: {each.why}" for each in error.problems)
@@ -232,9 +232,9 @@ def layer_constants(
     if end.rescale is not None:
         rescale = end.rescale
         assert isinstance(rescale.op, Rescale)
-        factors = [held(graph, name) for name in rescale.inputs[1:3]]
-        assert factors[0] is not None
-        assert factors[1] is not None
+        factors = [each for name in rescale.inputs[1:3] if (each := held(graph, name)) is not None]
+        if len(factors) < 2:
+            raise TypeError(f"multipliers of {rescale.name} are computed")
         multiplier, shift = (np.broadcast_to(each.reshape(-1), channels)[streams.columns] for each in factors)
         more = {
             "multiplier": multiplier.astype(np.int64),
@@ -243,7 +243,7 @@ def layer_constants(
             "low": rescale.op.low,
             "high": rescale.op.high,
         }
-    constants = column_constants(width, bias=bias, coefficient=coefficient, **more)  # type: ignore[arg-type]
+    constants = column_constants(width, bias=bias, coefficient=coefficient, **more)
     return {"x": x, "weights": weights, **vars(constants)}, "codes" if end.rescale is not None else "sums"
 
 

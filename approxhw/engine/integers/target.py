@@ -38,6 +38,9 @@ class IntegerEngine:
         default="weight",
         metadata={"help": "operands of a file in two's complement", "choices": ("weight", "none", "both")},
     )
+    weight: str = field(
+        default="a", metadata={"help": "port of a .v module, axis a or b of a .npz, that is the weight"}
+    )
     adder: str = field(default=EXACT, metadata={"help": "of sums: exact, or-L or cut-L"})
     recover: str = field(default="bias", metadata={"help": "what is done about errors", "choices": RECOVERIES})
     weight_bits: int = field(default=8, metadata={"help": "of a float model's weights, 2 to 8"})
@@ -99,7 +102,7 @@ class IntegerEngine:
             return tuple(found)
         options: Keywords = {"operator": self.operator, "adder": self.adder}
         if self.operator.endswith((".v", ".sv", ".npz")):
-            options["signed"] = self.signed
+            options |= {"signed": self.signed, "weight": self.weight}
         found.append(pass_named("approximate-multiplier")(**options))
         if self.recover in ("tune", "all"):
             found.append(pass_named("tune-weights")())

@@ -13,7 +13,7 @@ from .simulate import integer_verdicts
 
 def report_integer_engine(folder: Path, design: IntegerDesign) -> Path:
     """Write ``report.html`` into *folder*; return its path."""
-    from approxhw.report.integer_page import render_integer_engine
+    from approxhw.report.engines.integer_page import render_integer_engine
     from approxhw.report.page import write_page
 
     runs, estimates = integer_verdicts(folder), integer_estimates(folder)

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from approxhw.common.arguments import checked
-from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, shown
+from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, VerilogError, shown
 from approxhw.common.files import read_text, temporary_folder
 from approxhw.common.tools import find_icarus, run_tool
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.plugins import added_multiplier
-from approxhw.numerics.multipliers.tables import (
-    SIGNS,
-    ProductTable,
-    Stated,
-    as_signed,
-    check_signs,
-    read_table,
-    too_wide,
-    width_problems,
+from approxhw.numerics.multipliers.signs import SIGNS, as_signed, fitting_signs, read_signs
+from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, read_table, width_problems
+
+from .module_checks import (
+    COMMENT,
+    built_width_problems,
+    is_declared_too_wide,
+    port_problems,
+    register_problems,
+    sign_problems,
+    top_module,
+    unbuildable,
+    undefined_problems_of,
+    weight_port,
+    with_undefined_as,
 )
 
 if TYPE_CHECKING:
-    from approxhw.backends.bespoke.readback import ModuleInfo, ModulePort
-    from approxhw.backends.estimate import Netlist
+    from approxhw.backends.bespoke.readback import ModuleInfo
+    from approxhw.backends.estimate import CellLibrary, Netlist
 
 MAXIMUM_BYTES = 4 << 20
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 
 
@@ -38,8 +44,8 @@ _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 def tabulate(
     source: str | Path,
     *,
-    weight: str = "a",
-    signed: str = "weight",
+    weight: str | None = "a",
+    signed: str | None = "weight",
     weight_bits: int | None = None,
     x_bits: int | None = None,
     top: str | None = None,
@@ -48,9 +54,11 @@ def tabulate(
     """Return all products of the multiplier *source*: a Verilog file, an ``.npz`` table, or an operator by its name.
 
     A module has two inputs and one output, no registers and no latches. ``weight``: the input that is the weight (``a``
-    or ``b`` for an axis of a table). ``signed``: which operands are two's complement, ``weight``, ``none`` or ``both``; the
-    product is where one of them is. ``weight_bits``, ``x_bits``: widths, checked where given; our own operators have to be
-    told theirs. ``top``: the module, found where only one stands on top. ``timeout``: seconds for synthesis.
+    or ``b`` for an axis of a table); None: the one of ``weight_bits`` where only one is so wide, else the first. ``signed``:
+    which operands are two's complement, ``weight``, ``none`` or ``both``; the product is where one of them is; None: the
+    reading that fits all products best, signed weights of our own. ``weight_bits``, ``x_bits``: widths, checked where given;
+    our own operators have to be told theirs. ``top``: the module, found where only one stands on top, or one that is called
+    as the file. ``timeout``: seconds for synthesis.
     Raises :class:`OptionError` listing everything in which the module is not what is stated.
     """
     stated = Stated(weight, signed, weight_bits, x_bits, top)
@@ -59,7 +67,7 @@ def tabulate(
         if weight_bits is None or x_bits is None:
             why = "its widths are not stated"
             raise OptionError("multiplier", [Problem(str(source), why, "give weight_bits and x_bits")])
-        return operator.table(weight_bits, x_bits)
+        return operator.table(weight_bits, x_bits, signed or "weight")
     added = added_multiplier(str(source))
     if isinstance(added, ProductTable):
         if found := width_problems(stated, added.weight_bits, added.x_bits):
@@ -72,40 +80,103 @@ def tabulate(
     return tabulate_verilog(Path(source), stated, timeout)
 
 
+@dataclass(frozen=True, eq=False)
+class TabulatedModule:
+    """The products of a module, and the gates that they were read from.
+
+    ``weight``, ``x``, ``product``: its ports. ``alike``: signs that fit its products best, and those that fit alike; empty
+    where signs were stated.
+    """
+
+    table: ProductTable
+    netlist: Netlist
+    weight: str
+    x: str
+    product: str
+    alike: tuple[str, ...] = ()
+
+
 def tabulate_verilog(path: Path, stated: Stated, timeout: float = 300.0) -> ProductTable:
     """Return all products of the module in the Verilog file *path*; as :func:`tabulate`."""
+    return tabulate_module(path, stated, timeout=timeout).table
+
+
+def tabulate_module(
+    path: Path, stated: Stated, library: str | Path | CellLibrary = "egfet", timeout: float = 300.0
+) -> TabulatedModule:
+    """Return all products of the module in the Verilog file *path*, and its netlist in cells of *library*.
+
+    Errors as of :func:`tabulate`; *stated* may leave weight and signs open.
+    """
     from approxhw.backends.bespoke.readback import read_modules
-    from approxhw.backends.estimate.synthesis.synthesise import synthesise
 
     text = _plain(_text(path), path, timeout)
     modules = read_modules(text, str(path))
     problems: list[Problem] = []
-    if stated.signed not in SIGNS:
+    if stated.signed is not None and stated.signed not in SIGNS:
         problems.append(Problem("signed", f"{shown(stated.signed)!r} is not one of {', '.join(SIGNS)}"))
-    module = _top(modules, stated.top, problems)
+    module = top_module(modules, stated.top, path.stem, problems)
     if module is None or problems:
         raise OptionError(f"multiplier {shown(path.name)}", problems)
-    problems += _port_problems(module, stated)
+    weight = weight_port(module, stated)
+    problems += port_problems(module, stated, weight)
     netlist = None
-    if not any(port.direction == "inout" for port in module.ports) and not _declared_too_wide(module, problems):
-        try:
-            netlist = synthesise(text, module.name, "egfet", timeout=timeout)
-            problems += _register_problems(netlist, modules)
-        except LibraryError as error:
-            problems += _unbuildable(error, modules)
+    if not any(port.direction == "inout" for port in module.ports) and not is_declared_too_wide(module, problems):
+        netlist = _netlist(text, module.name, library, timeout, modules, problems)
     if netlist is not None and not problems:
-        problems += _width_problems(netlist, stated)
+        problems += built_width_problems(netlist, stated, weight)
     subject = f"multiplier {shown(path.name)}, module {shown(module.name)}"
     if problems or netlist is None:
         raise OptionError(subject, problems)
     try:
-        products, bits = _products(netlist, stated)
+        patterns, bits = _patterns(netlist, weight)
     except LibraryError as error:
         feedback = [Problem(p.where, p.why, "give a circuit without feedback") for p in error.problems]
         raise OptionError(subject, feedback) from error
-    table = ProductTable(f"{path.name}, module {module.name}", products, stated.signed)
-    check_signs(table, bits)
-    return table
+    (x,) = {port.name for port in netlist.inputs} - {weight}
+    if problems := _undefined(text, module.name, weight, x, timeout):
+        raise OptionError(subject, problems)
+    name = f"{path.name}, module {module.name}"
+    alike: tuple[str, ...] = ()
+    if stated.signed is None:
+        declared = [signed for signed in SIGNS if not sign_problems(module, weight, signed)]
+        alike = fitting_signs(name, read_signs(patterns, bits), declared)
+    signed = stated.signed or alike[0]
+    table = ProductTable(name, as_signed(patterns, bits, signed), signed)
+    if stated.signed is not None:
+        check_signs(table, bits)
+    return TabulatedModule(table, netlist, weight, x, netlist.outputs[0].name, alike)
+
+
+def _netlist(
+    text: str,
+    top: str,
+    library: str | Path | CellLibrary,
+    timeout: float,
+    modules: dict[str, ModuleInfo],
+    problems: list[Problem],
+) -> Netlist | None:
+    """Return the netlist of module *top*; None where it cannot be a multiplier's: what is wrong with it goes to *problems*."""
+    from approxhw.backends.estimate.synthesis.synthesise import synthesise
+
+    try:
+        netlist = synthesise(text, top, library, timeout=timeout)
+    except (LibraryError, VerilogError) as error:
+        problems += unbuildable(error, modules)
+        return None
+    problems += register_problems(netlist, modules)
+    return netlist
+
+
+def _undefined(text: str, top: str, weight: str, x: str, timeout: float) -> list[Problem]:
+    """Return what is wrong where the module's products depend on its undefined values; mostly it has none."""
+    from approxhw.backends.estimate.synthesis.synthesise import synthesise
+
+    zeros, ones = (with_undefined_as(text, digit) for digit in "01")
+    if zeros is None or ones is None:
+        return []
+    found = [_patterns(synthesise(each, top, "egfet", timeout=timeout), weight)[0] for each in (zeros, ones)]
+    return undefined_problems_of(found[0], found[1], weight, x)
 
 
 def _text(path: Path) -> str:
@@ -122,7 +193,7 @@ def _text(path: Path) -> str:
 
 def _plain(text: str, path: Path, timeout: float) -> str:
     """Return *text* without compiler directives: ``iverilog -E`` where there are any. Both readers then see the same."""
-    bare = _COMMENT.sub(" ", text)
+    bare = COMMENT.sub(" ", text)
     if "`" not in bare:
         return text
     included = _INCLUDE.findall(bare)
@@ -143,105 +214,14 @@ def _plain(text: str, path: Path, timeout: float) -> str:
     return re.sub(r"^\s*`[^\n]*$", "", plain, flags=re.M)
 
 
-def _top(modules: dict[str, ModuleInfo], wanted: str | None, problems: list[Problem]) -> ModuleInfo | None:
-    inner = {kind for module in modules.values() for kind, _ in module.instances}
-    tops = sorted(set(modules) - inner) if wanted is None else [wanted] if wanted in modules else []
-    if len(tops) == 1:
-        return modules[tops[0]]
-    listed = ", ".join(shown(name) for name in sorted(modules)[:20]) or "none"
-    if wanted is not None:
-        problems.append(
-            Problem("top", f"there is no module {shown(wanted)!r}; there are: {listed}", "name one of them")
-        )
-    else:
-        why = f"the file does not tell which module it is; there are: {listed}"
-        problems.append(Problem("top", why, "say top=MODULE"))
-    return None
-
-
-def _port_problems(module: ModuleInfo, stated: Stated) -> list[Problem]:
-    found: list[Problem] = []
-    inputs = [port for port in module.ports if port.direction == "input"]
-    outputs = [port for port in module.ports if port.direction == "output"]
-    for title, ports, count in (("input", inputs, 2), ("output", outputs, 1)):
-        if len(ports) != count:
-            names = ", ".join(shown(port.name) for port in ports[:20]) or "none"
-            several = title if len(ports) == 1 else f"{title}s"
-            why = f"it has {len(ports)} {several} ({names}); a multiplier has {count}"
-            found.append(Problem(f"{title}s", why, "wrap it in a module that has just those"))
-    for port in module.ports:
-        if port.direction == "inout":
-            found.append(Problem(f"port {shown(port.name)}", "is inout; a multiplier has inputs and an output"))
-    if stated.weight not in {port.name for port in inputs}:
-        names = ", ".join(shown(port.name) for port in inputs[:20]) or "none"
-        why = f"there is no input {shown(stated.weight)!r}; the inputs are: {names}"
-        found.append(Problem("weight", why, "say weight=PORT for the one that reads the weight"))
-        return found
-    for port in [*inputs, *outputs]:
-        found += _sign_problems(port, stated)
-    return found
-
-
-def _declared_too_wide(module: ModuleInfo, problems: list[Problem]) -> bool:
-    """Say so, and return True, where the inputs are too wide as they are declared: such a module is not synthesised."""
-    widths = [port.bits or 1 for port in module.ports if port.direction == "input"]
-    why = too_wide(widths[0], widths[1]) if len(widths) == 2 else ""
-    if why:
-        problems.append(Problem("ports", why, "take a narrower multiplier"))
-    return bool(why)
-
-
-def _sign_problems(port: ModulePort, stated: Stated) -> list[Problem]:
-    """Return what a port that is declared ``signed`` contradicts: one that is not may still carry two's complement."""
-    role = "product" if port.direction == "output" else "weight" if port.name == stated.weight else "x"
-    signed = {"weight": stated.signed in ("weight", "both"), "x": stated.signed == "both"}
-    if not port.signed or signed.get(role, stated.signed != "none"):
-        return []
-    wanted = "signed=both, or weight= for the other port" if role == "x" else "signed=weight or signed=both"
-    why = f"the module declares it signed, but signed={stated.signed} is stated: the {role} would be unsigned"
-    return [Problem(f"port {shown(port.name)}", why, f"state {wanted}")]
-
-
-def _register_problems(netlist: Netlist, modules: dict[str, ModuleInfo]) -> list[Problem]:
-    count = sum(netlist.library.cells[instance.cell].flip_flop is not None for instance in netlist.instances)
-    if not count:
-        return []
-    names = ", ".join(shown(name, 40) for module in modules.values() for name in module.clocked) or "unnamed"
-    why = f"{count} bits are stored at a clock edge ({names}): what it says depends on the past"
-    return [Problem("registers", why, "give its combinational part")]
-
-
-def _unbuildable(error: LibraryError, modules: dict[str, ModuleInfo]) -> list[Problem]:
-    """Return what no cell can stand for, latches by the names that could be one."""
-    if not any("DLATCH" in problem.why or "a latch" in problem.why for problem in error.problems):
-        return list(error.problems)
-    names = ", ".join(shown(name, 40) for module in modules.values() for name in module.unclocked) or "unnamed"
-    why = f"a latch is left where some branch assigns nothing ({names}): what it says depends on the past"
-    return [Problem("latches", why, "assign the product in every branch")]
-
-
-def _width_problems(netlist: Netlist, stated: Stated) -> list[Problem]:
-    """Return what is wrong with the widths as they are built: parameters have their defaults there."""
-    bits = {port.name: len(port.nets) for port in netlist.inputs}
-    weight_bits = bits.pop(stated.weight)
-    (x_bits,) = bits.values()  # exactly two: seen before
-    found = width_problems(stated, weight_bits, x_bits)
-    if why := too_wide(weight_bits, x_bits):
-        found.append(Problem("ports", why, "take a narrower multiplier"))
-    (output,) = netlist.outputs
-    if len(output.nets) > 40:
-        found.append(Problem(f"port {shown(output.name)}", f"a product of {len(output.nets)} bits; at most 40"))
-    return found
-
-
-def _products(netlist: Netlist, stated: Stated) -> tuple[np.ndarray, int]:
-    """Return the product of every pair of bit patterns, weight × x, by simulation of the netlist, and its width in bits."""
+def _patterns(netlist: Netlist, weight: str) -> tuple[np.ndarray, int]:
+    """Return the product of every pair of bit patterns, weight × x, as the pattern that the netlist gives, and its width."""
     from approxhw.backends.estimate.netlist.simulator import simulate_netlist
 
     bits = {port.name: len(port.nets) for port in netlist.inputs}
-    (x,) = bits.keys() - {stated.weight}
-    rows, columns = 1 << bits[stated.weight], 1 << bits[x]
+    (x,) = bits.keys() - {weight}
+    rows, columns = 1 << bits[weight], 1 << bits[x]
     patterns = np.divmod(np.arange(rows * columns), columns)
     (output,) = netlist.outputs
-    seen = simulate_netlist(netlist, {stated.weight: patterns[0], x: patterns[1]})[output.name]
-    return as_signed(seen, len(output.nets), stated.signed).reshape(rows, columns), len(output.nets)
+    seen = simulate_netlist(netlist, {weight: patterns[0], x: patterns[1]})[output.name]
+    return np.asarray(seen, dtype=np.int64).reshape(rows, columns), len(output.nets)

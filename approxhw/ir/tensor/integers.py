@@ -17,7 +17,7 @@ from approxhw.ir.kinds.tensor.integers import (
     operands_of,
 )
 from approxhw.ir.kinds.tensor.products import lower_product
-from approxhw.numerics.exact.rescaling import rescaled
+from approxhw.numerics.exact.fixed_point import requantized
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, patterns
 from approxhw.numerics.mac.kernels.integer_gemm import matmul_integer
 
@@ -25,7 +25,7 @@ CHUNK = 1 << 25
 """Codes of the streaming operand that one call of a kernel carries: what bounds memory."""
 
 
-def quantized(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+def codes_of_numbers(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
     """Return the codes of *x* in the type of *zero*."""
     limits = np.iinfo(zero.dtype)
     s, z = along(scale, op.axis, x.ndim), along(zero, op.axis, x.ndim)
@@ -35,18 +35,23 @@ def quantized(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.nda
     return np.clip(raw, limits.min, limits.max).astype(zero.dtype)
 
 
-def dequantized(op: DequantizeLinear, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    """Return the float32 numbers that *codes* stand for."""
+def numbers_of_codes(
+    op: DequantizeLinear,
+    codes: np.ndarray,
+    scale: np.ndarray,
+    zero: np.ndarray,
+    kind: np.dtype[np.generic] | type[np.generic] = np.float32,
+) -> np.ndarray:
+    """Return the numbers that *codes* stand for, worked out in the floating-point type *kind*."""
     numbers = codes.astype(np.int64) - along(zero, op.axis, codes.ndim).astype(np.int64)
-    made: np.ndarray = numbers.astype(np.float32) * along(scale, op.axis, codes.ndim).astype(np.float32)
+    made: np.ndarray = numbers.astype(kind) * along(scale, op.axis, codes.ndim).astype(kind)
     return made
 
 
 def rescaled_sums(op: Rescale, sums: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return the codes (int64) of *sums*."""
-    return rescaled(
-        sums, along(multiplier, op.axis, sums.ndim), along(shift, op.axis, sums.ndim), op.zero, op.low, op.high
-    )
+    factors = along(multiplier, op.axis, sums.ndim), along(shift, op.axis, sums.ndim)
+    return requantized(sums.astype(np.int64), 0, *factors, op.zero, op.low, op.high)
 
 
 def integer_product(

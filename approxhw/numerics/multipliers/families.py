@@ -9,10 +9,10 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 
-from .references import Factor, broken_array, correction, leading_digits, logarithmic, rounded, truncated
+from .references import Factor, broken_array, correction, leading_digits, logarithmic, nearest_powers, truncated
 from .tables import ProductTable, operand_values, too_wide
 
-__all__ = ["EXACT", "SPELLED", "Operator", "bits_of", "correction", "own_operator", "spell_operator"]
+__all__ = ["EXACT", "SPELLED", "Operator", "bits_of", "correction", "own_operator", "own_spellings", "spell_operator"]
 
 _SPELLINGS = {
     "truncated": re.compile(r"truncated(?:-(\d{1,2}))?(-corrected)?\Z"),
@@ -57,7 +57,7 @@ class Operator:
             return broken_array(w, x, weight_bits, x_bits, self.columns, self.horizontal, signed)
         if self.kind == "leading":
             return leading_digits(w, x, self.columns)
-        return rounded(w, x) if self.kind == "rounded" else logarithmic(w, x, self.corrected)
+        return nearest_powers(w, x) if self.kind == "rounded" else logarithmic(w, x, self.corrected)
 
     def table(self, weight_bits: int, x_bits: int, signed: str = "weight") -> ProductTable:
         """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many."""
@@ -95,6 +95,23 @@ def own_operator(text: str) -> Operator | None:
     if match := _SPELLINGS["leading"].match(text):
         return Operator("leading", int(match[1] or 4))
     return Operator("rounded") if _SPELLINGS["rounded"].match(text) else None
+
+
+def own_spellings(weight_bits: int, x_bits: int) -> tuple[str, ...]:
+    """Return our own operators that make sense for operands of these widths: what a pattern such as ``truncated-*`` names.
+
+    ``truncated`` and ``broken-array`` break in the lower half of the columns, ``broken-array`` above row 3 at most.
+    """
+    half = (weight_bits + x_bits) // 2
+    return (
+        *(f"truncated-{columns}" for columns in range(1, half + 1)),
+        *(f"truncated-{columns}-corrected" for columns in range(2, half + 1)),
+        *(f"broken-array-{v}-{h}" for v in range(0, half + 1, 2) for h in range(1, min(4, x_bits))),
+        "logarithmic",
+        "logarithmic-balanced",
+        *(f"leading-{digits}" for digits in range(2, min(weight_bits, x_bits, 10))),
+        "rounded",
+    )
 
 
 def bits_of(weights: np.ndarray) -> int:

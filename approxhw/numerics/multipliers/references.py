@@ -109,7 +109,7 @@ def leading_digits(w: Factor, x: Factor, digits: int) -> Factor:
     return _with_sign(parts[0] * parts[1], w, x)
 
 
-def rounded(w: Factor, x: Factor) -> Factor:
+def nearest_powers(w: Factor, x: Factor) -> Factor:
     """Return r·|x| + |w|·s − r·s with the sign of w · x, r and s the powers of two that are nearest to |w| and |x|.
 
     That is |w|·|x| − (|w| − r)(|x| − s): shifts and additions alone. 3 · 2^n is rounded up to 2^(n+2). Source:

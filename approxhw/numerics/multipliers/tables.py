@@ -10,12 +10,28 @@ import numpy as np
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import OptionError, Problem, shown
 
+from .signs import SIGNS, as_signed, fitting_signs, operand_values, read_signs
+
+__all__ = [
+    "MAXIMUM_OPERAND_BITS",
+    "MAXIMUM_TABLE_BITS",
+    "SIGNS",
+    "ErrorFigures",
+    "ProductTable",
+    "Stated",
+    "as_signed",
+    "check_signs",
+    "error_figures",
+    "fitted_table",
+    "operand_values",
+    "read_table",
+    "too_wide",
+    "width_problems",
+]
+
 MAXIMUM_OPERAND_BITS = 10
 MAXIMUM_TABLE_BITS = 18
 """Most bits of both operands together: the table has 2^18 entries then."""
-
-SIGNS = ("weight", "none", "both")
-"""Which operands of a multiplier are two's complement: the weight alone, neither, or both."""
 
 _REACH = 1 << 40
 _SHOWN_WEIGHT, _SHOWN_X = "weight", "x"
@@ -65,16 +81,14 @@ class ProductTable:
         """The x that each column stands for."""
         return operand_values(self.x_bits, self.signed == "both")
 
+    @property
+    def flags(self) -> np.ndarray:
+        """Whether the weight is signed, and whether x is, as files have it."""
+        return np.array([self.signed in ("weight", "both"), self.signed == "both"])
+
     def save(self, path: str | Path) -> None:
         """Write the table as ``.npz``: ``table`` and ``signed``, as :func:`read_table` reads them."""
-        flags = np.array([self.signed in ("weight", "both"), self.signed == "both"])
-        np.savez_compressed(path, table=self.products, signed=flags)
-
-
-def operand_values(bits: int, signed: bool) -> np.ndarray:
-    """Return the number that each *bits*-bit pattern 0 … 2^bits − 1 stands for (int64)."""
-    patterns = np.arange(1 << bits)
-    return np.where(patterns >> (bits - 1), patterns - (1 << bits), patterns) if signed else patterns
+        np.savez_compressed(path, table=self.products, signed=self.flags)
 
 
 def _table_problems(products: np.ndarray) -> list[Problem]:
@@ -108,7 +122,9 @@ class ErrorFigures:
 
     ``mean_distance``, ``worst_distance``; ``normalised``: the mean one over the greatest exact |product|; ``error_rate``:
     share of products that are not exact; ``bias``: mean of T[w, x] − w · x, signed. Source of the names: Liang, Han,
-    Lombardi, *New Metrics for the Reliability of Approximate and Probabilistic Adders*, IEEE TC 2013.
+    Lombardi, *New Metrics for the Reliability of Approximate and Probabilistic Adders*, IEEE TC 2013. ``mean_relative``,
+    ``worst_relative``: of the distances over |w · x|, of pairs whose product is not 0 alone, as operator libraries have it;
+    ``mean_square``: mean of their squares; ``span``: 2^(bits of both operands), the whole of which libraries give shares.
     """
 
     mean_distance: float
@@ -116,6 +132,20 @@ class ErrorFigures:
     worst_distance: int
     error_rate: float
     bias: float
+    mean_relative: float = 0.0
+    worst_relative: float = 0.0
+    mean_square: float = 0.0
+    span: int = 1
+
+    @property
+    def mean_share(self) -> float:
+        """The mean distance as a share of ``span``: MAE% over 100."""
+        return self.mean_distance / self.span
+
+    @property
+    def worst_share(self) -> float:
+        """The worst distance as a share of ``span``: WCE% over 100."""
+        return self.worst_distance / self.span
 
     def __str__(self) -> str:
         """Return the figures as one line of the ledger."""
@@ -135,8 +165,9 @@ def error_figures(table: ProductTable, times: np.ndarray | None = None) -> Error
     often = np.ones(errors.shape) if times is None else np.asarray(times, dtype=np.float64)
     total = float(often.sum())
     if not total:
-        return ErrorFigures(0.0, 0.0, 0, 0.0, 0.0)
+        return ErrorFigures(0.0, 0.0, 0, 0.0, 0.0, span=errors.size)
     distances = np.abs(errors)
+    relative = distances / np.maximum(np.abs(exact), 1) * (exact != 0)
     mean = float((distances * often).sum()) / total
     return ErrorFigures(
         mean,
@@ -144,6 +175,10 @@ def error_figures(table: ProductTable, times: np.ndarray | None = None) -> Error
         int(distances[often > 0].max()),
         float(((errors != 0) * often).sum()) / total,
         float((errors * often).sum()) / total,
+        float((relative * often).sum()) / max(float(often[exact != 0].sum()), 1e-300),
+        float(relative[often > 0].max()),
+        float((errors.astype(np.float64) ** 2 * often).sum()) / total,
+        errors.size,
     )
 
 
@@ -167,22 +202,16 @@ def check_signs(table: ProductTable, bits: int | None = None) -> None:
         raise OptionError(f"multiplier {shown(table.name)}", [Problem("signed", why, remedy)])
 
 
-def as_signed(products: np.ndarray, bits: int, signed: str) -> np.ndarray:
-    """Return *products* of *bits* bits as numbers: two's complement where an operand is *signed*."""
-    patterns = np.asarray(products, dtype=np.int64) & ((1 << bits) - 1)
-    return patterns if signed == "none" else np.where(patterns >> (bits - 1), patterns - (1 << bits), patterns)
-
-
 @dataclass(frozen=True)
 class Stated:
     """What a user says of a multiplier: which operand is the weight, which are signed, how wide they are, its top module.
 
-    ``weight``: the port of a module that reads the weight; axis ``a`` (rows) or ``b`` (columns) of a table. ``signed``: one
-    of :data:`SIGNS`. Widths in bits, None where nothing is said.
+    ``weight``: the port of a module that reads the weight; axis ``a`` (rows) or ``b`` (columns) of a table; None: the first
+    one. ``signed``: one of :data:`SIGNS`; None: found out of the products. Widths in bits, None where nothing is said.
     """
 
-    weight: str = "a"
-    signed: str = "weight"
+    weight: str | None = "a"
+    signed: str | None = "weight"
     weight_bits: int | None = None
     x_bits: int | None = None
     top: str | None = None
@@ -202,8 +231,10 @@ def read_table(path: Path, stated: Stated) -> ProductTable:
     """Return the table in the ``.npz`` file *path*, checked against what is *stated*.
 
     ``table``: integers, 2^bits of operand a × 2^bits of operand b, by bit pattern; ``signed`` (optional): two flags,
-    of a and of b. Raises :class:`InvalidDataError` for what is no such file, and :class:`OptionError` with every mismatch.
+    of a and of b. Signs that are not stated are those of the flags, else those that fit the products best. Raises
+    :class:`InvalidDataError` for what is no such file, and :class:`OptionError` with every mismatch.
     """
+    stated = replace(stated, weight=stated.weight or "a")
     if not path.is_file():
         raise OptionError("multiplier", [Problem(str(path), "there is no such file", "check the path")])
     arrays = read_npz(path).arrays
@@ -218,10 +249,11 @@ def read_table(path: Path, stated: Stated) -> ProductTable:
         raise OptionError(f"multiplier {shown(path.name)}", problems)
     axes = (0, 1) if stated.weight == "a" else (1, 0)
     products = arrays["table"] if stated.weight == "a" or arrays["table"].ndim != 2 else arrays["table"].T
+    signed = stated.signed or _signs_of(path.name, products, arrays.get("signed"), axes)
     if "signed" in arrays:
-        problems = _flag_problems(arrays["signed"], stated, axes)
+        problems = _flag_problems(arrays["signed"], signed, axes)
     try:
-        table = ProductTable(path.name, products, stated.signed)
+        table = ProductTable(path.name, products, signed)
     except OptionError as error:
         raise OptionError(error.subject, [*error.problems, *problems]) from None
     problems += width_problems(stated, table.weight_bits, table.x_bits)
@@ -231,17 +263,31 @@ def read_table(path: Path, stated: Stated) -> ProductTable:
     return table
 
 
-def _flag_problems(flags: np.ndarray, stated: Stated, axes: tuple[int, int]) -> list[Problem]:
+def _signs_of(name: str, products: np.ndarray, flags: np.ndarray | None, axes: tuple[int, int]) -> str:
+    """Return the signs that the file says by its *flags*, or that fit best; what is no table, or no flag, is told later."""
+    if flags is not None:
+        by_flags = {(0, 0): "none", (1, 0): "weight", (1, 1): "both"}
+        said = tuple(flags[list(axes)].tolist()) if flags.shape == (2,) and flags.dtype.kind in "biu" else ()
+        if said == (0, 1):
+            why = "it says that x alone is signed: no arithmetic here reads products so"
+            raise OptionError(
+                f"multiplier {shown(name)}", [Problem("signed", why, "say weight= for the other operand")]
+            )
+        return by_flags.get(said, "weight")
+    return "weight" if _table_problems(products) else fitting_signs(name, read_signs(products.astype(np.int64)))[0]
+
+
+def _flag_problems(flags: np.ndarray, signed: str, axes: tuple[int, int]) -> list[Problem]:
     if flags.shape != (2,) or flags.dtype.kind not in "biu" or not set(flags.tolist()) <= {0, 1}:
         return [
             Problem("signed", f"{flags.dtype} of shape {shown(list(flags.shape))}", "give two flags, of a and of b")
         ]
-    wanted = (stated.signed in ("weight", "both"), stated.signed == "both")
+    wanted = (signed in ("weight", "both"), signed == "both")
     pairs = zip((_SHOWN_WEIGHT, _SHOWN_X), axes, wanted)
     return [
         Problem(
             "signed",
-            f"signed={stated.signed} is stated, but the file says that operand {'ab'[axis]}, the {title}, is "
+            f"signed={signed} is stated, but the file says that operand {'ab'[axis]}, the {title}, is "
             f"{'signed' if flags[axis] else 'unsigned'}",
             "state what the file says",
         )

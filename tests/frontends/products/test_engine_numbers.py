@@ -18,7 +18,7 @@ from approxhw.engine.api import open_engine, plot_shifts, write_shifts
 from approxhw.ir.tensor.emulate import Counts, _limit
 from approxhw.numerics.mac import float_mac
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.report.shifts import LAYERS, shift_drawing
+from approxhw.report.engines.shifts import LAYERS, shift_drawing
 
 op = helper.make_node
 MAC = FloatMac("bf16", 20, "an-1-2")

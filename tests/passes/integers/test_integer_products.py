@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
+from residual_network import ROWS
 
 from approxhw.common.errors import PassError
 from approxhw.frontends.products.partition import open_model
@@ -14,8 +15,6 @@ from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger, Rescal
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.ir.verifier import problems
-
-from .conftest import ROWS
 
 
 def integer_form(model):

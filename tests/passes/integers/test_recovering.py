@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from residual_network import ROWS
 
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
@@ -138,7 +139,6 @@ def test_tuned_weights_are_the_best_within_reach(measure):
 
 
 def test_distributions_of_codes_are_those_that_rows_send(integer_graph, context):
-    from .conftest import ROWS
 
     layers = layer_codes(integer_graph, context.observe, "test")
     assert len(layers) == 4

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from approxhw.common.errors import shown
-from approxhw.numerics.exact.rescaling import MOST_SHIFT, MULTIPLIER_BITS
-from approxhw.numerics.formats import FLOAT32, Fixed, Format
+from approxhw.numerics.exact.fixed_point import MULTIPLIER_BITS, SHIFT_BITS
+from approxhw.numerics.formats import FLOAT32, Fixed, Float, Format
 from approxhw.numerics.mac.integer_mac import IntegerMac, bits_for, exact_products, patterns, sum_range
 
 from .blocks import MisfitError
@@ -66,13 +66,11 @@ def integer_value_problems(op: object, own: Told, operands: Sequence[Told]) -> l
     if own[0] != shape:
         found.append(("shapes", f"it makes {list(own[0])} of {list(shape)}"))
     if isinstance(op, QuantizeLinear):
-        wanted: tuple[tuple[Format, Format, str], ...] = (
-            (first, FLOAT32, "x"),
-            (second, FLOAT32, "scale"),
-            (third, own[1], "zero"),
-        )
+        wanted: tuple[tuple[Format, Format, str], ...] = ((second, FLOAT32, "scale"), (third, own[1], "zero"))
+        found += [] if isinstance(first, Float) else [("formats", f"x is {first}, no floating-point number")]
     elif isinstance(op, DequantizeLinear):
-        wanted = ((third, first, "zero"), (second, FLOAT32, "scale"), (own[1], FLOAT32, "its result"))
+        wanted = ((third, first, "zero"), (second, FLOAT32, "scale"))
+        found += [] if isinstance(own[1], Float) else [("formats", f"it makes {own[1]}, no floating-point number")]
     else:
         wanted = ((first, SUMS, "sums"), (second, SUMS, "multipliers"), (third, SUMS, "shifts"))
         assert isinstance(op, Rescale)
@@ -147,7 +145,10 @@ def integer_data_problems(
 
 def _scale_problems(multiplier: np.ndarray | None, shift: np.ndarray | None) -> list[Broken]:
     found: list[Broken] = []
-    for title, values, most in (("multiplier", multiplier, (1 << MULTIPLIER_BITS) - 1), ("shift", shift, MOST_SHIFT)):
+    for title, values, most in (
+        ("multiplier", multiplier, (1 << MULTIPLIER_BITS) - 1),
+        ("shift", shift, (1 << SHIFT_BITS) - 1),
+    ):
         if values is not None and values.size and not 0 <= int(values.min()) <= int(values.max()) <= most:
             found.append(("constants", f"a {title} does not lie in 0…{most}"))
     return found

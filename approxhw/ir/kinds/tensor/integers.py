@@ -69,7 +69,7 @@ class ConvInteger:
 class Rescale:
     """min(max(round(sum · multiplier / 2^shift) + zero, low), high), halves to even: sums as codes of the next layer.
 
-    Operands: sums (int32), multipliers (int32, below 2^31), shifts (int32, 0 to 62), one of each or one for each place along
+    Operands: sums (int32), multipliers (int32, below 2^31), shifts (int32, 0 to 63), one of each or one for each place along
     ``axis``.
     """
 

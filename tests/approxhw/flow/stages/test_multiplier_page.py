@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
 from approxhw.backends.estimate import synthesise
+from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import OptionError
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import error_figures
@@ -63,12 +63,25 @@ def test_the_commands_do_what_the_page_says(cli, here):
     assert second.startswith("layer0_sum: on its own weights and training rows mean error distance ")
 
 
+def test_the_commands_about_multipliers_run(cli, here):
+    commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+    assert [words[:2] for words in commands] == [["approxhw", "multiplier"]] * 2
+    results = [cli(*words[1:]) for words in commands]
+    assert [result.exit_code for result in results] == [0, 0], results[0].output + results[1].output
+    said = json.loads((here / "build" / "multipliers" / "multipliers.json").read_text())
+    assert {each["name"]: each["signed"] for each in said["operators"]}["or_multiplier"] == "weight"
+    assert len(said["operators"]) == 8
+    assert ax.tabulate("or_multiplier.npz").products.shape == (256, 16)
+
+
 def test_the_python_examples_run(here, capsys):
     pytest.importorskip("sklearn", reason="the page's data come with scikit-learn")
     scope: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, "docs/approximate-multipliers.md", "exec"), scope)
-    assert "layer0_sum: truncated-5 of 8 by 4 bits: over all pairs mean error distance" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "layer0_sum: truncated-5 of 8 by 4 bits: over all pairs mean error distance" in told
+    assert "('or_multiplier', " in told
     assert ax.tabulate(here / "logarithmic.npz").products.shape == (256, 16)
 
 
@@ -91,7 +104,7 @@ def test_the_figures_are_those_of_the_operators():
         )
         assert (rate, bias) == (f"{seen.error_rate:.3g}", f"{seen.bias:.4g}")
         if widths == (8, 4):
-            made = synthesise(multiplier_verilog(operator, *widths), "multiplier", "egfet").area()
+            made = synthesise(operator_verilog(operator, *widths), "multiplier", "egfet").area()
             assert float(area) == pytest.approx(made, abs=0.06)
 
 

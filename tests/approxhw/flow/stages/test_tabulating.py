@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from multiplier_verilog import multiplier_verilog
 
 import approxhw as ax
+from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError, VerilogError
+from approxhw.flow.stages.module_checks import with_undefined_as
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import ProductTable, error_figures
 
@@ -74,7 +75,7 @@ def test_gates_without_signs_are_what_is_stated(module):
 @pytest.mark.parametrize("name", ["truncated-3-corrected", "broken-array-4-1", "logarithmic"])
 def test_our_own_come_back_as_their_reference(module, name):
     operator = own_operator(name)
-    table = ax.tabulate(module(multiplier_verilog(operator, 6, 5)))
+    table = ax.tabulate(module(operator_verilog(operator, 6, 5)))
     assert (table.products == operator.table(6, 5).products).all()
     assert (ax.tabulate(name, weight_bits=6, x_bits=5).products == table.products).all()
 
@@ -216,3 +217,95 @@ def test_tables_come_back(tmp_path):
     table = ax.tabulate(tmp_path / "t.npz")
     assert isinstance(table, ProductTable)
     assert (table.products == own_operator("truncated-2").table(4, 4).products).all()
+
+
+# What nobody states ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [("a", "b"), ("$signed(a)", "$signed(b)"), ("$signed(a)", "$signed({1'b0, b})")])
+def test_signs_and_ports_are_found_out(module, kind):
+    """Inputs of any names: the first is the weight; all products say how they are read."""
+    signed = "both" if kind[1] == "$signed(b)" else "weight" if "$" in kind[0] else "none"
+    wide = "wire signed [7:0] o" if signed != "none" else "wire [7:0] o"
+    text = f"module m(input [3:0] a, input [3:0] b, output [7:0] y);\n  {wide};\n  assign o = {kind[0]} * {kind[1]};\n"
+    table = ax.tabulate(module(f"{text}  assign y = o;\nendmodule\n"), weight=None, signed=None)
+    assert table.signed == signed
+    assert error_figures(table).worst_distance == 0
+
+
+def test_the_weight_is_the_port_of_the_stated_width(module):
+    text = "module m(input [2:0] s, input [3:0] t, output [6:0] y);\n  assign y = s * t;\nendmodule\n"
+    assert ax.tabulate(module(text), weight=None, signed=None).products.shape == (8, 16)
+    assert ax.tabulate(module(text), weight=None, signed=None, weight_bits=4).products.shape == (16, 8)
+    said = refused(module(text), weight=None, signed=None, weight_bits=5)
+    assert "weight_bits: 5 bits are stated, the multiplier has 3" in said
+
+
+def test_declared_signs_narrow_what_may_be_found(module):
+    text = "module m(input signed [3:0] a, input [3:0] b, output signed [7:0] y);\n"
+    said = refused(module(f"{text}  assign y = {{4'b0, a[2:0], 1'b0}} ^ b;\nendmodule\n"), weight=None, signed=None)
+    assert "no reading fits its products; mean errors as signed=weight: " in said
+    assert "signed=none" not in said
+
+
+def test_a_module_called_as_its_file_is_the_top(module):
+    unused = "module buffer(input a, output y);\n  assign y = a;\nendmodule\n"
+    text = SIGNED.replace("module mul(", "module their(") + unused
+    assert ax.tabulate(module(text), weight="w").name == "their.v, module their"
+
+
+UNDEFINED = """module m(input [2:0] a, input [2:0] b, output reg [5:0] y);
+  always @(*)
+    case (a)
+      3'd7: y = {value};
+      default: y = a * b;
+    endcase
+endmodule
+"""
+
+
+def test_products_that_depend_on_undefined_values(module):
+    said = refused(module(UNDEFINED.replace("{value}", "6'b1xx000")), weight=None, signed=None)
+    assert said == (
+        "multiplier their.v, module m: 1 problem\n"
+        "  undefined products: 8 of 64 products depend on an x or z of the module, the first of them at a = 7, b = 0\n"
+        "    do: give every product a value"
+    )
+    unread = UNDEFINED.replace("{value}", "a * b").replace("default:", "3'bxxx: y = 6'hx;\n      default:")
+    assert ax.tabulate(module(unread), weight=None, signed=None).signed == "none"
+
+
+def test_outputs_that_nothing_drives(module):
+    """The advice of ``estimate``, to count them as 0, is none here."""
+    said = refused(
+        module("module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  assign y[4:0] = a * b;\nendmodule\n")
+    )
+    assert "y[5]" in said
+    assert "allow" not in said
+
+
+def test_parts_without_contents(module):
+    text = "module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  FAX1 u (.A(a[0]), .Y(y[0]));\nendmodule\n"
+    said = refused(module(text))
+    assert "module FAX1: is instantiated (instance u in module m), but no file defines it\n" in said
+    assert "    do: put all modules into one file" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "zeros", "ones"),
+    [
+        ("y = 8'bx;", "y = 8'b00000000;", "y = 8'b11111111;"),
+        ("y = 8'hZ3;", "y = 8'b00000011;", "y = 8'b11110011;"),
+        ("y = 6'o1_x;", "y = 6'b001000;", "y = 6'b001111;"),
+        ("y = 4'sb1x;", "y = 4'sb0010;", "y = 4'sb0011;"),
+        ("y = 'bx;", f"y = 32'b{'0' * 32};", f"y = 32'b{'1' * 32};"),
+        (
+            "casez (a) 2'b?1: y = 1'bx; endcase",
+            "casez (a) 2'b?1: y = 1'b0; endcase",
+            "casez (a) 2'b?1: y = 1'b1; endcase",
+        ),
+        ("y = 8'hff; // 1'bx", None, None),
+    ],
+)
+def test_undefined_digits_are_set(text, zeros, ones):
+    assert (with_undefined_as(text, "0"), with_undefined_as(text, "1")) == (zeros, ones)

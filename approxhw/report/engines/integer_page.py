@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .data import drawn_ledger_row
-from .page import environment
+from approxhw.report.data import drawn_ledger_row
+from approxhw.report.page import environment
 
 if TYPE_CHECKING:
     from approxhw.artifacts.folder import Plain

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .figures import percent
-from .page import environment
+from approxhw.report.figures import percent
+from approxhw.report.page import environment
 
 LEAST = 1e-6
 """Share of the sums at the foot of the bars; the scale above is logarithmic."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data import drawn_ledger_row
-from .page import environment
+from approxhw.report.data import drawn_ledger_row
+from approxhw.report.page import environment
+
 from .shifts import draw_shifts
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Pages of engines: floating-point and integer ones, and the shifts that sums need."""

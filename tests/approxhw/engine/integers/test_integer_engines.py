@@ -1,0 +1,220 @@
+"""Integer engines whole: compiled from a float network, streamed, measured, told, and refused where something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import approxhw as ax
+from approxhw.artifacts.integer_engine import CONSTANTS
+from approxhw.common.errors import InvalidDesignError, OptionError, PassError, UnsupportedModelError
+from approxhw.engine.integers.cost import integer_element_cost, tiles_of
+from approxhw.engine.integers.rtl import array_from
+from approxhw.flow.compile import check, open_folder
+
+LAYERS = ["conv1", "conv2", "fc1", "fc2"]
+
+
+def test_a_float_network_becomes_an_engine(engine):
+    design = engine.design
+    assert [layer.name for layer in design.layers] == LAYERS
+    assert [layer.result for layer in design.layers] == [
+        "sums",
+        "sums",
+        "codes",
+        "sums",
+    ]  # the first two go on to a sum, too
+    assert {layer.operator for layer in design.layers} == {"truncated-6"}
+    assert [row["name"] for row in design.ledger] == [
+        "quantize-model",
+        "integer-products",
+        "approximate-multiplier",
+        "correct-bias",
+    ]
+    assert design.accuracy["onnx"] == 1.0
+    assert design.accuracy["rows"] == 32
+    assert design.accuracy["engine"] >= 0.9
+    assert "the data has one split: its first 32 rows give ranges, the others are reported" in design.warnings
+    assert all(layer.operands and layer.tiles and 0 < layer.utilisation <= 1 for layer in design.layers)
+    assert "operators: truncated-6" in design.verilog
+    again = open_folder(engine.folder)
+    assert again.design.layers == design.layers
+    assert again.summary()["accuracy"] == dict(design.accuracy)
+    assert check(engine.folder.parent / "net.onnx", target="integer-engine") == []
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_comes_through_the_verilog_bit_for_bit(engine, icarus, layer):
+    found = engine.simulate("icarus", layer=layer, vectors=5, columns=5, pause=0.3)
+    assert found.mismatches == 0
+    assert found.vectors == 5 * min(5, engine.design.layer(layer).n)
+    assert found.clocks >= found.least_clocks
+
+
+def test_a_layer_on_the_other_simulator(engine, verilator):
+    assert engine.simulate("verilator", layer="conv2", vectors=9, hold=(40, 30)).mismatches == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "layer"),
+    [
+        ({"recover": "all", "depth": 2}, "conv1"),  # low bits of activations are summed along the rows
+        ({"operator": "leading-3", "adder": "or-3", "recover": "tune"}, "fc1"),
+        ({"operator": "exact", "weight_bits": 4}, "conv2"),
+        ({"operator": "rounded", "recover": "none"}, "fc2"),
+    ],
+)
+def test_other_engines_are_equal_too(compile_net, icarus, options, layer):
+    made = compile_net("other", **{"operator": "truncated-6", **options})
+    assert made.simulate("icarus", layer=layer, vectors=4, columns=6, pause=0.2).mismatches == 0
+    variates = {each.variate for each in made.design.layers}
+    assert (max(variates) > 0) == (options.get("recover") == "all")
+
+
+def test_a_module_of_ones_own_multiplies(compile_net, files, icarus):
+    (files / "mine.v").write_text(
+        "// the lowest bit of the product is left out\n"
+        "module mine(input signed [7:0] w, input [7:0] x, output signed [15:0] p);\n"
+        "  wire signed [15:0] all = {{8{w[7]}}, w} * {8'd0, x};\n  assign p = {all[15:1], 1'b0};\nendmodule\n"
+    )
+    made = compile_net("mine", operator=str(files / "mine.v"), weight="w")
+    assert {layer.operator for layer in made.design.layers} == {"mine.v"}
+    assert made.simulate("icarus", layer="fc1", vectors=4).mismatches == 0
+    assert open_folder(made.folder).design.engine == made.design.engine
+
+
+def test_weights_with_a_zero_point_of_their_own(compile_net, files, icarus, tmp_path):
+    """Unsigned weights: the row sums of activations take their zero point out."""
+    ones = ax.IntegerEngine(operator="exact", rows=4, columns=4, vectors=16)
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    rows = np.load(files / "rows.npz")["x"]
+
+    class Rows(CalibrationDataReader):
+        def __init__(self):
+            self.rows = iter([{"x": rows[:16]}])
+
+        def get_next(self):
+            return next(self.rows, None)
+
+    quantize_static(files / "net.onnx", tmp_path / "q.onnx", Rows(), quant_format=QuantFormat.QDQ,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8)  # fmt: skip
+    made = ax.compile(tmp_path / "q.onnx", target=ones, data=files / "rows.npz", output=tmp_path / "e")
+    assert made.design.engine["variate"] == 8
+    assert "it is quantised already: its codes stay" in made.design.ledger[0]["notes"]
+    assert made.simulate("icarus", layer="conv1", vectors=5).mismatches == 0
+
+
+def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
+    found = engine.estimate(clock_ns=5e6)
+    (element,) = found["elements"]
+    assert element["operator"] == "truncated-6"
+    assert element["checked"] > 100
+    assert element["area_um2"] < found["exact_elements"][0]["area_um2"]
+    assert 0 < found["energy"]["saved"] < 1
+    assert found["energy"]["products_nj"] < found["energy"]["exact_nj"]
+    page = engine.report().read_text()
+    for word in ("truncated-6", "fc2", "nJ a run", "correct-bias"):
+        assert word in page
+
+
+def test_an_element_that_is_wrong_is_seen(engine, tmp_path):
+    """The netlist of one operator beside the table of another."""
+    from approxhw.common.errors import MismatchError
+
+    array = array_from(engine.design.engine)
+    name, x, weights, products = tiles_of(engine.design)["truncated-6"]
+    wrong = products.copy()
+    wrong[:, 77:] += 64
+    x = np.maximum(x, 77)
+    with pytest.raises(MismatchError, match="netlist of integer<truncated-6"):
+        integer_element_cost(
+            array, "truncated-6", "egfet", 1e6, (name, x, weights, wrong), mismatch_file=tmp_path / "m.json"
+        )
+    assert json.loads((tmp_path / "m.json").read_text())["mismatches"] > 0
+
+
+def test_a_folder_of_another_engine_is_refused(engine, tmp_path):
+    import hashlib
+    import shutil
+
+    def forged(change):
+        folder = tmp_path / "forged"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(engine.folder, folder)
+        told = json.loads((folder / "design.json").read_text())
+        change(folder, told)
+        for name in told["files"]:
+            if (folder / name).is_file():
+                told["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / "design.json").write_text(json.dumps(told))
+        with pytest.raises(InvalidDesignError) as caught:
+            open_folder(folder)
+        return str(caught.value)
+
+    def other(folder, told):
+        told["engine"]["rows"] = 3
+
+    def text(folder, told):
+        path = folder / "rtl" / "integer_adder.v"
+        path.write_text(path.read_text().replace("+", "-", 1))
+
+    def operands(folder, told):
+        arrays = dict(np.load(folder / "operands" / "00.npz"))
+        arrays["bias"] = arrays["bias"][:-1]
+        np.savez(folder / "operands" / "00.npz", **arrays)
+
+    def sizes(folder, told):
+        told["layers"][0]["k"] = -1
+
+    assert "its Verilog is that of another one" in forged(other)
+    assert "its Verilog is that of another one" in forged(text)
+    assert "bias of layer conv1" in forged(operands)
+    assert "sizes of layer conv1" in forged(sizes)
+    assert set(CONSTANTS) < set(np.load(engine.folder / "operands" / "00.npz").files)
+
+
+def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
+    with pytest.raises(OptionError) as caught:
+        compile_net("wrong", depth=3, rows=0, vectors=3, adder="xor", recover="more", operator="trunkated")
+    told = {problem.where for problem in caught.value.problems}
+    assert {"depth", "rows", "vectors", "adder", "recover", "approximate-multiplier.operator"} <= told
+    with pytest.raises(PassError, match="activations get their ranges from rows, and there are none"):
+        ax.compile(files / "net.onnx", target=ax.IntegerEngine(), shape={"x": (1, 1, 8, 8)}, output=tmp_path / "e")
+    from approxhw.numerics.multipliers.families import own_operator
+
+    own_operator("truncated-5").table(8, 8).save(tmp_path / "t.npz")
+    with pytest.raises(OptionError, match=r"what operator 't\.npz' is made of is not known here: a table has no gates"):
+        compile_net("wrong", operator=str(tmp_path / "t.npz"))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 2])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 2])],
+    )
+    with pytest.raises(UnsupportedModelError, match="a matrix engine has nothing to do"):
+        ax.compile(onnx.helper.make_model(graph), target=ax.IntegerEngine(), output=tmp_path / "e")
+    said = cli("search", files / "net.onnx", "--data", files / "rows.npz", "--target", "integer-engine")
+    assert said.exit_code == 2
+    assert "there is no search of integer-engine yet" in said.output
+
+
+def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, icarus, verilator, tmp_path):
+    options = ["--operator", "truncated-6", "--array", "4x4", "--library", "egfet", "--clock-ns", "5e6"]
+    words = ["compile", files / "net.onnx", "--data", files / "rows.npz", "--target", "integer-engine", *options]
+    said = cli(*words, "-o", tmp_path / "e").stdout
+    for words in (
+        "4 products of codes",
+        "accuracy on 32 rows",
+        "icarus: layer conv1",
+        "verilator: layer conv1",
+        "fJ a product",
+    ):
+        assert words in said
+    assert (tmp_path / "e" / "report.html").is_file()
+    told = json.loads(cli("report", tmp_path / "e", "--json").stdout)
+    assert {run["mismatches"] for run in told["simulation"]} == {0}
+    assert told["estimate"]["energy"]["saved"] > 0

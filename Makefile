@@ -56,7 +56,7 @@ tools:
 
 demo: $(USABLE) tools  ## compile examples/breast_cancer.onnx: simulated on both simulators, measured, with a report
 	$(BIN)/approxhw compile examples/breast_cancer.onnx --data sklearn:breast_cancer --target printed -o $(DEMO) --require-tools
-	@echo; echo "the report: file://$(CURDIR)/$(DEMO)/report.html"
+	@echo; echo "the report: file://$(CURDIR)/$(DEMO)/report.html"; echo "next: . $(BIN)/activate && approxhw --help"
 
 test: setup  ## run the whole test suite, the slow tests too
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGUMENTS)

@@ -412,7 +412,13 @@ def estimate_engine(
     )
     count = engine.rows * engine.columns
     rows: list[PartCost] = [
-        {"part": "elements", "count": count, "area_um2": count * pe.area_um2, "power_mw": count * pe.power_mw}
+        {
+            "part": "elements",
+            "count": count,
+            "area_um2": count * pe.area_um2,
+            "power_mw": count * pe.power_mw,
+            "delay_ns": pe.delay_ns,
+        }
     ]
     parts, slowest, known = engine_parts(engine), pe.delay_ns, pe.timed_by == BY_TABLES
     for number, (name, often, verilog, top) in enumerate(parts):

@@ -382,8 +382,9 @@ class _Builder:
                 group = f"{LOCAL}round{level}_match{number}"
                 look = None if node.op.width is None else (node.op.width, next(looked_at))
                 if look:
-                    shown = ",".join(map(str, reversed(look[1]))) or "none"
-                    block.comment.append(f"  {group.removeprefix(LOCAL)} of {look[0]}-bit values looks at bits {shown}")
+                    shown = ",".join(map(str, reversed(look[1])))
+                    seen = f"bit{'s' if len(look[1]) > 1 else ''} {shown}" if shown else "no bit"
+                    block.comment.append(f"  {group.removeprefix(LOCAL)} of {look[0]}-bit values looks at {seen}")
                 merged.append(add_match(block, group, entries[left], entries[right], look))
             if len(entries) % 2:
                 word, index = entries[-1]

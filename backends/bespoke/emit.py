@@ -66,7 +66,7 @@ def emit(
             templates.update(cell.template for cell in block.cells)
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [
-        f"{port.name} carries bits {_spelled(port.positions)} of its code"
+        f"{port.name} carries {_bits(port.positions)} of its code"
         for port in circuit.inputs
         if port.positions != tuple(range(len(port.positions)))
     ]
@@ -83,12 +83,24 @@ def emit(
 
 
 def _carried(block: Block, circuit: Circuit) -> list[str]:
-    """Return a comment line for every output of *block* that carries some bits of its value only."""
-    return [
-        f"  {name} carries bits {_spelled(circuit.read[name])} of it: the others are constant, or nothing reads them"
+    """Return a comment line for every port of *block* that carries some bits of a value only."""
+    made = [
+        f"  {name} carries {_bits(circuit.read[name])} of it: the others are constant, or nothing reads them"
         for name, bits in block.outputs.items()
         if circuit.read[name] != tuple(range(len(bits)))
     ]
+    widths = {name: len(bits) for other in circuit.blocks for name, bits in other.outputs.items()}
+    read = [
+        f"  {name} comes as {_bits(circuit.read[name])} of it"
+        for name in dict.fromkeys(bit[0] for cell in block.cells for bit in bits_read(cell) if not isinstance(bit, int))
+        if name in widths and name not in block.outputs and circuit.read[name] != tuple(range(widths[name]))
+    ]
+    return [*made, *read]
+
+
+def _bits(positions: Sequence[int]) -> str:
+    """Return bit positions in words."""
+    return f"{'bit' if len(positions) == 1 else 'bits'} {_spelled(positions)}" if positions else "no bit"
 
 
 def _spelled(positions: Sequence[int]) -> str:

@@ -89,12 +89,16 @@ def show_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     kept = "not known to be kept" if pe["met"] is None else "kept" if pe["met"] else "missed"
     terminal.say(
         f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
-        f"{pe['clock_ns']:g} ns {kept}; {pe['checked']} states equal to the reference ({pe['made']})"
+        f"{pe['clock_ns']:g} ns {kept} by the element; {pe['checked']} states equal to the reference ({pe['made']})"
     )
     peak = whole["peak_gmac_per_s"]
     speed = f"; {NO_TABLES}" if peak is None else f", {peak:.4g} billion multiply-adds a second at most"
     if whole["met"] is False:
         speed += f", at the {whole['kept_clock_ns']:.4g} ns that it keeps"
+        timed = [part for part in whole["parts"] if "delay_ns" in part]
+        if timed:
+            slowest = max(timed, key=lambda part: part["delay_ns"])["part"]
+            speed += f" and not {found['clock_ns']:g} ns, for {slowest}"
     terminal.say(
         f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} "
         f"bits{speed}"

@@ -47,11 +47,14 @@ def keep_program(socket: int, parent: int, memory: int, command: list[str]) -> N
 
 
 def limit_memory(most: int) -> None:
-    """Let this process and its children have *most* bytes each, or fewer where less is allowed already."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    """Let this process and its children write *most* bytes each, or fewer where less is allowed already.
+
+    What is only set aside, as browsers and virtual machines do with more than any machine has, does not count.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = [each for each in (most, soft, hard) if each != resource.RLIM_INFINITY]
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (min(allowed), hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
     except (ValueError, OSError):  # a system that has no such limit
         return
 

@@ -42,7 +42,15 @@ from approxhw.numerics.mac.integer_mac import exact_products, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT
 
 from .layers import streams_of, together
-from .rtl import array_fields, array_of, layer_constants, layer_fits, layer_schedule, module_texts, whole_integer_engine
+from .rtl import (
+    array_fields,
+    array_for,
+    integer_modules,
+    layer_constants,
+    layer_fits,
+    layer_schedule,
+    whole_integer_engine,
+)
 from .target import IntegerEngine
 
 if TYPE_CHECKING:
@@ -265,7 +273,7 @@ def build_integer_engine(
     """Return the engine of the lowered Graph, with its layers' schedules and operands."""
     kept, graph, target = source.kept, lowered.graph, asked.target
     mac, names, variate = together(graph)
-    array = array_of(target, mac, names, variate, graph)
+    array = array_for(target, mac, names, variate, graph)
     for sentence in kept.model.notes:
         _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy = EngineAccuracy()
@@ -276,7 +284,7 @@ def build_integer_engine(
         layers, operands, notes = _layers(kept, graph, array_fields(array))
     with clock.step("emit"):
         head = "".join(f"// {line}\n" for line in _header(graph, array_fields(array)))
-        modules = {name: f"{head}\n{text}" for name, text in module_texts(array).items()}
+        modules = {name: f"{head}\n{text}" for name, text in integer_modules(array).items()}
     most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
     warnings = (
         *notes,

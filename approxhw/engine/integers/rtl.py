@@ -37,7 +37,7 @@ MAXIMUM_BYTES = 4 << 20
 """Of an operator's Verilog."""
 
 
-def array_of(
+def array_for(
     target: IntegerEngine, mac: IntegerMac, names: tuple[str, ...], variate: int, graph: Graph
 ) -> IntegerArray:
     """Return the array of *target* for products by *mac*, with the operators *names* and a column of row sums for *variate*.
@@ -144,7 +144,7 @@ def array_from(told: IntegerFields, result: str | None = None) -> IntegerArray:
     )
 
 
-def module_texts(array: IntegerArray) -> dict[str, str]:
+def integer_modules(array: IntegerArray) -> dict[str, str]:
     """Return module → text without a header; the top first."""
     from approxhw.backends.integer_engine.engine import integer_engine_modules
 
@@ -158,7 +158,7 @@ def whole_integer_engine(folder: Path) -> IntegerDesign:
     """
     design = read_integer_engine(folder)
     try:
-        built = module_texts(array_from(design.engine))
+        built = integer_modules(array_from(design.engine))
     except OptionError as error:
         raise INTEGER_ENGINE.refused(
             folder, "; ".join(f"{each.where}: {each.why}" for each in error.problems)

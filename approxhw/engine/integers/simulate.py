@@ -17,7 +17,7 @@ from approxhw.common.options import Keywords
 from approxhw.common.tools import deadline
 from approxhw.engine.simulate import MOST_VECTORS, EngineVerdict, layer_folder
 
-from .rtl import array_from, constants_of, module_texts
+from .rtl import array_from, constants_of, integer_modules
 
 if TYPE_CHECKING:
     from approxhw.backends.integer_engine.engine import IntegerArray
@@ -65,7 +65,7 @@ def integer_layer_job(
     words, ends = integer_weight_words(array, schedule, np.ascontiguousarray(weights), constants, filling)
     stream, stream_ends, user = integer_activation_words(array, schedule, np.ascontiguousarray(x), filling)
     results, result_ends = integer_result_words(chosen, schedule, x, weights, constants, products)
-    verilog = design.verilog if layer.result == design.engine["result"] else "\n".join(module_texts(array).values())
+    verilog = design.verilog if layer.result == design.engine["result"] else "\n".join(integer_modules(array).values())
     job = StreamJob(
         f"{design.name}: {layer.name}",
         verilog,

@@ -119,7 +119,8 @@ def designed(
     clock = clock or Clock()
     with clock.step("emit"):
         circuit = build_circuit(graph)
-        emitted = emit(circuit, registers=registers, header=header, on_block=clock.part("emit"))
+        head = header or (f"made by approxhw {__version__}",)  # files travel alone
+        emitted = emit(circuit, registers=registers, header=head, on_block=clock.part("emit"))
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):

@@ -30,9 +30,17 @@ def header_of(graph: Graph, model: Model | None, target: Target, passes: Sequenc
     lines = [
         f"model:  {source}",
         *_wrapped("passes: ", ", ".join(passes)),
+        *_classes(graph),
         f"made by approxhw {__version__}, target {name_of_target(target)}",
     ]
     return [_ascii(line) for line in lines]
+
+
+def _classes(graph: Graph) -> list[str]:
+    """Return what each class index stands for, where that is another name; nothing of very many."""
+    if not 2 <= len(graph.labels) <= 32 or list(graph.labels) == list(range(len(graph.labels))):
+        return []
+    return _wrapped("classes: ", ", ".join(f"{index} {shown(label, 40)}" for index, label in enumerate(graph.labels)))
 
 
 def _wrapped(label: str, text: str) -> list[str]:

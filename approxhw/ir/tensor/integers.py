@@ -25,7 +25,7 @@ CHUNK = 1 << 25
 """Codes of the streaming operand that one call of a kernel carries: what bounds memory."""
 
 
-def quantized(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+def codes_of_numbers(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
     """Return the codes of *x* in the type of *zero*."""
     limits = np.iinfo(zero.dtype)
     s, z = along(scale, op.axis, x.ndim), along(zero, op.axis, x.ndim)
@@ -35,7 +35,7 @@ def quantized(op: QuantizeLinear, x: np.ndarray, scale: np.ndarray, zero: np.nda
     return np.clip(raw, limits.min, limits.max).astype(zero.dtype)
 
 
-def dequantized(
+def numbers_of_codes(
     op: DequantizeLinear,
     codes: np.ndarray,
     scale: np.ndarray,

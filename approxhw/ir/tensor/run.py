@@ -25,7 +25,7 @@ from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_pr
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 
-from .integers import dequantized, integer_product, quantized, rescaled_sums
+from .integers import codes_of_numbers, integer_product, numbers_of_codes, rescaled_sums
 from .layers import codes_of_ports
 
 MAXIMUM_HELD = 1280 << 20
@@ -115,10 +115,10 @@ def walk_tensors(
 def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
     op = node.op
     if isinstance(op, QuantizeLinear):
-        return quantized(op, *operands)
+        return codes_of_numbers(op, *operands)
     if isinstance(op, DequantizeLinear):
         codes, scale, zero = operands
-        return dequantized(op, codes, scale, zero, dtype_of(node.type.format))
+        return numbers_of_codes(op, codes, scale, zero, dtype_of(node.type.format))
     if isinstance(op, Rescale):
         return rescaled_sums(op, *operands).astype(dtype_of(node.type.format))
     if isinstance(op, Add):

@@ -1,1 +1,1 @@
-"""The pages of engines, of floating-point arrays and of integer ones, and the picture of the shifts that sums need."""
+"""Pages of engines: floating-point and integer ones, and the shifts that sums need."""

@@ -40,6 +40,7 @@ def test_there_are_these_kinds():
         "argmax threshold binarize",
         "reshape concat add encode decode",
         "feed matmul gemm conv convtranspose transpose host part",
+        "quantizelinear dequantizelinear matmulinteger convinteger rescale",
     )
     assert list(KINDS) == [keyword for group in groups for keyword in group.split()]
     assert [kind.op for kind in ACTIVATIONS] == [

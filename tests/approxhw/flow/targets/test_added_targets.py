@@ -32,12 +32,13 @@ class Listing:
 
 
 def test_ours_are_known_by_name():
-    assert target_names() == ("printed", "matrix-engine")
+    assert target_names() == ("printed", "matrix-engine", "integer-engine")
     assert {name: target_named(name).__name__ for name in BUILT_IN} == {
         "printed": "Printed",
         "matrix-engine": "MatrixEngine",
+        "integer-engine": "IntegerEngine",
     }
-    assert [name_of_target(target_named(name)()) for name in BUILT_IN] == ["printed", "matrix-engine"]
+    assert [name_of_target(target_named(name)()) for name in BUILT_IN] == list(BUILT_IN)
     assert parse_target("printed") == ax.Printed()
     with pytest.raises(OptionError, match="there is no target 'prnted'; did you mean 'printed'"):
         target_named("prnted")

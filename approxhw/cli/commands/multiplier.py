@@ -10,12 +10,13 @@ from approxhw.cli.parameters.command import Command, command_line
 from approxhw.cli.targets.shared import LIBRARIES
 from approxhw.common.errors import shown
 from approxhw.common.option_fields import argument, option
-from approxhw.numerics.multipliers.signs import SIGNS
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
     from approxhw.flow.multipliers.measure import MeasuredMultiplier, MeasuredMultipliers
 
+SIGNS = ("weight", "none", "both")
+"""As ``numerics.multipliers.signs`` has them: help loads no NumPy."""
 SHOWN = 60
 """Multipliers that get a line of their own at most."""
 BROKEN = 12

@@ -23,7 +23,7 @@ def test_commands_complete():
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["compile", "m.onnx", "--target", ""], ["printed", "matrix-engine"]),
+        (["compile", "m.onnx", "--target", ""], ["printed", "matrix-engine", "integer-engine"]),
         (["compile", "m.onnx", "--target", "m"], ["matrix-engine"]),
         (["compile", "--ranges", ""], ["mse", "extremes"]),
         (["compile", "--pipeline", "printed-h"], ["printed-holistic"]),
@@ -38,7 +38,7 @@ def test_commands_complete():
         (["compress", "m.onnx", "--format", "l"], ["linear8"]),
         (["link-model", "--parallel", ""], ["data", "model"]),
         (["fuzz", "--simulator", "i"], ["icarus"]),
-        (["compile", "--weight"], ["--weight-bits"]),
+        (["compile", "--weight-"], ["--weight-bits"]),
         (["search", "--max-a"], ["--max-accuracy-loss"]),
     ],
 )

@@ -27,9 +27,20 @@ def headings(text: str) -> list[str]:
     return [line[:-1] for line in text.splitlines() if line and line[0] != " " and line.endswith(":")]
 
 
-@pytest.mark.parametrize("command", ["compile", "search"])
+@pytest.mark.parametrize("target", ["printed", "matrix-engine", "integer-engine"])
+def test_help_of_compile_shows_the_chosen_target_first(cli, target):
+    """Then what it shares with another one, what others have, and what all have."""
+    found = headings(cli("compile", "--target", target, "--help").stdout)
+    assert found[:2] == [f"Target {target}", "General options"]
+    mine = [heading for heading in found if target in heading]
+    assert found[2 : 1 + len(mine)] == mine[1:]
+    assert found[-1] == "Other options"
+    assert len(found) == len(set(found)) == 8
+
+
 @pytest.mark.parametrize("words", [["--target", "matrix-engine"], ["--target=matrix-engine"]])
-def test_help_shows_the_chosen_target_first(cli, command, words):
+def test_help_shows_the_chosen_target_first(cli, words):
+    command = "search"
     printed, engine = "Target printed", "Target matrix-engine"
     for said in ([], ["--target", "printed"], ["--target", "nonsense"], ["--target"]):
         told = cli(command, *said, "--help") if said != ["--target"] else cli(command, "--help", *said)
@@ -41,7 +52,7 @@ def test_help_shows_the_chosen_target_first(cli, command, words):
 
 def test_help_of_commands_for_designs_is_grouped(cli):
     assert headings(cli("simulate", "-h").stdout) == [
-        "General options", "Printed circuits", "Matrix engines", "Other options",
+        "General options", "Printed circuits", "Matrix engines and Integer engines", "Other options",
     ]  # fmt: skip
     assert headings(cli("estimate", "-h").stdout) == [
         "General options", "Printed circuits", "Verilog files", "Printed circuits and Verilog files", "Other options",
@@ -61,7 +72,7 @@ def test_every_field_of_a_target_that_has_help_is_an_option(target):
 
 def test_an_option_that_two_targets_have_names_both_defaults(cli):
     words = " ".join(cli("compile", "-h").stdout.split())
-    assert "[default: egfet; matrix-engine: sky130]" in words
+    assert "[default: egfet; matrix-engine: sky130; integer-engine: sky130]" in words
     words = " ".join(cli("search", "-h").stdout.split())
     assert "[default: 5%; matrix-engine: 1%]" in words
 

@@ -50,7 +50,7 @@ def test_the_pass_takes_them_by_name(toy, tmp_path):
     said = toy(*words, f"{QUANTISED},approximate-multiplier{{operator=toy-table,signed=none}}", code=2)
     assert "'none' is stated of operators that say it themselves" in said
     said = toy(*words, f"{QUANTISED},approximate-multiplier{{operator=tioy}}", code=2)
-    assert "logarithmic, toy-module, toy-table, and files that end in" in said
+    assert "rounded, toy-module, toy-table, and files that end in" in said
 
 
 def test_tables_that_are_none_name_their_package(tmp_path, monkeypatch):

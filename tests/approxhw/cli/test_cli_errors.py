@@ -27,8 +27,8 @@ def _error(result, code: int) -> str:
         ("compil model.onnx", "no such command 'compil'; did you mean 'compile'?"),
         (
             "frobnicate",
-            "no such command 'frobnicate'; there are check, compile, compress, eight-bit-rtl, estimate, fuzz, link-model, multiplier,"
-            " opt, passes, report, search, simulate",
+            "no such command 'frobnicate'; there are check, compile, compress, eight-bit-rtl, estimate, fuzz, link-model,"
+            " multiplier, opt, passes, report, search, simulate",
         ),
         ("compile m.onnx --dataa d.npz", "No such option '--dataa'. (Did you mean one of: '--data', '--task'?)"),
         ("simulate d --simulato icarus", "No such option '--simulato'. Did you mean '--simulator'?"),

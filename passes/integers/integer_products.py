@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.common.errors import PassError, Problem
+from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Relu
 from approxhw.ir.kinds.tensor.integer_rules import CODES, needed_bits, stationary
@@ -25,7 +25,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
 from approxhw.numerics.exact.fixed_point import fixed_point_multiplier
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
+from approxhw.numerics.mac.integer_mac import MOST_BITS, IntegerMac, exact_products
 
 from ._editing import SUMS, Editor, readers_of
 
@@ -266,16 +266,25 @@ def with_exact_arithmetic(graph: Graph) -> Graph:
 
     A product that has an arithmetic keeps it.
     """
-    nodes = []
+    nodes, problems = [], []
     for node in graph.nodes:
         if isinstance(node.op, MatMulInteger | ConvInteger) and node.op.arithmetic is None:
-            node = replace(node, op=replace(node.op, arithmetic=exact_mac(graph, node)))
+            try:
+                node = replace(node, op=replace(node.op, arithmetic=exact_mac(graph, node)))
+            except OverflowError as error:
+                where = f"layer {shown(integer_op(node).title, 60)!r}"
+                problems.append(Problem(where, str(error), "leave it in floating point: quantize-model{layers=…}"))
         nodes.append(node)
+    if problems:
+        raise PassError("pass integer-products", problems)
     return replace(graph, nodes=tuple(nodes))
 
 
 def exact_mac(graph: Graph, node: Node) -> IntegerMac:
-    """Return exact arithmetic for the product of codes *node*: signs as the codes have them, sums of their proven width."""
+    """Return exact arithmetic for the product of codes *node*: signs as the codes have them, sums of their proven width.
+
+    Raises :class:`OverflowError` where no accumulator is wide enough.
+    """
     op = integer_op(node)
     x, w = (graph[name].type.format == CODES[0] for name in weights_last(graph, node))
     signed = "none" if not (x or w) else "both" if x else "weight"
@@ -288,4 +297,6 @@ def exact_mac(graph: Graph, node: Node) -> IntegerMac:
         return mac
     columns = stationary(op, weights, turned=weights_last(graph, node)[1] == node.inputs[0])
     needed = needed_bits(columns, exact_products(mac).products, mac)
-    return replace(mac, accumulator_bits=max(4, min(32, needed)))
+    if needed > MOST_BITS:
+        raise OverflowError(f"its sums need {needed} bits, and an accumulator has {MOST_BITS} at most")
+    return replace(mac, accumulator_bits=max(4, needed))

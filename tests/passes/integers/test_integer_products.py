@@ -106,3 +106,26 @@ def test_a_model_of_numbers_alone_is_told_what_lacks(opened):
         match=r"none of its products multiplies numbers that 8-bit codes stand for\n    do: run quantize-model",
     ):
         run_passes(opened.graph, "integer-products", PassContext())
+
+
+def test_sums_that_no_accumulator_holds_are_named():
+    weights = np.full((70_000, 2), 127, np.int8)
+    held = {"w": weights, "s": np.array(0.5, np.float32), "z": np.array(0, np.uint8), "wz": np.array(0, np.int8)}
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        onnx.helper.make_node("DequantizeLinear", ["w", "s", "wz"], ["v"]),
+        onnx.helper.make_node("MatMul", ["d", "v"], ["y"], name="wide"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 70_000])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 2])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    opened = open_model(model, integers=True)
+    why = r"layer 'wide': its sums need 33 bits, and an accumulator has 32 at most"
+    with pytest.raises(PassError, match=why):
+        run_passes(opened.graph, "integer-products", PassContext())

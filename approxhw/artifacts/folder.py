@@ -231,7 +231,10 @@ def read_folder(folder: Path, form: FolderFormat[R], more: Callable[[R], Iterabl
         newer = Problem(form.file, f"{form.missing} ({error})", "update approxhw")
         raise InvalidDesignError(str(folder), [newer]) from error
     except (OSError, ValueError, KeyError) as error:
-        problem = Problem(form.file, f"{form.missing} ({shown(error)})", form.make)
+        why = shown(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        problem = Problem(
+            form.file, f"{form.missing} ({why if folder.exists() else 'there is no such folder'})", form.make
+        )
         if not (folder / form.file).exists() and (below := _designs_below(folder)):
             named = ", ".join(shown(path, 160) for path in below[:4]) + (", …" if len(below) > 4 else "")
             what = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -230,7 +230,7 @@ def _checked(
         there = ", ".join(map(shown, sorted(arrays))) or "nothing"
         why = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; there is {there}"
         raise InvalidDataError(name, [Problem(name, why, "X_train, y_train (X_test, y_test), or X, y are needed")])
-    rows = {x: _rows(x, arrays[x], features, found) for x, _ in keys}
+    rows = {x: _rows(x, arrays[x], features, found, table.titles) for x, _ in keys}
     widths = {x: value.shape[1] for x, value in rows.items() if value is not None and len(value)}
     if len(set(widths.values())) > 1:
         found.append(Problem(name, f"the splits differ in their features: {', '.join(map(str, widths.values()))}"))
@@ -280,7 +280,9 @@ def readings_of(given: ArrayLike, features: int) -> np.ndarray:
     return rows.reshape(len(rows), features)
 
 
-def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem]) -> np.ndarray | None:
+def _rows(
+    key: str, array: np.ndarray, features: int | None, found: list[Problem], titles: Sequence[str] = ()
+) -> np.ndarray | None:
     """Return *array* as float64 rows × features, or None where that cannot be; what is wrong goes to *found*."""
     if array.dtype == object:
         found.append(Problem(key, "it holds Python objects, not numbers", "give an array of numbers"))
@@ -294,7 +296,10 @@ def _rows(key: str, array: np.ndarray, features: int | None, found: list[Problem
     rows = array.reshape(len(array), int(np.prod(array.shape[1:]))).astype(np.float64)
     if features is not None and len(rows) and rows.shape[1] != features:
         why = f"the model reads {features} features, the data has {rows.shape[1]}"
-        more = "is a column of row numbers among them?" if rows.shape[1] == features + 1 else ""
+        columns = f"its columns are {shown(', '.join(titles), 200)}; " if len(titles) == rows.shape[1] else ""
+        more = f"{columns}give the features that the model reads, in its order"
+        if rows.shape[1] == features + 1:
+            more = "is a column of row numbers among them?"
         found.append(Problem(key, why, more))
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):

@@ -120,7 +120,11 @@ def test_labels_of_the_model_map_to_class_indices():
 @pytest.mark.parametrize(
     ("arrays", "options", "text"),
     [
-        ({"X_train": X, "y_train": Y}, {"features": 5}, "X_train: the model reads 5 features, the data has 2"),
+        (
+            {"X_train": X, "y_train": Y},
+            {"features": 5},
+            "X_train: the model reads 5 features, the data has 2\n    do: give the features that the model reads, in its order",
+        ),
         ({"X_train": X, "y_train": Y + 1}, {"classes": 2}, "y_train: labels 2 are not in 0…1"),
         ({"X_train": X, "y_train": Y - 1}, {}, "y_train: labels -1 are not in 0, 1, 2, …"),
         ({"X_train": X, "y_train": Y + 5}, {"labels": ("a", "b")}, "nor among the model's labels a, b"),

@@ -63,12 +63,13 @@ def streams_of(graph: Graph, node: Node, operands: Mapping[str, np.ndarray], row
     turned = block.streams_right or stays_left(graph, node)
     swapped = turned and not isinstance(op, ConvInteger)
     stays = block.left.array.T if turned else block.right.columns(slice(None))
-    count = block.right.columns(slice(0, rows)) if turned else np.ascontiguousarray(block.left.rows(slice(0, rows)).T)
+    taken = slice(0, min(rows, block.into.shape[int(turned)]))
+    streams = block.right.columns(taken) if turned else np.ascontiguousarray(block.left.rows(taken).T)
     x_zero, w_zero = (values[3], values[2]) if swapped else (values[2], values[3])
     width = stays.shape[1]
     zeros = w_zero.reshape(-1)[:width] if w_zero.size > 1 else w_zero.reshape(-1)
     return Streams(
-        np.ascontiguousarray(count),
+        np.ascontiguousarray(streams),
         np.ascontiguousarray(stays),
         int(x_zero.reshape(-1)[0]),
         np.broadcast_to(zeros, width).astype(np.int64),

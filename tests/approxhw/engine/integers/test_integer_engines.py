@@ -218,3 +218,28 @@ def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, ic
     told = json.loads(cli("report", tmp_path / "e", "--json").stdout)
     assert {run["mismatches"] for run in told["simulation"]} == {0}
     assert told["estimate"]["energy"]["saved"] > 0
+
+
+def test_a_convolution_with_fewer_places_than_rows_are_kept(tmp_path, icarus):
+    """Images of 2 × 2: eight of them have 32 places, fewer than a design keeps of a layer; each channel has a filter."""
+    rng = np.random.default_rng(6)
+    held = {"w": rng.normal(size=(3, 1, 2, 2)).astype(np.float32)}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], name="conv", group=3, pads=[1, 0, 0, 1]),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+        onnx.helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, ["n", 3, 2, 2])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 3])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    data = {"x": rng.normal(size=(20, 3, 2, 2)).astype(np.float32), "labels": np.arange(20) % 3}
+    target = ax.IntegerEngine(operator="leading-4", rows=4, columns=2, vectors=16)
+    made = ax.compile(model, target=target, data=data, output=tmp_path / "e")
+    (layer,) = made.design.layers
+    assert (layer.count, layer.m, layer.k, layer.n) == (3, 32, 4, 1)
+    assert made.simulate("icarus").mismatches == 0

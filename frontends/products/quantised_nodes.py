@@ -110,8 +110,9 @@ def _write(writer: _Writer, node: NodeProto, held: Mapping[str, np.ndarray]) -> 
         a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.input[:8]
         if any(held[name].size > 1 for name in (a_scale, b_scale) if name in held):
             return False  # a scale a column may be along any axis: onnxruntime carries it out
-        left, right = writer.numbers(a, a_scale, a_zero, 0), writer.numbers(b, b_scale, b_zero, 0)
-        writer.node("QuantizeLinear", [writer.node("MatMul", [left, right]), y_scale, y_zero], node.output[0])
+        product = writer.node("MatMul", [writer.numbers(a, a_scale, a_zero, 0), writer.numbers(b, b_scale, b_zero, 0)])
+        writer.nodes[-1].name = node.name
+        writer.node("QuantizeLinear", [product, y_scale, y_zero], node.output[0])
         return True
     return _gemm(writer, node, held)
 

@@ -66,6 +66,8 @@ def test_operators_of_codes_mean_what_onnx_says(quantised, activations, weights,
     assert {"QLinearConv", "QGemm", "QLinearMatMul"} <= {node.op_type for node in model.graph.node}
     graph, values, _ = integer_form(model)
     assert kinds_of(graph).count("ConvInteger") == 2
+    titles = [node.op.title for node in graph.nodes if isinstance(node.op, ConvInteger | MatMulInteger)]
+    assert titles == ["conv1_quant", "conv2_quant", "fc1_quant", "fc2_quant"]
     convolutions = [node for node in model.graph.node if node.op_type == "QLinearConv"]
     first = onnx.ModelProto()
     first.CopyFrom(model)

@@ -243,3 +243,14 @@ def test_a_convolution_with_fewer_places_than_rows_are_kept(tmp_path, icarus):
     (layer,) = made.design.layers
     assert (layer.count, layer.m, layer.k, layer.n) == (3, 32, 4, 1)
     assert made.simulate("icarus").mismatches == 0
+
+
+def test_dynamic_quantisation_has_zero_points_that_are_computed(files, icarus, tmp_path):
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(files / "net.onnx", tmp_path / "dynamic.onnx")
+    target = ax.IntegerEngine(operator="truncated-4", rows=4, columns=4, vectors=16, recover="all")
+    made = ax.compile(tmp_path / "dynamic.onnx", target=target, data=files / "rows.npz", output=tmp_path / "e")
+    assert {layer.result for layer in made.design.layers} == {"sums"}
+    assert made.design.accuracy["agree"] > 0.9
+    assert made.simulate("icarus", layer="1", vectors=4, columns=4).mismatches == 0

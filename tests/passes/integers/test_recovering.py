@@ -61,18 +61,15 @@ def test_operators_of_other_signs_read_moved_codes(integer_graph, context, outpu
     assert (outputs(graph) == outputs(integer_graph)).all()
 
 
-@pytest.mark.parametrize(
-    ("operator", "least", "further"),
-    [("truncated-6", 4, "control-variate{bits=5}"), ("logarithmic", 1.2, "tune-weights,correct-bias")],
-)
-def test_each_way_wins_something_back(integer_graph, context, outputs, operator, least, further):
-    found = {}
+@pytest.mark.parametrize("further", ["tune-weights,correct-bias", "control-variate{bits=5}"])
+def test_each_way_wins_something_back(integer_graph, context, outputs, further):
+    found = []
     for more in ("", ",correct-bias", f",{further}"):
-        graph, _ = run_passes(integer_graph, f"approximate-multiplier{{operator={operator}}}{more}", context)
+        graph, _ = run_passes(integer_graph, f"approximate-multiplier{{operator=truncated-7}}{more}", context)
         assert problems(graph) == []
-        found[more] = error(outputs, graph, integer_graph)
-    plain, biased, both = found.values()
-    assert biased < plain / least
+        found.append(error(outputs, graph, integer_graph))
+    plain, biased, both = found
+    assert biased < plain / 4
     assert both < 0.9 * biased
 
 

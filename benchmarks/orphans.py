@@ -131,7 +131,8 @@ def table(found: list[Left], moments: int) -> str:
     lines = [
         "# Orphans\n",
         "    python benchmarks/orphans.py\n",
-        f"{moments} moments a command and signal, uniform over the time that the command takes alone (seed 1).",
+        f"{len(found)} kills, {moments} moments a command and signal at most, uniform over the time that the command takes",
+        "alone.",
         f"Processes: those still there {GRACE:g} s after the command was gone, whoever had become their parent. Folders:",
         "temporary ones below `TMPDIR` and hidden ones beside the results, at once and after the next run: a program that is",
         "killed cannot clear up, and its folders go with that run.\n",
@@ -157,8 +158,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=20, help="a command and signal")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--page", action="store_true", help="kill nothing more: write the page of what is kept")
     given = parser.parse_args()
     found = kept()
+    if given.page:
+        given.commands = []
     with tempfile.TemporaryDirectory(prefix="orphans-") as name:
         folder = Path(name)
         words = [sys.executable, "-m", "approxhw", "compile", *IRIS, "-o", str(folder / "design"), "--no-simulate"]
@@ -178,8 +182,10 @@ def main() -> None:
                     print(one, flush=True)
             print(command, {simulator: round(seconds, 1) for simulator, seconds in took.items()}, flush=True)
     text = table([one for command in COMMANDS for one in found if one.command == command], given.moments)
-    if {one.command for one in found} == set(COMMANDS) and len(found) == len(COMMANDS) * len(SIGNALS) * given.moments:
+    pairs = {(one.command, one.number) for one in found}
+    if len(pairs) == len(COMMANDS) * len(SIGNALS):
         RESULT.write_text(text, encoding="utf-8")
+    if len(found) == len(COMMANDS) * len(SIGNALS) * given.moments:
         KEPT.unlink()
     print(text)
 

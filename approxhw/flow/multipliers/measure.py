@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.arguments import checked, refuse_below
+from approxhw.common.arguments import checked, refuse_below, settle_fields
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import ApproxhwError, InvalidDataError, OptionError, Problem, ProblemsError, shown
 from approxhw.flow.stages.tabulate import TabulatedModule, tabulate_module
@@ -40,6 +40,9 @@ OWN, FILE, TABLE = "ours", "module", "table"
 """What a multiplier is: one of our own families or the exact one, a module, or a table, which has no circuit to measure."""
 SEED = 1
 """Of the order in which all pairs of operands follow one another where no operands are given."""
+
+COSTS = ("power_mw", "area_mm2")
+"""What multipliers are compared by, beside their errors."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a name, how many multipliers are done, and how many there are."""
@@ -103,8 +106,15 @@ class MeasuredMultipliers:
     broken: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "measured multipliers")
+
+    @checked("front")
     def front(self, cost: str = "power_mw") -> tuple[MeasuredMultiplier, ...]:
         """Return those that none beats in mean error (as a share of the span) and *cost*, ``power_mw`` or ``area_mm2``."""
+        if cost not in COSTS:
+            raise OptionError("front", [Problem("cost", f"{shown(cost)!r} is not one of {', '.join(COSTS)}")])
         known = [each for each in self.operators if each.cost is not None and getattr(each.cost, cost) is not None]
         points = np.array([[each.figures.mean_share, getattr(each.cost, cost)] for each in known]).reshape(-1, 2)
         return tuple(known[index] for index in pareto_front(points))
@@ -113,7 +123,7 @@ class MeasuredMultipliers:
         """Return everything but the tables as plain types."""
         return {
             "operators": [each.as_json() for each in self.operators],
-            "front": {name: [each.name for each in self.front(name)] for name in ("power_mw", "area_mm2")},
+            "front": {name: [each.name for each in self.front(name)] for name in COSTS},
             "broken": {problem.where: problem.why for problem in self.broken},
             "notes": list(self.notes),
         }

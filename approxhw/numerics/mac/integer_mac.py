@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import SIGNS, ProductTable, operand_values
@@ -42,21 +43,22 @@ class IntegerMac:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        settle_fields(self, "integer multiply-add")
         problems = []
-        if not isinstance(self.operator, str) or not _NAME.match(self.operator):
+        if not _NAME.match(self.operator):
             why = f"{shown(repr(self.operator), 60)} is no name of an operator"
             problems.append(Problem("operator", why, "use letters, digits, '-', '_' and '.'"))
         if self.signed not in SIGNS:
             problems.append(Problem("signed", f"{shown(repr(self.signed), 60)} is not one of {', '.join(SIGNS)}"))
         for name, least, most in (("weight_bits", 2, 8), ("x_bits", 2, 8), ("accumulator_bits", 4, MOST_BITS)):
             bits = getattr(self, name)
-            if type(bits) is not int or not least <= bits <= most:
+            if not least <= bits <= most:
                 why = f"{shown(repr(bits), 40)} is no width from {least} to {most}"
                 problems.append(Problem(name, why, f"choose {least} to {most}"))
         if not is_adder(self.adder):
             why = f"{shown(repr(self.adder), 60)} is no adder"
             problems.append(Problem("adder", why, "choose exact, or-L or cut-L, such as or-4"))
-        elif type(self.accumulator_bits) is int and self.low_bits >= self.accumulator_bits:
+        elif self.low_bits >= self.accumulator_bits:
             why = f"{self.low_bits} low bits leave nothing of {self.accumulator_bits}"
             problems.append(Problem("adder", why, "choose fewer low bits"))
         if problems:
@@ -83,28 +85,30 @@ class IntegerMac:
         """Whether the operator reads activations as two's complement."""
         return self.signed == "both"
 
-    def accumulate(self, accumulator: int, weight: int, x: int, table: Sequence[Sequence[int]]) -> int:
-        """Return the accumulator after one step: plain Python integers, the reference of every faster form.
 
-        ``weight`` and ``x`` are numbers or bit patterns of the operator's operands; the table is read modulo their widths.
-        """
-        product = int(table[weight % (1 << self.weight_bits)][x % (1 << self.x_bits)])
-        return self.add(accumulator, product)
+def accumulate(mac: IntegerMac, accumulator: int, weight: int, x: int, table: Sequence[Sequence[int]]) -> int:
+    """Return the accumulator after one step: plain Python integers, the reference of every faster form.
 
-    def add(self, accumulator: int, product: int) -> int:
-        """Return the sum of two numbers of ``accumulator_bits`` bits as the adder makes it, two's complement."""
-        bits, low = self.accumulator_bits, self.low_bits
-        a, b = accumulator % (1 << bits), product % (1 << bits)
-        mask = (1 << low) - 1
-        if self.adder.startswith("or-"):
-            carry = (a >> (low - 1)) & (b >> (low - 1)) & 1
-            total = (((a >> low) + (b >> low) + carry) << low) | ((a | b) & mask)
-        elif self.adder.startswith("cut-"):
-            total = (((a >> low) + (b >> low)) << low) | ((a + b) & mask)
-        else:
-            total = a + b
-        total %= 1 << bits
-        return total - (1 << bits) if total >> (bits - 1) else total
+    ``weight`` and ``x`` are numbers or bit patterns of the operator's operands; the table is read modulo their widths.
+    """
+    product = int(table[weight % (1 << mac.weight_bits)][x % (1 << mac.x_bits)])
+    return added(mac, accumulator, product)
+
+
+def added(mac: IntegerMac, accumulator: int, product: int) -> int:
+    """Return the sum of two numbers of ``accumulator_bits`` bits as the adder of *mac* makes it, two's complement."""
+    bits, low = mac.accumulator_bits, mac.low_bits
+    a, b = accumulator % (1 << bits), product % (1 << bits)
+    mask = (1 << low) - 1
+    if mac.adder.startswith("or-"):
+        carry = (a >> (low - 1)) & (b >> (low - 1)) & 1
+        total = (((a >> low) + (b >> low) + carry) << low) | ((a | b) & mask)
+    elif mac.adder.startswith("cut-"):
+        total = (((a >> low) + (b >> low)) << low) | ((a + b) & mask)
+    else:
+        total = a + b
+    total %= 1 << bits
+    return total - (1 << bits) if total >> (bits - 1) else total
 
 
 def is_adder(text: object) -> bool:

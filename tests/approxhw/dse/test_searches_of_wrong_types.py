@@ -22,6 +22,8 @@ from approxhw.common.errors import ApproxhwError, InvalidDesignError, OptionErro
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_target
 from approxhw.engine.cost import estimate_engine
+from approxhw.engine.integers.cost import estimate_integer_engine
+from approxhw.engine.integers.simulate import simulate_integer_engine
 from approxhw.engine.simulate import simulate_engine
 from approxhw.flow.added import CompiledFiles
 from approxhw.flow.stages.measure import estimate_design, simulate_design
@@ -46,8 +48,11 @@ FORWARDED: Mapping[str, Callable[..., object]] = {
     "CompiledDesign.estimate": estimate_design,
     "CompiledEngine.simulate": simulate_engine,
     "CompiledEngine.estimate": estimate_engine,
+    "CompiledIntegerEngine.simulate": simulate_integer_engine,
+    "CompiledIntegerEngine.estimate": estimate_integer_engine,
     "search_engine": search_target,
     "compile_engine": ax.compile,
+    "compile_integer_engine": ax.compile,
 }
 """Where ``**options`` go to."""
 
@@ -65,7 +70,15 @@ def engine_folder(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def instances(made, engine_folder, plain_front, mlp, inputs, tmp_path_factory) -> dict[str, object]:
+def integer_folder(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("integers") / "tiny"
+    target = ax.IntegerEngine(rows=2, columns=2, operator="truncated-4")
+    ax.compile_integer_engine(str(inputs / "tiny.onnx"), target=target, data=inputs / "tiny.npz", output=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def instances(made, engine_folder, integer_folder, plain_front, mlp, inputs, tmp_path_factory) -> dict[str, object]:
     """An object of each public class, and of each class that public functions return."""
     here = tmp_path_factory.mktemp("wrong")
     wide = mlp([(np.ones((20, 20)), np.zeros(20)), (np.ones((20, 3)), np.zeros(3))])
@@ -76,6 +89,7 @@ def instances(made, engine_folder, plain_front, mlp, inputs, tmp_path_factory) -
         "CompiledDesign": ax.open_design(made),
         "CompiledEngine": ax.open_engine_design(engine_folder),
         "CompiledFiles": CompiledFiles(files),
+        "CompiledIntegerEngine": ax.open_integer_design(integer_folder),
         "CompressedModel": ax.compress_model(wide),
         "DataSource": ax.DataSource(inputs / "tiny.npz"),
         "Dataset": ax.load_dataset(inputs / "tiny.npz"),
@@ -85,7 +99,10 @@ def instances(made, engine_folder, plain_front, mlp, inputs, tmp_path_factory) -
         "FoundMember": found.chosen,
         "Front": plain_front,
         "Graph": ax.read(inputs / "tiny.onnx"),
+        "IntegerEngine": ax.IntegerEngine(),
+        "IntegerMac": ax.IntegerMac(),
         "MatrixEngine": ax.MatrixEngine(),
+        "MeasuredMultipliers": ax.MeasuredMultipliers(()),
         "Printed": ax.Printed(),
         "SearchResult": found,
     }
@@ -112,7 +129,7 @@ def parameters(name: str, function: Callable[..., object]) -> dict[str, inspect.
     if name == "search":
         fields = dataclasses.fields(SearchSettings)
         found |= {f.name: inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, annotation=f.type) for f in fields}
-    own = ("folder", "design", "entry") if name in FORWARDED and name != "compile_engine" else ()
+    own = ("folder", "design", "entry") if name in FORWARDED and not name.startswith("compile_") else ()
     return {
         key: each
         for key, each in found.items()
@@ -193,7 +210,7 @@ def test_every_public_callable_refuses_wrong_types_in_its_own_words(instances, r
 
 @pytest.mark.parametrize("name", ["x" * 5000, "../../elsewhere"])
 def test_names_that_no_file_system_takes_or_that_lead_away_are_refused(instances, tmp_path, name):
-    for kind in ("CompiledDesign", "CompiledEngine"):
+    for kind in ("CompiledDesign", "CompiledEngine", "CompiledIntegerEngine"):
         with pytest.raises(OptionError):
             instances[kind].simulate(name)
     if len(name) > 255:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from approxhw.common.data.dataset import Dataset, DataSource, load_dataset
     from approxhw.dse.api import SearchResult, open_front, search
     from approxhw.dse.targets import search_engine
-    from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.integers.compile import CompiledIntegerEngine, compile_integer_engine, open_integer_design
     from approxhw.engine.integers.target import IntegerEngine
-    from approxhw.engine.settings import EngineSearch
-    from approxhw.engine.target import MatrixEngine
+    from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
+    from approxhw.engine.matrix.settings import EngineSearch
+    from approxhw.engine.matrix.target import MatrixEngine
     from approxhw.flow.compile import check, compile, open_folder, read
     from approxhw.flow.multipliers.measure import MeasuredMultipliers, measure_multipliers
     from approxhw.flow.printed.compiled import CompiledDesign, open_design
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CompiledDesign": "flow.printed.compiled",
-    "CompiledEngine": "engine.compile",
+    "CompiledEngine": "engine.matrix.compile",
     "CompiledIntegerEngine": "engine.integers.compile",
     "CompressedModel": "frontends.compressed.compress_model",
     "DataSource": "common.data.dataset",
     "Dataset": "common.data.dataset",
     "EngineFront": "artifacts.engine_front",
-    "EngineSearch": "engine.settings",
+    "EngineSearch": "engine.matrix.settings",
     "FloatMac": "numerics.mac.arithmetic",
     "Graph": "ir.graph",
     "IntegerEngine": "engine.integers.target",
     "IntegerMac": "numerics.mac.integer_mac",
-    "MatrixEngine": "engine.target",
+    "MatrixEngine": "engine.matrix.target",
     "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",
     "compile": "flow.compile",
-    "compile_engine": "engine.compile",
+    "compile_engine": "engine.matrix.compile",
     "compile_integer_engine": "engine.integers.compile",
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.stages.measure",
@@ -64,7 +64,7 @@ _HOMES = {
     "measure_multipliers": "flow.multipliers.measure",
     "named_pipeline": "ir.pass_manager",
     "open_design": "flow.printed.compiled",
-    "open_engine_design": "engine.compile",
+    "open_engine_design": "engine.matrix.compile",
     "open_folder": "flow.compile",
     "open_front": "dse.api",
     "open_integer_design": "engine.integers.compile",

@@ -87,7 +87,7 @@ TRANSFORMER = """
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 try:
-    from approxhw.engine.api import open_engine
+    from approxhw.engine.matrix.api import open_engine
     from approxhw.numerics.mac.arithmetic import FloatMac
 except ImportError:
     from approxhw.arithmetic import FloatMac

@@ -12,7 +12,7 @@ import numpy as np
 from common import DEFAULT_TASKS, TASKS, arguments, clock, command, machine, met, note, table, write
 from models.windows import write_windows
 
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.numerics.mac.arithmetic import FloatMac

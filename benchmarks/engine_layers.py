@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from common import machine, note, table, write
 
-from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
-from approxhw.engine.cost import engine_of as engine_of_design
-from approxhw.engine.simulate import EngineVerdict
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
+from approxhw.engine.matrix.cost import engine_of as engine_of_design
+from approxhw.engine.matrix.simulate import EngineVerdict
+from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 FOLDER = Path("build/transformer")

@@ -40,7 +40,7 @@ OUTPUTS = """
 import json, sys
 import numpy as np
 try:
-    from approxhw.engine.api import open_engine
+    from approxhw.engine.matrix.api import open_engine
     from approxhw.numerics.mac.arithmetic import FloatMac
 except ImportError:  # a checkout of before the rooms
     from approxhw.arithmetic import FloatMac

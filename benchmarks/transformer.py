@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from common import clock, machine, met, note, table, write
 
-from approxhw.engine.api import open_engine, write_shifts
+from approxhw.engine.matrix.api import open_engine, write_shifts
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 FOLDER = Path("build/transformer")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .genetic.evolution import Evolution, GenerationRecord
 
-MATRIX_ENGINE = "approxhw.engine.search:problem"
+MATRIX_ENGINE = "approxhw.engine.matrix.search:problem"
 """What makes the search problem of matrix engines: dse and engine never import each other."""
 
 SEARCH = "search.npz"
@@ -143,7 +143,7 @@ def search_engine(
 ) -> EngineFront:
     """Search the cheapest arithmetic of every matrix product of *model*, write the front, and compile the chosen member.
 
-    ``data``: labelled rows, as :func:`approxhw.engine.compile.compile_engine` takes them. ``output``, ``shape``,
+    ``data``: labelled rows, as :func:`approxhw.engine.matrix.compile.compile_engine` takes them. ``output``, ``shape``,
     ``command``. ``target``: the array (``MatrixEngine``); its own arithmetic is not looked at. ``options``: an
     ``EngineSearch``. The rest as :func:`search_target` takes it. Returns an ``EngineFront``.
     """

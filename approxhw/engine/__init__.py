@@ -1,1 +1,1 @@
-"""Matrix engines: a model's products on an array of multiply-adds, emulated, compiled, measured, searched."""
+"""Engines of multiply-adds, a room for each target, and the rows that all of them look at."""

@@ -102,7 +102,7 @@ def compile(
 
     ``model``: a Graph, or what :func:`read` takes. ``target``: a target or the name of one. :class:`Printed`, the default,
     returns a :class:`~approxhw.flow.printed.compiled.CompiledDesign`; :class:`approxhw.MatrixEngine` a
-    :class:`~approxhw.engine.compile.CompiledEngine`; one of another package (:class:`approxhw.flow.added.AddedTarget`) a
+    :class:`~approxhw.engine.matrix.compile.CompiledEngine`; one of another package (:class:`approxhw.flow.added.AddedTarget`) a
     :class:`~approxhw.flow.added.CompiledFiles`. ``data``: what :func:`approxhw.load_dataset` takes; the ranges
     of a circuit's inputs come from its training rows (or from ``target.low`` and ``high``). For an engine: labelled rows, or
     an ``.npz`` with an array for every input by name, and ``labels`` where there are any. ``output``: the folder, below

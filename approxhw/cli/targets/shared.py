@@ -142,7 +142,7 @@ class OpenSizes:
 
     def sizes(self) -> dict[str, tuple[int, ...]] | None:
         """Return the sizes by input; None where none is given."""
-        from approxhw.engine.api import parse_shapes
+        from approxhw.engine.matrix.api import parse_shapes
 
         return parse_shapes(self.shape) or None
 

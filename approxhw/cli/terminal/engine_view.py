@@ -10,8 +10,8 @@ from .terminal import NO_TABLES, Terminal
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
     from approxhw.artifacts.folder import Plain
-    from approxhw.engine.compile import CompiledEngine
-    from approxhw.engine.simulate import EngineVerdict
+    from approxhw.engine.matrix.compile import CompiledEngine
+    from approxhw.engine.matrix.simulate import EngineVerdict
 
 
 def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
@@ -47,7 +47,7 @@ def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
 
 def _codes_said(compiled: CompiledEngine) -> list[str]:
     """Return a line for each port that carries 8-bit codes."""
-    from approxhw.engine.cost import engine_of
+    from approxhw.engine.matrix.cost import engine_of
 
     said, beats = [], engine_of(compiled.design).beats()
     for port, beat in beats.items():

@@ -15,7 +15,7 @@ from approxhw.common.errors import InvalidDesignError, OptionError, Problem, sho
 from approxhw.common.files import write_beside
 from approxhw.common.options import Keywords
 from approxhw.common.tools import deadline
-from approxhw.engine.simulate import MOST_VECTORS, EngineVerdict, layer_folder
+from approxhw.engine.matrix.simulate import MOST_VECTORS, EngineVerdict, layer_folder
 
 from .rtl import array_from, constants_of, integer_modules
 
@@ -100,7 +100,7 @@ def simulate_integer_engine(
 ) -> IntegerVerdict:
     """Stream *layer* (name or number; the first that was kept by default) through the engine in *folder*.
 
-    Options and errors as of :func:`approxhw.engine.simulate.simulate_engine`.
+    Options and errors as of :func:`approxhw.engine.matrix.simulate.simulate_engine`.
     """
     from approxhw.backends.integer_engine.words import integer_clocks
     from approxhw.sim.simulators.registry import simulator_named

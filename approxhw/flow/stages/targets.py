@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "printed": "approxhw.flow.printed.target:Printed",
-    "matrix-engine": "approxhw.engine.target:MatrixEngine",
+    "matrix-engine": "approxhw.engine.matrix.target:MatrixEngine",
     "integer-engine": "approxhw.engine.integers.target:IntegerEngine",
 }
 """Name → ``module:Class``: the flow knows targets by these alone, and imports none."""

@@ -86,16 +86,16 @@ class IntegerMac:
         return self.signed == "both"
 
 
-def accumulate(mac: IntegerMac, accumulator: int, weight: int, x: int, table: Sequence[Sequence[int]]) -> int:
+def accumulate_integer(mac: IntegerMac, accumulator: int, weight: int, x: int, table: Sequence[Sequence[int]]) -> int:
     """Return the accumulator after one step: plain Python integers, the reference of every faster form.
 
     ``weight`` and ``x`` are numbers or bit patterns of the operator's operands; the table is read modulo their widths.
     """
     product = int(table[weight % (1 << mac.weight_bits)][x % (1 << mac.x_bits)])
-    return added(mac, accumulator, product)
+    return add_integer(mac, accumulator, product)
 
 
-def added(mac: IntegerMac, accumulator: int, product: int) -> int:
+def add_integer(mac: IntegerMac, accumulator: int, product: int) -> int:
     """Return the sum of two numbers of ``accumulator_bits`` bits as the adder of *mac* makes it, two's complement."""
     bits, low = mac.accumulator_bits, mac.low_bits
     a, b = accumulator % (1 << bits), product % (1 << bits)

@@ -21,10 +21,10 @@ from approxhw.artifacts.engine_front import EngineFront, EngineMember
 from approxhw.common.errors import ApproxhwError, InvalidDesignError, OptionError, OutputError
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_target
-from approxhw.engine.cost import estimate_engine
 from approxhw.engine.integers.cost import estimate_integer_engine
 from approxhw.engine.integers.simulate import simulate_integer_engine
-from approxhw.engine.simulate import simulate_engine
+from approxhw.engine.matrix.cost import estimate_engine
+from approxhw.engine.matrix.simulate import simulate_engine
 from approxhw.flow.added import CompiledFiles
 from approxhw.flow.stages.measure import estimate_design, simulate_design
 

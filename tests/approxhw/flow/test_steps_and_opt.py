@@ -236,7 +236,7 @@ def transformer_block() -> Any:
 
 
 def test_opt_runs_passes_on_a_transformer_and_writes_it_back_equal(tmp_path: Path) -> None:
-    from approxhw.engine.api import open_engine
+    from approxhw.engine.matrix.api import open_engine
     from approxhw.flow.opt import optimize_file
     from approxhw.numerics.mac.arithmetic import FloatMac
 

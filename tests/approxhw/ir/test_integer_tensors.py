@@ -15,7 +15,7 @@ from approxhw.ir.tensor.run import run_tensors
 from approxhw.ir.verifier import problems
 from approxhw.numerics.exact.fixed_point import requantized, requantized_sum
 from approxhw.numerics.formats import FLOAT32, Fixed, dtype_of, format_of
-from approxhw.numerics.mac.integer_mac import IntegerMac, accumulate, patterns
+from approxhw.numerics.mac.integer_mac import IntegerMac, accumulate_integer, patterns
 from approxhw.numerics.multipliers.families import own_operator
 
 RNG = np.random.default_rng(3)
@@ -121,7 +121,7 @@ def test_operators_make_the_products_and_padding_is_multiplied_too(operator, sig
         right, moved_x = patterns(patch, 8, mac.x_signed)
         total = 0
         for a, b in zip(left.tolist(), right.tolist(), strict=True):
-            total = accumulate(mac, total, a, b, table)
+            total = accumulate_integer(mac, total, a, b, table)
         weights, numbers = filters.astype(int) + moved_w, patch.astype(int) + moved_x
         z_x, z_w = 9 + moved_x, moved_w
         total += -z_x * int(weights.sum()) - z_w * int(numbers.sum()) + 4 * z_x * z_w

@@ -10,7 +10,7 @@ from integer_streams import products_of
 from approxhw.backends.estimate import simulate_netlist, synthesise
 from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
 from approxhw.backends.systolic.templates import configured
-from approxhw.numerics.mac.integer_mac import IntegerMac, accumulate
+from approxhw.numerics.mac.integer_mac import IntegerMac, accumulate_integer
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 
 LATENCY = 4
@@ -44,7 +44,7 @@ def stream(engine: IntegerArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     sums[::7] = source.choice([0, 1, -1, 1 << (mac.accumulator_bits - 1)], len(sums[::7])) % (1 << mac.accumulator_bits)
     table, weights = products_of(mac).tolist(), np.concatenate([codes[:1] * 0, codes[:-1]])
     expected = [
-        accumulate(mac, total, weight, x, table) % (1 << mac.accumulator_bits)
+        accumulate_integer(mac, total, weight, x, table) % (1 << mac.accumulator_bits)
         for total, weight, x in zip(sums.tolist(), weights.tolist(), codes.tolist(), strict=True)
     ]
     return codes, sums, np.array(expected)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidModelError, OptionError, OutputError, UnsupportedModelError
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.frontends.compressed import compress_model as compressed_onnx
 from approxhw.ir.text import print_graph
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.frontends.products.inlining import inline_branches
 from approxhw.numerics.mac.arithmetic import FloatMac
 

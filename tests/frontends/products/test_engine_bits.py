@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.ir.tensor import emulate as engine_module
 from approxhw.numerics.mac.arithmetic import FloatMac
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.common.errors import InvalidDataError, InvalidModelError, OptionError, UnsupportedModelError
-from approxhw.engine.api import open_engine, parse_shapes
+from approxhw.engine.matrix.api import open_engine, parse_shapes
 from approxhw.frontends.products import model as engine_model
 from approxhw.frontends.products import partition as engine_partition
 from approxhw.ir.tensor import run as tensor_run

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from approxhw.engine.api import open_engine, plot_shifts, write_shifts
+from approxhw.engine.matrix.api import open_engine, plot_shifts, write_shifts
 from approxhw.ir.tensor.emulate import Counts, _limit
 from approxhw.numerics.mac import float_mac
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -221,7 +221,7 @@ import resource, sys
 import numpy as np
 from onnx import helper, numpy_helper, TensorProto
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 kind, width = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(1)
 if kind == "conv":  # patches of 1600 x 147456: 0.9 GB if they were made at once

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from approxhw.common.errors import UnsupportedModelError
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.frontends.products.recurrent import unroll
 from approxhw.numerics.mac.arithmetic import FloatMac
 

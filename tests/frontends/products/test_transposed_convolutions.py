@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from approxhw.common.errors import ApproxhwError
-from approxhw.engine.api import open_engine
+from approxhw.engine.matrix.api import open_engine
 from approxhw.ir.kinds.tensor.ops import ConvTranspose
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.numerics.mac.arithmetic import FloatMac

@@ -12,7 +12,7 @@ from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
 from approxhw.common.option_fields import nested
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.sim.simulators.registry import SIMULATORS
@@ -60,7 +60,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     """Compile a matrix engine, stream a layer through it, measure it, and say what came of it."""
     from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.engine_view import show_engine
-    from approxhw.engine.compile import compile_engine
+    from approxhw.engine.matrix.compile import compile_engine
 
     if not asked.no_estimate:
         load_library(own.target.library)

@@ -11,8 +11,8 @@ from approxhw.cli.parameters.kinds import CommandKind, Json
 from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import Problem
 from approxhw.common.option_fields import nested, option
-from approxhw.engine.settings import EngineSearch
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix.settings import EngineSearch
+from approxhw.engine.matrix.target import MatrixEngine
 
 from .compile import problems_of
 from .folder import IS_FOR

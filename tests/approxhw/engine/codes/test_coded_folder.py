@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDesignError, MismatchError, OptionError
 from approxhw.dse.targets import search_engine
-from approxhw.engine.api import open_engine
-from approxhw.engine.compile import compile_engine, open_engine_design
-from approxhw.engine.cost import engine_of, engine_parts, register_bits
-from approxhw.engine.settings import EngineSearch
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix.api import open_engine
+from approxhw.engine.matrix.compile import compile_engine, open_engine_design
+from approxhw.engine.matrix.cost import engine_of, engine_parts, register_bits
+from approxhw.engine.matrix.settings import EngineSearch
+from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, unpack
 from approxhw.numerics.mac.kernels.codes import to_codes
 from approxhw.report.figures import grouped

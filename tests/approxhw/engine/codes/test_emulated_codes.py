@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 
 from approxhw.common.errors import InvalidDataError, OptionError
-from approxhw.engine.api import open_engine
-from approxhw.engine.code_losses import code_losses
+from approxhw.engine.matrix.api import open_engine
+from approxhw.engine.matrix.code_losses import code_losses
 from approxhw.numerics.eight_bit.choose import loss_of
 from approxhw.numerics.eight_bit.codes import make
 from approxhw.numerics.eight_bit.port_codes import (

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
-from approxhw.engine.compile import CompiledEngine, compile_engine, open_engine_design
-from approxhw.engine.cost import element_cost, engine_of, operand_words, stimulus
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
+from approxhw.engine.matrix.cost import element_cost, engine_of, operand_words, stimulus
+from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes
 
@@ -114,7 +114,7 @@ def test_on_verilator_too(compiled, verilator):
 def test_a_wrong_engine_is_found(compiled, icarus, tmp_path):
     from dataclasses import replace
 
-    from approxhw.engine.simulate import simulate_engine
+    from approxhw.engine.matrix.simulate import simulate_engine
 
     modules = dict(compiled.design.modules)
     text = modules["float_decode"]
@@ -156,7 +156,7 @@ def test_elements_of_all_depths_are_fed_right(mac, depth, tmp_path):
 
 
 def test_a_wrong_element_is_found(tmp_path, monkeypatch):
-    import approxhw.engine.cost as cost
+    import approxhw.engine.matrix.cost as cost
 
     plain = cost.stimulus
 
@@ -444,7 +444,7 @@ def test_folders_of_before_are_read(tmp_path):
 
 
 def test_large_models_are_looked_at_in_few_rows(tmp_path, monkeypatch, icarus):
-    import approxhw.engine.compile as compiler
+    import approxhw.engine.matrix.compile as compiler
 
     products = FEATURES * HIDDEN + HIDDEN * CLASSES
     monkeypatch.setattr(compiler, "LOOKED_AT", 7 * products)

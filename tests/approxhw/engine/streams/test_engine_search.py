@@ -20,10 +20,10 @@ from approxhw.cli.main import main
 from approxhw.common.errors import CheckpointError, InvalidDataError, OptionError, OutputError
 from approxhw.dse.settings import SearchSettings
 from approxhw.dse.targets import search_engine
-from approxhw.engine import search
-from approxhw.engine.cost import ElementCost
-from approxhw.engine.settings import EngineSearch
-from approxhw.engine.target import MatrixEngine
+from approxhw.engine.matrix import search
+from approxhw.engine.matrix.cost import ElementCost
+from approxhw.engine.matrix.settings import EngineSearch
+from approxhw.engine.matrix.target import MatrixEngine
 
 FEW = EngineSearch(
     population=8,
@@ -141,10 +141,10 @@ def test_a_search_can_be_ended(digits, tmp_path):
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
-from approxhw.engine.target import MatrixEngine
-from approxhw.engine import search
-from approxhw.engine.cost import ElementCost
-from approxhw.engine.settings import EngineSearch
+from approxhw.engine.matrix.target import MatrixEngine
+from approxhw.engine.matrix import search
+from approxhw.engine.matrix.cost import ElementCost
+from approxhw.engine.matrix.settings import EngineSearch
 import approxhw as ax
 
 folder, output = sys.argv[1:]
@@ -293,7 +293,7 @@ def test_the_command_line(digits, tmp_path, monkeypatch):
     engine = ["--target", "matrix-engine", "--array", "4x2"]
     runner = CliRunner()
     choices = FEW.choices()
-    monkeypatch.setattr("approxhw.engine.search.EngineSearch.choices", lambda self: choices)
+    monkeypatch.setattr("approxhw.engine.matrix.search.EngineSearch.choices", lambda self: choices)
     options = [
         "--population",
         "4",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from approxhw.cli.terminal.engine_view import show_cost
 from approxhw.cli.terminal.terminal import Terminal
-from approxhw.engine.cost import engine_estimates
+from approxhw.engine.matrix.cost import engine_estimates
 
 PE = {
     "arithmetic": "float-mac<bf16,20,an-1-2>",

@@ -11,7 +11,7 @@ from approxhw.backends.matrix_engine.engine import Engine, activation_words, eng
 from approxhw.backends.matrix_engine.templates import element_verilog
 from approxhw.backends.systolic.schedule import make_schedule
 from approxhw.common.errors import ApproxhwError
-from approxhw.engine import api
+from approxhw.engine.matrix import api
 from approxhw.numerics.eight_bit.codes import make
 from approxhw.numerics.mac.arithmetic import FloatMac
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from approxhw.common.errors import OptionError
 from approxhw.numerics.mac.integer_mac import (
     IntegerMac,
-    accumulate,
-    added,
+    accumulate_integer,
+    add_integer,
     bits_for,
     exact_products,
     parse_integer_mac,
@@ -92,7 +92,7 @@ def test_products_of_matrices_are_the_reference(mac, x_type, w_type):
     for m, n in np.ndindex(11, 9):
         total, numbers = 0, []
         for k in range(13):
-            total = accumulate(mac, total, int(left[k, n]), int(right[k, m]), table)
+            total = accumulate_integer(mac, total, int(left[k, n]), int(right[k, m]), table)
             numbers.append((int(weights[k, n]) + moved_w, int(x[k, m]) + moved_x))
         z_x, z_w = x_zero + moved_x, w_zero + moved_w
         corrected = total - z_x * sum(w for w, _ in numbers) - z_w * sum(v for _, v in numbers) + 13 * z_x * z_w
@@ -108,16 +108,16 @@ def test_products_of_matrices_are_the_reference(mac, x_type, w_type):
 def test_adders_are_off_by_their_low_bits_at_most(accumulator, product, low):
     for kind in ("or", "cut"):
         mac = IntegerMac(accumulator_bits=24, adder=f"{kind}-{low}")
-        assert abs(added(mac, accumulator, product) - accumulator - product) <= 1 << low
-    assert added(IntegerMac(accumulator_bits=24), accumulator, product) == accumulator + product
+        assert abs(add_integer(mac, accumulator, product) - accumulator - product) <= 1 << low
+    assert add_integer(IntegerMac(accumulator_bits=24), accumulator, product) == accumulator + product
 
 
 def test_adders_by_hand():
     lower = IntegerMac(accumulator_bits=8, adder="or-2")
-    assert added(lower, 0b0001, 0b0001) == 0b0001
-    assert added(lower, 0b0010, 0b0011) == 0b0111  # the highest low bits make a carry
-    assert added(IntegerMac(accumulator_bits=8, adder="cut-2"), 0b0011, 0b0001) == 0
-    assert added(IntegerMac(accumulator_bits=8), 127, 1) == -128
+    assert add_integer(lower, 0b0001, 0b0001) == 0b0001
+    assert add_integer(lower, 0b0010, 0b0011) == 0b0111  # the highest low bits make a carry
+    assert add_integer(IntegerMac(accumulator_bits=8, adder="cut-2"), 0b0011, 0b0001) == 0
+    assert add_integer(IntegerMac(accumulator_bits=8), 127, 1) == -128
 
 
 @pytest.mark.parametrize("mac", MACS, ids=str)
@@ -132,7 +132,7 @@ def test_no_sum_leaves_its_proven_range(mac):
         for n in range(6):
             total = 0
             for k in range(20):
-                total = accumulate(mac, total, int(weights[k, n]), int(x[k]), table)
+                total = accumulate_integer(mac, total, int(weights[k, n]), int(x[k]), table)
                 seen.append(total)
     assert low <= min(seen)
     assert max(seen) <= high

@@ -31,9 +31,9 @@ class MatrixEngine:
     ``layers``: other arithmetic by name of a product, None for float32 in onnxruntime; the array is of the engine's own.
     """
 
-    flow: ClassVar[str] = "approxhw.engine.compile:FLOW"
+    flow: ClassVar[str] = "approxhw.engine.matrix.compile:FLOW"
     """How the flow serves it, as ``module:NAME``: the flow knows targets by name, never by import."""
-    search_problem: ClassVar[str] = "approxhw.engine.search:problem"
+    search_problem: ClassVar[str] = "approxhw.engine.matrix.search:problem"
     """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
     mac: FloatMac = field(

@@ -30,9 +30,9 @@ from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
+from ..operands import Feeds, predictions, split_feeds
 from .compile import compile_engine
 from .cost import ElementCost, element_cost
-from .operands import Feeds, predictions, split_feeds
 from .settings import EngineSearch
 from .target import MatrixEngine
 

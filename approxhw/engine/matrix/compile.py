@@ -36,8 +36,8 @@ from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
+from ..operands import Feeds, Predictions, feeds_of
 from .built_verilog import module_texts, whole_engine
-from .operands import Feeds, Predictions, feeds_of
 from .target import MatrixEngine, fitted_target
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ class CompiledEngine:
         return self.design.accuracy
 
     def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
-        """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.simulate.simulate_engine`."""
+        """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.matrix.simulate.simulate_engine`."""
         from .simulate import simulate_engine
 
         with locked(self.folder):
             return simulate_engine(self.folder, self.design, simulator, **options)
 
     def estimate(self, library: str | Path | None = None, **options: Option) -> EngineEstimate:
-        """Measure area, power and delay; options and result as :func:`approxhw.engine.cost.estimate_engine`."""
+        """Measure area, power and delay; options and result as :func:`approxhw.engine.matrix.cost.estimate_engine`."""
         from .cost import estimate_engine
 
         with locked(self.folder):

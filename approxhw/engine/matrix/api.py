@@ -1,6 +1,6 @@
 """Front door of the emulated matrix engine: a model whose products run through floating-point multiply-add chains.
 
->>> from approxhw.engine import api as ax_engine
+>>> from approxhw.engine.matrix import api as ax_engine
 >>> from approxhw.numerics.mac.arithmetic import FloatMac
 >>> engine = ax_engine.open_engine("model.onnx", mac=FloatMac("bf16", 20, "an-1-2"), shape={"x": (1, 128)})
 >>> outputs = engine.run({"x": rows})

@@ -1,0 +1,1 @@
+"""Matrix engines of floating-point multiply-adds: compiled, searched, simulated, what they cost."""

@@ -25,6 +25,7 @@ from . import folder as vouched
 from .engine import ENGINE as ENGINE_FOLDER
 from .folder import json_text, read_json
 from .front import CHECKPOINT, SEARCHED
+from .integer_engine import INTEGER_ENGINE, is_integer_engine
 from .objectives import DEFAULT, ENGINE, Objective
 
 FORMAT = "approxhw engine front 2"
@@ -42,15 +43,17 @@ class EngineMember:
     cost: float
     """What it is sorted by: of the first objective beside the errors."""
     area_um2: float
-    """Of one element of each arithmetic that is used."""
+    """Of one element of each arithmetic that is used; of an integer engine's one element, which holds all its operators."""
     energy_nj: float
-    """Of the multiply-adds of one run."""
+    """Of the multiply-adds of one run; of an integer engine's products in one inference."""
     arithmetics: tuple[str, ...]
     chosen: bool = False
     power_mw: float = 0.0
     """Of one element of each arithmetic that is used, at the clock."""
     delay_ns: float = 0.0
     """Of the slowest element that is used."""
+    saved: float = 0.0
+    """Share of the energy of exact products that it saves; of integer engines."""
 
     @property
     def accuracy(self) -> float:
@@ -82,6 +85,11 @@ class EngineFront:
     majority: Mapping[str, float] = field(default_factory=dict)
     """What always answering the most frequent class of each split is worth."""
     warnings: tuple[str, ...] = ()
+    target: str = "matrix-engine"
+    exact_energy_nj: float | None = None
+    """Of one inference's products, were they exact; of integer engines."""
+    rank_correlation: float | None = None
+    """Of the errors that were estimated with those that were counted; where a search is guided by estimates."""
 
     def __post_init__(self) -> None:
         """Refuse values that are not of the types of their fields."""
@@ -104,6 +112,7 @@ class EngineFront:
         chosen["design"] = str(self.folder / "chosen")
         return {
             "format": FORMAT,
+            "target": self.target,
             "version": __version__,
             "output": str(self.folder),
             "front": members,
@@ -121,6 +130,8 @@ class EngineFront:
             "rows": dict(self.rows),
             "seconds": self.seconds,
             "rule": self.rule,
+            "exact_energy_nj": self.exact_energy_nj,
+            "rank_correlation": self.rank_correlation,
         }
 
 
@@ -129,6 +140,7 @@ def write_engine_front(front: EngineFront, folder: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more = [each.field for each in front.costs if each.field not in ("area_um2", "energy_nj")]
+    more += ["saved"] if front.exact_energy_nj is not None else []
     titles = ["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"]
     writer.writerow([*titles, *more])
     for m in front.members:
@@ -151,8 +163,7 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     if told["format"] not in (FORMAT, "approxhw engine front 1"):
         raise ValueError("another front")
     chosen = folder / "chosen"
-    engine = (
-        vouched.described_files(chosen, ENGINE_FOLDER) | vouched.own_estimates(chosen) if chosen.exists() else set()
-    )
+    kind = INTEGER_ENGINE if is_integer_engine(chosen) else ENGINE_FOLDER
+    engine = vouched.described_files(chosen, kind) | vouched.own_estimates(chosen) if chosen.exists() else set()
     later = (*SEARCHED, *(f"chosen/{pattern}" for pattern in vouched.LATER))
     return {"front.json", "front.csv", "report.html", *(f"chosen/{name}" for name in engine)}, later

@@ -112,22 +112,34 @@ def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dic
 
     found = _feeds(model_inputs(model), data)
     report, rest = found["report"], found.get("search")
-    if report.labels is None:
-        why = "it has no labels, and a search counts wrong answers"
-        raise InvalidDataError("data", [Problem(LABELS, why, "give class indices, one a row")])
     order = np.random.default_rng(seed)
     if rest is None:
         parts = order.permutation(report.rows)
         cut = 3 * report.rows // 5
         rest, report = _rows_of(report, np.sort(parts[:cut])), _rows_of(report, np.sort(parts[cut:]))
-    parts = order.permutation(rest.rows)
-    third = rest.rows // 3
+    return labelled_splits(rest, report, order, most, most)
+
+
+def labelled_splits(
+    train: Feeds, report: Feeds, order: np.random.Generator, rows: int, validation_rows: int
+) -> dict[str, Feeds]:
+    """Return *train* in two, 2 : 1 in an *order* by chance, to ``search`` on and to choose by (``validation``), and *report*.
+
+    At most so many *rows* and *validation_rows* of them.
+
+    Raises :class:`InvalidDataError` where there are too few rows, or no labels.
+    """
+    if report.labels is None or train.labels is None:
+        why = "it has no labels, and a search counts wrong answers"
+        raise InvalidDataError("data", [Problem(LABELS, why, "give class indices, one a row")])
+    third = train.rows // 3
     if not third or not report.rows:
-        why = f"{rest.rows} rows to search and to choose by, {report.rows} for the report"
+        why = f"{train.rows} rows to search and to choose by, {report.rows} for the report"
         raise InvalidDataError("data", [Problem("rows", why, "give more rows")])
+    parts = order.permutation(train.rows)
     return {
-        "search": _rows_of(rest, np.sort(parts[third:][:most])),
-        "validation": _rows_of(rest, np.sort(parts[:third][:most])),
+        "search": _rows_of(train, np.sort(parts[third:][:rows])),
+        "validation": _rows_of(train, np.sort(parts[:third][:validation_rows])),
         "report": report,
     }
 

@@ -140,7 +140,9 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
     import shlex
 
     script = template("front.js")
-    costs = [*front.costs, *(each for name, each in ENGINE.items() if name != "errors" and each not in front.costs)]
+    integers = front.exact_energy_nj is not None
+    told = ("area", "energy") if integers else [name for name in ENGINE if name != "errors"]
+    costs = [*front.costs, *(ENGINE[name] for name in told if ENGINE[name] not in front.costs)]
     titles = [("index", "#"), ("validation", "Validation"), ("test", "Test"), ("train", "Searched on")]
     members = [
         {
@@ -151,6 +153,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
                 "train": m.search_accuracy,
             },
             **{each.name: each.value(m) for each in costs},
+            "saved": m.saved,
             "chosen": m.chosen,
             "knee": False,
             "page": None,
@@ -164,6 +167,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
         .get_template("engine_front.html")
         .render(
             front=front,
+            integers=integers,
             chosen=front.chosen,
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -176,11 +180,13 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
                 "fed": None,
                 "reach": False,
             },
-            titles=titles + [(each.name, _sentence(each.title)) for each in costs],
+            titles=titles
+            + [(each.name, _sentence(each.title)) for each in costs]
+            + ([("saved", "Saved")] if integers else []),
             shown=costs,
             options=[(str(name), _spelled(value)) for name, value in front.options.items()],
             command=front.command
-            or f"approxhw search MODEL --target matrix-engine --data DATA -o {shlex.quote(folder)}",
+            or f"approxhw search MODEL --target {front.target} --data DATA -o {shlex.quote(folder)}",
         )
     )
     return page

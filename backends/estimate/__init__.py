@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from approxhw.backends.estimate.timing.sizing import size
 
     from .clock_sweep import Point, sweep
-    from .estimator import Estimate, EstimatePart, HierarchyEstimate, estimate, estimate_hierarchy, estimate_netlist
+    from .estimator import (
+        Estimate,
+        EstimatePart,
+        HierarchyEstimate,
+        estimate,
+        estimate_hierarchy,
+        estimate_netlist,
+        power_over,
+    )
 
 _HOMES = {
     "Activity": "netlist.simulator",
@@ -35,6 +43,7 @@ _HOMES = {
     "estimate_hierarchy": "estimator",
     "estimate_netlist": "estimator",
     "load_library": "library.load",
+    "power_over": "estimator",
     "prove_blocks": "synthesis.proofs",
     "simulate_activity": "netlist.simulator",
     "simulate_netlist": "netlist.simulator",
@@ -61,6 +70,7 @@ __all__ = [
     "estimate_hierarchy",
     "estimate_netlist",
     "load_library",
+    "power_over",
     "prove_blocks",
     "simulate_activity",
     "simulate_netlist",

@@ -338,6 +338,19 @@ def estimate_hierarchy(
     return HierarchyEstimate(netlist.library.name, chosen.words, parts)
 
 
+def power_over(netlist: Netlist, vectors: Mapping[str, np.ndarray], clock_ns: float) -> float:
+    """Return the power in mW of *netlist* over *vectors*, one a clock, as :func:`estimate_netlist` has it, without timing.
+
+    Raises :class:`LibraryError` where the library lacks the figure of a state that is reached.
+    """
+    _, activity = simulate_activity(netlist, vectors)
+    powers, unknown = static_powers(netlist, activity)
+    if unknown:
+        raise LibraryError(netlist.library.name, unknown)
+    dynamic = sum(switching_energies(netlist, activity).values()) * 1e9 / clock_ns * 1e3
+    return sum(powers) * 1e-3 + _tie_power(netlist) + dynamic
+
+
 def static_powers(netlist: Netlist, activity: Activity) -> tuple[list[float], list[Problem]]:
     """Return for each instance its mean static power in µW over the states that *activity* found it in.
 

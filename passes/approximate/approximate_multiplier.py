@@ -19,8 +19,16 @@ from approxhw.numerics.mac import arithmetic
 from approxhw.numerics.mac.integer_mac import IntegerMac, is_adder, operator_name
 from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.multipliers.plugins import SUFFIXES, added_multiplier, multiplier_names
-from approxhw.numerics.multipliers.tables import SIGNS, ProductTable, Stated, error_figures, read_table, width_problems
-from approxhw.passes.integers._operators import chosen_layers, with_operators
+from approxhw.numerics.multipliers.tables import (
+    FIRST,
+    SIGNS,
+    ProductTable,
+    Stated,
+    error_figures,
+    read_table,
+    width_problems,
+)
+from approxhw.passes.integers._operators import chosen_layers, layer_number_problems, with_operators
 
 from ._operators import (
     Maker,
@@ -61,7 +69,10 @@ class ApproximateMultiplier:
     layers: tuple[float, ...] | None = field(
         default=None, metadata={"help": "layers by number, from 0; all by default"}
     )
-    weight: str = field(default="a", metadata={"help": "port of a module, axis a or b of a table, that is the weight"})
+    weight: str = field(
+        default="a",
+        metadata={"help": "port of a module, or axis a or b of a table, that is the weight; or first"},
+    )
     signed: str = field(default="weight", metadata={"help": "operands in two's complement: weight, none or both"})
     weight_bits: int | None = field(default=None, metadata={"help": "bits of the weight operand; checked, or as found"})
     x_bits: int | None = field(default=None, metadata={"help": "bits of the other operand; checked, or as found"})
@@ -81,11 +92,7 @@ class ApproximateMultiplier:
         ]
         if self.signed not in SIGNS:
             found.append(Problem(f"{_NAME}.signed", f"{shown(self.signed)!r} is not one of {', '.join(SIGNS)}"))
-        for layer in self.layers or ():
-            if layer < 0 or layer != int(layer):
-                found.append(Problem(f"{_NAME}.layers", f"{layer} is no layer: they are numbered 0, 1, …"))
-        if self.layers is not None and (not self.layers or len(set(self.layers)) != len(self.layers)):
-            found.append(Problem(f"{_NAME}.layers", "name every layer once", "such as layers=0:1"))
+        found += layer_number_problems(_NAME, self.layers)
         for name in ("weight_bits", "x_bits"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -113,7 +120,7 @@ class ApproximateMultiplier:
             for name in self._names()
             if own_operator(name) is None
             and Path(name).suffix not in _FILES
-            and not (name == EXACT and (several or self.adder != EXACT))
+            and not (name == EXACT and (several or self.adder != EXACT or self.layers is not None))
             and name not in multiplier_names()
         ]
 
@@ -131,13 +138,29 @@ class ApproximateMultiplier:
                 f"leave {name} out: it is for .npz and .v files",
             )
             for name in ("weight", "signed", "top")
-            if getattr(self, name) != _default(name)
+            if getattr(self, name) != _default(name) and not (name == "signed" and self._may_be_of_codes())
         ]
+
+    def _may_be_of_codes(self) -> bool:
+        """Whether it names one of ours, which products of codes may have with any signs."""
+        return self.operators is None and own_operator(self.operator) is not None
+
+    def _refuse_what_is_for_codes(self) -> None:
+        """Raise :class:`PassError` for what only products of codes may have."""
+        found = []
+        if self.signed != _default("signed") and self._may_be_of_codes():
+            why = f"{_spelled(self.signed)} is stated of operators that have signed weights and unsigned x"
+            found.append(Problem("signed", why, "leave signed out: it is for .npz and .v files, and for engines"))
+        if self.operator == EXACT and self.adder == EXACT:
+            found.append(Problem("operator", "there is no operator 'exact'", "leave the pass out: products are exact"))
+        if found:
+            raise PassError(f"pass {_NAME}", found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with approximate products."""
         if graph.is_tensor:
             return self._of_tensors(graph, context)
+        self._refuse_what_is_for_codes()
         if self.adder != EXACT:
             why = "a circuit adds a neuron's summands up by a tree of its own"
             raise PassError(f"pass {_NAME}", [Problem("adder", why, "leave it out: it is for engines")])
@@ -168,11 +191,13 @@ class ApproximateMultiplier:
         made: dict[tuple[int, str], ProductTable] = {}
 
         def table_for(mac: IntegerMac) -> ProductTable:
-            key = (mac.weight_bits, mac.signed)
+            # ours read codes as they are unless something else is said, to stand beside files that do
+            signed = mac.signed if self.signed == _default("signed") else self.signed
+            key = (mac.weight_bits, signed)
             if key not in made:
                 own = own_operator(self.operator)
                 made[key] = (
-                    own.table(mac.weight_bits, mac.x_bits, mac.signed) if own else self._read(self.operator, context)
+                    own.table(mac.weight_bits, mac.x_bits, signed) if own else self._read(self.operator, context)
                 )
             return made[key]
 
@@ -247,7 +272,8 @@ class ApproximateMultiplier:
 
     def _read(self, name: str, context: PassContext) -> ProductTable:
         """Return the table of an operator that is none of our own: of another package, or of a file."""
-        stated = Stated(self.weight, self.signed, self.weight_bits, self.x_bits, self.top)
+        weight = None if self.weight == FIRST else self.weight
+        stated = Stated(weight, self.signed, self.weight_bits, self.x_bits, self.top)
         added = added_multiplier(name)
         if isinstance(added, ProductTable):
             if found := width_problems(stated, added.weight_bits, added.x_bits):

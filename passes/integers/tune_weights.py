@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant
-from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
+from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import held, integer_op, weights_last
+from approxhw.ir.tensor.integer_layers import held, weights_last
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
 from ._editing import Editor
+from ._operators import chosen_layers, layer_number_problems, with_weights
 
 MEASURES = ("absolute", "squared", "spread")
 
@@ -36,6 +35,9 @@ class TuneWeights:
 
     measure: str = field(default="spread", metadata={"help": ", ".join(MEASURES), "choices": MEASURES})
     reach: int = field(default=16, metadata={"help": "how far a code may move"})
+    layers: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "layers by number, from 0; all by default"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -45,6 +47,7 @@ class TuneWeights:
             found.append(Problem("tune-weights.measure", why, f"choose {', '.join(MEASURES)}"))
         if not 1 <= self.reach <= 255:
             found.append(Problem("tune-weights.reach", f"{self.reach} does not lie in 1…255"))
+        found += layer_number_problems("tune-weights", self.layers)
         if found:
             raise OptionError("tune-weights", found)
 
@@ -53,21 +56,22 @@ class TuneWeights:
         editor, moved, count = Editor(graph), 0, 0
         tuned = {}
         moves: dict[str, np.ndarray] = {}
+        chosen = {node.name for node in chosen_layers(graph, self.layers, "tune-weights")}
         for name, layer in layer_codes(graph, context.observe, "tune-weights").items():
-            if layer.errors.any():
-                tuned[name] = self._tuned(graph, layer)
+            if name in chosen and layer.errors.any():
+                tuned[name] = self.tuned(graph, layer)
                 moves[name] = tuned[name][2]
                 moved += int(tuned[name][1])
                 count += layer.weights.size
         for node in graph.nodes:
             if node.name in tuned:
                 codes = tuned[node.name][0]
-                node = _with_weights(editor, graph, node, codes)
+                node = with_weights(editor, graph, node, codes, "tuned")
             editor.nodes.append(node)
         context.note(f"{moved} of {count} weights moved, in {len(tuned)} layers")
         return moved_biases(editor.done(), moves)
 
-    def _tuned(self, graph: Graph, layer: LayerCodes) -> tuple[np.ndarray, int, np.ndarray]:
+    def tuned(self, graph: Graph, layer: LayerCodes) -> tuple[np.ndarray, int, np.ndarray]:
         """Return *layer*'s weights as they become, in the shape of its constant, how many moved, and what biases take."""
         stays = weights_last(graph, layer.node)[1]
         old = held(graph, stays)
@@ -79,11 +83,8 @@ class TuneWeights:
         seen, shift = patterns(old, bits, layer.mac.weight_signed)
         numbers = operand_values(bits, layer.mac.weight_signed)
         made = (numbers[best[seen]] - shift).astype(old.dtype)
-        # what other weights make of the mean activation, in exact arithmetic: the error of products is correct-bias's
-        x = operand_values(layer.mac.x_bits, layer.mac.x_signed) - layer.x_zero
-        change = (numbers - numbers[best]).astype(np.float64)
-        mean = layer.by_column(lambda part: (part @ x)[:, None] * change[None, :]).sum(axis=0)
-        return made, int((made != old).sum()), np.rint(mean).astype(np.int64)
+        mean = layer.mean_change(numbers[best] - numbers)
+        return made, int((made != old).sum()), -np.rint(mean).astype(np.int64)
 
     def best_patterns(self, layer: LayerCodes, likely: np.ndarray) -> np.ndarray:
         """Return the pattern that stands best for each pattern of a weight, *likely* being how often each x is met."""
@@ -105,19 +106,3 @@ class TuneWeights:
             order = np.lexsort((np.abs(tried - number), np.round(cost, 9)))
             best[pattern] = places[order[0]]
         return best
-
-
-def _with_weights(editor: Editor, graph: Graph, node: Node, codes: np.ndarray) -> Node:
-    """Return *node* with *codes* as weights, and an accumulator that holds their sums."""
-    op = integer_op(node)
-    stays = weights_last(graph, node)[1]
-    name = editor.constant(f"{stays}_tuned", codes)
-    inputs = tuple(name if each == stays else each for each in node.inputs[:2]) + node.inputs[2:]
-    assert op.arithmetic is not None
-    mac = replace(op.arithmetic, accumulator_bits=32)
-    table = held(graph, node.inputs[4])
-    assert table is not None
-    columns = stationary(op, codes, stays == node.inputs[0])
-    needed = needed_bits(columns, table, mac)
-    assert isinstance(graph[stays].op, Constant)
-    return replace(node, op=replace(op, arithmetic=replace(mac, accumulator_bits=max(4, needed))), inputs=inputs)

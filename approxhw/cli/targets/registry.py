@@ -18,8 +18,6 @@ _OURS = {
     "matrix-engine": f"{_HERE}.matrix_engine",
     "integer-engine": f"{_HERE}.integer_engine",
 }
-_SEARCHED = ("printed", "matrix-engine")
-"""Those of ours that ``search`` knows."""
 _BESIDE = {
     "compile": (f"{_HERE}.printed.front",),
     "simulate": (f"{_HERE}.added.simulate",),
@@ -41,24 +39,21 @@ def is_ours(name: str) -> bool:
 
 
 def searched_names() -> tuple[str, ...]:
-    """Return the names of the targets that can be searched for."""
-    return _SEARCHED
+    """Return the names of the targets that can be searched for: ours."""
+    return tuple(_OURS)
 
 
 def check_searched(name: str) -> None:
     """Refuse a target that cannot be searched for."""
-    if name not in _SEARCHED:
-        why, remedy = f"there is no target {shown(name)!r}{suggestion(name, searched_names())}", ""
-        if name in _OURS:
-            why, remedy = f"there is no search of {name} yet", "compile it: approxhw compile --help"
-        raise OptionError("search", [Problem("--target", why, remedy)])
+    if name not in _OURS:
+        why = f"there is no target {shown(name)!r}{suggestion(name, searched_names())}"
+        raise OptionError("search", [Problem("--target", why)])
 
 
 def kinds_of(command: str) -> list[CommandKind]:
     """Return what *command* takes and does for each target of ours, and for what else it works on."""
     beside = _BESIDE.get(command, ())
-    names = _SEARCHED if command == "search" else tuple(_OURS)
-    return [_kind(module) for module in (*(f"{_OURS[name]}.{command}" for name in names), *beside)]
+    return [_kind(module) for module in (*(f"{room}.{command}" for room in _OURS.values()), *beside)]
 
 
 def _kind(module: str) -> CommandKind:

@@ -117,6 +117,7 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
         "test",
         "elements µm²",
         "energy nJ",
+        *(("saved",) if front.exact_energy_nj else ()),
         *(each.title.replace(",", "") for each in more),
     )
     for title in (*titles, "arithmetic", ""):
@@ -124,12 +125,18 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     for member in front.members:
         shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
         cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]
+        cost += [f"{100 * member.saved:.1f} %"] if front.exact_energy_nj else []
         cost += [f"{each.value(member):.4g}" for each in more]
         named = ", ".join(member.arithmetics)
-        table.add_row(str(member.index), *shares, *cost, named, "[bold]chosen[/]" if member.chosen else "")
+        table.add_row(str(member.index), *shares, *cost, _plain(named), "[bold]chosen[/]" if member.chosen else "")
     terminal.out.print(table)
     told = front.onnx
-    terminal.say(f"float32: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    given = "float32" if front.exact_energy_nj is None else "the model as it is given"
+    terminal.say(f"{given}: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
+    if front.exact_energy_nj is not None:
+        terminal.say(f"energy of exact products: {front.exact_energy_nj:.4g} nJ an inference")
+    if front.rank_correlation is not None:
+        terminal.say(f"estimated harm and counted errors: rank correlation {front.rank_correlation:.2f}")
     if "test" in front.majority:
         terminal.say(f"always the most frequent class: test {100 * front.majority['test']:.2f} %")
     for warning in front.warnings:

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CALIBRATION_ROWS, TOLD_ROWS = 512, 1000
+CALIBRATION_ROWS, TOLD_ROWS = 256, 1000
 """Training rows that passes look at, and rows on which the ledger tells accuracies; the design's own is of all rows."""
 
 KEPT_BYTES, KEPT_ROWS, LOOKED_AT = 32 << 20, 256, 8

@@ -24,6 +24,7 @@ from approxhw.ir.kinds.tensor.integers import Rescale
 from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
+from approxhw.numerics.multipliers.tables import FIRST
 
 from .layers import Streams, ended, layer_patterns, unknown_operator
 from .target import IntegerEngine
@@ -64,14 +65,16 @@ def array_for(
 def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModule:
     from approxhw.backends.integer_engine.foreign_operators import read_operator_module
 
-    path = Path(target.operator)
-    if path.suffix not in (".v", ".sv") or operator_name(target.operator) != name:
+    named = next((each for each in target.operators if operator_name(each) == name), "")
+    path = Path(named)
+    if path.suffix not in (".v", ".sv"):
         raise unknown_operator(name)
     try:
         text = read_text(path, MAXIMUM_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError("integer engine", [Problem(shown(path), f"cannot be read ({shown(error)})")]) from error
-    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=target.weight)
+    weight = None if target.weight == FIRST else target.weight
+    return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=weight)
 
 
 def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:

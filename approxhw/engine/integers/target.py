@@ -14,6 +14,9 @@ from approxhw.flow.printed.target import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
+from approxhw.numerics.multipliers.tables import FIRST
+
+from .plans import grouped, read_plan
 
 RECOVERIES = ("none", "bias", "tune", "variate", "all")
 """What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate."""
@@ -24,22 +27,39 @@ class IntegerEngine:
     """Target: a weight-stationary array of integer multiply-adds, their products by any operator.
 
     A float model is quantised first, by the ranges of training rows; a quantised one keeps its codes. ``recover``: what is
-    done about the operator's errors (docs/integer-models.md).
+    done about the operator's errors (docs/integer-models.md). ``layers``: what single layers have in place of ``operator``, as
+    :func:`.plans.read_plan` reads it.
     """
 
     flow: ClassVar[str] = "approxhw.engine.integers.compile:FLOW"
     """How the flow serves it, as ``module:NAME``: the flow knows targets by name, never by import."""
+    search_problem: ClassVar[str] = "approxhw.engine.integers.search:problem"
+    """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
     operator: str = field(
         default=EXACT,
-        metadata={"help": "of products: exact, one of ours such as truncated-4, a .v module or a .npz table"},
+        metadata={
+            "help": "of products: exact, one of ours such as truncated-4, a .v module or a .npz table",
+            "compile_only": True,
+        },
+    )
+    layers: str = field(
+        default="",
+        metadata={
+            "help": "other operators by number of layer, such as '0=exact;2:3=truncated-8+tune'",
+            "compile_only": True,
+        },
     )
     signed: str = field(
         default="weight",
-        metadata={"help": "operands of a file in two's complement", "choices": ("weight", "none", "both")},
+        metadata={
+            "help": "operands of a file in two's complement",
+            "choices": ("weight", "none", "both"),
+            "compile_only": True,
+        },
     )
     weight: str = field(
-        default="a", metadata={"help": "port of a .v module, axis a or b of a .npz, that is the weight"}
+        default=FIRST, metadata={"help": "port of a .v module, axis a or b of a .npz, that is the weight"}
     )
     adder: str = field(default=EXACT, metadata={"help": "of sums: exact, or-L or cut-L"})
     recover: str = field(default="bias", metadata={"help": "what is done about errors", "choices": RECOVERIES})
@@ -98,16 +118,44 @@ class IntegerEngine:
             pass_named("quantize-model")(weight_bits=self.weight_bits, ranges=self.ranges, again=True),
             pass_named("integer-products")(),
         ]
-        if self.operator == EXACT and self.adder == EXACT:
-            return tuple(found)
-        options: Keywords = {"operator": self.operator, "adder": self.adder}
-        if self.operator.endswith((".v", ".sv", ".npz")):
-            options |= {"signed": self.signed, "weight": self.weight}
-        found.append(pass_named("approximate-multiplier")(**options))
-        if self.recover in ("tune", "all"):
+        plan = read_plan(self.layers)
+        if self.operator != EXACT or self.adder != EXACT:
+            found.append(self._multiplier(self.operator))
+        for operator, numbers in grouped(plan, lambda each: each.operator).items():
+            found.append(self._multiplier(operator, tuple(map(float, numbers))))
+        for bits, numbers in grouped(plan, lambda each: each.bits).items():
+            if bits is not None:
+                found.append(pass_named("narrow-weights")(bits=bits, layers=tuple(map(float, numbers))))
+        tuned = tuple(float(number) for number, each in plan.items() if each.tune)
+        if self.recover in ("tune", "all") and self.is_approximate:
             found.append(pass_named("tune-weights")())
-        if self.recover in ("variate", "all"):
+        elif tuned:
+            found.append(pass_named("tune-weights")(layers=tuned))
+        if self.recover in ("variate", "all") and self.is_approximate:
             found.append(pass_named("control-variate")())
-        if self.recover != "none":
+        if self.recover != "none" and self.is_approximate:
             found.append(pass_named("correct-bias")())
         return tuple(found)
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether any product, sum or weight may be another than the model's."""
+        plan = read_plan(self.layers).values()
+        return (self.operator, self.adder) != (EXACT, EXACT) or any(
+            each.operator != EXACT or each.bits is not None for each in plan
+        )
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Every operator that it names, as it is spelled."""
+        return tuple(dict.fromkeys((self.operator, *(each.operator for each in read_plan(self.layers).values()))))
+
+    def _multiplier(self, operator: str, layers: tuple[float, ...] | None = None) -> Pass:
+        """Return the pass that gives *layers*, None: all, an *operator*."""
+        options: Keywords = {"operator": operator, "adder": self.adder, "layers": layers}
+        if operator.endswith((".v", ".sv", ".npz")):
+            options |= {"signed": self.signed, "weight": self.weight}
+        elif operator != EXACT:
+            options |= {"signed": self.signed}
+        made: Pass = pass_named("approximate-multiplier")(**options)
+        return made

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,14 +21,22 @@ from approxhw.artifacts.objectives import Objective
 from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
-from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
-from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
+from ..layer_search import (
+    SearchRecord,
+    accuracy_on,
+    digest_of,
+    identity_of,
+    majorities,
+    model_bytes,
+    rows_of,
+    told_warnings,
+)
 from ..operands import Feeds, predictions, split_feeds
 from .compile import compile_engine
 from .cost import ElementCost, element_cost
@@ -40,18 +47,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from approxhw.ir.tensor.emulate import EmulatedEngine
-
-
-class SearchRecord(Protocol):
-    """What a front tells of the genetic search behind it."""
-
-    evaluations: int
-    generations: int
-    interrupted: bool
-
-    @property
-    def logbook(self) -> Iterable[Mapping[str, object]]:
-        """What each generation reached."""
 
 
 @dataclass(eq=False)
@@ -93,10 +88,6 @@ class EngineProblem:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
-        from onnx import load
-
-        model = self.source
-        proto = load(str(model)) if isinstance(model, str | Path) else model
         rows = {"search": self.splits["search"]}
         left = {
             "opened": None,
@@ -107,7 +98,7 @@ class EngineProblem:
             "command": "",
             "threads": 1,
         }
-        return {**self.__dict__, **left, "model": proto.SerializeToString()}
+        return {**self.__dict__, **left, "model": model_bytes(self.source)}
 
     @property
     def source(self) -> str | Path | ModelProto:
@@ -153,12 +144,7 @@ class EngineProblem:
             "choices": [str(mac) for mac in self.choices],
             "elements": [[each.area_um2, each.power_mw, each.delay_ns] for each in self.elements],
         }
-        rows, search = hashlib.sha256(), self.splits["search"]
-        for name, array in [*sorted(search.arrays.items()), ("labels", search.labels)]:
-            plain = np.ascontiguousarray(array)
-            rows.update(f"{name} {plain.dtype.str}{plain.shape}".encode() + plain.tobytes())
-        model = hashlib.sha256((self.digest + json.dumps(told, sort_keys=True)).encode())
-        return {"model": model.hexdigest(), "data": rows.hexdigest()}
+        return identity_of(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
 
     def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return *count* genomes; one arithmetic for all layers needs one array: half of them are so."""
@@ -257,15 +243,13 @@ class EngineProblem:
         told = {**asdict(self.options), "objective": self.objectives[1].name}
         told["objectives"] = [each.name for each in self.objectives]
         onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
-        majority = {name: self._majority(split) for name, split in SPLITS.items()}
-        held = made[chosen].test_accuracy
-        least = no_better("the model in float32", onnx["test"], majority["test"], "test rows")
+        majority = majorities(self.splits)
         return EngineFront(
             folder=self.folder,
             members=tuple(made),
             onnx=onnx,
             majority=majority,
-            warnings=(*least, *no_better("the chosen member", held, majority["test"], "test rows")),
+            warnings=told_warnings(onnx, majority, made[chosen].test_accuracy),
             options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
             elements={str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)},
             evaluations=found.evaluations,
@@ -277,12 +261,8 @@ class EngineProblem:
             history=tuple(dict(record) for record in found.logbook),
             title=self.title,
             command=self.command,
-            rows={name: self.splits[split].rows for name, split in SPLITS.items()},
+            rows=rows_of(self.splits),
         )
-
-    def _majority(self, split: str) -> float:
-        labels = self.splits[split].labels
-        return (None if labels is None else majority_share(labels)) or 0.0
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, its array of the arithmetic that most products have, and write the front's files."""
@@ -297,10 +277,6 @@ class EngineProblem:
         )
         write_engine_front_page(folder / "report.html", front, str(front.folder))
         write_engine_front(front, folder)
-
-
-SPLITS = {"search": "search", "validation": "validation", "test": "report"}
-"""What a front calls the rows, and what they are called while they are searched on."""
 
 
 @checked("search")
@@ -359,30 +335,17 @@ def problem(
         names=tuple(names),
         choices=choices,
         splits=splits,
-        onnx={name: _share(predictions(emulated, feeds), feeds) for name, feeds in splits.items()},
+        onnx={name: accuracy_on(emulated, feeds) for name, feeds in splits.items()},
         elements=tuple(_elements(emulated, largest, search, target, choices, jobs, on_progress)),
         products=products,
         folder=folder,
         title=title,
-        digest=_digest(model),
+        digest=digest_of(model),
         command=command,
         threads=threads,
         started=started,
         opened=emulated,
     )
-
-
-def _digest(model: str | Path | ModelProto) -> str:
-    return (
-        sha256_of(Path(model))
-        if isinstance(model, str | Path)
-        else hashlib.sha256(model.SerializeToString()).hexdigest()
-    )
-
-
-def _share(found: np.ndarray, feeds: Feeds) -> float:
-    assert feeds.labels is not None
-    return float(np.mean(found == feeds.labels[: len(found)]))
 
 
 def _elements(

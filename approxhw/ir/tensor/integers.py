@@ -17,9 +17,9 @@ from approxhw.ir.kinds.tensor.integers import (
     operands_of,
 )
 from approxhw.ir.kinds.tensor.products import lower_product
-from approxhw.numerics.exact.fixed_point import requantized
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, patterns
 from approxhw.numerics.mac.kernels.integer_gemm import matmul_integer
+from approxhw.numerics.mac.kernels.requantize import requantized_fast
 
 CHUNK = 1 << 25
 """Codes of the streaming operand that one call of a kernel carries: what bounds memory."""
@@ -51,7 +51,7 @@ def numbers_of_codes(
 def rescaled_sums(op: Rescale, sums: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return the codes (int64) of *sums*."""
     factors = along(multiplier, op.axis, sums.ndim), along(shift, op.axis, sums.ndim)
-    return requantized(sums.astype(np.int64), 0, *factors, op.zero, op.low, op.high)
+    return requantized_fast(sums, *factors, op.zero, op.low, op.high)
 
 
 def integer_product(

@@ -32,6 +32,8 @@ class LayerCodes:
     likely: tuple[np.ndarray, ...]
     x_zero: int
     """As the operator reads x."""
+    kind: type[np.generic] = np.int8
+    """Of the codes of weights."""
 
     @property
     def errors(self) -> np.ndarray:
@@ -61,6 +63,13 @@ class LayerCodes:
         second = self.by_column(lambda likely: likely @ errors**2)
         spread: np.ndarray = np.maximum(second - first**2, 0).sum(axis=0)
         return spread
+
+    def mean_change(self, moved: np.ndarray) -> np.ndarray:
+        """Return by how much each column's exact sum is greater, on average, where weights of each pattern are *moved* so far."""
+        x = operand_values(self.mac.x_bits, self.mac.x_signed) - self.x_zero
+        change = moved.astype(np.float64)
+        total: np.ndarray = self.by_column(lambda part: (part @ x)[:, None] * change[None, :]).sum(axis=0)
+        return total
 
     def rest(self, variate: int) -> tuple[np.ndarray, np.ndarray]:
         """Return, a column each, Σ Cov(−error, r) and Σ Var(r), r being x mod 2^variate of every step."""
@@ -148,4 +157,4 @@ def _layer(graph: Graph, node: Node, streams: str, stays: str, counts: np.ndarra
     kind = np.int8 if str(codes).startswith("s") else np.uint8
     _, moved = patterns(np.zeros(1, kind), mac.x_bits, mac.x_signed)
     x_zero = moved + (int(zeros.reshape(-1)[0]) if zeros is not None else 0)
-    return LayerCodes(node, mac, products_table(graph, node), columns, parts, x_zero)
+    return LayerCodes(node, mac, products_table(graph, node), columns, parts, x_zero, weights.dtype.type)

@@ -26,6 +26,20 @@ def requantized(
     and where a sum with its bias leaves 32 bits of two's complement.
     """
     total, m, s, z, lo, hi = (np.asarray(each, np.int64) for each in (sums + bias, multiplier, shift, zero, low, high))
+    check_constants(total, m, s, z, lo, hi)
+    product = total * m
+    floor = product >> s
+    rest = product - (floor << s)
+    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 1)  # nothing is lost by a shift of 0
+    up = (rest > half) | ((rest == half) & (floor % 2 == 1))
+    made: np.ndarray = np.clip(floor + up + z, lo, hi)
+    return made
+
+
+def check_constants(
+    total: np.ndarray, m: np.ndarray, s: np.ndarray, z: np.ndarray, lo: np.ndarray, hi: np.ndarray
+) -> None:
+    """Raise ``ValueError`` for a sum with its bias, a multiplier, shift, zero point or limit that is out of range."""
     reach = 1 << (CODE_BITS - 1)
     for name, given, least, most in (
         ("multiplier", m, 0, (1 << MULTIPLIER_BITS) - 1),
@@ -39,13 +53,6 @@ def requantized(
             raise ValueError(f"{name} is not from {least} to {most}: {int(given.min())} to {int(given.max())}")
     if (lo > hi).any():
         raise ValueError("low is above high")
-    product = total * m
-    floor = product >> s
-    rest = product - (floor << s)
-    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 1)  # nothing is lost by a shift of 0
-    up = (rest > half) | ((rest == half) & (floor % 2 == 1))
-    made: np.ndarray = np.clip(floor + up + z, lo, hi)
-    return made
 
 
 def requantized_sum(total: int, multiplier: int, shift: int, zero: int, low: int, high: int) -> int:

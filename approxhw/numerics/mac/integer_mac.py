@@ -148,6 +148,9 @@ def patterns(codes: np.ndarray, bits: int, signed: bool) -> tuple[np.ndarray, in
     """
     half = 1 << (bits - 1)
     moved = 0 if (codes.dtype.kind == "i") == signed else -half if signed else half
+    if bits == 8:  # nothing is cut off: the same bytes, their top bits turned round at most
+        plain = np.ascontiguousarray(codes).view(np.uint8)
+        return (plain ^ np.uint8(half) if moved else plain), moved
     found = (codes.astype(np.int16) + moved) & ((1 << bits) - 1)
     return found.astype(np.uint8), moved
 

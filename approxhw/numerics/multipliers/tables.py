@@ -202,6 +202,10 @@ def check_signs(table: ProductTable, bits: int | None = None) -> None:
         raise OptionError(f"multiplier {shown(table.name)}", [Problem("signed", why, remedy)])
 
 
+FIRST = "first"
+"""In place of a port's name: the one that stands first."""
+
+
 @dataclass(frozen=True)
 class Stated:
     """What a user says of a multiplier: which operand is the weight, which are signed, how wide they are, its top module.

@@ -114,7 +114,8 @@ class Patches:
         base = np.zeros(len(chosen), np.int64)
         for index, step in zip(np.unravel_index(chosen, self.places), self.steps, strict=True):
             base += index * step
-        return self.flat[:, self.offsets[:, None] + base].reshape(-1, len(chosen))
+        # places lie inside by construction; np.take is several times as fast as an index there
+        return np.take(self.flat, self.offsets[:, None] + base, axis=1, mode="clip").reshape(-1, len(chosen))
 
     def rows(self, pick: Pick) -> np.ndarray:
         """Return some rows of all positions."""

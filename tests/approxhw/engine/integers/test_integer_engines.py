@@ -197,9 +197,6 @@ def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
     )
     with pytest.raises(UnsupportedModelError, match="a matrix engine has nothing to do"):
         ax.compile(onnx.helper.make_model(graph), target=ax.IntegerEngine(), output=tmp_path / "e")
-    said = cli("search", files / "net.onnx", "--data", files / "rows.npz", "--target", "integer-engine")
-    assert said.exit_code == 2
-    assert "there is no search of integer-engine yet" in said.output
 
 
 def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, icarus, verilator, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from approxhw.numerics.exact.fixed_point import fixed_point_multiplier, requantized, requantized_sum
+from approxhw.numerics.mac.kernels.requantize import requantized_fast
 
 RNG = np.random.default_rng(31)
 
@@ -22,6 +23,9 @@ def test_arrays_equal_rationals_for_every_shift():
         sums = np.clip(sums, -(1 << 31), (1 << 31) - 1)[:, None] + np.zeros(6, np.int64)
         zero, low, high = RNG.integers(-256, 256, 6), RNG.integers(-256, 1, 6), RNG.integers(0, 256, 6)
         found = requantized(sums, 0, multiplier, shift, zero, low, high)
+        fast = requantized_fast(sums, multiplier, np.array(shift), zero, low, high)
+        assert np.array_equal(fast, found)
+        assert fast.dtype == found.dtype
         for m, n in np.ndindex(sums.shape):
             args = (sums[m, n], multiplier[n], shift, zero[n], low[n], high[n])
             assert found[m, n] == requantized_sum(*map(int, args)), args

@@ -1,0 +1,179 @@
+"""Operators of a search: tables, netlists, and what the products of a layer's real tile cost by their toggles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from approxhw.common.errors import ApproxhwError, OptionError, Problem, ProblemsError, shown
+from approxhw.common.tools import tool_threads
+from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sources
+from approxhw.flow.stages.tabulate import tabulate_module
+from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, operator_name
+from approxhw.numerics.multipliers.families import EXACT, own_operator
+from approxhw.numerics.multipliers.plugins import added_multiplier
+from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
+
+if TYPE_CHECKING:
+    from approxhw.backends.estimate import CellLibrary, Netlist
+
+Progress = Callable[[str, int, int], None]
+
+BITS = 8
+"""Of both operands: codes."""
+EXACT_FORMS = (EXACT, "truncated-0")
+"""Operators whose products are exact: what synthesis makes of ``*``, and rows of an array added up."""
+POSITIONS = 12
+"""Weights of a tile whose real activations go through a netlist."""
+
+
+@dataclass(frozen=True, eq=False)
+class PricedOperator:
+    """A multiplier that a search may take: its products, and its gates in cells of a library.
+
+    ``spelling``: as a plan of layers names it. ``ports``: of the weight and of x.
+    """
+
+    spelling: str
+    table: ProductTable
+    netlist: Netlist
+    ports: tuple[str, str]
+
+    @property
+    def name(self) -> str:
+        """As an arithmetic names it."""
+        return operator_name(self.spelling)
+
+    @property
+    def area_um2(self) -> float:
+        """Of its cells."""
+        return self.netlist.area() * 1e6
+
+    def power_mw(self, x: np.ndarray, weights: np.ndarray, clock_ns: float) -> float:
+        """Return its power where each of *weights* (P patterns) stays while its row of *x* (P × M patterns) streams by."""
+        from approxhw.backends.estimate import power_over
+
+        weight, stream = self.ports
+        vectors = {weight: np.repeat(weights.astype(np.int64), x.shape[1]), stream: x.reshape(-1).astype(np.int64)}
+        return power_over(self.netlist, vectors, clock_ns)
+
+
+@dataclass(frozen=True)
+class PricedOperators:
+    """What a search may take: ``operators``, all for operands of the signs ``signed``; what of the sources is ``broken``.
+
+    ``exact``: the forms of the exact product, of which the cheaper one is what savings are told against.
+    """
+
+    operators: tuple[PricedOperator, ...]
+    exact: tuple[PricedOperator, ...]
+    signed: str
+    broken: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def priced_operators(
+    named: Sequence[str],
+    cells: CellLibrary,
+    *,
+    signed: str,
+    weight: str,
+    timeout: float = 300.0,
+    jobs: int = 1,
+    on_progress: Progress | None = None,
+) -> PricedOperators:
+    """Return the multipliers that *named* names, mapped to *cells*; one array has one kind of operands, that of most files.
+
+    *signed*: which operands of ours are two's complement where no file is named; signs of files are found out.
+    *weight*: the port of a file that reads the weight, or ``first``. What cannot be read, or has other operands than most,
+    is told in ``broken``; raises :class:`OptionError` where nothing but the exact product is left.
+    """
+    found, broken, notes = multiplier_sources(named, BITS, BITS)
+    tell = on_progress or (lambda step, done, total: None)
+    total = len(found) + len(EXACT_FORMS)
+    read: dict[MultiplierSource, PricedOperator] = {}
+    stated = Stated(None if weight == FIRST else weight, None, BITS, BITS)
+    files = [each for each in found if not _is_ours(each)]
+    tell("operators", 0, total)
+    with tool_threads(jobs) as pool:
+
+        def work(source: MultiplierSource) -> PricedOperator | Problem:
+            try:
+                return _of_file(source, stated, cells, timeout)
+            except ApproxhwError as error:
+                return _why_broken(source, error)
+
+        for number, (source, made) in enumerate(zip(files, pool.map(work, files)), 1):
+            tell("operators", number, total)
+            if isinstance(made, Problem):
+                broken.append(made)
+            else:
+                read[source] = made
+        kinds = Counter(each.table.signed for each in read.values())
+        kind = kinds.most_common(1)[0][0] if kinds else signed
+        for source in [source for source, each in read.items() if each.table.signed != kind]:
+            why = f"its operands are signed={read.pop(source).table.signed}, those of most are signed={kind}"
+            broken.append(
+                Problem(shown(source.path or source.name, 160), why, "search them apart: one array has one kind")
+            )
+        ours = [each.name for each in found if _is_ours(each) and each.name not in EXACT_FORMS]
+
+        def own(name: str) -> PricedOperator:
+            return _own(name, kind, cells, timeout)
+
+        made_ours = []
+        for number, one in enumerate(pool.map(own, [*EXACT_FORMS, *ours]), len(files) + 1):
+            tell("operators", number, total)
+            made_ours.append(one)
+    exact, rest = made_ours[: len(EXACT_FORMS)], made_ours[len(EXACT_FORMS) :]
+    operators = (*(read[source] for source in files if source in read), *rest)
+    if not operators:
+        why = "only the exact product is left to choose from"
+        raise OptionError("search", broken or [Problem("operators", why, "name others, such as truncated-*")])
+    return PricedOperators(operators, tuple(exact), kind, tuple(broken), tuple(notes))
+
+
+def sampled_tile(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return P × M patterns of activations and P of weights from a tile: *x* is M × K, *weights* K × N patterns."""
+    rows = np.linspace(0, x.shape[1] - 1, min(POSITIONS, x.shape[1])).round().astype(int)
+    columns = np.arange(len(rows)) % weights.shape[1]
+    return np.ascontiguousarray(x[:, rows].T), weights[rows, columns]
+
+
+def _is_ours(source: MultiplierSource) -> bool:
+    return source.path is None and (source.name == EXACT or own_operator(source.name) is not None)
+
+
+def _own(name: str, signed: str, cells: CellLibrary, timeout: float) -> PricedOperator:
+    from approxhw.backends.estimate import synthesise
+    from approxhw.backends.integer_engine.operator_modules import operator_verilog
+
+    netlist = synthesise(operator_verilog(name, BITS, BITS, signed), "multiplier", cells, timeout=timeout)
+    operator = own_operator(name)
+    table = exact_products(IntegerMac(signed=signed)) if operator is None else operator.table(BITS, BITS, signed)
+    return PricedOperator(name, table, netlist, ("a", "b"))
+
+
+def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeout: float) -> PricedOperator:
+    path, spelling = source.path, str(source.path or source.name)
+    if path is None:
+        added = added_multiplier(source.name)
+        if added is None or isinstance(added, ProductTable):
+            raise OptionError(source.name, [Problem("gates", "it is a table, and a table has no gates to price")])
+        path, stated = added.path, added.checked(BITS, BITS)
+    if path.suffix == ".npz":
+        raise OptionError(path.name, [Problem("gates", "it is a table, and a table has no gates to price")])
+    module = tabulate_module(path, stated, cells, timeout)
+    return PricedOperator(spelling, module.table, module.netlist, (module.weight, module.x))
+
+
+def _why_broken(source: MultiplierSource, error: ApproxhwError) -> Problem:
+    where = shown(source.path or source.name, 160)
+    if not isinstance(error, ProblemsError):
+        return Problem(where, shown(error, 300))
+    told = "; ".join(f"{each.where}: {each.why}" for each in error.problems[:3])
+    return Problem(where, told, error.problems[0].remedy)

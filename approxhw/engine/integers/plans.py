@@ -1,0 +1,81 @@
+"""What single layers of an integer engine have: an operator, narrowed or tuned weights; how a plan of them is spelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from approxhw.common.errors import OptionError, Problem, shown
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+_EDIT = re.compile(r"(?P<rest>.+)\+(?:(?P<tune>tune)|(?P<bits>[2-7])bits)\Z")
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What a layer has: the spelling of its ``operator``, ``bits`` that weights keep (None: all), whether they are tuned."""
+
+    operator: str
+    bits: int | None = None
+    tune: bool = False
+
+    def __str__(self) -> str:
+        """Return the one spelling, such as ``truncated-8+5bits+tune``."""
+        return f"{self.operator}{'' if self.bits is None else f'+{self.bits}bits'}{'+tune' if self.tune else ''}"
+
+
+def read_plan(text: str) -> dict[int, LayerPlan]:
+    """Return the plan that *text* spells, by number of layer: ``0=exact;2:3=truncated-8+tune;4=mul.v+5bits``.
+
+    Layers are numbered from 0, as the report lists them. Raises :class:`OptionError` with everything that is wrong.
+    """
+    found: dict[int, LayerPlan] = {}
+    problems = []
+    for part in filter(None, (each.strip() for each in text.split(";"))):
+        numbers, equals, said = part.partition("=")
+        known = [word.strip() for word in numbers.split(":")]
+        if (
+            not equals
+            or not said.strip()
+            or not all(word.isascii() and word.isdigit() and len(word) < 6 for word in known)
+        ):
+            why = f"{shown(repr(part), 60)} is none of NUMBER:NUMBER=OPERATOR"
+            problems.append(Problem("layers", why, "write such as '0=exact;2:3=truncated-8+tune'"))
+            continue
+        for number in map(int, known):
+            if number in found:
+                problems.append(Problem("layers", f"layer {number} is named twice", "name it once"))
+            found[number] = _read(said.strip())
+    if problems:
+        raise OptionError("integer engine", problems)
+    return found
+
+
+def spell_plan(plan: Mapping[int, LayerPlan]) -> str:
+    """Return the text that :func:`read_plan` reads as *plan*: layers of one kind stand together."""
+    return ";".join(
+        f"{':'.join(map(str, numbers))}={each}" for each, numbers in grouped(plan, lambda each: each).items()
+    )
+
+
+def grouped(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -> dict[KeyT, list[int]]:
+    """Return the numbers of layers, rising, by what *key* says of their plans, in the order in which it is first met."""
+    found: dict[KeyT, list[int]] = {}
+    for number, each in sorted(plan.items()):
+        found.setdefault(key(each), []).append(number)
+    return found
+
+
+def _read(text: str) -> LayerPlan:
+    """Return what *text* spells: edits stand behind the operator, which may be a path with any signs."""
+    bits, tune = None, False
+    while (edit := _EDIT.match(text)) is not None:
+        text = edit["rest"]
+        if edit["tune"]:
+            tune = True
+        else:
+            bits = int(edit["bits"])
+    return LayerPlan(text, bits, tune)

@@ -1,0 +1,527 @@
+"""The search for operators layer by layer: NSGA-II over what each layer may have, guided by estimates of harm and energy."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from approxhw.artifacts.engine_front import EngineFront, EngineMember, check_engine_front_output, write_engine_front
+from approxhw.artifacts.objectives import Objective
+from approxhw.common.arguments import checked
+from approxhw.common.data.dataset import DataSpec
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords, suggestion
+from approxhw.common.statistics import rank_correlation
+from approxhw.engine.layer_search import (
+    SearchRecord,
+    accuracy_on,
+    digest_of,
+    identity_of,
+    majorities,
+    model_bytes,
+    rows_of,
+    told_warnings,
+)
+from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, predictions
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.ir.tensor.emulate import EmulatedEngine
+from approxhw.ir.tensor.integer_layers import integer_nodes, integer_op, layer_sizes
+from approxhw.ir.tensor.operator_errors import layer_codes
+from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
+from approxhw.numerics.mac.integer_mac import IntegerMac
+from approxhw.numerics.multipliers.families import EXACT
+from approxhw.numerics.multipliers.tables import ProductTable, Stated
+
+from .choices import (
+    LayerChoice,
+    LayerTile,
+    energy_of,
+    guided_starts,
+    harm_of,
+    layer_choices,
+    operators_of,
+    sum_variances,
+)
+from .compile import CALIBRATION_ROWS, KEPT_ROWS, LOOKED_AT, compile_integer_engine
+from .layers import layer_patterns, streams_of
+from .operator_costs import EXACT_FORMS, PricedOperators, priced_operators, sampled_tile
+from .plans import LayerPlan, spell_plan
+from .settings import IntegerSearch
+from .target import IntegerEngine
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from approxhw.frontends.products.partition import OpenedModel
+
+
+@dataclass(eq=False)
+class IntegerProblem:
+    """Operators and edits of a model's layers: what the search needs to know. Genomes: int32, P × layers, places in ``choices``.
+
+    Workers get it without the opened model and without netlists, and open the model themselves.
+    """
+
+    model: str | Path | ModelProto | bytes
+    """Path, or ``onnx.ModelProto``; what is in its file, at workers."""
+    data: DataSpec | None
+    target: IntegerEngine
+    options: IntegerSearch
+    shape: Mapping[str, Sequence[int]] | None
+    sizes: Mapping[str, Sequence[int]] | None
+    """At which the model is opened."""
+    base: Graph
+    """The model in codes, all products exact."""
+    numbers: tuple[int, ...]
+    """Of the layers that are searched: those with constant weights."""
+    titles: tuple[str, ...]
+    choices: tuple[tuple[LayerChoice, ...], ...]
+    products: np.ndarray
+    """Of each layer in one inference (float64)."""
+    exact_fj: np.ndarray
+    """Energy of an exact product of each layer, its weights as they are (float64)."""
+    calibration: Feeds
+    splits: Mapping[str, Feeds]
+    onnx: Mapping[str, float]
+    """Accuracy of the model as it is given on each of ``splits``."""
+    tables: Mapping[str, ProductTable]
+    """Of operators in files, by how they are spelled."""
+    areas: tuple[float, ...]
+    """Of each operator, the exact one first (µm²)."""
+    rest_um2: float
+    """Of what else an element holds."""
+    folder: Path
+    title: str
+    digest: str
+    command: str
+    threads: int
+    """Of an evaluation; they change nothing but the time."""
+    started: float
+    notes: tuple[str, ...] = ()
+    opened: OpenedModel | None = None
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Wrong rows of genomes seen before."""
+    against: str = "the model as it is given"
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
+        left: dict[str, object] = {
+            "opened": None,
+            "known": {},
+            "data": None,
+            "splits": {"search": self.splits["search"]},
+            "folder": Path(),
+            "command": "",
+            "threads": 1,
+        }
+        return {**self.__dict__, **left, "model": model_bytes(self.source)}
+
+    @property
+    def source(self) -> str | Path | ModelProto:
+        """The model as it was given; workers, which have its bytes, neither write it nor send it on."""
+        assert not isinstance(self.model, bytes)
+        return self.model
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is made least."""
+        return self.options.chosen()
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The exact product, a layer."""
+        return np.zeros(len(self.choices), dtype=np.int32)
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The cheapest choice, a layer."""
+        return np.array([len(each) - 1 for each in self.choices], dtype=np.int32)
+
+    @property
+    def reference(self) -> float:
+        """Accuracy of the model as it is given on validation rows."""
+        return self.onnx["validation"]
+
+    def settings(self) -> Keywords:
+        """Return what the genetic search is asked for."""
+        names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
+        return {name: getattr(self.options, name) for name in names}
+
+    def allowed_errors(self, max_accuracy_loss: float) -> int:
+        """Return the most wrong rows of those searched on."""
+        return round((1 - self.onnx["search"] + max_accuracy_loss) * self.splits["search"].rows)
+
+    def identity(self) -> dict[str, str]:
+        """Return digests of the model with its array and choices, and of the rows."""
+        told = {
+            "sizes": {name: list(size) for name, size in (self.sizes or {}).items()},
+            "target": [str(value) for value in asdict(self.target).values()],
+            "choices": [[str(each.plan), each.energy_fj] for layer in self.choices for each in layer],
+        }
+        return identity_of(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
+
+    def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return *count* genomes: half by the estimates, from exact to cheapest, the others those with some layers changed."""
+        guided = guided_starts(self.choices, self.products, max(1, count // 2))
+        more = guided[generator.integers(0, len(guided), count - len(guided))]
+        return np.concatenate([guided, self.mutate(more, generator)])[:count]
+
+    def mate(self, first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return children that have what each layer has in either parent."""
+        return np.where(generator.random(first.shape) < 0.5, first, second)
+
+    def mutate(self, genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return genomes of which a layer or two went some choices up or down; one in five of them anywhere."""
+        layers = len(self.choices)
+        changed = generator.random(genomes.shape) < max(1.5 / layers, 0.1)
+        steps = generator.integers(1, 4, genomes.shape) * generator.choice((-1, 1), genomes.shape)
+        anywhere = generator.integers(0, self.upper[None, :] + 1, genomes.shape)
+        moved = np.where(generator.random(genomes.shape) < 0.2, anywhere, genomes + steps)
+        made: np.ndarray = np.clip(np.where(changed, moved, genomes), self.lower, self.upper).astype(np.int32)
+        return made
+
+    def evaluate(self, genomes: np.ndarray) -> np.ndarray:
+        """Return wrong rows and costs (int64, P × objectives)."""
+        costs = self.objectives[1:]
+        rows = []
+        for genome in genomes:
+            told = self.costs(genome)
+            rows.append([self.errors(genome), *(round(cost.scale * told[cost.field]) for cost in costs)])
+        return np.array(rows, dtype=np.int64).reshape(len(genomes), 1 + len(costs))
+
+    def costs(self, genome: np.ndarray) -> dict[str, float]:
+        """Return every cost of *genome* by the name it has in a member."""
+        energy = energy_of(self.choices, self.products, genome)
+        used = operators_of(self.choices, genome)
+        area = self.rest_um2 + sum(self.areas[0 if each is None else each + 1] for each in used)
+        return {"area_um2": area, "energy_nj": energy, "saved": 1 - energy / self.exact_nj}
+
+    @property
+    def exact_nj(self) -> float:
+        """Energy of one inference's products, all exact, weights as they are."""
+        return float((self.exact_fj * self.products).sum()) * 1e-6
+
+    def errors(self, genome: np.ndarray) -> int:
+        """Return the wrong rows of those searched on."""
+        key = np.asarray(genome, dtype=np.int32).tobytes()
+        if key not in self.known:
+            self.known[key] = self.wrong(genome, "search")
+        return self.known[key]
+
+    def wrong(self, genome: np.ndarray, split: str) -> int:
+        """Return the wrong rows of a split."""
+        feeds = self.splits[split]
+        assert feeds.labels is not None
+        found = predictions(EmulatedEngine(self.lowered(genome), self.whole().host, self.threads), feeds)
+        return int(np.sum(found != feeds.labels[: len(found)]))
+
+    def plan(self, genome: np.ndarray) -> dict[int, LayerPlan]:
+        """Return what each layer has, by its number."""
+        return {
+            number: layer[int(gene)].plan
+            for number, layer, gene in zip(self.numbers, self.choices, genome, strict=True)
+        }
+
+    def planned(self, genome: np.ndarray) -> IntegerEngine:
+        """Return the target that *genome* is."""
+        return replace(self.target, operator=EXACT, layers=spell_plan(self.plan(genome)))
+
+    def lowered(self, genome: np.ndarray) -> Graph:
+        """Return the Graph of *genome*: the passes of its target behind those that make codes, from the same rows."""
+        passes = self.planned(genome).passes()[CODES:]
+        if not self.planned(genome).is_approximate:
+            return self.base
+        graph, _ = run_passes(self.base, passes, self.context, check=False)
+        return graph
+
+    @cached_property
+    def context(self) -> PassContext:
+        """What passes may look at: the rows that compiling looks at, too, and tables of operators in files."""
+        return PassContext(observe=self.observe, tabulate=self._tabulated)
+
+    def _tabulated(self, path: Path, stated: Stated) -> ProductTable:
+        return self.tables[str(path)]
+
+    def observe(self, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
+        """Carry *graph* out on training rows, batch by batch, and show every value."""
+        for part in self.calibration.batches():
+            walk_tensors(graph, checked_feeds(graph, part), self.whole().host, None, seen)
+
+    def whole(self) -> OpenedModel:
+        """Return the opened model."""
+        if self.opened is None:
+            from onnx import ModelProto
+
+            from approxhw.frontends.products.partition import open_model
+
+            assert isinstance(self.model, bytes)  # as workers get it
+            self.opened = open_model(ModelProto.FromString(self.model), self.sizes, integers=True)
+        return self.opened
+
+    def describe(self, genome: np.ndarray) -> Keywords:
+        """Return what the front tells of a member."""
+        rows = {name: feeds.rows for name, feeds in self.splits.items()}
+        layers = {title: str(each) for title, each in zip(self.titles, self.plan(genome).values(), strict=True)}
+        validation = 1 - self.wrong(genome, "validation") / rows["validation"]
+        return {
+            "layers": layers,
+            "search_accuracy": 1 - self.errors(genome) / rows["search"],
+            "validation_accuracy": validation,
+            "accuracy": validation,
+            "test_accuracy": 1 - self.wrong(genome, "report") / rows["report"],
+            **self.costs(genome),
+            "arithmetics": tuple(sorted({each.operator for each in self.plan(genome).values()})),
+        }
+
+    def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: SearchRecord) -> EngineFront:
+        """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
+        cost = self.objectives[1].field
+        made = []
+        for index, told in enumerate(members):
+            own = {name: value for name, value in told.items() if name != "accuracy"}
+            made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
+        told = {**asdict(self.options), "objectives": [each.name for each in self.objectives]}
+        onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
+        majority = majorities(self.splits)
+        elements = {
+            f"layer {number}, {title}": {
+                "products": int(count),
+                "exact_fj": float(energy),
+                "choices": len(layer),
+                "least_fj": layer[-1].energy_fj,
+            }
+            for number, title, count, energy, layer in zip(
+                self.numbers, self.titles, self.products, self.exact_fj, self.choices, strict=True
+            )
+        }
+        return EngineFront(
+            folder=self.folder,
+            members=tuple(made),
+            onnx=onnx,
+            majority=majority,
+            warnings=(*self.notes, *told_warnings(onnx, majority, made[chosen].test_accuracy)),
+            options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
+            elements=elements,
+            evaluations=found.evaluations,
+            seconds=time.perf_counter() - self.started,
+            rule=rule,
+            objectives=tuple(each.name for each in self.objectives),
+            generations=max(0, found.generations),
+            interrupted=found.interrupted,
+            history=tuple(dict(record) for record in found.logbook),
+            title=self.title,
+            command=self.command,
+            rows=rows_of(self.splits),
+            target="integer-engine",
+            exact_energy_nj=self.exact_nj,
+            rank_correlation=self.correlation(),
+        )
+
+    def correlation(self) -> float | None:
+        """Return the rank correlation of estimated harm and wrong rows over all that was evaluated here."""
+        if not self.known:
+            return None
+        genomes = [np.frombuffer(key, np.int32) for key in self.known]
+        harms = np.array([harm_of(self.choices, genome) for genome in genomes])
+        return rank_correlation(harms, np.array([*self.known.values()], dtype=np.float64))
+
+    def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
+        """Compile the member *genome*, and write the front's files."""
+        from approxhw.report.front_page import write_engine_front_page
+
+        compile_integer_engine(
+            self.source,
+            target=self.planned(genome),
+            data=self.data,
+            output=folder / "chosen",
+            shape=self.shape,
+            command=self.command,
+        )
+        write_engine_front_page(folder / "report.html", front, str(front.folder))
+        write_engine_front(front, folder)
+
+
+CODES = 2
+"""Passes of the target that make codes: quantize-model, integer-products."""
+
+
+@checked("search")
+def problem(
+    model: str | Path | ModelProto,
+    *,
+    data: DataSpec,
+    output: str | Path | None = None,
+    target: IntegerEngine | None = None,
+    options: IntegerSearch | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    jobs: int = 1,
+    command: str = "",
+    on_progress: Callable[[str, int, int], None] | None = None,
+    **asked: Value,
+) -> IntegerProblem:
+    """Return what the search of *model* is; arguments as :func:`approxhw.search` takes them for an ``IntegerEngine``.
+
+    ``asked``: fields of *options* that are to be other than there. Every operator is synthesised here, and every layer's
+    choices are priced on a real tile. Raises errors of :mod:`approxhw.common.errors`.
+    """
+    from approxhw.backends.estimate import load_library
+    from approxhw.frontends.products.partition import open_model
+
+    target, started = target or IntegerEngine(), time.perf_counter()
+    known = [*IntegerSearch.__dataclass_fields__]
+    unknown = [
+        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
+    ]
+    if unknown:
+        raise OptionError("search", unknown)
+    options = replace(options or IntegerSearch(), **asked)
+    target = replace(target, operator=EXACT, layers="")
+    target.check()
+    train, report = calibration_feeds(model, data)
+    splits = labelled_splits(train, report, np.random.default_rng(options.seed), options.rows, options.validation_rows)
+    opened = open_model(model, shape or report.shapes(1), integers=True)
+    sizes = shape or report.shapes(min(LOOKED_AT, report.rows))
+    if shape is None:
+        opened = opened.at(sizes or {})
+    title = Path(str(title_of(opened.graph))).stem
+    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
+    check_engine_front_output(folder)
+    threads = max(1, jobs // options.islands)
+    calibration = train.some(CALIBRATION_ROWS)
+
+    def observe(graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
+        for part in calibration.batches():
+            walk_tensors(graph, checked_feeds(graph, part), opened.host, None, seen)
+
+    context = PassContext(observe=observe)
+    base, _ = run_passes(opened.graph, target.passes()[:CODES], context, check=False)
+    signed = _signs(base)
+    priced = priced_operators(
+        options.named,
+        load_library(target.library),
+        signed=signed,
+        weight=target.weight,
+        jobs=jobs,
+        on_progress=on_progress,
+    )
+    target = replace(target, signed=priced.signed)
+    layers = _searched_layers(base, target, context, opened, train, priced, options, on_progress)
+    numbers, titles, choices, products, exact = layers
+    onnx = {
+        name: accuracy_on(EmulatedEngine(opened.graph, opened.host, threads), feeds) for name, feeds in splits.items()
+    }
+    told = [f"{each.where}: {each.why}" for each in priced.broken]
+    return IntegerProblem(
+        model=model,
+        data=data,
+        target=target,
+        options=options,
+        shape=shape,
+        sizes=sizes,
+        base=base,
+        numbers=numbers,
+        titles=titles,
+        choices=choices,
+        products=products,
+        exact_fj=exact,
+        calibration=calibration,
+        splits=splits,
+        onnx=onnx,
+        tables={each.spelling: each.table for each in priced.operators},
+        areas=(min(each.area_um2 for each in priced.exact), *(each.area_um2 for each in priced.operators)),
+        rest_um2=_rest_of_element(target, priced),
+        folder=folder,
+        title=title,
+        digest=digest_of(model),
+        command=command,
+        threads=threads,
+        started=started,
+        notes=(*priced.notes, *(f"left out: {each}" for each in told)),
+        opened=opened,
+    )
+
+
+def _signs(base: Graph) -> str:
+    """Return which operands of most products are two's complement: what ours are made for where no file is named."""
+    from approxhw.passes.integers.integer_products import exact_mac
+
+    found = [exact_mac(base, node).signed for node in integer_nodes(base)]
+    if not found:
+        why = "it holds no product of codes"
+        raise OptionError("search", [Problem(shown(title_of(base), 60), why, "compile it for a matrix-engine")])
+    return max(dict.fromkeys(found), key=found.count)
+
+
+def _searched_layers(
+    base: Graph,
+    target: IntegerEngine,
+    context: PassContext,
+    opened: OpenedModel,
+    train: Feeds,
+    priced: PricedOperators,
+    options: IntegerSearch,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[LayerChoice, ...], ...], np.ndarray, np.ndarray]:
+    """Return numbers and titles of the layers that are searched, what each may have, its products, and exact energies."""
+    assert context.observe is not None
+    # with operands as those of the operators, but exact: what their errors are told against
+    plain = replace(target, operator=EXACT_FORMS[-1], recover="none").passes()[CODES:]
+    graph, _ = run_passes(base, plain, context, check=False)
+    known = layer_codes(graph, context.observe, "search")
+    variances = sum_variances(graph, context.observe)
+    values: dict[str, np.ndarray] = {}
+    nodes = integer_nodes(graph)
+    wanted = {name for node in nodes for name in node.inputs[:4]}
+
+    def keep(node: Node, value: np.ndarray) -> None:
+        if node.name in wanted:
+            values[node.name] = value
+
+    first = train.first(LOOKED_AT)
+    walk_tensors(graph, checked_feeds(graph, first), opened.host, None, keep)
+    rows = max(1, min(len(array) for array in first.values()))
+    numbers, titles, choices, products, exact = [], list[str](), [], [], []
+    tell = on_progress or (lambda step, done, total: None)
+    for number, node in enumerate(nodes):
+        tell("choices of layers", number, len(nodes))
+        if node.name not in known:
+            continue
+        x, weights = layer_patterns(streams_of(graph, node, values, KEPT_ROWS), known[node.name].mac)
+        tile = LayerTile(
+            *sampled_tile(x[:, : target.rows], weights[: target.rows, : target.columns]), variances[node.name]
+        )
+        found, plain_fj = layer_choices(known[node.name], tile, priced, options.edits, target.clock_ns)
+        count, m, k, n = layer_sizes(graph, node)
+        title = integer_op(node).title
+        numbers.append(number)
+        titles.append(title if title not in titles else f"{title} ({number})")
+        choices.append(tuple(found))
+        products.append(count * m * k * n / rows)
+        exact.append(plain_fj)
+    tell("choices of layers", len(nodes), len(nodes))
+    if not numbers:
+        why = "no product of codes has constant weights"
+        raise OptionError("search", [Problem(shown(title_of(graph), 60), why, "compile it with one operator for all")])
+    return tuple(numbers), tuple(titles), tuple(choices), np.array(products), np.array(exact)
+
+
+def _rest_of_element(target: IntegerEngine, priced: PricedOperators) -> float:
+    """Return the area of what an element holds beside its operators: registers and the adder, by the exact one."""
+    from approxhw.backends.estimate import synthesise
+    from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
+
+    mac = IntegerMac(signed=priced.signed, accumulator_bits=24)
+    array = IntegerArray(rows=1, columns=1, mac=mac, depth=target.depth)
+    whole = synthesise(
+        integer_engine_verilog(array, top="integer_element"), "integer_element", priced.exact[0].netlist.library
+    )
+    return max(0.0, whole.area() * 1e6 - priced.exact[0].area_um2)

@@ -1,0 +1,100 @@
+"""How operators of an integer engine are searched layer by layer: which there are, what else a layer may have, how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from approxhw.artifacts.objectives import ENGINE, Objective, chosen_objectives
+from approxhw.common.arguments import settle_fields
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import integer_problems
+
+OBJECTIVES: Mapping[str, Objective] = {name: ENGINE[name] for name in ("errors", "area", "energy")}
+DEFAULT = ("errors", "energy")
+OPERATORS = "exact,truncated-*,broken-array-*,leading-*"
+PLAIN, TUNE = "none", "tune"
+_BITS = re.compile(r"([2-7])bits\Z")
+
+
+@dataclass(frozen=True)
+class IntegerSearch:
+    """How to search. ``operators``: what a layer's products may be made by; ``edits``: what else is done to its weights.
+
+    ``operators``: names of ours, patterns of them, files, patterns of files, folders, apart by commas; exact products are
+    always among them. ``edits``: ``none``, ``tune`` (weights become those that the operator multiplies best), ``5bits``
+    (weights keep so many bits). ``objectives``: errors with ``energy`` (of one inference's products, by toggles of real
+    tiles), ``area`` (of one element that holds all operators that are used), or both. ``max_accuracy_loss``: absolute,
+    against the model as it is given. ``rows``: those that a configuration is judged on; ``validation_rows``: those that
+    choose. Both are training rows.
+    """
+
+    operators: str = field(
+        default=OPERATORS, metadata={"help": "names, patterns, files and folders of multipliers, apart by commas"}
+    )
+    edits: tuple[str, ...] = field(
+        default=(PLAIN, TUNE, "6bits", "5bits", "4bits"), metadata={"help": "of a layer's weights: none, tune, Nbits"}
+    )
+    population: int = field(default=16, metadata={"help": "individuals"})
+    generations: int = field(default=8, metadata={"help": "generations after the start population"})
+    max_accuracy_loss: float = field(
+        default=0.005, metadata={"help": "absolute, against the model as it is given", "unit": "share"}
+    )
+    objectives: str | tuple[str, ...] = field(
+        default=DEFAULT,
+        metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(OBJECTIVES)},
+    )
+    islands: int = field(default=1, metadata={"help": "populations that meet by migration only"})
+    rows: int = field(default=1024, metadata={"help": "most rows that a configuration is judged on"})
+    validation_rows: int = field(default=4096, metadata={"help": "most rows that members are chosen by"})
+    members: int = field(default=12, metadata={"help": "members of the front at most"})
+    seed: int = field(default=1, metadata={"help": "seed of every random draw"})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, all at once."""
+        settle_fields(self, "search")
+        least = {
+            "population": 4,
+            "generations": 0,
+            "rows": 1,
+            "validation_rows": 1,
+            "members": 1,
+            "seed": 0,
+            "islands": 1,
+        }
+        found = integer_problems(self, least)
+        if not 0 <= self.max_accuracy_loss <= 1:
+            found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
+        if not self.named:
+            found.append(Problem("operators", "none is named", f"name some, such as {OPERATORS}"))
+        wrong = [each for each in self.edits if each not in (PLAIN, TUNE) and not _BITS.match(each)]
+        found += [
+            Problem("edits", f"{shown(repr(each), 40)} is none", "choose none, tune, 2bits to 7bits") for each in wrong
+        ]
+        if not self.edits:
+            found.append(Problem("edits", "there are none", "give none, to leave weights as they are"))
+        try:
+            self.chosen()
+        except OptionError as error:
+            found += error.problems
+        if not found and self.population < 4 * self.islands:
+            why = f"{self.population} individuals on {self.islands} islands; an island needs 4"
+            found.append(Problem("population", why, "take more individuals or fewer islands"))
+        if found:
+            raise OptionError("search", found)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What is named as operators, each by itself."""
+        return tuple(dict.fromkeys(filter(None, (each.strip() for each in self.operators.split(",")))))
+
+    def chosen(self) -> tuple[Objective, ...]:
+        """Return the objectives, the errors first."""
+        return chosen_objectives(self.objectives, OBJECTIVES)
+
+
+def bits_of_edit(edit: str) -> int | None:
+    """Return how many bits of weights *edit* keeps; None where it keeps all."""
+    found = _BITS.match(edit)
+    return None if found is None else int(found[1])

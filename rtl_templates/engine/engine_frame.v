@@ -1,15 +1,15 @@
-// What every engine has around its array and the ends of its columns: the port of weights, the order of things, the memories in
-// which states wait between tiles, the queues of results, and the ports' protocol, as matrix_engine says it.
+// What every engine has around its array and the ends of its columns: the three streams and their protocol, which matrix_engine
+// tells, the order of things, the memories in which states wait between tiles, the queues of results. An engine puts in between:
 //
-//   weights  ->  queue  ->  weights_out  ->  array        states_in   ->  north of each column
-//   activations  ------------------------->  array        states_out  <-  south of each column  ->  its end  ->  ended
+//   weights_out, or the vector at the port  ->  west of the array, a word a clock
+//   states_in  ->  north of the array, south  ->  states_out  ->  the end of each column  ->  ended
 //
-// The array is given by its engine a word in each clock: weights_out where weight is 1, load with the last word of a tile; the
-// vector where accepted is 1; zeros else. FLIGHT clocks after a vector's word its state is at the south of column 0, for which it is
-// wanted at the north 1 + EARLY clocks after the word; column c is c clocks later. ended: a column's result, LATE clocks after its
-// state was at the south. A tile's weights do not go in while hold is 1.
-// For what an engine does beside: address is where the states of the vector at the port are; south_keep: a state at the south of
-// column 0 goes into the memory, at south_address; tile_done: the last vector of a tile has its results, if any come of it.
+// weight: weights_out goes in now, load: as a tile's last word; hold: no tile's weights may begin to. accepted: the vector at the
+// port goes in now; what the array is given in other clocks is passed over. Of a vector that goes in at clock t column 0 wants the
+// state, start_state or what the tile before has left, at t + 1 + EARLY, and gives it back at t + FLIGHT; column c is c clocks
+// later. The end of a column makes a result of a state in LATE clocks.
+// For what an engine does beside: address, where the states of the vector at the port are; south_keep, a state leaves column 0
+// now and goes into the memory, at south_address; tile_done, a tile's last vector is through the end of the last column.
 module engine_frame #(
   parameter COLUMNS      = 4,
   parameter WORD_BITS    = 64,
@@ -35,18 +35,21 @@ module engine_frame #(
   output wire                           m_axis_results_tvalid,
   input  wire                           m_axis_results_tready,
   output wire [5:0]                     fault,
+  // the array's west
   input  wire                           hold,
   output wire                           weight,
   output wire                           load,
   output wire [WORD_BITS-1:0]           weights_out,
   output wire                           accepted,
   output wire [ADDRESS_BITS-1:0]        address,
+  // its north and south, and the ends of its columns
   input  wire [STATE_BITS-1:0]          start_state,
   output wire [COLUMNS*STATE_BITS-1:0]  states_in,
   input  wire [COLUMNS*STATE_BITS-1:0]  states_out,
+  input  wire [COLUMNS*RESULT_BITS-1:0] ended,
+  // what goes on, for what an engine does beside
   output wire                           south_keep,
   output wire [ADDRESS_BITS-1:0]        south_address,
-  input  wire [COLUMNS*RESULT_BITS-1:0] ended,
   output wire                           tile_done
 );
   generate  // what the module is not made for stops elaboration

@@ -1,5 +1,5 @@
-// Where the states of a column wait between two tiles of a chain: 2^ADDRESS_BITS of them. north_*: a vector whose state is wanted in
-// the next clock, start_state (first) or from the memory. south_*: a state that leaves the array now and goes on (keep).
+// Where the states of a column wait between two tiles of a chain: 2^ADDRESS_BITS of them. north_*: a vector whose state is wanted
+// in the next clock, start_state (first) or from the memory. south_*: a state that leaves the array now and goes on (keep).
 module engine_states #(
   parameter WIDTH        = 33,
   parameter ADDRESS_BITS = 8

@@ -125,9 +125,9 @@ module integer_engine #(
     .start_state({SUM_BITS{1'b0}}),
     .states_in(sums_in),
     .states_out(sums_out),
+    .ended(ended),
     .south_keep(south_keep),
     .south_address(south_address),
-    .ended(ended),
     .tile_done(tile_done)
   );
 

@@ -87,7 +87,7 @@ module matrix_engine #(
   wire [COLUMNS*STATE-1:0]       states_in;
   wire [COLUMNS*STATE-1:0]       states_out;
   wire [COLUMNS*RESULT_BITS-1:0] ended;
-  wire [ADDRESS_BITS-1:0]        unused_address;
+  wire [ADDRESS_BITS-1:0]        unused_address;  // nothing is done beside
   wire                           unused_keep;
   wire [ADDRESS_BITS-1:0]        unused_south;
   wire                           unused_done;
@@ -125,9 +125,9 @@ module matrix_engine #(
     .start_state({3'b000, 10'h200, {W{1'b0}}}),  // +0
     .states_in(states_in),
     .states_out(states_out),
+    .ended(ended),
     .south_keep(unused_keep),
     .south_address(unused_south),
-    .ended(ended),
     .tile_done(unused_done)
   );
   mac_array #(

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from approxhw.backends.bespoke.readback import ModuleInfo, ModulePort, read_modules
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
 from approxhw.common.verilog_names import defined_modules, directives_in, rename_identifiers, system_tasks_in
+from approxhw.numerics.multipliers.tables import Stated
+
+from .module_checks import port_problems, top_module, weight_port
+
+_MOST_PRODUCT_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,10 @@ def read_operator_module(
 ) -> OperatorModule:
     """Return the multiplier in *verilog* (Verilog-2005 without directives) for operands of these widths.
 
-    ``top``: its module, by default the one that no other instantiates. ``weight``: the port that reads the weight, by
-    default the first of *weight_bits*. What it computes is not looked at here. Raises :class:`OptionError`, or
-    :class:`InvalidDesignError` where it is no such Verilog.
+    ``top``: its module, by default the one that no other instantiates, of several the one that is called as the file
+    *name*. ``weight``: the port that reads the weight, by default the first of *weight_bits*: what tabulating it takes.
+    What it computes is not looked at here. Raises :class:`OptionError`, or :class:`InvalidDesignError` where it is no such
+    Verilog.
     """
     subject = f"multiplier {shown(name)}"
     problems = [
@@ -60,17 +67,15 @@ def read_operator_module(
     ]
     if problems:
         raise OptionError(subject, problems)
-    tops = [each for each in modules if each not in inner]
-    chosen = top if top is not None else tops[0] if len(tops) == 1 else None
-    if chosen is None or chosen not in modules:
-        why = "there are several" if chosen is None else f"{shown(chosen)!r} is none of its modules"
-        raise OptionError(subject, [Problem("top", f"{why}: {shown(', '.join(modules))}", "name one of them")])
-    ports = _chosen_ports(subject, modules[chosen], (weight_bits, x_bits), weight)
-    operand, other, product = ports
+    stated = Stated(weight, signed=None, weight_bits=weight_bits, x_bits=x_bits, top=top)
+    chosen = top_module(modules, top, Path(name).stem, problems)
+    if chosen is None:
+        raise OptionError(subject, problems)
+    operand, other, product = _operands_and_product(subject, chosen, stated)
     return OperatorModule(
         name,
         verilog,
-        chosen,
+        chosen.name,
         weight=operand.name,
         x=other.name,
         product=product.name,
@@ -88,31 +93,22 @@ def renamed_operator(operator: OperatorModule, prefix: str) -> OperatorModule:
     return replace(operator, verilog=text, top=names[operator.top], weight=weight, x=x, product=product)
 
 
-def _chosen_ports(
-    subject: str, info: ModuleInfo, widths: tuple[int, int], weight: str | None
+def _operands_and_product(
+    subject: str, module: ModuleInfo, stated: Stated
 ) -> tuple[ModulePort, ModulePort, ModulePort]:
     """Return the ports of weight, x and product; raise :class:`OptionError` with everything that is wrong with them."""
-    inputs = [port for port in info.ports if port.direction == "input"]
-    outputs = [port for port in info.ports if port.direction == "output"]
-    listed = ", ".join(f"{port.direction} {port.name} ({port.bits or 'parametric'})" for port in info.ports)
-    problems = []
-    if len(inputs) != 2 or len(outputs) != 1 or len(info.ports) != 3:
-        why = f"its ports are {shown(listed, 120)}, not two inputs and an output"
-        problems.append(Problem(shown(info.name), why, "put a module with the two operands and the product around it"))
+    weight = weight_port(module, stated)
+    if problems := port_problems(module, stated, weight):
         raise OptionError(subject, problems)
-    named = [port for port in inputs if port.name == weight]
-    if weight is not None and not named:
-        why = f"{shown(weight)!r} is none of its inputs: {shown(listed, 120)}"
-        problems.append(Problem("weight", why, f"say {inputs[0].name} or {inputs[1].name}"))
-    first = named[0] if named else next((port for port in inputs if port.bits == widths[0]), inputs[0])
-    second = inputs[1 - inputs.index(first)]
-    if (first.bits, second.bits) != widths:
-        why = f"its operands have {first.bits} and {second.bits} bits, the engine's {widths[0]} and {widths[1]}"
+    first, second = sorted((port for port in module.ports if port.direction == "input"), key=lambda p: p.name != weight)
+    (product,) = (port for port in module.ports if port.direction == "output")
+    if (first.bits, second.bits) != (stated.weight_bits, stated.x_bits):
+        why = f"its operands have {first.bits} and {second.bits} bits, the engine's {stated.weight_bits} and {stated.x_bits}"
         problems.append(Problem("operands", why, "take a multiplier of these widths"))
-    most = 32
-    if outputs[0].bits is None or outputs[0].bits > most:
-        why = f"has {outputs[0].bits or 'a parametric number of'} bits"
-        problems.append(Problem(shown(outputs[0].name), why, f"give a product of at most {most} bits"))
+    if product.bits is None or product.bits > _MOST_PRODUCT_BITS:
+        why = f"has {product.bits or 'a parametric number of'} bits"
+        remedy = f"give a product of at most {_MOST_PRODUCT_BITS} bits"
+        problems.append(Problem(f"port {shown(product.name)}", why, remedy))
     if problems:
         raise OptionError(subject, problems)
-    return first, second, outputs[0]
+    return first, second, product

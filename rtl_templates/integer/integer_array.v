@@ -61,17 +61,12 @@ module integer_array #(
   generate
     for (r = 0; r < ROWS; r = r + 1) begin : row
       wire [CODE:0] word;  // load, code
-      if (r == 0) begin : first
-        assign word = {load, codes[CODE-1:0]};
-      end else if (r == 1) begin : by_one
-        reg [CODE:0] late;
-        always @(posedge clock) late <= {load, codes[r*CODE+:CODE]};
-        assign word = late;
-      end else begin : by_more
-        reg [r*(CODE+1)-1:0] late;
-        always @(posedge clock) late <= {late[(r-1)*(CODE+1)-1:0], load, codes[r*CODE+:CODE]};
-        assign word = late[r*(CODE+1)-1-:CODE+1];
-      end
+      engine_delay #(.WIDTH(CODE + 1), .CLOCKS(r)) lag (
+        .clock(clock),
+        .reset(1'b0),
+        .data_in({load, codes[r*CODE+:CODE]}),
+        .data_out(word)
+      );
       reg keep;  // the last word is in the first element
       always @(posedge clock) keep <= word[CODE];
       for (c = 0; c < COUNT; c = c + 1) begin : column
@@ -132,13 +127,12 @@ module integer_array #(
         always @(posedge clock)
           south <= north + {{(VARIATE_BITS-VARIATE){sign}}, row[r].column[0].east[VARIATE-1:0]};
       end
-      if (DEPTH > 1) begin : with_the_sum
-        reg [VARIATE_BITS-1:0] late;
-        always @(posedge clock) late <= row_sum[ROWS-1].south;
-        assign variate_out = late;
-      end else begin : at_once
-        assign variate_out = row_sum[ROWS-1].south;
-      end
+      engine_delay #(.WIDTH(VARIATE_BITS), .CLOCKS(DEPTH - 1)) with_the_sum (
+        .clock(clock),
+        .reset(1'b0),
+        .data_in(row_sum[ROWS-1].south),
+        .data_out(variate_out)
+      );
     end else begin : no_variate
       wire unused_variate;
       assign unused_variate = ^variate_in;

@@ -73,36 +73,62 @@ module integer_engine #(
     end
   endgenerate
   // in clocks: FLIGHT from a word to its sum at the south of column 0, LATE from there to its result
-  localparam CODE        = WEIGHT_BITS > X_BITS ? WEIGHT_BITS : X_BITS;
-  localparam CONSTANTS   = 32 + (VARIATE > 0 ? 16 : 0) + (RESULT_BITS == 8 ? 64 : 0);
-  localparam WORD        = ROWS * WEIGHT_BITS + CONSTANTS;
-  localparam FLIGHT      = ROWS + DEPTH;
-  localparam LATE        = 1 + (VARIATE > 0 ? 1 : 0) + (RESULT_BITS == 8 ? 6 : 0);
-  localparam FLIGHT_BITS = ($clog2(FLIGHT + 2) > ADDRESS_BITS ? $clog2(FLIGHT + 2) : ADDRESS_BITS) + 1;
-  localparam COLUMN_BITS = $clog2(COLUMNS + 1);
-  localparam QUEUE_BITS  = $clog2(FLIGHT + COLUMNS + LATE + 4);  // of results: room for all that are on their way
+  localparam CODE      = WEIGHT_BITS > X_BITS ? WEIGHT_BITS : X_BITS;
+  localparam CONSTANTS = 32 + (VARIATE > 0 ? 16 : 0) + (RESULT_BITS == 8 ? 64 : 0);
+  localparam WORD      = ROWS * WEIGHT_BITS + CONSTANTS;
+  localparam FLIGHT    = ROWS + DEPTH;
+  localparam LATE      = 1 + (VARIATE > 0 ? 1 : 0) + (RESULT_BITS == 8 ? 6 : 0);
   localparam [COLUMNS:0] EASTMOST = {1'b1, {COLUMNS{1'b0}}};
-  wire reset;
-  assign reset = ~aresetn;
-
-  wire            halted;
-  wire            weight;
-  wire            load;
-  wire [WORD-1:0] weights;
-  wire            weights_ready;
-  wire            weights_fault;
-  engine_weights #(.COLUMNS(COLUMNS), .COLUMN_BITS(COLUMN_BITS), .WIDTH(WORD)) waiting_weights (
-    .clock(aclk),
-    .reset(reset),
-    .halted(halted),
-    .tdata(s_axis_weights_tdata),
-    .tlast(s_axis_weights_tlast),
-    .tvalid(s_axis_weights_tvalid),
-    .tready(s_axis_weights_tready),
-    .pop(weight),
-    .weights(weights),
-    .ready(weights_ready),
-    .fault(weights_fault)
+  wire                           weight;
+  wire                           load;
+  wire [WORD-1:0]                weights;
+  wire                           accepted;
+  wire [ADDRESS_BITS-1:0]        address;
+  wire [COLUMNS*SUM_BITS-1:0]    sums_in;
+  wire [COLUMNS*SUM_BITS-1:0]    sums_out;
+  wire                           south_keep;
+  wire [ADDRESS_BITS-1:0]        south_address;
+  wire [COLUMNS*RESULT_BITS-1:0] ended;
+  wire                           bank_there;
+  wire                           tile_done;
+  engine_frame #(
+    .COLUMNS(COLUMNS),
+    .WORD_BITS(WORD),
+    .STATE_BITS(SUM_BITS),
+    .RESULT_BITS(RESULT_BITS),
+    .ADDRESS_BITS(ADDRESS_BITS),
+    .EARLY(DEPTH - 1),
+    .FLIGHT(FLIGHT),
+    .LATE(LATE)
+  ) frame (
+    .aclk(aclk),
+    .aresetn(aresetn),
+    .s_axis_weights_tdata(s_axis_weights_tdata),
+    .s_axis_weights_tlast(s_axis_weights_tlast),
+    .s_axis_weights_tvalid(s_axis_weights_tvalid),
+    .s_axis_weights_tready(s_axis_weights_tready),
+    .s_axis_activations_tuser(s_axis_activations_tuser),
+    .s_axis_activations_tlast(s_axis_activations_tlast),
+    .s_axis_activations_tvalid(s_axis_activations_tvalid),
+    .s_axis_activations_tready(s_axis_activations_tready),
+    .m_axis_results_tdata(m_axis_results_tdata),
+    .m_axis_results_tlast(m_axis_results_tlast),
+    .m_axis_results_tvalid(m_axis_results_tvalid),
+    .m_axis_results_tready(m_axis_results_tready),
+    .fault(fault),
+    .hold(~bank_there),
+    .weight(weight),
+    .load(load),
+    .weights_out(weights),
+    .accepted(accepted),
+    .address(address),
+    .start_state({SUM_BITS{1'b0}}),
+    .states_in(sums_in),
+    .states_out(sums_out),
+    .ended(ended),
+    .south_keep(south_keep),
+    .south_address(south_address),
+    .tile_done(tile_done)
   );
 
   // a tile's constants take a bank of each column from its first word until its last result: without a free one it waits
@@ -113,13 +139,11 @@ module integer_engine #(
   reg  [COLUMNS-1:0]   writes;
   reg  [BANK_BITS-1:0] write_bank;
   reg  [CONSTANTS-1:0] constants;
-  wire                 bank_there;
   wire                 begins;
-  wire                 tile_done;
   assign bank_there = ~tiles[BANK_BITS];
   assign begins     = weight & turn[COLUMNS-1];
   always @(posedge aclk) begin
-    if (reset) begin
+    if (~aresetn) begin
       tiles     <= {(BANK_BITS+1){1'b0}};
       next_bank <= {BANK_BITS{1'b0}};
       turn      <= EASTMOST[COLUMNS:1];
@@ -135,65 +159,6 @@ module integer_engine #(
     write_bank <= next_bank;
     constants  <= weights[WORD-1-:CONSTANTS];
   end
-
-  wire                    accepted;
-  wire                    taken;
-  wire                    written;
-  wire [ADDRESS_BITS-1:0] address;
-  wire [4:0]              control_fault;
-  wire                    vector_ready;
-  wire                    vector_enters;
-  engine_control #(
-    .COLUMNS(COLUMNS),
-    .COLUMN_BITS(COLUMN_BITS),
-    .ADDRESS_BITS(ADDRESS_BITS),
-    .QUEUE_BITS(QUEUE_BITS),
-    .FLIGHT_BITS(FLIGHT_BITS)
-  ) control (
-    .clock(aclk),
-    .reset(reset),
-    .weights_ready(weights_ready & bank_there),
-    .weights_broken(weights_fault & bank_there),  // a whole tile before the broken one may wait for its bank
-    .vector_valid(s_axis_activations_tvalid),
-    .vector_first(s_axis_activations_tuser[0]),
-    .vector_last(s_axis_activations_tuser[1]),
-    .vector_end(s_axis_activations_tlast),
-    .written(written),
-    .taken(taken),
-    .weight(weight),
-    .load(load),
-    .vector_ready(vector_ready),
-    .vector_enters(vector_enters),
-    .address(address),
-    .halted(halted),
-    .fault(control_fault)
-  );
-  assign s_axis_activations_tready = vector_ready & aresetn;
-  assign accepted                  = vector_enters & aresetn;
-  assign fault                     = {control_fault[4:2], weights_fault, control_fault[1:0]};
-
-  // with each vector: where its sums are, at the north of column 0 and, FLIGHT clocks after the word, at its south
-  localparam NORTH = ADDRESS_BITS + 1;              // first, address
-  localparam SOUTH = ADDRESS_BITS + BANK_BITS + 3;  // valid, last, end, bank, address
-  wire [NORTH-1:0] issued_north;
-  wire [NORTH-1:0] north;
-  wire [SOUTH-1:0] issued_south;
-  wire [SOUTH-1:0] south;
-  assign issued_north = {s_axis_activations_tuser[0], address};
-  assign issued_south = {accepted, s_axis_activations_tuser[1], s_axis_activations_tlast, bank, address};
-  generate
-    if (DEPTH > 1) begin : a_clock_later
-      reg [NORTH-1:0] late;
-      always @(posedge aclk) late <= issued_north;
-      assign north = late;
-    end else begin : at_once
-      assign north = issued_north;
-    end
-  endgenerate
-  reg [FLIGHT*SOUTH-1:0] flight;
-  always @(posedge aclk) flight <= reset ? {FLIGHT*SOUTH{1'b0}} : {flight[(FLIGHT-1)*SOUTH-1:0], issued_south};
-  assign south   = flight[FLIGHT*SOUTH-1-:SOUTH];
-  assign written = south[SOUTH-1];
 
   // a code for each row: of the word of weights that goes in, of the vector that is accepted, else 0
   wire [ROWS*CODE-1:0] codes;
@@ -211,10 +176,8 @@ module integer_engine #(
       end
     end
   endgenerate
-  wire [COLUMNS*SUM_BITS-1:0] sums_in;
-  wire [COLUMNS*SUM_BITS-1:0] sums_out;
-  wire [VARIATE_BITS-1:0]     variate_in;
-  wire [VARIATE_BITS-1:0]     variate_out;
+  wire [VARIATE_BITS-1:0] variate_in;
+  wire [VARIATE_BITS-1:0] variate_out;
   integer_array #(
     .ROWS(ROWS),
     .COLUMNS(COLUMNS),
@@ -242,95 +205,60 @@ module integer_engine #(
   );
   generate
     if (VARIATE > 0) begin : variate
-      integer_sums #(.WIDTH(VARIATE_BITS), .ADDRESS_BITS(ADDRESS_BITS)) memory (
+      engine_states #(.WIDTH(VARIATE_BITS), .ADDRESS_BITS(ADDRESS_BITS)) memory (
         .clock(aclk),
-        .north_first(issued_north[NORTH-1]),
+        .start_state({VARIATE_BITS{1'b0}}),
+        .north_first(s_axis_activations_tuser[0]),
         .north_address(address),
-        .sum_in(variate_in),
-        .south_keep(south[SOUTH-1] & ~south[SOUTH-2]),
-        .south_address(south[ADDRESS_BITS-1:0]),
-        .sum_out(variate_out)
+        .state_in(variate_in),
+        .south_keep(south_keep),
+        .south_address(south_address),
+        .state_out(variate_out)
       );
     end else begin : no_variate
-      assign variate_in = {VARIATE_BITS{1'b0}};
+      wire unused_south;
+      assign unused_south = ^{address, south_keep, south_address};
+      assign variate_in   = {VARIATE_BITS{1'b0}};
     end
   endgenerate
 
-  wire [QUEUE_BITS:0] ends_there;
+  // beside each sum at the south: the sum of its row, and the bank of its tile
+  wire [BANK_BITS-1:0] south_bank;
+  engine_delay #(.WIDTH(BANK_BITS), .CLOCKS(FLIGHT)) to_south (
+    .clock(aclk),
+    .reset(1'b0),
+    .data_in(bank),
+    .data_out(south_bank)
+  );
   generate
     for (c = 0; c < COLUMNS; c = c + 1) begin : column
-      wire [NORTH-1:0]        north_here;
-      wire [SOUTH-1:0]        south_here;
-      wire [VARIATE_BITS-1:0] variate_here;
+      wire [VARIATE_BITS+BANK_BITS-1:0] beside;
       if (c == 0) begin : westmost
-        assign north_here   = north;
-        assign south_here   = south;
-        assign variate_here = variate_out;
+        assign beside = {variate_out, south_bank};
       end else begin : inner
-        reg [NORTH-1:0]        north_late;
-        reg [SOUTH-1:0]        south_late;
-        reg [VARIATE_BITS-1:0] variate_late;
-        always @(posedge aclk) begin
-          north_late   <= column[c-1].north_here;
-          south_late   <= reset ? {SOUTH{1'b0}} : column[c-1].south_here;
-          variate_late <= column[c-1].variate_here;
-        end
-        assign north_here   = north_late;
-        assign south_here   = south_late;
-        assign variate_here = variate_late;
-      end
-      if (c == COLUMNS - 1) begin : eastmost  // its results are the last: with them the word is whole, and the tile done
-        wire              ends_chains;
-        wire              ends_tile;
-        wire [2:0]        leaving;  // a result, the last one of its tile, the end of any tile
-        reg  [3*LATE-1:0] late;
-        wire [3*LATE+2:0] late_next;
-        wire [2:0]        unused_late;
-        assign ends_chains = south_here[SOUTH-1] & south_here[SOUTH-2];
-        assign ends_tile   = south_here[SOUTH-1] & south_here[SOUTH-3];
-        assign leaving     = {ends_chains, south_here[SOUTH-3], ends_tile};
-        assign late_next   = {late, leaving};
-        assign unused_late = late_next[3*LATE+2-:3];
-        assign tile_done   = late[3*LATE-3];
-        always @(posedge aclk) late <= reset ? {3*LATE{1'b0}} : late_next[3*LATE-1:0];
-        engine_queue #(.WIDTH(1), .LOG(QUEUE_BITS)) ends (
+        engine_delay #(.WIDTH(VARIATE_BITS + BANK_BITS), .CLOCKS(1)) pass_east (
           .clock(aclk),
-          .reset(reset),
-          .push(late[3*LATE-1]),
-          .data_in(late[3*LATE-2]),
-          .pop(taken),
-          .data_out(m_axis_results_tlast),
-          .level(ends_there)
+          .reset(1'b0),
+          .data_in(column[c-1].beside),
+          .data_out(beside)
         );
       end
-      integer_column #(
+      integer_end #(
         .SUM_BITS(SUM_BITS),
         .VARIATE(VARIATE),
         .VARIATE_BITS(VARIATE_BITS),
         .BANK_BITS(BANK_BITS),
-        .RESULT_BITS(RESULT_BITS),
-        .ADDRESS_BITS(ADDRESS_BITS),
-        .QUEUE_BITS(QUEUE_BITS)
-      ) side (
+        .RESULT_BITS(RESULT_BITS)
+      ) finish (
         .clock(aclk),
-        .reset(reset),
         .write(writes[c]),
         .write_bank(write_bank),
         .constants(constants),
-        .north_first(north_here[NORTH-1]),
-        .north_address(north_here[ADDRESS_BITS-1:0]),
-        .sum_in(sums_in[c*SUM_BITS+:SUM_BITS]),
-        .south_valid(south_here[SOUTH-1]),
-        .south_last(south_here[SOUTH-2]),
-        .south_bank(south_here[ADDRESS_BITS+:BANK_BITS]),
-        .south_address(south_here[ADDRESS_BITS-1:0]),
-        .sum_out(sums_out[c*SUM_BITS+:SUM_BITS]),
-        .variate(variate_here),
-        .pop(taken),
-        .result(m_axis_results_tdata[c*RESULT_BITS+:RESULT_BITS])
+        .bank(beside[BANK_BITS-1:0]),
+        .sum(sums_out[c*SUM_BITS+:SUM_BITS]),
+        .variate(beside[BANK_BITS+:VARIATE_BITS]),
+        .result(ended[c*RESULT_BITS+:RESULT_BITS])
       );
     end
   endgenerate
-  assign m_axis_results_tvalid = |ends_there;
-  assign taken                 = m_axis_results_tvalid & m_axis_results_tready;
 endmodule

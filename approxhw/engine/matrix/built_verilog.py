@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,7 @@ def whole_engine(folder: Path) -> EngineDesign:
 def module_texts(array: Array) -> dict[str, str]:
     """Return module → text without a header; the top first."""
     from approxhw.backends.matrix_engine.engine import engine_verilog
+    from approxhw.backends.systolic.templates import modules_of
 
-    found: dict[str, str] = {}
-    for part in re.split(r"(?<=^endmodule\n)", engine_verilog(array), flags=re.MULTILINE):
-        if match := re.search(r"^module (\w+)", part, re.MULTILINE):
-            found[match[1]] = f"{part.strip()}\n"
+    found = modules_of(engine_verilog(array))
     return {array.top: found.pop(array.top), **found}

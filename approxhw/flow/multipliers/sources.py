@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from approxhw.backends.integer_engine.module_checks import COMMENT
 from approxhw.common.errors import Problem, shown
 from approxhw.common.files import read_bytes
 from approxhw.common.options import suggestion
-from approxhw.flow.stages.module_checks import COMMENT
 from approxhw.flow.stages.tabulate import MAXIMUM_BYTES
 from approxhw.numerics.multipliers.families import EXACT, SPELLED, own_operator, own_spellings
 from approxhw.numerics.multipliers.plugins import SUFFIXES, multiplier_names

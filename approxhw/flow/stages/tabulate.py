@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.arguments import checked
-from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, VerilogError, shown
-from approxhw.common.files import read_text, temporary_folder
-from approxhw.common.tools import find_icarus, run_tool
-from approxhw.numerics.multipliers.families import own_operator
-from approxhw.numerics.multipliers.plugins import added_multiplier
-from approxhw.numerics.multipliers.signs import SIGNS, as_signed, fitting_signs, read_signs
-from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, read_table, width_problems
-
-from .module_checks import (
+from approxhw.backends.integer_engine.module_checks import (
     COMMENT,
     built_width_problems,
     is_declared_too_wide,
@@ -31,6 +22,14 @@ from .module_checks import (
     weight_port,
     with_undefined_as,
 )
+from approxhw.common.arguments import checked
+from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, VerilogError, shown
+from approxhw.common.files import read_text, temporary_folder
+from approxhw.common.tools import find_icarus, run_tool
+from approxhw.numerics.multipliers.families import own_operator
+from approxhw.numerics.multipliers.plugins import added_multiplier
+from approxhw.numerics.multipliers.signs import SIGNS, as_signed, fitting_signs, read_signs
+from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, read_table, width_problems
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.readback import ModuleInfo

@@ -145,9 +145,12 @@ def test_a_reset_of_one_clock_anywhere_leaves_nothing_behind(icarus, tmp_path):
 
 DEFECTS = [
     ("assign bank_there = ~tiles[BANK_BITS];", "assign bank_there = 1'b1;"),
-    (".weights_broken(weights_fault & bank_there)", ".weights_broken(weights_fault)"),
+    (".weights_broken(weights_fault & ~hold)", ".weights_broken(weights_fault)"),
     ("if (load) bank <= next_bank;", "bank <= 0;"),
-    ("assign tile_done   = late[3*LATE-3];", "assign tile_done   = ends_tile;"),
+    (
+        ".data_out({last_of_tile, tile_done})\n        );",
+        ".data_out({last_of_tile, in_time})\n        );\n        assign tile_done = valid & south_here[SOUTH-3];",
+    ),
     (".push(comes & placed)", ".push(comes)"),
     (".north_first(north_here[NORTH-1])", ".north_first(1'b1)"),
 ]

@@ -86,7 +86,7 @@ def test_few_clocks_are_lost(icarus, tmp_path):
 
 @pytest.mark.parametrize(("old", "new"), [
     ("writes <= turn & {COLUMNS{weight}};", "writes <= {COLUMNS{weight}};"),
-    ("variate_late <= column[c-1].variate_here;", "variate_late <= variate_out;"),
+    (".data_in(column[c-1].beside)", ".data_in({variate_out, south_bank})"),
     ("corrected  <= with_bias + lower + {upper, 8'd0};", "corrected  <= with_bias + lower;"),
 ])  # fmt: skip
 def test_a_wrong_result_is_found(icarus, tmp_path, old, new):

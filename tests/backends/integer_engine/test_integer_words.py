@@ -169,10 +169,14 @@ module mine(B, operator_product, A);
   assign operator_product = a * b;
 endmodule
 """
+TWO = MINE + MINE.replace("mine", "other").replace("part", "bit")
 
 
 def test_names_of_a_foreign_operator_collide_with_none(icarus, verilator):
     found = read_operator_module("mine.v", MINE, weight_bits=8, x_bits=8, weight="A")
+    assert (
+        read_operator_module("mine.v", TWO, weight_bits=8, x_bits=8).top == "mine"
+    )  # of two, it is called as the file
     assert (found.top, found.weight, found.x, found.product) == ("mine", "A", "B", "operator_product")
     assert read_operator_module("mine.v", MINE, weight_bits=8, x_bits=8).weight == "B"  # the first of that width
     assert renamed_operator(found, "p_").top == "p_mine"
@@ -184,13 +188,13 @@ def test_names_of_a_foreign_operator_collide_with_none(icarus, verilator):
 
 
 @pytest.mark.parametrize(("text", "given", "words"), [
-    ("module m(input [7:0] a, output [7:0] y); assign y = a; endmodule", {}, r"its ports are .*, not two inputs"),
-    ("module m(input [7:0] a, b, input c, output [7:0] y); assign y = a; endmodule", {}, "not two inputs and an output"),
+    ("module m(input [7:0] a, output [7:0] y); assign y = a; endmodule", {}, r"it has 1 input \(a\); a multiplier has 2"),
+    ("module m(input [7:0] a, b, input c, output [7:0] y); assign y = a; endmodule", {}, r"inputs: it has 3 inputs \(a, b, c\)"),
     ("module m(input [6:0] a, input [7:0] b, output [7:0] y); assign y = b; endmodule", {},
      "its operands have 8 and 7 bits, the engine's 8 and 8"),
-    (MINE, {"weight": "C"}, "weight: 'C' is none of its inputs"),
-    (MINE, {"top": "yours"}, "top: 'yours' is none of its modules: part, mine"),
-    (MINE + MINE.replace("mine", "other").replace("part", "bit"), {}, "top: there are several"),
+    (MINE, {"weight": "C"}, "weight: there is no input 'C'; the inputs are: B, A"),
+    (MINE, {"top": "yours"}, "top: there is no module 'yours'; there are: mine, part"),
+    (TWO.replace("mine", "yours"), {}, "top: the file does not tell which module it is; there are: bit, other, part, yours"),
     ("module m(input c, input [7:0] b, output reg [7:0] y); always @(posedge c) y <= b; endmodule", {}, "has registers"),
     (MINE.replace("assign wide", "initial $display; assign wide"), {}, r"\$display: an operator has gates"),
     ("`define x 1\n" + MINE, {}, "`define: a directive would reach into the engine's modules"),

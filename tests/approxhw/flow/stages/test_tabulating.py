@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import approxhw as ax
+from approxhw.backends.integer_engine.module_checks import with_undefined_as
 from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError, VerilogError
-from approxhw.flow.stages.module_checks import with_undefined_as
 from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.tables import ProductTable, error_figures
 

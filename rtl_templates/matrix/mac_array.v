@@ -52,7 +52,7 @@ module mac_array #(
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_array_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_array_needs_FAST_from_0_to_2 stop (); end
   endgenerate
-  localparam COUNT = COLUMNS > 0 ? COLUMNS : 1;  // at least 1, so that it is a guard that stops what is less
+  localparam COUNT   = COLUMNS > 0 ? COLUMNS : 1;  // at least 1, so that it is a guard that stops what is less
   localparam CODE    = EXPONENT_BITS + FRACTION_BITS + 1;
   localparam OPERAND = OPERAND_EXPONENT_BITS + FRACTION_BITS + 2;
   localparam STATE   = W + 13;
@@ -73,17 +73,12 @@ module mac_array #(
         .code(codes[r*CODE+:CODE]),
         .operand(decoded)
       );
-      if (r == 0) begin : first
-        assign word = {load, decoded};
-      end else if (r * LAG == 1) begin : by_one
-        reg [OPERAND:0] late;
-        always @(posedge clock) late <= {load, decoded};
-        assign word = late;
-      end else begin : by_more
-        reg [r*LAG*(OPERAND+1)-1:0] late;
-        always @(posedge clock) late <= {late[(r*LAG-1)*(OPERAND+1)-1:0], load, decoded};
-        assign word = late[r*LAG*(OPERAND+1)-1-:OPERAND+1];
-      end
+      engine_delay #(.WIDTH(OPERAND + 1), .CLOCKS(r * LAG)) lag (
+        .clock(clock),
+        .reset(1'b0),
+        .data_in({load, decoded}),
+        .data_out(word)
+      );
       reg keep;  // the last word is in the first element
       always @(posedge clock) keep <= word[OPERAND];
       for (c = 0; c < COUNT; c = c + 1) begin : column

@@ -74,99 +74,62 @@ module matrix_engine #(
       matrix_engine_needs_ADDRESS_BITS_from_1_to_16 stop ();
     end
   endgenerate
-  localparam WORD        = ROWS * (EXPONENT_BITS + FRACTION_BITS + 1);
-  localparam STATE       = W + 13;
-  localparam LAG         = DEPTH > 2 ? DEPTH - 1 : DEPTH;  // of an element
-  localparam EARLY       = DEPTH > 2 ? 1 : 0;              // clocks from an operand to its state
-  localparam FLIGHT      = ROWS * LAG + EARLY + 1;         // clocks from a word to its state at the south of column 0
-  localparam FLIGHT_BITS = ($clog2(FLIGHT + 2) > ADDRESS_BITS ? $clog2(FLIGHT + 2) : ADDRESS_BITS) + 1;
-  localparam COLUMN_BITS = $clog2(COLUMNS + 1);
-  localparam QUEUE_BITS  = $clog2(FLIGHT + COLUMNS + 4);   // of results: room for all that are on their way
-  wire reset;
-  assign reset = ~aresetn;
-
-  // a whole tile's weights are there before the first goes in: they must not have gaps
-  wire                 halted;
-  wire                 weight;
-  wire                 load;
-  wire [WORD-1:0]      weights;
-  wire                 weights_ready;
-  wire                 weights_fault;
-  engine_weights #(.COLUMNS(COLUMNS), .COLUMN_BITS(COLUMN_BITS), .WIDTH(WORD)) waiting_weights (
-    .clock(aclk),
-    .reset(reset),
-    .halted(halted),
-    .tdata(s_axis_weights_tdata),
-    .tlast(s_axis_weights_tlast),
-    .tvalid(s_axis_weights_tvalid),
-    .tready(s_axis_weights_tready),
-    .pop(weight),
-    .weights(weights),
-    .ready(weights_ready),
-    .fault(weights_fault)
-  );
-
-  wire                    accepted;
-  wire                    taken;
-  wire                    written;
-  wire [ADDRESS_BITS-1:0] address;
-  wire [4:0]              control_fault;
-  wire                    vector_ready;
-  wire                    vector_enters;
-  engine_control #(
-    .COLUMNS(COLUMNS),
-    .COLUMN_BITS(COLUMN_BITS),
-    .ADDRESS_BITS(ADDRESS_BITS),
-    .QUEUE_BITS(QUEUE_BITS),
-    .FLIGHT_BITS(FLIGHT_BITS)
-  ) control (
-    .clock(aclk),
-    .reset(reset),
-    .weights_ready(weights_ready),
-    .weights_broken(weights_fault),
-    .vector_valid(s_axis_activations_tvalid),
-    .vector_first(s_axis_activations_tuser[0]),
-    .vector_last(s_axis_activations_tuser[1]),
-    .vector_end(s_axis_activations_tlast),
-    .written(written),
-    .taken(taken),
-    .weight(weight),
-    .load(load),
-    .vector_ready(vector_ready),
-    .vector_enters(vector_enters),
-    .address(address),
-    .halted(halted),
-    .fault(control_fault)
-  );
-  assign s_axis_activations_tready = vector_ready & aresetn;
-  assign accepted                  = vector_enters & aresetn;
-  assign fault                     = {control_fault[4:2], weights_fault, control_fault[1:0]};
-
-  // with each vector: where its states are, at the north of column 0 and, FLIGHT clocks after the word, at its south
-  localparam NORTH = ADDRESS_BITS + 1;  // first, address
-  localparam SOUTH = ADDRESS_BITS + 3;  // valid, last, end, address
-  wire [NORTH-1:0] issued_north;
-  wire [NORTH-1:0] north;
-  wire [SOUTH-1:0] issued_south;
-  wire [SOUTH-1:0] south;
-  assign issued_north = {s_axis_activations_tuser[0], address};
-  assign issued_south = {accepted, s_axis_activations_tuser[1], s_axis_activations_tlast, address};
-  generate
-    if (EARLY) begin : a_clock_later
-      reg [NORTH-1:0] late;
-      always @(posedge aclk) late <= issued_north;
-      assign north = late;
-    end else begin : at_once
-      assign north = issued_north;
-    end
-  endgenerate
-  reg [FLIGHT*SOUTH-1:0] flight;
-  always @(posedge aclk) flight <= reset ? {FLIGHT*SOUTH{1'b0}} : {flight[(FLIGHT-1)*SOUTH-1:0], issued_south};
-  assign south   = flight[FLIGHT*SOUTH-1-:SOUTH];
-  assign written = south[SOUTH-1];
-
+  localparam CODE   = EXPONENT_BITS + FRACTION_BITS + 1;
+  localparam WORD   = ROWS * CODE;
+  localparam STATE  = W + 13;
+  localparam LAG    = DEPTH > 2 ? DEPTH - 1 : DEPTH;  // of an element
+  localparam EARLY  = DEPTH > 2 ? 1 : 0;              // clocks from an operand to its state
+  localparam FLIGHT = ROWS * LAG + EARLY + 1;         // clocks from a word to its state at the south of column 0
+  wire                           weight;
+  wire                           load;
+  wire [WORD-1:0]                weights;
+  wire                           accepted;
   wire [COLUMNS*STATE-1:0]       states_in;
   wire [COLUMNS*STATE-1:0]       states_out;
+  wire [COLUMNS*RESULT_BITS-1:0] ended;
+  wire [ADDRESS_BITS-1:0]        unused_address;  // nothing is done beside
+  wire                           unused_keep;
+  wire [ADDRESS_BITS-1:0]        unused_south;
+  wire                           unused_done;
+  engine_frame #(
+    .COLUMNS(COLUMNS),
+    .WORD_BITS(WORD),
+    .STATE_BITS(STATE),
+    .RESULT_BITS(RESULT_BITS),
+    .ADDRESS_BITS(ADDRESS_BITS),
+    .EARLY(EARLY),
+    .FLIGHT(FLIGHT),
+    .LATE(1)
+  ) frame (
+    .aclk(aclk),
+    .aresetn(aresetn),
+    .s_axis_weights_tdata(s_axis_weights_tdata),
+    .s_axis_weights_tlast(s_axis_weights_tlast),
+    .s_axis_weights_tvalid(s_axis_weights_tvalid),
+    .s_axis_weights_tready(s_axis_weights_tready),
+    .s_axis_activations_tuser(s_axis_activations_tuser),
+    .s_axis_activations_tlast(s_axis_activations_tlast),
+    .s_axis_activations_tvalid(s_axis_activations_tvalid),
+    .s_axis_activations_tready(s_axis_activations_tready),
+    .m_axis_results_tdata(m_axis_results_tdata),
+    .m_axis_results_tlast(m_axis_results_tlast),
+    .m_axis_results_tvalid(m_axis_results_tvalid),
+    .m_axis_results_tready(m_axis_results_tready),
+    .fault(fault),
+    .hold(1'b0),
+    .weight(weight),
+    .load(load),
+    .weights_out(weights),
+    .accepted(accepted),
+    .address(unused_address),
+    .start_state({3'b000, 10'h200, {W{1'b0}}}),  // +0
+    .states_in(states_in),
+    .states_out(states_out),
+    .ended(ended),
+    .south_keep(unused_keep),
+    .south_address(unused_south),
+    .tile_done(unused_done)
+  );
   mac_array #(
     .ROWS(ROWS),
     .COLUMNS(COLUMNS),
@@ -189,64 +152,14 @@ module matrix_engine #(
     .states_in(states_in),
     .states_out(states_out)
   );
-
-  wire [QUEUE_BITS:0] ends_there;
   genvar c;
   generate
     for (c = 0; c < COLUMNS; c = c + 1) begin : column
-      wire [NORTH-1:0] north_here;
-      wire [SOUTH-1:0] south_here;
-      if (c == 0) begin : westmost
-        assign north_here = north;
-        assign south_here = south;
-      end else begin : inner
-        reg [NORTH-1:0] north_late;
-        reg [SOUTH-1:0] south_late;
-        always @(posedge aclk) begin
-          north_late <= column[c-1].north_here;
-          south_late <= reset ? {SOUTH{1'b0}} : column[c-1].south_here;
-        end
-        assign north_here = north_late;
-        assign south_here = south_late;
-      end
-      if (c == COLUMNS - 1) begin : eastmost  // its results are the last: with them the word is whole
-        reg finished;
-        reg last_of_tile;
-        always @(posedge aclk) begin
-          finished     <= south_here[SOUTH-1] & south_here[SOUTH-2] & ~reset;
-          last_of_tile <= south_here[SOUTH-3];
-        end
-        engine_queue #(.WIDTH(1), .LOG(QUEUE_BITS)) ends (
-          .clock(aclk),
-          .reset(reset),
-          .push(finished),
-          .data_in(last_of_tile),
-          .pop(taken),
-          .data_out(m_axis_results_tlast),
-          .level(ends_there)
-        );
-      end
-      engine_column #(
-        .W(W),
-        .RESULT_BITS(RESULT_BITS),
-        .ADDRESS_BITS(ADDRESS_BITS),
-        .QUEUE_BITS(QUEUE_BITS),
-        .FAST(FAST)
-      ) side (
+      column_end #(.W(W), .RESULT_BITS(RESULT_BITS), .FAST(FAST)) finish (
         .clock(aclk),
-        .reset(reset),
-        .north_first(north_here[NORTH-1]),
-        .north_address(north_here[ADDRESS_BITS-1:0]),
-        .state_in(states_in[c*STATE+:STATE]),
-        .south_valid(south_here[SOUTH-1]),
-        .south_last(south_here[SOUTH-2]),
-        .south_address(south_here[ADDRESS_BITS-1:0]),
-        .state_out(states_out[c*STATE+:STATE]),
-        .pop(taken),
-        .result(m_axis_results_tdata[c*RESULT_BITS+:RESULT_BITS])
+        .state(states_out[c*STATE+:STATE]),
+        .code(ended[c*RESULT_BITS+:RESULT_BITS])
       );
     end
   endgenerate
-  assign m_axis_results_tvalid = |ends_there;
-  assign taken                 = m_axis_results_tvalid & m_axis_results_tready;
 endmodule

@@ -56,8 +56,11 @@ class _Design(Protocol):
 
 
 L = TypeVar("L", bound=_Layer)
+"""A layer of one of the engines."""
 R = TypeVar("R", bound="DataclassInstance")
+"""What one of their ``design.json`` holds."""
 D = TypeVar("D", bound="DataclassInstance")
+"""A design of one of them, or its record."""
 
 
 def layer_called(layers: Sequence[L], name: str) -> L:

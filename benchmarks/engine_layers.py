@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from common import machine, note, table, write
 
+from approxhw.engine.kept_verdicts import EngineVerdict
 from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
 from approxhw.engine.matrix.cost import engine_of as engine_of_design
-from approxhw.engine.matrix.simulate import EngineVerdict
 from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 

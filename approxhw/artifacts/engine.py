@@ -14,21 +14,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from approxhw.common.data.arrays import read_npz
-from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.common.errors import OptionError, shown
+from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
 
 from . import folder as vouched
 from .design import Model
-from .steps import write_steps
+from .engine_parts import (
+    EngineAccuracy,
+    are_sizes,
+    built_from,
+    check_told,
+    layer_called,
+    needed_files,
+    write_engine_folder,
+)
 
 Summary = Mapping[str, str | int | float]
 """What 8-bit codes do to the operands of a port, as ``port_codes.summary_of`` tells it."""
@@ -98,17 +106,6 @@ class EngineFields(TypedDict):
     codes: NotRequired[CodesFields | None]
 
 
-class EngineAccuracy(TypedDict, total=False):
-    """Of the model in float32 and on the engine, and how often both agree: shares of so many rows."""
-
-    onnx: float
-    engine: float
-    agree: float
-    rows: int
-    majority: float
-    """What always answering the most frequent class is worth; folders of before lack it."""
-
-
 @dataclass(frozen=True, eq=False)
 class EngineDesign:
     """A compiled matrix engine: everything but what simulators and synthesis say about it.
@@ -151,12 +148,7 @@ class EngineDesign:
 
     def layer(self, name: str) -> LayerInfo:
         """Return the layer called *name*, or the one of that number; raise :class:`OptionError` where there is none."""
-        for number, layer in enumerate(self.layers):
-            if name in (layer.name, str(number)):
-                return layer
-        known = ", ".join(shown(layer.name, 40) for layer in self.layers[:8])
-        why = f"there is no layer {shown(name, 60)!r}"
-        raise OptionError("simulate", [Problem("layer", why, f"there are {known}; or give a number from 0")])
+        return layer_called(self.layers, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,16 +177,10 @@ class EngineRecord:
 
 def _needed(told: EngineRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names, sizes or 8-bit codes cannot be."""
-    if not told.modules or not all(map(IDENTIFIER.fullmatch, told.modules)):
-        raise ValueError("names of modules")
-    if told.accuracy and not told.accuracy.keys() >= EngineAccuracy.__annotations__.keys() - {"majority"}:
-        raise ValueError("accuracy: not all of it is there")
-    if told.model and "title" not in told.model:  # folders of before may have none at all
-        raise ValueError("model: no title")
+    check_told(told.modules, told.accuracy, told.model or None)  # folders of before may have no model at all
     for layer in told.layers:
         _check_layer(layer)
-    operands = [layer.operands for layer in told.layers if layer.operands]
-    return [*(f"rtl/{name}.v" for name in told.modules), *operands]
+    return needed_files(told)
 
 
 ENGINE = vouched.FolderFormat(
@@ -222,37 +208,17 @@ def check_engine_output(folder: Path) -> None:
 
 def write_engine(design: EngineDesign, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
     """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole. *steps*: file and Graph."""
-
-    def fill(part: Path) -> list[str]:
-        kept = write_steps(part, steps)
-        files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
-        files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
-        written = vouched.write_texts(part, files)
-        if design.operands:
-            (part / "operands").mkdir()
-        for name, (a, b) in design.operands.items():
-            coded = zip("ab", design.packed.get(name, ()))
-            more = {
-                f"{side}_{what}": getattr(packed, what)
-                for side, packed in coded
-                if packed
-                for what in ("codes", "exponents")
-            }
-            np.savez_compressed(part / name, a=a, b=b, **more)
-        return [*written, *design.operands, *kept]
-
-    vouched.write_folder(folder, ENGINE, _record(design), fill)
+    operands = {name: _arrays(pair, design.packed.get(name, ())) for name, pair in design.operands.items()}
+    write_engine_folder(design, folder, ENGINE, operands, steps)
 
 
-def _record(design: EngineDesign) -> EngineRecord:
-    apart = {"format", "modules", "ledger", "files"}
-    return EngineRecord(
-        format=ENGINE.text,
-        modules=tuple(design.modules),
-        ledger=tuple(PassRecord(**row) for row in design.ledger),
-        files={},
-        **{f.name: getattr(design, f.name) for f in fields(EngineRecord) if f.name not in apart},
-    )
+def _arrays(pair: tuple[np.ndarray, np.ndarray], packed: Sequence[Packed | None]) -> dict[str, np.ndarray]:
+    """Return what is kept of a layer: ``a`` and ``b``, and where *packed* holds 8-bit codes of either, these."""
+    arrays = dict(zip("ab", pair))
+    for side, coded in zip("ab", packed):
+        if coded:
+            arrays |= {f"{side}_codes": coded.codes, f"{side}_exponents": coded.exponents}
+    return arrays
 
 
 def read_engine(folder: Path) -> EngineDesign:
@@ -261,21 +227,19 @@ def read_engine(folder: Path) -> EngineDesign:
     with vouched.fitting(folder, ENGINE):
         codes = _codes(told.engine.get("codes"))
         held = {layer.operands: _operands(folder, layer, codes) for layer in told.layers if layer.operands}
-        apart = {"modules", "ledger", "operands", "packed"}
-        return EngineDesign(
+        return built_from(
+            told,
+            EngineDesign,
             modules=vouched.verilog_modules(folder, told.modules),
             operands={name: pair for name, (pair, _) in held.items()},
             packed={name: packed for name, (_, packed) in held.items()} if codes else {},
-            ledger=tuple(vouched.as_json(row) for row in told.ledger),
-            **{f.name: getattr(told, f.name) for f in fields(EngineDesign) if f.name not in apart},
         )
 
 
 def _check_layer(layer: LayerInfo) -> None:
     """Raise ``ValueError`` where the sizes or the 8-bit codes of *layer* cannot be: anybody may have written them."""
-    counts = (layer.m, layer.k, layer.n, layer.count, layer.tiles, layer.clocks, layer.nans, layer.infinities)
-    whole = (*counts, *layer.shifts, *layer.blocks)
-    if min(whole) < 0 or max(whole) >= 1 << 63 or min(counts[:4]) < 1:
+    others = (layer.tiles, layer.clocks, layer.nans, layer.infinities, *layer.shifts, *layer.blocks)
+    if not are_sizes((layer.m, layer.k, layer.n, layer.count), others):
         raise ValueError(f"sizes of layer {shown(layer.name, 40)}")
     if not all(map(_is_summary, layer.compression.items())):
         raise ValueError(f"8-bit codes of layer {shown(layer.name, 40)}")

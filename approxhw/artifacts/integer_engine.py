@@ -14,21 +14,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
 from approxhw.common.data.arrays import read_npz
-from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.common.errors import shown
+from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
 from . import folder as vouched
 from .design import Model
-from .engine import EngineAccuracy
-from .steps import write_steps
+from .engine_parts import (
+    EngineAccuracy,
+    are_sizes,
+    built_from,
+    check_told,
+    layer_called,
+    needed_files,
+    write_engine_folder,
+)
 
 CONSTANTS = ("bias", "coefficient", "multiplier", "shift", "zero", "low", "high")
 """What a column ends its sums with, as arrays of a layer's file."""
@@ -129,12 +136,7 @@ class IntegerDesign:
 
     def layer(self, name: str) -> IntegerLayer:
         """Return the layer called *name*, or the one of that number; raise :class:`OptionError` where there is none."""
-        for number, layer in enumerate(self.layers):
-            if name in (layer.name, str(number)):
-                return layer
-        known = ", ".join(shown(layer.name, 40) for layer in self.layers[:8])
-        why = f"there is no layer {shown(name, 60)!r}"
-        raise OptionError("simulate", [Problem("layer", why, f"there are {known}; or give a number from 0")])
+        return layer_called(self.layers, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,19 +164,13 @@ class IntegerRecord:
 
 def _needed(told: IntegerRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names or sizes cannot be."""
-    if not told.modules or not all(map(IDENTIFIER.fullmatch, told.modules)):
-        raise ValueError("names of modules")
-    if told.accuracy and not told.accuracy.keys() >= EngineAccuracy.__annotations__.keys() - {"majority"}:
-        raise ValueError("accuracy: not all of it is there")
-    if "title" not in told.model:
-        raise ValueError("model: no title")
+    check_told(told.modules, told.accuracy, told.model)
     for layer in told.layers:
-        counts = (layer.m, layer.k, layer.n, layer.count)
-        whole = (*counts, layer.tiles, layer.clocks, layer.variate, *layer.blocks)
-        if min(whole) < 0 or max(whole) >= 1 << 63 or min(counts) < 1 or layer.result not in ("codes", "sums"):
+        others = (layer.tiles, layer.clocks, layer.variate, *layer.blocks)
+        whole = are_sizes((layer.m, layer.k, layer.n, layer.count), others)
+        if not whole or layer.result not in ("codes", "sums"):
             raise ValueError(f"sizes of layer {shown(layer.name, 40)}")
-    operands = [layer.operands for layer in told.layers if layer.operands]
-    return [*(f"rtl/{name}.v" for name in told.modules), *operands]
+    return needed_files(told)
 
 
 INTEGER_ENGINE = vouched.FolderFormat(
@@ -202,39 +198,18 @@ def check_integer_output(folder: Path) -> None:
 
 def write_integer_engine(design: IntegerDesign, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:
     """Write *design* to *folder*: beside it first, then renamed, so that what exists is whole. *steps*: file and Graph."""
-
-    def fill(part: Path) -> list[str]:
-        kept = write_steps(part, steps)
-        files = {f"rtl/{name}.v": text for name, text in design.modules.items()}
-        files["rtl/files.f"] = "".join(f"rtl/{name}.v\n" for name in design.modules)
-        written = vouched.write_texts(part, files)
-        if design.operands:
-            (part / "operands").mkdir()
-        for name, arrays in design.operands.items():
-            np.savez_compressed(part / name, **arrays)  # type: ignore[arg-type]  # names are none of its own options
-        return [*written, *design.operands, *kept]
-
-    apart = {"format", "modules", "ledger", "files"}
-    record = IntegerRecord(
-        format=INTEGER_ENGINE.text,
-        modules=tuple(design.modules),
-        ledger=tuple(PassRecord(**row) for row in design.ledger),
-        files={},
-        **{f.name: getattr(design, f.name) for f in fields(IntegerRecord) if f.name not in apart},
-    )
-    vouched.write_folder(folder, INTEGER_ENGINE, record, fill)
+    write_engine_folder(design, folder, INTEGER_ENGINE, design.operands, steps)
 
 
 def read_integer_engine(folder: Path) -> IntegerDesign:
     """Return the engine in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
     told = vouched.read_folder(folder, INTEGER_ENGINE)
     with vouched.fitting(folder, INTEGER_ENGINE):
-        apart = {"modules", "ledger", "operands"}
-        return IntegerDesign(
+        return built_from(
+            told,
+            IntegerDesign,
             modules=vouched.verilog_modules(folder, told.modules),
             operands={layer.operands: _operands(folder, layer) for layer in told.layers if layer.operands},
-            ledger=tuple(vouched.as_json(row) for row in told.ledger),
-            **{f.name: getattr(told, f.name) for f in fields(IntegerDesign) if f.name not in apart},
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.engine import EngineAccuracy
+from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
@@ -262,16 +262,17 @@ class Predictions:
     def beside_float(self, graph: Graph) -> EngineAccuracy:
         """Return what :func:`accuracy_of` does of *graph*."""
         assert self.feeds.labels is not None
-        return _beside(self.of(with_macs(graph, None)), self.of(graph), self.feeds.labels)
+        return beside_labels(self.of(with_macs(graph, None)), self.of(graph), self.feeds.labels)
 
 
 def accuracy_of(engine: EmulatedEngine, feeds: Feeds) -> EngineAccuracy:
     """Return the accuracy in float32 (``onnx``) and on the ``engine``, on how many ``rows``, and how many ``agree``."""
     assert feeds.labels is not None
-    return _beside(predictions(engine.configured(None), feeds), predictions(engine, feeds), feeds.labels)
+    return beside_labels(predictions(engine.configured(None), feeds), predictions(engine, feeds), feeds.labels)
 
 
-def _beside(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> EngineAccuracy:
+def beside_labels(plain: np.ndarray, made: np.ndarray, labels: np.ndarray) -> EngineAccuracy:
+    """Return how good answers are against *labels* (class indices), *plain* in float32 and *made* on the engine: its rows."""
     rows = len(made)
     labels = labels[:rows]
     return {

@@ -10,8 +10,8 @@ from .terminal import NO_TABLES, Terminal
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
     from approxhw.artifacts.folder import Plain
+    from approxhw.engine.kept_verdicts import EngineVerdict
     from approxhw.engine.matrix.compile import CompiledEngine
-    from approxhw.engine.matrix.simulate import EngineVerdict
 
 
 def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from approxhw.artifacts.design import Model
-from approxhw.artifacts.engine import EngineAccuracy
+from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.artifacts.integer_engine import (
     IntegerDesign,
     IntegerFields,
@@ -20,18 +19,13 @@ from approxhw.artifacts.integer_engine import (
     check_integer_output,
     write_integer_engine,
 )
-from approxhw.common.arguments import checked, settle_fields, told
-from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.common.arguments import checked, settle_fields
+from approxhw.common.errors import Problem, shown
 from approxhw.common.files import locked
-from approxhw.common.statistics import majority_share, no_better
-from approxhw.common.version import __version__
-from approxhw.engine.operands import Feeds, calibration_feeds, predictions
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.flow.stages.tabulate import tabulate_verilog
-from approxhw.flow.stages.targets import target_of
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.integer_layers import integer_mac, integer_nodes, integer_op, layer_sizes, products_table
@@ -41,6 +35,20 @@ from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
 from approxhw.numerics.mac.integer_mac import exact_products, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT
 
+from ..kept_verdicts import EngineVerdict
+from ..opened_model import (
+    about_model,
+    asked_model,
+    counted_parts,
+    engine_summary,
+    graph_of_sizes,
+    made_fields,
+    model_name,
+    target_chosen,
+    under_header,
+    unsupported_parts,
+)
+from ..operands import Feeds, beside_labels, calibration_feeds, predictions
 from .layers import streams_of, together
 from .rtl import (
     array_fields,
@@ -54,11 +62,10 @@ from .rtl import (
 from .target import IntegerEngine
 
 if TYPE_CHECKING:
-    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.onnx.loading import ModelSource
     from approxhw.frontends.products.partition import OpenedModel
 
     from .cost import IntegerEstimate
-    from .simulate import IntegerVerdict
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +97,7 @@ class CompiledIntegerEngine:
         """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
         return self.design.accuracy
 
-    def simulate(self, simulator: str = "verilator", **options: Option) -> IntegerVerdict:
+    def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
         """Stream a layer through the Verilog; options and result as :func:`.simulate.simulate_integer_engine`."""
         from .simulate import simulate_integer_engine
 
@@ -114,19 +121,9 @@ class CompiledIntegerEngine:
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         from .cost import integer_estimates
-        from .simulate import integer_verdicts
 
         found = integer_estimates(self.folder)
-        return {
-            "design": str(self.folder),
-            "engine": dict(self.design.engine),
-            "accuracy": dict(self.accuracy),
-            "layers": [asdict(layer) for layer in self.design.layers],
-            "simulation": integer_verdicts(self.folder),
-            "estimate": found[-1] if found else None,
-            "seconds": dict(self.design.seconds),
-            "warnings": list(self.design.warnings),
-        }
+        return engine_summary(self.folder, self.design, {}, {"estimate": found[-1] if found else None})
 
 
 @checked("open_integer_design")
@@ -139,10 +136,7 @@ def compile_integer_engine(
     model: ModelSource, *, target: IntegerEngine | str | None = None, **given: Unpack[CompileKeywords]
 ) -> CompiledIntegerEngine:
     """Compile an integer engine for *model* (path or ``ModelProto``); the rest as :func:`approxhw.compile` takes it."""
-    chosen = IntegerEngine() if target is None else target_of(target)
-    if not isinstance(chosen, IntegerEngine):
-        why = f"{told(chosen)} is no integer engine"
-        raise OptionError("compile", [Problem("target", why, "compile it with ax.compile")])
+    chosen = target_chosen(target, IntegerEngine, "no integer engine")
     compiled: CompiledIntegerEngine = compile(model, target=chosen, **given)
     return compiled
 
@@ -192,22 +186,15 @@ def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:
     """Open the model that is asked for, sized for the user's inputs."""
     from approxhw.frontends.products.partition import open_model
 
-    loaded = _loaded(asked)
+    loaded = asked_model(asked)
     train, feeds = calibration_feeds(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1), integers=True)
     rows = max(1, min(LOOKED_AT, feeds.rows))
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = opened.graph
-    about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
     kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads))
-    return Source(graph, about, f"{_name(graph)}-integer-engine", kept)
-
-
-def _loaded(asked: Asked[IntegerEngine]) -> Loaded:
-    from approxhw.frontends.products.model import load_products
-
-    return load_products(cast("ModelSource", asked.model))  # what else it is, `Path` refuses
+    return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-integer-engine", kept)
 
 
 def check_codes_model(asked: Asked[IntegerEngine]) -> list[Problem]:
@@ -215,18 +202,13 @@ def check_codes_model(asked: Asked[IntegerEngine]) -> list[Problem]:
 
     Raises :class:`InvalidModelError` where the file itself is broken.
     """
-    try:
-        _looked_at(asked)
-    except UnsupportedModelError as error:
-        return list(error.problems)
-    return []
+    return unsupported_parts(lambda: _looked_at(asked))
 
 
 def _looked_at(asked: Asked[IntegerEngine]) -> Graph:
     from approxhw.frontends.products.model import model_inputs
-    from approxhw.frontends.products.partition import open_model
 
-    loaded = _loaded(asked)
+    loaded = asked_model(asked)
     shape = dict(asked.shape or {})
     open_ones = [
         value for value in model_inputs(loaded) if value.dims is None or any(isinstance(d, str) for d in value.dims)
@@ -236,24 +218,13 @@ def _looked_at(asked: Asked[IntegerEngine]) -> Graph:
         for value in open_ones
         if value.name not in shape
     }
-    try:
-        return open_model(loaded, {**assumed, **shape}, integers=True).graph
-    except InvalidModelError as error:
-        if not assumed:
-            raise
-        why = f"its sizes are open; with 1 for each of them, {error.problems[0].why}"
-        problems = [
-            Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
-        ]
-        raise OptionError("check", problems) from error
+    return graph_of_sizes(loaded, shape, assumed, list(assumed), integers=True)
 
 
 def _counts(asked: Asked[IntegerEngine]) -> dict[str, int]:
     graph = _looked_at(asked)
     codes, numbers = len(integer_nodes(graph)), len(product_nodes(graph))
-    hosts = sum(isinstance(node.op, Host) for node in graph.nodes)
-    feeds = sum(isinstance(node.op, Feed) for node in graph.nodes)
-    return {"inputs": feeds, "products of codes": codes, "products of numbers": numbers, "parts on the host": hosts}
+    return counted_parts(graph, {"products of codes": codes, "products of numbers": numbers})
 
 
 def integer_context(source: Source[OpenedCodes], asked: Asked[IntegerEngine]) -> PassContext:
@@ -279,60 +250,28 @@ def build_integer_engine(
     accuracy = EngineAccuracy()
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
-            accuracy = _accuracy(kept, source.graph, graph)
+            plain, made = kept.told.answers(source.graph, kept.feeds), kept.told.answers(graph, kept.feeds)
+            accuracy = beside_labels(plain, made, kept.feeds.labels)
     with clock.step("layers"):
         layers, operands, notes = _layers(kept, graph, array_fields(array))
     with clock.step("emit"):
-        head = "".join(f"// {line}\n" for line in _header(graph, array_fields(array)))
-        modules = {name: f"{head}\n{text}" for name, text in integer_modules(array).items()}
-    most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
-    warnings = (
-        *notes,
-        *kept.feeds.notes,
-        *no_better("the model in float32", accuracy.get("onnx"), most, rows),
-        *no_better("the model on the engine", accuracy.get("engine"), most, rows),
-    )
+        modules = under_header(integer_modules(array), graph, _header(array_fields(array)), "integer-engine")
     return IntegerDesign(
-        name=_name(graph),
         engine=array_fields(array),
         modules=modules,
         layers=layers,
         operands=operands,
-        version=__version__,
         clock_ns=float(target.clock_ns),
         model=source.about,
-        shape={node.op.title: list(node.type.shape) for node in graph.nodes if isinstance(node.op, Feed)},
         library=target.library,
-        command=asked.command,
-        accuracy=accuracy,
-        seconds=dict(clock.seconds),
-        warnings=warnings,
-        pipeline=", ".join(lowered.spelled),
-        ledger=lowered.ledger,
+        **made_fields(asked, lowered, clock, accuracy, [*notes, *kept.feeds.notes]),
     )
 
 
-def _accuracy(kept: OpenedCodes, before: Graph, after: Graph) -> EngineAccuracy:
-    labels = kept.feeds.labels
-    assert labels is not None
-    plain, made = kept.told.answers(before, kept.feeds), kept.told.answers(after, kept.feeds)
-    labels = labels[: len(made)]
-    return {
-        "onnx": float(np.mean(plain == labels)),
-        "engine": float(np.mean(made == labels)),
-        "agree": float(np.mean(plain == made)),
-        "rows": len(made),
-        "majority": majority_share(labels) or 0.0,
-    }
-
-
-def _header(graph: Graph, engine: IntegerFields) -> list[str]:
-    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(graph)[:120])
+def _header(engine: IntegerFields) -> list[str]:
     return [
-        f"model:  {model}",
         f"engine: {engine['rows']} x {engine['columns']}, {engine['mac']}, depth {engine['depth']}",
         f"operators: {', '.join(engine['operators'])}",
-        f"made by approxhw {__version__}, target integer-engine",
     ]
 
 
@@ -412,11 +351,6 @@ def _write(design: IntegerDesign, folder: Path, steps: Steps) -> CompiledInteger
 def _kept(folder: Path) -> tuple[Model, Ledger]:
     design = whole_integer_engine(folder)
     return design.model, design.ledger
-
-
-def _name(graph: Graph) -> str:
-    stem = re.sub(r"\W+", "_", Path(title_of(graph)).stem, flags=re.ASCII).strip("_")
-    return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
 
 
 FLOW = Flow(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from approxhw.artifacts.integer_engine import IntegerDesign
 
+from ..commands import commands_of
+from ..kept_verdicts import verdicts_in
 from .cost import integer_estimates
-from .simulate import integer_verdicts
 
 
 def report_integer_engine(folder: Path, design: IntegerDesign) -> Path:
@@ -16,15 +16,8 @@ def report_integer_engine(folder: Path, design: IntegerDesign) -> Path:
     from approxhw.report.engines.integer_page import render_integer_engine
     from approxhw.report.page import write_page
 
-    runs, estimates = integer_verdicts(folder), integer_estimates(folder)
-    commands = [design.command or f"approxhw compile MODEL --target integer-engine -o {shlex.quote(str(folder))}"]
-    commands += [
-        shlex.join(["approxhw", "simulate", str(folder), "--simulator", run["simulator"], "--layer", run["layer"]])
-        for run in runs
-    ]
-    if estimates:
-        clock = f"{estimates[-1]['clock_ns']:g}"
-        commands.append(shlex.join(["approxhw", "estimate", str(folder), "--clock-ns", clock]))
+    runs, estimates = verdicts_in(folder), integer_estimates(folder)
+    commands = commands_of(folder, design.command, "integer-engine", runs, estimates)
     path = folder / "report.html"
     write_page(path, render_integer_engine(design, runs, estimates[-1] if estimates else None, str(folder), commands))
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,42 +11,44 @@ from typing import TYPE_CHECKING, Unpack, cast
 import numpy as np
 
 from approxhw.artifacts.design import Model
-from approxhw.artifacts.engine import (
-    EngineAccuracy,
-    EngineDesign,
-    EngineFields,
-    LayerInfo,
-    check_engine_output,
-    write_engine,
-)
-from approxhw.common.arguments import checked, settle_fields, told
-from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
+from approxhw.artifacts.engine import EngineDesign, EngineFields, LayerInfo, check_engine_output, write_engine
+from approxhw.artifacts.engine_parts import EngineAccuracy
+from approxhw.common.arguments import checked, settle_fields
+from approxhw.common.errors import Problem, UnsupportedModelError, shown
 from approxhw.common.files import locked
-from approxhw.common.statistics import no_better
-from approxhw.common.version import __version__
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
-from approxhw.flow.stages.targets import target_of
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
+from ..kept_verdicts import EngineVerdict
+from ..opened_model import (
+    about_model,
+    asked_model,
+    counted_parts,
+    engine_summary,
+    graph_of_sizes,
+    made_fields,
+    model_name,
+    target_chosen,
+    under_header,
+    unsupported_parts,
+)
 from ..operands import Feeds, Predictions, feeds_of
 from .built_verilog import module_texts, whole_engine
 from .target import MatrixEngine, fitted_target
 
 if TYPE_CHECKING:
     from approxhw.backends.matrix_engine.engine import Engine as Array
-    from approxhw.frontends.onnx.loading import Loaded, ModelSource
+    from approxhw.frontends.onnx.loading import ModelSource
     from approxhw.frontends.products.model import ModelInput
     from approxhw.frontends.products.partition import OpenedModel
 
     from .cost import EngineEstimate
-    from .simulate import EngineVerdict
 
 _log = logging.getLogger(__name__)
 
@@ -109,22 +110,11 @@ class CompiledEngine:
     def summary(self) -> dict[str, object]:
         """Return all that is known so far as plain types: what ``--json`` prints."""
         from .cost import engine_estimates, engine_of
-        from .simulate import engine_verdicts
 
         found = engine_estimates(self.folder)
         last = found[-1] if found else {"estimate": None, "estimate_pe": None}
-        return {
-            "design": str(self.folder),
-            "engine": dict(self.design.engine),
-            "beats": engine_of(self.design).beats(),
-            "accuracy": dict(self.accuracy),
-            "layers": [asdict(layer) for layer in self.design.layers],
-            "simulation": engine_verdicts(self.folder),
-            "estimate": last["estimate"],
-            "estimate_pe": last["estimate_pe"],
-            "seconds": dict(self.design.seconds),
-            "warnings": list(self.design.warnings),
-        }
+        cost = {name: last[name] for name in ("estimate", "estimate_pe")}
+        return engine_summary(self.folder, self.design, {"beats": engine_of(self.design).beats()}, cost)
 
 
 @checked("open_engine_design")
@@ -141,10 +131,7 @@ def compile_engine(
     The rest as :func:`approxhw.compile` takes it. The accuracy on the engine is told where ``data`` has labels; the operands
     of the layers of its first rows are kept for simulation.
     """
-    chosen = MatrixEngine() if target is None else target_of(target)
-    if not isinstance(chosen, MatrixEngine):
-        why = f"{told(chosen)} is no matrix engine"
-        raise OptionError("compile", [Problem("target", why, "compile it with ax.compile")])
+    chosen = target_chosen(target, MatrixEngine, "no matrix engine")
     compiled: CompiledEngine = compile(model, target=chosen, **given)
     return compiled
 
@@ -167,23 +154,16 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     """Open the model that is asked for, sized for the user's inputs."""
     from approxhw.frontends.products.partition import open_model
 
-    loaded = _loaded(asked)
+    loaded = asked_model(asked)
     feeds = feeds_of(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1))
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = _without_empty_products(opened.graph)
-    about: Model = {"title": shown(title_of(graph), 120), "sha256": loaded.digest}
     emulated = EmulatedEngine(graph, opened.host, asked.threads)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
-    return Source(graph, about, f"{_name(graph)}-engine", kept)
-
-
-def _loaded(asked: Asked[MatrixEngine]) -> Loaded:
-    from approxhw.frontends.products.model import load_products
-
-    return load_products(cast("ModelSource", asked.model))  # what else it is, `Path` refuses
+    return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-engine", kept)
 
 
 def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
@@ -191,36 +171,23 @@ def check_products(asked: Asked[MatrixEngine]) -> list[Problem]:
 
     Raises :class:`InvalidModelError` where the file itself is broken.
     """
-    try:
-        _looked_at(asked)
-    except UnsupportedModelError as error:
-        return list(error.problems)
-    return []
+    return unsupported_parts(lambda: _looked_at(asked))
 
 
 def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
     """Return the Graph of the model without any rows: sizes that are open, and not given, are 1."""
     from approxhw.frontends.products.model import given_sizes, model_inputs
-    from approxhw.frontends.products.partition import open_model
 
-    loaded = _loaded(asked)
+    loaded = asked_model(asked)
     given = given_sizes(asked.shape)
+    inputs = model_inputs(loaded)
     least = {
         each.name: tuple(size if isinstance(size, int) else 1 for size in each.dims)
-        for each in model_inputs(loaded)
+        for each in inputs
         if each.dims is not None and each.name not in given
     }
-    try:
-        return _without_empty_products(open_model(loaded, {**least, **given}).graph)
-    except InvalidModelError as error:
-        assumed = [each.name for each in model_inputs(loaded) if each.name in least and not _is_closed(each)]
-        if not assumed:
-            raise
-        why = f"its sizes are open; with 1 for each of them, {error.problems[0].why}"
-        problems = [
-            Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
-        ]
-        raise OptionError("check", problems) from error
+    assumed = [each.name for each in inputs if each.name in least and not _is_closed(each)]
+    return _without_empty_products(graph_of_sizes(loaded, given, least, assumed))
 
 
 def _without_empty_products(graph: Graph) -> Graph:
@@ -244,9 +211,7 @@ def _is_closed(value: ModelInput) -> bool:
 
 def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
     graph = _looked_at(asked)
-    feeds = sum(isinstance(node.op, Feed) for node in graph.nodes)
-    hosts = sum(isinstance(node.op, Host) for node in graph.nodes)
-    return {"inputs": feeds, "products on the engine": len(product_layers(graph)), "parts on the host": hosts}
+    return counted_parts(graph, {"products on the engine": len(product_layers(graph))})
 
 
 def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -> PassContext:
@@ -272,35 +237,18 @@ def build_engine(
     with clock.step("layers"):
         layers, operands, packed, notes = _layers(emulated, array, kept.feeds.first(kept.rows))
     with clock.step("emit"):
-        modules = _modules(array, emulated, target)
+        modules = _modules(array, emulated)
     return EngineDesign(
-        name=_name(graph),
         engine=cast(EngineFields, asdict(array)),
         modules=modules,
         layers=layers,
         operands=operands,
-        version=__version__,
+        packed=packed,
         clock_ns=float(target.clock_ns),
         model=source.about,
-        shape={node.op.title: list(node.type.shape) for node in graph.nodes if isinstance(node.op, Feed)},
         library=target.library,
-        command=asked.command,
-        accuracy=accuracy,
-        seconds=dict(clock.seconds),
-        warnings=(*notes, *kept.feeds.notes, *_no_better(accuracy)),
-        packed=packed,
-        pipeline=", ".join(lowered.spelled),
-        ledger=lowered.ledger,
+        **made_fields(asked, lowered, clock, accuracy, [*notes, *kept.feeds.notes]),
     )
-
-
-def _no_better(accuracy: EngineAccuracy) -> list[str]:
-    """Return lines where the model, or the model on the engine, is no better than the most frequent class."""
-    most, rows = accuracy.get("majority"), f"{accuracy.get('rows', 0)} rows"
-    return [
-        *no_better("the model in float32", accuracy.get("onnx"), most, rows),
-        *no_better("the model on the engine", accuracy.get("engine"), most, rows),
-    ]
 
 
 def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
@@ -311,11 +259,6 @@ def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:
 def _kept(folder: Path) -> tuple[Model, Ledger]:
     design = whole_engine(folder)
     return design.model, design.ledger
-
-
-def _name(graph: Graph) -> str:
-    stem = re.sub(r"\W+", "_", Path(title_of(graph)).stem, flags=re.ASCII).strip("_")
-    return f"model_{stem}"[:60] if not stem or stem[0].isdigit() else stem[:60]
 
 
 def _rows(graph: Graph, feeds: Feeds) -> int:
@@ -417,21 +360,17 @@ def _chosen(emulated: EmulatedEngine, array: Array) -> list[str]:
     return chosen
 
 
-def _modules(array: Array, emulated: EmulatedEngine, target: MatrixEngine) -> dict[str, str]:
+def _modules(array: Array, emulated: EmulatedEngine) -> dict[str, str]:
     """Return module → text, the header in front of each; the top first."""
-    model = "".join(c if " " <= c <= "~" and c not in "\\*/" else "?" for c in title_of(emulated.graph)[:120])
-    header = [
-        f"model:  {model}",
+    lines = [
         f"engine: {array.rows} x {array.columns}, {array.mac}, depth {array.depth}, results {array.result}",
         *(
             f"{port}: {code}"
             for port, code in (("weights", array.weight_codes), ("activations", array.activation_codes))
             if code
         ),
-        f"made by approxhw {__version__}, target matrix-engine",
     ]
-    head = "".join(f"// {line}\n" for line in header)
-    return {name: f"{head}\n{text}" for name, text in module_texts(array).items()}
+    return under_header(module_texts(array), emulated.graph, lines, "matrix-engine")
 
 
 def _sane(target: MatrixEngine) -> None:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.report.data import drawn_ledger_row
-from approxhw.report.page import environment
-
+from .page_of_engine import fill_engine_page
 from .shifts import draw_shifts
 
 if TYPE_CHECKING:
@@ -34,27 +32,7 @@ def render_engine(
     histograms = {layer.name: np.array(layer.shifts, np.int64) for layer in design.layers if layer.shifts}
     # the drawing is a template's work, in which every name is escaped already
     shifts = Markup(_inline(draw_shifts(histograms))) if histograms else ""
-    page: str = (
-        environment()
-        .get_template("engine.html")
-        .render(
-            design=design,
-            runs=runs,
-            mismatches=sum(run["mismatches"] for run in runs),
-            cost=cost,
-            multiplies=sum(layer.count * layer.m * layer.k * layer.n for layer in design.layers),
-            shifts=shifts,
-            folder=folder,
-            data={
-                "ledger": tuple(map(drawn_ledger_row, design.ledger)),
-                "commands": commands,
-                "seconds": tuple(design.seconds.items()),
-                "folder": folder,
-            },
-            beats=beats,
-        )
-    )
-    return page
+    return fill_engine_page("engine.html", design, runs, cost, folder, commands, shifts=shifts, beats=beats)
 
 
 def _inline(svg: str) -> str:

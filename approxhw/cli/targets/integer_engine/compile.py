@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import CommandKind, Json
-from approxhw.cli.targets.matrix_engine.folder import streamed
+from approxhw.cli.targets.engines import compile_and_tell
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
-from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.engine.integers.target import IntegerEngine
-from approxhw.sim.simulators.registry import SIMULATORS
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -46,34 +44,13 @@ class IntegerEngineOptions:
 
 def run(terminal: Terminal, asked: CompileOptions, own: IntegerEngineOptions) -> Json:
     """Compile an integer engine, stream a layer through it, measure it, and say what came of it."""
-    from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.integer_view import show_integer_cost, show_integer_engine
-    from approxhw.engine.integers.compile import compile_integer_engine
+    from approxhw.engine.integers.compile import CompiledIntegerEngine, compile_integer_engine
 
-    if not asked.no_estimate:
-        load_library(own.target.library)
-    compiled = compile_integer_engine(
-        asked.model,
-        target=own.target,
-        data=own.source.rows,
-        output=asked.output,
-        shape=own.open.sizes(),
-        **own.steps.asked(),
-        command=command_line(),
-        on_progress=terminal.step,
-    )
-    show_integer_engine(terminal, compiled)
-    for simulator in () if asked.no_simulate or not compiled.design.operands else SIMULATORS:
-        try:
-            streamed(terminal, compiled, simulator)
-        except ToolNotFoundError as error:
-            if asked.require_tools:
-                raise
-            terminal.warn(f"not simulated on {simulator}: {error}")
-    if not asked.no_estimate and compiled.design.operands:
+    def measured(terminal: Terminal, compiled: CompiledIntegerEngine) -> None:
         show_integer_cost(terminal, compiled.estimate(on_progress=terminal.progress))
-    terminal.say(f"report: {compiled.report()}")
-    return dict(compiled.summary())
+
+    return compile_and_tell(terminal, asked, own, compile_integer_engine, show_integer_engine, measured)
 
 
 KIND = CommandKind("integer-engine", "Target integer-engine", IntegerEngineOptions, run, is_for=IS_FOR)

@@ -7,17 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from approxhw.cli.parameters.command import command_line
 from approxhw.cli.parameters.kinds import CommandKind, Json
+from approxhw.cli.targets.engines import compile_and_tell
 from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, TargetChoice
-from approxhw.common.errors import OptionError, Problem, ToolNotFoundError
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
-from approxhw.sim.simulators.registry import SIMULATORS
 
-from .folder import IS_FOR, measured, streamed
+from .folder import IS_FOR, measured
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -58,34 +57,10 @@ def problems_of(target: MatrixEngine, sizes: OpenSizes) -> list[Problem]:
 
 def run(terminal: Terminal, asked: CompileOptions, own: EngineOptions) -> Json:
     """Compile a matrix engine, stream a layer through it, measure it, and say what came of it."""
-    from approxhw.backends.estimate import load_library
     from approxhw.cli.terminal.engine_view import show_engine
     from approxhw.engine.matrix.compile import compile_engine
 
-    if not asked.no_estimate:
-        load_library(own.target.library)
-    compiled = compile_engine(
-        asked.model,
-        target=own.target,
-        data=own.source.rows,
-        output=asked.output,
-        shape=own.open.sizes(),
-        **own.steps.asked(),
-        command=command_line(),
-        on_progress=terminal.step,
-    )
-    show_engine(terminal, compiled)
-    for simulator in () if asked.no_simulate or not compiled.design.operands else SIMULATORS:
-        try:
-            streamed(terminal, compiled, simulator)
-        except ToolNotFoundError as error:
-            if asked.require_tools:
-                raise
-            terminal.warn(f"not simulated on {simulator}: {error}")
-    if not asked.no_estimate and compiled.design.operands:
-        measured(terminal, compiled)
-    terminal.say(f"report: {compiled.report()}")
-    return dict(compiled.summary())
+    return compile_and_tell(terminal, asked, own, compile_engine, show_engine, measured)
 
 
 KIND = CommandKind("matrix-engine", "Target matrix-engine", EngineOptions, run, is_for=IS_FOR)

@@ -1,4 +1,4 @@
-"""Designs of matrix engines: simulated, measured, and shown."""
+"""Designs of matrix engines: measured, and shown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ if TYPE_CHECKING:
     from approxhw.flow.stages.protocol import Compiled, Option
 
 IS_FOR = "is for --target matrix-engine"
-
-
-def streamed(terminal: Terminal, compiled: Compiled, simulator: str, **options: Option) -> None:
-    """Stream a layer through the engine, and say what came of it."""
-    from approxhw.cli.terminal.engine_view import show_stream
-
-    terminal.step(f"simulate on {simulator}", 0.0)
-    found = compiled.simulate(simulator, **options)
-    terminal.step(f"simulate on {simulator}", 1.0)
-    show_stream(terminal, found)
 
 
 def measured(terminal: Terminal, compiled: Compiled, library: str | Path | None = None, **options: Option) -> None:

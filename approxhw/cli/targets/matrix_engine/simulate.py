@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from approxhw.cli.parameters.kinds import CommandKind, Json
+from approxhw.cli.targets.engines import streamed
 from approxhw.cli.targets.shared import SimulateOptions
 from approxhw.common.option_fields import option
-
-from .folder import streamed
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal

@@ -26,7 +26,7 @@ from approxhw.backends.estimate.clock_sweep import Point
 from approxhw.backends.estimate.estimator import estimate_netlist
 from approxhw.backends.estimate.netlist.netlist import Netlist
 from approxhw.backends.matrix_engine.templates import element_verilog
-from approxhw.engine.matrix.cost import Stimulus, stimulus
+from approxhw.engine.matrix.element_feed import Stimulus, stimulus
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes
 

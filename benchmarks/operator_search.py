@@ -1,9 +1,9 @@
 """What approximate multipliers save of the energy of a residual network's products, without retraining, layer by layer and not.
 
-Energy: of the products of one inference, each layer's operator mapped to sky130 and fed with a real tile of that layer (weights stay,
-activations stream), beside the cheaper one of two exact multipliers with the model's own weights, at 10 ns; what sums control
-variates is not in it. Single operators: each of them in all layers, the one taken that saves most within the loss on validation rows
-(training rows that the network was not trained on). Test rows are reported alone.
+Energy: of the products of one inference, each layer's operator mapped to sky130 and fed with a real tile of that layer (weights
+stay, activations stream), beside the cheaper one of two exact multipliers with the model's own weights, at 10 ns; what sums control
+variates is not in it. Single operators: each of them in all layers, the one taken that saves most within the loss on validation
+rows (training rows that the network was not trained on). Test rows are reported alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from common import command, machine, note, table, write
 import approxhw as ax
 from approxhw.common.options import Keywords
 from approxhw.dse.targets import search_target
+from approxhw.engine.integers.operator_search.pose import problem
+from approxhw.engine.integers.operator_search.problem import IntegerProblem
 from approxhw.engine.integers.plans import LayerPlan
-from approxhw.engine.integers.search import IntegerProblem, problem
 
 FOLDER = Path("build/fashion")
 OPERATORS = "truncated-4,truncated-6,truncated-7,truncated-8,broken-array-6-1,broken-array-6-2,broken-array-8-2,broken-array-8-3"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from approxhw.common.data.arrays import read_npz
 from approxhw.common.data.dataset import DataSpec, load_dataset
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.common.statistics import majority_share
-from approxhw.ir.graph import Graph, Op
+from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
+from approxhw.ir.tensor.run import HostRuntime, checked_feeds, walk_tensors
 
 if TYPE_CHECKING:
     from approxhw.frontends.onnx.loading import Loaded, ModelSource
@@ -211,6 +212,12 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput]) -> Fee
         raise InvalidDataError("data", found)
     fixed = next((each.dims[0] for each in known if each.dims and isinstance(each.dims[0], int)), None)
     return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed)
+
+
+def observe_rows(feeds: Feeds, host: HostRuntime, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
+    """Carry *graph* out on *feeds*, batch by batch, its Host Nodes on *host*, and show every value as it is made."""
+    for part in feeds.batches():
+        walk_tensors(graph, checked_feeds(graph, part), host, None, seen)
 
 
 def predictions(engine: EmulatedEngine, feeds: Feeds) -> np.ndarray:

@@ -13,7 +13,7 @@ from approxhw.common.option_fields import option
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
     from approxhw.dse.targets import Reached
-    from approxhw.engine.integers.settings import IntegerSearch
+    from approxhw.engine.integers.operator_search.settings import IntegerSearch
     from approxhw.engine.integers.target import IntegerEngine
     from approxhw.engine.matrix.settings import EngineSearch
     from approxhw.engine.matrix.target import MatrixEngine

@@ -91,18 +91,25 @@ def show_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
         f"element in {found['library']}: {pe['area_um2']:.0f} µm², {pe['power_mw']:.4g} mW, {pe['delay_ns']:.3f} ns; clock of "
         f"{pe['clock_ns']:g} ns {kept} by the element; {pe['checked']} states equal to the reference ({pe['made']})"
     )
+    show_whole(terminal, whole, "multiply-adds")
+
+
+def show_whole(terminal: Terminal, whole: Mapping[str, Plain], unit: str) -> None:
+    """Say what an array with all around it costs, and, of its memories, what is known; ``unit``: what it does in a clock."""
     peak = whole["peak_gmac_per_s"]
-    speed = f"; {NO_TABLES}" if peak is None else f", {peak:.4g} billion multiply-adds a second at most"
+    speed = f"; {NO_TABLES}" if peak is None else f", {peak:.4g} billion {unit} a second at most"
     if whole["met"] is False:
         speed += f", at the {whole['kept_clock_ns']:.4g} ns that it keeps"
         timed = [part for part in whole["parts"] if "delay_ns" in part]
         if timed:
             slowest = max(timed, key=lambda part: part["delay_ns"])["part"]
-            speed += f" and not {found['clock_ns']:g} ns, for {slowest}"
+            speed += f" and not {whole['clock_ns']:g} ns, for {slowest}"
     terminal.say(
         f"engine: {whole['area_mm2']:.4g} mm² and {whole['power_mw']:.4g} mW without memories of {whole['memory_bits']} "
         f"bits{speed}"
     )
+    if whole["memory_area_um2"] is not None:
+        terminal.say(f"memories besides: {whole['memory_area_um2'] * 1e-6:.4g} mm² by {_plain(whole['memory_source'])}")
 
 
 def show_engine_front(terminal: Terminal, front: EngineFront) -> None:

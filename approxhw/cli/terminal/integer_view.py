@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .engine_view import show_whole
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -42,15 +43,25 @@ def show_integer_engine(terminal: Terminal, compiled: CompiledIntegerEngine) -> 
 def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     """Say what an engine and an element with each of its operators cost."""
     for each in found["elements"]:
-        kept = "not known to be kept" if each["met"] is None else "kept" if each["met"] else "missed"
-        terminal.say(
-            f"element of {each['operator']} in {found['library']}: {each['area_um2']:.0f} µm², {each['energy_fj']:.4g} fJ a "
-            f"product, {each['delay_ns']:.3f} ns; clock of {each['clock_ns']:g} ns {kept}; {each['checked']} sums equal to the "
-            "reference"
-        )
+        show_element(terminal, each, f"element of {each['operator']}")
+    for each in found["exact_elements"]:
+        show_element(terminal, each, f"exact element ({each['operator']})")
     energy = found["energy"]
     terminal.say(
         f"products of a run: {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
-        f"({100 * energy['saved']:.1f} % saved); array {found['area_mm2']:.4g} mm² without memories of "
-        f"{found['memory_bits']} bits"
+        f"({100 * energy['saved']:.1f} % saved); elements and ends in {energy['clocks']} clocks: {energy['array_nj']:.4g} nJ, "
+        f"exact {energy['exact_array_nj']:.4g} nJ ({100 * energy['array_saved']:.1f} % saved)"
+    )
+    if energy["left_out"]:
+        terminal.say(f"{energy['left_out']} layers are not in it: no operands of their operator were kept")
+    show_whole(terminal, found["estimate"], "products")
+
+
+def show_element(terminal: Terminal, each: Mapping[str, Plain], title: str) -> None:
+    """Say what an element with one operator costs, and whether it keeps its clock."""
+    kept = "not known to be kept" if each["met"] is None else "kept" if each["met"] else "missed"
+    terminal.say(
+        f"{title} in {each['library']}: {each['area_um2']:.0f} µm², {each['power_mw']:.4g} mW, {each['energy_fj']:.4g} fJ a "
+        f"product, {each['delay_ns']:.3f} ns; clock of {each['clock_ns']:g} ns {kept}; {each['checked']} sums equal to the "
+        f"reference ({each['made']})"
     )

@@ -178,8 +178,7 @@ class OpenedCodes:
 
     def observe(self, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
         """Carry *graph* out on training rows, batch by batch, and show every value."""
-        for part in self.train.some(CALIBRATION_ROWS).batches():
-            walk_tensors(graph, checked_feeds(graph, part), self.model.host, None, seen)
+        observe_rows(self.train.some(CALIBRATION_ROWS), self.model.host, graph, seen)
 
 
 def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:

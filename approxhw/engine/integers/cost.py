@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from approxhw.artifacts.folder import Plain, json_text, place_in, read_json
+from approxhw.artifacts.folder import Plain, place_in, record_of
 from approxhw.artifacts.integer_engine import IntegerDesign, IntegerLayer
 from approxhw.common.arguments import checked, refuse_below
-from approxhw.common.errors import InvalidDesignError, MismatchError, OptionError, Problem, shown
-from approxhw.common.files import write_beside
-from approxhw.numerics.mac.integer_mac import IntegerMac
-from approxhw.numerics.multipliers.tables import operand_values
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.engine.array_cost import MISMATCHES, ArrayCost, PartCost, array_cost, keep_estimate, kept_estimates
+from approxhw.engine.mapped_element import MappedElement, Progress, checked_clock, map_element, refuse_mismatches
 
+from .array_parts import integer_memories, integer_parts, integer_register_bits
+from .element_feed import ElementStimulus, element_stimulus, tile_positions
 from .rtl import array_from
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Netlist
     from approxhw.backends.integer_engine.engine import IntegerArray
 
-Progress = Callable[[str, int, int], None]
-POSITIONS = 12
-"""Elements of the array whose real inputs go through the netlist of one."""
-
 EXACT_FORMS = ("exact", "truncated-0")
 """Operators whose products are exact: what synthesis makes of ``*``, and rows of an array added up."""
 
-_GAP = 4
-"""Clocks behind a tile in which its last sums come out."""
+Tile = tuple[str, np.ndarray, np.ndarray, np.ndarray]
+"""The name of a layer, x (M × K) and weights (K × N) of a tile as patterns, and its operator's products by patterns."""
 
 
 @dataclass(frozen=True)
 class IntegerElementCost:
-    """One element with one operator, mapped to a library.
+    """One element with one of its operators chosen, mapped to a library for a clock.
 
-    ``area_um2``: cells. ``power_mw``: at ``clock_ns``, over ``vectors`` clocks of real tiles; ``energy_fj``: of one product,
-    all of that power in one clock. ``met``: None without delay tables. ``checked``: sums equal to the reference's.
+    ``area_um2``: cells only. ``delay_ns``: longest path by our timing analysis, register to register. ``met``: whether the
+    clock is kept; None without delay tables. ``power_mw``: at ``clock_ns``, over ``vectors`` clocks of real tiles;
+    ``energy_fj``: of one product, all of that power in one clock. ``checked``: sums equal to the reference's. ``made``:
+    recipe, adders and script of the synthesis. ``timed_by``: ``delay tables``, or ``one delay a cell``.
     """
 
     operator: str
@@ -57,73 +56,74 @@ class IntegerElementCost:
     vectors: int
     checked: int
     states_from: str
+    made: str
+    timed_by: str
 
 
-IntegerEstimate = dict[str, Plain]
-"""``library``, ``clock_ns``, ``elements`` (an :class:`IntegerElementCost` an operator), ``parts``, sums and ``energy``."""
+class RunEnergy(TypedDict):
+    """What one run of the model takes, in nJ, and the share that is saved beside exact operators at the same clock.
 
-
-@dataclass(frozen=True, eq=False)
-class ElementStimulus:
-    """What goes into one element, a value a clock, and what must come out where ``known``."""
-
-    vectors: Mapping[str, np.ndarray]
-    expected: np.ndarray
-    known: np.ndarray
-
-
-def element_stimulus(
-    array: IntegerArray, operator: str, products: np.ndarray, x: np.ndarray, weights: np.ndarray
-) -> ElementStimulus:
-    """Return the inputs of elements down column 0 of a real tile, one after the other: *x*: M × K, *weights*: K × N patterns.
-
-    The weight is loaded, then a pattern comes each clock, with the sum that the rows above have made of its vector.
+    ``products_nj``, ``exact_nj``, ``saved``: of the products alone, each by the element of its operator. ``elements_nj`` and
+    ``ends_nj``: of all elements and of all column ends, power by the ``clocks`` of the schedule, whether they have work or
+    not; ``array_nj``: both; ``exact_array_nj``, ``array_saved``: the same with exact operators. ``left_out``: layers of
+    whose operator no tile was kept; they are in none of it.
     """
-    mac = array.mac_of(operator)
-    mask = (1 << mac.accumulator_bits) - 1
-    columns: dict[str, list[np.ndarray]] = {"load": [], "operand_in": [], "sum_in": []}
-    expected, known = [], []
-    depth, count = array.depth, len(x)
-    for k, n in _positions(x, weights):
-        length = count + 3 + depth + _GAP
-        load, operand = np.zeros(length, np.int64), np.zeros(length, np.int64)
-        above, wanted, seen = np.zeros(length, np.int64), np.zeros(length, np.int64), np.zeros(length, bool)
-        load[1] = 1
-        operand[0], operand[1 : count + 1] = weights[k, n], x[:, k]
-        before = _sums(mac, products, x[:, :k], weights[:k, n])
-        after = _sums(mac, products, x[:, : k + 1], weights[: k + 1, n])
-        start = 2 + depth - 1  # the operand is held a clock after it comes; with DEPTH 2 its product a clock later
-        above[start : start + count] = before & mask
-        place = slice(start + 1, start + 1 + count)
-        wanted[place], seen[place] = after & mask, True
-        for name, part in zip(("load", "operand_in", "sum_in"), (load, operand, above), strict=True):
-            columns[name].append(part)
-        expected.append(wanted)
-        known.append(seen)
-    vectors = {name: np.concatenate(parts) for name, parts in columns.items()}
-    vectors["select"] = np.full(len(vectors["load"]), array.select(operator), np.int64)
-    return ElementStimulus(vectors, np.concatenate(expected), np.concatenate(known))
+
+    products_nj: float
+    exact_nj: float
+    saved: float
+    clocks: int
+    elements_nj: float
+    ends_nj: float
+    array_nj: float
+    exact_array_nj: float
+    array_saved: float
+    left_out: int
 
 
-def _positions(x: np.ndarray, weights: np.ndarray) -> list[tuple[int, int]]:
-    rows = np.linspace(0, x.shape[1] - 1, min(POSITIONS, x.shape[1])).round().astype(int)
-    return [(int(k), int(number % weights.shape[1])) for number, k in enumerate(rows)]
+class IntegerEstimate(TypedDict):
+    """What an array and its elements, :class:`IntegerElementCost` as plain types, cost; ``exact_elements`` are beside them."""
+
+    library: str
+    clock_ns: float
+    elements: list[dict[str, Plain]]
+    exact_elements: list[dict[str, Plain]]
+    estimate: ArrayCost
+    energy: RunEnergy
+    seconds: float
 
 
-def _sums(mac: IntegerMac, products: np.ndarray, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the sum of each row of patterns *x* (M × k) with *weights* (k), as an element's chain makes it."""
-    from approxhw.numerics.mac.kernels.integer_gemm import matmul_integer
+@dataclass(frozen=True)
+class KeptIntegerEstimate:
+    """What a kept estimate of an integer engine must tell."""
 
-    if not x.shape[1]:
-        return np.zeros(len(x), np.int64)
-    left = operand_values(mac.x_bits, mac.x_signed)[x].astype(np.int8 if mac.x_signed else np.uint8)
-    right = operand_values(mac.weight_bits, mac.weight_signed)[weights].astype(
-        np.int8 if mac.weight_signed else np.uint8
+    library: str
+    clock_ns: float
+    elements: tuple[IntegerElementCost, ...]
+    exact_elements: tuple[IntegerElementCost, ...]
+    estimate: ArrayCost
+    energy: RunEnergy
+
+
+def map_integer_element(
+    array: IntegerArray,
+    cells: CellLibrary,
+    clock_ns: float,
+    *,
+    timeout: float = 300.0,
+    quick: bool = False,
+    on_progress: Progress | None = None,
+) -> MappedElement:
+    """Return the smallest circuit of an element of *array*, all of its operators in it, that keeps the clock.
+
+    How, :func:`~approxhw.engine.mapped_element.map_element` says, and what *quick* leaves out.
+    """
+    from approxhw.backends.integer_engine.engine import integer_engine_verilog
+
+    text = integer_engine_verilog(array, top="integer_element")
+    return map_element(
+        lambda _: text, "integer_element", cells, clock_ns, timeout=timeout, quick=quick, on_progress=on_progress
     )
-    made: np.ndarray = matmul_integer(np.ascontiguousarray(left.T), right[:, None], mac, products)[:, 0].astype(
-        np.int64
-    )
-    return made
 
 
 def integer_element_cost(
@@ -131,53 +131,50 @@ def integer_element_cost(
     operator: str,
     library: str | Path | CellLibrary,
     clock_ns: float,
-    tile: tuple[str, np.ndarray, np.ndarray, np.ndarray],
+    tile: Tile,
     *,
+    mapped: MappedElement | None = None,
     timeout: float = 300.0,
+    quick: bool = False,
     mismatch_file: Path = Path("element_mismatches.json"),
+    on_progress: Progress | None = None,
 ) -> IntegerElementCost:
-    """Map one element with *operator* alone, check its netlist on a real *tile* (name, x, weights, products), return its cost.
+    """Map one element of *array* for the clock, check its netlist with *operator* chosen on a real *tile*, return its cost.
 
-    Raises :class:`MismatchError` where the netlist differs from the reference; *mismatch_file* is written then.
+    *mapped*: the element, where it is mapped already. Raises :class:`MismatchError` where the netlist differs from the reference;
+    *mismatch_file* is written then.
     """
-    from approxhw.backends.estimate import Surroundings, analyse, load_library, synthesise
+    from approxhw.backends.estimate import load_library
     from approxhw.backends.estimate.estimator import estimate_netlist
-    from approxhw.backends.integer_engine.engine import integer_engine_verilog
 
-    cells = load_library(library)
-    alone = replace(
-        array,
-        mac=array.mac_of(operator),
-        operators=(operator,),
-        foreign=tuple(f for f in array.foreign if f.name == operator),
-    )
+    cells, mac = load_library(library), array.mac_of(operator)
+    if mapped is None:
+        mapped = map_integer_element(array, cells, clock_ns, timeout=timeout, quick=quick, on_progress=on_progress)
     name, x, weights, products = tile
-    netlist = synthesise(
-        integer_engine_verilog(alone, top="integer_element"), "integer_element", cells, timeout=timeout
-    )
-    fed = element_stimulus(alone, operator, products, x, weights)
+    netlist, fed = mapped.netlist, element_stimulus(array, operator, products, x, weights)
     ports = {port.name for port in netlist.data_inputs}
     vectors = {each: column for each, column in fed.vectors.items() if each in ports}
-    checked = _check(netlist, replace(fed, vectors=vectors), f"netlist of {alone.mac}", mismatch_file)
-    timing = analyse(netlist, Surroundings(clocked_inputs=True))
-    told = f"{len(_positions(x, weights))} elements of a tile of layer {shown(name, 60)}"
+    checked = _check(netlist, replace(fed, vectors=vectors), f"netlist of {mac}", mismatch_file)
+    told = f"{len(tile_positions(x, weights))} elements of a tile of layer {shown(name, 60)}"
     found = estimate_netlist(netlist, vectors=vectors, vectors_from=told, clock_ns=clock_ns)
     power = found.known_power_mw()
     return IntegerElementCost(
         operator=operator,
-        arithmetic=str(alone.mac),
-        depth=alone.depth,
+        arithmetic=str(mac),
+        depth=array.depth,
         library=cells.name,
         clock_ns=clock_ns,
-        met=timing.met(clock_ns * 1e3),
+        met=mapped.met,
         area_um2=netlist.area() * 1e6,
-        delay_ns=timing.delay_ps * 1e-3,
+        delay_ns=mapped.delay_ns,
         power_mw=power,
         energy_fj=power * clock_ns * 1e3,
         cells=found.cells,
         vectors=len(fed.expected),
         checked=checked,
         states_from=told,
+        made=mapped.made,
+        timed_by=mapped.timed_by,
     )
 
 
@@ -187,23 +184,25 @@ def _check(netlist: Netlist, fed: ElementStimulus, name: str, file: Path) -> int
 
     outputs, _ = simulate_activity(netlist, fed.vectors)
     seen = np.asarray(outputs["sum_out"]).astype(np.int64)
-    wrong = fed.known & (seen != fed.expected)
-    if wrong.any():
-        rows = [
-            {"clock": clock, "expected": int(fed.expected[clock]), "seen": int(seen[clock])}
-            for clock in np.flatnonzero(wrong)[:1000].tolist()
-        ]
-        write_beside(file, json_text({"design": name, "mismatches": int(wrong.sum()), "rows": rows}))
-        raise MismatchError(name, int(wrong.sum()), int(fed.known.sum()), file)
-    return int(fed.known.sum())
+    checked = int(fed.known.sum())
+    refuse_mismatches(name, fed.known & (seen != fed.expected), fed.expected, seen, checked, file)
+    return checked
 
 
-def tiles_of(design: IntegerDesign) -> dict[str, tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+def exact_arrays(array: IntegerArray) -> dict[str, IntegerArray]:
+    """Return *array* with exact operators and adders in the place of its own, by form."""
+    return {
+        form: replace(array, mac=replace(array.mac, operator=form, adder="exact"), operators=(), foreign=())
+        for form in EXACT_FORMS
+    }
+
+
+def tiles_of(design: IntegerDesign) -> dict[str, Tile]:
     """Return, for each operator, a real tile of the deepest layer that it multiplies: name, x, weights, products.
 
     Raises :class:`OptionError` where no operands were kept.
     """
-    found: dict[str, tuple[str, np.ndarray, np.ndarray, np.ndarray]] = {}
+    found: dict[str, Tile] = {}
     rows, columns = design.engine["rows"], design.engine["columns"]
     for layer in sorted((each for each in design.layers if each.operands), key=lambda each: (-each.k, -each.m)):
         arrays = design.operands[str(layer.operands)]
@@ -232,121 +231,119 @@ def estimate_integer_engine(
 ) -> IntegerEstimate:
     """Return, and keep in ``estimate/``, what the engine in *folder* and an element of it with each operator cost.
 
-    The array is the sum of its elements and column ends; memories are counted in bits and are in no area. ``energy``: of the
-    products of one run of the model, each by the element of its operator, beside exact ones on the same tiles.
+    The array is the sum of its parts: elements for the clock, column ends and control by the reference recipe, registers
+    bit by bit with the library's smallest flip-flop. Memories are not in the area: they are told in bits, and as an area of
+    their own where the library has figures of memories. Exact elements are mapped for the same clock in the same way; of their
+    two forms that one stands beside an operator that takes the least energy on its tile, of those that keep the clock where
+    one does.
     """
-    from approxhw.backends.estimate import estimate, load_library
-    from approxhw.backends.integer_engine.engine import integer_engine_verilog
+    from approxhw.backends.estimate import load_library
+    from approxhw.backends.estimate.estimator import BY_TABLES
 
     refuse_below("estimate", 0, above=True, timeout=timeout)
     started = time.perf_counter()
     tell = on_progress or (lambda step, done, total: None)
     cells, array = load_library(library or design.library), array_from(design.engine)
-    clock = design.clock_ns if clock_ns is None else clock_ns
-    if not (np.isfinite(clock) and clock > 0):
-        raise OptionError("estimate", [Problem("clock_ns", f"{clock} is no clock period", "give nanoseconds above 0")])
-    tiles = tiles_of(design)
-    elements: dict[str, IntegerElementCost] = {}
-    exact: dict[str, IntegerElementCost] = {}
-    file = place_in(folder, "estimate/mismatches.json")
-    for number, (operator, tile) in enumerate(tiles.items()):
-        tell("elements", number, len(tiles))
+    clock, tiles = checked_clock(clock_ns, design.clock_ns), tiles_of(design)
+    file, plain = place_in(folder, MISMATCHES), exact_arrays(array)
+    mapped: dict[str, MappedElement] = {}
+    for number, (name, each) in enumerate({"": array, **plain}.items()):
+        tell("elements", number, 1 + len(plain))
+        same = each.mac == array.mac and each.names == array.names  # the array is exact itself
+        mapped[name] = mapped[""] if name and same else map_integer_element(each, cells, clock, timeout=timeout)
+    tell("elements", 1 + len(plain), 1 + len(plain))
+    elements, exact = dict[str, IntegerElementCost](), dict[str, IntegerElementCost]()
+    for operator, tile in tiles.items():
         elements[operator] = integer_element_cost(
-            array, operator, cells, clock, tile, timeout=timeout, mismatch_file=file
+            array, operator, cells, clock, tile, mapped=mapped[""], mismatch_file=file
         )
-        exact[operator] = _least_exact(array, cells, clock, tile, timeout, file)
-    tell("elements", len(tiles), len(tiles))
-    largest = max(elements.values(), key=lambda each: each.area_um2)
-    count = array.rows * array.columns
-    end = estimate(
-        integer_engine_verilog(array, top="integer_end"), "integer_end", cells, clock_ns=clock, timeout=timeout
+        forms = [
+            integer_element_cost(
+                each, form, cells, clock, _exact_tile(tile, each), mapped=mapped[form], mismatch_file=file
+            )
+            for form, each in plain.items()
+        ]
+        # savings are told beside the thriftier one; beside the other they would be flattered
+        exact[operator] = min(forms, key=lambda each: (each.met is False, each.energy_fj))
+    most, count = max(elements.values(), key=lambda each: each.power_mw), array.rows * array.columns
+    part: PartCost = {
+        "part": "elements",
+        "count": count,
+        "area_um2": count * most.area_um2,
+        "power_mw": count * most.power_mw,
+        "delay_ns": most.delay_ns,
+    }
+    whole = array_cost(
+        part,
+        integer_parts(array),
+        integer_register_bits(array),
+        integer_memories(array),
+        cells,
+        clock,
+        known=most.timed_by == BY_TABLES,
+        timeout=timeout,
+        on_progress=tell,
     )
-    parts: list[dict[str, Plain]] = [
-        {
-            "part": "elements",
-            "count": count,
-            "area_um2": count * largest.area_um2,
-            "power_mw": count * largest.power_mw,
-        },
-        {
-            "part": "column ends",
-            "count": array.columns,
-            "area_um2": array.columns * end.area_mm2 * 1e6,
-            "power_mw": array.columns * end.known_power_mw(),
-        },
-    ]
+    ends = next(row["power_mw"] for row in whole["parts"] if row["part"] == "column ends") or 0.0
     told: IntegerEstimate = {
         "library": cells.name,
         "clock_ns": clock,
         "elements": [asdict(each) for each in elements.values()],
         "exact_elements": [asdict(each) for each in dict.fromkeys(exact.values())],
-        "parts": parts,
-        "area_mm2": sum(float(part["area_um2"]) for part in parts) * 1e-6,
-        "power_mw": sum(float(part["power_mw"]) for part in parts),
-        "energy": _energy(design.layers, elements, exact),
-        "memory_bits": array.vectors * array.columns * array.mac.accumulator_bits,
+        "estimate": whole,
+        "energy": _energy(design.layers, elements, exact, count, ends, clock),
         "seconds": time.perf_counter() - started,
     }
-    write_beside(place_in(folder, f"estimate/{_file_name(cells.name)}.json"), json_text(told))
+    keep_estimate(folder, cells.name, told)
     return told
 
 
-def _least_exact(
-    array: IntegerArray,
-    cells: CellLibrary,
-    clock: float,
-    tile: tuple[str, np.ndarray, np.ndarray, np.ndarray],
-    timeout: float,
-    file: Path,
-) -> IntegerElementCost:
-    """Return the element of exact products that takes the least energy on *tile*: by synthesis' own multiplier, or an array.
-
-    Savings are told beside that one; beside the other they would be flattered.
-    """
-    found = []
-    for name in EXACT_FORMS:
-        plain = replace(array, mac=replace(array.mac, operator=name, adder="exact"), operators=(), foreign=())
-        as_exact = (tile[0], tile[1], tile[2], _exact_table(plain.mac))
-        found.append(integer_element_cost(plain, name, cells, clock, as_exact, timeout=timeout, mismatch_file=file))
-    return min(found, key=lambda each: each.energy_fj)
-
-
-def _exact_table(mac: IntegerMac) -> np.ndarray:
+def _exact_tile(tile: Tile, array: IntegerArray) -> Tile:
     from approxhw.numerics.mac.integer_mac import exact_products
 
-    return exact_products(mac).products
+    return (*tile[:3], exact_products(array.mac).products)
 
 
 def _energy(
     layers: tuple[IntegerLayer, ...],
     elements: Mapping[str, IntegerElementCost],
     exact: Mapping[str, IntegerElementCost],
-) -> dict[str, Plain]:
-    """Return the energy of the products of one run in nJ, as they are and were they exact, and what is saved."""
-    made = plain = 0.0
-    for layer in layers:
-        if layer.operator in elements:
-            products = layer.count * layer.m * layer.k * layer.n
-            made += products * elements[layer.operator].energy_fj * 1e-6
-            plain += products * exact[layer.operator].energy_fj * 1e-6
-    return {"products_nj": made, "exact_nj": plain, "saved": 1 - made / plain if plain else 0.0}
+    count: int,
+    ends_mw: float,
+    clock_ns: float,
+) -> RunEnergy:
+    """Return the energy of one run: *count* elements, ends of *ends_mw* together."""
+    clocks = 0
+    made = plain = inside = plain_inside = 0.0
+    known = [layer for layer in layers if layer.operator in elements]
+    for layer in known:
+        own, other = elements[layer.operator], exact[layer.operator]
+        products, taken = layer.count * layer.m * layer.k * layer.n, layer.count * layer.clocks
+        made += products * own.energy_fj * 1e-6
+        plain += products * other.energy_fj * 1e-6
+        inside += taken * count * own.energy_fj * 1e-6  # an element's power in a clock is what a product is charged
+        plain_inside += taken * count * other.energy_fj * 1e-6
+        clocks += taken
+    ends = clocks * clock_ns * ends_mw * 1e-3
+    return {
+        "products_nj": made,
+        "exact_nj": plain,
+        "saved": 1 - made / plain if plain else 0.0,
+        "clocks": clocks,
+        "elements_nj": inside,
+        "ends_nj": ends,
+        "array_nj": inside + ends,
+        "exact_array_nj": plain_inside + ends,
+        "array_saved": 1 - (inside + ends) / (plain_inside + ends) if plain_inside + ends else 0.0,
+        "left_out": len(layers) - len(known),
+    }
 
 
 def integer_estimates(folder: Path) -> list[dict[str, Plain]]:
     """Return every estimate of the engine in *folder*, the newest last; raise :class:`InvalidDesignError` for a broken one."""
-    found = []
-    paths = [path for path in (folder / "estimate").glob("*.json") if path.name != "mismatches.json"]
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
-        try:
-            told = read_json(path)
-            if not isinstance(told, dict) or not {"library", "elements", "parts", "energy"} <= told.keys():
-                raise ValueError("it lacks its library, elements, parts or energy")
-        except (OSError, ValueError) as error:
-            why = f"no estimate ({shown(error, 160)})"
-            raise InvalidDesignError(str(folder), [Problem(path.name, why, "estimate it again")]) from error
-        found.append(told)
-    return found
 
+    def whole(told: dict[str, Plain]) -> dict[str, Plain]:
+        record_of(told, KeptIntegerEstimate)
+        return told
 
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)[:60] or "library"
+    return kept_estimates(folder, whole)

@@ -33,7 +33,7 @@ class IntegerEngine:
 
     flow: ClassVar[str] = "approxhw.engine.integers.compile:FLOW"
     """How the flow serves it, as ``module:NAME``: the flow knows targets by name, never by import."""
-    search_problem: ClassVar[str] = "approxhw.engine.integers.search:problem"
+    search_problem: ClassVar[str] = "approxhw.engine.integers.operator_search.pose:problem"
     """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
     operator: str = field(

@@ -11,6 +11,7 @@ from approxhw.common.errors import LibraryError, Problem, shown
 
 from . import logic
 from .delay_tables import Arc, CellTiming, WireLoad, constant
+from .memories import MemoryTable
 
 MAX_INPUTS = 6
 MAX_NAME = 200
@@ -80,6 +81,7 @@ class CellLibrary:
     where the library counts none.
     ``left_out``: cells that nothing is mapped to, and why; ``left_out_areas`` those of
     them whose area (mm²) is known, such as memories. ``file``: the path that it was asked for by, empty for one with a name.
+    ``memories``: areas of memories made for these cells; None where nobody has said any.
     """
 
     name: str
@@ -95,6 +97,7 @@ class CellLibrary:
     file: str = ""
     most_fanout: float | None = None
     wires: WireLoad | None = None
+    memories: MemoryTable | None = None
 
     def without_tables(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return the cells of *names* (all, by default) that have one delay whatever drives them and whatever they drive.

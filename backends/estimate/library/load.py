@@ -18,6 +18,7 @@ from approxhw.common.plugins import load_plugin, plugins
 from . import logic
 from .cells import Cell, CellLibrary, FlipFlop, check_cell
 from .liberty import read_liberty
+from .memories import memory_table
 from .table_timing import shared_timing, table_timing
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _read_table(path: Path) -> CellLibrary:
     tie = content.get("tie", "")
     if tie and tie not in cells:
         problems.append(Problem("library", f"tie cell {shown(tie)} is not in [cells]"))
+    memories = memory_table(content.get("memories"), problems)
     if problems:
         raise LibraryError(str(path), problems)
     return CellLibrary(
@@ -147,6 +149,7 @@ def _read_table(path: Path) -> CellLibrary:
         tie,
         content["source"],
         wires=None if shared is None else shared.wires,
+        memories=memories,
     )
 
 

@@ -11,7 +11,7 @@ from approxhw.cli.targets.engine_search import Workers, search_of_engine
 from approxhw.cli.targets.shared import OpenSizes, SearchOptions
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
-from approxhw.engine.integers.settings import IntegerSearch
+from approxhw.engine.integers.operator_search.settings import IntegerSearch
 from approxhw.engine.integers.target import IntegerEngine
 
 from .compile import IS_FOR

@@ -127,7 +127,7 @@ def test_report_shows_codes(compiled):
 
 def test_cost_counts_decoders_and_registers(compiled):
     engine = engine_of(compiled.design)
-    parts = {name: (count, top) for name, count, _, top in engine_parts(engine)}
+    parts = {part.part: (part.count, part.top) for part in engine_parts(engine)}
     assert parts["decoders of 8-bit weights"] == (4, "eight_bit_decode")
     assert parts["decoders of 8-bit activations"] == (4, "eight_bit_decode")
     assert register_bits(engine)["words behind 8-bit decoders"] == 2 * 4 * 16 + 2 + 4

@@ -113,12 +113,65 @@ def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
     (element,) = found["elements"]
     assert element["operator"] == "truncated-6"
     assert element["checked"] > 100
-    assert element["area_um2"] < found["exact_elements"][0]["area_um2"]
-    assert 0 < found["energy"]["saved"] < 1
-    assert found["energy"]["products_nj"] < found["energy"]["exact_nj"]
+    (plain,) = found["exact_elements"]
+    assert element["area_um2"] < plain["area_um2"]
+    assert element["clock_ns"] == plain["clock_ns"] == 5e6
+    assert element["made"] == plain["made"] == "reference recipe"
+    energy, whole = found["energy"], found["estimate"]
+    assert 0 < energy["array_saved"] < energy["saved"] < 1
+    assert energy["products_nj"] < energy["exact_nj"]
+    clocks = sum(layer.count * layer.clocks for layer in engine.design.layers)
+    parts = {row["part"]: row for row in whole["parts"]}
+    powers = (parts["elements"]["power_mw"], parts["column ends"]["power_mw"])
+    assert energy["clocks"] == clocks
+    assert energy["array_nj"] == pytest.approx(sum(powers) * 5e6 * clocks * 1e-3)
+    assert energy["exact_array_nj"] - energy["array_nj"] == pytest.approx(
+        16 * (plain["power_mw"] - element["power_mw"]) * 5e6 * clocks * 1e-3
+    )
+    assert parts.keys() >= {"elements", "column ends", "control", "skew of rows", "addresses on their way"}
+    assert whole["area_mm2"] == pytest.approx(sum(row["area_um2"] for row in whole["parts"]) * 1e-6)
+    assert (
+        whole["memories"]["sums between tiles (memory)"]
+        == 16 * 4 * array_from(engine.design.engine).mac.accumulator_bits
+    )
+    assert whole["memory_bits"] == sum(whole["memories"].values())
+    nothing = ("met", "kept_clock_ns", "peak_gmac_per_s", "memory_area_um2")
+    assert all(whole[key] is None for key in nothing), "egfet has neither delay tables nor memories"
     page = engine.report().read_text()
-    for word in ("truncated-6", "fc2", "nJ a run", "correct-bias"):
+    for word in ("truncated-6", "fc2", "nJ a run", "correct-bias", "whether a clock is kept is not known", "in no sum"):
         assert word in page
+
+
+@pytest.mark.slow
+def test_a_clock_that_the_column_ends_miss_is_told(engine, cli):
+    """In sky130 a product of 32 by 31 bits takes more than 8 ns, whatever the elements do."""
+    said = cli("estimate", engine.folder, "--library", "sky130", "--clock-ns", "7.5").stdout
+    found = engine.summary()["estimate"]
+    whole, (element,), (plain,) = found["estimate"], found["elements"], found["exact_elements"]
+    assert element["met"] is plain["met"] is True
+    assert whole["met"] is False
+    slowest = max((row for row in whole["parts"] if "delay_ns" in row), key=lambda row: row["delay_ns"])
+    assert slowest["part"] == "column ends"
+    assert whole["kept_clock_ns"] == slowest["delay_ns"] > 7.5
+    assert whole["peak_gmac_per_s"] == pytest.approx(16 / slowest["delay_ns"])
+    assert whole["memory_area_um2"] == pytest.approx(sum(whole["memory_areas_um2"].values()))
+    for words in ("for column ends", "clock of 7.5 ns kept", "memories besides: ", "billion products a second at most"):
+        assert words in said
+    page = engine.report().read_text()
+    for words in ("does not keep 7.5 ns", "mm² besides", "OpenRAM macros"):
+        assert words in page
+
+
+def test_no_clock_and_estimates_of_before_are_refused(engine, tmp_path):
+    import shutil
+
+    with pytest.raises(OptionError, match=r"0\.0 is no clock period"):
+        engine.estimate(clock_ns=0.0)
+    shutil.copytree(engine.folder, tmp_path / "engine")
+    (tmp_path / "engine" / "estimate").mkdir(exist_ok=True)
+    (tmp_path / "engine" / "estimate" / "egfet.json").write_text(json.dumps({"library": "egfet", "parts": []}))
+    with pytest.raises(InvalidDesignError, match=r"egfet\.json: no estimate"):
+        open_folder(tmp_path / "engine").summary()
 
 
 def test_an_element_that_is_wrong_is_seen(engine, tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 import approxhw as ax
 from approxhw.common.errors import InvalidDataError, OptionError
-from approxhw.engine.integers import search
+from approxhw.engine.integers.operator_search import pose
+from approxhw.engine.integers.operator_search.pose import problem
 from approxhw.engine.integers.plans import LayerPlan, read_plan, spell_plan
-from approxhw.engine.integers.search import problem
 
 ARRAY = ax.IntegerEngine(rows=4, columns=4, vectors=16, library="egfet")
 FEW = {
@@ -34,9 +34,9 @@ def _operators_priced_once():
             known[asked] = real(named, cells, **options)
         return known[asked]
 
-    real = search.priced_operators
+    real = pose.priced_operators
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "priced_operators", priced)
+        patch.setattr(pose, "priced_operators", priced)
         yield
 
 

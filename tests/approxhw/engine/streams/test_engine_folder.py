@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, MismatchError, OptionError, OutputError
 from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
-from approxhw.engine.matrix.cost import element_cost, engine_of, operand_words, stimulus
+from approxhw.engine.matrix.cost import element_cost, engine_of
+from approxhw.engine.matrix.element_feed import operand_words, stimulus
 from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.kernels.codes import to_codes

@@ -39,6 +39,9 @@ WHOLE = {
     "parts": [],
     "memory_bits": 7,
     "memories": {},
+    "memory_area_um2": None,
+    "memory_areas_um2": None,
+    "memory_source": None,
     "peak_gmac_per_s": 2.0,
 }
 

@@ -17,8 +17,8 @@ from approxhw.numerics.pareto import pareto_front
 from approxhw.passes.integers.narrow_weights import narrowed_patterns
 from approxhw.passes.integers.tune_weights import TuneWeights
 
+from ..plans import LayerPlan
 from .operator_costs import PricedOperators
-from .plans import LayerPlan
 from .settings import PLAIN, TUNE, bits_of_edit
 
 RANKS = 2

@@ -12,56 +12,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.engine_front import EngineFront, EngineMember, check_engine_front_output, write_engine_front
+from approxhw.artifacts.engine_front import EngineFront, EngineMember, write_engine_front
 from approxhw.artifacts.objectives import Objective
-from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
-from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.option_fields import Value
-from approxhw.common.options import Keywords, suggestion
+from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
-from approxhw.engine.layer_search import (
-    SearchRecord,
-    accuracy_on,
-    digest_of,
-    identity_of,
-    majorities,
-    model_bytes,
-    rows_of,
-    told_warnings,
-)
-from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, predictions
+from approxhw.engine.layer_search import SearchRecord, identity_of, majorities, model_bytes, rows_of, told_warnings
+from approxhw.engine.operands import Feeds, observe_rows, predictions
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.emulate import EmulatedEngine
-from approxhw.ir.tensor.integer_layers import integer_nodes, integer_op, layer_sizes
-from approxhw.ir.tensor.operator_errors import layer_codes
-from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
-from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import ProductTable, Stated
 
-from .choices import (
-    LayerChoice,
-    LayerTile,
-    energy_of,
-    guided_starts,
-    harm_of,
-    layer_choices,
-    operators_of,
-    sum_variances,
-)
-from .compile import CALIBRATION_ROWS, KEPT_ROWS, LOOKED_AT, compile_integer_engine
-from .layers import layer_patterns, streams_of
-from .operator_costs import EXACT_FORMS, PricedOperators, priced_operators, sampled_tile
-from .plans import LayerPlan, spell_plan
+from ..compile import compile_integer_engine
+from ..plans import LayerPlan, spell_plan
+from ..target import IntegerEngine
+from .choices import LayerChoice, energy_of, guided_starts, harm_of, operators_of
 from .settings import IntegerSearch
-from .target import IntegerEngine
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from approxhw.frontends.products.partition import OpenedModel
+
+CODES = 2
+"""Passes of the target that make codes: quantize-model, integer-products."""
 
 
 @dataclass(eq=False)
@@ -253,8 +229,7 @@ class IntegerProblem:
 
     def observe(self, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
         """Carry *graph* out on training rows, batch by batch, and show every value."""
-        for part in self.calibration.batches():
-            walk_tensors(graph, checked_feeds(graph, part), self.whole().host, None, seen)
+        observe_rows(self.calibration, self.whole().host, graph, seen)
 
     def whole(self) -> OpenedModel:
         """Return the opened model."""
@@ -348,180 +323,3 @@ class IntegerProblem:
         )
         write_engine_front_page(folder / "report.html", front, str(front.folder))
         write_engine_front(front, folder)
-
-
-CODES = 2
-"""Passes of the target that make codes: quantize-model, integer-products."""
-
-
-@checked("search")
-def problem(
-    model: str | Path | ModelProto,
-    *,
-    data: DataSpec,
-    output: str | Path | None = None,
-    target: IntegerEngine | None = None,
-    options: IntegerSearch | None = None,
-    shape: Mapping[str, Sequence[int]] | None = None,
-    jobs: int = 1,
-    command: str = "",
-    on_progress: Callable[[str, int, int], None] | None = None,
-    **asked: Value,
-) -> IntegerProblem:
-    """Return what the search of *model* is; arguments as :func:`approxhw.search` takes them for an ``IntegerEngine``.
-
-    ``asked``: fields of *options* that are to be other than there. Every operator is synthesised here, and every layer's
-    choices are priced on a real tile. Raises errors of :mod:`approxhw.common.errors`.
-    """
-    from approxhw.backends.estimate import load_library
-    from approxhw.frontends.products.partition import open_model
-
-    target, started = target or IntegerEngine(), time.perf_counter()
-    known = [*IntegerSearch.__dataclass_fields__]
-    unknown = [
-        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
-    ]
-    if unknown:
-        raise OptionError("search", unknown)
-    options = replace(options or IntegerSearch(), **asked)
-    target = replace(target, operator=EXACT, layers="")
-    target.check()
-    train, report = calibration_feeds(model, data)
-    splits = labelled_splits(train, report, np.random.default_rng(options.seed), options.rows, options.validation_rows)
-    opened = open_model(model, shape or report.shapes(1), integers=True)
-    sizes = shape or report.shapes(min(LOOKED_AT, report.rows))
-    if shape is None:
-        opened = opened.at(sizes or {})
-    title = Path(str(title_of(opened.graph))).stem
-    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
-    check_engine_front_output(folder)
-    threads = max(1, jobs // options.islands)
-    calibration = train.some(CALIBRATION_ROWS)
-
-    def observe(graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
-        for part in calibration.batches():
-            walk_tensors(graph, checked_feeds(graph, part), opened.host, None, seen)
-
-    context = PassContext(observe=observe)
-    base, _ = run_passes(opened.graph, target.passes()[:CODES], context, check=False)
-    signed = _signs(base)
-    priced = priced_operators(
-        options.named,
-        load_library(target.library),
-        signed=signed,
-        weight=target.weight,
-        jobs=jobs,
-        on_progress=on_progress,
-    )
-    target = replace(target, signed=priced.signed)
-    layers = _searched_layers(base, target, context, opened, train, priced, options, on_progress)
-    numbers, titles, choices, products, exact = layers
-    onnx = {
-        name: accuracy_on(EmulatedEngine(opened.graph, opened.host, threads), feeds) for name, feeds in splits.items()
-    }
-    told = [f"{each.where}: {each.why}" for each in priced.broken]
-    return IntegerProblem(
-        model=model,
-        data=data,
-        target=target,
-        options=options,
-        shape=shape,
-        sizes=sizes,
-        base=base,
-        numbers=numbers,
-        titles=titles,
-        choices=choices,
-        products=products,
-        exact_fj=exact,
-        calibration=calibration,
-        splits=splits,
-        onnx=onnx,
-        tables={each.spelling: each.table for each in priced.operators},
-        areas=(min(each.area_um2 for each in priced.exact), *(each.area_um2 for each in priced.operators)),
-        rest_um2=_rest_of_element(target, priced),
-        folder=folder,
-        title=title,
-        digest=digest_of(model),
-        command=command,
-        threads=threads,
-        started=started,
-        notes=(*priced.notes, *(f"left out: {each}" for each in told)),
-        opened=opened,
-    )
-
-
-def _signs(base: Graph) -> str:
-    """Return which operands of most products are two's complement: what ours are made for where no file is named."""
-    from approxhw.passes.integers.integer_products import exact_mac
-
-    found = [exact_mac(base, node).signed for node in integer_nodes(base)]
-    if not found:
-        why = "it holds no product of codes"
-        raise OptionError("search", [Problem(shown(title_of(base), 60), why, "compile it for a matrix-engine")])
-    return max(dict.fromkeys(found), key=found.count)
-
-
-def _searched_layers(
-    base: Graph,
-    target: IntegerEngine,
-    context: PassContext,
-    opened: OpenedModel,
-    train: Feeds,
-    priced: PricedOperators,
-    options: IntegerSearch,
-    on_progress: Callable[[str, int, int], None] | None,
-) -> tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[LayerChoice, ...], ...], np.ndarray, np.ndarray]:
-    """Return numbers and titles of the layers that are searched, what each may have, its products, and exact energies."""
-    assert context.observe is not None
-    # with operands as those of the operators, but exact: what their errors are told against
-    plain = replace(target, operator=EXACT_FORMS[-1], recover="none").passes()[CODES:]
-    graph, _ = run_passes(base, plain, context, check=False)
-    known = layer_codes(graph, context.observe, "search")
-    variances = sum_variances(graph, context.observe)
-    values: dict[str, np.ndarray] = {}
-    nodes = integer_nodes(graph)
-    wanted = {name for node in nodes for name in node.inputs[:4]}
-
-    def keep(node: Node, value: np.ndarray) -> None:
-        if node.name in wanted:
-            values[node.name] = value
-
-    first = train.first(LOOKED_AT)
-    walk_tensors(graph, checked_feeds(graph, first), opened.host, None, keep)
-    rows = max(1, min(len(array) for array in first.values()))
-    numbers, titles, choices, products, exact = [], list[str](), [], [], []
-    tell = on_progress or (lambda step, done, total: None)
-    for number, node in enumerate(nodes):
-        tell("choices of layers", number, len(nodes))
-        if node.name not in known:
-            continue
-        x, weights = layer_patterns(streams_of(graph, node, values, KEPT_ROWS), known[node.name].mac)
-        tile = LayerTile(
-            *sampled_tile(x[:, : target.rows], weights[: target.rows, : target.columns]), variances[node.name]
-        )
-        found, plain_fj = layer_choices(known[node.name], tile, priced, options.edits, target.clock_ns)
-        count, m, k, n = layer_sizes(graph, node)
-        title = integer_op(node).title
-        numbers.append(number)
-        titles.append(title if title not in titles else f"{title} ({number})")
-        choices.append(tuple(found))
-        products.append(count * m * k * n / rows)
-        exact.append(plain_fj)
-    tell("choices of layers", len(nodes), len(nodes))
-    if not numbers:
-        why = "no product of codes has constant weights"
-        raise OptionError("search", [Problem(shown(title_of(graph), 60), why, "compile it with one operator for all")])
-    return tuple(numbers), tuple(titles), tuple(choices), np.array(products), np.array(exact)
-
-
-def _rest_of_element(target: IntegerEngine, priced: PricedOperators) -> float:
-    """Return the area of what an element holds beside its operators: registers and the adder, by the exact one."""
-    from approxhw.backends.estimate import synthesise
-    from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
-
-    mac = IntegerMac(signed=priced.signed, accumulator_bits=24)
-    array = IntegerArray(rows=1, columns=1, mac=mac, depth=target.depth)
-    whole = synthesise(
-        integer_engine_verilog(array, top="integer_element"), "integer_element", priced.exact[0].netlist.library
-    )
-    return max(0.0, whole.area() * 1e6 - priced.exact[0].area_um2)

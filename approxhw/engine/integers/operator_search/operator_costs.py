@@ -18,6 +18,8 @@ from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
 
+from ..cost import EXACT_FORMS
+
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Netlist
 
@@ -25,8 +27,6 @@ Progress = Callable[[str, int, int], None]
 
 BITS = 8
 """Of both operands: codes."""
-EXACT_FORMS = (EXACT, "truncated-0")
-"""Operators whose products are exact: what synthesis makes of ``*``, and rows of an array added up."""
 POSITIONS = 12
 """Weights of a tile whose real activations go through a netlist."""
 

@@ -1,9 +1,9 @@
 """What approximate multipliers save of the energy of a residual network's products, without retraining, layer by layer and not.
 
 Energy: of the products of one inference, each layer's operator mapped to sky130 and fed with a real tile of that layer (weights
-stay, activations stream), beside the cheaper one of two exact multipliers with the model's own weights, at 10 ns; what sums control
-variates is not in it. Single operators: each of them in all layers, the one taken that saves most within the loss on validation
-rows (training rows that the network was not trained on). Test rows are reported alone.
+stay, activations stream), beside the cheaper one of two exact multipliers with the model's own weights, at 10 ns; what sums low
+bits for control variates is not in it. Single operators: each of them in all layers, the one taken that saves most within the
+loss on validation rows (training rows that the network was not trained on). Test rows are reported alone.
 """
 
 from __future__ import annotations

@@ -163,7 +163,12 @@ def _ours(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     if told["format"] not in (FORMAT, "approxhw engine front 1"):
         raise ValueError("another front")
     chosen = folder / "chosen"
-    kind = INTEGER_ENGINE if is_integer_engine(chosen) else ENGINE_FOLDER
-    engine = vouched.described_files(chosen, kind) | vouched.own_estimates(chosen) if chosen.exists() else set()
+    engine: set[str] = set()
+    if chosen.exists():
+        whole = is_integer_engine(chosen)
+        known = (
+            vouched.described_files(chosen, INTEGER_ENGINE) if whole else vouched.described_files(chosen, ENGINE_FOLDER)
+        )
+        engine = known | vouched.own_estimates(chosen)
     later = (*SEARCHED, *(f"chosen/{pattern}" for pattern in vouched.LATER))
     return {"front.json", "front.csv", "report.html", *(f"chosen/{name}" for name in engine)}, later

@@ -48,7 +48,7 @@ from ..opened_model import (
     under_header,
     unsupported_parts,
 )
-from ..operands import Feeds, beside_labels, calibration_feeds, predictions
+from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions
 from .layers import streams_of, together
 from .rtl import (
     array_fields,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class LayerCodes:
     likely: tuple[np.ndarray, ...]
     x_zero: int
     """As the operator reads x."""
-    kind: type[np.generic] = np.int8
+    kind: type[np.integer[Any]] = np.int8
     """Of the codes of weights."""
 
     @property

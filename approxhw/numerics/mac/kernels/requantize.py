@@ -8,7 +8,7 @@ from numba import vectorize
 from approxhw.numerics.exact.fixed_point import check_constants
 
 
-@vectorize(["int64(int64, int64, int64, int64, int64, int64)"], cache=True)
+@vectorize(["int64(int64, int64, int64, int64, int64, int64)"], cache=True)  # type: ignore[untyped-decorator]
 def _requantize(total: int, multiplier: int, shift: int, zero: int, low: int, high: int) -> int:
     product = total * multiplier
     floor = product >> shift

@@ -13,6 +13,8 @@ from approxhw.numerics.multipliers.tables import Stated
 from .module_checks import port_problems, top_module, weight_port
 
 _MOST_PRODUCT_BITS = 32
+_CASTS = {"$signed", "$unsigned"}
+"""System functions that say how a number is read, and make no gates."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def read_operator_module(
     subject = f"multiplier {shown(name)}"
     problems = [
         Problem(shown(word), "an operator has gates and registers alone, no tasks of a simulator", "take it out")
-        for word in sorted(system_tasks_in(verilog))
+        for word in sorted(system_tasks_in(verilog) - _CASTS)
     ]
     problems += [
         Problem(shown(word), "a directive would reach into the engine's modules", "preprocess the file first")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import ApproxhwError, OptionError, Problem, ProblemsError, shown
+from approxhw.common.files import read_text
 from approxhw.common.tools import tool_threads
 from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sources
 from approxhw.flow.stages.tabulate import tabulate_module
@@ -19,6 +20,7 @@ from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
 
 from ..cost import EXACT_FORMS
+from ..rtl import MAXIMUM_BYTES
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Netlist
@@ -159,6 +161,8 @@ def _own(name: str, signed: str, cells: CellLibrary, timeout: float) -> PricedOp
 
 
 def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeout: float) -> PricedOperator:
+    from approxhw.backends.integer_engine.foreign_operators import read_operator_module
+
     path, spelling = source.path, str(source.path or source.name)
     if path is None:
         added = added_multiplier(source.name)
@@ -168,6 +172,8 @@ def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeo
     if path.suffix == ".npz":
         raise OptionError(path.name, [Problem("gates", "it is a table, and a table has no gates to price")])
     module = tabulate_module(path, stated, cells, timeout)
+    # what the array could not hold in the end is told now
+    read_operator_module(path.name, read_text(path, MAXIMUM_BYTES), weight_bits=BITS, x_bits=BITS, weight=stated.weight)
     return PricedOperator(spelling, module.table, module.netlist, (module.weight, module.x))
 
 

@@ -170,6 +170,7 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         own_module("unsigned_one", "assign O = A * B;", "input [7:0] A, input [7:0] B, output [15:0] O")
     )
     (folder / "broken.v").write_text("module broken(input a;")
+    (folder / "talking.v").write_text(own_module("talking", exact + ' initial $display("hello");'))
     (folder / "state.v").write_text(
         own_module("state", "reg signed [15:0] r; always @(posedge c) r <= A * B; assign O = r;",
                    "input c, input signed [7:0] A, input [7:0] B, output signed [15:0] O")
@@ -192,6 +193,7 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
     told = "\n".join(found.notes)
     for part in (
         "broken.v",
+        "talking.v: $display: an operator has gates and registers alone",
         "state.v",
         "narrow.v",
         "table.npz: gates: it is a table, and a table has no gates to price",

@@ -52,6 +52,8 @@ class EngineMember:
     """Of one element of each arithmetic that is used, at the clock."""
     delay_ns: float = 0.0
     """Of the slowest element that is used."""
+    apart_um2: float = 0.0
+    """Of one element a kind of them, where operators stand in arrays of their own; of integer engines."""
     saved: float = 0.0
     """Share of the energy of exact products that it saves; of integer engines."""
 
@@ -140,7 +142,7 @@ def write_engine_front(front: EngineFront, folder: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more = [each.field for each in front.costs if each.field not in ("area_um2", "energy_nj")]
-    more += ["saved"] if front.exact_energy_nj is not None else []
+    more += ["apart_um2", "saved"] if front.exact_energy_nj is not None else []
     titles = ["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"]
     writer.writerow([*titles, *more])
     for m in front.members:

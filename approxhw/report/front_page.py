@@ -154,6 +154,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
             },
             **{each.name: each.value(m) for each in costs},
             "saved": m.saved,
+            "apart": m.apart_um2,
             "chosen": m.chosen,
             "knee": False,
             "page": None,
@@ -182,7 +183,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
             },
             titles=titles
             + [(each.name, _sentence(each.title)) for each in costs]
-            + ([("saved", "Saved")] if integers else []),
+            + ([("apart", "Apart, µm²"), ("saved", "Saved")] if integers else []),
             shown=costs,
             options=[(str(name), _spelled(value)) for name, value in front.options.items()],
             command=front.command

@@ -72,7 +72,7 @@ _log = logging.getLogger(__name__)
 CALIBRATION_ROWS, TOLD_ROWS = 256, 1000
 """Training rows that passes look at, and rows on which the ledger tells accuracies; the design's own is of all rows."""
 
-KEPT_BYTES, KEPT_ROWS, LOOKED_AT = 32 << 20, 256, 8
+KEPT_BYTES, KEPT_ROWS, LOOKED_AT = 32 << 20, 1024, 8
 """Most bytes of operands that a design keeps, most rows of a layer's activations, and rows of the data that give them."""
 
 

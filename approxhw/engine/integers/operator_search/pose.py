@@ -28,7 +28,7 @@ from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import EXACT
 
-from ..compile import CALIBRATION_ROWS, KEPT_ROWS, LOOKED_AT
+from ..compile import CALIBRATION_ROWS, LOOKED_AT
 from ..cost import EXACT_FORMS
 from ..layers import layer_patterns, streams_of
 from ..target import IntegerEngine
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from approxhw.frontends.products.partition import OpenedModel
+
+
+TILE_ROWS = 256
+"""Activations of a tile that operators are priced on."""
 
 
 @checked("search")
@@ -180,7 +184,7 @@ def _searched_layers(
         tell("choices of layers", number, len(nodes))
         if node.name not in known:
             continue
-        x, weights = layer_patterns(streams_of(graph, node, values, KEPT_ROWS), known[node.name].mac)
+        x, weights = layer_patterns(streams_of(graph, node, values, TILE_ROWS), known[node.name].mac)
         tile = LayerTile(
             *sampled_tile(x[:, : target.rows], weights[: target.rows, : target.columns]), variances[node.name]
         )

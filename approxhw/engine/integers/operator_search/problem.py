@@ -178,8 +178,13 @@ class IntegerProblem:
         """Return every cost of *genome* by the name it has in a member."""
         energy = energy_of(self.choices, self.products, genome)
         used = operators_of(self.choices, genome)
-        area = self.rest_um2 + sum(self.areas[0 if each is None else each + 1] for each in used)
-        return {"area_um2": area, "energy_nj": energy, "saved": 1 - energy / self.exact_nj}
+        areas = [self.areas[0 if each is None else each + 1] for each in used]
+        return {
+            "area_um2": self.rest_um2 + sum(areas),
+            "apart_um2": len(areas) * self.rest_um2 + sum(areas),
+            "energy_nj": energy,
+            "saved": 1 - energy / self.exact_nj,
+        }
 
     @property
     def exact_nj(self) -> float:

@@ -62,6 +62,7 @@ def test_no_member_beats_another_and_all_save_energy(front):
         assert list(member.layers) == ["conv1", "conv2", "fc1", "fc2"]
         assert member.saved == pytest.approx(1 - member.energy_nj / front.exact_energy_nj)
         assert {read_plan(f"0={each}")[0].operator for each in member.layers.values()} == set(member.arithmetics)
+        assert member.apart_um2 >= member.area_um2
     assert front.members[0].saved > 0.2
     assert front.rows == {"search": 22, "validation": 10, "test": 32}
     assert front.evaluations <= 8 * 2
@@ -75,7 +76,7 @@ def test_the_chosen_member_is_compiled_as_it_was_judged(front, files):
     told = json.loads((front.folder / "front.json").read_text())
     assert told["target"] == "integer-engine"
     assert told["chosen"]["design"] == str(front.folder / "chosen")
-    assert (front.folder / "front.csv").read_text().splitlines()[0].endswith(",saved")
+    assert (front.folder / "front.csv").read_text().splitlines()[0].endswith(",apart_um2,saved")
     page = (front.folder / "report.html").read_text()
     assert "operators chosen layer by layer" in page
     assert "Chosen: saved" in page

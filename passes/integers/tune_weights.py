@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant
-from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
+from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import held, integer_op, weights_last
+from approxhw.ir.tensor.integer_layers import held, weights_last
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
 from ._editing import Editor
+from ._weights import with_weights
 
 MEASURES = ("absolute", "squared", "spread")
 
@@ -62,7 +61,7 @@ class TuneWeights:
         for node in graph.nodes:
             if node.name in tuned:
                 codes = tuned[node.name][0]
-                node = _with_weights(editor, graph, node, codes)
+                node = with_weights(editor, graph, node, codes, "tuned")
             editor.nodes.append(node)
         context.note(f"{moved} of {count} weights moved, in {len(tuned)} layers")
         return moved_biases(editor.done(), moves)
@@ -105,19 +104,3 @@ class TuneWeights:
             order = np.lexsort((np.abs(tried - number), np.round(cost, 9)))
             best[pattern] = places[order[0]]
         return best
-
-
-def _with_weights(editor: Editor, graph: Graph, node: Node, codes: np.ndarray) -> Node:
-    """Return *node* with *codes* as weights, and an accumulator that holds their sums."""
-    op = integer_op(node)
-    stays = weights_last(graph, node)[1]
-    name = editor.constant(f"{stays}_tuned", codes)
-    inputs = tuple(name if each == stays else each for each in node.inputs[:2]) + node.inputs[2:]
-    assert op.arithmetic is not None
-    mac = replace(op.arithmetic, accumulator_bits=32)
-    table = held(graph, node.inputs[4])
-    assert table is not None
-    columns = stationary(op, codes, stays == node.inputs[0])
-    needed = needed_bits(columns, table, mac)
-    assert isinstance(graph[stays].op, Constant)
-    return replace(node, op=replace(op, arithmetic=replace(mac, accumulator_bits=max(4, needed))), inputs=inputs)

@@ -15,8 +15,9 @@ from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
 
-RECOVERIES = ("none", "bias", "tune", "variate", "all")
-"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate."""
+RECOVERIES = ("none", "bias", "tune", "variate", "all", "retrain")
+"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate;
+biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
 
 
 @dataclass(frozen=True)
@@ -110,4 +111,6 @@ class IntegerEngine:
             found.append(pass_named("control-variate")())
         if self.recover != "none":
             found.append(pass_named("correct-bias")())
+        if self.recover == "retrain":  # it learns with the errors: behind it nothing is left to correct
+            found.append(pass_named("retrain-weights")())
         return tuple(found)

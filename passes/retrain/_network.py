@@ -1,4 +1,4 @@
-"""A Graph of products of codes as a function that PyTorch differentiates: its whole numbers bit for bit, slopes straight through."""
+"""A Graph of products of codes as a function that PyTorch differentiates: whole numbers bit for bit, slopes through them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tensor Graph as a row of steps, ONNX nodes inside of its Host Nodes among them, back from its answer to the scores behind it."""
+"""A tensor Graph as a row of steps, ONNX nodes inside of its Host Nodes among them, up to the scores behind its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of a network with an operator's products: Adam on cross-entropy over training rows, the epoch kept by rows put aside."""
+"""Training of a network with an operator's products: Adam on cross-entropy, the epoch kept by rows put aside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Feeds = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and fast: ``rate`` is the first step of a weight as a share of the greatest code; it falls to 0 as a cosine does."""
+    """How long and fast: ``rate``, the first step of a weight as a share of the greatest code, falls to 0 as a cosine does."""
 
     epochs: int
     batch: int

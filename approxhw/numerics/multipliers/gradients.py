@@ -1,4 +1,4 @@
-"""The slopes of a multiplier: how its product changes with either operand, smoothed, as two tables beside that of its products."""
+"""The slopes of a multiplier: how its product changes with either operand, smoothed, as two tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slopes of sums of products by a table, back to their operands: Σ of what comes back times the slope of each product, in Numba."""
+"""Slopes of sums of products by a table, back to their operands: each product's slope times what comes back, in Numba."""
 
 from __future__ import annotations
 

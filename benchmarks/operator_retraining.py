@@ -1,8 +1,8 @@
 """What retraining with coarse operators wins back on scikit-learn's digits: the operator's own slopes beside the exact product's.
 
-The example's network (64-16-10, 8-bit codes) with every product made by one operator, its biases corrected, then retrained on training
-rows; a fifth of them, put aside by the seed, chooses the epoch. Each accuracy of retraining is the mean of all seeds; test rows
-are asked once, at the end. Needs PyTorch: pip install 'approxhw[retrain]'.
+The example's network (64-16-10, 8-bit codes) with every product made by one operator, its biases corrected, then retrained on
+training rows; a fifth of them, put aside by the seed, chooses the epoch. Each accuracy of retraining is the mean of all seeds;
+test rows are asked once, at the end. Needs PyTorch: pip install 'approxhw[retrain]'.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def main() -> None:
             f"{len(data.y_train)} training rows, {len(data.y_test)} test rows (one of them is {100 / len(data.y_test):.2f} %); "
             f"{given.seeds} seeds, {given.epochs} epochs.\n",
             table(titles, [[*line, *[""] * (len(titles) - len(line))] for line in lines]),
-            f"Slopes of the table beside the exact product's, points on test rows, means of {given.seeds} seeds: {best[1]} to {best[0]}, "
-            f"{best[2]} on average. The published +3.83 are of convolutional networks on CIFAR-10.",
+            f"Slopes of the table beside the exact product's, points on test rows, means of {given.seeds} seeds: "
+            f"{best[1]} to {best[0]}, {best[2]} on average. The published +3.83 are of convolutional networks on CIFAR-10.",
         ],
     )
 

@@ -39,13 +39,14 @@ def optimize_file(
 
     *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand
     in ``weights/`` beside *output*. Where that ends in ``.onnx``, a Graph of whole tensors is written back as a model, its
-    products exact (:func:`~approxhw.frontends.products.writing.onnx_of`).
+    products exact (:func:`~approxhw.frontends.products.writing.onnx_of`), with no *passes* as it is.
     ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
     ``on_note`` is told what was doubtful in *data*. *output* is replaced only where it is one of ours already.
     """
     if from_step and steps is None:
         raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
-    todo = parse_passes(passes)
+    # a Graph may be written back as it is
+    todo = () if output.suffix == MODEL and not passes.strip() else parse_passes(passes)
     if not 0 <= from_step <= len(todo):
         raise OptionError(
             "opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")]

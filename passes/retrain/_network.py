@@ -24,7 +24,7 @@ from approxhw.ir.tensor.integers import codes_of_numbers, rescaled_sums
 from approxhw.numerics.formats import Fixed, dtype_of
 
 from ._host_nodes import host_value
-from ._product_sums import OperatorLayer, Tensor, conv_sums, dense_sums, slopes_for, straight_through, torch
+from ._product_sums import OperatorLayer, Tensor, slopes_for, straight_through, sums_of_patches, sums_of_rows, torch
 from ._steps import PASS, StepRow, steps_of
 
 FARTHEST = 1 << 24
@@ -67,9 +67,9 @@ class TrainedLayer:
         weights = straight_through(self.weights, self.weights.detach().round(), 1.0)
         moves = straight_through(self.moves, self.moves.detach().round(), 1.0).double()
         if isinstance(op, ConvInteger):
-            sums = conv_sums(self.layer, op, x, weights)
+            sums = sums_of_patches(self.layer, op, x, weights)
             return sums + moves.reshape(1, -1, *(1,) * (sums.ndim - 2))
-        return dense_sums(self.layer, x, weights) + moves
+        return sums_of_rows(self.layer, x, weights) + moves
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class DifferentiableNetwork:
         raise TypeError(f"{node.name}: {node.kind} has no gradient here")
 
 
-def network_of(graph: Graph, gradient: str, window: int) -> DifferentiableNetwork:
+def differentiable(graph: Graph, gradient: str, window: int) -> DifferentiableNetwork:
     """Return *graph* as a function of its weights; raise :class:`PassError` naming everything that no gradient goes through.
 
     *gradient*: whose slopes products have, one of ``GRADIENTS``; *window*: how far tables of them are smoothed to either side.

@@ -155,13 +155,13 @@ def _functions() -> tuple[Callable[[Tensor, Tensor, OperatorLayer], Tensor], Cal
     return Sums.apply, Straight.apply
 
 
-def dense_sums(layer: OperatorLayer, x: Tensor, weights: Tensor) -> Tensor:
+def sums_of_rows(layer: OperatorLayer, x: Tensor, weights: Tensor) -> Tensor:
     """Return the sums of codes *x*, … × K, and *weights*, K × N: … × N."""
     rows = x.reshape(-1, x.shape[-1])
     return layer(rows, weights).reshape(*x.shape[:-1], weights.shape[1])
 
 
-def conv_sums(layer: OperatorLayer, op: ConvInteger, x: Tensor, weights: Tensor) -> Tensor:
+def sums_of_patches(layer: OperatorLayer, op: ConvInteger, x: Tensor, weights: Tensor) -> Tensor:
     """Return the sums of filters *weights* over images *x* of codes, one or two axes of places; padding has the zero's code."""
     functional = torch().nn.functional
     kernel, image = tuple(weights.shape[2:]), tuple(x.shape[2:])

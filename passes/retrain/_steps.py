@@ -52,7 +52,7 @@ Values: TypeAlias = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class NetworkStep:
     """One value: ``name`` of what ``reads``, made by a Node, by an ONNX node on the host, or, of neither, the one it reads."""
 
     name: str
@@ -76,7 +76,7 @@ class StepRow:
     ``classes`` None: column 0 is class 0, and so on.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[NetworkStep, ...]
     constants: Values
     scores: str
     classes: np.ndarray | None = None
@@ -98,8 +98,8 @@ def steps_of(graph: Graph) -> StepRow:
     return row
 
 
-def _all_steps(graph: Graph) -> tuple[list[Step], dict[str, np.ndarray]]:
-    steps: list[Step] = []
+def _all_steps(graph: Graph) -> tuple[list[NetworkStep], dict[str, np.ndarray]]:
+    steps: list[NetworkStep] = []
     constants: dict[str, np.ndarray] = {}
     makes: dict[str, list[str]] = {}
     for node in graph.nodes:
@@ -110,15 +110,15 @@ def _all_steps(graph: Graph) -> tuple[list[Step], dict[str, np.ndarray]]:
         elif isinstance(node.op, Host):
             inner, makes[node.name] = _host_steps(node, node.op, constants)
             steps += inner
-            steps.append(Step(node.name, (makes[node.name][0],)))
+            steps.append(NetworkStep(node.name, (makes[node.name][0],)))
         elif isinstance(node.op, Part):
-            steps.append(Step(node.name, (makes[node.inputs[0]][node.op.index],)))
+            steps.append(NetworkStep(node.name, (makes[node.inputs[0]][node.op.index],)))
         else:
-            steps.append(Step(node.name, node.inputs, node))
+            steps.append(NetworkStep(node.name, node.inputs, node))
     return steps, constants
 
 
-def _host_steps(node: Node, op: Host, constants: dict[str, np.ndarray]) -> tuple[list[Step], list[str]]:
+def _host_steps(node: Node, op: Host, constants: dict[str, np.ndarray]) -> tuple[list[NetworkStep], list[str]]:
     """Return the steps inside of a Host Node, and the names of what it makes; its *constants* are put beside the others."""
     from onnx import numpy_helper
 
@@ -134,8 +134,8 @@ def _host_steps(node: Node, op: Host, constants: dict[str, np.ndarray]) -> tuple
         reads = tuple(known[name] if name else "" for name in inner.input)
         for name in inner.output:
             known[name] = f"{node.name}/{name}"
-        steps.append(Step(known[inner.output[0]], reads, None, inner, opset))
-        steps += [Step(known[name], reads, None, inner, opset) for name in inner.output[1:] if name]
+        steps.append(NetworkStep(known[inner.output[0]], reads, None, inner, opset))
+        steps += [NetworkStep(known[name], reads, None, inner, opset) for name in inner.output[1:] if name]
     return steps, [known[name] for name in op.makes]
 
 
@@ -150,7 +150,7 @@ def _program(op: Host, node: Node) -> ModelProto:
         raise PassError(PASS, [Problem(node.name, "its program is no ONNX model")]) from error
 
 
-def _scores(name: str, makers: Mapping[str, Step], constants: Values) -> tuple[str, np.ndarray | None]:
+def _scores(name: str, makers: Mapping[str, NetworkStep], constants: Values) -> tuple[str, np.ndarray | None]:
     """Return what is behind the answer *name* that every class has a score in, and the classes where they have other names."""
     classes = None
     while (step := makers.get(name)) is not None:
@@ -166,7 +166,7 @@ def _scores(name: str, makers: Mapping[str, Step], constants: Values) -> tuple[s
     return name, classes
 
 
-def _problem(graph: Graph, step: Step, row: StepRow) -> Problem | None:
+def _problem(graph: Graph, step: NetworkStep, row: StepRow) -> Problem | None:
     """Return why no gradient goes through *step*; None where one does, or where it only names another."""
     if step.host is not None:
         known = {
@@ -191,7 +191,7 @@ def _problem(graph: Graph, step: Step, row: StepRow) -> Problem | None:
     return Problem(step.title, f"{step.node.kind} has no gradient here", remedy)
 
 
-def _product_problem(graph: Graph, step: Step, row: StepRow) -> Problem | None:
+def _product_problem(graph: Graph, step: NetworkStep, row: StepRow) -> Problem | None:
     node, op = step.node, step.node.op if step.node is not None else None
     assert node is not None
     assert isinstance(op, MatMulInteger | ConvInteger)

@@ -21,7 +21,7 @@ Feeds = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingPlan:
     """How long and fast: ``rate``, the first step of a weight as a share of the greatest code, falls to 0 as a cosine does."""
 
     epochs: int
@@ -31,25 +31,25 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Score:
+class AsideScore:
     """How many ``right`` answers of so many ``rows``, and the mean cross-entropy."""
 
     right: int
     rows: int
     loss: float
 
-    def better_than(self, other: Score) -> bool:
+    def better_than(self, other: AsideScore) -> bool:
         """Whether more answers are right, or as many at less cross-entropy."""
         return self.right > other.right or (self.right == other.right and self.loss < other.loss)
 
 
 @dataclass(frozen=True, eq=False)
-class Retrained:
+class BestEpoch:
     """The best epoch (0: as it was), what it scores on the rows put aside beside ``before``, and weights and moves by layer."""
 
     epoch: int
-    before: Score
-    after: Score
+    before: AsideScore
+    after: AsideScore
     weights: Mapping[str, np.ndarray]
     moves: Mapping[str, np.ndarray]
 
@@ -58,9 +58,9 @@ def train_network(
     network: DifferentiableNetwork,
     rows: tuple[Feeds, np.ndarray],
     aside: tuple[Feeds, np.ndarray],
-    how: Schedule,
+    how: TrainingPlan,
     fixed: int | None = None,
-) -> Retrained:
+) -> BestEpoch:
     """Train *network* on *rows* (feeds by title, columns of the scores), and return its best epoch by those put *aside*.
 
     *fixed*: rows of one run where the model leaves no choice. The same seed gives the same weights: PyTorch works on one
@@ -79,9 +79,9 @@ def _trained_on(
     network: DifferentiableNetwork,
     rows: tuple[Feeds, np.ndarray],
     aside: tuple[Feeds, np.ndarray],
-    how: Schedule,
+    how: TrainingPlan,
     fixed: int | None,
-) -> Retrained:
+) -> BestEpoch:
     pytorch = torch()
     layers = network.layers
     groups = [
@@ -92,7 +92,7 @@ def _trained_on(
     adam = pytorch.optim.Adam(groups)
     feeds, wanted = rows
     order, size = np.random.default_rng(how.seed), fixed or min(how.batch, len(wanted))
-    before = best = score_of(network, aside, fixed)
+    before = best = score_rows(network, aside, fixed)
     kept, epoch = _now(network), 0
     steps, done = how.epochs * max(1, len(wanted) // size), 0
     for number in range(1, how.epochs + 1):
@@ -106,13 +106,13 @@ def _trained_on(
             for layer in layers.values():
                 layer.settle()
             done += 1
-        found = score_of(network, aside, fixed)
+        found = score_rows(network, aside, fixed)
         if found.better_than(best):
             best, kept, epoch = found, _now(network), number
-    return Retrained(epoch, before, best, *kept)
+    return BestEpoch(epoch, before, best, *kept)
 
 
-def score_of(network: DifferentiableNetwork, rows: tuple[Feeds, np.ndarray], fixed: int | None = None) -> Score:
+def score_rows(network: DifferentiableNetwork, rows: tuple[Feeds, np.ndarray], fixed: int | None = None) -> AsideScore:
     """Return how *network* does on *rows*; those that do not fill a run of *fixed* ones are left out."""
     (feeds, wanted), size = rows, fixed or _ROWS
     right = count = 0
@@ -125,7 +125,7 @@ def score_of(network: DifferentiableNetwork, rows: tuple[Feeds, np.ndarray], fix
             right += int((_answers(scores) == labels).sum())
             count += len(labels)
             loss += float(_loss(scores, labels)) * len(labels)
-    return Score(right, count, loss / max(1, count))
+    return AsideScore(right, count, loss / max(1, count))
 
 
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:

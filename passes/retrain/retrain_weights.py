@@ -15,10 +15,10 @@ from approxhw.passes.integers._biases import moved_biases
 from approxhw.passes.integers._editing import Editor
 from approxhw.passes.integers._weights import with_weights
 
-from ._network import network_of
+from ._network import differentiable
 from ._product_sums import GRADIENTS, TABLE, torch
 from ._steps import PASS
-from ._training import Feeds, Schedule, train_network
+from ._training import Feeds, TrainingPlan, train_network
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RetrainWeights:
         """Return *graph* with the weights and biases of the best epoch."""
         torch()
         feeds, labels = _training_rows(graph, context)
-        network = network_of(graph, self.gradient, self.window)
+        network = differentiable(graph, self.gradient, self.window)
         labels = _columns(labels, network.row.classes)
         fixed = _fixed_rows(graph)
         order = np.random.default_rng(self.seed).permutation(len(labels))
@@ -85,7 +85,7 @@ class RetrainWeights:
         aside, rows = (
             (_picked(feeds, chosen), labels[chosen]) for chosen in (np.sort(order[:cut]), np.sort(order[cut:]))
         )
-        how = Schedule(self.epochs, self.batch, self.rate, self.seed)
+        how = TrainingPlan(self.epochs, self.batch, self.rate, self.seed)
         made = train_network(network, rows, aside, how, fixed)
         before, after = made.before, made.after
         context.note(

@@ -92,7 +92,7 @@ def layer_graph(seed, mac, op=None, x_signed=False, w_signed=True):
 @pytest.mark.parametrize(("operator", "signed", "adder"), MACS)
 @pytest.mark.parametrize("op", [None, *CONVOLUTIONS])
 def test_sums_are_the_interpreters_bit_for_bit(pytorch, operator, signed, adder, op):
-    from approxhw.passes.retrain._network import network_of
+    from approxhw.passes.retrain._network import differentiable
 
     seed = MACS.index((operator, signed, adder)) + len(op or ())
     signs = SIGNS[seed % 3]
@@ -100,7 +100,7 @@ def test_sums_are_the_interpreters_bit_for_bit(pytorch, operator, signed, adder,
     expected = {}
     walk_tensors(graph, {"x": rows}, None, None, lambda node, value: expected.setdefault(node.name, value))
     assert len(np.unique(expected["next"])) > 8  # nothing is cut off whole
-    seen = network_of(graph, "straight", 0).values({"x": rows})
+    seen = differentiable(graph, "straight", 0).values({"x": rows})
     for name in ("codes", "sums", "biased", "next", "numbers", "y"):
         assert tuple(seen[name].shape) == expected[name].shape
         assert (seen[name].detach().numpy() == expected[name]).all(), name
@@ -109,10 +109,10 @@ def test_sums_are_the_interpreters_bit_for_bit(pytorch, operator, signed, adder,
 @pytest.mark.parametrize("operator", ["exact", "truncated-6"])
 @pytest.mark.parametrize("weight_bits", [4, 8])
 def test_weights_of_four_bits_stay_theirs(pytorch, operator, weight_bits):
-    from approxhw.passes.retrain._network import network_of
+    from approxhw.passes.retrain._network import differentiable
 
     graph, _ = layer_graph(3, IntegerMac(operator, "weight", weight_bits, 8, 32))
-    (layer,) = network_of(graph, "table", 8).layers.values()
+    (layer,) = differentiable(graph, "table", 8).layers.values()
     assert (layer.low, layer.high) == (-(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1)
     with pytorch.no_grad():
         layer.weights.add_(1000)
@@ -125,10 +125,10 @@ def test_weights_of_four_bits_stay_theirs(pytorch, operator, weight_bits):
 @pytest.mark.parametrize("gradient", ["table", "straight"])
 def test_slopes_of_an_exact_operator_are_those_of_the_product(pytorch, signed, signs, op, gradient):
     """Whatever signs its operands have beside those of the codes: zero points and turned top bits cancel out."""
-    from approxhw.passes.retrain._network import network_of
+    from approxhw.passes.retrain._network import differentiable
 
     graph, rows = layer_graph(5, IntegerMac("truncated-0", signed, 8, 8, 32), op, *signs)
-    network = network_of(graph, gradient, 9)
+    network = differentiable(graph, gradient, 9)
     (layer,) = network.layers.values()
     codes = network.values({"x": rows})["codes"].detach().requires_grad_()
     sums = layer.sums(codes)
@@ -161,12 +161,12 @@ def test_slopes_of_an_exact_operator_are_those_of_the_product(pytorch, signed, s
 def test_slopes_of_a_coarse_operator_are_its_own(pytorch):
     """A product that ignores the low half of x has no slope there but that of its mean: twice a step, then none."""
     from approxhw.numerics.multipliers.gradients import gradient_tables
-    from approxhw.passes.retrain._network import network_of
+    from approxhw.passes.retrain._network import differentiable
 
     graph, rows = layer_graph(4, IntegerMac("truncated-9", "weight", 8, 8, 32))
     found = {}
     for gradient in ("table", "straight"):
-        network = network_of(graph, gradient, 3)
+        network = differentiable(graph, gradient, 3)
         (layer,) = network.layers.values()
         codes = network.values({"x": rows})["codes"].detach().requires_grad_()
         layer.sums(codes).sum().backward()
@@ -183,10 +183,10 @@ def test_slopes_of_a_coarse_operator_are_its_own(pytorch):
 
 
 def test_slopes_stop_where_codes_are_cut_off(pytorch):
-    from approxhw.passes.retrain._network import network_of
+    from approxhw.passes.retrain._network import differentiable
 
     graph, rows = layer_graph(2, IntegerMac("exact", "weight", 8, 8, 32))
-    network = network_of(graph, "table", 16)
+    network = differentiable(graph, "table", 16)
     values = network.values({"x": rows})
     for name in ("biased", "next"):
         values[name].retain_grad()

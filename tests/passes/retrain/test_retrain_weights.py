@@ -96,15 +96,15 @@ def test_the_exact_products_slopes_are_a_choice(digits, coarse, retrained):
 
 def test_rows_put_aside_are_not_trained_on(pytorch, digits, coarse, retrained):
     """Other labels there move nothing but the choice of the epoch: with one epoch and its loss bettered, nothing at all."""
-    from approxhw.passes.retrain._network import network_of
-    from approxhw.passes.retrain._training import Schedule, train_network
+    from approxhw.passes.retrain._network import differentiable
+    from approxhw.passes.retrain._training import TrainingPlan, train_network
 
     rows = ({"X": digits.rows[:300]}, digits.labels[:300].astype(np.int64))
     made = []
     for wanted in (digits.labels[300:600], digits.labels[300:600][::-1]):
-        net = network_of(coarse, "table", 16)
+        net = differentiable(coarse, "table", 16)
         aside = ({"X": digits.rows[300:600]}, wanted.astype(np.int64))
-        train_network(net, rows, aside, Schedule(1, 64, 0.002, 1))
+        train_network(net, rows, aside, TrainingPlan(1, 64, 0.002, 1))
         made.append([layer.weights.detach().numpy().copy() for layer in net.layers.values()])
     assert all((one == other).all() for one, other in zip(*made))
 

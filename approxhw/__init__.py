@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from approxhw.flow.stages.measure import estimate
     from approxhw.flow.stages.tabulate import tabulate
     from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
+    from approxhw.frontends.products.writing import write_onnx
     from approxhw.ir.graph import Graph
     from approxhw.ir.pass_manager import available_passes, named_pipeline, parse_passes, run_passes
     from approxhw.numerics.mac.arithmetic import FloatMac
@@ -74,6 +75,7 @@ _HOMES = {
     "search": "dse.api",
     "search_engine": "dse.targets",
     "tabulate": "flow.stages.tabulate",
+    "write_onnx": "frontends.products.writing",
 }
 
 __all__ = [
@@ -114,6 +116,7 @@ __all__ = [
     "search",
     "search_engine",
     "tabulate",
+    "write_onnx",
 ]
 
 

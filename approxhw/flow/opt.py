@@ -18,6 +18,9 @@ from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_
 from .stages.measure import circuit_area
 from .stages.tabulate import tabulate_verilog
 
+MODEL = ".onnx"
+"""How the name of an output ends that is a model, not a Graph."""
+
 
 def optimize_file(
     source: Path,
@@ -35,13 +38,15 @@ def optimize_file(
     """Run the pass list *passes* on the Graph in *source*, write the last one to *output*; return the ledger.
 
     *source*: an ``.axir`` file, or with *tensors* an ONNX model, its open sizes as *shape* says; large arrays of those stand
-    in ``weights/`` beside *output*.
+    in ``weights/`` beside *output*. Where that ends in ``.onnx``, a Graph of whole tensors is written back as a model, its
+    products exact (:func:`~approxhw.frontends.products.writing.onnx_of`), with no *passes* as it is.
     ``steps``: folder for ``NN_pass.axir`` after every pass; ``from_step``: start behind that step of the folder.
-    ``on_note`` is told what was doubtful in *data*. *output* is replaced only where it is a Graph already.
+    ``on_note`` is told what was doubtful in *data*. *output* is replaced only where it is one of ours already.
     """
     if from_step and steps is None:
         raise OptionError("opt", [Problem("--from-step", "needs the folder of the steps", "give --steps FOLDER")])
-    todo = parse_passes(passes)
+    # a Graph may be written back as it is
+    todo = () if output.suffix == MODEL and not passes.strip() else parse_passes(passes)
     if not 0 <= from_step <= len(todo):
         raise OptionError(
             "opt", [Problem("--from-step", f"there is no step {from_step} in a list of {len(todo)} passes")]
@@ -66,10 +71,7 @@ def optimize_file(
     start = read_step(steps, from_step) if steps is not None and from_step else graph
     context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area)
     result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
-    try:
-        write_graph(result, output)
-    except OSError as error:
-        raise unwritable(output, error) from error
+    _write(result, output)
     return [asdict(record) for record in records]
 
 
@@ -93,14 +95,28 @@ def _read(source: Path, tensors: bool, shape: Mapping[str, Sequence[int]] | None
     return open_model(source, shape).graph
 
 
+def _write(graph: Graph, output: Path) -> None:
+    if output.suffix == MODEL:
+        from approxhw.frontends.products.writing import write_onnx
+
+        write_onnx(graph, output)
+        return
+    try:
+        write_graph(graph, output)
+    except OSError as error:
+        raise unwritable(output, error) from error
+
+
 def _refuse_foreign(output: Path) -> None:
     if not os.path.lexists(output):
         return
     try:
         with opened(output) as stream:
-            ours = stream.read(5) == b"axir "
+            head = stream.read(16)
+        # of a model: its IR version, and who made it
+        ours = head[2:].startswith(b"\x12\x08approxhw") if output.suffix == MODEL else head.startswith(b"axir ")
     except OSError:
         ours = False
     if not ours:
-        why = "it exists and is no .axir file"
+        why = f"it exists and is no {'model of ours' if output.suffix == MODEL else '.axir file'}"
         raise OutputError("opt", [Problem(str(output), why, "choose another name with -o")])

@@ -70,6 +70,8 @@ class PassContext:
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
     observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None] | None = None
     """Carries a tensor Graph out on training rows, batch by batch, and shows every value as it is made."""
+    training: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None
+    """Training rows of a tensor Graph, an array by the title of each input, and their class indices."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
-from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, products_table, weights_last
+from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import ProductTable
@@ -89,20 +89,6 @@ def _check_fit(graph: Graph, node: Node, mac: IntegerMac) -> None:
             "choose an operator of 8 by 8 bits, or quantize-model{weight_bits=…}",
         )
         raise PassError("pass approximate-multiplier", [Problem(where, why, remedy) for why in found])
-
-
-def with_weights(editor: Editor, graph: Graph, node: Node, codes: np.ndarray, what: str) -> Node:
-    """Return *node* with *codes* as weights, *what* was done to them, and an accumulator that holds their sums."""
-    op = integer_op(node)
-    stays = weights_last(graph, node)[1]
-    name = editor.constant(f"{stays}_{what}", codes)
-    inputs = tuple(name if each == stays else each for each in node.inputs[:2]) + node.inputs[2:]
-    if op.arithmetic is None:
-        return replace(node, inputs=inputs)
-    mac = replace(op.arithmetic, accumulator_bits=32)
-    columns = stationary(op, codes, stays == node.inputs[0])
-    needed = max(4, mac.low_bits + 1, needed_bits(columns, products_table(graph, node), mac))
-    return replace(node, op=replace(op, arithmetic=replace(mac, accumulator_bits=needed)), inputs=inputs)
 
 
 def layer_number_problems(what: str, layers: tuple[float, ...] | None) -> list[Problem]:

@@ -20,7 +20,7 @@ class OptOptions:
 
     graph: Path = argument("Graph as text, .axir")
     passes: str = option("passes and named pipelines, such as fold-affine,narrow-formats")
-    output: Path = option("the changed Graph, .axir", short="-o")
+    output: Path = option("the changed Graph, .axir, or as a model of exact products, .onnx", short="-o")
     data: str | None = option("rows for passes that learn from them, and for accuracies", None)
     column: LabelColumn = nested(LabelColumn())
     steps: Path | None = option("folder for the Graph after every pass", None)
@@ -32,7 +32,7 @@ class OptOptions:
 def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
     """Run passes on the Graph in file GRAPH (.axir), the verifier after every one."""
     from approxhw.artifacts.steps import read_graph
-    from approxhw.flow.opt import optimize_file
+    from approxhw.flow.opt import MODEL, optimize_file
     from approxhw.ir.evaluation import MEASURES, task_of
 
     ledger = optimize_file(
@@ -47,7 +47,8 @@ def run(terminal: Terminal, options: OptOptions) -> dict[str, object]:
         shape=options.open.sizes(),
         on_pass=lambda name: terminal.step(name, 0.0),
     )
-    terminal.ledger(ledger, "accuracy" if options.tensors else MEASURES[task_of(read_graph(options.output))])
+    whole = options.tensors or options.output.suffix == MODEL
+    terminal.ledger(ledger, "accuracy" if whole else MEASURES[task_of(read_graph(options.output))])
     return {"graph": str(options.output), "passes": ledger}
 
 

@@ -18,8 +18,9 @@ from approxhw.numerics.multipliers.tables import FIRST
 
 from .plans import grouped, read_plan
 
-RECOVERIES = ("none", "bias", "tune", "variate", "all")
-"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate."""
+RECOVERIES = ("none", "bias", "tune", "variate", "all", "retrain")
+"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate;
+biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ class IntegerEngine:
             found.append(pass_named("control-variate")())
         if self.recover != "none" and self.is_approximate:
             found.append(pass_named("correct-bias")())
+        if self.recover == "retrain":  # it learns with the errors: behind it nothing is left to correct
+            found.append(pass_named("retrain-weights")())
         return tuple(found)
 
     @property

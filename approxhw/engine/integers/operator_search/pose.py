@@ -77,6 +77,9 @@ def problem(
     if unknown:
         raise OptionError("search", unknown)
     options = replace(options or IntegerSearch(), **asked)
+    if target.recover == "retrain":
+        why = "every configuration would be trained anew"
+        raise OptionError("search", [Problem("recover", why, "search without, and compile the chosen member with it")])
     target = replace(target, operator=EXACT, layers="")
     target.check()
     train, report = calibration_feeds(model, data)

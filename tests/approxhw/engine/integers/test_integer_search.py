@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,6 +241,9 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=ARRAY, operators="exact")
     with pytest.raises(OptionError, match="there is no such option; is 'operators' meant"):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=ARRAY, operator="exact")
+    retrained = replace(ARRAY, recover="retrain")
+    with pytest.raises(OptionError, match="recover: every configuration would be trained anew"):
+        ax.search(files / "net.onnx", data=files / "rows.npz", target=retrained)
     rows = dict(np.load(files / "rows.npz"))
     with pytest.raises(InvalidDataError, match="it has no labels, and a search counts wrong answers"):
         ax.search(files / "net.onnx", data={"x": rows["x"]}, target=ARRAY, output=tmp_path / "f")

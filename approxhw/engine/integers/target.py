@@ -136,7 +136,9 @@ class IntegerEngine:
             found.append(pass_named("control-variate")())
         if self.recover != "none" and self.is_approximate:
             found.append(pass_named("correct-bias")())
-        if self.recover == "retrain":  # it learns with the errors: behind it nothing is left to correct
+        if (
+            self.recover == "retrain" and self.is_approximate
+        ):  # it learns with the errors: behind it nothing is left to correct
             found.append(pass_named("retrain-weights")())
         return tuple(found)
 

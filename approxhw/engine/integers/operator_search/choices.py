@@ -130,18 +130,25 @@ def sum_variances(
     return {name: float((each[2] / each[0] - (each[1] / each[0]) ** 2).sum()) for name, each in counts.items()}
 
 
-def guided_starts(choices: Sequence[Sequence[LayerChoice]], products: np.ndarray, count: int) -> np.ndarray:
-    """Return *count* genomes along the way from exact to cheapest: of each layer what has least energy + λ · harm, λ falling.
+def guided_starts(
+    choices: Sequence[Sequence[LayerChoice]],
+    products: np.ndarray,
+    weights: np.ndarray,
+    uneven: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return a genome for each λ of *weights* (P): of each layer the choice of least energy + λ · harm (int32, P × layers).
 
-    *products*: of each layer in one inference. Genomes: int32, places in *choices*.
+    *products*: of each layer in one inference. *uneven*: what the harm of each layer counts besides (P × layers).
     """
     energies = [np.array([each.energy_fj for each in layer]) * n for layer, n in zip(choices, products, strict=True)]
     harms = [np.array([each.harm for each in layer]) for layer in choices]
     total = sum(float(each[0]) for each in energies)
-    made = []
-    for weight in np.geomspace(1e4, 1e-1, max(1, count)):
-        made.append([int(np.argmin(e / total + weight * h)) for e, h in zip(energies, harms, strict=True)])
-    return np.array(made[:count], dtype=np.int32).reshape(count, len(choices))
+    share = np.ones((len(weights), len(choices))) if uneven is None else uneven
+    made = [
+        [int(np.argmin(e / total + weight * s * h)) for e, h, s in zip(energies, harms, row, strict=True)]
+        for weight, row in zip(weights, share, strict=True)
+    ]
+    return np.array(made, dtype=np.int32).reshape(len(weights), len(choices))
 
 
 def harm_of(choices: Sequence[Sequence[LayerChoice]], genome: np.ndarray) -> float:

@@ -191,7 +191,7 @@ def _searched_layers(
         tile = LayerTile(
             *sampled_tile(x[:, : target.rows], weights[: target.rows, : target.columns]), variances[node.name]
         )
-        found, plain_fj = layer_choices(known[node.name], tile, priced, options.edits, target.clock_ns)
+        found, plain_fj = layer_choices(known[node.name], tile, priced, options.tried, target.clock_ns)
         count, m, k, n = layer_sizes(graph, node)
         title = integer_op(node).title
         numbers.append(number)

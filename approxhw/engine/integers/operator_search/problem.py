@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from approxhw.frontends.products.partition import OpenedModel
 
+PATH = 64
+"""Places along the way from exact to cheapest."""
+
 CODES = 2
 """Passes of the target that make codes: quantize-model, integer-products."""
 
@@ -145,23 +148,30 @@ class IntegerProblem:
         }
         return identity_of(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
 
+    @cached_property
+    def path(self) -> np.ndarray:
+        """Genomes from exact to cheapest as the estimates draw the way (int32)."""
+        return guided_starts(self.choices, self.products, np.geomspace(1e4, 1e-1, PATH))
+
     def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
-        """Return *count* genomes: half by the estimates, from exact to cheapest, the others those with some layers changed."""
-        guided = guided_starts(self.choices, self.products, max(1, count // 2))
-        more = guided[generator.integers(0, len(guided), count - len(guided))]
-        return np.concatenate([guided, self.mutate(more, generator)])[:count]
+        """Return *count* genomes: half along the way from exact to cheapest, the others where layers count differently."""
+        half = max(1, count // 2)
+        even = self.path[np.linspace(0, PATH - 1, half).round().astype(int)]
+        weights = 10 ** generator.uniform(-1, 4, count - half)
+        uneven = generator.lognormal(0.0, 0.7, (count - half, len(self.choices)))
+        return np.concatenate([even, guided_starts(self.choices, self.products, weights, uneven)])[:count]
 
     def mate(self, first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Return children that have what each layer has in either parent."""
         return np.where(generator.random(first.shape) < 0.5, first, second)
 
     def mutate(self, genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return genomes of which a layer or two went some choices up or down; one in five of them anywhere."""
+        """Return genomes of which a layer or two went a choice up or down, or to where it is on the way at some place."""
         layers = len(self.choices)
         changed = generator.random(genomes.shape) < max(1.5 / layers, 0.1)
         steps = generator.integers(1, 4, genomes.shape) * generator.choice((-1, 1), genomes.shape)
-        anywhere = generator.integers(0, self.upper[None, :] + 1, genomes.shape)
-        moved = np.where(generator.random(genomes.shape) < 0.2, anywhere, genomes + steps)
+        along = self.path[generator.integers(0, PATH, genomes.shape), np.arange(layers)[None, :]]
+        moved = np.where(generator.random(genomes.shape) < 0.5, along, genomes + steps)
         made: np.ndarray = np.clip(np.where(changed, moved, genomes), self.lower, self.upper).astype(np.int32)
         return made
 

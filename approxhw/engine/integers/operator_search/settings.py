@@ -33,8 +33,9 @@ class IntegerSearch:
     operators: str = field(
         default=OPERATORS, metadata={"help": "names, patterns, files and folders of multipliers, apart by commas"}
     )
-    edits: tuple[str, ...] = field(
-        default=(PLAIN, TUNE, "6bits", "5bits", "4bits"), metadata={"help": "of a layer's weights: none, tune, Nbits"}
+    edits: str | tuple[str, ...] = field(
+        default=(PLAIN, TUNE, "6bits", "5bits", "4bits"),
+        metadata={"help": "of a layer's weights, apart by commas: none, tune, Nbits"},
     )
     population: int = field(default=16, metadata={"help": "individuals"})
     generations: int = field(default=8, metadata={"help": "generations after the start population"})
@@ -68,11 +69,11 @@ class IntegerSearch:
             found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
         if not self.named:
             found.append(Problem("operators", "none is named", f"name some, such as {OPERATORS}"))
-        wrong = [each for each in self.edits if each not in (PLAIN, TUNE) and not _BITS.match(each)]
+        wrong = [each for each in self.tried if each not in (PLAIN, TUNE) and not _BITS.match(each)]
         found += [
             Problem("edits", f"{shown(repr(each), 40)} is none", "choose none, tune, 2bits to 7bits") for each in wrong
         ]
-        if not self.edits:
+        if not self.tried:
             found.append(Problem("edits", "there are none", "give none, to leave weights as they are"))
         try:
             self.chosen()
@@ -83,6 +84,12 @@ class IntegerSearch:
             found.append(Problem("population", why, "take more individuals or fewer islands"))
         if found:
             raise OptionError("search", found)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """The edits, each by itself."""
+        given = self.edits.split(",") if isinstance(self.edits, str) else self.edits
+        return tuple(dict.fromkeys(filter(None, (each.strip() for each in given))))
 
     @property
     def named(self) -> tuple[str, ...]:

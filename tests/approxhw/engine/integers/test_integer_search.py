@@ -287,7 +287,7 @@ def test_layers_are_planned_and_searched_on_the_command_line(files, cli, tmp_pat
     assert made.exit_code == 0, made.output
     layers = ax.open_integer_design(tmp_path / "e").design.layers
     assert [layer.operator for layer in layers] == ["exact", "truncated-6", "truncated-8", "truncated-6"]
-    few = ["--operators", "truncated-6,truncated-8", "--edits", "none", "--population", "4", "--generations", "1"]
+    few = ["--operators", "truncated-6,truncated-8", "--edits", "none,4bits", "--population", "4", "--generations", "1"]
     said = cli("search", files / "net.onnx", *rows, *target, *few, "--json", "-o", tmp_path / "f")
     assert said.exit_code == 0, said.output
     told = json.loads(said.stdout)

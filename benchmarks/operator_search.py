@@ -9,8 +9,9 @@ loss on validation rows (training rows that the network was not trained on). Tes
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from approxhw.engine.integers.operator_search.problem import IntegerProblem
 from approxhw.engine.integers.plans import LayerPlan
 
 FOLDER = Path("build/fashion")
+SINGLE = ("truncated-6", "truncated-7", "truncated-8", "broken-array-6-2", "broken-array-8-3")
 OPERATORS = "truncated-4,truncated-6,truncated-7,truncated-8,broken-array-6-1,broken-array-6-2,broken-array-8-2,broken-array-8-3"
 LOSSES = (0.005, 0.01)
 WAYS: tuple[tuple[str, str, str], ...] = (
@@ -37,16 +39,19 @@ WAYS: tuple[tuple[str, str, str], ...] = (
 """Of single operators: what is done, the edit of the weights, and ``recover``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
-    """A configuration: what is in its layers, what it saves, and its accuracy on two splits."""
+    """One operator in all layers: what it saves, and its accuracy on validation rows."""
 
-    what: str
+    operator: str
     saved: float
     validation: float
-    test: float | None
-    seconds: float = 0.0
-    """Of the test rows."""
+    posed: IntegerProblem
+    genome: np.ndarray
+
+    def test_accuracy(self) -> float:
+        """Return its accuracy on test rows."""
+        return 1 - self.posed.wrong(self.genome, "report") / self.posed.splits["report"].rows
 
 
 def main() -> None:
@@ -65,60 +70,83 @@ def main() -> None:
     seen = {"X_train": held["X_validation"], "y_train": held["y_validation"]}
     data = {**seen, "X_test": held["X_test"], "y_test": held["y_test"]}
     asked: Keywords = {"data": data, "target": ax.IntegerEngine(), "operators": OPERATORS, "jobs": given.jobs}
-    started = time.perf_counter()
-    front = search_target(
-        ax.IntegerEngine.search_problem,
-        str(model),
-        output=given.folder / "front",
-        population=given.population,
-        generations=given.generations,
-        max_accuracy_loss=LOSSES[0],
-        on_progress=note_step,
-        on_generation=lambda reached: note(str(reached)),
-        **asked,
-    )
-    seconds = time.perf_counter() - started
-    singles = {what: single(what, edit, recover, str(model), asked) for what, edit, recover in WAYS}
-    layered = [Found("layer by layer", m.saved, m.validation_accuracy, m.test_accuracy) for m in front.members]
-    taken = [each.seconds for found in singles.values() for each in found if each.test is not None]
-    onnx = {"validation": front.onnx["validation"], "test": front.onnx["test"]}
-    lines = []
-    for loss in LOSSES:
-        for what, found in (*singles.items(), ("layer by layer", layered)):
-            best = chosen(found, onnx["validation"] - loss)
+    folder = given.folder / "front"
+    if not (folder / "front.json").is_file():
+        search_target(
+            ax.IntegerEngine.search_problem,
+            str(model),
+            output=folder,
+            population=given.population,
+            generations=given.generations,
+            max_accuracy_loss=LOSSES[0],
+            on_progress=note_step,
+            on_generation=lambda reached: note(str(reached)),
+            **asked,
+        )
+    front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    onnx, members = front["onnx"], front["front"]
+    lines, taken = [], []
+    for what, edit, recover in WAYS:
+        posed, found = posed_singles(what, edit, recover, str(model), asked, given.folder)
+        for loss in LOSSES:
+            best = chosen(found, posed.reference - loss)
             if best is None:
                 lines.append([f"{100 * loss:g}", what, "none holds it", "", "", ""])
                 continue
-            test = best.test if best.test is not None else float("nan")
-            lines.append(
-                [
-                    f"{100 * loss:g}", what, best.what, f"{100 * best.saved:.1f} %",
-                    f"{100 * (best.validation - onnx['validation']):+.2f}", f"{100 * (test - onnx['test']):+.2f}",
-                ]
-            )  # fmt: skip
+            began = time.perf_counter()
+            test = best.test_accuracy()
+            taken.append(time.perf_counter() - began)
+            lines.append(line(loss, what, best.operator, best.saved, best.validation, test, onnx))
+    for loss in LOSSES:
+        held = [each for each in members if each["validation_accuracy"] >= onnx["validation"] - loss]
+        if not held:
+            lines.append([f"{100 * loss:g}", "layer by layer", "none holds it", "", "", ""])
+            continue
+        best = max(held, key=lambda each: each["saved"])
+        accuracies = best["validation_accuracy"], best["test_accuracy"]
+        lines.append(line(loss, "layer by layer", f"member {best['index']}", best["saved"], *accuracies, onnx))
     titles = ("loss allowed, points", "way", "operator", "energy saved", "validation, points", "test, points")
     every = [
-        [f"{100 * m.saved:.1f} %", f"{100 * (m.validation_accuracy - onnx['validation']):+.2f}",
-         f"{100 * (m.test_accuracy - onnx['test']):+.2f}", f"{m.area_um2:.0f}", "; ".join(m.layers.values())]
-        for m in front.members
-    ]  # fmt: skip
+        [
+            f"{100 * m['saved']:.1f} %",
+            f"{100 * (m['validation_accuracy'] - onnx['validation']):+.2f}",
+            f"{100 * (m['test_accuracy'] - onnx['test']):+.2f}",
+            f"{m['area_um2']:.0f}",
+            f"{m['apart_um2']:.0f}",
+            "; ".join(m["layers"].values()),
+        ]
+        for m in members
+    ]
+    rows = front["rows"]
     write(
         "operator_search",
         [
             "# Energy that approximate multipliers save, without retraining\n",
-            command(),
+            f"    python benchmarks/models/residual_cnn.py\n{command()}",
             (__doc__ or "").split("\n\n")[1].strip() + f" {machine()}\n",
-            f"Residual network of 8 layers on Fashion-MNIST: float {100 * onnx['test']:.2f} % on {front.rows['test']} test rows, "
-            f"{100 * onnx['validation']:.2f} % on {front.rows['validation']} validation rows; exact products take "
-            f"{front.exact_energy_nj:.0f} nJ an inference. The search took {seconds / 60:.1f} minutes with {given.jobs} threads "
-            f"({front.evaluations} evaluations of {front.rows['search']} rows); rank correlation of estimated harm and counted "
-            f"errors {front.rank_correlation:.2f}. {front.rows['test']} images through the network with one operator in all "
-            f"layers, passes included: {np.median(taken):.0f} s with {given.jobs} threads (median of {len(taken)}).\n",
-            table(titles, lines),
+            f"Residual network of 8 layers on Fashion-MNIST: float {100 * onnx['test']:.2f} % on {rows['test']} test rows, "
+            f"{100 * onnx['validation']:.2f} % on {rows['validation']} validation rows; exact products take "
+            f"{front['exact_energy_nj']:.0f} nJ an inference. The search took {front['seconds'] / 60:.0f} minutes with "
+            f"{given.jobs} threads, beside other work ({front['evaluations']} evaluations of {rows['search']} rows); rank "
+            f"correlation of estimated harm and counted errors {front['rank_correlation']:.2f}. {rows['test']} images through "
+            f"the network with one operator in all layers, passes included: {np.median(taken):.0f} s (median of {len(taken)}).\n",
+            table(titles, sorted(lines, key=lambda each: float(each[0]))),
             "\n## The front of the search\n",
-            table(("energy saved", "validation, points", "test, points", "element, µm²", "layers"), every),
+            table(
+                ("energy saved", "validation, points", "test, points", "element, µm²", "apart, µm²", "layers"), every
+            ),
         ],
     )
+
+
+def line(
+    loss: float, what: str, operator: str, saved: float, validation: float, test: float, onnx: Mapping[str, float]
+) -> list[str]:
+    """Return a row of the table."""
+    return [
+        f"{100 * loss:g}", what, operator, f"{100 * saved:.1f} %",
+        f"{100 * (validation - onnx['validation']):+.2f}", f"{100 * (test - onnx['test']):+.2f}",
+    ]  # fmt: skip
 
 
 def note_step(step: str, done: int, total: int) -> None:
@@ -127,30 +155,27 @@ def note_step(step: str, done: int, total: int) -> None:
         note(f"{step}: {done} of {total}")
 
 
-def single(what: str, edit: str, recover: str, model: str, asked: Keywords) -> list[Found]:
-    """Return every operator in all layers, with its accuracy on validation rows, on test rows where it may be chosen."""
-    made = []
-    for name in OPERATORS.split(","):
+def posed_singles(
+    what: str, edit: str, recover: str, model: str, asked: Keywords, folder: Path
+) -> tuple[IntegerProblem, list[Found]]:
+    """Return every operator of :data:`SINGLE` in all layers, with its accuracy on validation rows."""
+    made, posed = [], None
+    for name in SINGLE:
         own = {**asked, "operators": name, "target": ax.IntegerEngine(recover=recover)}
-        posed = problem(model, output=FOLDER / "none", edits=("none", edit), **own)
+        posed = problem(model, output=folder / "none", edits=("none", edit), **own)
         genome = uniform(posed, LayerPlan(name, int(edit[0]) if edit[0].isdigit() else None, edit == "tune"))
-        if genome is None:
-            note(f"{what}: {name} saves nothing in some layer")
-            continue
-        rows = posed.splits["validation"].rows
-        validation = 1 - posed.wrong(genome, "validation") / rows
-        within = validation >= posed.reference - max(LOSSES)
-        began = time.perf_counter()
-        test = 1 - posed.wrong(genome, "report") / posed.splits["report"].rows if within else None
-        made.append(Found(name, posed.costs(genome)["saved"], validation, test, time.perf_counter() - began))
-        note(f"{what}: {made[-1]}")
-    return made
+        validation = 1 - posed.wrong(genome, "validation") / posed.splits["validation"].rows
+        made.append(Found(name, posed.costs(genome)["saved"], validation, posed, genome))
+        note(f"{what}: {name} saves {made[-1].saved:.3f}, {validation:.4f} of {posed.reference:.4f}")
+    assert posed is not None
+    return posed, made
 
 
-def uniform(posed: IntegerProblem, plan: LayerPlan) -> np.ndarray | None:
-    """Return the genome that has *plan* in every layer where it is a choice, exact products elsewhere; None where in none."""
-    genes = [next((i for i, each in enumerate(layer) if each.plan == plan), 0) for layer in posed.choices]
-    return np.array(genes, np.int32) if any(genes) else None
+def uniform(posed: IntegerProblem, plan: LayerPlan) -> np.ndarray:
+    """Return the genome that has *plan* in every layer where it saves anything, exact products elsewhere."""
+    return np.array(
+        [next((i for i, each in enumerate(layer) if each.plan == plan), 0) for layer in posed.choices], np.int32
+    )
 
 
 def chosen(found: Sequence[Found], least: float) -> Found | None:

@@ -21,7 +21,7 @@ from common import command, machine, note, table, write
 import approxhw as ax
 from approxhw.common.options import Keywords
 from approxhw.dse.targets import search_target
-from approxhw.engine.integers.operator_search.pose import problem
+from approxhw.engine.integers.operator_search.pose import operator_problem
 from approxhw.engine.integers.operator_search.problem import IntegerProblem
 from approxhw.engine.integers.plans import LayerPlan
 
@@ -162,7 +162,7 @@ def posed_singles(
     made, posed = [], None
     for name in SINGLE:
         own = {**asked, "operators": name, "target": ax.IntegerEngine(recover=recover)}
-        posed = problem(model, output=folder / "none", edits=("none", edit), **own)
+        posed = operator_problem(model, output=folder / "none", edits=("none", edit), **own)
         genome = uniform(posed, LayerPlan(name, int(edit[0]) if edit[0].isdigit() else None, edit == "tune"))
         validation = 1 - posed.wrong(genome, "validation") / posed.splits["validation"].rows
         made.append(Found(name, posed.costs(genome)["saved"], validation, posed, genome))

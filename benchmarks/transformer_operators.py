@@ -18,7 +18,7 @@ from common import command, machine, note, table, write
 from onnx import helper, numpy_helper
 from transformer import FOLDER, read_news
 
-from approxhw.engine.integers.operator_search.pose import problem
+from approxhw.engine.integers.operator_search.pose import operator_problem
 from approxhw.engine.matrix.api import open_engine
 
 OPERATORS = "truncated-6,truncated-7,truncated-8,broken-array-6-2,broken-array-8-3"
@@ -58,7 +58,7 @@ def main() -> None:
     classes = {label: number for number, label in enumerate(fitted.classes_.tolist())}
     labels = np.array([classes[label] for label in news.tested_labels.tolist()])
     data = {"tokens": news.tested, "mask": (news.tested > 0).astype(np.int64), "labels": labels}
-    posed = problem(
+    posed = operator_problem(
         model,
         data=data,
         output=given.folder / "operators",

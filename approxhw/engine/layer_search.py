@@ -44,14 +44,14 @@ def model_bytes(model: str | Path | ModelProto) -> bytes:
     return content
 
 
-def digest_of(model: str | Path | ModelProto) -> str:
+def model_digest(model: str | Path | ModelProto) -> str:
     """Return the SHA-256 of *model*'s file."""
     if isinstance(model, str | Path):
         return sha256_of(Path(model))
     return hashlib.sha256(model.SerializeToString()).hexdigest()
 
 
-def identity_of(about: str, searched: Feeds) -> dict[str, str]:
+def search_identity(about: str, searched: Feeds) -> dict[str, str]:
     """Return digests of ``model``, as *about* tells it with all that is chosen from, and ``data``, the rows searched on."""
     rows = hashlib.sha256()
     for name, array in [*sorted(searched.arrays.items()), ("labels", searched.labels)]:

@@ -64,7 +64,7 @@ class NarrowWeights:
             if node.name in chosen and node.name not in computed:
                 old = held(graph, weights_last(graph, node)[1])
                 assert old is not None
-                codes = narrowed(old, self.bits)
+                codes = rounded_to_bits(old, self.bits)
                 moved, count = moved + int((codes != old).sum()), count + old.size
                 if node.name in codes_seen:
                     moves[node.name] = -np.rint(self._mean(codes_seen[node.name])).astype(np.int64)
@@ -84,11 +84,11 @@ def narrowed_patterns(layer: LayerCodes, bits: int) -> np.ndarray:
     width, limits = layer.mac.weight_bits, np.iinfo(layer.kind)
     _, shift = patterns(np.zeros(1, layer.kind), width, layer.mac.weight_signed)
     codes = np.clip(operand_values(width, layer.mac.weight_signed) - shift, limits.min, limits.max).astype(layer.kind)
-    made: np.ndarray = (narrowed(codes, bits).astype(np.int64) + shift) % (1 << width)
+    made: np.ndarray = (rounded_to_bits(codes, bits).astype(np.int64) + shift) % (1 << width)
     return made
 
 
-def narrowed(codes: np.ndarray, bits: int) -> np.ndarray:
+def rounded_to_bits(codes: np.ndarray, bits: int) -> np.ndarray:
     """Return *codes* (int8 or uint8, any shape) rounded to multiples of 2^(8 − *bits*) that their type holds."""
     step = 1 << (WIDTH - bits)
     limits = np.iinfo(codes.dtype)

@@ -57,11 +57,11 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
 def spell_plan(plan: Mapping[int, LayerPlan]) -> str:
     """Return the text that :func:`read_plan` reads as *plan*: layers of one kind stand together."""
     return ";".join(
-        f"{':'.join(map(str, numbers))}={each}" for each, numbers in grouped(plan, lambda each: each).items()
+        f"{':'.join(map(str, numbers))}={each}" for each, numbers in layers_by(plan, lambda each: each).items()
     )
 
 
-def grouped(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -> dict[KeyT, list[int]]:
+def layers_by(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -> dict[KeyT, list[int]]:
     """Return the numbers of layers, rising, by what *key* says of their plans, in the order in which it is first met."""
     found: dict[KeyT, list[int]] = {}
     for number, each in sorted(plan.items()):

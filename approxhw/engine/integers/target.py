@@ -16,7 +16,7 @@ from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import FIRST
 
-from .plans import grouped, read_plan
+from .plans import layers_by, read_plan
 
 RECOVERIES = ("none", "bias", "tune", "variate", "all", "retrain")
 """What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate;
@@ -34,7 +34,7 @@ class IntegerEngine:
 
     flow: ClassVar[str] = "approxhw.engine.integers.compile:FLOW"
     """How the flow serves it, as ``module:NAME``: the flow knows targets by name, never by import."""
-    search_problem: ClassVar[str] = "approxhw.engine.integers.operator_search.pose:problem"
+    search_problem: ClassVar[str] = "approxhw.engine.integers.operator_search.pose:operator_problem"
     """Who makes the problem that a search of it is, likewise: the rooms dse and engine never import each other."""
 
     operator: str = field(
@@ -122,9 +122,9 @@ class IntegerEngine:
         plan = read_plan(self.layers)
         if self.operator != EXACT or self.adder != EXACT:
             found.append(self._multiplier(self.operator))
-        for operator, numbers in grouped(plan, lambda each: each.operator).items():
+        for operator, numbers in layers_by(plan, lambda each: each.operator).items():
             found.append(self._multiplier(operator, tuple(map(float, numbers))))
-        for bits, numbers in grouped(plan, lambda each: each.bits).items():
+        for bits, numbers in layers_by(plan, lambda each: each.bits).items():
             if bits is not None:
                 found.append(pass_named("narrow-weights")(bits=bits, layers=tuple(map(float, numbers))))
         tuned = tuple(float(number) for number, each in plan.items() if each.tune)

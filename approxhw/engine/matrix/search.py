@@ -30,11 +30,11 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 from ..layer_search import (
     SearchRecord,
     accuracy_on,
-    digest_of,
-    identity_of,
     majorities,
     model_bytes,
+    model_digest,
     rows_of,
+    search_identity,
     told_warnings,
 )
 from ..operands import Feeds, predictions, split_feeds
@@ -144,7 +144,7 @@ class EngineProblem:
             "choices": [str(mac) for mac in self.choices],
             "elements": [[each.area_um2, each.power_mw, each.delay_ns] for each in self.elements],
         }
-        return identity_of(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
+        return search_identity(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
 
     def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return *count* genomes; one arithmetic for all layers needs one array: half of them are so."""
@@ -340,7 +340,7 @@ def problem(
         products=products,
         folder=folder,
         title=title,
-        digest=digest_of(model),
+        digest=model_digest(model),
         command=command,
         threads=threads,
         started=started,

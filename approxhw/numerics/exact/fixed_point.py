@@ -26,7 +26,7 @@ def requantized(
     and where a sum with its bias leaves 32 bits of two's complement.
     """
     total, m, s, z, lo, hi = (np.asarray(each, np.int64) for each in (sums + bias, multiplier, shift, zero, low, high))
-    check_constants(total, m, s, z, lo, hi)
+    check_rescaling(total, m, s, z, lo, hi)
     product = total * m
     floor = product >> s
     rest = product - (floor << s)
@@ -36,7 +36,7 @@ def requantized(
     return made
 
 
-def check_constants(
+def check_rescaling(
     total: np.ndarray, m: np.ndarray, s: np.ndarray, z: np.ndarray, lo: np.ndarray, hi: np.ndarray
 ) -> None:
     """Raise ``ValueError`` for a sum with its bias, a multiplier, shift, zero point or limit that is out of range."""

@@ -12,7 +12,7 @@ from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.tensor.integer_layers import held, weights_last
 from approxhw.ir.verifier import problems
-from approxhw.passes.integers.narrow_weights import narrowed
+from approxhw.passes.integers.narrow_weights import rounded_to_bits
 
 
 def layers_of(graph):
@@ -26,7 +26,7 @@ def test_every_code_becomes_the_nearest_multiple_that_its_type_holds(kind):
     for bits in range(2, 9):
         step = 1 << (8 - bits)
         multiples = [value for value in range(limits.min, limits.max + 1) if value % step == 0]
-        for code, found in zip(codes.tolist(), narrowed(codes, bits).tolist(), strict=True):
+        for code, found in zip(codes.tolist(), rounded_to_bits(codes, bits).tolist(), strict=True):
             wanted = min(multiples, key=lambda each: (abs(each - code), Fraction(each, step) % 2))
             assert found == wanted, (bits, code)
             compared += 1

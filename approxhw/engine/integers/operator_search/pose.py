@@ -17,7 +17,7 @@ from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.common.options import suggestion
-from approxhw.engine.layer_search import accuracy_on, digest_of
+from approxhw.engine.layer_search import accuracy_on, model_digest
 from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, observe_rows
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -48,7 +48,7 @@ TILE_ROWS = 256
 
 
 @checked("search")
-def problem(
+def operator_problem(
     model: str | Path | ModelProto,
     *,
     data: DataSpec,
@@ -133,7 +133,7 @@ def problem(
         rest_um2=_rest_of_element(target, priced),
         folder=folder,
         title=title,
-        digest=digest_of(model),
+        digest=model_digest(model),
         command=command,
         threads=threads,
         started=started,

@@ -17,7 +17,7 @@ from approxhw.artifacts.objectives import Objective
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
-from approxhw.engine.layer_search import SearchRecord, identity_of, majorities, model_bytes, rows_of, told_warnings
+from approxhw.engine.layer_search import SearchRecord, majorities, model_bytes, rows_of, search_identity, told_warnings
 from approxhw.engine.operands import Feeds, observe_rows, predictions
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -146,7 +146,7 @@ class IntegerProblem:
             "target": [str(value) for value in asdict(self.target).values()],
             "choices": [[str(each.plan), each.energy_fj] for layer in self.choices for each in layer],
         }
-        return identity_of(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
+        return search_identity(self.digest + json.dumps(told, sort_keys=True), self.splits["search"])
 
     @cached_property
     def path(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import vectorize
 
-from approxhw.numerics.exact.fixed_point import check_constants
+from approxhw.numerics.exact.fixed_point import check_rescaling
 
 
 @vectorize(["int64(int64, int64, int64, int64, int64, int64)"], cache=True)  # type: ignore[untyped-decorator]
@@ -29,6 +29,6 @@ def requantized_fast(
     """
     whole = sums.astype(np.int64, copy=False)
     constants = [np.asarray(each, np.int64) for each in (multiplier, shift, zero, low, high)]
-    check_constants(whole, *constants)
+    check_rescaling(whole, *constants)
     made: np.ndarray = _requantize(whole, *constants)
     return made

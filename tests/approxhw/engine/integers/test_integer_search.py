@@ -11,7 +11,7 @@ import pytest
 import approxhw as ax
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.engine.integers.operator_search import pose
-from approxhw.engine.integers.operator_search.pose import problem
+from approxhw.engine.integers.operator_search.pose import operator_problem
 from approxhw.engine.integers.plans import LayerPlan, read_plan, spell_plan
 
 ARRAY = ax.IntegerEngine(rows=4, columns=4, vectors=16, library="egfet")
@@ -51,7 +51,7 @@ def front(files, tmp_path_factory):
 def posed(files, tmp_path_factory):
     """The problem of the same search, opened but not searched."""
     folder = tmp_path_factory.mktemp("integer_problem") / "front"
-    return problem(files / "net.onnx", data=files / "rows.npz", output=folder, target=ARRAY, **FEW)
+    return operator_problem(files / "net.onnx", data=files / "rows.npz", output=folder, target=ARRAY, **FEW)
 
 
 def test_no_member_beats_another_and_all_save_energy(front):
@@ -181,7 +181,7 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         own_module("narrow", "assign O = A * B;", "input signed [3:0] A, input [3:0] B, output signed [7:0] O")
     )
     np.savez(folder / "table.npz", products=np.zeros((256, 256), np.int32))
-    found = problem(
+    found = operator_problem(
         files / "net.onnx",
         data=files / "rows.npz",
         output=tmp_path / "front",

@@ -27,27 +27,31 @@ def headings(text: str) -> list[str]:
     return [line[:-1] for line in text.splitlines() if line and line[0] != " " and line.endswith(":")]
 
 
+@pytest.mark.parametrize("command", ["compile", "search"])
 @pytest.mark.parametrize("target", ["printed", "matrix-engine", "integer-engine"])
-def test_help_of_compile_shows_the_chosen_target_first(cli, target):
+def test_help_shows_the_chosen_target_first(cli, command, target):
     """Then what it shares with another one, what others have, and what all have."""
-    found = headings(cli("compile", "--target", target, "--help").stdout)
-    assert found[:2] == [f"Target {target}", "General options"]
-    mine = [heading for heading in found if target in heading]
-    assert found[2 : 1 + len(mine)] == mine[1:]
-    assert found[-1] == "Other options"
-    assert len(found) == len(set(found)) == 8
+    for line in (
+        ["--target", target, "--help"],
+        ["--help", f"--target={target}"],
+        ["m.onnx", "--depth", "3", "--target", target, "-h"],
+    ):
+        found = headings(cli(command, *line).stdout)
+        assert found[:2] == [f"Target {target}", "General options"]
+        mine = [heading for heading in found if target in heading]
+        assert found[2 : 1 + len(mine)] == mine[1:]
+        assert found[-1] == "Other options"
+        assert len(found) == len(set(found)) == {"compile": 8, "search": 7}[command]
 
 
-@pytest.mark.parametrize("words", [["--target", "matrix-engine"], ["--target=matrix-engine"]])
-def test_help_shows_the_chosen_target_first(cli, words):
-    command = "search"
-    printed, engine = "Target printed", "Target matrix-engine"
-    for said in ([], ["--target", "printed"], ["--target", "nonsense"], ["--target"]):
+@pytest.mark.parametrize("command", ["compile", "search"])
+def test_help_without_a_target_that_is_one_is_that_of_printed_circuits(cli, command):
+    plain = headings(cli(command, "--help").stdout)
+    assert plain[:2] == ["Target printed", "General options"]
+    for said in (["--target", "nonsense"], ["--target"]):
         told = cli(command, *said, "--help") if said != ["--target"] else cli(command, "--help", *said)
         if told.exit_code == 0:
-            assert headings(told.stdout) == [printed, "General options", engine, "Other options"]
-    for line in ([*words, "--help"], ["--help", *words], ["m.onnx", "--depth", "3", *words, "-h"]):
-        assert headings(cli(command, *line).stdout) == [engine, "General options", printed, "Other options"]
+            assert headings(told.stdout) == plain
 
 
 def test_help_of_commands_for_designs_is_grouped(cli):
@@ -59,7 +63,7 @@ def test_help_of_commands_for_designs_is_grouped(cli):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", [ax.Printed, ax.MatrixEngine])
+@pytest.mark.parametrize("target", [ax.Printed, ax.MatrixEngine, ax.IntegerEngine])
 def test_every_field_of_a_target_that_has_help_is_an_option(target):
     names = {item.name for item in option_fields(target)}
     assert len(names) >= 10
@@ -73,8 +77,8 @@ def test_every_field_of_a_target_that_has_help_is_an_option(target):
 def test_an_option_that_two_targets_have_names_both_defaults(cli):
     words = " ".join(cli("compile", "-h").stdout.split())
     assert "[default: egfet; matrix-engine: sky130; integer-engine: sky130]" in words
-    words = " ".join(cli("search", "-h").stdout.split())
-    assert "[default: 5%; matrix-engine: 1%]" in words
+    words = " ".join(cli("search", "-h").stdout.split()).replace("- ", "-")
+    assert "[default: 5%; matrix-engine: 1%; integer-engine: 0.5%]" in words
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class EngineMember:
     """Of one element of each arithmetic that is used, at the clock."""
     delay_ns: float = 0.0
     """Of the slowest element that is used."""
+    plan: str = ""
+    """What ``compile --layers`` takes to build it; of integer engines."""
     apart_um2: float = 0.0
     """Of one element a kind of them, where operators stand in arrays of their own; of integer engines."""
     saved: float = 0.0

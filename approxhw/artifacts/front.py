@@ -338,11 +338,25 @@ def as_csv(front: Front) -> str:
     return stream.getvalue()
 
 
+def is_engine_front(folder: Path) -> bool:
+    """Whether *folder* says that the front of an engine's search is in it."""
+    try:
+        told = vouched.read_json(folder / FRONT.file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and str(told.get("format", "")).startswith("approxhw engine front")
+
+
 def read_front(folder: Path) -> Front:
     """Return the Front in *folder*; raise :class:`InvalidDesignError` naming every file that is missing or altered."""
     if (folder / CHECKPOINT).is_dir() and not (folder / FRONT.file).exists():
         remedy = "the search was ended before it had a front: run it again with --resume"
         raise InvalidDesignError(str(folder), [Problem(FRONT.file, "no front", remedy)])
+    if is_engine_front(folder):
+        remedy = f"open {folder / 'chosen'}; compile MODEL anew for another member, with the arithmetic that front.json tells"
+        raise InvalidDesignError(
+            str(folder), [Problem(FRONT.file, "an engine's front holds its chosen member alone", remedy)]
+        )
 
     def designs(told: FrontRecord) -> Iterator[Problem]:
         for member in told.members:

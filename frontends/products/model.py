@@ -119,7 +119,7 @@ def read_engine_model(
     fixed = fixed_names([node for node in nodes if not (integers and node.op_type == "DequantizeLinear")], known)
     left = tuple(_left(nodes, stays, integers))
     if not any(is_engine_product(node, integers) and node.output[0] not in fixed for node in nodes):
-        why = "no MatMul, Gemm, Conv or ConvTranspose that reads an input: a matrix engine has nothing to do"
+        why = "no MatMul, Gemm, Conv or ConvTranspose that reads an input: an engine has nothing to do"
         others = sorted({shown(node.op_type) for node in nodes})
         remedy = f"its operators are {', '.join(others[:12])}; choose a model of dense or convolutional layers"
         stay = [Problem("products", sentence) for sentence in left[:_MOST_TOLD]]

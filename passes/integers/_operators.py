@@ -10,7 +10,8 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
-from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
+from approxhw.ir.kinds.tensor.integers import needs_table
+from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, products_table, weights_last
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import ProductTable
@@ -32,7 +33,23 @@ def with_operators(graph: Graph, chosen: Mapping[str, tuple[str, TableFor | None
         if node.name in chosen:
             node = _with_operator(editor, graph, node, *chosen[node.name], adder)
         editor.nodes.append(node)
-    return editor.done()
+    changed = editor.done()
+    _check_names(changed)
+    return changed
+
+
+def _check_names(graph: Graph) -> None:
+    """Refuse two operators of one name with different products: an array knows operators by their names."""
+    known: dict[tuple[str, str, int], np.ndarray] = {}
+    for node in integer_nodes(graph):
+        mac = integer_op(node).arithmetic
+        if mac is None or not needs_table(integer_op(node)):
+            continue
+        table = products_table(graph, node)
+        if not np.array_equal(known.setdefault((mac.operator, mac.signed, mac.weight_bits), table), table):
+            why = f"two operators are called {shown(mac.operator)!r}, and make different products"
+            remedy = "rename one of the files: an array knows them by their names"
+            raise PassError("pass approximate-multiplier", [Problem("operator", why, remedy)])
 
 
 def _with_operator(

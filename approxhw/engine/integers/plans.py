@@ -48,7 +48,10 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
         for number in map(int, known):
             if number in found:
                 problems.append(Problem("layers", f"layer {number} is named twice", "name it once"))
-            found[number] = _read(said.strip())
+            try:
+                found[number] = _read(said.strip())
+            except ValueError as error:
+                problems.append(Problem("layers", f"layer {number}: {error}", "say each edit once"))
     if problems:
         raise OptionError("integer engine", problems)
     return found
@@ -61,6 +64,15 @@ def spell_plan(plan: Mapping[int, LayerPlan]) -> str:
     )
 
 
+def can_stand_in_plan(operator: str) -> bool:
+    """Whether a plan that names *operator*, which may be a path, is read as it was meant."""
+    plan = {0: LayerPlan(operator)}
+    try:
+        return read_plan(spell_plan(plan)) == plan
+    except OptionError:
+        return False
+
+
 def layers_by(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -> dict[KeyT, list[int]]:
     """Return the numbers of layers, rising, by what *key* says of their plans, in the order in which it is first met."""
     found: dict[KeyT, list[int]] = {}
@@ -70,10 +82,12 @@ def layers_by(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -
 
 
 def _read(text: str) -> LayerPlan:
-    """Return what *text* spells: edits stand behind the operator, which may be a path with any signs."""
+    """Return what *text* spells: edits stand behind the operator, which may be a path; ``ValueError`` for two of a kind."""
     bits, tune = None, False
     while (edit := _EDIT.match(text)) is not None:
         text = edit["rest"]
+        if (tune and edit["tune"]) or (bits is not None and edit["bits"]):
+            raise ValueError(f"{shown(text, 60)} is given the same kind of edit twice")
         if edit["tune"]:
             tune = True
         else:

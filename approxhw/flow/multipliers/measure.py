@@ -12,7 +12,7 @@ import numpy as np
 
 from approxhw.common.arguments import checked, refuse_below, settle_fields
 from approxhw.common.data.arrays import read_npz
-from approxhw.common.errors import ApproxhwError, InvalidDataError, OptionError, Problem, ProblemsError, shown
+from approxhw.common.errors import ApproxhwError, InvalidDataError, OptionError, Problem, shown
 from approxhw.flow.stages.tabulate import TabulatedModule, tabulate_module
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.plugins import added_multiplier
@@ -29,7 +29,7 @@ from approxhw.numerics.multipliers.tables import (
 from approxhw.numerics.pareto import pareto_front
 
 from .published import PublishedFigures, differing_figures, published_figures
-from .sources import MultiplierSource, multiplier_sources
+from .sources import MultiplierSource, multiplier_sources, why_broken
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Estimate, Netlist
@@ -190,14 +190,14 @@ def measure_multipliers(
         try:
             measured[each] = _from_file(each, stated, cells, timeout, given, cost)
         except ApproxhwError as error:
-            broken += _broken(each, error)
+            broken.append(why_broken(each, error))
     weight_bits, x_bits, signed = _common([each.table for each in measured.values()], stated)
     for count, each in enumerate((each for each in found if _is_ours(each)), len(from_files)):
         tell(each.name, count, len(found))
         try:
             measured[each] = _ours(each.name, weight_bits, x_bits, signed, cells, timeout, given, cost)
         except ApproxhwError as error:
-            broken += _broken(each, error)
+            broken.append(why_broken(each, error))
     tell("multipliers", len(found), len(found))
     if not measured:
         raise OptionError("multiplier", broken)
@@ -225,18 +225,6 @@ def _check_stated(sources: Sequence[object], signed: str | None, weight_bits: in
 
 def _is_ours(source: MultiplierSource) -> bool:
     return source.path is None and (source.name == EXACT or own_operator(source.name) is not None)
-
-
-def _broken(source: MultiplierSource, error: ApproxhwError) -> list[Problem]:
-    """Return one problem with all that is wrong with *source*."""
-    where = str(source.path or source.name)
-    if not isinstance(error, ProblemsError):
-        return [Problem(where, shown(error, 300))]
-    own = (where, Path(where).name)
-    told = [each.why if each.where in own else f"{each.where}: {each.why}" for each in error.problems]
-    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    remedies = {each.remedy for each in error.problems if each.remedy}
-    return [Problem(where, f"{'; '.join(told[:3])}{more}", remedies.pop() if len(remedies) == 1 else "")]
 
 
 def _from_file(

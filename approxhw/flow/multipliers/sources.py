@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from approxhw.backends.integer_engine.module_checks import COMMENT
-from approxhw.common.errors import Problem, shown
+from approxhw.common.errors import ApproxhwError, Problem, ProblemsError, shown
 from approxhw.common.files import read_bytes
 from approxhw.common.options import suggestion
 from approxhw.flow.stages.tabulate import MAXIMUM_BYTES
@@ -87,3 +87,16 @@ def _without_copies(sources: list[MultiplierSource]) -> tuple[list[MultiplierSou
         kept.append(each)
     left = len(sources) - len(kept)
     return kept, [f"{left} files are left out: earlier ones of their names say the same"] if left else []
+
+
+def why_broken(source: MultiplierSource, error: ApproxhwError) -> Problem:
+    """Return one problem with all that is wrong with *source*; of a tool that failed what it said first and last."""
+    where = str(source.path or source.name)
+    if not isinstance(error, ProblemsError):
+        first, *rest = [text for text in str(error).splitlines() if text.strip()] or [""]
+        return Problem(where, shown(f"{first}: {rest[-1].strip()}" if rest else first, 300))
+    own = (where, Path(where).name)
+    told = [each.why if each.where in own else f"{each.where}: {each.why}" for each in error.problems]
+    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+    remedies = {each.remedy for each in error.problems if each.remedy}
+    return Problem(where, f"{'; '.join(told[:3])}{more}", remedies.pop() if len(remedies) == 1 else "")

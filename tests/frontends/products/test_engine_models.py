@@ -420,5 +420,5 @@ def test_rows_of_dictionaries_are_the_tensor_that_they_are_made_of():
     labels, shares = open_engine(proto, shape={name: (60, 3)}).run({name: rows}).values()
     assert labels.shape == (60,)
     assert np.abs(shares - fitted.predict_proba(rows)).max() < 0.05
-    with pytest.raises(UnsupportedModelError, match="a matrix engine has nothing to do"):
+    with pytest.raises(UnsupportedModelError, match="an engine has nothing to do"):
         open_engine(to_onnx(LogisticRegression().fit(rows, np.arange(60) % 3), rows[:1], target_opset=15))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.errors import ApproxhwError, OptionError, Problem, ProblemsError, shown
+from approxhw.common.errors import ApproxhwError, OptionError, Problem, shown
 from approxhw.common.files import read_text
 from approxhw.common.tools import tool_threads
-from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sources
+from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sources, why_broken
 from approxhw.flow.stages.tabulate import tabulate_module
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, operator_name
 from approxhw.numerics.multipliers.families import EXACT, own_operator
@@ -20,6 +20,7 @@ from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
 
 from ..cost import EXACT_FORMS
+from ..plans import can_stand_in_plan
 from ..rtl import MAXIMUM_BYTES
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def priced_operators(
             try:
                 return _of_file(source, stated, cells, timeout)
             except ApproxhwError as error:
-                return _why_broken(source, error)
+                return why_broken(source, error)
 
         for number, (source, made) in enumerate(zip(files, pool.map(work, files)), 1):
             tell("operators", number, total)
@@ -115,6 +116,7 @@ def priced_operators(
                 broken.append(made)
             else:
                 read[source] = made
+        broken += _without_clashes(read)
         kinds = Counter(each.table.signed for each in read.values())
         kind = kinds.most_common(1)[0][0] if kinds else signed
         for source in [source for source, each in read.items() if each.table.signed != kind]:
@@ -146,6 +148,23 @@ def sampled_tile(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.ascontiguousarray(x[:, rows].T), weights[rows, columns]
 
 
+def _without_clashes(read: dict[MultiplierSource, PricedOperator]) -> list[Problem]:
+    """Take out of *read* what another operator is called like, and what no plan of layers can name; return why."""
+    problems, seen = [], dict[str, PricedOperator]()
+    for source, each in list(read.items()):
+        before = seen.setdefault(each.name, each)
+        where = shown(each.spelling, 160)
+        if before is not each:
+            why = f"an array knows it as {shown(each.name)!r}, and {shown(before.spelling, 160)!r} too"
+            problems.append(Problem(where, why, "rename one of the files"))
+        elif not can_stand_in_plan(each.spelling):
+            problems.append(Problem(where, "a plan of layers cannot hold its name", "rename it, without ';' and '+'"))
+        else:
+            continue
+        del read[source]
+    return problems
+
+
 def _is_ours(source: MultiplierSource) -> bool:
     return source.path is None and (source.name == EXACT or own_operator(source.name) is not None)
 
@@ -175,11 +194,3 @@ def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeo
     # what the array could not hold in the end is told now
     read_operator_module(path.name, read_text(path, MAXIMUM_BYTES), weight_bits=BITS, x_bits=BITS, weight=stated.weight)
     return PricedOperator(spelling, module.table, module.netlist, (module.weight, module.x))
-
-
-def _why_broken(source: MultiplierSource, error: ApproxhwError) -> Problem:
-    where = shown(source.path or source.name, 160)
-    if not isinstance(error, ProblemsError):
-        return Problem(where, shown(error, 300))
-    told = "; ".join(f"{each.where}: {each.why}" for each in error.problems[:3])
-    return Problem(where, told, error.problems[0].remedy)

@@ -264,6 +264,7 @@ class IntegerProblem:
         validation = 1 - self.wrong(genome, "validation") / rows["validation"]
         return {
             "layers": layers,
+            "plan": spell_plan(self.plan(genome)),
             "search_accuracy": 1 - self.errors(genome) / rows["search"],
             "validation_accuracy": validation,
             "accuracy": validation,

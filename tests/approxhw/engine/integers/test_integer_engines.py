@@ -248,7 +248,7 @@ def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
         [onnx.helper.make_tensor_value_info("x", 1, [1, 2])],
         [onnx.helper.make_tensor_value_info("y", 1, [1, 2])],
     )
-    with pytest.raises(UnsupportedModelError, match="a matrix engine has nothing to do"):
+    with pytest.raises(UnsupportedModelError, match="an engine has nothing to do"):
         ax.compile(onnx.helper.make_model(graph), target=ax.IntegerEngine(), output=tmp_path / "e")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.common.errors import InvalidDataError, OptionError
+from approxhw.common.errors import InvalidDataError, OptionError, PassError
 from approxhw.engine.integers.operator_search import pose
 from approxhw.engine.integers.operator_search.pose import operator_problem
 from approxhw.engine.integers.plans import LayerPlan, read_plan, spell_plan
@@ -64,6 +64,7 @@ def test_no_member_beats_another_and_all_save_energy(front):
         assert member.saved == pytest.approx(1 - member.energy_nj / front.exact_energy_nj)
         assert {read_plan(f"0={each}")[0].operator for each in member.layers.values()} == set(member.arithmetics)
         assert member.apart_um2 >= member.area_um2
+        assert [str(each) for each in read_plan(member.plan).values()] == list(member.layers.values())
     assert front.members[0].saved > 0.2
     assert front.rows == {"search": 22, "validation": 10, "test": 32}
     assert front.evaluations <= 8 * 2
@@ -82,6 +83,13 @@ def test_the_chosen_member_is_compiled_as_it_was_judged(front, files):
     assert "operators chosen layer by layer" in page
     assert "Chosen: saved" in page
     assert made.simulate("icarus", layer="fc1", vectors=4).mismatches == 0
+
+
+def test_a_front_of_engines_says_what_can_be_done_with_it(front, cli):
+    said = cli("compile", front.folder, "--pick", "knee", "-o", front.folder.parent / "x")
+    assert said.exit_code == 9
+    assert "an engine's front holds its chosen member alone" in said.output
+    assert f"open {front.folder / 'chosen'}; compile MODEL anew for another member" in " ".join(said.output.split())
 
 
 def test_every_genome_is_judged_by_the_graph_that_its_target_compiles_to(posed, files, tmp_path):
@@ -177,6 +185,9 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         own_module("state", "reg signed [15:0] r; always @(posedge c) r <= A * B; assign O = r;",
                    "input c, input signed [7:0] A, input [7:0] B, output signed [15:0] O")
     )  # fmt: skip
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "good.v").write_text(own_module("good", exact.replace("= A", "= (A & 8'sh80)")))
+    (folder / "semi;colon.v").write_text(own_module("semi", exact.replace("= A", "= (A & 8'shfe)")))
     (folder / "narrow.v").write_text(
         own_module("narrow", "assign O = A * B;", "input signed [3:0] A, input [3:0] B, output signed [7:0] O")
     )
@@ -190,7 +201,7 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         edits=("none",),
     )
     assert {each.plan.operator for layer in found.choices for each in layer} <= {
-        "exact", "truncated-7", f"{folder}/good.v", f"{folder}/also.v",
+        "exact", "truncated-7", f"{folder}/deeper/good.v", f"{folder}/also.v",
     }  # fmt: skip
     told = "\n".join(found.notes)
     for part in (
@@ -199,6 +210,8 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         "state.v",
         "narrow.v",
         "table.npz: gates: it is a table, and a table has no gates to price",
+        "an array knows it as 'good.v', and '",
+        "semi;colon.v: a plan of layers cannot hold its name",
         "unsigned.v: its operands are signed=none, those of most are signed=weight",
     ):
         assert part in told
@@ -239,7 +252,7 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=ARRAY, operators="booth")
     with pytest.raises(OptionError, match="only the exact product is left"):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=ARRAY, operators="exact")
-    with pytest.raises(OptionError, match="there is no such option; is 'operators' meant"):
+    with pytest.raises(OptionError, match="operator: there is no such option; did you mean 'operators'"):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=ARRAY, operator="exact")
     retrained = replace(ARRAY, recover="retrain")
     with pytest.raises(OptionError, match="recover: every configuration would be trained anew"):
@@ -256,6 +269,7 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         ("a=exact", "'a=exact' is none of NUMBER:NUMBER=OPERATOR"),
         ("0=", "'0=' is none of"),
         ("0:1=exact;1=truncated-4", "layer 1 is named twice"),
+        ("0=exact+4bits+tune+5bits", "layer 0: exact is given the same kind of edit twice"),
     ],
 )
 def test_plans_that_are_none(text, said):
@@ -275,6 +289,24 @@ def test_plans_are_read_as_they_are_spelled():
     }
     assert spell_plan(plan) == text
     assert read_plan("") == {}
+
+
+def test_two_operators_of_one_name_are_refused(files, tmp_path):
+    """An array knows operators by the names of their files: the second one's products would come from the first one's gates."""
+    exact = "assign O = A * $signed({1'b0, B});"
+    for number, mask in enumerate(("8'shf0", "8'she0")):
+        (tmp_path / f"{number}").mkdir()
+        text = own_module("mul", exact.replace("= A", f"= (A & {mask})"))
+        (tmp_path / f"{number}" / "mul.v").write_text(text)
+    plan = f"0={tmp_path}/0/mul.v;1={tmp_path}/1/mul.v"
+    with pytest.raises(
+        PassError, match=r"two operators are called 'mul\.v', and make different products\n    do: rename one"
+    ):
+        ax.compile(
+            files / "net.onnx", target=replace(ARRAY, layers=plan), data=files / "rows.npz", output=tmp_path / "e"
+        )
+    same = f"0={tmp_path}/0/mul.v;1={tmp_path}/0/mul.v"
+    ax.compile(files / "net.onnx", target=replace(ARRAY, layers=same), data=files / "rows.npz", output=tmp_path / "e")
 
 
 def test_layers_are_planned_and_searched_on_the_command_line(files, cli, tmp_path):

@@ -286,7 +286,7 @@ def run(*words: object):
 
 def test_the_command_line_compiles_simulates_and_measures(tmp_path, icarus, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("approxhw.cli.targets.matrix_engine.compile.SIMULATORS", ("icarus",))
+    monkeypatch.setattr("approxhw.cli.targets.engines.SIMULATORS", ("icarus",))
     words = (
         "compile",
         model_of(tmp_path),

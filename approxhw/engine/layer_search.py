@@ -1,23 +1,39 @@
-"""What searches of engines share: accuracies of splits, digests of what is searched, what a front tells of the rows."""
+"""What searches of engines share: options, errors and costs of genomes, what workers get, what a front tells."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from approxhw.artifacts.engine_front import (
+    EngineFront,
+    EngineMember,
+    check_engine_front_output,
+    write_engine_front,
+)
+from approxhw.artifacts.objectives import Objective
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.files import sha256_of
+from approxhw.common.option_fields import Value
+from approxhw.common.options import Keywords, suggestion
 from approxhw.common.statistics import majority_share, no_better
 
 from .operands import Feeds, predictions
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from onnx import ModelProto
 
     from approxhw.ir.tensor.emulate import EmulatedEngine
+
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
+"""The fields of a kind of search that may be asked for by name."""
 
 SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
@@ -33,6 +49,164 @@ class SearchRecord(Protocol):
     @property
     def logbook(self) -> Iterable[Mapping[str, object]]:
         """What each generation reached."""
+
+
+class LayerSearch(Protocol):
+    """What every search of layers knows, and can say of a genome, which has a choice for each layer."""
+
+    splits: Mapping[str, Feeds]
+    onnx: Mapping[str, float]
+    known: dict[bytes, int]
+    folder: Path
+    title: str
+    command: str
+    started: float
+
+    @property
+    def options(self) -> DataclassInstance:
+        """What was asked for."""
+
+    @property
+    def source(self) -> str | Path | ModelProto:
+        """The model as it was given."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is made least, the errors first."""
+
+    def costs(self, genome: np.ndarray) -> Mapping[str, float]:
+        """Return every cost by the name that it has in a member."""
+
+    def errors(self, genome: np.ndarray) -> int:
+        """Return the wrong rows of those searched on."""
+
+    def wrong(self, genome: np.ndarray, split: str) -> int:
+        """Return the wrong rows of a split."""
+
+
+def with_asked(options: OptionsT, asked: Mapping[str, Value]) -> OptionsT:
+    """Return *options* with fields that are *asked* to be other; raise :class:`OptionError` naming those that there are not."""
+    known = [*options.__dataclass_fields__]
+    unknown = [
+        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
+    ]
+    if unknown:
+        raise OptionError("search", unknown)
+    return replace(options, **asked)
+
+
+def genetic_settings(options: DataclassInstance) -> Keywords:
+    """Return what the genetic search is asked for."""
+    names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
+    return {name: getattr(options, name) for name in names}
+
+
+def most_errors(posed: LayerSearch, max_accuracy_loss: float) -> int:
+    """Return the most wrong rows, of those searched on, that lose no more than that against the model itself."""
+    return round((1 - posed.onnx["search"] + max_accuracy_loss) * posed.splits["search"].rows)
+
+
+def errors_and_costs(posed: LayerSearch, genomes: np.ndarray) -> np.ndarray:
+    """Return wrong rows and costs of each of *genomes* (int64, P × objectives)."""
+    costs, rows = posed.objectives[1:], []
+    for genome in genomes:
+        told = posed.costs(genome)
+        rows.append([posed.errors(genome), *(round(cost.scale * told[cost.field]) for cost in costs)])
+    return np.array(rows, dtype=np.int64).reshape(len(genomes), 1 + len(costs))
+
+
+def errors_once(posed: LayerSearch, genome: np.ndarray) -> int:
+    """Return the wrong rows of those searched on, counted once a genome."""
+    key = np.asarray(genome, dtype=np.int32).tobytes()
+    if key not in posed.known:
+        posed.known[key] = posed.wrong(genome, "search")
+    return posed.known[key]
+
+
+def wrong_rows(engine: EmulatedEngine, feeds: Feeds) -> int:
+    """Return how many labelled rows *engine* gives another class."""
+    assert feeds.labels is not None
+    found = predictions(engine, feeds)
+    return int(np.sum(found != feeds.labels[: len(found)]))
+
+
+def sent_state(posed: LayerSearch) -> dict[str, object]:
+    """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
+    left: dict[str, object] = {
+        "opened": None,
+        "known": {},
+        "data": None,
+        "splits": {"search": posed.splits["search"]},
+        "folder": Path(),
+        "command": "",
+        "threads": 1,
+    }
+    return {**vars(posed), **left, "model": model_bytes(posed.source)}
+
+
+def member_accuracies(posed: LayerSearch, genome: np.ndarray) -> dict[str, float]:
+    """Return the accuracy of *genome* on each split by the name it has in a member, and that which it is chosen by."""
+    rows = {name: feeds.rows for name, feeds in posed.splits.items()}
+    validation = 1 - posed.wrong(genome, "validation") / rows["validation"]
+    return {
+        "search_accuracy": 1 - posed.errors(genome) / rows["search"],
+        "validation_accuracy": validation,
+        "accuracy": validation,
+        "test_accuracy": 1 - posed.wrong(genome, "report") / rows["report"],
+    }
+
+
+def front_of(
+    posed: LayerSearch,
+    members: Sequence[Keywords],
+    chosen: int,
+    rule: str,
+    found: SearchRecord,
+    elements: Mapping[str, Mapping[str, object]],
+    notes: Sequence[str] = (),
+) -> EngineFront:
+    """Return the front of *members*, by rising cost; *found*: what the genetic search came to, *notes*: what else to know."""
+    cost, made = posed.objectives[1].field, []
+    for index, told in enumerate(members):
+        own = {name: value for name, value in told.items() if name != "accuracy"}
+        made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
+    asked = {**asdict(posed.options), "objectives": [each.name for each in posed.objectives]}
+    onnx = {name: posed.onnx[split] for name, split in SPLITS.items()}
+    majority = majorities(posed.splits)
+    return EngineFront(
+        folder=posed.folder,
+        members=tuple(made),
+        onnx=onnx,
+        majority=majority,
+        warnings=(*notes, *told_warnings(onnx, majority, made[chosen].test_accuracy)),
+        options={key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()},
+        elements=elements,
+        evaluations=found.evaluations,
+        seconds=time.perf_counter() - posed.started,
+        rule=rule,
+        objectives=tuple(each.name for each in posed.objectives),
+        generations=max(0, found.generations),
+        interrupted=found.interrupted,
+        history=tuple(dict(record) for record in found.logbook),
+        title=posed.title,
+        command=posed.command,
+        rows={name: posed.splits[split].rows for name, split in SPLITS.items()},
+    )
+
+
+def front_folder(output: str | Path | None, title: str) -> Path:
+    """Return where the front of a model of this *title* goes; raise :class:`OutputError` where it is not free."""
+    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
+    check_engine_front_output(folder)
+    return folder
+
+
+def write_front_and_page(front: EngineFront, folder: Path) -> None:
+    """Write the page and the files of *front* into *folder*, where its chosen engine is already."""
+    from approxhw.report.front_page import write_engine_front_page
+
+    write_engine_front_page(folder / "report.html", front, str(front.folder))
+    write_engine_front(front, folder)
 
 
 def model_bytes(model: str | Path | ModelProto) -> bytes:
@@ -71,11 +245,6 @@ def majorities(splits: Mapping[str, Feeds]) -> dict[str, float]:
     """Return what always answering the most frequent class is worth on the rows of each split, as a front calls it."""
     labels = {name: splits[split].labels for name, split in SPLITS.items()}
     return {name: (None if each is None else majority_share(each)) or 0.0 for name, each in labels.items()}
-
-
-def rows_of(splits: Mapping[str, Feeds]) -> dict[str, int]:
-    """Return how many rows each split has, as a front calls it."""
-    return {name: splits[split].rows for name, split in SPLITS.items()}
 
 
 def told_warnings(onnx: Mapping[str, float], majority: Mapping[str, float], chosen: float) -> tuple[str, ...]:

@@ -13,16 +13,13 @@ import numpy as np
 
 from approxhw.artifacts.engine_front import (
     EngineFront,
-    EngineMember,
-    check_engine_front_output,
-    write_engine_front,
 )
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import Value
-from approxhw.common.options import Keywords, suggestion
+from approxhw.common.options import Keywords
 from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
@@ -30,14 +27,21 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 from ..layer_search import (
     SearchRecord,
     accuracy_on,
-    majorities,
-    model_bytes,
+    errors_and_costs,
+    errors_once,
+    front_folder,
+    front_of,
+    genetic_settings,
+    member_accuracies,
     model_digest,
-    rows_of,
+    most_errors,
     search_identity,
-    told_warnings,
+    sent_state,
+    with_asked,
+    write_front_and_page,
+    wrong_rows,
 )
-from ..operands import Feeds, predictions, split_feeds
+from ..operands import Feeds, split_feeds
 from .compile import compile_engine
 from .cost import ElementCost, element_cost
 from .settings import EngineSearch
@@ -88,17 +92,7 @@ class EngineProblem:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
-        rows = {"search": self.splits["search"]}
-        left = {
-            "opened": None,
-            "known": {},
-            "data": None,
-            "splits": rows,
-            "folder": Path(),
-            "command": "",
-            "threads": 1,
-        }
-        return {**self.__dict__, **left, "model": model_bytes(self.source)}
+        return sent_state(self)
 
     @property
     def source(self) -> str | Path | ModelProto:
@@ -128,12 +122,11 @@ class EngineProblem:
 
     def settings(self) -> Keywords:
         """Return what the genetic search is asked for."""
-        names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
-        return {name: getattr(self.options, name) for name in names}
+        return genetic_settings(self.options)
 
     def allowed_errors(self, max_accuracy_loss: float) -> int:
         """Return the most wrong rows of those searched on."""
-        return round((1 - self.onnx["search"] + max_accuracy_loss) * self.splits["search"].rows)
+        return most_errors(self, max_accuracy_loss)
 
     def identity(self) -> dict[str, str]:
         """Return digests of the model with its array and choices, and of the rows."""
@@ -167,12 +160,7 @@ class EngineProblem:
 
     def evaluate(self, genomes: np.ndarray) -> np.ndarray:
         """Return wrong rows and costs (int64, P × objectives)."""
-        costs = self.objectives[1:]
-        rows = []
-        for genome in genomes:
-            told = self.costs(genome)
-            rows.append([self.errors(genome), *(round(cost.scale * told[cost.field]) for cost in costs)])
-        return np.array(rows, dtype=np.int64).reshape(len(genomes), 1 + len(costs))
+        return errors_and_costs(self, genomes)
 
     def costs(self, genome: np.ndarray) -> dict[str, float]:
         """Return every cost of *genome* by the name it has in a member."""
@@ -190,17 +178,11 @@ class EngineProblem:
 
     def errors(self, genome: np.ndarray) -> int:
         """Return the wrong rows of those searched on."""
-        key = np.asarray(genome, dtype=np.int32).tobytes()
-        if key not in self.known:
-            self.known[key] = self.wrong(genome, "search")
-        return self.known[key]
+        return errors_once(self, genome)
 
     def wrong(self, genome: np.ndarray, split: str) -> int:
         """Return the wrong rows of a split."""
-        feeds = self.splits[split]
-        assert feeds.labels is not None
-        found = predictions(self.engine().configured(None, self.layers(genome)), feeds)
-        return int(np.sum(found != feeds.labels[: len(found)]))
+        return wrong_rows(self.engine().configured(None, self.layers(genome)), self.splits[split])
 
     def layers(self, genome: np.ndarray) -> dict[str, FloatMac | None]:
         """Return the arithmetic of every product."""
@@ -220,54 +202,22 @@ class EngineProblem:
 
     def describe(self, genome: np.ndarray) -> Keywords:
         """Return what the front tells of a member."""
-        rows = {name: feeds.rows for name, feeds in self.splits.items()}
         layers = {name: str(mac) for name, mac in self.layers(genome).items()}
-        validation = 1 - self.wrong(genome, "validation") / rows["validation"]
         return {
             "layers": layers,
-            "search_accuracy": 1 - self.errors(genome) / rows["search"],
-            "validation_accuracy": validation,
-            "accuracy": validation,
-            "test_accuracy": 1 - self.wrong(genome, "report") / rows["report"],
+            **member_accuracies(self, genome),
             **self.costs(genome),
             "arithmetics": tuple(sorted(set(layers.values()))),
         }
 
     def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: SearchRecord) -> EngineFront:
         """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
-        cost = self.objectives[1].field
-        made = []
-        for index, told in enumerate(members):
-            own = {name: value for name, value in told.items() if name != "accuracy"}
-            made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
-        told = {**asdict(self.options), "objective": self.objectives[1].name}
-        told["objectives"] = [each.name for each in self.objectives]
-        onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
-        majority = majorities(self.splits)
-        return EngineFront(
-            folder=self.folder,
-            members=tuple(made),
-            onnx=onnx,
-            majority=majority,
-            warnings=told_warnings(onnx, majority, made[chosen].test_accuracy),
-            options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
-            elements={str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)},
-            evaluations=found.evaluations,
-            seconds=time.perf_counter() - self.started,
-            rule=rule,
-            objectives=tuple(each.name for each in self.objectives),
-            generations=max(0, found.generations),
-            interrupted=found.interrupted,
-            history=tuple(dict(record) for record in found.logbook),
-            title=self.title,
-            command=self.command,
-            rows=rows_of(self.splits),
-        )
+        elements = {str(mac): asdict(each) for mac, each in zip(self.choices, self.elements)}
+        made = front_of(self, members, chosen, rule, found, elements)
+        return replace(made, options={**made.options, "objective": self.objectives[1].name})
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, its array of the arithmetic that most products have, and write the front's files."""
-        from approxhw.report.front_page import write_engine_front_page
-
         layers = self.layers(genome)
         macs = list(layers.values())
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
@@ -275,8 +225,7 @@ class EngineProblem:
         compile_engine(
             self.source, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
         )
-        write_engine_front_page(folder / "report.html", front, str(front.folder))
-        write_engine_front(front, folder)
+        write_front_and_page(front, folder)
 
 
 @checked("search")
@@ -301,13 +250,7 @@ def problem(
     from .api import open_engine
 
     target, started = target or MatrixEngine(), time.perf_counter()
-    known = [*EngineSearch.__dataclass_fields__]
-    unknown = [
-        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
-    ]
-    if unknown:
-        raise OptionError("search", unknown)
-    options = replace(options or EngineSearch(), **asked)
+    options = with_asked(options or EngineSearch(), asked)
     target.array()
     if target.compress is not None:
         why = "a search tries formats that codes do not go with"
@@ -319,8 +262,7 @@ def problem(
     threads = max(1, jobs // options.islands)
     emulated = open_engine(model, None, None, sizes, threads=threads)
     title = Path(str(title_of(emulated.graph))).stem
-    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
-    check_engine_front_output(folder)
+    folder = front_folder(output, title)
     names = [layer.name for layer in emulated.layers]
     choices = options.choices()
     products = np.array([layer.products for layer in emulated.layers], dtype=np.float64)

@@ -16,7 +16,6 @@ from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sourc
 from approxhw.flow.stages.tabulate import tabulate_module
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, operator_name
 from approxhw.numerics.multipliers.families import EXACT, own_operator
-from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
 
 from ..cost import EXACT_FORMS
@@ -184,10 +183,8 @@ def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeo
 
     path, spelling = source.path, str(source.path or source.name)
     if path is None:
-        added = added_multiplier(source.name)
-        if added is None or isinstance(added, ProductTable):
-            raise OptionError(source.name, [Problem("gates", "it is a table, and a table has no gates to price")])
-        path, stated = added.path, added.checked(BITS, BITS)
+        why = "it comes from another package, and an array is built of files and of ours"
+        raise OptionError(source.name, [Problem("gates", why, "name its Verilog file")])
     if path.suffix == ".npz":
         raise OptionError(path.name, [Problem("gates", "it is a table, and a table has no gates to price")])
     module = tabulate_module(path, stated, cells, timeout)

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.engine_front import check_engine_front_output
 from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
-from approxhw.common.options import suggestion
-from approxhw.engine.layer_search import accuracy_on, model_digest
+from approxhw.engine.layer_search import accuracy_on, front_folder, model_digest, with_asked
 from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, observe_rows
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -70,13 +68,7 @@ def operator_problem(
     from approxhw.frontends.products.partition import open_model
 
     target, started = target or IntegerEngine(), time.perf_counter()
-    known = [*IntegerSearch.__dataclass_fields__]
-    unknown = [
-        Problem(name, f"there is no such option{suggestion(name, known)}") for name in asked if name not in known
-    ]
-    if unknown:
-        raise OptionError("search", unknown)
-    options = replace(options or IntegerSearch(), **asked)
+    options = with_asked(options or IntegerSearch(), asked)
     if target.recover == "retrain":
         why = "every configuration would be trained anew"
         raise OptionError("search", [Problem("recover", why, "search without, and compile the chosen member with it")])
@@ -89,8 +81,7 @@ def operator_problem(
     if shape is None:
         opened = opened.at(sizes or {})
     title = Path(str(title_of(opened.graph))).stem
-    folder = Path(output) if output is not None else Path("build") / f"{title}-engine-front"
-    check_engine_front_output(folder)
+    folder = front_folder(output, title)
     threads = max(1, jobs // options.islands)
     calibration = train.some(CALIBRATION_ROWS)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -12,13 +11,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.engine_front import EngineFront, EngineMember, write_engine_front
+from approxhw.artifacts.engine_front import EngineFront
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
-from approxhw.engine.layer_search import SearchRecord, majorities, model_bytes, rows_of, search_identity, told_warnings
-from approxhw.engine.operands import Feeds, observe_rows, predictions
+from approxhw.engine.layer_search import (
+    SearchRecord,
+    errors_and_costs,
+    errors_once,
+    front_of,
+    genetic_settings,
+    member_accuracies,
+    most_errors,
+    search_identity,
+    sent_state,
+    write_front_and_page,
+    wrong_rows,
+)
+from approxhw.engine.operands import Feeds, observe_rows
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.emulate import EmulatedEngine
@@ -93,16 +104,7 @@ class IntegerProblem:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
-        left: dict[str, object] = {
-            "opened": None,
-            "known": {},
-            "data": None,
-            "splits": {"search": self.splits["search"]},
-            "folder": Path(),
-            "command": "",
-            "threads": 1,
-        }
-        return {**self.__dict__, **left, "model": model_bytes(self.source)}
+        return sent_state(self)
 
     @property
     def source(self) -> str | Path | ModelProto:
@@ -132,12 +134,11 @@ class IntegerProblem:
 
     def settings(self) -> Keywords:
         """Return what the genetic search is asked for."""
-        names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
-        return {name: getattr(self.options, name) for name in names}
+        return genetic_settings(self.options)
 
     def allowed_errors(self, max_accuracy_loss: float) -> int:
         """Return the most wrong rows of those searched on."""
-        return round((1 - self.onnx["search"] + max_accuracy_loss) * self.splits["search"].rows)
+        return most_errors(self, max_accuracy_loss)
 
     def identity(self) -> dict[str, str]:
         """Return digests of the model with its array and choices, and of the rows."""
@@ -177,12 +178,7 @@ class IntegerProblem:
 
     def evaluate(self, genomes: np.ndarray) -> np.ndarray:
         """Return wrong rows and costs (int64, P × objectives)."""
-        costs = self.objectives[1:]
-        rows = []
-        for genome in genomes:
-            told = self.costs(genome)
-            rows.append([self.errors(genome), *(round(cost.scale * told[cost.field]) for cost in costs)])
-        return np.array(rows, dtype=np.int64).reshape(len(genomes), 1 + len(costs))
+        return errors_and_costs(self, genomes)
 
     def costs(self, genome: np.ndarray) -> dict[str, float]:
         """Return every cost of *genome* by the name it has in a member."""
@@ -203,17 +199,12 @@ class IntegerProblem:
 
     def errors(self, genome: np.ndarray) -> int:
         """Return the wrong rows of those searched on."""
-        key = np.asarray(genome, dtype=np.int32).tobytes()
-        if key not in self.known:
-            self.known[key] = self.wrong(genome, "search")
-        return self.known[key]
+        return errors_once(self, genome)
 
     def wrong(self, genome: np.ndarray, split: str) -> int:
         """Return the wrong rows of a split."""
-        feeds = self.splits[split]
-        assert feeds.labels is not None
-        found = predictions(EmulatedEngine(self.lowered(genome), self.whole().host, self.threads), feeds)
-        return int(np.sum(found != feeds.labels[: len(found)]))
+        engine = EmulatedEngine(self.lowered(genome), self.whole().host, self.threads)
+        return wrong_rows(engine, self.splits[split])
 
     def plan(self, genome: np.ndarray) -> dict[int, LayerPlan]:
         """Return what each layer has, by its number."""
@@ -259,30 +250,17 @@ class IntegerProblem:
 
     def describe(self, genome: np.ndarray) -> Keywords:
         """Return what the front tells of a member."""
-        rows = {name: feeds.rows for name, feeds in self.splits.items()}
-        layers = {title: str(each) for title, each in zip(self.titles, self.plan(genome).values(), strict=True)}
-        validation = 1 - self.wrong(genome, "validation") / rows["validation"]
+        plan = self.plan(genome)
         return {
-            "layers": layers,
-            "plan": spell_plan(self.plan(genome)),
-            "search_accuracy": 1 - self.errors(genome) / rows["search"],
-            "validation_accuracy": validation,
-            "accuracy": validation,
-            "test_accuracy": 1 - self.wrong(genome, "report") / rows["report"],
+            "layers": {title: str(each) for title, each in zip(self.titles, plan.values(), strict=True)},
+            "plan": spell_plan(plan),
+            **member_accuracies(self, genome),
             **self.costs(genome),
-            "arithmetics": tuple(sorted({each.operator for each in self.plan(genome).values()})),
+            "arithmetics": tuple(sorted({each.operator for each in plan.values()})),
         }
 
     def front(self, members: Sequence[Keywords], chosen: int, rule: str, found: SearchRecord) -> EngineFront:
         """Return the front of *members*, by rising cost; *found*: what the genetic search came to."""
-        cost = self.objectives[1].field
-        made = []
-        for index, told in enumerate(members):
-            own = {name: value for name, value in told.items() if name != "accuracy"}
-            made.append(EngineMember(index=index, cost=told[cost], chosen=index == chosen, **own))
-        told = {**asdict(self.options), "objectives": [each.name for each in self.objectives]}
-        onnx = {"search": self.onnx["search"], "validation": self.onnx["validation"], "test": self.onnx["report"]}
-        majority = majorities(self.splits)
         elements = {
             f"layer {number}, {title}": {
                 "products": int(count),
@@ -294,27 +272,9 @@ class IntegerProblem:
                 self.numbers, self.titles, self.products, self.exact_fj, self.choices, strict=True
             )
         }
-        return EngineFront(
-            folder=self.folder,
-            members=tuple(made),
-            onnx=onnx,
-            majority=majority,
-            warnings=(*self.notes, *told_warnings(onnx, majority, made[chosen].test_accuracy)),
-            options={key: list(value) if isinstance(value, tuple) else value for key, value in told.items()},
-            elements=elements,
-            evaluations=found.evaluations,
-            seconds=time.perf_counter() - self.started,
-            rule=rule,
-            objectives=tuple(each.name for each in self.objectives),
-            generations=max(0, found.generations),
-            interrupted=found.interrupted,
-            history=tuple(dict(record) for record in found.logbook),
-            title=self.title,
-            command=self.command,
-            rows=rows_of(self.splits),
-            target="integer-engine",
-            exact_energy_nj=self.exact_nj,
-            rank_correlation=self.correlation(),
+        made = front_of(self, members, chosen, rule, found, elements, self.notes)
+        return replace(
+            made, target="integer-engine", exact_energy_nj=self.exact_nj, rank_correlation=self.correlation()
         )
 
     def correlation(self) -> float | None:
@@ -327,8 +287,6 @@ class IntegerProblem:
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, and write the front's files."""
-        from approxhw.report.front_page import write_engine_front_page
-
         compile_integer_engine(
             self.source,
             target=self.planned(genome),
@@ -337,5 +295,4 @@ class IntegerProblem:
             shape=self.shape,
             command=self.command,
         )
-        write_engine_front_page(folder / "report.html", front, str(front.folder))
-        write_engine_front(front, folder)
+        write_front_and_page(front, folder)

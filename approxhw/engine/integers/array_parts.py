@@ -36,7 +36,8 @@ def integer_parts(array: IntegerArray) -> list[LogicPart]:
 
 
 def _queue_bits(array: IntegerArray) -> int:
-    return (array.latency + array.columns + array.end_latency + 3).bit_length()
+    """Return the address bits of a queue of results, as ``engine_frame`` has it: room for all that are on their way, and 3."""
+    return (array.latency + array.columns + array.end_latency + 2).bit_length()
 
 
 def integer_register_bits(array: IntegerArray) -> dict[str, int]:

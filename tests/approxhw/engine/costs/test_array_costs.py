@@ -111,10 +111,14 @@ def test_the_slowest_part_decides_and_memories_are_told_apart():
     assert "memories besides: 0.7681 mm² by OpenRAM macros" in said
 
 
-def test_parts_registers_and_memories_are_those_of_the_verilog():
-    """Flip-flops of the whole engine, memories among them, beside what is counted: all but pointers of queues."""
+@pytest.mark.parametrize(("depth", "variate"), [(2, 4), (1, 0)])
+def test_parts_registers_and_memories_are_those_of_the_verilog(depth: int, variate: int):
+    """Flip-flops of the whole engine, memories among them, beside what is counted: all but pointers of queues.
+
+    With depth 1 just eight results are on their way: a queue of results has no more places than that.
+    """
     mac = IntegerMac(weight_bits=4, x_bits=4, accumulator_bits=12)
-    array = IntegerArray(rows=2, columns=1, vectors=4, result="sums", mac=mac, depth=2, variate=4)
+    array = IntegerArray(rows=2, columns=1, vectors=4, result="sums", mac=mac, depth=depth, variate=variate)
 
     def flops(verilog: str, top: str) -> int:
         by_type = synthesise(verilog, top, "sky130").cells_by_type()

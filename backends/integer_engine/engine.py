@@ -235,7 +235,13 @@ def operator_product_modules(engine: IntegerArray) -> dict[str, str]:
         return modules_of(configured(PRODUCT, parameters))
     foreign = {each.name: each for each in engine.foreign}
     inner: dict[str, str] = {}
-    lines, chosen = [], "choice_0"
+    lines, chosen, several = [], "choice_0", len(names) > 1
+    if several:
+        lines = [
+            f"  wire [{len(names) - 1}:0] on;  // which operator is chosen: the others read 0, and do not switch",
+            f"  assign on[0] = ~|on[{len(names) - 1}:1];",
+            *(f"  assign on[{number}] = select == {engine.select_bits}'d{number};" for number in range(1, len(names))),
+        ]
     for number, name in enumerate(names):
         if name in foreign:
             module = renamed_operator(foreign[name], f"foreign_{number}_")
@@ -248,7 +254,8 @@ def operator_product_modules(engine: IntegerArray) -> dict[str, str]:
         inner |= {top: text} if name in foreign else modules_of(text)
         sign = f"made_{number}[{bits - 1}]" if mac.weight_signed else "1'b0"
         wide = f"made_{number}" if bits == total else f"{{{{{total - bits}{{{sign}}}}}, made_{number}}}"
-        connected = ", ".join(f".{port}({wire})" for port, wire in zip(ports, ("weight", "x", f"made_{number}")))
+        read = [f"{port} & {{{port.upper()}_BITS{{on[{number}]}}}}" if several else port for port in ("weight", "x")]
+        connected = ", ".join(f".{port}({wire})" for port, wire in zip(ports, (*read, f"made_{number}")))
         lines += [
             f"  wire [{bits - 1}:0] made_{number};  // {name}",
             f"  wire [PRODUCT_BITS-1:0] choice_{number};",
@@ -256,7 +263,7 @@ def operator_product_modules(engine: IntegerArray) -> dict[str, str]:
             f"  assign choice_{number} = {wide};",
         ]
         if number:
-            chosen = f"select == {engine.select_bits}'d{number} ? choice_{number} : {chosen}"
+            chosen = f"on[{number}] ? choice_{number} : {chosen}"
     if len(names) == 1:
         lines += ["  wire unused_select;", "  assign unused_select = |select;"]
     return {PRODUCT: _product_module(parameters, [*lines, f"  assign product = {chosen};"]), **inner}

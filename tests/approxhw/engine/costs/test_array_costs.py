@@ -21,6 +21,7 @@ from approxhw.engine.integers.array_parts import integer_memories, integer_parts
 from approxhw.engine.integers.cost import integer_element_cost, map_integer_element
 from approxhw.engine.mapped_element import checked_clock
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
+from approxhw.numerics.multipliers.families import own_operator
 
 SMALL = IntegerMac(weight_bits=3, x_bits=3, accumulator_bits=10)
 ADDER = "module add(input [7:0] a, input [7:0] b, output [8:0] y); assign y = a + b; endmodule"
@@ -69,7 +70,26 @@ def test_an_element_of_several_operators_is_measured_as_it_is_built():
     both = integer_element_cost(array, "exact", cells, 1e6, tile)
     one = integer_element_cost(alone, "exact", cells, 1e6, tile)
     assert both.checked == one.checked == 80
-    assert both.area_um2 > 1.3 * one.area_um2
+    for found, built in ((both, array), (one, alone)):
+        netlist = synthesise(integer_engine_verilog(built, top="integer_element"), "integer_element", cells)
+        assert found.area_um2 == netlist.area() * 1e6
+    assert both.area_um2 > one.area_um2
+
+
+def test_operators_that_are_not_chosen_do_not_switch():
+    """They read 0: an element of three takes little more power than one of the chosen one alone, nowhere near all three."""
+    names = ("broken-array-6-2", "broken-array-8-3", "truncated-4")
+    mac, cells = IntegerMac(names[0], "weight", accumulator_bits=20), load_library("sky130")
+    rng = np.random.default_rng(7)
+    x, weights = (rng.integers(0, 256, size=size).astype(np.uint8) for size in ((60, 2), (2, 2)))
+    products = own_operator(names[0]).table(8, 8, "weight").products
+    array = IntegerArray(rows=2, columns=2, mac=mac, operators=names)
+    several, one = (
+        integer_element_cost(each, names[0], cells, 20.0, ("layer", x, weights, products), quick=True)
+        for each in (array, replace(array, operators=names[:1]))
+    )
+    assert several.area_um2 > 1.5 * one.area_um2
+    assert several.power_mw < 1.5 * one.power_mw
 
 
 def test_the_slowest_part_decides_and_memories_are_told_apart():

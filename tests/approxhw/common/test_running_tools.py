@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
-from programs import carrying, marked, stalling, wait_until
+from programs import carrying, heeded, marked, stalling, wait_until
 
 from approxhw.common import tools
 from approxhw.common.errors import ToolFailedError, ToolNotFoundError, ToolTimeoutError
@@ -111,7 +111,7 @@ tools.run_tool(tools.Tool("it", ("/bin/sh", "-c")), ["sleep 1000 & sleep 1000"],
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV])
 def test_tools_die_with_a_process_that_does_not_clear_up(number):
     environment = marked()
-    with subprocess.Popen([sys.executable, "-c", PARENT], env=environment) as process:
+    with heeded(), subprocess.Popen([sys.executable, "-c", PARENT], env=environment) as process:
         wait_until(lambda: sum("sleep 1000" in line for line in carrying(environment)) >= 3, "it never started")
         process.send_signal(number)
         assert process.wait() == -number

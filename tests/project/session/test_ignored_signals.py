@@ -36,9 +36,9 @@ def test_a_program_heeds_what_the_session_ignores(ignoring, number):
     assert signal.getsignal(number) is signal.SIG_IGN, "and is as before"
 
 
-def test_whoever_sends_sigint_to_a_program_has_it_heeded():
+def test_whoever_sends_such_a_signal_to_a_program_has_it_heeded():
     """Those that send it to workers, which must ignore it, do so by ``os.kill``."""
-    sends = re.compile(r"(send_signal|_ended)\(signal\.SIGINT")
+    sends = re.compile(r"(send_signal|_ended)\(signal\.SIG(INT|HUP)|send_signal\(number\)")
     texts = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
     senders = [name for name, text in texts.items() if sends.search(text)]
     assert len(senders) >= 3

@@ -52,8 +52,12 @@ class Feeds:
 
     def some(self, count: int) -> Feeds:
         """Return the first *count* rows at most, with their labels."""
-        labels = None if self.labels is None else self.labels[:count]
-        return Feeds({name: array[:count] for name, array in self.arrays.items()}, labels, self.notes, self.fixed)
+        return self.part(0, count)
+
+    def part(self, start: int, stop: int) -> Feeds:
+        """Return the rows from *start* to *stop*, those that there are, with their labels."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Feeds({name: array[start:stop] for name, array in self.arrays.items()}, labels, self.notes, self.fixed)
 
     def batches(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the rows in runs as large as one takes; what a model of fixed rows cannot fill is left out."""

@@ -72,6 +72,10 @@ class PassContext:
     """Carries a tensor Graph out on training rows, batch by batch, and shows every value as it is made."""
     training: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None
     """Training rows of a tensor Graph, an array by the title of each input, and their class indices."""
+    fits: dict[str, np.ndarray] | None = None
+    """Weights that fit-weights found, by a digest of all that they depend on: kept by who runs it many times on the same rows."""
+    threads: int = 1
+    """That a pass may take; they change nothing but the time."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
 

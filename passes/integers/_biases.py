@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from approxhw.ir.graph import Graph, Node, without_unread
-from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.ir.kinds.tensor.ops import Add
-from approxhw.ir.tensor.integer_layers import held
+from approxhw.ir.tensor.integer_layers import columns_shape, held
 
 from ._editing import SUMS, Editor, readers_of
 
@@ -19,6 +18,10 @@ def moved_biases(graph: Graph, moves: Mapping[str, np.ndarray]) -> Graph:
     """Return *graph* with *moves* (a whole number a column, by the name of a product) added to the sums of each product."""
     readers, editor = readers_of(graph), Editor(graph)
     behind: dict[str, tuple[Node, np.ndarray]] = {}
+
+    def placed(node: Node, move: np.ndarray) -> np.ndarray:
+        return move.reshape(columns_shape(graph, node, move.size))
+
     fresh: dict[str, np.ndarray] = {}
     for name, move in moves.items():
         add = _bias_of(graph, readers(name))
@@ -32,11 +35,11 @@ def moved_biases(graph: Graph, moves: Mapping[str, np.ndarray]) -> Graph:
         if node.name in behind:
             product, move = behind[node.name]
             old = next(held(graph, name) for name in node.inputs if held(graph, name) is not None)
-            bias = editor.constant(f"{node.name}_bias", (_placed(product, move) + old).astype(np.int32))
+            bias = editor.constant(f"{node.name}_bias", (placed(product, move) + old).astype(np.int32))
             changed = replace(changed, inputs=(names.get(product.name, product.name), bias))
         editor.nodes.append(changed)
         if node.name in fresh:
-            bias = editor.constant(f"{node.name}_bias", _placed(node, fresh[node.name]).astype(np.int32))
+            bias = editor.constant(f"{node.name}_bias", placed(node, fresh[node.name]).astype(np.int32))
             names[node.name] = editor.add(f"{node.name}_biased", Add(), [node.name, bias], node.type.shape, SUMS)
     results = tuple((title, names.get(name, name)) for title, name in graph.results)
     output = names.get(graph.output, graph.output)
@@ -49,12 +52,3 @@ def _bias_of(graph: Graph, readers: list[Node]) -> Node | None:
         return None
     constants = [name for name in readers[0].inputs if held(graph, name) is not None]
     return readers[0] if len(constants) == 1 else None
-
-
-def _placed(node: Node, move: np.ndarray) -> np.ndarray:
-    """Return *move* in a shape that goes along the columns of the product *node*."""
-    rank = len(node.type.shape)
-    column = 1 if isinstance(node.op, ConvInteger) else rank - 1
-    shape = [1] * rank
-    shape[column] = move.size
-    return move.reshape(shape)

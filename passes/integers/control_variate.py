@@ -9,8 +9,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.graph import Graph
+from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import integer_op
+from approxhw.ir.tensor.integer_layers import columns_shape, integer_op
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 
 from ._biases import moved_biases
@@ -29,6 +30,7 @@ class ControlVariate:
     a row, one product a result. Where an operator's error is w · (x mod 2^bits), C is the mean weight. Layers whose error the
     variate would not lessen are left as they are. Source: Zervakis et al., *Control Variate Approximation for
     DNN Accelerators*, DAC 2021 (arXiv 2102.09642).
+    Products by several matrices, or by a constant at the left, have no coefficients.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -46,9 +48,9 @@ class ControlVariate:
         layers = layer_codes(graph, context.observe, "control-variate")
         chosen: dict[str, np.ndarray] = {}
         moves: dict[str, np.ndarray] = {}
-        gains = []
+        gains: list[float] = []
         for name, layer in layers.items():
-            if not layer.errors.any() or integer_op(layer.node).variate:
+            if not layer.errors.any() or integer_op(layer.node).variate or not _columns_last(graph, layer):
                 continue
             coefficients, less = coefficients_of(layer, self.bits)
             if coefficients.any() and less > 0:
@@ -65,6 +67,13 @@ class ControlVariate:
         said = f": variance of errors less by {100 * float(np.mean(gains)):.0f} % on average" if gains else ""
         context.note(f"{len(chosen)} of {len(layers)} layers{said}")
         return moved_biases(editor.done(), moves)
+
+
+def _columns_last(graph: Graph, layer: LayerCodes) -> bool:
+    """Whether columns go along the last axis of a product, or the filters of a convolution: where coefficients may stand."""
+    columns = layer.weights.shape[1]
+    shape = columns_shape(graph, layer.node, columns)
+    return columns in (shape[1] if isinstance(layer.node.op, ConvInteger) else shape[-1], 1)
 
 
 def coefficients_of(layer: LayerCodes, bits: int) -> tuple[np.ndarray, float]:

@@ -235,6 +235,7 @@ def integer_context(source: Source[OpenedCodes], asked: Asked[IntegerEngine]) ->
         observe=kept.observe if kept.train.rows else None,
         training=(kept.train.arrays, kept.train.labels) if kept.train.labels is not None else None,
         tabulate=tabulate_verilog,
+        threads=asked.threads,
     )
 
 

@@ -12,33 +12,59 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
     Rescale,
+    along,
 )
 from approxhw.ir.kinds.tensor.ops import Add
 from approxhw.ir.kinds.tensor.products import lower_product, product_of
-from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_nodes, integer_op, stays_left
+from approxhw.ir.tensor.integer_layers import (
+    column_count,
+    columns_shape,
+    held,
+    integer_mac,
+    integer_nodes,
+    integer_op,
+    stays_left,
+)
 from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What follows the sums of a product: whole biases, and a Rescale where one comes next."""
+    """What follows the sums of a product, column by column: whole biases, and a Rescale with its factors where one comes next."""
 
     bias: np.ndarray
-    rescale: Node | None
+    rescale: Rescale | None = None
+    multiplier: np.ndarray | None = None
+    shift: np.ndarray | None = None
 
 
-def ended(graph: Graph, node: Node, columns: int) -> Ended:
-    """Return what follows *node*, whose result has so many *columns* in all groups."""
+def ended(graph: Graph, node: Node) -> Ended:
+    """Return what follows *node* and goes along its columns, those of all groups, and along nothing else."""
+    columns = column_count(graph, node)
     bias, at = np.zeros(columns, np.int64), node
+    shape = columns_shape(graph, node, columns)
     readers = [other for other in graph.nodes if at.name in other.inputs]
     if len(readers) == 1 and isinstance(readers[0].op, Add) and at.name not in graph.leaving:
         constants = [data for name in readers[0].inputs if (data := held(graph, name)) is not None]
-        if len(constants) == 1 and constants[0].size in (1, columns):
-            bias, at = bias + constants[0].reshape(-1).astype(np.int64), readers[0]
+        if len(constants) == 1 and (found := _spread(constants[0], shape)) is not None:
+            bias, at = bias + found, readers[0]
             readers = [other for other in graph.nodes if at.name in other.inputs]
-    rescales = [other for other in readers if isinstance(other.op, Rescale)]
-    only = len(rescales) == len(readers) == 1 and at.name not in graph.leaving
-    return Ended(bias, rescales[0] if only else None)
+    if len(readers) == 1 and isinstance(op := readers[0].op, Rescale) and at.name not in graph.leaving:
+        factors = [held(graph, name) for name in readers[0].inputs[1:3]]
+        if any(each is None for each in factors):
+            raise TypeError(f"multipliers of {readers[0].name} are computed")
+        multiplier, shift = (_spread(along(each, op.axis, len(shape)), shape) for each in factors if each is not None)
+        if multiplier is not None and shift is not None:
+            return Ended(bias, op, multiplier, shift)
+    return Ended(bias)
+
+
+def _spread(values: np.ndarray, columns: tuple[int, ...]) -> np.ndarray | None:
+    """Return *values* for each place along *columns*, a shape, flat (int64); None where they go along anything else."""
+    shape = (1,) * (len(columns) - values.ndim) + values.shape
+    if any(size not in (1, most) for size, most in zip(shape, columns, strict=True)):
+        return None
+    return np.broadcast_to(values.reshape(shape), columns).reshape(-1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

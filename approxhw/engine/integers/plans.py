@@ -1,4 +1,4 @@
-"""What single layers of an integer engine have: an operator, narrowed or tuned weights; how a plan of them is spelled."""
+"""What single layers of an integer engine have: an operator, narrowed or moved weights; how a plan of them is spelled."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from approxhw.common.errors import OptionError, Problem, shown
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
-_EDIT = re.compile(r"(?P<rest>.+)\+(?:(?P<tune>tune)|(?P<bits>[2-7])bits)\Z")
+_EDIT = re.compile(r"(?P<rest>.+)\+(?:(?P<moved>tune|fit)|(?P<bits>[2-7])bits)\Z")
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What a layer has: the spelling of its ``operator``, ``bits`` that weights keep (None: all), whether they are tuned."""
+    """What a layer has: the spelling of its ``operator``, ``bits`` that weights keep (None: all), how they are ``moved``.
+
+    ``moved``: ``tune`` as tune-weights does it, ``fit`` as fit-weights does; empty: they stay.
+    """
 
     operator: str
     bits: int | None = None
-    tune: bool = False
+    moved: str = ""
 
     def __str__(self) -> str:
-        """Return the one spelling, such as ``truncated-8+5bits+tune``."""
-        return f"{self.operator}{'' if self.bits is None else f'+{self.bits}bits'}{'+tune' if self.tune else ''}"
+        """Return the one spelling, such as ``truncated-8+5bits+fit``."""
+        bits = "" if self.bits is None else f"+{self.bits}bits"
+        return f"{self.operator}{bits}{self.moved and '+' + self.moved}"
 
 
 def read_plan(text: str) -> dict[int, LayerPlan]:
-    """Return the plan that *text* spells, by number of layer: ``0=exact;2:3=truncated-8+tune;4=mul.v+5bits``.
+    """Return the plan that *text* spells, by number of layer: ``0=exact;2:3=truncated-8+fit;4=mul.v+5bits``.
 
     Layers are numbered from 0, as the report lists them. Raises :class:`OptionError` with everything that is wrong.
     """
@@ -43,7 +47,7 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
             or not all(word.isascii() and word.isdigit() and len(word) < 6 for word in known)
         ):
             why = f"{shown(repr(part), 60)} is none of NUMBER:NUMBER=OPERATOR"
-            problems.append(Problem("layers", why, "write such as '0=exact;2:3=truncated-8+tune'"))
+            problems.append(Problem("layers", why, "write such as '0=exact;2:3=truncated-8+fit'"))
             continue
         for number in map(int, known):
             if number in found:
@@ -83,13 +87,13 @@ def layers_by(plan: Mapping[int, LayerPlan], key: Callable[[LayerPlan], KeyT]) -
 
 def _read(text: str) -> LayerPlan:
     """Return what *text* spells: edits stand behind the operator, which may be a path; ``ValueError`` for two of a kind."""
-    bits, tune = None, False
+    bits, moved = None, ""
     while (edit := _EDIT.match(text)) is not None:
         text = edit["rest"]
-        if (tune and edit["tune"]) or (bits is not None and edit["bits"]):
+        if (moved and edit["moved"]) or (bits is not None and edit["bits"]):
             raise ValueError(f"{shown(text, 60)} is given the same kind of edit twice")
-        if edit["tune"]:
-            tune = True
+        if edit["moved"]:
+            moved = edit["moved"]
         else:
             bits = int(edit["bits"])
-    return LayerPlan(text, bits, tune)
+    return LayerPlan(text, bits, moved)

@@ -20,7 +20,6 @@ from approxhw.common.errors import InvalidDesignError, OptionError, Problem, sho
 from approxhw.common.files import read_text
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.integers import Rescale
 from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
@@ -228,23 +227,16 @@ def layer_constants(
         own = held(graph, node.inputs[-1])
         assert own is not None
         coefficient = own.reshape(-1)[streams.columns].astype(np.int64)
-    channels = node.type.shape[1] if type(op).__name__ == "ConvInteger" else width
-    end = ended(graph, node, channels)
-    bias = bias + np.broadcast_to(end.bias, channels)[streams.columns]
+    end = ended(graph, node)
+    bias = bias + end.bias[streams.columns]
     more: Mapping[str, np.ndarray | int] = {}
-    if end.rescale is not None:
-        rescale = end.rescale
-        assert isinstance(rescale.op, Rescale)
-        factors = [each for name in rescale.inputs[1:3] if (each := held(graph, name)) is not None]
-        if len(factors) < 2:
-            raise TypeError(f"multipliers of {rescale.name} are computed")
-        multiplier, shift = (np.broadcast_to(each.reshape(-1), channels)[streams.columns] for each in factors)
+    if end.rescale is not None and end.multiplier is not None and end.shift is not None:
         more = {
-            "multiplier": multiplier.astype(np.int64),
-            "shift": shift.astype(np.int64),
-            "zero": rescale.op.zero,
-            "low": rescale.op.low,
-            "high": rescale.op.high,
+            "multiplier": end.multiplier[streams.columns],
+            "shift": end.shift[streams.columns],
+            "zero": end.rescale.zero,
+            "low": end.rescale.low,
+            "high": end.rescale.high,
         }
     constants = column_constants(width, bias=bias, coefficient=coefficient, **more)
     return {"x": x, "weights": weights, **vars(constants)}, "codes" if end.rescale is not None else "sums"

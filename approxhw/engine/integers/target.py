@@ -18,9 +18,9 @@ from approxhw.numerics.multipliers.tables import FIRST
 
 from .plans import layers_by, read_plan
 
-RECOVERIES = ("none", "bias", "tune", "variate", "all", "retrain")
-"""What is done about an operator's errors: nothing; biases; weights, then biases; a control variate; weights and a variate;
-biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
+RECOVERIES = ("none", "bias", "tune", "fit", "variate", "all", "retrain")
+"""What is done about an operator's errors: nothing; biases; weights tuned or fitted, then biases; a control variate; tuned
+weights and a variate; biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class IntegerEngine:
     layers: str = field(
         default="",
         metadata={
-            "help": "other operators by number of layer, such as '0=exact;2:3=truncated-8+tune'",
+            "help": "other operators by number of layer, such as '0=exact;2:3=truncated-8+fit'",
             "compile_only": True,
         },
     )
@@ -108,6 +108,11 @@ class IntegerEngine:
                 problems.append(Problem(name, why, f"choose {known[0]}"))
         try:
             self.passes()
+            own = [each for each in read_plan(self.layers).values() if each.bits is not None or each.moved]
+            if self.recover == "fit" and own:
+                why = "with recover fit all layers are fitted, and some have edits of their own"
+                remedy = "take recover bias, and write +fit behind the layers that are to be fitted"
+                problems.append(Problem("recover", why, remedy))
         except OptionError as error:
             problems += error.problems
         if problems:
@@ -124,10 +129,15 @@ class IntegerEngine:
             found.append(self._multiplier(self.operator))
         for operator, numbers in layers_by(plan, lambda each: each.operator).items():
             found.append(self._multiplier(operator, tuple(map(float, numbers))))
-        for bits, numbers in layers_by(plan, lambda each: each.bits).items():
-            if bits is not None:
-                found.append(pass_named("narrow-weights")(bits=bits, layers=tuple(map(float, numbers))))
-        tuned = tuple(float(number) for number, each in plan.items() if each.tune)
+        for (bits, moved), numbers in layers_by(plan, lambda each: (each.bits, each.moved)).items():
+            layers = tuple(map(float, numbers))
+            if moved == "fit":
+                found.append(pass_named("fit-weights")(layers=layers, **({} if bits is None else {"bits": bits})))
+            elif bits is not None:
+                found.append(pass_named("narrow-weights")(bits=bits, layers=layers))
+        tuned = tuple(float(number) for number, each in plan.items() if each.moved == "tune")
+        if self.recover == "fit" and self.is_approximate:
+            found.append(pass_named("fit-weights")())
         if self.recover in ("tune", "all") and self.is_approximate:
             found.append(pass_named("tune-weights")())
         elif tuned:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from approxhw.ir.graph import Graph, Node
@@ -45,6 +47,31 @@ def stays_left(graph: Graph, node: Node) -> bool:
     first, second = node.inputs[:2]
     constants = isinstance(graph[first].op, Constant), isinstance(graph[second].op, Constant)
     return constants == (True, False) and not isinstance(node.op, ConvInteger)
+
+
+def column_count(graph: Graph, node: Node) -> int:
+    """Return how many columns the product *node* has: of all groups, or of all matrices that stay."""
+    shape = graph[weights_last(graph, node)[1]].type.shape
+    if isinstance(node.op, ConvInteger):
+        return shape[0]
+    return 1 if len(shape) < 2 else math.prod(shape[:-2]) * shape[-2 if stays_left(graph, node) else -1]
+
+
+def columns_shape(graph: Graph, node: Node, columns: int) -> tuple[int, ...]:
+    """Return the shape in which one value for each of so many *columns* of the product *node* goes along its result.
+
+    Columns are the filters of a convolution, the last axis of a product, the axis before it where the constant stands at the
+    left; those of several matrices stand one behind the other. One value has the shape of ones.
+    """
+    rank, made = len(node.type.shape), [1]
+    if columns != 1 and isinstance(node.op, ConvInteger):
+        made = [columns] + [1] * (rank - 2)
+    elif columns != 1:
+        several = graph[weights_last(graph, node)[1]].type.shape[:-2]
+        each = columns // math.prod(several)
+        made = [*several, each, 1] if stays_left(graph, node) else [*several, 1, each]
+        made = made[-rank:]
+    return (1,) * (rank - len(made)) + tuple(made)
 
 
 def products_table(graph: Graph, node: Node) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,14 +99,7 @@ def layer_codes(
 
     Raises :class:`PassError` of pass *what* where there are no rows.
     """
-    if observe is None:
-        why = "it looks at the codes that rows send through a layer, and there are none"
-        raise PassError(f"pass {what}", [Problem("data", why, "give --data with training rows")])
-    layers = {}
-    for node in integer_nodes(graph):
-        streams, stays = weights_last(graph, node)
-        if held(graph, stays) is not None and integer_op(node).arithmetic is not None:
-            layers[node.name] = (node, streams, stays)
+    layers = constant_layers(graph, observe, what)
     counts: dict[str, np.ndarray] = {}
     wanted: dict[str, list[tuple[Node, str]]] = {}
     for node, streams, stays in layers.values():
@@ -122,8 +115,40 @@ def layer_codes(
             found = _histograms(rows, 1 << mac.x_bits)
             counts[layer.name] = counts.get(layer.name, 0) + found
 
+    assert observe is not None
     observe(graph, count)
-    return {name: _layer(graph, *layers[name], counts[name]) for name in layers if name in counts}
+    return {name: _layer(graph, layers[name][0], layers[name][2], counts[name]) for name in layers if name in counts}
+
+
+def constant_layers(graph: Graph, observe: object, what: str) -> dict[str, tuple[Node, str, str]]:
+    """Return each product of codes whose weights are constant, by its name: the Node, what streams, what stays.
+
+    Raises :class:`PassError` of pass *what* where there is nothing that may *observe* rows.
+    """
+    if observe is None:
+        why = "it looks at the codes that rows send through a layer, and there are none"
+        raise PassError(f"pass {what}", [Problem("data", why, "give --data with training rows")])
+    layers = {}
+    for node in integer_nodes(graph):
+        streams, stays = weights_last(graph, node)
+        if held(graph, stays) is not None and integer_op(node).arithmetic is not None:
+            layers[node.name] = (node, streams, stays)
+    return layers
+
+
+def layer_weights(graph: Graph, node: Node, stays: str) -> LayerCodes:
+    """Return what is known of the product *node* without rows: its weights *stays* as its operator reads them; no likelihoods."""
+    op = integer_op(node)
+    mac, weights = op.arithmetic, held(graph, stays)
+    assert mac is not None
+    assert weights is not None
+    turned = stays == node.inputs[0] and not isinstance(op, ConvInteger)
+    columns, _ = patterns(stationary(op, weights, turned), mac.weight_bits, mac.weight_signed)
+    zeros = held(graph, node.inputs[2 if not turned else 3])
+    codes = graph[node.inputs[int(stays == node.inputs[0])]].type.format
+    _, moved = patterns(np.zeros(1, np.int8 if str(codes).startswith("s") else np.uint8), mac.x_bits, mac.x_signed)
+    x_zero = moved + (int(zeros.reshape(-1)[0]) if zeros is not None else 0)
+    return LayerCodes(node, mac, products_table(graph, node), columns, (), x_zero, weights.dtype.type)
 
 
 def _channel_axis(node: Node, stays: str, rank: int) -> int:
@@ -138,24 +163,13 @@ def _histograms(rows: np.ndarray, patterns: int) -> np.ndarray:
     return np.bincount(moved.reshape(-1), minlength=len(rows) * patterns).reshape(len(rows), patterns)
 
 
-def _layer(graph: Graph, node: Node, streams: str, stays: str, counts: np.ndarray) -> LayerCodes:
-    op = integer_op(node)
-    mac = op.arithmetic
-    weights = held(graph, stays)
-    assert mac is not None
-    assert weights is not None
-    turned = stays == node.inputs[0] and not isinstance(op, ConvInteger)
-    columns, _ = patterns(stationary(op, weights, turned), mac.weight_bits, mac.weight_signed)
+def _layer(graph: Graph, node: Node, stays: str, counts: np.ndarray) -> LayerCodes:
+    layer = layer_weights(graph, node, stays)
     likely = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    groups = op.group if isinstance(op, ConvInteger) else 1
-    depth, channels = len(columns), len(likely) // groups
+    groups = node.op.group if isinstance(node.op, ConvInteger) else 1
+    depth, channels = len(layer.weights), len(likely) // groups
     parts = tuple(
         np.repeat(likely[group * channels : (group + 1) * channels], depth // channels, axis=0)
         for group in range(groups)
     )
-    zeros = held(graph, node.inputs[2 if not turned else 3])
-    codes = graph[streams].type.format
-    kind = np.int8 if str(codes).startswith("s") else np.uint8
-    _, moved = patterns(np.zeros(1, kind), mac.x_bits, mac.x_signed)
-    x_zero = moved + (int(zeros.reshape(-1)[0]) if zeros is not None else 0)
-    return LayerCodes(node, mac, products_table(graph, node), columns, parts, x_zero, weights.dtype.type)
+    return replace(layer, likely=parts)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from product_forms import FORM_ROWS, many_forms
 from residual_network import ROWS
 
 from approxhw.common.errors import OptionError, PassError
+from approxhw.frontends.products.partition import open_model
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
+from approxhw.ir.tensor.run import walk_tensors
 from approxhw.ir.verifier import problems
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import own_operator
@@ -71,6 +74,38 @@ def test_each_way_wins_something_back(integer_graph, context, outputs, further):
     plain, biased, both = found
     assert biased < plain / 4
     assert both < 0.9 * biased
+
+
+@pytest.fixture(scope="module")
+def forms():
+    """Return a model with products of every form, a context that shows its rows, and what tells all values."""
+    opened = open_model(many_forms(), {"x": FORM_ROWS.shape}, integers=True)
+
+    def observe(graph, seen):
+        walk_tensors(graph, {"x": FORM_ROWS}, opened.host, None, seen)
+
+    def sums(graph, name):
+        """Return what *name* is once something is added to it: the sums with their bias."""
+        found = {}
+        observe(graph, lambda node, value: found.__setitem__(node.name, value.astype(np.float64)))
+        return found[f"{name}_biased" if f"{name}_biased" in found else name]
+
+    context = PassContext(observe=observe)
+    return run_passes(opened.graph, "quantize-model,integer-products", context)[0], context, sums
+
+
+@pytest.mark.parametrize("further", ["correct-bias", "tune-weights,correct-bias", "control-variate,correct-bias"])
+def test_products_of_every_form_win_their_errors_back(forms, further):
+    """Several matrices side by side and constants at the left have their columns elsewhere than a dense layer."""
+    exact, context, sums = forms
+    names = [node.name for node in layers_of(exact)]
+    assert len(names) == 4
+    for number, name in enumerate(names):
+        rough = f"approximate-multiplier{{operator=truncated-8,layers={number}}}"
+        plain, won = (run_passes(exact, f"{rough}{more}", context)[0] for more in ("", f",{further}"))
+        assert problems(won) == []
+        before, after = (np.abs((sums(graph, name) - sums(exact, name)).mean(axis=0)).mean() for graph in (plain, won))
+        assert after < 0.3 * before, name
 
 
 def some_layer(operator, signed="weight", groups=1, depth=12, columns=6):

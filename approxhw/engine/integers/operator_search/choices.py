@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.integers import ConvInteger
-from approxhw.ir.tensor.integer_layers import integer_nodes
 from approxhw.ir.tensor.operator_errors import LayerCodes
+from approxhw.numerics.mac.kernels.table_sums import sum_products
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import operand_values
 from approxhw.numerics.pareto import pareto_front
 from approxhw.passes.integers.narrow_weights import narrowed_patterns
 from approxhw.passes.integers.tune_weights import TuneWeights
+from approxhw.passes.retrain.fit_weights import FitWeights, read_as
 
 from ..plans import LayerPlan
 from .operator_costs import PricedOperators
-from .settings import PLAIN, TUNE, bits_of_edit
+from .settings import FIT, PLAIN, TUNE, parts_of_edit
 
 RANKS = 2
 """How often the choices that none beats are taken: estimates are not so good that the next ones could be left out."""
@@ -30,7 +30,7 @@ class LayerChoice:
     """Something a layer may have, and its estimates.
 
     ``energy_fj``: of one product on a real tile. ``harm``: variance of the errors of its sums over the variance of the sums
-    themselves, once biases take the mean.
+    themselves, once biases take the mean, times how much of it the model's outputs are seen to feel.
     """
 
     plan: LayerPlan
@@ -41,51 +41,104 @@ class LayerChoice:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTile:
-    """A real tile of a layer, P × M patterns of activations and P of weights, and the variance of all its columns' sums."""
+class LayerRows:
+    """What training rows send through a layer: its real tile, and codes of each group of columns, K × S.
+
+    ``x``: P × M patterns of activations on the tile; ``places``: which P weights stand there, as an index into K × N.
+    ``samples``: what weights are fitted on, ``held``: other rows, that errors are told on.
+    """
 
     x: np.ndarray
-    weights: np.ndarray
-    variance: float
+    places: tuple[np.ndarray, np.ndarray]
+    samples: tuple[np.ndarray, ...]
+    held: tuple[np.ndarray, ...]
 
 
 def layer_choices(
     layer: LayerCodes,
-    tile: LayerTile,
+    rows: LayerRows,
     priced: PricedOperators,
     edits: Sequence[str],
     clock_ns: float,
+    *,
+    fits: dict[str, np.ndarray] | None = None,
+    jobs: int = 1,
 ) -> tuple[list[LayerChoice], float]:
     """Return what the *layer* may have, cheapest last, and the energy of an exact product (fJ) of weights as they are.
 
-    Choices that others beat in energy and harm are left out after :data:`RANKS` rounds; the exact one always stays.
+    Choices that others beat in energy and harm are left out after :data:`RANKS` rounds; the exact one always stays. *fits*:
+    where fitted weights are kept.
     """
-    plain = min(
-        (each.power_mw(tile.x, tile.weights, clock_ns) * clock_ns * 1e3, i) for i, each in enumerate(priced.exact)
-    )
+    tile = layer.weights[rows.places]
+    plain = min((each.power_mw(rows.x, tile, clock_ns) * clock_ns * 1e3, i) for i, each in enumerate(priced.exact))
     exact = priced.exact[plain[1]]
     exact_choice = LayerChoice(LayerPlan(EXACT), plain[0], 0.0, None)
-    narrow = {edit: bits_of_edit(edit) for edit in (PLAIN, *edits) if edit != TUNE}
-    width = 1 << layer.mac.weight_bits
-    maps = {edit: np.arange(width) if b is None else narrowed_patterns(layer, b) for edit, b in narrow.items()}
-    likely = np.mean([part.mean(axis=0) for part in layer.likely], axis=0)
+    errors = SumErrors(layer, rows.held)
 
-    def choice(number: int | None, edit: str) -> LayerChoice:
+    def choice(asked: tuple[int | None, str]) -> LayerChoice:
+        number, (bits, moved) = asked[0], parts_of_edit(asked[1])
         operator = exact if number is None else priced.operators[number]
         own = replace(layer, products=operator.table.products)
-        best = TuneWeights().best_patterns(own, likely) if edit == TUNE else maps[edit]
-        energy = operator.power_mw(tile.x, best[tile.weights], clock_ns) * clock_ns * 1e3
-        harm = _edited_variance(own, best) / max(tile.variance, 1e-12)
+        weights = edited_weights(own, bits, moved, rows.samples, fits)
+        energy = operator.power_mw(rows.x, weights[rows.places], clock_ns) * clock_ns * 1e3
         spelled = EXACT if number is None else operator.spelling
-        return LayerChoice(LayerPlan(spelled, bits_of_edit(edit), edit == TUNE), energy, harm, number)
+        return LayerChoice(LayerPlan(spelled, bits, moved), energy, errors.harm(own.products, weights), number)
 
-    # edits are tried with those operators alone that are any good as they are
-    alone = _worth([exact_choice, *(choice(number, PLAIN) for number in range(len(priced.operators)))])
-    found = [exact_choice] if PLAIN not in edits else alone
-    for number in [each.operator for each in alone]:
-        tried = [edit for edit in edits if edit != PLAIN and not (number is None and edit == TUNE)]
-        found += [choice(number, edit) for edit in tried]
-    return _worth(found), plain[0]
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        # edits are tried with those operators alone that are any good as they are
+        alone = _worth([exact_choice, *pool.map(choice, [(number, PLAIN) for number in range(len(priced.operators))])])
+        found = [exact_choice] if PLAIN not in edits else alone
+        asked = [
+            (each.operator, edit)
+            for each in alone
+            for edit in edits
+            if edit != PLAIN and not (each.operator is None and edit in (TUNE, FIT))
+        ]
+        return _worth([*found, *pool.map(choice, asked)]), plain[0]
+
+
+def edited_weights(
+    layer: LayerCodes,
+    bits: int | None,
+    moved: str,
+    samples: tuple[np.ndarray, ...],
+    fits: dict[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Return the weights of *layer* (K × N patterns) as a plan has them: passes of the target make the same ones."""
+    if moved == FIT:
+        fit = FitWeights() if bits is None else FitWeights(bits=bits)
+        return fit.fitted(layer, samples, fits)
+    made = layer.weights if bits is None else narrowed_patterns(layer, bits)[layer.weights]
+    if moved == TUNE:
+        likely = np.mean([part.mean(axis=0) for part in layer.likely], axis=0)
+        made = TuneWeights().best_patterns(layer, likely)[made]
+    return made
+
+
+class SumErrors:
+    """Errors of a layer's sums on rows that nothing was fitted on, over the spread of its exact sums."""
+
+    def __init__(self, layer: LayerCodes, held: tuple[np.ndarray, ...]) -> None:
+        """Make the exact sums of *layer* for *held* (codes, K × S, of each group of columns)."""
+        self.layer, self.read = layer, read_as(layer, held)
+        w = operand_values(layer.mac.weight_bits, layer.mac.weight_signed)
+        x = operand_values(layer.mac.x_bits, layer.mac.x_signed)
+        self.numbers, width = w, layer.weights.shape[1] // len(held)
+        self.parts = [slice(group * width, (group + 1) * width) for group in range(len(held))]
+        self.exact = [
+            (x[each] - layer.x_zero).T.astype(np.float64) @ w[layer.weights[:, part]]
+            for each, part in zip(self.read, self.parts, strict=True)
+        ]
+
+    def harm(self, products: np.ndarray, weights: np.ndarray) -> float:
+        """Return the variance of all columns' errors where *weights* (K × N patterns) are multiplied by a table of *products*."""
+        errors = spread = 0.0
+        for x, part, exact in zip(self.read, self.parts, self.exact, strict=True):
+            own = np.ascontiguousarray(weights[:, part])
+            made = sum_products(own, x, products) - self.layer.x_zero * self.numbers[own].sum(axis=0)
+            errors += float((made - exact).var(axis=0).sum())
+            spread += float(exact.var(axis=0).sum())
+        return errors / max(spread, 1e-12)
 
 
 def _worth(found: list[LayerChoice]) -> list[LayerChoice]:
@@ -98,36 +151,6 @@ def _worth(found: list[LayerChoice]) -> list[LayerChoice]:
         kept += [rest[i] for i in sorted(front)]
         rest = [each for i, each in enumerate(rest) if i not in front]
     return sorted(kept, key=lambda each: (-each.energy_fj, each.harm, str(each.plan)))
-
-
-def _edited_variance(layer: LayerCodes, best: np.ndarray) -> float:
-    """Return the variance of all columns' errors where the weight of each pattern becomes *best*, codes being independent."""
-    w = operand_values(layer.mac.weight_bits, layer.mac.weight_signed)
-    x = operand_values(layer.mac.x_bits, layer.mac.x_signed)
-    errors = layer.products.astype(np.float64)[best] - w[:, None] * x[None, :]
-    errors -= layer.x_zero * (w[best] - w)[:, None]
-    turned = np.ascontiguousarray(errors.T)
-    first = layer.by_column(lambda likely: likely @ turned)
-    second = layer.by_column(lambda likely: likely @ turned**2)
-    return float(np.maximum(second - first**2, 0).sum())
-
-
-def sum_variances(
-    graph: Graph, observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None]
-) -> Mapping[str, float]:
-    """Return, by the name of each product of codes, the variance of its sums over rows and places, all columns together."""
-    names = {node.name for node in integer_nodes(graph)}
-    counts: dict[str, np.ndarray] = {}
-
-    def count(node: Node, value: np.ndarray) -> None:
-        if node.name in names:
-            axis = 1 if isinstance(node.op, ConvInteger) else value.ndim - 1
-            columns = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1).astype(np.float64)
-            told = np.stack([np.full(len(columns), columns.shape[1]), columns.sum(axis=1), (columns**2).sum(axis=1)])
-            counts[node.name] = counts.get(node.name, 0) + told
-
-    observe(graph, count)
-    return {name: float((each[2] / each[0] - (each[1] / each[0]) ** 2).sum()) for name, each in counts.items()}
 
 
 def guided_starts(

@@ -140,11 +140,13 @@ def priced_operators(
     return PricedOperators(operators, tuple(exact), kind, tuple(broken), tuple(notes))
 
 
-def sampled_tile(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return P × M patterns of activations and P of weights from a tile: *x* is M × K, *weights* K × N patterns."""
+def sampled_tile(x: np.ndarray, columns: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return P × M patterns of activations of a tile, and which weights (rows, columns) of K × N meet them.
+
+    *x*: M × K patterns, K those of the tile, as it has so many *columns*.
+    """
     rows = np.linspace(0, x.shape[1] - 1, min(POSITIONS, x.shape[1])).round().astype(int)
-    columns = np.arange(len(rows)) % weights.shape[1]
-    return np.ascontiguousarray(x[:, rows].T), weights[rows, columns]
+    return np.ascontiguousarray(x[:, rows].T), (rows, np.arange(len(rows)) % columns)
 
 
 def _without_clashes(read: dict[MultiplierSource, PricedOperator]) -> list[Problem]:

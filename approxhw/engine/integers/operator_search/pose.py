@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,15 @@ from approxhw.ir.tensor.operator_errors import layer_codes
 from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import EXACT
+from approxhw.numerics.multipliers.tables import ProductTable
+from approxhw.passes.retrain.fit_weights import FitWeights, exact_samples
 
 from ..compile import CALIBRATION_ROWS, LOOKED_AT
 from ..cost import EXACT_FORMS
 from ..layers import layer_patterns, streams_of
+from ..plans import spell_plan
 from ..target import IntegerEngine
-from .choices import LayerChoice, LayerTile, layer_choices, sum_variances
+from .choices import LayerChoice, LayerRows, layer_choices
 from .operator_costs import PricedOperators, priced_operators, sampled_tile
 from .problem import CODES, IntegerProblem
 from .settings import IntegerSearch
@@ -43,6 +46,12 @@ if TYPE_CHECKING:
 
 TILE_ROWS = 256
 """Activations of a tile that operators are priced on."""
+
+HELD_SAMPLES, LEAST_HELD = 1024, 32
+"""Vectors of a layer that errors are told on, and rows below which they are those that weights are fitted on."""
+
+TRIED_HARM, LEAST_FELT = 0.01, 1e-6
+"""Harm of the choice by which outputs tell what they feel of a layer; what they feel at least."""
 
 
 @checked("search")
@@ -85,7 +94,7 @@ def operator_problem(
     threads = max(1, jobs // options.islands)
     calibration = train.some(CALIBRATION_ROWS)
 
-    context = PassContext(observe=partial(observe_rows, calibration, opened.host))
+    context = PassContext(observe=partial(observe_rows, calibration, opened.host), fits={})
     base, _ = run_passes(opened.graph, target.passes()[:CODES], context, check=False)
     signed = _signs(base)
     priced = priced_operators(
@@ -97,8 +106,8 @@ def operator_problem(
         on_progress=on_progress,
     )
     target = replace(target, signed=priced.signed)
-    layers = _searched_layers(base, target, context, opened, train, priced, options, on_progress)
-    numbers, titles, choices, products, exact = layers
+    posing = _Posing(base, target, context, opened, train, priced, options, jobs, on_progress or _silent)
+    layers = posing.layers()
     onnx = {
         name: accuracy_on(EmulatedEngine(opened.graph, opened.host, threads), feeds) for name, feeds in splits.items()
     }
@@ -111,15 +120,15 @@ def operator_problem(
         shape=shape,
         sizes=sizes,
         base=base,
-        numbers=numbers,
-        titles=titles,
-        choices=choices,
-        products=products,
-        exact_fj=exact,
+        numbers=layers.numbers,
+        titles=layers.titles,
+        choices=layers.choices,
+        products=layers.products,
+        exact_fj=layers.exact_fj,
         calibration=calibration,
         splits=splits,
         onnx=onnx,
-        tables={each.spelling: each.table for each in priced.operators},
+        tables=posing.tables,
         areas=(min(each.area_um2 for each in priced.exact), *(each.area_um2 for each in priced.operators)),
         rest_um2=_rest_of_element(target, priced),
         folder=folder,
@@ -129,6 +138,7 @@ def operator_problem(
         threads=threads,
         started=started,
         notes=(*priced.notes, *(f"left out: {each}" for each in told)),
+        fits=context.fits or {},
         opened=opened,
     )
 
@@ -144,57 +154,125 @@ def _signs(base: Graph) -> str:
     return max(dict.fromkeys(found), key=found.count)
 
 
-def _searched_layers(
-    base: Graph,
-    target: IntegerEngine,
-    context: PassContext,
-    opened: OpenedModel,
-    train: Feeds,
-    priced: PricedOperators,
-    options: IntegerSearch,
-    on_progress: Callable[[str, int, int], None] | None,
-) -> tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[LayerChoice, ...], ...], np.ndarray, np.ndarray]:
-    """Return numbers and titles of the layers that are searched, what each may have, its products, and exact energies."""
-    assert context.observe is not None
-    # with operands as those of the operators, but exact: what their errors are told against
-    plain = replace(target, operator=EXACT_FORMS[-1], recover="none").passes()[CODES:]
-    graph, _ = run_passes(base, plain, context, check=False)
-    known = layer_codes(graph, context.observe, "search")
-    variances = sum_variances(graph, context.observe)
-    values: dict[str, np.ndarray] = {}
-    nodes = integer_nodes(graph)
-    wanted = {name for node in nodes for name in node.inputs[:4]}
+@dataclass(frozen=True, eq=False)
+class SearchedLayers:
+    """The layers that are searched, those with constant weights: what each may have, its products, exact energies (fJ)."""
 
-    def keep(node: Node, value: np.ndarray) -> None:
-        if node.name in wanted:
-            values[node.name] = value
+    numbers: tuple[int, ...]
+    titles: tuple[str, ...]
+    choices: tuple[tuple[LayerChoice, ...], ...]
+    products: np.ndarray
+    exact_fj: np.ndarray
 
-    first = train.first(LOOKED_AT)
-    walk_tensors(graph, checked_feeds(graph, first), opened.host, None, keep)
-    rows = max(1, min(len(array) for array in first.values()))
-    numbers, titles, choices, products, exact = [], list[str](), [], [], []
-    tell = on_progress or (lambda step, done, total: None)
-    for number, node in enumerate(nodes):
-        tell("choices of layers", number, len(nodes))
-        if node.name not in known:
-            continue
-        x, weights = layer_patterns(streams_of(graph, node, values, TILE_ROWS), known[node.name].mac)
-        tile = LayerTile(
-            *sampled_tile(x[:, : target.rows], weights[: target.rows, : target.columns]), variances[node.name]
-        )
-        found, plain_fj = layer_choices(known[node.name], tile, priced, options.tried, target.clock_ns)
-        count, m, k, n = layer_sizes(graph, node)
-        title = integer_op(node).title
-        numbers.append(number)
-        titles.append(title if title not in titles else f"{title} ({number})")
-        choices.append(tuple(found))
-        products.append(count * m * k * n / rows)
-        exact.append(plain_fj)
-    tell("choices of layers", len(nodes), len(nodes))
-    if not numbers:
-        why = "no product of codes has constant weights"
-        raise OptionError("search", [Problem(shown(title_of(graph), 60), why, "compile it with one operator for all")])
-    return tuple(numbers), tuple(titles), tuple(choices), np.array(products), np.array(exact)
+
+@dataclass(frozen=True, eq=False)
+class _Posing:
+    """What layers are priced and judged with."""
+
+    base: Graph
+    target: IntegerEngine
+    context: PassContext
+    opened: OpenedModel
+    train: Feeds
+    priced: PricedOperators
+    options: IntegerSearch
+    jobs: int
+    tell: Callable[[str, int, int], None]
+
+    @property
+    def tables(self) -> dict[str, ProductTable]:
+        """Of operators, by how they are spelled."""
+        return {each.spelling: each.table for each in self.priced.operators}
+
+    def layers(self) -> SearchedLayers:
+        """Return the layers with their choices, each choice's harm told by what outputs feel of it."""
+        target, observe = self.target, self.context.observe
+        assert observe is not None
+        # with operands as those of the operators, but exact: what their errors are told against
+        plain = replace(target, operator=EXACT_FORMS[-1], recover="none").passes()[CODES:]
+        graph, _ = run_passes(self.base, plain, self.context, check=False)
+        known = layer_codes(graph, observe, "search")
+        samples = exact_samples(self.base, observe, FitWeights().samples)
+        held = exact_samples(self.base, partial(observe_rows, self._held(), self.opened.host), HELD_SAMPLES)
+        values = self._values(graph)
+        rows = max(1, min(LOOKED_AT, self.train.rows))
+        numbers, titles, choices, products, exact = [], list[str](), [], [], []
+        nodes = integer_nodes(graph)
+        for number, node in enumerate(nodes):
+            self.tell("choices of layers", number, len(nodes))
+            if node.name not in known:
+                continue
+            layer = known[node.name]
+            x, weights = layer_patterns(streams_of(graph, node, values, TILE_ROWS), layer.mac)
+            tile, places = sampled_tile(x[:, : target.rows], min(target.columns, weights.shape[1]))
+            sent = LayerRows(tile, places, samples[node.name], held[node.name])
+            edits, clock = self.options.tried, target.clock_ns
+            found, plain_fj = layer_choices(
+                layer, sent, self.priced, edits, clock, fits=self.context.fits, jobs=self.jobs
+            )
+            count, m, k, n = layer_sizes(graph, node)
+            title = integer_op(node).title
+            numbers.append(number)
+            titles.append(title if title not in titles else f"{title} ({number})")
+            choices.append(tuple(found))
+            products.append(count * m * k * n / rows)
+            exact.append(plain_fj)
+        if not numbers:
+            why = "no product of codes has constant weights"
+            remedy = "compile it with one operator for all"
+            raise OptionError("search", [Problem(shown(title_of(graph), 60), why, remedy)])
+        felt = self._felt(numbers, choices)
+        return SearchedLayers(tuple(numbers), tuple(titles), felt, np.array(products), np.array(exact))
+
+    def _held(self) -> Feeds:
+        """Return rows that nothing is fitted on; those that weights are fitted on where there are too few others."""
+        rest = self.train.part(CALIBRATION_ROWS, 2 * CALIBRATION_ROWS)
+        return rest if rest.rows >= LEAST_HELD else self.train.some(CALIBRATION_ROWS)
+
+    def _values(self, graph: Graph) -> Mapping[str, np.ndarray]:
+        """Return the operands of the products of *graph* for the first rows."""
+        values: dict[str, np.ndarray] = {}
+        wanted = {name for node in integer_nodes(graph) for name in node.inputs[:4]}
+
+        def keep(node: Node, value: np.ndarray) -> None:
+            if node.name in wanted:
+                values[node.name] = value
+
+        walk_tensors(graph, checked_feeds(graph, self.train.first(LOOKED_AT)), self.opened.host, None, keep)
+        return values
+
+    def _felt(
+        self, numbers: Sequence[int], choices: Sequence[tuple[LayerChoice, ...]]
+    ) -> tuple[tuple[LayerChoice, ...], ...]:
+        """Return *choices* with harms in units of the outputs' spread: of each layer one choice is tried, all others exact."""
+        plain, made = self._outputs(self.base), []
+        spread = max(float(plain.var(axis=0).sum()), 1e-12)
+        for done, (number, layer) in enumerate(zip(numbers, choices, strict=True)):
+            self.tell("what outputs feel of layers", done, len(numbers))
+            harmful = [each for each in layer if each.harm > 0]
+            if not harmful:
+                made.append(layer)
+                continue
+            tried = min(harmful, key=lambda each: abs(np.log(each.harm / TRIED_HARM)))
+            target = replace(self.target, operator=EXACT, layers=spell_plan({number: tried.plan}))
+            graph, _ = run_passes(self.base, target.passes()[CODES:], self._tabulating(), check=False)
+            felt = float((self._outputs(graph) - plain).var(axis=0).sum()) / spread / tried.harm
+            made.append(tuple(replace(each, harm=each.harm * max(felt, LEAST_FELT)) for each in layer))
+        self.tell("what outputs feel of layers", len(numbers), len(numbers))
+        return tuple(made)
+
+    def _tabulating(self) -> PassContext:
+        return replace(self.context, tabulate=lambda path, stated: self.tables[str(path)])
+
+    def _outputs(self, graph: Graph) -> np.ndarray:
+        """Return the first output of *graph* for rows that nothing is fitted on, rows × values."""
+        engine = EmulatedEngine(graph, self.opened.host, self.jobs)
+        found = [np.asarray(next(iter(engine.run(part).values()))) for part in self._held().batches()]
+        return np.concatenate([each.reshape(len(each), -1).astype(np.float64) for each in found])
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Tell nobody how far it is."""
 
 
 def _rest_of_element(target: IntegerEngine, priced: PricedOperators) -> float:

@@ -97,6 +97,8 @@ class IntegerProblem:
     """Of an evaluation; they change nothing but the time."""
     started: float
     notes: tuple[str, ...] = ()
+    fits: dict[str, np.ndarray] = field(default_factory=dict)
+    """Fitted weights by what they were fitted to."""
     opened: OpenedModel | None = None
     known: dict[bytes, int] = field(default_factory=dict)
     """Wrong rows of genomes seen before."""
@@ -151,14 +153,31 @@ class IntegerProblem:
 
     @cached_property
     def path(self) -> np.ndarray:
-        """Genomes from exact to cheapest as the estimates draw the way (int32)."""
-        return guided_starts(self.choices, self.products, np.geomspace(1e4, 1e-1, PATH))
+        """Genomes from exact to cheapest as the estimates draw the way, by what they save (int32)."""
+        least, greatest = self.turns
+        dense = guided_starts(self.choices, self.products, np.geomspace(greatest, least, 16 * PATH))
+        saved = np.array([1 - energy_of(self.choices, self.products, genome) / self.exact_nj for genome in dense])
+        return dense[np.searchsorted(saved, np.linspace(saved[0], saved[-1], PATH)).clip(0, len(dense) - 1)]
+
+    @property
+    def turns(self) -> tuple[float, float]:
+        """Below the one weight of harm all layers have their cheapest choice, above the other the exact one."""
+        total, found = self.exact_nj * 1e6, [1.0]
+        for layer, count in zip(self.choices, self.products, strict=True):
+            spared = [
+                (layer[0].energy_fj - each.energy_fj) * count / total / each.harm for each in layer if each.harm > 0
+            ]
+            found += [each for each in spared if each > 0]
+            rest = [(a, b) for a in layer for b in layer if a.energy_fj > b.energy_fj and b.harm > a.harm]
+            found += [(a.energy_fj - b.energy_fj) * count / total / (b.harm - a.harm) for a, b in rest]
+        return min(found) / 2, max(found) * 2
 
     def initialise(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return *count* genomes: half along the way from exact to cheapest, the others where layers count differently."""
         half = max(1, count // 2)
         even = self.path[np.linspace(0, PATH - 1, half).round().astype(int)]
-        weights = 10 ** generator.uniform(-1, 4, count - half)
+        least, greatest = np.log(self.turns)
+        weights = np.exp(generator.uniform(least, greatest, count - half))
         uneven = generator.lognormal(0.0, 0.7, (count - half, len(self.choices)))
         return np.concatenate([even, guided_starts(self.choices, self.products, weights, uneven)])[:count]
 
@@ -228,7 +247,7 @@ class IntegerProblem:
     @cached_property
     def context(self) -> PassContext:
         """What passes may look at: the rows that compiling looks at, too, and tables of operators in files."""
-        return PassContext(observe=self.observe, tabulate=self._tabulated)
+        return PassContext(observe=self.observe, tabulate=self._tabulated, fits=self.fits, threads=self.threads)
 
     def _tabulated(self, path: Path, stated: Stated) -> ProductTable:
         return self.tables[str(path)]

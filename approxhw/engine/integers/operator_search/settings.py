@@ -14,8 +14,8 @@ from approxhw.common.options import integer_problems
 OBJECTIVES: Mapping[str, Objective] = {name: ENGINE[name] for name in ("errors", "area", "energy")}
 DEFAULT = ("errors", "energy")
 OPERATORS = "exact,truncated-*,broken-array-*,leading-*"
-PLAIN, TUNE = "none", "tune"
-_BITS = re.compile(r"([2-7])bits\Z")
+PLAIN, TUNE, FIT = "none", "tune", "fit"
+_EDIT = re.compile(r"(?:(?P<bits>[2-7])bits(?P<then>\+fit)?|tune|fit|none)\Z")
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,19 @@ class IntegerSearch:
     """How to search. ``operators``: what a layer's products may be made by; ``edits``: what else is done to its weights.
 
     ``operators``: names of ours, patterns of them, files, patterns of files, folders, apart by commas; exact products are
-    always among them. ``edits``: ``none``, ``tune`` (weights become those that the operator multiplies best), ``5bits``
-    (weights keep so many bits). ``objectives``: errors with ``energy`` (of one inference's products, by toggles of real
-    tiles), ``area`` (of one element that holds all operators that are used), or both. ``max_accuracy_loss``: absolute,
-    against the model as it is given. ``rows``: those that a configuration is judged on; ``validation_rows``: those that
-    choose. Both are training rows.
+    always among them. ``edits``: ``none``, ``fit`` (sums of training rows follow the exact ones), ``5bits`` (weights keep so
+    many bits), ``5bits+fit``, ``tune`` (weights become those that the operator multiplies best). ``objectives``: errors
+    with ``energy`` (of one inference's products, by toggles of real tiles), ``area`` (of one element that holds all operators
+    that are used), or both. ``max_accuracy_loss``: absolute, against the model as it is given. ``rows``: those that a
+    configuration is judged on; ``validation_rows``: those that choose. Both are training rows.
     """
 
     operators: str = field(
         default=OPERATORS, metadata={"help": "names, patterns, files and folders of multipliers, apart by commas"}
     )
     edits: str | tuple[str, ...] = field(
-        default=(PLAIN, TUNE, "6bits", "5bits", "4bits"),
-        metadata={"help": "of a layer's weights, apart by commas: none, tune, Nbits"},
+        default=(PLAIN, FIT, "5bits+fit", "4bits+fit"),
+        metadata={"help": "of a layer's weights, apart by commas: none, fit, Nbits, Nbits+fit, tune"},
     )
     population: int = field(default=16, metadata={"help": "individuals"})
     generations: int = field(default=8, metadata={"help": "generations after the start population"})
@@ -47,7 +47,7 @@ class IntegerSearch:
         metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(OBJECTIVES)},
     )
     islands: int = field(default=1, metadata={"help": "populations that meet by migration only"})
-    rows: int = field(default=1024, metadata={"help": "most rows that a configuration is judged on"})
+    rows: int = field(default=2048, metadata={"help": "most rows that a configuration is judged on"})
     validation_rows: int = field(default=4096, metadata={"help": "most rows that members are chosen by"})
     members: int = field(default=12, metadata={"help": "members of the front at most"})
     seed: int = field(default=1, metadata={"help": "seed of every random draw"})
@@ -69,10 +69,9 @@ class IntegerSearch:
             found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
         if not self.named:
             found.append(Problem("operators", "none is named", f"name some, such as {OPERATORS}"))
-        wrong = [each for each in self.tried if each not in (PLAIN, TUNE) and not _BITS.match(each)]
-        found += [
-            Problem("edits", f"{shown(repr(each), 40)} is none", "choose none, tune, 2bits to 7bits") for each in wrong
-        ]
+        known = "choose none, tune, fit, 2bits to 7bits, 2bits+fit to 7bits+fit"
+        wrong = [each for each in self.tried if not _EDIT.match(each)]
+        found += [Problem("edits", f"{shown(repr(each), 40)} is none", known) for each in wrong]
         if not self.tried:
             found.append(Problem("edits", "there are none", "give none, to leave weights as they are"))
         try:
@@ -101,7 +100,11 @@ class IntegerSearch:
         return chosen_objectives(self.objectives, OBJECTIVES)
 
 
-def bits_of_edit(edit: str) -> int | None:
-    """Return how many bits of weights *edit* keeps; None where it keeps all."""
-    found = _BITS.match(edit)
-    return None if found is None else int(found[1])
+def parts_of_edit(edit: str) -> tuple[int | None, str]:
+    """Return how many bits of weights *edit* keeps, None where it keeps all, and how weights are moved, as a plan says it."""
+    found = _EDIT.match(edit)
+    if found is None:
+        raise ValueError(f"{edit!r} is no edit")
+    if found["bits"]:
+        return int(found["bits"]), FIT if found["then"] else ""
+    return None, "" if edit == PLAIN else edit

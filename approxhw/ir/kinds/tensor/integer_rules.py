@@ -164,6 +164,17 @@ def stationary(op: IntegerProduct, weights: np.ndarray, turned: bool = False) ->
     return np.moveaxis(plain, -2, 0).reshape(plain.shape[-2], -1)
 
 
+def from_stationary(
+    op: IntegerProduct, columns: np.ndarray, shape: tuple[int, ...], turned: bool = False
+) -> np.ndarray:
+    """Return the constant of *shape* that :func:`stationary` turns into *columns*."""
+    if isinstance(op, ConvInteger) or turned:
+        return np.ascontiguousarray(columns.T).reshape(shape)
+    plain = shape if len(shape) > 1 else (*shape, 1)
+    apart = columns.reshape(plain[-2], *plain[:-2], plain[-1])
+    return np.ascontiguousarray(np.moveaxis(apart, 0, -2)).reshape(shape)
+
+
 def needed_bits(columns: np.ndarray, products: np.ndarray, mac: IntegerMac) -> int:
     """Return how wide sums through *columns* of weights (K × columns of codes, int8 or uint8) are, whatever x is."""
     seen, _ = patterns(columns, mac.weight_bits, mac.weight_signed)

@@ -53,7 +53,7 @@ def sum_products(weights: np.ndarray, x: np.ndarray, products: np.ndarray, *, th
         def look(part: slice) -> None:
             _look_up(by_weight[part], x, table, turned[part])
 
-        _share(look, columns, pieces)
+        shared_out(look, columns, pieces)
         return np.ascontiguousarray(turned.T)
     by_x = np.ascontiguousarray(products.T, dtype=_TYPES[kind])
     padded = np.zeros((-(-depth // ROWS) * ROWS, -(-columns // LANES) * LANES), weights.dtype)
@@ -68,7 +68,7 @@ def sum_products(weights: np.ndarray, x: np.ndarray, products: np.ndarray, *, th
             width = min(LANES, columns - first)
             sums[part, first : first + width] = block[:, :width]
 
-    _share(lay, vectors, pieces)
+    shared_out(lay, vectors, pieces)
     return sums
 
 
@@ -79,7 +79,7 @@ def _kind(low: int, high: int) -> int:
     return UNSIGNED if low >= 0 and high < 1 << 16 else WIDE
 
 
-def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
+def shared_out(work: Callable[[slice], None], count: int, pieces: int) -> None:
     """Do *work* on *pieces* parts of *count* at the same time."""
     ends = [count * i // pieces for i in range(pieces + 1)]
     parts = [slice(first, last) for first, last in pairwise(ends) if first < last]

@@ -283,9 +283,9 @@ def test_plans_are_read_as_they_are_spelled():
     plan = read_plan(text)
     assert plan == {
         0: LayerPlan("exact"),
-        2: LayerPlan("truncated-8", 5, tune=True),
-        3: LayerPlan("truncated-8", 5, tune=True),
-        4: LayerPlan("some folder/a+b=c.v", None, tune=True),
+        2: LayerPlan("truncated-8", 5, "tune"),
+        3: LayerPlan("truncated-8", 5, "tune"),
+        4: LayerPlan("some folder/a+b=c.v", None, "tune"),
     }
     assert spell_plan(plan) == text
     assert read_plan("") == {}

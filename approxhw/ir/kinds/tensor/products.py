@@ -117,14 +117,19 @@ def _lower_matmul(
     a, b = operands[:2]
     a, b = a if a.ndim > 1 else a[None, :], b if b.ndim > 1 else b[:, None]
     result = np.empty((sizes.count, sizes.m, sizes.n), made.result)
+    turned = _stays_left(keys)
     if sizes.count == 1 and math.prod(b.shape[:-2]) == 1:
         left, right = a.reshape(sizes.m, sizes.k), b.reshape(sizes.k, sizes.n)
-        # a constant at the left of activations is what stays in the array
-        return result, [ProductBlock(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], keys[0] is not None)]
+        return result, [ProductBlock(Matrix(left, keys[0]), Matrix(right, keys[1]), result[0], turned)]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     places = np.ndindex(*batch)
-    return result, [ProductBlock(Matrix(a[at]), Matrix(b[at]), result[i]) for i, at in enumerate(places)]
+    return result, [ProductBlock(Matrix(a[at]), Matrix(b[at]), result[i], turned) for i, at in enumerate(places)]
+
+
+def _stays_left(keys: Sequence[Key | None]) -> bool:
+    """Whether it is a constant at the left of activations that stays in an array."""
+    return keys[0] is not None and keys[1] is None
 
 
 def _gemm_sizes(product: Product, shapes: Sequence[tuple[int, ...]]) -> Sizes:
@@ -155,7 +160,7 @@ def _lower_gemm(
     for array, key, turned in zip(operands[:2], keys[:2], transposed, strict=True):
         sides.append(Matrix(array.T if turned else array, key and (key[0], turned, 0)))
     result = np.empty((sizes.m, sizes.n), made.result)
-    return result, [ProductBlock(sides[0], sides[1], result, keys[0] is not None)]
+    return result, [ProductBlock(sides[0], sides[1], result, _stays_left(keys))]
 
 
 _SIZES = {"MatMul": _matmul_sizes, "Gemm": _gemm_sizes, "Conv": conv_sizes, "ConvTranspose": spread_sizes}

@@ -82,9 +82,19 @@ def test_a_bias_goes_into_an_array_where_it_goes_along_its_columns(tmp_path, ope
     check_layers(left_product(RNG.normal(size=bias) * 5), SQUARE, target, tmp_path / "e")
 
 
-@pytest.mark.parametrize("recover", ["bias", "variate", "fit"])
-def test_products_of_every_form_are_those_of_the_graph(tmp_path, icarus, recover):
-    target = ax.IntegerEngine(operator="truncated-6", rows=4, columns=4, recover=recover)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"operator": "truncated-6", "recover": "bias"},
+        {"operator": "broken-array-6-2", "recover": "variate"},  # other products where its operands change places
+        {"operator": "broken-array-8-3", "recover": "fit"},
+        {"operator": "exact", "weight_bits": 3},  # operands of 4 bits: codes of activations do not go into them
+        {"operator": "broken-array-4-1", "weight_bits": 4, "bias_correction": True},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_products_of_every_form_are_those_of_the_graph(tmp_path, icarus, options):
+    target = ax.IntegerEngine(**options, rows=4, columns=4)
     made = check_layers(many_forms(), FORM_ROWS, target, tmp_path / "e")
     assert made.simulate("icarus", layer="several", vectors=4).mismatches == 0
     assert made.simulate("icarus", layer="left", vectors=4).mismatches == 0

@@ -16,9 +16,8 @@ from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
-from ._editing import Editor
+from ._editing import Editor, with_weights
 from ._operators import chosen_layers, layer_number_problems
-from ._weights import with_weights
 
 WIDTH = 8
 """Bits of the codes of weights."""

@@ -18,6 +18,7 @@ from approxhw.ir.tensor.integer_layers import held
 from approxhw.numerics.formats import Float, format_of
 
 from ._editing import Editor
+from ._mean_shifts import with_float_means
 from ._ranges import RANGES, Range, observed_ranges
 
 ALL = "all"
@@ -29,7 +30,8 @@ class QuantizeModel:
 
     Every product with constant weights reads codes of its activations (one scale) and of its weights (a scale a column, or
     one); *products* ``all``: products of two activations, too. *ranges*: ``minmax``; ``mse``, the range of least squared
-    error; ``entropy``, that of least divergence of the distributions (as TensorRT has it). Behind it stands integer-products.
+    error; ``entropy``, that of least divergence of the distributions (as TensorRT has it). *bias_correction*: one run over the
+    rows for each product, worth it where weights have few bits. Behind it stands integer-products.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -42,6 +44,9 @@ class QuantizeModel:
         default="weights", metadata={"help": "with constant weights, or all", "choices": ("weights", ALL)}
     )
     layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
+    bias_correction: bool = field(
+        default=False, metadata={"help": "take what codes do to the mean of each product into its bias"}
+    )
     again: bool = field(default=False, metadata={"help": "leave a model that has codes already as it is"})
 
     def __post_init__(self) -> None:
@@ -81,7 +86,11 @@ class QuantizeModel:
                 node = self._with_codes(editor, graph, node, known, made)
             editor.nodes.append(node)
         context.note(f"{len(chosen)} products, {len(names)} activations: ranges by {self.ranges}")
-        return editor.done()
+        coded = editor.done()
+        if self.bias_correction:
+            coded, moved = with_float_means(graph, coded, [node.name for node in chosen], context.observe)
+            context.note(f"{moved} biases corrected")
+        return coded
 
     def _activations(self, graph: Graph, node: Node) -> list[str]:
         return [name for name in node.inputs[:2] if held(graph, name) is None]

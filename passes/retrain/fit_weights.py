@@ -20,9 +20,8 @@ from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import operand_values
 from approxhw.passes.integers._biases import moved_biases
-from approxhw.passes.integers._editing import Editor
+from approxhw.passes.integers._editing import Editor, with_weights
 from approxhw.passes.integers._operators import chosen_layers, layer_number_problems, with_operators
-from approxhw.passes.integers._weights import with_weights
 from approxhw.passes.integers.narrow_weights import WIDTH, narrowed_patterns
 
 

@@ -12,8 +12,7 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.pass_manager import PassContext
 from approxhw.passes.integers._biases import moved_biases
-from approxhw.passes.integers._editing import Editor
-from approxhw.passes.integers._weights import with_weights
+from approxhw.passes.integers._editing import Editor, with_weights
 
 from ._network import differentiable
 from ._product_sums import GRADIENTS, TABLE, torch

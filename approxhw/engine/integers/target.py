@@ -68,6 +68,9 @@ class IntegerEngine:
     ranges: str = field(
         default="mse", metadata={"help": "of a float model's activations", "choices": ("minmax", "mse", "entropy")}
     )
+    bias_correction: bool = field(
+        default=False, metadata={"help": "take what codes of a float model do to means into biases"}
+    )
     rows: int = field(default=16, metadata={"help": "size of the array, such as 16x16", "joined": "array"})
     columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
     depth: int = field(default=1, metadata={"help": "2: a register behind each product"})
@@ -121,7 +124,9 @@ class IntegerEngine:
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes of this target: codes, products of codes, the operator, and what wins its errors back."""
         found: list[Pass] = [
-            pass_named("quantize-model")(weight_bits=self.weight_bits, ranges=self.ranges, again=True),
+            pass_named("quantize-model")(
+                weight_bits=self.weight_bits, ranges=self.ranges, bias_correction=self.bias_correction, again=True
+            ),
             pass_named("integer-products")(),
         ]
         plan = read_plan(self.layers)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from product_forms import FORM_ROWS, many_forms
 
 from approxhw.common.errors import OptionError, PassError
+from approxhw.frontends.products.partition import open_model
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
+from approxhw.ir.tensor.run import walk_tensors
 from approxhw.ir.verifier import problems
 from approxhw.passes.integers._ranges import BINS, least_divergence, least_squares
 
@@ -39,6 +42,37 @@ def test_codes_of_weights_are_as_wide_as_asked(opened, context, outputs):
                 assert node.op.arithmetic.weight_bits == (8 if bits == 8 else 4)
         errors.append(float(np.abs(outputs(graph) - outputs(opened.graph)).mean()))
     assert errors[0] < errors[1] < errors[2]
+
+
+@pytest.mark.parametrize("model", ["residual", "forms"])
+def test_corrected_biases_keep_the_means_of_the_float_model(opened, context, model):
+    """Column by column, for biases inside a product, behind it, and where there was none."""
+    if model == "forms":
+        opened = open_model(many_forms(), {"x": FORM_ROWS.shape}, integers=True)
+        context = PassContext(
+            observe=lambda graph, seen: walk_tensors(graph, {"x": FORM_ROWS}, opened.host, None, seen)
+        )
+    spelled = "quantize-model{{weight_bits=3,bias_correction={}}}"
+    plain, (_, *_) = run_passes(opened.graph, spelled.format("false"), context)
+    better, (record,) = run_passes(opened.graph, spelled.format("true"), context)
+    assert problems(better) == []
+    results, distances = [opened.graph, plain, better], []
+    means = [mean_of_outputs(graph, context) for graph in results]
+    for found in means[1:]:
+        distances.append(np.abs(found - means[0]).max())
+    assert distances[1] < 0.05 * distances[0]
+    assert f"{4 if model == 'residual' else 3} biases corrected" in record.notes
+    whole, _ = run_passes(better, "integer-products", context)
+    assert problems(whole) == []
+    assert np.abs(mean_of_outputs(whole, context) - means[2]).max() < 0.02 * np.abs(means[2]).max()
+
+
+def mean_of_outputs(graph, context):
+    """Return the mean over rows, places and but the last axis of what *graph* gives."""
+    found = {}
+    context.observe(graph, lambda node, value: found.__setitem__(node.name, value))
+    made = found[graph.output].astype(np.float64)
+    return made.reshape(-1, made.shape[-1] if made.ndim > 1 else 1).mean(axis=0)
 
 
 def test_some_layers_alone(opened, context):

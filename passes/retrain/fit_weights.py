@@ -77,7 +77,7 @@ class FitWeights:
                     moves[node.name] = -np.rint(mean_change(layer, fitted, seen[node.name])).astype(np.int64)
                     moved, count, layers = moved + int((fitted != layer.weights).sum()), count + fitted.size, layers + 1
                     node = with_weights(
-                        editor, graph, node, codes_of(layer, fitted, graph[stays].type.shape, stays), "fitted"
+                        editor, graph, node, constant_codes(layer, fitted, graph[stays].type.shape, stays), "fitted"
                     )
             editor.nodes.append(node)
         context.note(f"{moved} of {count} weights moved, in {layers} layers")
@@ -153,7 +153,7 @@ def mean_change(layer: LayerCodes, fitted: np.ndarray, samples: tuple[np.ndarray
     return np.concatenate([mean @ change[:, g * width : (g + 1) * width] for g, mean in enumerate(means)])
 
 
-def codes_of(layer: LayerCodes, fitted: np.ndarray, shape: tuple[int, ...], stays: str) -> np.ndarray:
+def constant_codes(layer: LayerCodes, fitted: np.ndarray, shape: tuple[int, ...], stays: str) -> np.ndarray:
     """Return *fitted* (K × N patterns) as the constant *stays* of *layer*'s Node holds its weights, of *shape*."""
     numbers = operand_values(layer.mac.weight_bits, layer.mac.weight_signed)
     _, shift = patterns(np.zeros(1, layer.kind), layer.mac.weight_bits, layer.mac.weight_signed)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from residual_network import ROWS, network
+from small_networks import ROWS, network
 
 import approxhw as ax
 from approxhw.artifacts.steps import write_graph

@@ -7,7 +7,7 @@ import logging
 import onnx
 import onnxruntime
 import pytest
-from residual_network import ROWS, network
+from small_networks import ROWS, network
 
 from approxhw.frontends.products.partition import open_model
 from approxhw.ir.pass_manager import PassContext, run_passes

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from residual_network import ROWS
+from small_networks import ROWS
 
 from approxhw.common.errors import PassError
 from approxhw.frontends.products.partition import open_model

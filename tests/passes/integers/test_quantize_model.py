@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from product_forms import FORM_ROWS, many_forms
+from small_networks import FORM_ROWS, many_forms
 
 from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends.products.partition import open_model

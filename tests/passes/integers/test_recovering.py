@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from product_forms import FORM_ROWS, many_forms
-from residual_network import ROWS
+from small_networks import FORM_ROWS, ROWS, many_forms
 
 from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends.products.partition import open_model

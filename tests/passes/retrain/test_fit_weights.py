@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from product_forms import FORM_ROWS, many_forms
-from residual_network import ROWS, network
+from small_networks import FORM_ROWS, ROWS, many_forms, network
 
 import approxhw as ax
 from approxhw.common.errors import OptionError, PassError

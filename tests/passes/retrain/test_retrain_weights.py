@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from residual_network import ROWS, network
+from small_networks import ROWS, network
 
 import approxhw as ax
 from approxhw.artifacts.steps import read_graph

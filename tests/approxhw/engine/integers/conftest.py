@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from residual_network import ROWS, network
+from small_networks import ROWS, network
 
 import approxhw as ax
 from approxhw.frontends.products.partition import open_model

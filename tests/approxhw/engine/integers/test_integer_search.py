@@ -17,7 +17,7 @@ from approxhw.engine.integers.plans import LayerPlan, read_plan, spell_plan
 ARRAY = ax.IntegerEngine(rows=4, columns=4, vectors=16, library="egfet")
 FEW = {
     "operators": "truncated-6,truncated-8,leading-3",
-    "edits": ("none", "tune", "4bits"),
+    "edits": ("none", "tune", "fit", "4bits", "4bits+fit"),
     "population": 8,
     "generations": 1,
     "max_accuracy_loss": 0.3,
@@ -243,7 +243,7 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         )
     for part in (
         "operators: none is named",
-        "edits: '4' is none\n    do: choose none, tune, 2bits to 7bits",
+        "edits: '4' is none\n    do: choose none, tune, fit, 2bits to 7bits, 2bits+fit to 7bits+fit",
         "edits: '1bits' is none",
         "population",
     ):

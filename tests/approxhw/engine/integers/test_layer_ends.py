@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from product_forms import FORM_ROWS, many_forms
+from small_networks import FORM_ROWS, many_forms
 
 import approxhw as ax
 from approxhw.artifacts.steps import read_graph

@@ -53,7 +53,7 @@ def competitors(weights: np.ndarray, x: np.ndarray, products: np.ndarray) -> dic
         torch.set_num_threads(1)
         works["PyTorch, a gather a step"] = lambda: numpy_table_gemm.torch_gather(weights, x, products)
     else:
-        note("torch is not installed (pip install 'approxhw[retrain]'): it is left out")
+        note("torch is not installed (pip install 'approxhw[transformer]'): it is left out")
     expected = works["ours"]()
     for name, work in works.items():
         if not np.array_equal(work(), expected):

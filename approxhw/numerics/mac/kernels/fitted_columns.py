@@ -32,7 +32,8 @@ def fitted_columns(
     weight may become, at most *reach* places of them away from its own. What is made least, one weight after another and in
     *sweeps* turns, is Σ_s (e_s − mean e)² of a column's error e_s = Σ_k T[w'_k, x_ks] − x_zero w'_k − w_k (x_ks − x_zero): a
     bias takes the mean. Few samples do not say how errors of many steps go together: a share K² / (K² + S²) of what counts is
-    the sum of each step's own spread. The start is the weight that is best by itself; of equals the first stays. The result
+    the sum of each step's own spread. The start are weights that are best by themselves, or those nearest to what they
+    were, whichever err less together; of equals the first stays. The result
     does not depend on *threads*. Raises ``ValueError`` where shapes do not fit, nothing is allowed or there are no samples.
     """
     if x.ndim != 2 or weights.ndim != 2 or len(x) != len(weights):
@@ -105,46 +106,96 @@ def _fit(
     depth, samples = x.shape
     codes, width = adds.shape
     costs, joint, errors = np.empty(width), np.empty(width), np.empty(samples, np.int64)
+    nearest = np.empty(samples, np.int64)
     along, delta = np.empty(codes, np.int64), np.empty(codes, np.int64)
     for n in range(len(wanted)):
+        # the start: each weight as it is best by itself, or as it was, whichever errs less together
         errors[:] = 0
-        total = np.int64(0)
-        for turn in range(sweeps + 1):
+        nearest[:] = 0
+        own_best, own_nearest = 0.0, 0.0
+        for k in range(depth):
+            low, high = max(0, places[n, k] - reach), min(width, places[n, k] + reach + 1)
+            _by_itself(wanted[n, k], starts[k], values, squares[k], sums[k], along_x[k], low, high, samples, costs)
+            best = _least(costs, low, high, places[n, k])
+            own_best, own_nearest = own_best + costs[best], own_nearest + costs[places[n, k]]
+            for s in range(samples):
+                exact = wanted[n, k] * values[x[k, s]]
+                errors[s] += adds[x[k, s], best] - exact
+                nearest[s] += adds[x[k, s], places[n, k]] - exact
+            made[n, k] = best
+        if (
+            alone * own_nearest + (1.0 - alone) * _spread(nearest)
+            < alone * own_best + (1.0 - alone) * _spread(errors) - 0.5
+        ):
+            made[n] = places[n]
+            errors[:] = nearest
+        total = errors.sum()
+        for _ in range(sweeps):
             changed = False
             for k in range(depth):
                 now, start = made[n, k], starts[k]
                 low, high = max(0, places[n, k] - reach), min(width, places[n, k] + reach + 1)
-                # each weight by itself, against its exact products
-                mean = wanted[n, k] * _dot(start, values)
+                _by_itself(wanted[n, k], start, values, squares[k], sums[k], along_x[k], low, high, samples, costs)
+                # against the errors of all the others
+                _gather(errors, order[k], start, total, along)
+                for code in range(codes):
+                    along[code] -= (start[code + 1] - start[code]) * adds[code, now]
+                mean = sums[k, now] - total
                 for i in range(low, high):
-                    own = squares[k, i] - 2.0 * wanted[n, k] * along_x[k, i]
-                    costs[i] = own - (sums[k, i] - mean) ** 2 / samples
-                if turn == 0:
-                    now = min(max(places[n, k], low), high - 1)
-                else:  # against the errors of all the others
-                    _gather(errors, order[k], start, total, along)
-                    for code in range(codes):
-                        along[code] -= (start[code + 1] - start[code]) * adds[code, now]
-                    mean = sums[k, now] - total
-                    for i in range(low, high):
-                        joint[i] = squares[k, i]
-                    _add_scaled(along, real, low, high, joint)
-                    for i in range(low, high):
-                        costs[i] = alone * costs[i] + (1.0 - alone) * (joint[i] - (sums[k, i] - mean) ** 2 / samples)
-                best, least = now, costs[now]
+                    joint[i] = squares[k, i]
+                _add_scaled(along, real, low, high, joint)
                 for i in range(low, high):
-                    if costs[i] < least - 0.5:
-                        best, least = i, costs[i]
-                if turn == 0 or best != now:
+                    costs[i] = alone * costs[i] + (1.0 - alone) * (joint[i] - (sums[k, i] - mean) ** 2 / samples)
+                best = _least(costs, low, high, now)
+                if best != now:
                     changed = True
                     for code in range(codes):
-                        delta[code] = adds[code, best] - (adds[code, now] if turn else wanted[n, k] * values[code])
+                        delta[code] = adds[code, best] - adds[code, now]
                         total += (start[code + 1] - start[code]) * delta[code]
                     for s in range(samples):
                         errors[s] += delta[x[k, s]]
                     made[n, k] = best
             if not changed:
                 break
+
+
+@njit(cache=True, nogil=True)
+def _by_itself(
+    wanted: int,
+    start: np.ndarray,
+    values: np.ndarray,
+    squares: np.ndarray,
+    sums: np.ndarray,
+    along_x: np.ndarray,
+    low: int,
+    high: int,
+    samples: int,
+    costs: np.ndarray,
+) -> None:
+    """Fill *costs*, from *low* to *high*, with the spread of one step's own error, but for what is the same for all."""
+    mean = wanted * _dot(start, values)
+    for i in range(low, high):
+        costs[i] = squares[i] - 2.0 * wanted * along_x[i] - (sums[i] - mean) ** 2 / samples
+
+
+@njit(cache=True, nogil=True)
+def _least(costs: np.ndarray, low: int, high: int, now: int) -> int:
+    """Return the place of the least of *costs* from *low* to *high*: *now* where none is less by more than rounding."""
+    best = now
+    for i in range(low, high):
+        if costs[i] < costs[best] - 0.5:
+            best = i
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _spread(errors: np.ndarray) -> float:
+    """Return Σ (e − mean e)²."""
+    squares, total = 0.0, 0.0
+    for error in errors:
+        squares += float(error) * float(error)
+        total += float(error)
+    return squares - total * total / len(errors)
 
 
 @njit(cache=True, nogil=True)

@@ -29,27 +29,40 @@ def plain_descent(x, weights, products, mac, allowed, x_zero, reach, sweeps):
         places = [min(int(np.searchsorted(allowed, number)), len(allowed) - 1) for number in wanted]
         adds = [[table[number % len(w)][row] - x_zero * number for number in allowed] for row in x]
         exact = [number * (values[row] - x_zero) for number, row in zip(wanted, x)]
-        chosen = list(places)
-        errors = np.zeros(x.shape[1], np.int64)
-        for turn in range(sweeps + 1):
-            for k in range(len(x)):
-                now = chosen[k]
-                others = np.zeros_like(errors) if turn == 0 else errors - (adds[k][now] - exact[k])
-                unchanged = spread(others)
+        columns = [[add - own for add in each] for each, own in zip(adds, exact)]  # a step's error, by candidate
+        reached = [range(max(0, place - reach), min(len(allowed), place + reach + 1)) for place in places]
+        chosen = [
+            first_least({i: spread(each[i]) for i in some}, place, least)
+            for each, some, place in zip(columns, reached, places)
+        ]
 
-                costs = {}
-                for i in range(max(0, places[k] - reach), min(len(allowed), places[k] + reach + 1)):
-                    own = adds[k][i] - exact[k]
-                    joint = spread(others + own) - unchanged  # with nothing else it is its own spread
-                    costs[i] = alone * spread(own) + (1 - alone) * joint
-                best = now
-                for i, cost in costs.items():
-                    if cost < costs[best] - least:
-                        best = i
-                chosen[k] = best
-                errors = errors + adds[k][best] - exact[k] if turn == 0 else others + adds[k][best] - exact[k]
+        if together(columns, places, alone) < together(columns, chosen, alone) - least:
+            chosen = list(places)
+        for _ in range(sweeps):
+            for k in range(len(x)):
+                others = sum(columns[i][chosen[i]] for i in range(len(x)) if i != k)
+                costs = {
+                    i: alone * spread(columns[k][i]) + (1 - alone) * (spread(others + columns[k][i]) - spread(others))
+                    for i in reached[k]
+                }
+                chosen[k] = first_least(costs, chosen[k], least)
         made[:, n] = np.array(allowed)[chosen] % len(w)
     return made
+
+
+def together(columns, genes, alone):
+    """Return what the steps of *columns* err with candidates *genes*."""
+    own = [each[i] for each, i in zip(columns, genes)]
+    return alone * sum(map(spread, own)) + (1 - alone) * spread(sum(own))
+
+
+def first_least(costs, now, least):
+    """Return the key of the least cost, *now* where none is less by more than *least*."""
+    best = now
+    for key, cost in costs.items():
+        if cost < costs[best] - least:
+            best = key
+    return best
 
 
 @pytest.mark.parametrize(

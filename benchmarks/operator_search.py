@@ -27,7 +27,7 @@ from approxhw.engine.integers.operator_search.settings import parts_of_edit
 from approxhw.engine.integers.plans import LayerPlan
 
 FOLDER = Path("build/fashion")
-SINGLE = ("truncated-8", "broken-array-6-2", "broken-array-8-3", "broken-array-9-4")
+SINGLE = ("broken-array-6-2", "broken-array-8-3", "broken-array-9-4")
 OPERATORS = (
     "truncated-4,truncated-6,truncated-7,truncated-8,truncated-9,"
     "broken-array-6-2,broken-array-8-3,broken-array-9-4,broken-array-10-5"

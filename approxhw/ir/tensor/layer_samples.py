@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,26 +24,22 @@ def layer_samples(
     from what the rows send through, always the same. Raises :class:`PassError` of pass *what* where there are no rows.
     """
     layers = constant_layers(graph, observe, what)
-    found: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in layers}
+    found: dict[str, dict[int, _Drawn]] = {name: {} for name in layers}
     wanted: dict[str, list[tuple[Node, str]]] = {}
     for node, streams, stays in layers.values():
         wanted.setdefault(streams, []).append((node, stays))
 
     def keep(node: Node, value: np.ndarray) -> None:
         for layer, stays in wanted.get(node.name, []):
-            found[layer.name].append(_sampled(graph, layer, stays, value, most))
+            _sample(graph, layer, stays, value, found[layer.name], most)
 
     assert observe is not None
     observe(graph, keep)
-    return {
-        name: tuple(_at_most(np.concatenate(group, axis=1), most) for group in zip(*parts, strict=True))
-        for name, parts in found.items()
-        if parts
-    }
+    return {name: tuple(groups[i].columns() for i in sorted(groups)) for name, groups in found.items() if groups}
 
 
-def _sampled(graph: Graph, node: Node, stays: str, value: np.ndarray, most: int) -> tuple[np.ndarray, ...]:
-    """Return codes, K × at most *most*, of each group of the product *node* where *value* streams."""
+def _sample(graph: Graph, node: Node, stays: str, value: np.ndarray, drawn: dict[int, _Drawn], most: int) -> None:
+    """Draw from what streams through each group of the product *node* where *value* does."""
     op = integer_op(node)
     weights = held(graph, stays)
     assert weights is not None
@@ -51,14 +48,48 @@ def _sampled(graph: Graph, node: Node, stays: str, value: np.ndarray, most: int)
     pad = 0 if zero is None else int(zero.reshape(-1)[0])
     operands = [weights, value] if turned else [value, weights]
     blocks = lower_product(product_of(op, node.inputs), operands, frozenset(), pad=pad, result=np.int32).gemms
-    groups = _groups(op, weights, value, len(blocks))
-    made: list[list[np.ndarray]] = [[] for _ in range(max(groups, default=-1) + 1)]
-    for group, block in zip(groups, blocks, strict=True):
+    for group, block in zip(_groups(op, weights, value, len(blocks)), blocks, strict=True):
         streams_right = block.streams_right or stays_left(graph, node)
-        pick = _some(block.into.shape[int(streams_right)], most)
-        x = block.right.columns(pick) if streams_right else block.left.rows(pick).T
-        made[group].append(x)
-    return tuple(_at_most(np.concatenate(each, axis=1), most) for each in made)
+        kept = drawn.setdefault(group, _Drawn(most))
+        ranks, chosen = kept.draw(block.into.shape[int(streams_right)])
+        kept.add(ranks, block.right.columns(chosen) if streams_right else block.left.rows(chosen).T)
+
+
+@dataclass
+class _Drawn:
+    """At most *most* columns of all that come, every one as likely as another, by draws that are the same every time.
+
+    A column's rank is its place in a draw of those that come with it, as a share of them; those of least rank stay.
+    """
+
+    most: int
+    came: int = 0
+    ranks: list[np.ndarray] = field(default_factory=list)
+    parts: list[np.ndarray] = field(default_factory=list)
+
+    def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ranks, and positions below *count*, rising, of those columns that may stay."""
+        order = np.random.default_rng(self.came).permutation(count)[: self.most]
+        self.came += 1
+        places = np.argsort(order)
+        return places / count, order[places]
+
+    def add(self, ranks: np.ndarray, columns: np.ndarray) -> None:
+        """Keep *columns*, K × S, of these *ranks*, or those of them that are among the least."""
+        self.ranks.append(ranks)
+        self.parts.append(columns)
+        if sum(map(len, self.ranks)) > 2 * self.most:
+            self._thin()
+
+    def columns(self) -> np.ndarray:
+        """Return those that stay, K × S."""
+        self._thin()
+        return np.ascontiguousarray(self.parts[0])
+
+    def _thin(self) -> None:
+        ranks, whole = np.concatenate(self.ranks), np.concatenate(self.parts, axis=1)
+        stay = np.sort(np.argsort(ranks, kind="stable")[: self.most])
+        self.ranks, self.parts = [ranks[stay]], [whole[:, stay]]
 
 
 def _groups(op: IntegerProduct, weights: np.ndarray, value: np.ndarray, blocks: int) -> list[int]:
@@ -68,15 +99,3 @@ def _groups(op: IntegerProduct, weights: np.ndarray, value: np.ndarray, blocks: 
     several = weights.shape[:-2]
     batch = np.broadcast_shapes(several, value.shape[:-2])
     return np.broadcast_to(np.arange(int(np.prod(several))).reshape(several), batch).reshape(-1).tolist()
-
-
-def _some(count: int, most: int) -> np.ndarray:
-    """Return at most *most* positions below *count*, by a draw that is the same every time: a step would meet the same places."""
-    if count <= most:
-        return np.arange(count)
-    chosen: np.ndarray = np.sort(np.random.default_rng(0).permutation(count)[:most])
-    return chosen
-
-
-def _at_most(whole: np.ndarray, most: int) -> np.ndarray:
-    return np.ascontiguousarray(whole[:, _some(whole.shape[1], most)])

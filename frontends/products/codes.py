@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.common.errors import Problem, UnsupportedModelError
 from approxhw.frontends.onnx.loading import STANDARD, node_title
 from approxhw.ir.graph import Op
 from approxhw.ir.kinds.tensor.integers import (
@@ -96,6 +97,12 @@ def _product(building: Building, node: NodeProto, where: str) -> None:
         held = building.constants.get(value)
         kind = held.dtype if held is not None else np.dtype(building.kind_of(value))
         zeros.append(building.zero(f"{node.output[0]}_{value}", kind))
+    first = building.constants.get(inputs[2])
+    if first is not None and first.size > 1:
+        why = f"its first operand has {first.size} zero points, one a row, and an array takes one for all that streams"
+        raise UnsupportedModelError(
+            where, [Problem("zero point", why, "quantise the operand with one zero point for all rows")]
+        )
     op: Op = MatMulInteger(title)
     if node.op_type == "ConvInteger":
         sizes = {key: tuple(map(int, given.get(key, ()))) for key in ("strides", "dilations", "pads", "kernel_shape")}

@@ -24,7 +24,8 @@ def moved_biases(graph: Graph, moves: Mapping[str, np.ndarray]) -> Graph:
 
     fresh: dict[str, np.ndarray] = {}
     for name, move in moves.items():
-        add = _bias_of(graph, readers(name))
+        # sums that leave the Graph are right by themselves, not behind the one that reads them
+        add = None if name in graph.leaving else _bias_of(graph, readers(name))
         if add is None:
             fresh[name] = move
         else:

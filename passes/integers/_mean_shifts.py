@@ -10,6 +10,7 @@ import numpy as np
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.ops import Add, Conv, Gemm
 from approxhw.ir.tensor.integer_layers import held
+from approxhw.numerics.formats import dtype_of
 
 from ._editing import Editor, readers_of
 
@@ -69,7 +70,8 @@ def _added(graph: Graph, product: Node, move: np.ndarray) -> Graph:
     shape, axis = [1] * len(product.type.shape), _column_axis(graph, product)
     if axis is not None:
         shape[axis] = move.size
-    inside = held_own is not None and (not isinstance(product.op, Gemm) or product.op.beta == 1)
+    by_column = held_own is not None and held_own.size in (1, held_own.shape[-1] if held_own.ndim else 1)
+    inside = by_column and (not isinstance(product.op, Gemm) or product.op.beta == 1)
     behind = readers[0] if len(readers) == 1 and isinstance(readers[0].op, Add) else None
     constants = [name for name in (behind.inputs if behind else ()) if held(graph, name) is not None]
     renamed: dict[str, str] = {}
@@ -85,7 +87,7 @@ def _added(graph: Graph, product: Node, move: np.ndarray) -> Graph:
             node = replace(node, inputs=tuple(bias if name == constants[0] else name for name in node.inputs))
         editor.nodes.append(node)
         if node.name == product.name and not inside and len(constants) != 1:
-            bias = editor.constant(f"{node.name}_bias", move.reshape(shape).astype(np.float32))
+            bias = editor.constant(f"{node.name}_bias", move.reshape(shape).astype(dtype_of(node.type.format)))
             fmt = node.type.format
             renamed[node.name] = editor.add(f"{node.name}_biased", Add(), [node.name, bias], node.type.shape, fmt)
     return _renamed_ends(editor, renamed)

@@ -110,11 +110,15 @@ def _check_fit(graph: Graph, node: Node, mac: IntegerMac) -> None:
 
 def layer_number_problems(what: str, layers: tuple[float, ...] | None) -> list[Problem]:
     """Return what is wrong with *layers* as numbers of layers that the pass *what* is to change; None names all."""
+    if layers is not None and not isinstance(layers, tuple | list):
+        return [Problem(f"{what}.layers", f"{shown(repr(layers), 60)} is no tuple of numbers", "such as layers=(0, 2)")]
     found = [
-        Problem(f"{what}.layers", f"{layer} is no layer: they are numbered 0, 1, …")
+        Problem(f"{what}.layers", f"{shown(layer, 40)} is no layer: they are numbered 0, 1, …")
         for layer in layers or ()
-        if layer < 0 or layer != int(layer)
+        if isinstance(layer, bool) or not isinstance(layer, int | float) or not 0 <= layer < 1e6 or layer != int(layer)
     ]
+    if found:
+        return found
     if layers is not None and (not layers or len(set(layers)) != len(layers)):
         found.append(Problem(f"{what}.layers", "name every layer once", "such as layers=0:1"))
     return found

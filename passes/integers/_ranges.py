@@ -54,7 +54,7 @@ def observed_ranges(graph: Graph, names: Sequence[str], how: str, observe: Obser
 
     def count(node: Node, value: np.ndarray) -> None:
         if node.name in wanted and value.size and ends[node.name][0] < ends[node.name][1]:
-            found, _ = np.histogram(value, BINS, ends[node.name])
+            found, _ = np.histogram(value.astype(np.float64), BINS, ends[node.name])
             counts[node.name] = counts.get(node.name, 0) + found
 
     observe(graph, count)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
-from approxhw.ir.graph import Graph
+from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import columns_shape, integer_op
+from approxhw.ir.tensor.integer_layers import integer_op, stays_left, weights_last
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 
 from ._biases import moved_biases
@@ -50,7 +51,7 @@ class ControlVariate:
         moves: dict[str, np.ndarray] = {}
         gains: list[float] = []
         for name, layer in layers.items():
-            if not layer.errors.any() or integer_op(layer.node).variate or not _columns_last(graph, layer):
+            if not layer.errors.any() or integer_op(layer.node).variate or not _columns_last(graph, layer.node):
                 continue
             coefficients, less = coefficients_of(layer, self.bits)
             if coefficients.any() and less > 0:
@@ -69,11 +70,10 @@ class ControlVariate:
         return moved_biases(editor.done(), moves)
 
 
-def _columns_last(graph: Graph, layer: LayerCodes) -> bool:
-    """Whether columns go along the last axis of a product, or the filters of a convolution: where coefficients may stand."""
-    columns = layer.weights.shape[1]
-    shape = columns_shape(graph, layer.node, columns)
-    return columns in (shape[1] if isinstance(layer.node.op, ConvInteger) else shape[-1], 1)
+def _columns_last(graph: Graph, node: Node) -> bool:
+    """Whether columns are those of one matrix at the right, or the filters of a convolution: where coefficients may stand."""
+    several = graph[weights_last(graph, node)[1]].type.shape[:-2]
+    return isinstance(node.op, ConvInteger) or (not stays_left(graph, node) and math.prod(several) == 1)
 
 
 def coefficients_of(layer: LayerCodes, bits: int) -> tuple[np.ndarray, float]:

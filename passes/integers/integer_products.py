@@ -52,8 +52,7 @@ class IntegerProducts:
         changed = with_exact_arithmetic(changed)
         made = integer_nodes(changed)
         if not made:
-            why = "none of its products multiplies numbers that 8-bit codes stand for"
-            raise PassError("pass integer-products", [Problem(graph.name, why, "run quantize-model before")])
+            raise PassError("pass integer-products", _obstacles(graph))
         rescales = sum(isinstance(node.op, Rescale) for node in changed.nodes)
         left = sum(isinstance(node.op, Conv | MatMul | Gemm) for node in changed.nodes)
         context.note(f"{len(made)} products of codes, {rescales} results rescaled to codes")
@@ -113,7 +112,10 @@ def _made(editor: Editor, graph: Graph, node: Node) -> bool:
     column = 1 if isinstance(op, Conv) else rank - 1
     turned = gemm and op.transpose_b  # type: ignore[union-attr]
     of_b = {Conv: 0, Gemm: 0 if turned else 1}.get(type(op), len(graph[node.inputs[1]].type.shape) - 1)
-    if b.scale.size > 1 and b.turned_axis != of_b:
+    vector = len(graph[node.inputs[1]].type.shape) < 2  # its one axis is that of the steps, and it has one column
+    if (b.scale.size > 1 and (vector or b.turned_axis != of_b)) or (
+        vector and graph[b.zero].type.shape not in ((), (1,))
+    ):
         return False
     scale = a.scale.astype(np.float64).reshape(-1)[0] * b.scale.astype(np.float64).reshape(-1)
     bias = _whole_bias(graph, node, scale) if len(node.inputs) > 2 else None
@@ -141,8 +143,29 @@ def _made(editor: Editor, graph: Graph, node: Node) -> bool:
     return True
 
 
+def _obstacles(graph: Graph) -> list[Problem]:
+    """Return why no product of *graph* becomes one of codes."""
+    found = []
+    for node in graph.nodes:
+        if isinstance(node.op, Conv | MatMul | Gemm):
+            coded = [_codes_behind(graph, name) is not None for name in node.inputs[:2]]
+            where, why, remedy = f"layer {shown(node.op.title, 60)!r}", "", "compile it for a matrix-engine"
+            if node.op.arithmetic is not None:
+                why = "it has an arithmetic of floating-point numbers"
+            elif not all(coded):
+                why, remedy = "its operands are no numbers that 8-bit codes stand for", "run quantize-model before"
+            elif isinstance(node.op, Gemm) and (node.op.transpose_a or node.op.alpha != 1 or node.op.beta != 1):
+                why = "its first operand is turned, or alpha or beta is not 1"
+            else:
+                why = "a scale or a bias of it does not go along columns, or is no 8-bit code's"
+            found.append(Problem(where, why, remedy))
+    if not found:
+        found = [Problem(shown(graph.name), "it holds no product", "name a model with MatMul, Gemm or Conv")]
+    return found
+
+
 def _whole_bias(graph: Graph, node: Node, scale: np.ndarray) -> np.ndarray | None:
-    """Return the third operand of *node* in units of its sums, int32; None where it is computed, or too large."""
+    """Return the third operand of *node* in units of its sums, int32; None where it is computed, too large, or not by column."""
     source = graph[node.inputs[2]]
     if isinstance(source.op, DequantizeLinear):
         codes, own, zero = (held(graph, name) for name in source.inputs)
@@ -154,6 +177,8 @@ def _whole_bias(graph: Graph, node: Node, scale: np.ndarray) -> np.ndarray | Non
         if constant is None:
             return None
         numbers = constant.astype(np.float64)
+    if numbers.size not in (1, numbers.shape[-1] if numbers.ndim else 1):
+        return None
     whole = np.rint(numbers.reshape(-1) / scale)
     return whole.astype(np.int32) if np.isfinite(whole).all() and (np.abs(whole) < _LIMIT // 2).all() else None
 

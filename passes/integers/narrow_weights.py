@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.common.errors import OptionError, PassError, Problem
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import held, weights_last
+from approxhw.ir.tensor.integer_layers import held, integer_op, weights_last
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.numerics.mac.integer_mac import patterns
 from approxhw.numerics.multipliers.tables import operand_values
@@ -20,12 +20,14 @@ from ._editing import Editor, with_weights
 from ._operators import chosen_layers, layer_number_problems
 
 WIDTH = 8
-"""Bits of the codes of weights."""
+"""Bits of codes of weights, where an arithmetic has no fewer."""
 
 
 @dataclass(frozen=True)
 class NarrowWeights:
     """Round the weight codes of chosen layers to *bits* bits: each becomes the nearest multiple of 2^(8 − bits).
+
+    Codes of 4 bits become multiples of 2^(4 − bits), and stay where they have no more bits than that.
 
     Scales stay as they are, so that nothing but the weights changes; in an array the low bits of a stationary weight are
     zero, and the products of those bits do not switch. Ties go to the even multiple. What that does to the mean of a column's
@@ -63,7 +65,8 @@ class NarrowWeights:
             if node.name in chosen and node.name not in computed:
                 old = held(graph, weights_last(graph, node)[1])
                 assert old is not None
-                codes = rounded_to_bits(old, self.bits)
+                mac = integer_op(node).arithmetic
+                codes = rounded_to_bits(old, self.bits, WIDTH if mac is None else mac.weight_bits)
                 moved, count = moved + int((codes != old).sum()), count + old.size
                 if node.name in codes_seen:
                     moves[node.name] = -np.rint(self._mean(codes_seen[node.name])).astype(np.int64)
@@ -80,17 +83,23 @@ class NarrowWeights:
 
 def narrowed_patterns(layer: LayerCodes, bits: int) -> np.ndarray:
     """Return the pattern that each pattern of a weight of *layer* becomes where it keeps *bits* bits."""
-    width, limits = layer.mac.weight_bits, np.iinfo(layer.kind)
+    width = layer.mac.weight_bits
+    low, high = _limits(layer.kind, width)
     _, shift = patterns(np.zeros(1, layer.kind), width, layer.mac.weight_signed)
-    codes = np.clip(operand_values(width, layer.mac.weight_signed) - shift, limits.min, limits.max).astype(layer.kind)
-    made: np.ndarray = (rounded_to_bits(codes, bits).astype(np.int64) + shift) % (1 << width)
+    codes = np.clip(operand_values(width, layer.mac.weight_signed) - shift, low, high).astype(layer.kind)
+    made: np.ndarray = (rounded_to_bits(codes, bits, width).astype(np.int64) + shift) % (1 << width)
     return made
 
 
-def rounded_to_bits(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Return *codes* (int8 or uint8, any shape) rounded to multiples of 2^(8 − *bits*) that their type holds."""
-    step = 1 << (WIDTH - bits)
-    limits = np.iinfo(codes.dtype)
+def rounded_to_bits(codes: np.ndarray, bits: int, width: int = WIDTH) -> np.ndarray:
+    """Return *codes* of *width* bits (int8 or uint8, any shape) rounded to multiples of 2^(*width* − *bits*) among them."""
+    step = 1 << max(0, width - bits)
+    low, high = _limits(codes.dtype.type, width)
     rounded = np.rint(codes.astype(np.float64) / step) * step
-    lowest, highest = -(-limits.min // step) * step, limits.max // step * step
-    return np.clip(rounded, lowest, highest).astype(codes.dtype)
+    return np.clip(rounded, -(-low // step) * step, high // step * step).astype(codes.dtype)
+
+
+def _limits(kind: type[np.generic], width: int) -> tuple[int, int]:
+    """Return the least and the greatest code of *width* bits in the type *kind*."""
+    low = -(1 << (width - 1)) if np.dtype(kind).kind == "i" else 0
+    return low, low + (1 << width) - 1

@@ -43,7 +43,9 @@ class QuantizeModel:
     products: str = field(
         default="weights", metadata={"help": "with constant weights, or all", "choices": ("weights", ALL)}
     )
-    layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
+    layers: str = field(
+        default=ALL, metadata={"help": "names or patterns of products apart by ':', such as /encoder/*; all"}
+    )
     bias_correction: bool = field(
         default=False, metadata={"help": "take what codes do to the mean of each product into its bias"}
     )
@@ -67,6 +69,7 @@ class QuantizeModel:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with codes in front of its products."""
         chosen = self._chosen(graph)
+        self._check_names(graph)
         if not chosen:
             if self.again and any(
                 isinstance(node.op, DequantizeLinear | MatMulInteger | ConvInteger) for node in graph.nodes
@@ -91,6 +94,17 @@ class QuantizeModel:
             coded, moved = with_float_means(graph, coded, [node.name for node in chosen], context.observe)
             context.note(f"{moved} biases corrected")
         return coded
+
+    def _check_names(self, graph: Graph) -> None:
+        """Raise :class:`PassError` for names and patterns of layers that no product has."""
+        titles = [node.op.title for node in graph.nodes if isinstance(node.op, Conv | MatMul | Gemm)]
+        asked = [] if self.layers == ALL else self.layers.split(":")
+        unknown = [each for each in asked if each not in titles and not fnmatch.filter(titles, each)]
+        if unknown:
+            some = ", ".join(shown(title, 40) for title in titles[:8])
+            remedy = f"there are {some}{', …' if len(titles) > 8 else ''}" if titles else "it may be quantised already"
+            found = [Problem("layers", f"no product is called {shown(repr(each), 60)}", remedy) for each in unknown]
+            raise PassError("pass quantize-model", found)
 
     def _activations(self, graph: Graph, node: Node) -> list[str]:
         return [name for name in node.inputs[:2] if held(graph, name) is None]
@@ -130,11 +144,15 @@ class QuantizeModel:
 
     def _weights(self, editor: Editor, node: Node, place: int, weights: np.ndarray) -> str:
         axis = _column_axis(node, place, weights.ndim)
+        if not np.isfinite(weights).all():
+            why = "some of its weights are infinite or no numbers"
+            where = f"layer {shown(node.op.title, 60)!r}" if isinstance(node.op, Conv | MatMul | Gemm) else node.name
+            raise PassError("pass quantize-model", [Problem(where, why, "look at the model, or leave the layer out")])
         top = (1 << (self.weight_bits - 1)) - 1
         others = tuple(i for i in range(weights.ndim) if i != axis)
         several = self.per_channel and axis is not None
         largest = np.abs(weights).max(axis=others if several else None, keepdims=True).astype(np.float64)
-        steps = np.where(largest > 0, largest / top, 1.0)
+        steps = np.where((largest / top).astype(np.float32) > 0, largest / top, 1.0)
         codes = np.clip(np.rint(weights / steps), -top, top).astype(np.int8)
         scale = steps.reshape(-1).astype(np.float32) if several else steps.reshape(()).astype(np.float32)
         base = f"{node.name}_weights"
@@ -155,7 +173,8 @@ def _column_axis(node: Node, place: int, rank: int) -> int | None:
 def _activation(editor: Editor, node: Node, limits: Range) -> str:
     """Return the numbers that codes of *node* stand for."""
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
-    scale = np.float32((high - low) / 255 or 1.0)
+    scale = np.float32((high - low) / 255)
+    scale = scale if scale > 0 else np.float32(1.0)  # smaller than float32 can tell apart from 0
     zero = np.array(np.clip(np.rint(-low / float(scale)), 0, 255), np.uint8)
     names = [editor.constant(f"{node.name}_scale", np.array(scale)), editor.constant(f"{node.name}_zero", zero)]
     shape = node.type.shape

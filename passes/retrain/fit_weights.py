@@ -72,7 +72,7 @@ class FitWeights:
             if node.name in chosen and node.name in seen:
                 stays = weights_last(graph, node)[1]
                 layer = layer_weights(graph, node, stays)
-                if layer.errors.any() or self.bits < WIDTH:
+                if layer.errors.any() or self.bits < layer.mac.weight_bits:
                     fitted = self.fitted(layer, seen[node.name], context.fits, context.threads)
                     moves[node.name] = -np.rint(mean_change(layer, fitted, seen[node.name])).astype(np.int64)
                     moved, count, layers = moved + int((fitted != layer.weights).sum()), count + fitted.size, layers + 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
     Rescale,
@@ -24,8 +25,10 @@ from approxhw.ir.tensor.integer_layers import (
     integer_nodes,
     integer_op,
     stays_left,
+    weights_last,
 )
-from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
+from approxhw.numerics.mac.integer_mac import MOST_BITS, IntegerMac, exact_products, patterns
+from approxhw.numerics.multipliers.families import EXACT
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ def ended(graph: Graph, node: Node) -> Ended:
 def _spread(values: np.ndarray, columns: tuple[int, ...]) -> np.ndarray | None:
     """Return *values* for each place along *columns*, a shape, flat (int64); None where they go along anything else."""
     shape = (1,) * (len(columns) - values.ndim) + values.shape
-    if any(size not in (1, most) for size, most in zip(shape, columns, strict=True)):
+    if len(shape) > len(columns) or any(size not in (1, most) for size, most in zip(shape, columns, strict=True)):
         return None
     return np.broadcast_to(values.reshape(shape), columns).reshape(-1).astype(np.int64)
 
@@ -119,9 +122,16 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
     problems = []
     if len(kinds) > 1:
         told = ", ".join(f"{weight} × {x} bits, {signed} signed" for signed, weight, x in kinds)
-        problems.append(
-            Problem("operators", f"one array has one kind of operands, these have {told}", "choose alike ones")
-        )
+        why = f"one array has one kind of operands, these have {told}"
+        remedy = "choose alike ones, or leave layers of the one kind exact: --layers 'NUMBER=exact'"
+        problems.append(Problem("operators", why, remedy))
+    narrowest = min(weight for _, weight, _ in kinds)
+    wider = [(number, mac) for number, mac in enumerate(macs) if mac.weight_bits > narrowest]
+    if len(kinds) == 1 and wider:
+        told = ", ".join(str(number) for number, _ in wider)
+        why = f"the operators have weights of {narrowest} bits, and layers {told} have weights of {wider[0][1].weight_bits}"
+        remedy = "give those layers operators, too, and leave the others exact: a weight of few bits goes into a wide operand"
+        problems.append(Problem("operators", why, remedy))
     adders = dict.fromkeys(mac.adder for mac in macs)
     if len(adders) > 1:
         problems.append(Problem("adder", f"one array has one adder, not {', '.join(adders)}", "choose one"))
@@ -133,8 +143,22 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
         raise OptionError("integer engine", problems)
     (signed, weight_bits, x_bits), adder = next(iter(kinds)), next(iter(adders))
     names = tuple(dict.fromkeys(mac.operator for mac in macs))
-    bits = max(mac.accumulator_bits for mac in macs)
-    return IntegerMac(names[0], signed, weight_bits, x_bits, bits, adder), names, max(variates, default=0)
+    made = IntegerMac(names[0], signed, weight_bits, x_bits, MOST_BITS, adder)
+    bits = max(_bits_in(graph, node, mac, made) for node, mac in zip(nodes, macs, strict=True))
+    return replace(made, accumulator_bits=bits), names, max(variates, default=0)
+
+
+def _bits_in(graph: Graph, node: Node, own: IntegerMac, array: IntegerMac) -> int:
+    """Return how wide the sums of *node* are in *array*, whose operands may have other signs than its *own* arithmetic."""
+    stays = weights_last(graph, node)[1]
+    weights = held(graph, stays)
+    if weights is None or (own.signed, own.weight_bits) == (array.signed, array.weight_bits):
+        return own.accumulator_bits
+    op = integer_op(node)
+    columns = stationary(op, weights, stays == node.inputs[0] and not isinstance(op, ConvInteger))
+    # exact products alone: operators have the signs of the array
+    plain = replace(array, operator=EXACT)
+    return max(own.accumulator_bits, needed_bits(columns, exact_products(plain).products, plain))
 
 
 def layer_patterns(streams: Streams, mac: IntegerMac) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.numerics.multipliers.families import EXACT
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -55,7 +56,7 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
             try:
                 found[number] = _read(said.strip())
             except ValueError as error:
-                problems.append(Problem("layers", f"layer {number}: {error}", "say each edit once"))
+                problems.append(Problem("layers", f"layer {number}: {error}", "leave that edit out"))
     if problems:
         raise OptionError("integer engine", problems)
     return found
@@ -96,4 +97,6 @@ def _read(text: str) -> LayerPlan:
             moved = edit["moved"]
         else:
             bits = int(edit["bits"])
+    if text == EXACT and moved and bits is None:
+        raise ValueError(f"exact products err nowhere: there is nothing to {moved}")
     return LayerPlan(text, bits, moved)

@@ -20,12 +20,12 @@ from approxhw.common.errors import InvalidDesignError, OptionError, Problem, sho
 from approxhw.common.files import read_text
 from approxhw.common.version import __version__
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op
+from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op, stays_left
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.tables import FIRST
 
-from .layers import Streams, ended, layer_patterns, unknown_operator
+from .layers import Ended, Streams, ended, layer_patterns, unknown_operator
 from .target import IntegerEngine
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:
     for node in graph.nodes:
         if not hasattr(node.op, "variate"):
             continue
-        zero = held(graph, node.inputs[3])
+        zero = held(graph, node.inputs[2 if stays_left(graph, node) else 3])
         half = 1 << (mac.weight_bits - 1)
         if zero is None:
             return True
@@ -228,6 +228,10 @@ def layer_constants(
         assert own is not None
         coefficient = own.reshape(-1)[streams.columns].astype(np.int64)
     end = ended(graph, node)
+    if (np.abs(bias + end.bias[streams.columns]) >= 1 << 31).any():
+        end = Ended(
+            np.zeros_like(end.bias)
+        )  # with what zero points add it leaves the 32 bits of an end: the host adds it
     bias = bias + end.bias[streams.columns]
     more: Mapping[str, np.ndarray | int] = {}
     if end.rescale is not None and end.multiplier is not None and end.shift is not None:

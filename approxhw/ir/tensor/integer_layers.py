@@ -63,14 +63,17 @@ def columns_shape(graph: Graph, node: Node, columns: int) -> tuple[int, ...]:
     Columns are the filters of a convolution, the last axis of a product, the axis before it where the constant stands at the
     left; those of several matrices stand one behind the other. One value has the shape of ones.
     """
-    rank, made = len(node.type.shape), [1]
+    rank, made = len(node.type.shape), list[int]()
     if columns != 1 and isinstance(node.op, ConvInteger):
         made = [columns] + [1] * (rank - 2)
     elif columns != 1:
-        several = graph[weights_last(graph, node)[1]].type.shape[:-2]
+        streams, stays = weights_last(graph, node)
+        several = graph[stays].type.shape[:-2]
         each = columns // math.prod(several)
-        made = [*several, each, 1] if stays_left(graph, node) else [*several, 1, each]
-        made = made[-rank:]
+        if len(graph[streams].type.shape) < 2:  # a vector streams: nothing but columns is left of it
+            made = [*several, each]
+        else:
+            made = [*several, each, 1] if stays_left(graph, node) else [*several, 1, each]
     return (1,) * (rank - len(made)) + tuple(made)
 
 

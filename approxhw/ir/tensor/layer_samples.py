@@ -94,8 +94,10 @@ class _Drawn:
 
 def _groups(op: IntegerProduct, weights: np.ndarray, value: np.ndarray, blocks: int) -> list[int]:
     """Return which of the matrices of *weights*, or of the groups of a convolution, each of so many *blocks* multiplies by."""
-    if isinstance(op, ConvInteger) or weights.ndim < 3:
-        return list(range(blocks)) if isinstance(op, ConvInteger) else [0] * blocks
+    if isinstance(op, ConvInteger):
+        return list(range(blocks))
+    if weights.ndim < 3 or blocks == 1:  # several matrices at the left of one are one tall matrix
+        return [0] * blocks
     several = weights.shape[:-2]
     batch = np.broadcast_shapes(several, value.shape[:-2])
     return np.broadcast_to(np.arange(int(np.prod(several))).reshape(several), batch).reshape(-1).tolist()

@@ -106,7 +106,7 @@ def test_accumulators_are_as_narrow_as_the_weights_allow(quantised):
 def test_a_model_of_numbers_alone_is_told_what_lacks(opened):
     with pytest.raises(
         PassError,
-        match=r"none of its products multiplies numbers that 8-bit codes stand for\n    do: run quantize-model",
+        match=r"its operands are no numbers that 8-bit codes stand for\n    do: run quantize-model before",
     ):
         run_passes(opened.graph, "integer-products", PassContext())
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 BITS = 8
-"""Of both operands: codes."""
+"""Of x: codes."""
 POSITIONS = 12
 """Weights of a tile whose real activations go through a netlist."""
 
@@ -76,6 +76,7 @@ class PricedOperators:
     signed: str
     broken: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    weight_bits: int = BITS
 
 
 def priced_operators(
@@ -84,6 +85,7 @@ def priced_operators(
     *,
     signed: str,
     weight: str,
+    weight_bits: int = 8,
     timeout: float = 300.0,
     jobs: int = 1,
     on_progress: Progress | None = None,
@@ -92,13 +94,13 @@ def priced_operators(
 
     *signed*: which operands of ours are two's complement where no file is named; signs of files are found out.
     *weight*: the port of a file that reads the weight, or ``first``. What cannot be read, or has other operands than most,
-    is told in ``broken``; raises :class:`OptionError` where nothing but the exact product is left.
+    is told in ``broken``; raises :class:`OptionError` where nothing but the exact product is left. *weight_bits*: of all.
     """
-    found, broken, notes = multiplier_sources(named, BITS, BITS)
+    found, broken, notes = multiplier_sources(named, weight_bits, BITS)
     tell = on_progress or (lambda step, done, total: None)
     total = len(found) + len(EXACT_FORMS)
     read: dict[MultiplierSource, PricedOperator] = {}
-    stated = Stated(None if weight == FIRST else weight, None, BITS, BITS)
+    stated = Stated(None if weight == FIRST else weight, None, weight_bits, BITS)
     files = [each for each in found if not _is_ours(each)]
     tell("operators", 0, total)
     with tool_threads(jobs) as pool:
@@ -126,7 +128,7 @@ def priced_operators(
         ours = [each.name for each in found if _is_ours(each) and each.name not in EXACT_FORMS]
 
         def own(name: str) -> PricedOperator:
-            return _own(name, kind, cells, timeout)
+            return _own(name, kind, weight_bits, cells, timeout)
 
         made_ours = []
         for number, one in enumerate(pool.map(own, [*EXACT_FORMS, *ours]), len(files) + 1):
@@ -137,7 +139,7 @@ def priced_operators(
     if not operators:
         why = "only the exact product is left to choose from"
         raise OptionError("search", broken or [Problem("operators", why, "name others, such as truncated-*")])
-    return PricedOperators(operators, tuple(exact), kind, tuple(broken), tuple(notes))
+    return PricedOperators(operators, tuple(exact), kind, tuple(broken), tuple(notes), weight_bits)
 
 
 def sampled_tile(x: np.ndarray, columns: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -170,13 +172,14 @@ def _is_ours(source: MultiplierSource) -> bool:
     return source.path is None and (source.name == EXACT or own_operator(source.name) is not None)
 
 
-def _own(name: str, signed: str, cells: CellLibrary, timeout: float) -> PricedOperator:
+def _own(name: str, signed: str, weight_bits: int, cells: CellLibrary, timeout: float) -> PricedOperator:
     from approxhw.backends.estimate import synthesise
     from approxhw.backends.integer_engine.operator_modules import operator_verilog
 
-    netlist = synthesise(operator_verilog(name, BITS, BITS, signed), "multiplier", cells, timeout=timeout)
+    netlist = synthesise(operator_verilog(name, weight_bits, BITS, signed), "multiplier", cells, timeout=timeout)
     operator = own_operator(name)
-    table = exact_products(IntegerMac(signed=signed)) if operator is None else operator.table(BITS, BITS, signed)
+    exact = exact_products(IntegerMac(signed=signed, weight_bits=weight_bits))
+    table = exact if operator is None else operator.table(weight_bits, BITS, signed)
     return PricedOperator(name, table, netlist, ("a", "b"))
 
 
@@ -191,5 +194,6 @@ def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeo
         raise OptionError(path.name, [Problem("gates", "it is a table, and a table has no gates to price")])
     module = tabulate_module(path, stated, cells, timeout)
     # what the array could not hold in the end is told now
-    read_operator_module(path.name, read_text(path, MAXIMUM_BYTES), weight_bits=BITS, x_bits=BITS, weight=stated.weight)
+    text, bits = read_text(path, MAXIMUM_BYTES), stated.weight_bits or BITS
+    read_operator_module(path.name, text, weight_bits=bits, x_bits=BITS, weight=stated.weight)
     return PricedOperator(spelling, module.table, module.netlist, (module.weight, module.x))

@@ -26,6 +26,7 @@ from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import ProductTable
+from approxhw.passes.integers.integer_products import exact_mac
 from approxhw.passes.retrain.fit_weights import FitWeights, exact_samples
 
 from ..compile import CALIBRATION_ROWS, LOOKED_AT
@@ -97,11 +98,13 @@ def operator_problem(
     context = PassContext(observe=partial(observe_rows, calibration, opened.host), fits={})
     base, _ = run_passes(opened.graph, target.passes()[:CODES], context, check=False)
     signed = _signs(base)
+    widest = max(exact_mac(base, node).weight_bits for node in integer_nodes(base))
     priced = priced_operators(
         options.named,
         load_library(target.library),
         signed=signed,
         weight=target.weight,
+        weight_bits=widest,
         jobs=jobs,
         on_progress=on_progress,
     )
@@ -145,8 +148,6 @@ def operator_problem(
 
 def _signs(base: Graph) -> str:
     """Return which operands of most products are two's complement: what ours are made for where no file is named."""
-    from approxhw.passes.integers.integer_products import exact_mac
-
     found = [exact_mac(base, node).signed for node in integer_nodes(base)]
     if not found:
         why = "it holds no product of codes"
@@ -200,7 +201,8 @@ class _Posing:
         nodes = integer_nodes(graph)
         for number, node in enumerate(nodes):
             self.tell("choices of layers", number, len(nodes))
-            if node.name not in known:
+            # weights of fewer bits than the operators have are multiplied exactly: they go into the array so
+            if node.name not in known or known[node.name].mac.weight_bits < self.priced.weight_bits:
                 continue
             layer = known[node.name]
             x, weights = layer_patterns(streams_of(graph, node, values, TILE_ROWS), layer.mac)
@@ -218,7 +220,7 @@ class _Posing:
             products.append(count * m * k * n / rows)
             exact.append(plain_fj)
         if not numbers:
-            why = "no product of codes has constant weights"
+            why = "no product of codes has constant weights of the widest kind"
             remedy = "compile it with one operator for all"
             raise OptionError("search", [Problem(shown(title_of(graph), 60), why, remedy)])
         felt = self._felt(numbers, choices)
@@ -285,7 +287,7 @@ def _rest_of_element(target: IntegerEngine, priced: PricedOperators) -> float:
     from approxhw.backends.estimate import synthesise
     from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
 
-    mac = IntegerMac(signed=priced.signed, accumulator_bits=24)
+    mac = IntegerMac(signed=priced.signed, weight_bits=priced.weight_bits, accumulator_bits=24)
     array = IntegerArray(rows=1, columns=1, mac=mac, depth=target.depth)
     whole = synthesise(
         integer_engine_verilog(array, top="integer_element"), "integer_element", priced.exact[0].netlist.library

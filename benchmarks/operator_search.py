@@ -27,11 +27,9 @@ from approxhw.engine.integers.operator_search.settings import parts_of_edit
 from approxhw.engine.integers.plans import LayerPlan
 
 FOLDER = Path("build/fashion")
-SINGLE = ("broken-array-6-2", "broken-array-8-3", "broken-array-9-4")
-OPERATORS = (
-    "truncated-4,truncated-6,truncated-7,truncated-8,truncated-9,"
-    "broken-array-6-2,broken-array-8-3,broken-array-9-4,broken-array-10-5"
-)
+SINGLE = ("broken-array-6-2", "broken-array-8-3")
+OPERATORS = "broken-array-6-2,broken-array-8-3"
+"""Of the search: few, as an array whose elements switch between them has all of them in each."""
 LOSSES = (0.005, 0.01)
 WORTH = (0.5, 0.9)
 """Of places along the way that estimates draw, those that save so much are tried."""
@@ -67,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of resnet8.onnx and fashion.npz")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--operators", default=OPERATORS, help="that the search takes, besides exact products")
     parser.add_argument("--population", type=int, default=16)
     parser.add_argument("--generations", type=int, default=5)
     parser.add_argument("--rows", type=int, default=2048, help="that a configuration is judged on")
@@ -78,7 +77,7 @@ def main() -> None:
     held = np.load(rows)
     seen = {"X_train": held["X_validation"], "y_train": held["y_validation"]}
     data = {**seen, "X_test": held["X_test"], "y_test": held["y_test"]}
-    asked: Keywords = {"data": data, "target": ax.IntegerEngine(), "operators": OPERATORS, "jobs": given.jobs}
+    asked: Keywords = {"data": data, "target": ax.IntegerEngine(), "operators": given.operators, "jobs": given.jobs}
     folder = given.folder / "front"
     if not (folder / "front.json").is_file():
         search_target(
@@ -111,7 +110,7 @@ def main() -> None:
             taken.append(time.perf_counter() - began)
             lines.append(line(loss, what, best.operator, best.saved, best.validation, test, onnx))
     posed = operator_problem(str(model), output=folder.parent / "none", **asked)
-    places = [genome for genome in posed.path[::3] if WORTH[0] < posed.costs(genome)["saved"] < WORTH[1]]
+    places = [genome for genome in np.unique(posed.path, axis=0) if WORTH[0] < posed.costs(genome)["saved"] < WORTH[1]]
     along = [judged(f"place {number}", posed, genome) for number, genome in enumerate(places)]
     for loss in LOSSES:
         best = chosen(along, posed.reference - loss)

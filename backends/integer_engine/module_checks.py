@@ -94,9 +94,11 @@ def _sign_problems(port: ModulePort, weight: str, signed: str) -> list[Problem]:
     allowed = {"weight": signed in ("weight", "both"), "x": signed == "both"}
     if not port.signed or port.direction == "inout" or allowed.get(role, signed != "none"):
         return []
-    wanted = "signed=both, or weight= for the other port" if role == "x" else "signed=weight or signed=both"
+    wanted = "state signed=weight or signed=both"
+    if role == "x":  # most often it is the weight, behind a port that is not
+        wanted = f"say that it is the weight (weight={shown(port.name, 40)}), or signed=both where both carry two's complement"
     why = f"the module declares it signed, but signed={signed} is stated: the {role} would be unsigned"
-    return [Problem(f"port {shown(port.name)}", why, f"state {wanted}")]
+    return [Problem(f"port {shown(port.name)}", why, wanted)]
 
 
 def register_problems(netlist: Netlist, modules: dict[str, ModuleInfo]) -> list[Problem]:

@@ -88,7 +88,9 @@ def test_declared_signs_that_contradict_what_is_stated(module):
     assert "do: state signed=weight or signed=both" in said
     said = refused(module(SIGNED), weight="x")
     assert "port w: the module declares it signed, but signed=weight is stated: the x would be unsigned\n" in said
-    assert "do: state signed=both, or weight= for the other port" in said
+    assert "do: say that it is the weight (weight=w), or signed=both where both carry two.s complement" in said.replace(
+        "'", "."
+    )
 
 
 def test_signs_declared_on_a_wire_count(module):

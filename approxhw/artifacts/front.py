@@ -353,7 +353,8 @@ def read_front(folder: Path) -> Front:
         remedy = "the search was ended before it had a front: run it again with --resume"
         raise InvalidDesignError(str(folder), [Problem(FRONT.file, "no front", remedy)])
     if is_engine_front(folder):
-        remedy = f"open {folder / 'chosen'}; compile MODEL anew for another member, with the arithmetic or the plan (--layers) that front.json tells"
+        anew = "compile MODEL anew for another member, with the arithmetic or the plan (--layers) that front.json tells"
+        remedy = f"open {folder / 'chosen'}; {anew}"
         raise InvalidDesignError(
             str(folder), [Problem(FRONT.file, "an engine's front holds its chosen member alone", remedy)]
         )

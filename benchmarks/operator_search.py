@@ -153,8 +153,8 @@ def main() -> None:
             f"{len(taken)}).\n",
             table(titles, sorted(lines, key=lambda each: float(each[0]))),
             "\nThe chosen member as one array whose elements switch between its operators (`approxhw estimate`): all elements "
-            f"and column ends take {array['array_nj']:.0f} nJ a run of 8 images, {array['exact_array_nj']:.0f} with exact products "
-            f"alone: {100 * array['array_saved']:.1f} % less; its elements charged a product a clock, "
+            f"and column ends take {array['array_nj']:.0f} nJ a run of 8 images, {array['exact_array_nj']:.0f} with exact "
+            f"products alone: {100 * array['array_saved']:.1f} % less; its elements charged a product a clock, "
             f"{100 * array['saved']:.1f} % less.\n",
             "\n## The front of the search\n",
             table(

@@ -150,12 +150,10 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
 
 def _bits_in(graph: Graph, node: Node, own: IntegerMac, array: IntegerMac) -> int:
     """Return how wide the sums of *node* are in *array*, whose operands may have other signs than its *own* arithmetic."""
-    stays = weights_last(graph, node)[1]
-    weights = held(graph, stays)
+    weights = held(graph, weights_last(graph, node)[1])
     if weights is None or (own.signed, own.weight_bits) == (array.signed, array.weight_bits):
         return own.accumulator_bits
-    op = integer_op(node)
-    columns = stationary(op, weights, stays == node.inputs[0] and not isinstance(op, ConvInteger))
+    columns = stationary(integer_op(node), weights, stays_left(graph, node))
     # exact products alone: operators have the signs of the array
     plain = replace(array, operator=EXACT)
     return max(own.accumulator_bits, needed_bits(columns, exact_products(plain).products, plain))

@@ -229,9 +229,8 @@ def layer_constants(
         coefficient = own.reshape(-1)[streams.columns].astype(np.int64)
     end = ended(graph, node)
     if (np.abs(bias + end.bias[streams.columns]) >= 1 << 31).any():
-        end = Ended(
-            np.zeros_like(end.bias)
-        )  # with what zero points add it leaves the 32 bits of an end: the host adds it
+        # with what zero points add the bias leaves the 32 bits of an end: the host adds it
+        end = Ended(np.zeros_like(end.bias))
     bias = bias + end.bias[streams.columns]
     more: Mapping[str, np.ndarray | int] = {}
     if end.rescale is not None and end.multiplier is not None and end.shift is not None:

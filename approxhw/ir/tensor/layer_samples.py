@@ -43,13 +43,13 @@ def _sample(graph: Graph, node: Node, stays: str, value: np.ndarray, drawn: dict
     op = integer_op(node)
     weights = held(graph, stays)
     assert weights is not None
-    turned = stays == node.inputs[0] and not isinstance(op, ConvInteger)
+    turned = stays_left(graph, node)
     zero = held(graph, node.inputs[3 if turned else 2])
     pad = 0 if zero is None else int(zero.reshape(-1)[0])
     operands = [weights, value] if turned else [value, weights]
     blocks = lower_product(product_of(op, node.inputs), operands, frozenset(), pad=pad, result=np.int32).gemms
     for group, block in zip(_groups(op, weights, value, len(blocks)), blocks, strict=True):
-        streams_right = block.streams_right or stays_left(graph, node)
+        streams_right = block.streams_right or turned
         kept = drawn.setdefault(group, _Drawn(most))
         ranks, chosen = kept.draw(block.into.shape[int(streams_right)])
         kept.add(ranks, block.right.columns(chosen) if streams_right else block.left.rows(chosen).T)

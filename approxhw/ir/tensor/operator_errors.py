@@ -15,7 +15,7 @@ from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 from approxhw.numerics.multipliers.tables import operand_values
 
-from .integer_layers import held, integer_nodes, integer_op, products_table, weights_last
+from .integer_layers import held, integer_nodes, integer_op, products_table, stays_left, weights_last
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +142,10 @@ def layer_weights(graph: Graph, node: Node, stays: str) -> LayerCodes:
     mac, weights = op.arithmetic, held(graph, stays)
     assert mac is not None
     assert weights is not None
-    turned = stays == node.inputs[0] and not isinstance(op, ConvInteger)
+    turned = stays_left(graph, node)
     columns, _ = patterns(stationary(op, weights, turned), mac.weight_bits, mac.weight_signed)
     zeros = held(graph, node.inputs[2 if not turned else 3])
-    codes = graph[node.inputs[int(stays == node.inputs[0])]].type.format
+    codes = graph[node.inputs[int(turned)]].type.format
     _, moved = patterns(np.zeros(1, np.int8 if str(codes).startswith("s") else np.uint8), mac.x_bits, mac.x_signed)
     x_zero = moved + (int(zeros.reshape(-1)[0]) if zeros is not None else 0)
     return LayerCodes(node, mac, products_table(graph, node), columns, (), x_zero, weights.dtype.type)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ FOLDER = Path("build/fashion")
 SINGLE = ("broken-array-6-2", "broken-array-8-3")
 OPERATORS = "broken-array-6-2,broken-array-8-3"
 """Of the search: few, as an array whose elements switch between them has all of them in each."""
+LOAD = "load.txt"
 LOSSES = (0.005, 0.01)
 WORTH = (0.5, 0.9)
 """Of places along the way that estimates draw, those that save so much are tried."""
@@ -92,6 +94,7 @@ def main() -> None:
             on_generation=lambda reached: note(str(reached)),
             **asked,
         )
+        (folder / LOAD).write_text(f"{os.getloadavg()[2]:.1f}", encoding="utf-8")
     front = json.loads((folder / "front.json").read_text(encoding="utf-8"))
     onnx, members = front["onnx"], front["front"]
     began = time.perf_counter()
@@ -147,7 +150,7 @@ def main() -> None:
             f"Residual network of 8 layers on Fashion-MNIST: float {100 * onnx['test']:.2f} % on {rows['test']} test rows, "
             f"{100 * onnx['validation']:.2f} % on {rows['validation']} validation rows; exact products take "
             f"{front['exact_energy_nj']:.0f} nJ an inference. The search took {front['seconds'] / 60:.0f} minutes with "
-            f"{given.jobs} threads, beside other work ({front['evaluations']} evaluations of {rows['search']} rows); rank "
+            f"{given.jobs} threads and load {load_told(folder)} ({front['evaluations']} evaluations of {rows['search']} rows); rank "
             f"correlation of estimated harm and counted errors {front['rank_correlation']:.2f}. {rows['test']} images through "
             f"the network with one operator in all layers, passes included: {np.median(taken):.0f} s (median of "
             f"{len(taken)}).\n",
@@ -162,6 +165,12 @@ def main() -> None:
             ),
         ],
     )
+
+
+def load_told(folder: Path) -> str:
+    """Return the load average of the quarter of an hour before the search in *folder* ended; its own threads count."""
+    kept = folder / LOAD
+    return kept.read_text(encoding="utf-8") if kept.is_file() else "not known"
 
 
 def line(

@@ -31,6 +31,8 @@ SIZES = {
 
 OPERATORS = ("truncated-4", "broken-array-4-1", "logarithmic", "leading-4", "rounded")
 ROUNDS = 5
+TWICE = (1, 4, 16)
+"""How often the convolution's vectors stand beside each other for two threads: about 20, 80 and 330 images of 28 x 28."""
 GATHERS, PRODUCTS, STRUCTURED, TWO_THREADS = 25, 1.0, 4.0, 1.8
 
 
@@ -109,8 +111,10 @@ def main() -> None:
     verdicts.append(
         (f"structured operators: {STRUCTURED:g} G products a second", f"{least:.3g}", met(least >= STRUCTURED))
     )
-    ratio = two_threads(weights, x, signed)
-    verdicts.append((f"two threads: {TWO_THREADS} times as fast as one", f"{ratio:.2f}", met(ratio >= TWO_THREADS)))
+    for times in TWICE:
+        ratio = two_threads(weights, np.tile(x, (1, times)), signed)
+        target = f"two threads, {times * vectors} vectors: {TWO_THREADS} times as fast as one"
+        verdicts.append((target, f"{ratio:.2f}", met(ratio >= TWO_THREADS)))
     write(
         "table_gemm",
         [

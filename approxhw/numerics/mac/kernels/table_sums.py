@@ -24,6 +24,8 @@ _TYPES = (np.int16, np.uint16, np.int32)
 
 _FEW = 192
 """Vectors below which a look-up for every product is faster than laying the products side by side."""
+_TOGETHER = 1 << 15
+"""Vectors at once: what is read and added up again and again stays in the caches."""
 _WORTH_A_THREAD = 1 << 22  # products
 
 
@@ -59,7 +61,11 @@ def sum_products(weights: np.ndarray, x: np.ndarray, products: np.ndarray, *, th
     padded = np.zeros((-(-depth // ROWS) * ROWS, -(-columns // LANES) * LANES), weights.dtype)
     padded[:depth, :columns] = weights
 
-    def lay(part: slice) -> None:
+    def lay(whole: slice) -> None:
+        for start in range(whole.start, whole.stop, _TOGETHER):
+            lay_some(slice(start, min(start + _TOGETHER, whole.stop)))
+
+    def lay_some(part: slice) -> None:
         some = np.ascontiguousarray(x[:, part])
         for first in range(0, columns, LANES):
             block = np.zeros((some.shape[1], LANES), np.int32)

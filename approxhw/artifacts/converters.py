@@ -7,6 +7,9 @@ from dataclasses import dataclass
 AREA_MM2, POWER_MW = 16.5, 1.25
 """A printed 4-bit flash converter: the middle of 0.15 to 0.18 cm² and of 1.2 to 1.3 mW, as published for EGFET."""
 
+PRINTED = "egfet"
+"""Libraries whose names begin so are of the technology of these converters."""
+
 BITS = 4
 """Bits of the converter that these figures are of; a flash converter of b bits has 2^b − 1 comparators."""
 

@@ -81,6 +81,16 @@ class Member:
         return self.power_mw * self.delay_ms
 
     @property
+    def system_area_mm2(self) -> float:
+        """Of the circuit and of the converters of its inputs."""
+        return self.area_mm2 + self.converters_area_mm2
+
+    @property
+    def system_power_mw(self) -> float:
+        """Of the circuit and of the converters of its inputs."""
+        return self.power_mw + self.converters_power_mw
+
+    @property
     def accuracy(self) -> float:
         """What picks go by: the expected accuracy, else that on validation rows, else that on training rows."""
         known = (self.expected_accuracy, self.validation_accuracy, self.train_accuracy)
@@ -227,7 +237,7 @@ class Front:
 
 
 def _power(member: Member, converters: bool) -> float:
-    return member.power_mw + (member.converters_power_mw if converters else 0.0)
+    return member.system_power_mw if converters else member.power_mw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,8 @@ class Forest:
 
     A node n tests x[feature] + sign · x[other], or x[feature] alone where ``other`` is −1: on codes whether it is
     ≥ threshold, on reals as ``mode`` says. ``high`` is where to go if the test holds, ``low`` if not: a node behind n, or
-    ~leaf. On reals x is rounded to float32 first, and NaN goes where ``missing`` says: high where it is true. Arrays are
-    read-only; T trees, N nodes, L leaves, C sums. What is left out: no second element, mode ``gte``, NaN as any test fails.
+    ~leaf. On reals x is rounded to float32 first, NaN goes where ``missing`` says, high where it is true, and sums are of
+    float32, the base added last, as onnxruntime has it: which of two equal sums is greater depends on it. Arrays are read-only; T trees, N nodes, L leaves, C sums. What is left out: no second element, mode ``gte``, NaN as any test fails.
     """
 
     roots: np.ndarray
@@ -275,22 +275,17 @@ def _holds(value: np.ndarray, threshold: np.ndarray, modes: np.ndarray) -> np.nd
     return found
 
 
-def _summed(op: Forest, x: np.ndarray, leaves: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Return base + the rows of *leaves* that *x* reaches: in the order of the trees, in the number type of *leaves*."""
-    reached = leaves_reached(op, x)
-    total = np.tile(base, (len(x), 1))
-    for tree in range(len(op.roots)):
-        total += leaves[reached[:, tree]]
-    return total
-
-
 def _on_codes(op: Forest, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     x = values[0].reshape(len(values[0]), -1)
     if (op.other >= 0).any() and x.dtype != object:
         x = exact_integers(x, 2 * reach_of(operands[0].ends))
     widest = _reach(op.leaves) * len(op.roots) + _reach(op.base)
     dtype = np.int64 if widest < EXACT_IN_INT64 else object
-    return narrowed(_summed(op, x, op.leaves.astype(dtype), op.base.astype(dtype)), own.ends)
+    reached, leaves = leaves_reached(op, x), op.leaves.astype(dtype)
+    total = np.tile(op.base.astype(dtype), (len(x), 1))
+    for tree in range(len(op.roots)):
+        total += leaves[reached[:, tree]]
+    return narrowed(total, own.ends)
 
 
 def _reach(array: np.ndarray) -> int:
@@ -299,7 +294,16 @@ def _reach(array: np.ndarray) -> int:
 
 def _on_reals(op: Forest, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     x = values[0].reshape(len(values[0]), -1).astype(np.float64)
-    return _summed(op, x, op.leaves, op.base)
+    return real_sums(op, leaves_reached(op, x))
+
+
+def real_sums(op: Forest, reached: np.ndarray) -> np.ndarray:
+    """Return what the leaves that are *reached* (rows × trees) add up to: tree by tree in float32, the base last (float64)."""
+    leaves = op.leaves.astype(np.float32)
+    total = np.zeros((len(reached), op.classes), dtype=np.float32)
+    for tree in range(len(op.roots)):
+        total += leaves[reached[:, tree]]
+    return (total + op.base.astype(np.float32)).astype(np.float64)
 
 
 # Range ------------------------------------------------------------------------------------------------------------------

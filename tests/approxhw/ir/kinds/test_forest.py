@@ -8,7 +8,8 @@ import pytest
 from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Input, Type, forest_depth, leaves_reached
-from approxhw.ir.kinds.forest import BRANCHES, MOST_DEPTH, MOST_NODES, random_forest, real_sums
+from approxhw.ir.kinds.forest import BRANCHES, MOST_DEPTH, MOST_NODES, real_sums
+from approxhw.ir.random_forests import random_forest
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational

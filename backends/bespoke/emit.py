@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Mux, Signal, Value
 
 from approxhw.common.errors import ToolFailedError
 from approxhw.common.files import is_full, no_room, working_folder
@@ -19,6 +19,7 @@ from approxhw.rtl_templates import template_text
 
 from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, uninverted
 from .circuit import Circuit
+from .trees import AND, ANY, SELECT
 
 WRITE_TIMEOUT = 120.0
 
@@ -63,7 +64,7 @@ def emit(
             parts.append(_block_rtlil(block, circuit))
             if on_block is not None:
                 on_block(number + 1, len(circuit.blocks))
-            templates.update(cell.template for cell in block.cells)
+            templates.update(cell.template for cell in block.cells if cell.template not in OPERATORS)
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [
         f"{port.name} carries {_bits(port.positions)} of its code"
@@ -277,8 +278,26 @@ def _declare_inverted(
     return direct
 
 
+def _written_out(scope: _Scope, cell: Whole) -> None:
+    """Write a cell of trees as an expression."""
+    read = {port: scope.value(bits) for port, bits in cell.inputs}
+    made = scope.value(cell.outputs[0][1])
+    scope.module.d.comb += made.eq(OPERATORS[cell.template](read))
+
+
+OPERATORS: dict[str, Callable[[dict[str, Value]], Value]] = {
+    SELECT: lambda read: Mux(read["take"], read["high"], read["low"]),
+    AND: lambda read: read["a"] & read["b"],
+    ANY: lambda read: read["x"].any(),
+}
+"""Cells that are expressions, not instances of a template."""
+
+
 def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     first = cells[0]
+    if isinstance(first, Whole) and first.template in OPERATORS:
+        _written_out(scope, first)
+        return
     arguments: dict[str, Value | int] = {}
     if isinstance(first, Whole):
         for port, bits in first.inputs:

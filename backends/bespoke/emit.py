@@ -149,22 +149,23 @@ class _Scope:
 
     def value(self, bits: Sequence[Bit]) -> Value:
         """Return *bits* as one Amaranth value; runs of one signal become one slice, a whole signal stays itself."""
-        parts: list[Value] = []
-        run: tuple[Signal, int, int] | None = None
+        # runs: of constants (None, value, bits), of one signal (signal, start, end)
+        runs: list[tuple[Signal | None, int, int]] = []
         for bit in bits:
+            last = runs[-1] if runs else None
             if isinstance(bit, int):
-                run = None
-                parts.append(Const(bit, 1))
+                known = last if last is not None and last[0] is None else None
+                value, width = known[1:] if known is not None else (0, 0)
+                runs[len(runs) - (known is not None) :] = [(None, value | bit << width, width + 1)]
                 continue
             signal, position = self.bits[bit]
-            if run and run[0] is signal and run[2] == position:
-                run = (signal, run[1], position + 1)
-                parts[-1] = signal[run[1] : run[2]]
+            if last is not None and last[0] is signal and last[2] == position:
+                runs[-1] = (signal, last[1], position + 1)
             else:
-                run = (signal, position, position + 1)
-                parts.append(signal[position : position + 1])
-        if len(parts) == 1 and run and run[1] == 0 and run[2] == len(run[0]):
-            return run[0]
+                runs.append((signal, position, position + 1))
+        parts: list[Value] = [Const(start, end) if signal is None else signal[start:end] for signal, start, end in runs]
+        if len(runs) == 1 and runs[0][0] is not None and runs[0][1:] == (0, len(runs[0][0])):
+            return runs[0][0]
         return Cat(*parts)
 
 

@@ -15,8 +15,12 @@ from .compression import Columns, compress
 SELECT, AND, ANY = "?", "&", "|"
 """Cells that the emitter writes as expressions, not as instances: a choice, two bits, any of several bits."""
 
-SELECT_GATES = 3
-"""What a choice between two bits that are no constants costs, in two-input gates."""
+SELECT_GATES = 2
+"""What a choice between two bits that are no constants costs, in two-input gates: as synthesis leaves it, on average."""
+
+MOST_ONES = 2
+"""Ones of a leaf, on average, up to which paths are thought of: votes. With more of them synthesis ends within 1 % either way
+(``docs/bespoke.md``), and selects are the shorter text."""
 
 Element = tuple[int, int, int]
 """What a test looks at: an element, a second one or −1, and its sign."""
@@ -143,7 +147,8 @@ def tree_bits(
     if not moving:
         return tuple(fixed[bit] for bit in every)
     seen = [sum(1 << i for i, bit in enumerate(moving) if pattern & bit) for pattern in patterns]
-    by_paths = path_gates(tree, seen, len(moving)) < select_gates(tree, seen, len(moving))
+    votes = sum(pattern.bit_count() for pattern in seen) <= MOST_ONES * len(seen)
+    by_paths = votes and path_gates(tree, seen, len(moving)) < select_gates(tree, seen, len(moving))
     made = (_paths if by_paths else _selects)(block, tree, seen, len(moving), tests)
     bits = fixed | dict(zip(moving, made, strict=True))
     return tuple(bits[bit] for bit in every)

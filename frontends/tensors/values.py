@@ -88,10 +88,12 @@ class PickedColumns:
 
 def joined_columns(parts: list[PickedColumns]) -> PickedColumns:
     """Return the elements of all *parts*, side by side."""
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ("index", "scale", "shift")]
+    index, scale, shift = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("index", "scale", "shift")
+    )
     told = any(part.steps for part in parts)
     steps = tuple(step for part in parts for step in (part.steps or ((),) * len(part.index))) if told else ()
-    return PickedColumns(*arrays, steps)
+    return PickedColumns(index, scale, shift, steps)
 
 
 @dataclass(frozen=True, eq=False)

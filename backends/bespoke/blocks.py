@@ -96,6 +96,14 @@ def constant_word(value: int) -> Word:
     return Word(value, value, tuple(value >> i & 1 for i in range(width_of(value, value))))
 
 
+SIGNED = ", in two's complement"
+
+
+def range_text(word: Word) -> str:
+    """Return the exact range of *word* as a comment line."""
+    return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
+
+
 @dataclass
 class Block:
     """A Verilog module in the making: its cells and, per word that leaves, that word's bits as seen inside."""

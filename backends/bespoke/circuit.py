@@ -32,27 +32,16 @@ from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, uninverted, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, range_text, uninverted, width_of
 from .coding import decode_word, encode_word
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
 from .elements import ELEMENTS, element
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
-from .trees import (
-    Element,
-    Tree,
-    asked_of,
-    compared,
-    leaf_patterns,
-    leaf_words,
-    pair_word,
-    tree_bits,
-    trees_of,
-)
+from .trees import Tools, build_forest
 
 ELEMENTWISE = (*ELEMENTS, Encode, Decode)
-SIGNED = ", in two's complement"
 
 
 @dataclass(frozen=True)
@@ -226,7 +215,7 @@ class _Builder:
             for link in tail:
                 word, total = self._element(block, link, index, word, total)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {total}", _range_text(word)]
+            block.comment += [f"{out} = {total}", range_text(word)]
             if isinstance(node.op.arithmetic, Exact):
                 block.comment.extend(_built_from(neuron.terms, neuron.names))
             results.append(block.leave(out, word))
@@ -279,7 +268,7 @@ class _Builder:
             lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
             block.cells.extend(lanes)
             inside = Word(source.low, source.high, bits)
-            block.comment += [f"{name} = {_terms_text(terms, texts)}", _range_text(inside)]
+            block.comment += [f"{name} = {_terms_text(terms, texts)}", range_text(inside)]
             arrival.update(_levels(lanes))
             words.append(inside)
             texts.append(name)
@@ -315,104 +304,8 @@ class _Builder:
     # Forest ----------------------------------------------------------------------------------------------------------
 
     def _forest(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
-        assert isinstance(node.op, Forest)
-        tests, trees = self._tests(node, x), trees_of(node.op)
-        if len(trees) == 1 and tail and is_decision(tail[0]):
-            return (self._one_tree(node, tail[0], trees[0], tests),)
-        sums: list[list[Word]] = [[] for _ in range(node.op.classes)]
-        for number, tree in enumerate(trees):
-            words = leaf_words(node.op.leaves[list(tree.leaves)])
-            patterns = leaf_patterns(node.op.leaves[list(tree.leaves)], words)
-            block = Block(self._fresh(f"{node.name}_tree{number}" if len(trees) > 1 else f"{node.name}_tree"))
-            width = sum(width for _, _, width in words)
-            bits = tree_bits(block, tree, patterns, width, tests)
-            out = self._fresh(f"{block.name}_y")
-            seen = block.leave(out, Word(0, (1 << width) - 1, bits)).bits
-            block.comment += _tree_comment(out, tree, words)
-            self.blocks.append(block)
-            place = 0
-            for total, (low, high, size) in zip(sums, words, strict=True):
-                total.append(Word(low, high, seen[place : place + size]))
-                place += size
-        return tuple(self._forest_sum(node, tail, index, words) for index, words in enumerate(sums))
-
-    def _tests(self, node: Node, x: tuple[Word, ...]) -> dict[int, Bit]:
-        """Build every comparison of *node* once; return for each of its nodes the bit that says whether its test holds."""
-        op = node.op
-        assert isinstance(op, Forest)
-        found: dict[tuple[Element, int], Bit] = {}
-        for key, constants in asked_of(op).items():
-            element, second, sign = key
-            name = self._word_name(x[element], f"x{element}")
-            text, word = name, x[element]
-            block = Block(self._fresh(f"{node.name}_{name}"))
-            if second >= 0:
-                other = self._word_name(x[second], f"x{second}")
-                text = f"{name} {'+' if sign > 0 else '-'} {other}"
-                block = Block(self._fresh(f"{node.name}_{name}_{'plus' if sign > 0 else 'minus'}_{other}"))
-                word = pair_word(block, word, x[second], sign)
-            bits = compared(block, word, constants)
-            # what is a wire, or always the same, is no cell of this block
-            made = [constant for constant in constants if str(bits[constant]).startswith(f"('{LOCAL}")]
-            if made:
-                out = self._fresh(f"{block.name}_reached")
-                told = ", ".join(f"{place}: {constant}" for place, constant in enumerate(made))
-                block.comment.append(f"{out} = whether {text} is at least, bit by bit, {told}")
-                packed = tuple(bits[constant] for constant in made)
-                seen = block.leave(out, Word(0, (1 << len(made)) - 1, packed)).bits
-                bits |= dict(zip(made, seen, strict=True))
-                self.blocks.append(block)
-            found |= {(key, constant): bit for constant, bit in bits.items()}
-        keys = zip(op.feature.tolist(), op.other.tolist(), op.sign.tolist(), op.threshold.tolist())
-        return {
-            place: found[(element, second, sign if second >= 0 else 1), constant]
-            for place, (element, second, sign, constant) in enumerate(keys)
-        }
-
-    def _one_tree(self, node: Node, head: Node, tree: Tree, tests: dict[int, Bit]) -> Word:
-        """Build one tree whose leaves are classes: nothing is added up, nothing compared."""
-        op = node.op
-        assert isinstance(op, Forest)
-        sums = op.leaves[list(tree.leaves)].astype(object) + op.base.astype(object)
-        if isinstance(head.op, Threshold):
-            classes = [int(row[0] > head.op.threshold) for row in sums.tolist()]
-        else:
-            classes = [max(range(len(row)), key=row.__getitem__) for row in sums.tolist()]
-        out = self._decision(head)
-        block = Block(self._fresh(f"{node.name}_tree"))
-        bits = tree_bits(block, tree, classes, width_of(0, max(classes)), tests)
-        block.comment += [
-            f"{out} = class of the leaf that is reached",
-            f"  {len(tree.tests)} tests, {len(tree.leaves)} leaves",
-        ]
-        self.blocks.append(block)
-        return block.leave(out, Word(0, max(classes), bits))
-
-    def _forest_sum(self, node: Node, tail: Sequence[Node], index: int, words: Sequence[Word]) -> Word:
-        """Add up what all trees give sum *index* of *node*."""
-        assert isinstance(node.op, Forest)
-        low, high = (int(end[index]) for end in self.ranges[node.name])
-        decides = tail[0] if tail and isinstance(tail[0].op, Threshold) else None
-        # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
-        change = -int(decides.op.threshold) - 1 if decides is not None and isinstance(decides.op, Threshold) else 0
-        block = Block(self._fresh(f"{node.name}_sum{index}"))
-        columns = Columns(width_of(low + change, high + change), int(node.op.base[index]) + change)
-        for word in words:
-            columns.add(word, 0, 1)
-        lanes, bits = compress(columns, prefix=LOCAL)
-        block.cells.extend(lanes)
-        word = Word(low + change, high + change, bits)
-        text = _with_constant(f"what {len(words)} trees add to it", int(node.op.base[index]))
-        self.blocks.append(block)
-        if decides is not None and isinstance(decides.op, Threshold):
-            out = self._decision(decides)
-            block.comment.append(f"{out} = ({text}) > {decides.op.threshold}")
-            return block.leave(out, not_negative(word))
-        for link in tail:
-            word, text = self._element(block, link, index, word, text)
-        out = self._fresh(f"{block.name}_y")
-        block.comment += [f"{out} = {text}", _range_text(word)]
-        return block.leave(out, word)
+        tools = Tools(self._fresh, self._word_name, self._decision, self._element, self.blocks)
+        return build_forest(tools, node, tail, x, self.ranges[node.name])
 
     # Elementwise -----------------------------------------------------------------------------------------------------
 
@@ -424,7 +317,7 @@ class _Builder:
             for link in (node, *tail):
                 word, text = self._element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {text}", _range_text(word)]
+            block.comment += [f"{out} = {text}", range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -445,7 +338,7 @@ class _Builder:
             for link in tail:
                 word, text = self._element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {text}", _range_text(word)]
+            block.comment += [f"{out} = {text}", range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -540,20 +433,6 @@ def _decided_with(node: Node, reader: Node) -> bool:
     return exact and isinstance(node.op, Forest) and len(node.op.roots) == 1
 
 
-def _tree_comment(out: str, tree: Tree, words: Sequence[tuple[int, int, int]]) -> list[str]:
-    """Return which bits of a tree's leaf belong to which sum."""
-    places, place = [], 0
-    for index, (low, high, width) in enumerate(words):
-        if width:
-            places.append(f"{_bits_text(place, width)}: sum {index}, {low} to {high}{SIGNED if low < 0 else ''}")
-            place += width
-    return [f"{out} = leaf of {len(tree.leaves)} that is reached", *(f"  {told}" for told in places)]
-
-
-def _bits_text(place: int, width: int) -> str:
-    return f"bit {place}" if width == 1 else f"bits {place + width - 1}:{place}"
-
-
 def _levels(cells: Sequence[Cell]) -> dict[str, int]:
     """Return the level at which each signal of *cells* is there: a lane's is in its group's name, the total's comes after."""
     levels: dict[str, int] = {}
@@ -583,11 +462,6 @@ def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> 
         product = names[source] if shift == 0 else f"({names[source]} << {shift})"
         parts.append(f"{'+' if sign > 0 else '-'} {product}")
     return " ".join(parts).removeprefix("+ ")
-
-
-def _range_text(word: Word) -> str:
-    """Return the exact range of *word* as a comment line."""
-    return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
 
 
 def _with_constant(text: str, constant: int) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from approxhw.ir.kinds import Forest
+from approxhw.ir.chain import is_decision
+from approxhw.ir.graph import Node
+from approxhw.ir.kinds import Forest, Range, Threshold
 
-from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, inverted, width_of
+from .blocks import LOCAL, SIGNED, Bit, Block, Dot, Whole, Word, inverted, range_text, width_of
+from .comparing import not_negative
 from .compression import Columns, compress
 
 SELECT, AND, ANY = "?", "&", "|"
@@ -85,7 +88,7 @@ def pair_word(block: Block, first: Word, second: Word, sign: int) -> Word:
     return Word(low, high, bits)
 
 
-def compared(block: Block, word: Word, constants: Sequence[int]) -> dict[int, Bit]:
+def reached_bits(block: Block, word: Word, constants: Sequence[int]) -> dict[int, Bit]:
     """Return for each of *constants* whether *word* is at least that: a constant or a wire where that does, else a cell's bit."""
     found: dict[int, Bit] = {}
     width = len(word.bits)
@@ -241,3 +244,147 @@ def _both(block: Block, group: str, a: Bit, b: Bit) -> Bit:
     out: Dot = (f"{group}_y", 0)
     block.cells.append(Whole(AND, group, (("a", (a,)), ("b", (b,))), (("y", (out,)),)))
     return out
+
+
+# The whole --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the builder of a circuit hands to that of trees."""
+
+    fresh: Callable[[str], str]
+    """Name → one like it that nothing bears."""
+    name_of: Callable[[Word, str], str]
+    """Word and default → what texts call it."""
+    decision: Callable[[Node], str]
+    """Node that decides → name under which its class leaves."""
+    element: Callable[[Block, Node, int, Word, str], tuple[Word, str]]
+    """Adds an elementwise Node to a block."""
+    blocks: list[Block]
+
+
+def build_forest(tools: Tools, node: Node, tail: Sequence[Node], x: tuple[Word, ...], ends: Range) -> tuple[Word, ...]:
+    """Add the blocks of the Forest *node*, and of what follows it, to the circuit; *ends*: its range. Return its words."""
+    assert isinstance(node.op, Forest)
+    tests, trees = _tests(tools, node, x), trees_of(node.op)
+    if len(trees) == 1 and tail and is_decision(tail[0]):
+        return (_one_tree(tools, node, tail[0], trees[0], tests),)
+    sums: list[list[Word]] = [[] for _ in range(node.op.classes)]
+    for number, tree in enumerate(trees):
+        words = leaf_words(node.op.leaves[list(tree.leaves)])
+        patterns = leaf_patterns(node.op.leaves[list(tree.leaves)], words)
+        block = Block(tools.fresh(f"{node.name}_tree{number}" if len(trees) > 1 else f"{node.name}_tree"))
+        width = sum(width for _, _, width in words)
+        bits = tree_bits(block, tree, patterns, width, tests)
+        out = tools.fresh(f"{block.name}_y")
+        seen = block.leave(out, Word(0, (1 << width) - 1, bits)).bits
+        block.comment += _tree_comment(out, tree, words)
+        tools.blocks.append(block)
+        place = 0
+        for total, (low, high, size) in zip(sums, words, strict=True):
+            total.append(Word(low, high, seen[place : place + size]))
+            place += size
+    return tuple(
+        _forest_sum(tools, node, tail, index, words, (int(ends[0][index]), int(ends[1][index])))
+        for index, words in enumerate(sums)
+    )
+
+
+def _tests(tools: Tools, node: Node, x: tuple[Word, ...]) -> dict[int, Bit]:
+    """Build every comparison of *node* once; return for each of its nodes the bit that says whether its test holds."""
+    op = node.op
+    assert isinstance(op, Forest)
+    found: dict[tuple[Element, int], Bit] = {}
+    for key, constants in asked_of(op).items():
+        element, second, sign = key
+        name = tools.name_of(x[element], f"x{element}")
+        text, word = name, x[element]
+        block = Block(tools.fresh(f"{node.name}_{name}"))
+        if second >= 0:
+            other = tools.name_of(x[second], f"x{second}")
+            text = f"{name} {'+' if sign > 0 else '-'} {other}"
+            block = Block(tools.fresh(f"{node.name}_{name}_{'plus' if sign > 0 else 'minus'}_{other}"))
+            word = pair_word(block, word, x[second], sign)
+        bits = reached_bits(block, word, constants)
+        # what is a wire, or always the same, is no cell of this block
+        made = [constant for constant in constants if str(bits[constant]).startswith(f"('{LOCAL}")]
+        if made:
+            out = tools.fresh(f"{block.name}_reached")
+            told = ", ".join(f"{place}: {constant}" for place, constant in enumerate(made))
+            block.comment.append(f"{out} = whether {text} is at least, bit by bit, {told}")
+            packed = tuple(bits[constant] for constant in made)
+            seen = block.leave(out, Word(0, (1 << len(made)) - 1, packed)).bits
+            bits |= dict(zip(made, seen, strict=True))
+            tools.blocks.append(block)
+        found |= {(key, constant): bit for constant, bit in bits.items()}
+    keys = zip(op.feature.tolist(), op.other.tolist(), op.sign.tolist(), op.threshold.tolist())
+    return {
+        place: found[(element, second, sign if second >= 0 else 1), constant]
+        for place, (element, second, sign, constant) in enumerate(keys)
+    }
+
+
+def _one_tree(tools: Tools, node: Node, head: Node, tree: Tree, tests: dict[int, Bit]) -> Word:
+    """Build one tree whose leaves are classes: nothing is added up, nothing compared."""
+    op = node.op
+    assert isinstance(op, Forest)
+    sums = op.leaves[list(tree.leaves)].astype(object) + op.base.astype(object)
+    if isinstance(head.op, Threshold):
+        classes = [int(row[0] > head.op.threshold) for row in sums.tolist()]
+    else:
+        classes = [max(range(len(row)), key=row.__getitem__) for row in sums.tolist()]
+    out = tools.decision(head)
+    block = Block(tools.fresh(f"{node.name}_tree"))
+    bits = tree_bits(block, tree, classes, width_of(0, max(classes)), tests)
+    block.comment += [
+        f"{out} = class of the leaf that is reached",
+        f"  {len(tree.tests)} tests, {len(tree.leaves)} leaves",
+    ]
+    tools.blocks.append(block)
+    return block.leave(out, Word(0, max(classes), bits))
+
+
+def _forest_sum(
+    tools: Tools, node: Node, tail: Sequence[Node], index: int, words: Sequence[Word], ends: tuple[int, int]
+) -> Word:
+    """Add up what all trees give sum *index* of *node*."""
+    assert isinstance(node.op, Forest)
+    low, high = ends
+    decides = tail[0] if tail and isinstance(tail[0].op, Threshold) else None
+    # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
+    change = -int(decides.op.threshold) - 1 if decides is not None and isinstance(decides.op, Threshold) else 0
+    block = Block(tools.fresh(f"{node.name}_sum{index}"))
+    columns = Columns(width_of(low + change, high + change), int(node.op.base[index]) + change)
+    for word in words:
+        columns.add(word, 0, 1)
+    lanes, bits = compress(columns, prefix=LOCAL)
+    block.cells.extend(lanes)
+    word = Word(low + change, high + change, bits)
+    constant = int(node.op.base[index])
+    text = f"what {len(words)} trees add to it"
+    text += f" {'+' if constant > 0 else '-'} {abs(constant)}" if constant else ""
+    tools.blocks.append(block)
+    if decides is not None and isinstance(decides.op, Threshold):
+        out = tools.decision(decides)
+        block.comment.append(f"{out} = ({text}) > {decides.op.threshold}")
+        return block.leave(out, not_negative(word))
+    for link in tail:
+        word, text = tools.element(block, link, index, word, text)
+    out = tools.fresh(f"{block.name}_y")
+    block.comment += [f"{out} = {text}", range_text(word)]
+    return block.leave(out, word)
+
+
+def _tree_comment(out: str, tree: Tree, words: Sequence[tuple[int, int, int]]) -> list[str]:
+    """Return which bits of a tree's leaf belong to which sum."""
+    places, place = [], 0
+    for index, (low, high, width) in enumerate(words):
+        if width:
+            places.append(f"{_bits_text(place, width)}: sum {index}, {low} to {high}{SIGNED if low < 0 else ''}")
+            place += width
+    return [f"{out} = leaf of {len(tree.leaves)} that is reached", *(f"  {told}" for told in places)]
+
+
+def _bits_text(place: int, width: int) -> str:
+    return f"bit {place}" if width == 1 else f"bits {place + width - 1}:{place}"

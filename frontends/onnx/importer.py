@@ -26,7 +26,7 @@ from approxhw.frontends.tensors.values import (
     Value,
     as_exact,
 )
-from approxhw.frontends.trees.scaling import Steps, steps_of
+from approxhw.frontends.trees.scaling import Steps, scaling_steps
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Forest, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
@@ -279,7 +279,7 @@ class Importer:
         """Return what the model did to each of *columns*, with what *call* does to them now."""
         offset = call.attributes.get("offset") or [0.0]
         taken = np.broadcast_to(np.array(offset, dtype=np.float64), scale.shape) if call.op == "Scaler" else None
-        now = steps_of(call.op, taken, scale, shift)
+        now = scaling_steps(call.op, taken, scale, shift)
         before: tuple[Steps, ...] = columns.steps or ((),) * len(now)
         return tuple(first + then for first, then in zip(before, now, strict=True))
 

@@ -15,7 +15,7 @@ _INFINITE = 0x7F800000
 """Bits of float32's infinity."""
 
 
-def steps_of(operator: str, offset: np.ndarray | None, scale: np.ndarray, shift: np.ndarray) -> list[Steps]:
+def scaling_steps(operator: str, offset: np.ndarray | None, scale: np.ndarray, shift: np.ndarray) -> list[Steps]:
     """Return what *operator* does to each element, whose map is scale · x + shift: as onnxruntime works it out in float32.
 
     *offset*: of a Scaler, which takes it off first.

@@ -55,7 +55,7 @@ def common_denominator(values: np.ndarray) -> int | None:
     return found
 
 
-def rounded(op: Forest, scale: Fraction) -> Forest:
+def in_steps_of(op: Forest, scale: Fraction) -> Forest:
     """Return *op* with leaves and base as whole multiples of *scale*, to the nearest, halves to even."""
     factor = float(1 / scale)
     exact = max(np.abs(op.leaves).max(), np.abs(op.base).max()) * factor >= 2.0**53
@@ -127,7 +127,7 @@ def votes_round_up(op: Forest, threshold: float) -> bool:
     return bool(total + np.float32(op.base[0]) > threshold)
 
 
-def merged(op: Forest) -> Forest:
+def without_equal_ways(op: Forest) -> Forest:
     """Return *op* without tests whose two ways end in leaves that are alike, from the leaves up."""
     rows = [tuple(row) for row in op.leaves.tolist()]
     high, low = op.high.tolist(), op.low.tolist()

@@ -23,11 +23,11 @@ from ._leaves import (
     GUARD_BITS,
     common_denominator,
     fixed_points,
+    in_steps_of,
     lowered,
-    merged,
-    rounded,
     votes_round_up,
     voting,
+    without_equal_ways,
 )
 
 SUBJECT = "pass quantize-leaves"
@@ -97,13 +97,13 @@ class QuantizeLeaves:
             spread = float(np.ptp(wanted, axis=0).max()) if len(wanted) else 0.0
             error = _FINE * (spread or float(op.leaves.max()) or 1.0)
             scale = next(s for s in fixed_points(op, None) if float(s) * len(op.roots) / 2 <= error)
-            return Weighed(rounded(op, scale), scale)
+            return Weighed(in_steps_of(op, scale), scale)
         best: Weighed | None = None
         good: Weighed | None = None
         left = GUARD_BITS if len(reached) else 3 * GUARD_BITS
         common = common_denominator(np.append(op.leaves.reshape(-1), op.base)) if self.bits is None else None
         for scale in (*([Fraction(1, common)] if common is not None else []), *fixed_points(op, self.bits)):
-            made = rounded(op, scale)
+            made = in_steps_of(op, scale)
             sums = _sums(made, reached)
             for bound in _bounds(head, scale, exceeds):
                 wrong = int((_decided(head, sums, bound) != wanted).any(axis=1).sum()) if head is not None else 0
@@ -211,7 +211,9 @@ def _replaced(graph: Graph, node: Node, found: Weighed, head: Node | None) -> Gr
     op, bound = found.op, found.bound
     if head is not None and isinstance(head.op, Threshold):
         op, bound = replace(op, base=np.zeros_like(op.base)), bound - int(op.base[0])
-    changed = {node.name: replace(node, op=merged(op), type=Type((op.classes,), Fixed(_WIDE, True, found.scale)))}
+    changed = {
+        node.name: replace(node, op=without_equal_ways(op), type=Type((op.classes,), Fixed(_WIDE, True, found.scale)))
+    }
     if head is not None:
         decides = head.op
         if isinstance(decides, Threshold | Binarize):

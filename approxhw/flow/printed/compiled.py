@@ -22,6 +22,7 @@ from approxhw.common.data.dataset import (
 from approxhw.common.files import locked
 from approxhw.flow.stages.protocol import Option
 from approxhw.ir.evaluation import predict
+from approxhw.ir.kinds import Input
 
 from .calibrated import offer
 
@@ -95,7 +96,9 @@ class CompiledDesign:
         Raises :class:`~approxhw.common.errors.InvalidDataError` for what are no such rows.
         """
         graph = self.design.graph
-        return predict(graph, readings_of(readings, graph.input.type.elements))
+        op = graph.input.op
+        encoding = op.encoding if isinstance(op, Input) else None
+        return predict(graph, readings_of(readings, graph.input.type.elements if encoding is None else encoding.width))
 
 
 @checked("open_design")

@@ -147,7 +147,7 @@ def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ..
     return told_of_readings(model.loaded.proto, rows)
 
 
-def settled(source: Source[OpenedClassifier], asked: Asked[Printed]) -> Asked[Printed]:
+def with_tree_pipeline(source: Source[OpenedClassifier], asked: Asked[Printed]) -> Asked[Printed]:
     """Return *asked* with the pipeline of trees where the model is made of trees, and no other was asked for."""
     trees = any(isinstance(node.op, Forest) for node in source.graph.nodes)
     if not trees or asked.given is not None or asked.target.pipeline != EXACT:

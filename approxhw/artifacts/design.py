@@ -29,6 +29,7 @@ from approxhw.common.errors import shown
 from approxhw.common.files import read_text
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify

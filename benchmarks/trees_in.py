@@ -1,0 +1,175 @@
+"""Trees of scikit-learn, XGBoost and LightGBM on ten data sets: rows that the circuit decides as onnxruntime does, both simulators.
+
+And how long a forest of 100 trees of depth 6 takes to compile (target 60 s). The packages are optional: what is not
+installed is left out, and named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import arguments, clock, command, machine, met, note, table, write
+
+import approxhw as ax
+from approxhw.frontends.classifier import open_classifier
+from approxhw.frontends.runtime.reference import open_reference
+from approxhw.ir.kinds import Forest
+
+SIMULATORS = ("icarus", "verilator")
+TARGET = 60.0
+"""Seconds for the large forest."""
+
+RANDOM = 200
+"""Random vectors a simulation, besides the rows and the corners; every vector there is where inputs have at most 16 bits."""
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def data_sets() -> dict[str, Rows]:
+    """Return ten data sets that scikit-learn ships or makes: readings (float32) and classes."""
+    from sklearn import datasets
+
+    made: dict[str, Rows] = {}
+    for name in ("iris", "wine", "breast_cancer", "digits"):
+        made[name] = getattr(datasets, f"load_{name}")(return_X_y=True)
+    made["two classes of 20"] = datasets.make_classification(800, 20, n_informative=8, random_state=1)
+    made["five classes of 12"] = datasets.make_classification(
+        800, 12, n_informative=9, n_classes=5, n_clusters_per_class=1, random_state=2
+    )
+    made["rare class"] = datasets.make_classification(800, 10, weights=[0.93], flip_y=0.02, random_state=3)
+    made["moons"] = datasets.make_moons(600, noise=0.25, random_state=4)
+    made["circles"] = datasets.make_circles(600, noise=0.15, factor=0.5, random_state=5)
+    made["blobs"] = datasets.make_blobs(600, centers=6, n_features=4, cluster_std=2.5, random_state=6)[:2]
+    return {name: (x.astype(np.float32), y.astype(np.int64)) for name, (x, y) in made.items()}
+
+
+def _scikit_learn(x: np.ndarray, y: np.ndarray) -> Any:
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import RandomForestClassifier
+
+    return to_onnx(RandomForestClassifier(6, max_depth=4, random_state=0).fit(x, y), x[:1])
+
+
+def _boosted(x: np.ndarray, y: np.ndarray) -> Any:
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    return to_onnx(GradientBoostingClassifier(n_estimators=4, max_depth=3, random_state=0).fit(x, y), x[:1])
+
+
+def _xgboost(x: np.ndarray, y: np.ndarray) -> Any:
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+    from xgboost import XGBClassifier
+
+    fitted = XGBClassifier(n_estimators=4, max_depth=3, n_jobs=1, random_state=0).fit(x, y)
+    return convert_xgboost(fitted, initial_types=[("x", FloatTensorType([None, x.shape[1]]))])
+
+
+def _lightgbm(x: np.ndarray, y: np.ndarray) -> Any:
+    from lightgbm import LGBMClassifier
+    from onnxmltools import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    fitted = LGBMClassifier(n_estimators=4, max_depth=3, n_jobs=1, verbose=-1, random_state=0).fit(x, y)
+    return convert_lightgbm(fitted, initial_types=[("x", FloatTensorType([None, x.shape[1]]))])
+
+
+PACKAGES: dict[str, tuple[tuple[str, ...], Callable[[np.ndarray, np.ndarray], Any]]] = {
+    "scikit-learn, forest": (("skl2onnx",), _scikit_learn),
+    "scikit-learn, boosted": (("skl2onnx",), _boosted),
+    "XGBoost": (("xgboost", "onnxmltools"), _xgboost),
+    "LightGBM": (("lightgbm", "onnxmltools"), _lightgbm),
+}
+"""What makes a model: modules that it needs, and the training rows → ONNX."""
+
+
+def measured(name: str, rows: Rows, package: str, folder: Path) -> tuple[object, ...]:
+    """Return the line of one data set and package: rows, rows decided otherwise, vectors and mismatches of both simulators."""
+    x, y = rows
+    order = np.random.default_rng(0).permutation(len(x))
+    train, test = order[: 2 * len(x) // 3], order[2 * len(x) // 3 :]
+    proto = PACKAGES[package][1](x[train], y[train])
+    design = ax.compile(proto, data=(x[train], y[train], x[test], y[test]), output=folder)
+    said = open_reference(open_classifier(proto)).predict(x)
+    wrong = int((said != design.predict(x)).sum())
+    vectors = mismatches = 0
+    for simulator in SIMULATORS:
+        result = design.simulate(simulator, random=RANDOM)
+        vectors, mismatches = vectors + result.vectors, mismatches + result.mismatches
+    (op,) = [node.op for node in design.design.graph.nodes if isinstance(node.op, Forest)]
+    note(f"{name}, {package}: {wrong} of {len(x)} rows differ, {mismatches} of {vectors} vectors")
+    return name, package, len(op.roots), len(op.feature), len(x), wrong, vectors, mismatches
+
+
+def large_forest(folder: Path) -> tuple[object, ...]:
+    """Return the line of a forest of 100 trees of depth 6: tests, seconds of each step."""
+    from skl2onnx import to_onnx
+    from sklearn.datasets import make_classification
+    from sklearn.ensemble import RandomForestClassifier
+
+    x, y = make_classification(2000, 20, n_informative=10, n_classes=4, random_state=0)
+    x = x.astype(np.float32)
+    fitted = RandomForestClassifier(100, max_depth=6, random_state=0).fit(x[:1400], y[:1400])
+    proto = to_onnx(fitted, x[:1])
+    with clock() as taken:
+        design = ax.compile(proto, data=(x[:1400], y[:1400], x[1400:], y[1400:]), output=folder)
+    (op,) = [node.op for node in design.design.graph.nodes if isinstance(node.op, Forest)]
+    wrong = int((open_reference(open_classifier(proto)).predict(x) != design.predict(x)).sum())
+    wall, cpu = f"{taken.wall:.1f}", f"{taken.cpu:.1f}"
+    return len(op.roots), len(op.feature), wrong, wall, cpu, met(taken.cpu <= TARGET)
+
+
+def main() -> None:
+    """Measure everything and write the table."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--only", choices=("equal", "time"), help="run one part, by default both")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    text = ["# Trees of other packages\n", command()]
+    with tempfile.TemporaryDirectory(prefix="approxhw-benchmark-") as scratch:
+        if given.only != "time":
+            lines, left_out = [], []
+            for package, (modules, _) in PACKAGES.items():
+                lacking = [module for module in modules if importlib.util.find_spec(module) is None]
+                if lacking:
+                    left_out.append(f"{package} (no {', '.join(lacking)})")
+                    continue
+                lines += [
+                    measured(name, rows, package, Path(scratch) / f"{package}_{name}".replace(" ", "_"))
+                    for name, rows in data_sets().items()
+                ]
+            titles = ("data", "package", "trees", "tests", "rows", "rows that differ", "vectors", "mismatches")
+            sums = [sum(int(str(line[place])) for line in lines) for place in (4, 5, 6, 7)]
+            text += [
+                f"{sums[1]} of {sums[0]:,} rows are decided otherwise than by onnxruntime, {sums[3]} of {sums[2]:,} vectors of",
+                "Icarus and Verilator together are no match. Two thirds of the rows train a model, all of them are compared.",
+                *([f"Left out: {'; '.join(left_out)}."] if left_out else []),
+                "",
+                table(titles, lines),
+            ]
+        if given.only != "equal":
+            titles = (
+                "trees",
+                "tests",
+                "rows of 2000 that differ",
+                "seconds, wall",
+                "seconds, CPU",
+                f"target {TARGET:.0f} s of CPU",
+            )
+            text += [
+                "A random forest on 2000 made rows of 20 features and 4 classes, compiled with its data; no simulation, no",
+                "synthesis.\n",
+                table(titles, [large_forest(Path(scratch) / "large")]),
+            ]
+    write("trees_in", [*text, machine()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Trees of scikit-learn, XGBoost and LightGBM on ten data sets: rows that the circuit decides as onnxruntime does, both simulators.
+"""Trees of scikit-learn, XGBoost and LightGBM on ten data sets: rows that differ from onnxruntime, both simulators.
 
 And how long a forest of 100 trees of depth 6 takes to compile (target 60 s). The packages are optional: what is not
 installed is left out, and named.

@@ -164,8 +164,14 @@ def check_classifier(asked: Asked[Target]) -> list[Problem]:
 
 
 def counts(asked: Asked[Target]) -> dict[str, int]:
-    """Return how many inputs and classes there are."""
+    """Return how many inputs and classes there are, and of trees how many and how many tests they have."""
     graph = read_classifier(asked).graph
+    found = {"inputs": graph.input.type.elements}
     if task_of(graph) != CLASSIFICATION:
-        return {"inputs": graph.input.type.elements, "outputs": graph[graph.output].type.elements}
-    return {"inputs": graph.input.type.elements, "classes": graph.classes}
+        found["outputs"] = graph[graph.output].type.elements
+    else:
+        found["classes"] = graph.classes
+    forests = [node.op for node in graph.nodes if isinstance(node.op, Forest)]
+    if forests:
+        found |= {"trees": sum(len(op.roots) for op in forests), "tests": sum(len(op.feature) for op in forests)}
+    return found

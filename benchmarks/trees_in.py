@@ -10,6 +10,7 @@ import importlib.util
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ import numpy as np
 from common import arguments, clock, command, machine, met, note, table, write
 
 import approxhw as ax
+from approxhw.flow.stages.measure import job_of
 from approxhw.frontends.classifier import open_classifier
 from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.kinds import Forest
+from approxhw.sim import bundle, bundle_ports, simulate
 
 SIMULATORS = ("icarus", "verilator")
 TARGET = 60.0
 """Seconds for the large forest."""
 
-RANDOM = 200
-"""Random vectors a simulation, besides the rows and the corners; every vector there is where inputs have at most 16 bits."""
+RANDOM, MOST = 200, 2000
+"""Random vectors a simulation, besides the rows and the corners, which come first; most vectors of one."""
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -56,13 +59,6 @@ def _scikit_learn(x: np.ndarray, y: np.ndarray) -> Any:
     return to_onnx(RandomForestClassifier(6, max_depth=4, random_state=0).fit(x, y), x[:1])
 
 
-def _boosted(x: np.ndarray, y: np.ndarray) -> Any:
-    from skl2onnx import to_onnx
-    from sklearn.ensemble import GradientBoostingClassifier
-
-    return to_onnx(GradientBoostingClassifier(n_estimators=4, max_depth=3, random_state=0).fit(x, y), x[:1])
-
-
 def _xgboost(x: np.ndarray, y: np.ndarray) -> Any:
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
@@ -82,30 +78,44 @@ def _lightgbm(x: np.ndarray, y: np.ndarray) -> Any:
 
 
 PACKAGES: dict[str, tuple[tuple[str, ...], Callable[[np.ndarray, np.ndarray], Any]]] = {
-    "scikit-learn, forest": (("skl2onnx",), _scikit_learn),
-    "scikit-learn, boosted": (("skl2onnx",), _boosted),
+    "scikit-learn": (("skl2onnx",), _scikit_learn),
     "XGBoost": (("xgboost", "onnxmltools"), _xgboost),
     "LightGBM": (("lightgbm", "onnxmltools"), _lightgbm),
 }
 """What makes a model: modules that it needs, and the training rows → ONNX."""
 
 
-def measured(name: str, rows: Rows, package: str, folder: Path) -> tuple[object, ...]:
-    """Return the line of one data set and package: rows, rows decided otherwise, vectors and mismatches of both simulators."""
-    x, y = rows
-    order = np.random.default_rng(0).permutation(len(x))
-    train, test = order[: 2 * len(x) // 3], order[2 * len(x) // 3 :]
-    proto = PACKAGES[package][1](x[train], y[train])
-    design = ax.compile(proto, data=(x[train], y[train], x[test], y[test]), output=folder)
-    said = open_reference(open_classifier(proto)).predict(x)
-    wrong = int((said != design.predict(x)).sum())
-    vectors = mismatches = 0
-    for simulator in SIMULATORS:
-        result = design.simulate(simulator, random=RANDOM)
-        vectors, mismatches = vectors + result.vectors, mismatches + result.mismatches
-    (op,) = [node.op for node in design.design.graph.nodes if isinstance(node.op, Forest)]
-    note(f"{name}, {package}: {wrong} of {len(x)} rows differ, {mismatches} of {vectors} vectors")
-    return name, package, len(op.roots), len(op.feature), len(x), wrong, vectors, mismatches
+def measured(package: str, folder: Path) -> list[tuple[object, ...]]:
+    """Return a line a data set: trees, tests, rows, rows decided otherwise, vectors and mismatches of both simulators."""
+    lines: list[list[Any]] = []
+    jobs = []
+    for number, (name, (x, y)) in enumerate(data_sets().items()):
+        order = np.random.default_rng(0).permutation(len(x))
+        train, test = order[: 2 * len(x) // 3], order[2 * len(x) // 3 :]
+        proto = PACKAGES[package][1](x[train], y[train])
+        design = ax.compile(proto, data=(x[train], y[train], x[test], y[test]), output=folder / f"design{number}")
+        said = open_reference(open_classifier(proto)).predict(x)
+        wrong = int((said != design.predict(x)).sum())
+        job, _ = job_of(design.design, random=RANDOM, seed=1)
+        job = replace(
+            job,
+            name=f"data{number}",
+            vectors={port: column[:MOST] for port, column in job.vectors.items()},
+            expected={port: column[:MOST] for port, column in job.expected.items()},
+        )
+        jobs.append(job)
+        # none where every row gets the same class: the circuit is a constant then
+        ops = [node.op for node in design.design.graph.nodes if isinstance(node.op, Forest)]
+        trees, tests = sum(len(op.roots) for op in ops), sum(len(op.feature) for op in ops)
+        lines.append([name, package, trees, tests, len(x), wrong, len(SIMULATORS) * job.count, 0])
+        note(f"{name}, {package}: {wrong} of {len(x)} rows differ")
+    for simulator in SIMULATORS:  # all circuits under one top: one build a simulator
+        together = bundle(jobs)
+        result = simulate(together, simulator, folder / simulator, timeout=1200.0)
+        for port, count in result.failing.items():
+            lines[bundle_ports(together)[port][0]][-1] += count
+        note(f"{package}, {simulator}: {sum(result.failing.values())} mismatches")
+    return [tuple(line) for line in lines]
 
 
 def large_forest(folder: Path) -> tuple[object, ...]:
@@ -141,10 +151,7 @@ def main() -> None:
                 if lacking:
                     left_out.append(f"{package} (no {', '.join(lacking)})")
                     continue
-                lines += [
-                    measured(name, rows, package, Path(scratch) / f"{package}_{name}".replace(" ", "_"))
-                    for name, rows in data_sets().items()
-                ]
+                lines += measured(package, Path(scratch) / package.split(",")[0].lower().replace("-", "_"))
             titles = ("data", "package", "trees", "tests", "rows", "rows that differ", "vectors", "mismatches")
             sums = [sum(int(str(line[place])) for line in lines) for place in (4, 5, 6, 7)]
             text += [

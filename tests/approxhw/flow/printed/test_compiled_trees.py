@@ -58,7 +58,7 @@ def test_a_thermometer_is_compared_bit_by_bit(iris, tmp_path, icarus):
     assert np.array_equal(made.predict(x), open_reference(open_classifier(proto)).predict(x))
     result = made.simulate("icarus", random=50)
     assert result.mismatches == 0
-    assert result.vectors >= len(x)
+    assert result.vectors >= 50
 
 
 def test_forests_and_regressors_are_simulated(tmp_path, verilator):
@@ -73,7 +73,7 @@ def test_forests_and_regressors_are_simulated(tmp_path, verilator):
     wanted = open_reference(open_classifier(values)).predict(x)
     assert np.abs(made.predict(x) - wanted).max() <= 2e-3 * np.ptp(wanted)
     result = made.simulate("verilator", random=50)
-    assert (result.mismatches, result.vectors > len(x)) == (0, True)
+    assert (result.mismatches, result.vectors >= 200) == (0, True)
 
 
 def test_options_that_trees_have_no_use_for_are_refused(iris, tmp_path):

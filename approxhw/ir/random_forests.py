@@ -37,7 +37,7 @@ def random_forest(
             if pair:
                 more = [sign * int(end[second]) for end in (low, high)]
                 ends = [ends[0] + min(more), ends[1] + max(more)]
-            row = (element, int(rng.integers(*ends)), 0, 0, second if pair else -1, sign if pair else 1)
+            row = (element, int(rng.integers(ends[0], ends[1])), 0, 0, second if pair else -1, sign if pair else 1)
             for column, value in zip(("feature", "threshold", "high", "low", "other", "sign"), row):
                 columns[column].append(value)
             open_ends += [("high", node), ("low", node)]
@@ -45,17 +45,16 @@ def random_forest(
     values = np.eye(classes, dtype=np.int64)[rng.integers(0, classes, leaves)]
     values = values if votes else rng.integers(-20, 21, (leaves, classes))
     base = rng.integers(-9, 10, classes) * (rng.random() < 0.5)
-    if not real:
-        return Forest(
-            **{name: np.array(column, dtype=np.int64) for name, column in columns.items()}, leaves=values, base=base
-        )
-    count = len(columns["feature"])
-    mode = tuple(str(word) for word in rng.choice(BRANCHES, count))
-    threshold = np.array(columns.pop("threshold"), dtype=np.float64) + rng.choice([0.0, 0.5, 0.1], count).astype(
-        np.float32
-    )
     arrays = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
-    single = threshold.astype(np.float32).astype(np.float64)
-    return Forest(
-        **arrays, threshold=single, leaves=values / 8, base=base / 8, mode=mode, missing=rng.random(count) < 0.3
-    )
+    roots, feature, high_ways, low_ways = (arrays[name] for name in ("roots", "feature", "high", "low"))
+    codes = arrays["threshold"]
+    ways = (roots, feature, codes, high_ways, low_ways)
+    if not real:
+        return Forest(*ways, values, base, arrays["other"], arrays["sign"])
+    count = len(feature)
+    mode = tuple(str(word) for word in rng.choice(BRANCHES, count))
+    near = codes + rng.choice([0.0, 0.5, 0.1], count).astype(np.float32)
+    single = near.astype(np.float32).astype(np.float64)
+    missing = rng.random(count) < 0.3
+    rest = (values / 8, base / 8, arrays["other"], arrays["sign"])
+    return Forest(roots, feature, single, high_ways, low_ways, *rest, mode, missing)

@@ -104,22 +104,20 @@ def classic_table(values: Mapping[str, Any], kind: str, features: int, outputs: 
         rows.append(place[key])
     at = targets[np.array(rows, dtype=np.int64)]
     held = at < 0  # weights of a test are never added up
-    return _sound(
-        TreeTable(
-            targets[begins],
-            feature[tests],
-            threshold[tests],
-            mode,
-            *children,
-            tracks[tests] == 1 if len(tracks) else np.zeros(int(tests.sum()), dtype=bool),
-            int((~tests).sum()),
-            ~at[held],
-            target[held],
-            weight[held],
-        ),
-        features,
-        outputs,
+    table = TreeTable(
+        roots=targets[begins],
+        feature=feature[tests],
+        threshold=threshold[tests],
+        mode=mode,
+        high=children[0],
+        low=children[1],
+        missing=tracks[tests] == 1 if len(tracks) else np.zeros(int(tests.sum()), dtype=bool),
+        leaves=int((~tests).sum()),
+        leaf=~at[held],
+        target=target[held],
+        weight=weight[held],
     )
+    return _sound(table, features, outputs)
 
 
 def _alike(sizes: Mapping[str, int]) -> None:
@@ -193,7 +191,7 @@ def newer_table(values: Mapping[str, Any], features: int, outputs: int) -> TreeT
             why = f"node {int(wrong[0])} leads to {what} ({title}), which does not exist"
             raise Refusal(why, REMEDY_EXPORT, invalid=True)
         sides.append(np.where(is_leaf, ~child, child))
-    if len(wrong := np.flatnonzero((roots < 0) | (roots >= max(1, len(feature))))):
+    if len(wrong := np.flatnonzero((roots < 0) | (roots >= len(feature)))):
         raise Refusal(f"tree {int(wrong[0])} starts at node {int(roots[wrong[0]])}, which does not exist", invalid=True)
     # a tree that is a leaf alone has a root whose both ways lead to that leaf
     same = (sides[0] == sides[1]) & (sides[0] < 0)
@@ -201,11 +199,9 @@ def newer_table(values: Mapping[str, Any], features: int, outputs: int) -> TreeT
     missing = tracks == 1 if len(tracks) else np.zeros(len(feature), dtype=bool)
     mode = tuple(order[number] for number in modes.tolist())
     every = np.arange(len(target))
-    return _sound(
-        TreeTable(roots, feature, threshold, mode, *sides, missing, len(target), every, target, weight),
-        features,
-        outputs,
-    )
+    above, below = sides
+    table = TreeTable(roots, feature, threshold, mode, above, below, missing, len(target), every, target, weight)
+    return _sound(table, features, outputs)
 
 
 def _tensor(values: Mapping[str, Any], name: str) -> np.ndarray:

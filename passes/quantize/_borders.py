@@ -256,13 +256,16 @@ def _fewer_elements(graph: Graph, node: Node, encoding: Encoding) -> Graph:
     if len(used) == node.type.elements:
         return graph
     assert isinstance(node.op, Input)
-    fields = {
-        name: tuple(getattr(encoding, name)[i] for i in used) for name in ("low", "high", "borders", "closed", "reads")
-    }
-    features, titles = (tuple(words[i] for i in used) for words in (node.op.features, node.op.titles))
-    head = replace(
-        node, op=Input(features, titles, replace(encoding, **fields)), type=Type((len(used),), node.type.format)
+    fewer = replace(
+        encoding,
+        low=tuple(encoding.low[i] for i in used),
+        high=tuple(encoding.high[i] for i in used),
+        borders=tuple(encoding.borders[i] for i in used),
+        closed=tuple(encoding.closed[i] for i in used),
+        reads=tuple(encoding.reads[i] for i in used),
     )
+    features, titles = (tuple(words[i] for i in used) for words in (node.op.features, node.op.titles))
+    head = replace(node, op=Input(features, titles, fewer), type=Type((len(used),), node.type.format))
     place = {element: number for number, element in enumerate(used)}
     nodes = []
     for other in graph.nodes:

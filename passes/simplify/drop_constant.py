@@ -15,6 +15,7 @@ from approxhw.ir.kinds import (
     ArgMax,
     Constant,
     Dense,
+    Forest,
     Input,
     Range,
     Reshape,
@@ -25,7 +26,7 @@ from approxhw.ir.kinds import (
 )
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, code_constant, fit_formats, fresh_name
-from approxhw.numerics.formats import Fixed
+from approxhw.numerics.formats import BORDERED, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 _Masks = dict[str, np.ndarray]
@@ -64,8 +65,11 @@ class DropConstant:
         fmt = graph.input.type.format
         assert isinstance(fmt, Fixed)
         total, read = graph.input.type.elements, len(inputs_read(graph))
+        op = graph.input.op
+        counts = isinstance(op, Input) and op.encoding is not None and op.encoding.rule in BORDERED
         if read < total:
-            context.note(f"{read} of {total} inputs are read, so {converters(read, fmt.bits)}")
+            so = "" if counts else f", so {converters(read, fmt.bits)}"
+            context.note(f"{read} of {total} inputs are read{so}")
 
 
 def inputs_read(graph: Graph) -> list[int]:
@@ -79,6 +83,8 @@ def inputs_read(graph: Graph) -> list[int]:
             names.add(node.name)
         elif isinstance(node.op, Dense):
             seen |= _reads(graph, node).any(axis=0)
+        elif isinstance(node.op, Forest):
+            seen[[*node.op.feature, *node.op.other[node.op.other >= 0]]] = True
         else:
             seen[:] = True
     return [int(i) for i in np.flatnonzero(seen)]

@@ -24,6 +24,7 @@ from approxhw.common.data.dataset import (
 from approxhw.common.files import locked
 from approxhw.flow.stages.protocol import Option
 from approxhw.ir.evaluation import predict
+from approxhw.ir.kinds import Input
 
 from .calibrated import offer
 
@@ -99,7 +100,9 @@ class CompiledDesign:
         Raises :class:`~approxhw.common.errors.InvalidDataError` for what are no such rows.
         """
         graph = self.design.graph
-        return predict(graph, readings_of(readings, graph.input.type.elements))
+        op = graph.input.op
+        encoding = op.encoding if isinstance(op, Input) else None
+        return predict(graph, readings_of(readings, graph.input.type.elements if encoding is None else encoding.width))
 
 
 def _system(design: Design, estimate: Mapping[str, Plain]) -> dict[str, object] | None:

@@ -12,7 +12,7 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.statistics import rank_correlation
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
-from .decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
+from .rules.decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
 from .evolve import distinct
 
 if TYPE_CHECKING:

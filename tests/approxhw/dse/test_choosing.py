@@ -7,7 +7,7 @@ import pytest
 
 import approxhw as ax
 from approxhw.common.statistics import isotonic, rank_correlation
-from approxhw.dse.decision_rule import (
+from approxhw.dse.rules.decision_rule import (
     DOUBT,
     Candidate,
     accuracy_curve,

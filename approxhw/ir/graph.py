@@ -33,6 +33,7 @@ from .kinds import (
     DequantizeLinear,
     Encode,
     Feed,
+    Forest,
     Gemm,
     HardSwish,
     Host,
@@ -111,6 +112,7 @@ Op = (
     | Add
     | Encode
     | Decode
+    | Forest
     | Feed
     | MatMul
     | Gemm

@@ -39,6 +39,7 @@ def test_there_are_these_kinds():
         "relu leakyrelu prelu clip thresholdedrelu hardswish requantize lookup",
         "argmax threshold binarize",
         "reshape concat add encode decode",
+        "forest",
         "feed matmul gemm conv convtranspose transpose host part",
         "quantizelinear dequantizelinear matmulinteger convinteger rescale",
     )

@@ -81,8 +81,8 @@ def optimal_tree(
     prices = prices or Prices()
     # a price for every leaf, far below that of a row, so that of equal trees the smaller one is found
     weight = options.price * len(labels)
-    cost = weight * (split_prices(columns, prices)[0] + prices.node) + 1e-4
-    search = _Search(columns, labels, classes, cost, clock() + options.seconds, clock)
+    exact = weight * (split_prices(columns, prices)[0] + prices.node)
+    search = _Search(columns, labels, classes, exact + 1e-4, clock() + options.seconds, clock)
     start = PricedTree(leaves=options.leaves, least=1, price=options.price, bits=options.bits)
     growth = grow_tree(columns, labels, classes, start, options.leaves, 0, prices)
     best = min(
@@ -92,11 +92,12 @@ def optimal_tree(
         ),
         key=search.price_of,
     )
-    first = search.price_of(best)
-    found, made = search.solve(np.arange(len(labels)), options.leaves, first)
+    _, made = search.solve(np.arange(len(labels)), options.leaves, search.price_of(best))
     sketch = best if made is None else merged(_sketch_of(made, columns))
-    least = min(found, first)
-    return ProvenTree(code_trees(sketch, columns, classes), least, not search.late)
+    split = columns.first[sketch.column] + sketch.cut - 1
+    return ProvenTree(
+        code_trees(sketch, columns, classes), search.wrong(sketch) + float(exact[split].sum()), not search.late
+    )
 
 
 @dataclass(eq=False)
@@ -119,18 +120,18 @@ class _Search:
         gain = root_gains(self.columns, self.labels, self.classes)
         self._order = np.argsort(-gain, kind="stable")
 
-    def price_of(self, sketch: Sketch) -> float:
-        """Return the cost of *sketch* on all rows."""
-        answers = code_trees(sketch, self.columns, self.classes)
-        split = self.columns.first[sketch.column] + sketch.cut - 1
-        at, rows = np.full(len(self.labels), sketch.root), np.arange(len(self.labels))
-        while (inner := rows[at[rows] >= 0]).size:
+    def wrong(self, sketch: Sketch) -> int:
+        """Return how many of all rows *sketch* gets wrong."""
+        at = np.full(len(self.labels), sketch.root)
+        while (inner := np.flatnonzero(at >= 0)).size:
             node = at[inner]
             seen = self.columns.values[sketch.column[node], inner]
             at[inner] = np.where(seen >= sketch.cut[node], sketch.high[node], sketch.low[node])
-            rows = inner
-        wrong = (sketch.labels[~at] != self.labels).sum()
-        return float(wrong + self.cost[split].sum()) if answers.nodes else float(wrong)
+        return int((sketch.labels[~at] != self.labels).sum())
+
+    def price_of(self, sketch: Sketch) -> float:
+        """Return the cost of *sketch* on all rows."""
+        return self.wrong(sketch) + float(self.cost[self.columns.first[sketch.column] + sketch.cut - 1].sum())
 
     def least(self, rows: np.ndarray) -> float:
         """Return the errors that no tree avoids: of rows that are alike all but the most frequent class."""

@@ -183,7 +183,7 @@ def grow_tree(
     where, what = np.zeros(leaves, dtype=np.int64), np.zeros(leaves, dtype=np.int64)
     count = grow(
         columns.values, columns.first, columns.of_split(), labels, classes, _logs(options.criterion, len(labels)),
-        options.least, fresh, further, options.price, np.maximum(noise, 0.01), leaves, where, what,
+        options.least, fresh, further, float(options.price), np.maximum(noise, 0.01), leaves, where, what,
     ) if columns.splits else 0  # fmt: skip
     return Growth(columns, labels, classes, where[:count], what[:count])
 

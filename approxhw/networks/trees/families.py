@@ -13,10 +13,10 @@ from .priced import PricedTree, priced_trees
 from .prices import Prices
 from .tree import CodeTrees
 
-PRICES = (0.0, 0.0005, 0.002, 0.005)
+PRICES = (0.0005, 0.002, 0.005, 0.02)
 """Impurity, a share of all rows, that a split must win for a mm² of new comparator."""
 
-SIZES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
+SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 """Leaves of trees that are tried."""
 
 OPTIMAL_SIZES = (2, 3, 4)
@@ -48,10 +48,8 @@ class TreeFitting:
     classes: int
     bits: int = 4
     prices: Prices = field(default_factory=Prices)
-    jitter: float = 0.0
-    """Relative noise of gains of every fit but that of seed 0."""
-    exchange: float = 1.0
-    """Rows that polishing gives for a mm², for every 1000 rows and a price of 0.001."""
+    starts: int = 8
+    """Trees grown for each, of which the least is taken; of pairs a quarter."""
     seconds: float = 1.0
     """Of one search for an optimal tree."""
 
@@ -85,8 +83,8 @@ def fit_trees(
         options = PricedTree(
             price=price,
             splits="pairs" if family == "pairs" else "single",
-            exchange=fitting.exchange * price * len(labels),
-            jitter=fitting.jitter,
+            exchange=price * len(labels),
+            starts=max(1, fitting.starts // 4) if family == "pairs" else fitting.starts,
             bits=fitting.bits,
         )
         sizes = [recipe.leaves for recipe in mine]

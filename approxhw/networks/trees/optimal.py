@@ -84,7 +84,7 @@ def optimal_tree(
     exact = weight * (split_prices(columns, prices)[0] + prices.node)
     search = _Search(columns, labels, classes, exact + 1e-4, clock() + options.seconds, clock)
     start = PricedTree(leaves=options.leaves, least=1, price=options.price, bits=options.bits)
-    growth = grow_tree(columns, labels, classes, start, options.leaves, 0, prices)
+    growth = grow_tree(columns, labels, classes, start, options.leaves, (0, 0), prices)
     best = min(
         (
             merged(polished(sketch, columns, labels, classes, prices, weight, least=1))

@@ -11,12 +11,12 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem, shown
 
 from .columns import MOST_PAIRED, Columns, code_trees, columns_of
-from .prices import Prices, split_prices
+from .prices import Prices, split_prices, tree_area
 from .tree import CodeTrees, Sketch, merged, numbered, one_leaf
 
 CRITERIA = ("gini", "entropy")
 SPLITS = ("single", "pairs")
-MOST_LEAVES = 4096
+MOST_LEAVES, MOST_STARTS = 4096, 1000
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class PricedTree:
     exchange: float = field(
         default=1.0, metadata={"help": "rows that may go wrong for a mm², where polishing weighs both"}
     )
-    jitter: float = field(default=0.0, metadata={"help": "relative noise of the gains, by the seed"})
+    starts: int = field(
+        default=1, metadata={"help": "trees grown, of which the least is taken: errors + exchange · area"}
+    )
+    jitter: float = field(default=0.3, metadata={"help": "relative noise of the gains of every start but the first"})
     bits: int = field(default=4, metadata={"help": "of a code"})
 
     def __post_init__(self) -> None:
@@ -51,6 +54,8 @@ class PricedTree:
                 found.append(Problem(name, f"{getattr(self, name):g} is not in 0…{most:g}"))
         if self.least < 1:
             found.append(Problem("least", f"{self.least} is not 1 or more"))
+        if not 1 <= self.starts <= MOST_STARTS:
+            found.append(Problem("starts", f"{self.starts} is not in 1…{MOST_STARTS}"))
         for name, known in (("criterion", CRITERIA), ("splits", SPLITS)):
             if getattr(self, name) not in known:
                 why = f"there is no {shown(repr(getattr(self, name)), 40)}"
@@ -109,13 +114,32 @@ def priced_trees(
     labels = checked_labels(codes, labels, classes)
     columns = tree_columns(codes, labels, classes, options.bits, options.splits)
     prices = prices or Prices()
-    growth = grow_tree(columns, labels, classes, options, max(sizes, default=1), seed, prices)
-    found = []
-    for sketch in sketches_of(growth, sizes):
-        if options.polish:
-            sketch = polished(sketch, columns, labels, classes, prices, options.exchange, options.least)
-        found.append(code_trees(merged(sketch), columns, classes))
-    return found
+    most = max(sizes, default=1)
+    growths = [
+        grow_tree(columns, labels, classes, options, most, (seed, start), prices) for start in range(options.starts)
+    ]
+    used = columns.kept(np.concatenate([columns.of_split()[growth.splits] for growth in growths]))
+    found: list[list[CodeTrees]] = [[] for _ in sizes]
+    for growth in growths:
+        for place, sketch in enumerate(sketches_of(growth, sizes)):
+            sketch = used.moved(sketch)
+            if options.polish:
+                sketch = polished(sketch, used.columns, labels, classes, prices, options.exchange, options.least)
+            found[place].append(code_trees(merged(sketch), used.columns, classes))
+    return [_least(trees, codes, labels, options, prices) for trees in found]
+
+
+def _least(
+    trees: Sequence[CodeTrees], codes: np.ndarray, labels: np.ndarray, options: PricedTree, prices: Prices
+) -> CodeTrees:
+    """Return the one of *trees* that has the least errors + exchange · area, the first of equals."""
+    if len(trees) == 1:
+        return trees[0]
+    weight = max(options.exchange, 1e-6)
+    return min(
+        trees,
+        key=lambda tree: int((tree.answers(codes) != labels).sum()) + weight * tree_area(tree, options.bits, prices),
+    )
 
 
 def checked_labels(codes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -169,16 +193,16 @@ def grow_tree(
     classes: int,
     options: PricedTree,
     leaves: int,
-    seed: int,
+    seed: tuple[int, int],
     prices: Prices,
 ) -> Growth:
-    """Grow a tree of at most *leaves* leaves."""
+    """Grow a tree of at most *leaves* leaves. *seed*: and the number of the start, of which 0 is without noise."""
     from .kernels.growing import grow
 
     leaves = min(leaves, len(labels))
     fresh, further = split_prices(columns, prices)
     noise = np.ones(columns.splits)
-    if options.jitter and seed:
+    if options.jitter and seed[1]:
         noise += options.jitter * np.random.default_rng(seed).standard_normal(columns.splits)
     where, what = np.zeros(leaves, dtype=np.int64), np.zeros(leaves, dtype=np.int64)
     count = grow(

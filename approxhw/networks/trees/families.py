@@ -13,13 +13,18 @@ from .priced import PricedTree, priced_trees
 from .prices import Prices
 from .tree import CodeTrees
 
-PRICES = (0.0005, 0.002, 0.005, 0.02)
-"""Impurity, a share of all rows, that a split must win for a mm² of new comparator."""
+PRICES = {
+    "tree": (0.0005, 0.002, 0.005, 0.02),
+    "pairs": (0.0005, 0.002),
+    "optimal": (0.0005, 0.003, 0.01, 0.02, 0.05),
+}
+"""Family → impurity, a share of all rows, that a split must win for a mm² of new comparator."""
 
 SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 """Leaves of trees that are tried."""
 
-OPTIMAL_SIZES = (2, 3, 4)
+OPTIMAL_SIZES = (2, 3)
+"""Leaves of optimal trees that are tried: more take seconds each."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,13 @@ class TreeFitting:
 
 
 def tree_recipes(
-    families: Sequence[str] = ("tree", "pairs"), prices: Sequence[float] = PRICES, most: int = SIZES[-1]
+    families: Sequence[str] = ("tree", "pairs", "optimal"), most: int = SIZES[-1], prices: Sequence[float] | None = None
 ) -> list[TreeRecipe]:
-    """Return the recipes of *families*: every price and every size of at most *most* leaves."""
+    """Return the recipes of *families*: every one of :data:`PRICES`, or of *prices*, and every size of at most *most* leaves."""
     return [
         TreeRecipe(family, price, size)
         for family in families
-        for price in prices
+        for price in (PRICES[family] if prices is None else prices)
         for size in (OPTIMAL_SIZES if family == "optimal" else (1, *SIZES))
         if size <= most
     ]

@@ -64,7 +64,7 @@ def test_the_graph_is_the_tree(splits):
         compared += len(rows)
     assert compared == 300
     assert "leaves" in records[-1].notes[-1]
-    assert accuracy(made, data.X_test, data.y_test) > (0.85 if splits == "pairs" else 0.75)
+    assert accuracy(made, data.X_test, data.y_test) > (0.8 if splits == "pairs" else 0.75)
     assert parse_graph(print_graph(made)) == made
 
 

@@ -68,15 +68,15 @@ def rows_of(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 RECIPES = [
     MadeUp(0.80 + 0.012 * size + 0.002 * (number % 3), 10.0 * size + number, f"{number}")
-    for number in range(12)
+    for number in range(4)
     for size in range(1, 10)
 ]
 
 
 def test_what_is_promised_comes_and_what_folds_say_does_not():
-    codes, labels = rows_of(300)
+    codes, labels = rows_of(200)
     promised, expected, within = [], [], []
-    for seed in range(60):
+    for seed in range(80):
         found = choose_recipe(
             made_up_fit(seed), codes, labels, RECIPES, Target(0.87), folds=5, seed=seed, rule="H", test_rows=150, fits=1
         )
@@ -86,7 +86,7 @@ def test_what_is_promised_comes_and_what_folds_say_does_not():
         promised.append(truth - found.promised)
         expected.append(truth - found.expected)
         within.append(found.low <= seen <= found.high)
-    # 60 promises of 300 rows each: their mean is off by .0025 (one standard error)
+    # 80 promises of 200 rows each: their mean is off by .0027 (one standard error)
     assert abs(np.mean(promised)) < 0.008
     assert np.mean(expected) < np.mean(promised) - 0.005
     assert np.mean(within) >= 0.9
@@ -95,24 +95,24 @@ def test_what_is_promised_comes_and_what_folds_say_does_not():
 def test_more_doubt_holds_more_often():
     codes, labels = rows_of(300)
     held: dict[str, list[bool]] = {"H": [], "S": [], "T": []}
-    for seed in range(25):
+    for seed in range(20):
         study = study_recipes(made_up_fit(seed), codes, labels, RECIPES, seed=seed)
         for rule in held:
             found = choose_from_study(study, made_up_fit(seed), codes, Target(0.87), rule=rule, test_rows=150, fits=1)
             held[rule].append(found.recipe.truth >= 0.87)
     assert sum(held["H"]) <= sum(held["S"]) <= sum(held["T"])
-    assert sum(held["T"]) >= 24
+    assert sum(held["T"]) >= 18
 
 
 def test_a_bound_on_the_loss_has_a_margin_too():
     codes, labels = rows_of(400)
     lost = []
-    for seed in range(25):
+    for seed in range(20):
         reference = uniform(np.arange(400), seed, 5) < 0.9
         target = Target(max_loss=0.03, reference=reference)
         found = choose_recipe(made_up_fit(seed), codes, labels, RECIPES, target, seed=seed, rule="S", fits=1)
         lost.append(found.held and 0.9 - found.recipe.truth > 0.03)
-    assert sum(lost) <= 6
+    assert sum(lost) <= 5
     # a circuit that is right on the very rows on which the reference is loses nothing, however few there are
     answers = np.where(reference, labels, 1 - labels)
     same = Fitted(lambda rows: answers[rows[:, 0]], 1.0)

@@ -32,7 +32,7 @@ from .kinds import (
     Threshold,
     Type,
 )
-from .kinds.forest import random_forest
+from .random_forests import random_forest
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())

@@ -22,6 +22,7 @@ from approxhw.ir.kinds import (
     Decode,
     Dense,
     Encode,
+    Forest,
     Input,
     Reshape,
     Threshold,
@@ -38,6 +39,17 @@ from .compression import Columns, compress
 from .elements import ELEMENTS, element
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
+from .trees import (
+    Element,
+    Tree,
+    asked_of,
+    compared,
+    leaf_patterns,
+    leaf_words,
+    pair_word,
+    tree_bits,
+    trees_of,
+)
 
 ELEMENTWISE = (*ELEMENTS, Encode, Decode)
 SIGNED = ", in two's complement"
@@ -173,15 +185,15 @@ class _Builder:
     def _chain(self, node: Node) -> list[Node]:
         """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
         chain = [node]
-        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Add, *ELEMENTWISE)):
+        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Forest, Add, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
             if len(readers) != 1 or isinstance(chain[-1].op, Encode):  # codes are what crosses from layer to layer
                 break
-            follows_dense = isinstance(chain[-1].op, Dense) and isinstance(readers[0].op, Threshold)
-            if not isinstance(readers[0].op, ELEMENTWISE) and not follows_dense:
+            decides = _decided_with(chain[-1], readers[0])
+            if not isinstance(readers[0].op, ELEMENTWISE) and not decides:
                 break
             chain.append(readers[0])
-            if follows_dense:
+            if decides:
                 break
         return chain
 
@@ -300,6 +312,108 @@ class _Builder:
         block.cells.extend(lanes)
         return Word(interval[0], interval[1], bits)
 
+    # Forest ----------------------------------------------------------------------------------------------------------
+
+    def _forest(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        assert isinstance(node.op, Forest)
+        tests, trees = self._tests(node, x), trees_of(node.op)
+        if len(trees) == 1 and tail and is_decision(tail[0]):
+            return (self._one_tree(node, tail[0], trees[0], tests),)
+        sums: list[list[Word]] = [[] for _ in range(node.op.classes)]
+        for number, tree in enumerate(trees):
+            words = leaf_words(node.op.leaves[list(tree.leaves)])
+            patterns = leaf_patterns(node.op.leaves[list(tree.leaves)], words)
+            block = Block(self._fresh(f"{node.name}_tree{number}" if len(trees) > 1 else f"{node.name}_tree"))
+            width = sum(width for _, _, width in words)
+            bits = tree_bits(block, tree, patterns, width, tests)
+            out = self._fresh(f"{block.name}_y")
+            seen = block.leave(out, Word(0, (1 << width) - 1, bits)).bits
+            block.comment += _tree_comment(out, tree, words)
+            self.blocks.append(block)
+            place = 0
+            for total, (low, high, size) in zip(sums, words, strict=True):
+                total.append(Word(low, high, seen[place : place + size]))
+                place += size
+        return tuple(self._forest_sum(node, tail, index, words) for index, words in enumerate(sums))
+
+    def _tests(self, node: Node, x: tuple[Word, ...]) -> dict[int, Bit]:
+        """Build every comparison of *node* once; return for each of its nodes the bit that says whether its test holds."""
+        op = node.op
+        assert isinstance(op, Forest)
+        found: dict[tuple[Element, int], Bit] = {}
+        for key, constants in asked_of(op).items():
+            element, second, sign = key
+            name = self._word_name(x[element], f"x{element}")
+            text, word = name, x[element]
+            block = Block(self._fresh(f"{node.name}_{name}"))
+            if second >= 0:
+                other = self._word_name(x[second], f"x{second}")
+                text = f"{name} {'+' if sign > 0 else '-'} {other}"
+                block = Block(self._fresh(f"{node.name}_{name}_{'plus' if sign > 0 else 'minus'}_{other}"))
+                word = pair_word(block, word, x[second], sign)
+            bits = compared(block, word, constants)
+            # what is a wire, or always the same, is no cell of this block
+            made = [constant for constant in constants if str(bits[constant]).startswith(f"('{LOCAL}")]
+            if made:
+                out = self._fresh(f"{block.name}_reached")
+                told = ", ".join(f"{place}: {constant}" for place, constant in enumerate(made))
+                block.comment.append(f"{out} = whether {text} is at least, bit by bit, {told}")
+                packed = tuple(bits[constant] for constant in made)
+                seen = block.leave(out, Word(0, (1 << len(made)) - 1, packed)).bits
+                bits |= dict(zip(made, seen, strict=True))
+                self.blocks.append(block)
+            found |= {(key, constant): bit for constant, bit in bits.items()}
+        keys = zip(op.feature.tolist(), op.other.tolist(), op.sign.tolist(), op.threshold.tolist())
+        return {
+            place: found[(element, second, sign if second >= 0 else 1), constant]
+            for place, (element, second, sign, constant) in enumerate(keys)
+        }
+
+    def _one_tree(self, node: Node, head: Node, tree: Tree, tests: dict[int, Bit]) -> Word:
+        """Build one tree whose leaves are classes: nothing is added up, nothing compared."""
+        op = node.op
+        assert isinstance(op, Forest)
+        sums = op.leaves[list(tree.leaves)].astype(object) + op.base.astype(object)
+        if isinstance(head.op, Threshold):
+            classes = [int(row[0] > head.op.threshold) for row in sums.tolist()]
+        else:
+            classes = [max(range(len(row)), key=row.__getitem__) for row in sums.tolist()]
+        out = self._decision(head)
+        block = Block(self._fresh(f"{node.name}_tree"))
+        bits = tree_bits(block, tree, classes, width_of(0, max(classes)), tests)
+        block.comment += [
+            f"{out} = class of the leaf that is reached",
+            f"  {len(tree.tests)} tests, {len(tree.leaves)} leaves",
+        ]
+        self.blocks.append(block)
+        return block.leave(out, Word(0, max(classes), bits))
+
+    def _forest_sum(self, node: Node, tail: Sequence[Node], index: int, words: Sequence[Word]) -> Word:
+        """Add up what all trees give sum *index* of *node*."""
+        assert isinstance(node.op, Forest)
+        low, high = (int(end[index]) for end in self.ranges[node.name])
+        decides = tail[0] if tail and isinstance(tail[0].op, Threshold) else None
+        # x > t is the sign of x − t − 1: the comparison costs a constant in the columns
+        change = -int(decides.op.threshold) - 1 if decides is not None and isinstance(decides.op, Threshold) else 0
+        block = Block(self._fresh(f"{node.name}_sum{index}"))
+        columns = Columns(width_of(low + change, high + change), int(node.op.base[index]) + change)
+        for word in words:
+            columns.add(word, 0, 1)
+        lanes, bits = compress(columns, prefix=LOCAL)
+        block.cells.extend(lanes)
+        word = Word(low + change, high + change, bits)
+        text = _with_constant(f"what {len(words)} trees add to it", int(node.op.base[index]))
+        self.blocks.append(block)
+        if decides is not None and isinstance(decides.op, Threshold):
+            out = self._decision(decides)
+            block.comment.append(f"{out} = ({text}) > {decides.op.threshold}")
+            return block.leave(out, not_negative(word))
+        for link in tail:
+            word, text = self._element(block, link, index, word, text)
+        out = self._fresh(f"{block.name}_y")
+        block.comment += [f"{out} = {text}", _range_text(word)]
+        return block.leave(out, word)
+
     # Elementwise -----------------------------------------------------------------------------------------------------
 
     def _elementwise(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -407,6 +521,7 @@ _Build = Callable[[_Builder, Node, Sequence[Node], tuple[Word, ...]], tuple[Word
 
 BUILDERS: dict[type, _Build] = {
     Dense: _Builder._dense,
+    Forest: _Builder._forest,
     ArgMax: lambda builder, node, tail, x: (builder._argmax(node, x),),
     Threshold: lambda builder, node, tail, x: (builder._threshold(node, x[0]),),
     Reshape: lambda builder, node, tail, x: x,
@@ -415,6 +530,28 @@ BUILDERS: dict[type, _Build] = {
     **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
 }
 """Kind of Node → what builds it; activations have a table of their own, in ``elements``."""
+
+
+def _decided_with(node: Node, reader: Node) -> bool:
+    """Whether *reader* decides in the block that makes *node*: a threshold of sums, the class of a single tree."""
+    if isinstance(reader.op, Threshold):
+        return isinstance(node.op, Dense | Forest)
+    exact = isinstance(reader.op, ArgMax) and reader.op.width is None
+    return exact and isinstance(node.op, Forest) and len(node.op.roots) == 1
+
+
+def _tree_comment(out: str, tree: Tree, words: Sequence[tuple[int, int, int]]) -> list[str]:
+    """Return which bits of a tree's leaf belong to which sum."""
+    places, place = [], 0
+    for index, (low, high, width) in enumerate(words):
+        if width:
+            places.append(f"{_bits_text(place, width)}: sum {index}, {low} to {high}{SIGNED if low < 0 else ''}")
+            place += width
+    return [f"{out} = leaf of {len(tree.leaves)} that is reached", *(f"  {told}" for told in places)]
+
+
+def _bits_text(place: int, width: int) -> str:
+    return f"bit {place}" if width == 1 else f"bits {place + width - 1}:{place}"
 
 
 def _levels(cells: Sequence[Cell]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from approxhw.ir.kinds import (
     ArgMax,
     Constant,
     Dense,
+    Forest,
     Input,
     Range,
     Reshape,
@@ -79,6 +80,8 @@ def inputs_read(graph: Graph) -> list[int]:
             names.add(node.name)
         elif isinstance(node.op, Dense):
             seen |= _reads(graph, node).any(axis=0)
+        elif isinstance(node.op, Forest):
+            seen[[*node.op.feature, *node.op.other[node.op.other >= 0]]] = True
         else:
             seen[:] = True
     return [int(i) for i in np.flatnonzero(seen)]

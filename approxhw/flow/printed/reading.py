@@ -20,6 +20,9 @@ from approxhw.flow.stages.describe import about
 from approxhw.flow.stages.protocol import Asked, Clock, Source, Target
 from approxhw.ir.evaluation import predict, score, score_of, task_of
 from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Forest
+
+from .target import EXACT, TREES, Printed
 
 if TYPE_CHECKING:
     from approxhw.frontends.classifier import Classifier
@@ -142,6 +145,14 @@ def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ..
     from approxhw.frontends.runtime.readings import told_of_readings
 
     return told_of_readings(model.loaded.proto, rows)
+
+
+def settled(source: Source[OpenedClassifier], asked: Asked[Printed]) -> Asked[Printed]:
+    """Return *asked* with the pipeline of trees where the model is made of trees, and no other was asked for."""
+    trees = any(isinstance(node.op, Forest) for node in source.graph.nodes)
+    if not trees or asked.given is not None or asked.target.pipeline != EXACT:
+        return asked
+    return replace(asked, target=replace(asked.target, pipeline=TREES))
 
 
 def check_classifier(asked: Asked[Target]) -> list[Problem]:

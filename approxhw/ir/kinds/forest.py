@@ -33,8 +33,9 @@ class Forest:
 
     A node n tests x[feature] + sign · x[other], or x[feature] alone where ``other`` is −1: on codes whether it is
     ≥ threshold, on reals as ``mode`` says. ``high`` is where to go if the test holds, ``low`` if not: a node behind n, or
-    ~leaf. On reals x is rounded to float32 first, and NaN goes where ``missing`` says: high where it is true. Arrays are
-    read-only; T trees, N nodes, L leaves, C sums. What is left out: no second element, mode ``gte``, NaN as any test fails.
+    ~leaf. On reals x is rounded to float32 first, NaN goes where ``missing`` says, high where it is true, and sums are of
+    float32, the base added last, as onnxruntime has it: which of two equal votes wins depends on it. Arrays are read-only;
+    T trees, N nodes, L leaves, C sums. What is left out: no second element, mode ``gte``, NaN as any test fails.
     """
 
     roots: np.ndarray
@@ -275,22 +276,17 @@ def _holds(value: np.ndarray, threshold: np.ndarray, modes: np.ndarray) -> np.nd
     return found
 
 
-def _summed(op: Forest, x: np.ndarray, leaves: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Return base + the rows of *leaves* that *x* reaches: in the order of the trees, in the number type of *leaves*."""
-    reached = leaves_reached(op, x)
-    total = np.tile(base, (len(x), 1))
-    for tree in range(len(op.roots)):
-        total += leaves[reached[:, tree]]
-    return total
-
-
 def _on_codes(op: Forest, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     x = values[0].reshape(len(values[0]), -1)
     if (op.other >= 0).any() and x.dtype != object:
         x = exact_integers(x, 2 * reach_of(operands[0].ends))
     widest = _reach(op.leaves) * len(op.roots) + _reach(op.base)
     dtype = np.int64 if widest < EXACT_IN_INT64 else object
-    return narrowed(_summed(op, x, op.leaves.astype(dtype), op.base.astype(dtype)), own.ends)
+    reached, leaves = leaves_reached(op, x), op.leaves.astype(dtype)
+    total = np.tile(op.base.astype(dtype), (len(x), 1))
+    for tree in range(len(op.roots)):
+        total += leaves[reached[:, tree]]
+    return narrowed(total, own.ends)
 
 
 def _reach(array: np.ndarray) -> int:
@@ -299,7 +295,16 @@ def _reach(array: np.ndarray) -> int:
 
 def _on_reals(op: Forest, values: Values, operands: Operands, own: Operand) -> np.ndarray:
     x = values[0].reshape(len(values[0]), -1).astype(np.float64)
-    return _summed(op, x, op.leaves, op.base)
+    return real_sums(op, leaves_reached(op, x))
+
+
+def real_sums(op: Forest, reached: np.ndarray) -> np.ndarray:
+    """Return what the leaves that are *reached* (rows × trees) add up to: tree by tree in float32, the base last (float64)."""
+    leaves = op.leaves.astype(np.float32)
+    total = np.zeros((len(reached), op.classes), dtype=np.float32)
+    for tree in range(len(op.roots)):
+        total += leaves[reached[:, tree]]
+    return (total + op.base.astype(np.float32)).astype(np.float64)
 
 
 # Range ------------------------------------------------------------------------------------------------------------------
@@ -423,62 +428,6 @@ def _truths(value: object, fmt: Format) -> np.ndarray:
     if not isinstance(value, list) or not all(v in (0, 1) for v in value):
         raise ValueError("missing is a list of 0 and 1")
     return np.array(value, dtype=bool)
-
-
-# Random ones ------------------------------------------------------------------------------------------------------------
-
-
-def random_forest(
-    rng: np.random.Generator, low: np.ndarray, high: np.ndarray, classes: int, real: bool = False
-) -> Forest:
-    """Return a small Forest over elements whose codes, or values, lie between *low* and *high*: for tests.
-
-    It has one to four trees, leaves that are trees, thresholds that never or always hold, and tests on two elements.
-    """
-    columns: dict[str, list[int]] = {
-        name: [] for name in ("roots", "feature", "threshold", "high", "low", "other", "sign")
-    }
-    leaves = 0
-    for _ in range(int(rng.integers(1, 5))):
-        open_ends: list[tuple[str, int]] = [("roots", len(columns["roots"]))]
-        columns["roots"].append(0)
-        left = int(rng.integers(0, 8))
-        while open_ends:
-            name, place = open_ends.pop(int(rng.integers(len(open_ends))))
-            if not left:
-                columns[name][place], leaves = ~leaves, leaves + 1
-                continue
-            left -= 1
-            node = columns[name][place] = len(columns["feature"])
-            element, second = (int(v) for v in rng.integers(0, len(low), 2))
-            pair = second != element and rng.random() < 0.2
-            sign = int(rng.choice([-1, 1]))
-            ends = [int(low[element]) - 1, int(high[element]) + 2]
-            if pair:
-                more = [sign * int(end[second]) for end in (low, high)]
-                ends = [ends[0] + min(more), ends[1] + max(more)]
-            row = (element, int(rng.integers(*ends)), 0, 0, second if pair else -1, sign if pair else 1)
-            for column, value in zip(("feature", "threshold", "high", "low", "other", "sign"), row):
-                columns[column].append(value)
-            open_ends += [("high", node), ("low", node)]
-    votes = rng.random() < 0.3
-    values = np.eye(classes, dtype=np.int64)[rng.integers(0, classes, leaves)]
-    values = values if votes else rng.integers(-20, 21, (leaves, classes))
-    base = rng.integers(-9, 10, classes) * (rng.random() < 0.5)
-    if not real:
-        return Forest(
-            **{name: np.array(column, dtype=np.int64) for name, column in columns.items()}, leaves=values, base=base
-        )
-    count = len(columns["feature"])
-    mode = tuple(str(word) for word in rng.choice(BRANCHES, count))
-    threshold = np.array(columns.pop("threshold"), dtype=np.float64) + rng.choice([0.0, 0.5, 0.1], count).astype(
-        np.float32
-    )
-    arrays = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
-    single = threshold.astype(np.float32).astype(np.float64)
-    return Forest(
-        **arrays, threshold=single, leaves=values / 8, base=base / 8, mode=mode, missing=rng.random(count) < 0.3
-    )
 
 
 FOREST = Kind(

@@ -8,7 +8,8 @@ import pytest
 from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Input, Type, forest_depth, leaves_reached
-from approxhw.ir.kinds.forest import BRANCHES, MOST_DEPTH, MOST_NODES, random_forest
+from approxhw.ir.kinds.forest import BRANCHES, MOST_DEPTH, MOST_NODES, real_sums
+from approxhw.ir.random_forests import random_forest
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import FLOAT64, Encoding, Fixed, Rational
@@ -69,12 +70,20 @@ def test_reals_mean_what_a_walk_finds_in_every_mode():
         assert problems(graph_of(op, fmt=FLOAT64)) == []
         rows = rng.integers(-9, 10, (60, 3)) / 2 + rng.choice([0, 1e-9, 0.1], (60, 3))
         rows[rng.random(rows.shape) < 0.1] = np.nan  # the interpreter refuses them, the op does not
-        found = op.base + np.stack([op.leaves[leaf].sum(axis=0) for leaf in leaves_reached(op, rows)])
-        assert np.allclose(found, [walked(op, row) for row in rows.tolist()], atol=1e-12)
+        found = real_sums(op, leaves_reached(op, rows))
+        assert np.allclose(found, [walked(op, row) for row in rows.tolist()], atol=1e-5)
         modes |= set(op.mode)
         missing += int(op.missing.sum())
     assert modes == set(BRANCHES)
     assert missing > 20
+
+
+def test_real_sums_are_those_of_float32():
+    op = Forest([-1, -2, -3, -4, -5], [], [], [], [], [[0.1]] * 5, [0.25])
+    total = np.float32(0)
+    for _ in range(5):
+        total += np.float32(0.1)
+    assert run(graph_of(op, fmt=FLOAT64), np.zeros((1, 3))).item() == float(total + np.float32(0.25))
 
 
 def test_sums_beyond_int64_never_wrap():

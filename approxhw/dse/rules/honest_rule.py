@@ -204,12 +204,12 @@ def smoothed_by_path(recipes: Sequence[Recipe], costs: np.ndarray, values: np.nd
 
 def pick_recipe(
     recipes: Sequence[Recipe], costs: np.ndarray, right: np.ndarray, target: Target, rule: str, doubt: float,
-    rows: np.ndarray, test_rows: int | None,
+    rows: np.ndarray, judged: int, test_rows: int | None,
 ) -> tuple[int, bool, float]:  # fmt: skip
     """Return which of *recipes* is the cheapest that is expected to hold *target*, whether one is, and its accuracy.
 
-    ``right``: bool, P × n, on the training rows of the numbers *rows*. Where none is expected to hold it: the best, the
-    cheaper of equals.
+    ``right``: bool, P × n, on the training rows of the numbers *rows*. Standard errors are those of *judged* rows: without a
+    fold as with it, so that the procedure doubts as much. Where none is expected to hold it: the best, the cheaper of equals.
     """
     accuracy = smoothed_by_path(recipes, costs, right.mean(axis=1))
     count = right.shape[1]
@@ -223,7 +223,7 @@ def pick_recipe(
         # errors of circuit and reference on the same rows: only rows on which they differ are chance
         differ = (right != reference[None]).mean(axis=1)
         variance = np.maximum(differ - (right.mean(axis=1) - reference.mean()) ** 2, 1 / (4 * count))
-    share = 1 / count + (1 / test_rows if rule == "T" and test_rows else 0.0)
+    share = 1 / judged + (1 / test_rows if rule == "T" and test_rows else 0.0)
     expected = margin - doubt * np.sqrt(variance * share)
     held = np.flatnonzero(expected >= -1e-12)
     if len(held):
@@ -271,14 +271,14 @@ def choose_from_study(
     doubt = RULES[rule]
     everywhere = np.arange(len(labels))
     best, held, expected = pick_recipe(
-        study.recipes, study.costs[folds], study.right[folds], target, rule, doubt, everywhere, test_rows
+        study.recipes, study.costs[folds], study.right[folds], target, rule, doubt, everywhere, len(labels), test_rows
     )
     right = np.zeros(len(labels), dtype=np.bool_)
     nested = []
     for j in range(folds):
         rows, outside = np.flatnonzero(fold != j), np.flatnonzero(fold == j)
         found, _, _ = pick_recipe(
-            study.recipes, study.costs[j], study.right[j][:, rows], target, rule, doubt, rows, test_rows
+            study.recipes, study.costs[j], study.right[j][:, rows], target, rule, doubt, rows, len(labels), test_rows
         )
         recipe = study.recipes[found]
         if (j, recipe) not in kept:

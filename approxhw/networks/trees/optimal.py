@@ -11,7 +11,7 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem
 
 from .columns import Columns, code_trees, columns_of
-from .priced import PricedTree, checked_labels, grow_tree, polished, root_gains, sketches_of
+from .priced import PricedTree, checked_labels, count_wrong, grow_tree, polished, root_gains, sketches_of
 from .prices import Prices, split_prices
 from .tree import CodeTrees, Sketch, merged, numbered
 
@@ -96,7 +96,9 @@ def optimal_tree(
     sketch = best if made is None else merged(_sketch_of(made, columns))
     split = columns.first[sketch.column] + sketch.cut - 1
     return ProvenTree(
-        code_trees(sketch, columns, classes), search.wrong(sketch) + float(exact[split].sum()), not search.late
+        code_trees(sketch, columns, classes),
+        count_wrong(sketch, columns, labels) + float(exact[split].sum()),
+        not search.late,
     )
 
 
@@ -120,18 +122,11 @@ class _Search:
         gain = root_gains(self.columns, self.labels, self.classes)
         self._order = np.argsort(-gain, kind="stable")
 
-    def wrong(self, sketch: Sketch) -> int:
-        """Return how many of all rows *sketch* gets wrong."""
-        at = np.full(len(self.labels), sketch.root)
-        while (inner := np.flatnonzero(at >= 0)).size:
-            node = at[inner]
-            seen = self.columns.values[sketch.column[node], inner]
-            at[inner] = np.where(seen >= sketch.cut[node], sketch.high[node], sketch.low[node])
-        return int((sketch.labels[~at] != self.labels).sum())
-
     def price_of(self, sketch: Sketch) -> float:
         """Return the cost of *sketch* on all rows."""
-        return self.wrong(sketch) + float(self.cost[self.columns.first[sketch.column] + sketch.cut - 1].sum())
+        return count_wrong(sketch, self.columns, self.labels) + float(
+            self.cost[self.columns.first[sketch.column] + sketch.cut - 1].sum()
+        )
 
     def least(self, rows: np.ndarray) -> float:
         """Return the errors that no tree avoids: of rows that are alike all but the most frequent class."""

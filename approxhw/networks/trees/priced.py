@@ -119,27 +119,33 @@ def priced_trees(
         grow_tree(columns, labels, classes, options, most, (seed, start), prices) for start in range(options.starts)
     ]
     used = columns.kept(np.concatenate([columns.of_split()[growth.splits] for growth in growths]))
-    found: list[list[CodeTrees]] = [[] for _ in sizes]
+    known = split_prices(used.columns, prices)
+    best: list[tuple[float, CodeTrees] | None] = [None] * len(sizes)
     for growth in growths:
         for place, sketch in enumerate(sketches_of(growth, sizes)):
             sketch = used.moved(sketch)
             if options.polish:
-                sketch = polished(sketch, used.columns, labels, classes, prices, options.exchange, options.least)
-            found[place].append(code_trees(merged(sketch), used.columns, classes))
-    return [_least(trees, codes, labels, options, prices) for trees in found]
+                sketch = polished(
+                    sketch, used.columns, labels, classes, prices, options.exchange, options.least, known=known
+                )
+            sketch = merged(sketch)
+            tree = code_trees(sketch, used.columns, classes)
+            cost = 0.0
+            if len(growths) > 1:
+                weight = max(options.exchange, 1e-6)
+                cost = count_wrong(sketch, used.columns, labels) + weight * tree_area(tree, options.bits, prices)
+            before = best[place]
+            if before is None or cost < before[0]:
+                best[place] = (cost, tree)
+    return [each[1] for each in best if each is not None]
 
 
-def _least(
-    trees: Sequence[CodeTrees], codes: np.ndarray, labels: np.ndarray, options: PricedTree, prices: Prices
-) -> CodeTrees:
-    """Return the one of *trees* that has the least errors + exchange · area, the first of equals."""
-    if len(trees) == 1:
-        return trees[0]
-    weight = max(options.exchange, 1e-6)
-    return min(
-        trees,
-        key=lambda tree: int((tree.answers(codes) != labels).sum()) + weight * tree_area(tree, options.bits, prices),
-    )
+def count_wrong(sketch: Sketch, columns: Columns, labels: np.ndarray) -> int:
+    """Return how many of all rows *sketch* gets wrong."""
+    from .kernels.polishing import wrong_rows
+
+    arrays = (sketch.column, sketch.cut, sketch.high, sketch.low, sketch.labels)
+    return int(wrong_rows(columns.values, *arrays, sketch.root, labels))
 
 
 def checked_labels(codes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -255,17 +261,19 @@ def polished(
     exchange: float = 1.0,
     least: int = 3,
     rise: int = 0,
+    known: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Sketch:
     """Return *sketch* with the cheapest splits that its rows allow, and without nodes that win nothing.
 
     No node gets more of its rows wrong than before (*rise*: so many more); of what is left, errors + *exchange* · area.
+    *known*: the prices of the splits, as :func:`split_prices` has them.
     """
     from .kernels.polishing import polish
 
     column, cut, high, low, named = (
         np.array(array) for array in (sketch.column, sketch.cut, sketch.high, sketch.low, sketch.labels)
     )
-    fresh, further = split_prices(columns, prices)
+    fresh, further = known or split_prices(columns, prices)
     root = polish(
         columns.values, columns.first, labels, classes, fresh, further, prices.node, exchange + 1e-6, least, rise, SWEEPS,
         column, cut, high, low, named, sketch.root,

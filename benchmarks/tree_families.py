@@ -109,10 +109,10 @@ def coded(task: str, tasks: Path) -> tuple[Graph, Rows, list[str]]:
     return graph, rows, [f"{task}: {line}" for line in shared_rows_note(data.X_train, data.X_test)]
 
 
-def fitter(fitting: TreeFitting):  # noqa: ANN201
+def fitter(fitting: TreeFitting):
     """Return what fits the trees of recipes; their cost is the model's area in cm²."""
 
-    def fit(codes, labels, recipes, seed):  # noqa: ANN001, ANN202
+    def fit(codes, labels, recipes, seed):
         found = fit_trees(codes, labels, recipes, fitting, seed)
         return [Fitted(tree.answers, tree_area(tree, fitting.bits, fitting.prices) / 100, tree) for tree in found]
 
@@ -306,9 +306,10 @@ def main() -> None:
         [
             "# Trees for the five tasks, chosen by the honest rule\n",
             command(),
-            f"Trees on 4-bit codes (`quantize-inputs`), families {', '.join(given.families)}; {given.starts} starts each, the robust",
-            f"middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows fit its circuit, test",
-            "rows score it once. Areas: the circuit's Verilog by the reference recipe, `egfet` at 1.0 V; converters are not in them.",
+            f"Trees on 4-bit codes (`quantize-inputs`), families {', '.join(given.families)}; {given.starts} starts each, the",
+            f"robust middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows fit its",
+            "circuit, test rows score it once. Areas: the circuit's Verilog by the reference recipe, `egfet` at 1.0 V; converters are",
+            "not in them.",
             f"{machine()} CPU seconds, of all seeds: {spent or 'kept from before'}.\n",
             *(f"- {line}" for line in notes),
             "\n## Areas\n",

@@ -192,7 +192,10 @@ def _whole(
 def _numbered_trees(
     columns: Columns, trees: list[list[tuple[int, int]]], leaves: list[np.ndarray], start: np.ndarray
 ) -> CodeTrees:
-    roots, high, low, of = [], [], [], []
+    roots: list[int] = []
+    high: list[int] = []
+    low: list[int] = []
+    of: list[int] = []
     before = 0
     for splits in trees:
         first = len(of)

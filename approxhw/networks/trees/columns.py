@@ -57,8 +57,10 @@ class Columns:
             return KeptColumns(self, chosen)
         width = np.diff(self.first)[chosen]
         first = np.concatenate([[0], np.cumsum(width)])
-        parts = (part[chosen] for part in (self.values, self.feature, self.other, self.sign, self.least))
-        return KeptColumns(Columns(*parts, first, self.bits), chosen)
+        kept = Columns(
+            self.values[chosen], self.feature[chosen], self.other[chosen], self.sign[chosen], self.least[chosen], first, self.bits
+        )  # fmt: skip
+        return KeptColumns(kept, chosen)
 
 
 @dataclass(frozen=True, eq=False)

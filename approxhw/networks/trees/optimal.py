@@ -270,5 +270,5 @@ def _sketch_of(made: Branches, columns: Columns) -> Sketch:
         return number
 
     root = place(made)
-    arrays = (np.array(part, dtype=np.int64) for part in (column, cut, high, low, labels))
-    return numbered(Sketch(*arrays, root))
+    a, b, c, d, e = (np.array(part, dtype=np.int64) for part in (column, cut, high, low, labels))
+    return numbered(Sketch(a, b, c, d, e, root))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -121,8 +121,8 @@ def merged(sketch: Sketch) -> Sketch:
         high[node], low[node] = becomes.get(high[node], high[node]), becomes.get(low[node], low[node])
         if high[node] < 0 and low[node] < 0 and labels[~high[node]] == labels[~low[node]]:
             becomes[node] = high[node]
-    ways = (np.array(way, dtype=np.int64).reshape(-1) for way in (high, low))
-    return numbered(Sketch(sketch.column, sketch.cut, *ways, sketch.labels, becomes.get(sketch.root, sketch.root)))
+    root = becomes.get(sketch.root, sketch.root)
+    return numbered(replace(sketch, high=np.array(high, dtype=np.int64), low=np.array(low, dtype=np.int64), root=root))
 
 
 def one_leaf(label: int) -> Sketch:

@@ -7,6 +7,8 @@ import pytest
 
 import approxhw as ax
 from approxhw.common.statistics import isotonic, rank_correlation
+from approxhw.dse.evolve import Hooks
+from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.rules.decision_rule import (
     DOUBT,
     Candidate,
@@ -16,8 +18,6 @@ from approxhw.dse.rules.decision_rule import (
     mean_at,
     smoothed,
 )
-from approxhw.dse.evolve import Hooks
-from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.select_members import nearest, thinned
 from approxhw.numerics.pareto import layers_of_front
 

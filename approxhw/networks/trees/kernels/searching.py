@@ -69,7 +69,7 @@ def best_three(
     whole = np.zeros((columns, widest, classes), np.int64)
     above = np.zeros(classes, np.int64)
     _fill(values, rows, y, 1, whole, all_total)
-    best = np.float64(_one(all_total))
+    best = float(_one(all_total))
     if leaves == 1 or best == 0:
         return best
     cost, split = _two(whole, all_total, first, price, above, np.inf)

@@ -162,7 +162,9 @@ def test_the_seed_decides_and_nothing_else():
     codes, labels = some_rows(6, rows=200)
     noisy = PricedTree(leaves=12, bits=3, starts=3, jitter=0.5)
     found = [priced_tree(codes, labels, 3, noisy, seed) for seed in (1, 1, 2, 3, 4, 5)]
-    spelled = [(tree.feature.tolist(), tree.threshold.tolist(), tree.high.tolist(), tree.low.tolist()) for tree in found]
+    spelled = [
+        (tree.feature.tolist(), tree.threshold.tolist(), tree.high.tolist(), tree.low.tolist()) for tree in found
+    ]
     assert spelled[0] == spelled[1]
     assert any(other != spelled[0] for other in spelled[2:])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -273,6 +274,9 @@ def main() -> None:
     )
     parser.add_argument("--only", default=",".join(TASKS), help="tasks")
     parser.add_argument("--kept", type=Path, metavar="FILE", help="choices made so far: goes on where it was stopped")
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, help="begin nothing new after so long, and write what is there"
+    )
     asked = parser.parse_args()
     need_tasks(asked.tasks)
     given = Asked(tuple(asked.families.split(",")), asked.starts, asked.fits)
@@ -280,23 +284,27 @@ def main() -> None:
     if asked.kept and asked.kept.is_file():
         found = [Choice(**entry) for entry in json.loads(asked.kept.read_text(encoding="utf-8"))]
     done = {(c.task, c.seed, c.split) for c in found}
-    notes: list[str] = []
     seconds: dict[str, float] = {}
-    for task in asked.only.split(","):
-        graph, rows, odd = coded(task, asked.tasks)
-        notes += odd
-        ruler = Ruler()
-        for split in ("given", "drawn"):
+    tasks = asked.only.split(",")
+    known = {task: coded(task, asked.tasks) for task in tasks}
+    rulers = {task: Ruler() for task in tasks}
+    end = time.monotonic() + asked.seconds
+    for split in ("given", "drawn"):
+        for task in tasks:
+            graph, rows, _ = known[task]
             for seed in range(asked.seeds):
-                if (task, seed, split) in done:
+                if (task, seed, split) in done or time.monotonic() > end:
                     continue
                 with clock() as taken:
                     part = rows if split == "given" else rows.drawn(seed)
-                    found += choices(task, graph, part, seed, split, given, ruler)
+                    found += choices(task, graph, part, seed, split, given, rulers[task])
                 seconds[task] = seconds.get(task, 0.0) + taken.cpu
                 note(f"{task}, seed {seed}, {split} split: {taken.cpu:.1f} s of CPU time")
                 if asked.kept:
                     asked.kept.write_text(json.dumps([asdict(c) for c in found]), encoding="utf-8")
+    notes = [line for task in tasks for line in known[task][2]]
+    for task in tasks:
+        _, rows, _ = known[task]
         share = float((rows.test_labels == np.bincount(rows.labels).argmax()).mean())
         lowest = min((c for c in found if c.task == task and c.aim in AIMS), key=lambda c: c.test, default=None)
         notes += [] if lowest is None else no_better(f"{task}: {lowest.recipe}", lowest.test, share, "test rows")
@@ -306,10 +314,10 @@ def main() -> None:
         [
             "# Trees for the five tasks, chosen by the honest rule\n",
             command(),
-            f"Trees on 4-bit codes (`quantize-inputs`), families {', '.join(given.families)}; {given.starts} starts each, the",
-            f"robust middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows fit its",
-            "circuit, test rows score it once. Areas: the circuit's Verilog by the reference recipe, `egfet` at 1.0 V; converters are",
-            "not in them.",
+            f"Trees on 4-bit codes (`quantize-inputs`), families {', '.join(given.families)}; {given.starts} starts each,",
+            f"the robust middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows fit",
+            "its circuit, test rows score it once. Areas: the circuit's Verilog by the reference recipe, `egfet` at 1.0 V; converters",
+            "are not in them.",
             f"{machine()} CPU seconds, of all seeds: {spent or 'kept from before'}.\n",
             *(f"- {line}" for line in notes),
             "\n## Areas\n",

@@ -64,7 +64,7 @@ class PricedTree:
             raise OptionError("priced tree", found)
 
 
-SWEEPS = 8
+SWEEPS = 4
 """Times that polishing goes through a tree at most."""
 
 

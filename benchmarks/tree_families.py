@@ -259,7 +259,9 @@ def calibration(found: Sequence[Choice], split: str) -> list[str]:
         "within ±0.5",
         "inside the interval",
     )
-    share = statistics.fmean(all_within) if all_within else math.nan
+    if not rows:
+        return ["Not run.\n"]
+    share = statistics.fmean(all_within)
     return [table(titles, rows), f"Inside the interval: **{100 * share:.1f} %** (target 90 %): {met(share >= 0.9)}.\n"]
 
 
@@ -308,6 +310,10 @@ def main() -> None:
         share = float((rows.test_labels == np.bincount(rows.labels).argmax()).mean())
         lowest = min((c for c in found if c.task == task and c.aim in AIMS), key=lambda c: c.test, default=None)
         notes += [] if lowest is None else no_better(f"{task}: {lowest.recipe}", lowest.test, share, "test rows")
+    for split in ("given", "drawn"):
+        counts = {task: len({c.seed for c in found if c.task == task and c.split == split}) for task in tasks}
+        short = [f"{task} {count} of {asked.seeds} seeds" for task, count in counts.items() if count < asked.seeds]
+        notes += [f"not complete, rows {split}: {', '.join(short)}"] if short else []
     spent = ", ".join(f"{task} {value:.0f}" for task, value in seconds.items())
     write(
         "tree_families",
@@ -315,8 +321,8 @@ def main() -> None:
             "# Trees for the five tasks, chosen by the honest rule\n",
             command(),
             f"Trees on 4-bit codes (`quantize-inputs`), families {', '.join(given.families)}; {given.starts} starts each,",
-            f"the robust middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows fit",
-            "its circuit, test rows score it once. Areas: the circuit's Verilog by the reference recipe, `egfet` at 1.0 V; converters",
+            f"the robust middle one of {given.fits} fits. Five folds of the training rows choose the recipe, all training rows",
+            "fit its circuit, test rows score it once. Areas: its Verilog by the reference recipe, `egfet` at 1.0 V; converters",
             "are not in them.",
             f"{machine()} CPU seconds, of all seeds: {spent or 'kept from before'}.\n",
             *(f"- {line}" for line in notes),

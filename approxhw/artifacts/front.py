@@ -69,7 +69,7 @@ class Member:
     """Its design folder, relative to the front's."""
     chosen: bool = False
     expected_accuracy: float | None = None
-    """What it is expected to hold on rows never seen, by training rows alone (``dse/decision_rule.py``)."""
+    """What it is expected to hold on rows never seen, by training rows alone (``dse/rules/decision_rule.py``)."""
     fold: int = 0
     """Which of the searches found it: each put other validation rows aside."""
     simulated: Mapping[str, int] = field(default_factory=dict)

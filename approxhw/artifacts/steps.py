@@ -12,7 +12,7 @@ from approxhw.common.data.arrays import read_npy
 from approxhw.common.errors import GraphError, InvalidDataError, OutputError, Problem, shown
 from approxhw.common.files import read_text
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.beside import Fetch
+from approxhw.ir.kinds.tensor.beside import Fetch
 from approxhw.ir.pass_manager import PassRecord
 from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify

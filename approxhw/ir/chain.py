@@ -65,8 +65,9 @@ def is_activation(node: Node) -> bool:
 
 
 def is_decision(node: Node) -> bool:
-    """Whether *node* names a class: an argmax or a threshold."""
-    return is_legal(node.op) and kind_of(node.op).classes is not None
+    """Whether *node* names a class: an argmax, a threshold, or gates that have decided."""
+    count = kind_of(node.op).classes if is_legal(node.op) else None
+    return count is not None and count(node.op, node.type) > 0
 
 
 def feeds_layers(graph: Graph, node: Node) -> bool:

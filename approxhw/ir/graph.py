@@ -33,6 +33,7 @@ from .kinds import (
     DequantizeLinear,
     Encode,
     Feed,
+    Gates,
     Gemm,
     HardSwish,
     Host,
@@ -111,6 +112,7 @@ Op = (
     | Add
     | Encode
     | Decode
+    | Gates
     | Feed
     | MatMul
     | Gemm

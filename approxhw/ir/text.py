@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from approxhw.common.errors import GraphError, Problem, shown
-from approxhw.ir.kinds.beside import MOST_INLINE, Beside, Fetch, fetched, put, spell_bytes, stands_beside
+from approxhw.ir.kinds.tensor.beside import MOST_INLINE, Beside, Fetch, fetched, put, spell_bytes, stands_beside
 from approxhw.numerics.formats import Format, parse_format
 
 from .graph import KINDS, Graph, Node, Op, kind_of

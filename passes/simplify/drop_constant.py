@@ -15,6 +15,7 @@ from approxhw.ir.kinds import (
     ArgMax,
     Constant,
     Dense,
+    Gates,
     Input,
     Range,
     Reshape,
@@ -79,6 +80,8 @@ def inputs_read(graph: Graph) -> list[int]:
             names.add(node.name)
         elif isinstance(node.op, Dense):
             seen |= _reads(graph, node).any(axis=0)
+        elif isinstance(node.op, Gates):
+            seen |= node.op.reads.any(axis=1)
         else:
             seen[:] = True
     return [int(i) for i in np.flatnonzero(seen)]
@@ -140,6 +143,8 @@ def _is_settled(graph: Graph) -> bool:
 def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
     """Return the codes of *node* where it can have no others, else None."""
     low, high = known[node.name]
+    if isinstance(node.op, Gates):  # what is constant there is a gate less already
+        return None
     if isinstance(node.op, ArgMax):
         if node.op.width is not None:  # who can win where comparators see a few bits is more than ranges tell
             least, greatest = known[node.inputs[0]]

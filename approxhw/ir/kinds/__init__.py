@@ -11,6 +11,8 @@ from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
+from .gates import KINDS as _GATES
+from .gates import Gates, random_gates
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
 from .layout import Concat, Reshape
@@ -41,6 +43,7 @@ __all__ = [
     "Encode",
     "Fault",
     "Feed",
+    "Gates",
     "Gemm",
     "HardSwish",
     "Host",
@@ -69,9 +72,10 @@ __all__ = [
     "dense_sums",
     "matches",
     "product_ranges",
+    "random_gates",
 ]
 
-KINDS: tuple[SomeKind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING)
+KINDS: tuple[SomeKind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING, *_GATES)
 """Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""
 
 TENSOR_KINDS: tuple[SomeKind, ...] = _TENSORS

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import TASKS, arguments, clock, command, machine, need_tasks, note, table, write
+from common import TASKS, arguments, command, machine, need_tasks, note, table, write
 
 import approxhw as ax
 
@@ -42,9 +42,7 @@ def measure(name: str, tasks: Path, folder: Path, pipeline: str, loss: float, se
         areas.append(design.estimate().area_mm2 / 100)
     kept = json.loads((design.folder / "estimate" / "egfet.json").read_text(encoding="utf-8"))
     record = design.design.ledger[-1]
-    train, test = (
-        (record[f"{rows}_accuracy_before"], record[f"{rows}_accuracy_after"]) for rows in ("train", "test")
-    )
+    train, test = ((record[f"{rows}_accuracy_before"], record[f"{rows}_accuracy_after"]) for rows in ("train", "test"))
     gates = record["notes"][0].partition(";")[0]
     return Removal(
         name,
@@ -78,14 +76,25 @@ def report(found: list[Removal], loss: float, seed: int) -> list[str]:
         )
         for each in found
     ]
-    titles = ("task", "pipeline", "cm²", "cm², after", "ratio", "test", "test, after", "difference", "training rows", "gates")
+    titles = (
+        "task",
+        "pipeline",
+        "cm²",
+        "cm², after",
+        "ratio",
+        "test",
+        "test, after",
+        "difference",
+        "training rows",
+        "gates",
+    )
     return [
         "# Gate-level removal on the five tasks\n",
         command(),
-        f"The pass `{PASS}{{max_loss={loss},seed={seed}}}` behind two pipelines: gates go that training rows do not need, while the",
-        f"three tenths of the training rows that no move sees lose at most {loss:.1%}. Areas of `egfet` at 1.0 V by the reference recipe.",
-        "Test rows are only told. Of each circuit the netlist equals the Graph on the vectors of the last column (every test row and",
-        f"every training row among them). {machine()}\n",
+        f"The pass `{PASS}{{max_loss={loss},seed={seed}}}` behind two pipelines: gates go that training rows do not",
+        f"need, while the three tenths of the training rows that no move sees lose at most {loss:.1%}. Areas of `egfet`, 1.0 V,",
+        "by the reference recipe. Test rows are only told. Each netlist equals its Graph on the vectors of the last column, every",
+        f"test row and every training row among them. {machine()}\n",
         table((*titles, "seconds", "vectors, 0 mismatches"), rows),
     ]
 
@@ -94,7 +103,9 @@ def main() -> None:
     """Measure all tasks, print, and write the result."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="keep the designs here")
-    parser.add_argument("--max-loss", type=float, default=0.005, metavar="SHARE", help="rows set aside that may be lost")
+    parser.add_argument(
+        "--max-loss", type=float, default=0.005, metavar="SHARE", help="rows set aside that may be lost"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="NUMBER", help="of the pass")
     given = parser.parse_args()
     need_tasks(given.tasks)

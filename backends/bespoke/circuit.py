@@ -400,7 +400,11 @@ class _Builder:
         block = Block(self._fresh("gates"))
         names = [self._word_name(word, f"x{i}") for i, word in enumerate(x)]
         words = build_gates(block, node, self.ranges[node.name], x, names)
-        outs = [self._decision(node)] if is_decision(node) else [self._fresh(f"{node.name}_{i}") for i in range(len(words))]
+        outs = (
+            [self._decision(node)]
+            if is_decision(node)
+            else [self._fresh(f"{node.name}_{i}") for i in range(len(words))]
+        )
         self.blocks.append(block)
         return tuple(block.leave(out, word) for out, word in zip(outs, words, strict=True))
 

@@ -404,7 +404,9 @@ def _sorted_lines(module: str, word: str, names: Sequence[str]) -> str:
     """Return a module's Verilog with its lines that declare, or assign, one of *names* in the order of these."""
     place = {name: number for number, name in enumerate(names)}
     line = re.compile(rf"^  {word} (\w+)(?: = .*)?;\n", re.M)
-    ordered = iter(sorted((item for item in line.finditer(module) if item[1] in place), key=lambda item: place[item[1]]))
+    ordered = iter(
+        sorted((item for item in line.finditer(module) if item[1] in place), key=lambda item: place[item[1]])
+    )
     return line.sub(lambda item: next(ordered)[0] if item[1] in place else item[0], module)
 
 

@@ -41,4 +41,3 @@ def build_gates(block: Block, node: Node, interval: Range, x: tuple[Word, ...], 
         bits = tuple(signals[signal] for signal in gates.outputs[start : start + width_of(low, high)].tolist())
         words.append(Word(low, high, bits))
     return tuple(words)
-

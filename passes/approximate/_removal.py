@@ -1,7 +1,8 @@
 """Gate-level removal: a netlist gets smaller by moves that rows allow, and rows that no move sees say when to stop.
 
 The rows that moves are chosen by are a care set: what a gate does on codes that no row has is free. So it fits them. Moves are
-taken by the area that they free, never by errors that they win, and rows set aside judge the whole.
+taken by the area that they free, never by errors that they win: what counts are rows that the circuit got right and loses, and
+rows that it got wrong are free. Rows set aside judge the whole, by their errors.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from approxhw.numerics.logic.gates import (
     NOR,
     NOT,
     OR,
-    SELECT,
     GateList,
     MappedGates,
 )
@@ -30,7 +30,10 @@ STAGES = 8
 """Parts in which the allowed errors are given away: what costs least goes first."""
 
 ROUNDS = 12
-"""Rounds of moves between two mappings."""
+"""Rounds of moves between two mappings, at most."""
+
+ENOUGH = 0.75
+"""A netlist that has shrunk to this share is mapped again."""
 
 LEAST_GAIN = 0.002
 """A round that frees less than this share of the area is the last one of its stage."""
@@ -58,17 +61,29 @@ class CareRows:
 
 @dataclass(frozen=True)
 class Found:
-    """What removal came to. ``wrong``, ``aside_wrong``: rows that the netlist gets wrong of each kind, before and after."""
+    """What removal came to.
+
+    ``right``: rows seen that the circuit got right, ``lost``: those of them that the netlist gets wrong. ``aside_wrong``: rows
+    set aside that it gets wrong, before and after.
+    """
 
     mapped: MappedGates
-    wrong: tuple[int, int]
+    right: int
+    lost: int
     aside_wrong: tuple[int, int]
     moves: int
     mappings: int
 
 
 def care_rows(
-    codes: np.ndarray, labels: np.ndarray, *, aside: float, copies: int, noise: float, most: int, rng: np.random.Generator
+    codes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    aside: float,
+    copies: int,
+    noise: float,
+    most: int,
+    rng: np.random.Generator,
 ) -> CareRows:
     """Return *codes* and *labels*, a share set *aside*, and of all others *copies* with each code one off with chance *noise*.
 
@@ -162,16 +177,15 @@ def remove_gates(
     max_loss: float,
     candidates: int,
     rng: np.random.Generator,
-    tell: Callable[[str], None] | None = None,
 ) -> Found:
-    """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of each kind of rows; it may be *mapped*.
+    """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of the rows seen, and of those set aside.
 
-    *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one. *candidates*: signals that are tried in the
-    place of each, besides constants.
+    It is *mapped* itself where there is none. *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one.
+    *candidates*: signals that are tried in the place of each, besides constants.
     """
     most = max(1, MOST_WORDS // (mapped.gates.first + len(mapped.gates.functions))) * 64
     rows = CareRows(rows.codes[:most], rows.labels[:most], rows.aside_codes[:most], rows.aside_labels[:most])
-    run = _Run(mapped, rows, bits, remap, max_loss, candidates, rng, tell or (lambda text: None))
+    run = _Run(mapped, rows, bits, remap, max_loss, candidates, rng)
     return run.finished()
 
 
@@ -187,19 +201,24 @@ class _Run:
         max_loss: float,
         candidates: int,
         rng: np.random.Generator,
-        tell: Callable[[str], None],
     ) -> None:
-        self.rows, self.bits, self.remap, self.candidates, self.rng, self.tell = rows, bits, remap, candidates, rng, tell
+        self.rows, self.bits, self.remap, self.candidates, self.rng = rows, bits, remap, candidates, rng
         self.areas = np.array([*mapped.function_areas, 0.0, 0.0, 0.0])
         self.best = mapped
-        self.state = _loaded(mapped.gates, rows, bits)
-        self.before = self._wrong()
-        self.now = self.before
+        self.state = state = _loaded(mapped.gates, rows, bits)
+        wrong = np.bitwise_or.reduce(state.planes[state.outputs] ^ state.wanted, axis=0)
+        self.mask = state.mask.copy()
+        self.mask[: state.width] &= ~wrong[: state.width]
+        state.mask = self.mask
+        self.right = int(np.bitwise_count(self.mask[: state.width]).sum())
+        self.before = self._wrong()[1]
+        self.now = (0, self.before)
         self.allowed = max_loss * len(rows.codes)
-        self.aside_limit = int(self.before[1] + max_loss * len(rows.aside_codes))
+        self.aside_limit = int(self.before + max_loss * len(rows.aside_codes))
         self.moves = self.mappings = 0
 
     def _wrong(self) -> tuple[int, int]:
+        """Return how many rows seen are lost, and how many set aside are wrong."""
         from approxhw.numerics.logic.kernels.removal import count_wrong
 
         state, words = self.state, self.state.planes.shape[1]
@@ -209,80 +228,66 @@ class _Run:
     def finished(self) -> Found:
         """Return the smallest netlist, after all stages or when rows set aside have lost too much."""
         for stage in range(STAGES + 1):
-            limit = self.before[0] + int(self.allowed * stage / STAGES)
-            if not self._stage(limit):
+            if not self._stage(int(self.allowed * stage / STAGES)):
                 break
-        return Found(self.best, (self.before[0], self.now[0]), (self.before[1], self.now[1]), self.moves, self.mappings)
+        return Found(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
 
     def _stage(self, limit: int) -> bool:
-        """Take moves while they free anything with at most *limit* wrong rows; return whether to go on."""
+        """Take moves while they free anything with at most *limit* rows lost; return whether to go on."""
         while True:
             gates, within, small = self._rounds(limit)
-            if gates is None:
-                return within
-            if not self._mapped(gates):
-                return False
+            if gates is not None:
+                self._map(gates)
             if not within or self.mappings >= MOST_MAPPINGS:
                 return False
-            if small:
+            if small or gates is None:
                 return True
 
-    def _mapped(self, gates: GateList) -> bool:
+    def _map(self, gates: GateList) -> None:
         """Map *gates* again and go on from them; keep them where they are the smallest so far."""
         mapped = self.remap(gates)
         self.mappings += 1
         self.state = _loaded(mapped.gates, self.rows, self.bits)
+        self.state.mask = self.mask
         wrong = self._wrong()
         if mapped.area_mm2 < self.best.area_mm2 and wrong[1] <= self.aside_limit:
             self.best, self.now = mapped, wrong
-        self.tell(f"{len(mapped.gates.functions)} gates, {mapped.area_mm2:.4g} mm², {wrong[0]} and {wrong[1]} wrong")
-        return True
 
     def _rounds(self, limit: int) -> tuple[GateList | None, bool, bool]:
         """Return the best netlist of some rounds (None: none is better), whether rows aside allow more, and if gains end."""
         from approxhw.numerics.logic.kernels.removal import simplify, take_moves
 
         state, first = self.state, self.state.gates.first
-        signals = state.planes.shape[0]
-        alias, live = np.empty(signals, np.int32), np.empty(signals, np.bool_)
-        area = simplify(state.functions, state.operands, state.outputs, first, self.areas, alias, live)
+        alias, live = np.empty(len(state.planes), np.int32), np.empty(len(state.planes), np.bool_)
+        start = simplify(state.functions, state.operands, state.outputs, first, self.areas, alias, live)
         best = state.functions.copy(), state.operands.copy(), state.outputs.copy()
-        start = area
-        figures = np.array([area, 0, 0, area], dtype=np.float64)
+        figures = np.array([start, *self._wrong(), start], dtype=np.float64)
         limits = np.array([limit, self.aside_limit], dtype=np.int64)
-        total, small, within = 0, True, True
+        small, within = False, True
         for _ in range(ROUNDS):
-            moves = self._ordered_moves(live, limit, figures[0])
-            taken = take_moves(
-                moves, state.functions, state.operands, state.outputs, first, state.planes, state.wanted, state.mask,
-                state.width, self.areas, limits, 1e-9, *best, figures,
+            area = figures[0]
+            self.moves += take_moves(
+                self._ordered_moves(live, limit), state.functions, state.operands, state.outputs, first, state.planes,
+                state.wanted, state.mask, state.width, self.areas, limits, 1e-9, ENOUGH * start, *best, figures,
             )  # fmt: skip
-            total += taken
-            area, previous = figures[0], area
-            small = previous - area < LEAST_GAIN * previous
-            if taken and figures[2] > self.aside_limit:
-                within = False
-                break
-            if small:
+            small, within = area - figures[0] < LEAST_GAIN * area, bool(figures[2] <= self.aside_limit)
+            if small or not within or figures[0] <= ENOUGH * start:
                 break
             simplify(state.functions, state.operands, state.outputs, first, self.areas, alias, live)
-        self.moves += total
-        if figures[3] >= start - 1e-9:
-            return None, within, small
-        return compacted(state.gates.inputs, *best), within, small
+        better = figures[3] < start - 1e-9
+        return (compacted(state.gates.inputs, *best) if better else None), within, small
 
-    def _ordered_moves(self, live: np.ndarray, limit: int, area: float) -> np.ndarray:
-        """Return the moves that alone free area with at most *limit* wrong rows, what frees most first."""
+    def _ordered_moves(self, live: np.ndarray, limit: int) -> np.ndarray:
+        """Return the moves that alone free area with at most *limit* rows lost, what frees most first."""
         from approxhw.numerics.logic.kernels.removal import try_moves
 
         state = self.state
         moves = self._moves(live)
-        errors, left = np.zeros(len(moves), np.int64), np.zeros(len(moves))
+        errors, freed = np.zeros(len(moves), np.int64), np.zeros(len(moves))
         try_moves(
-            moves, state.functions, state.operands, state.outputs, state.gates.first, state.planes, state.wanted, state.mask,
-            state.width, self.areas, limit, errors, left,
+            moves, state.functions, state.operands, state.outputs, state.gates.first, live, state.planes, state.wanted,
+            state.mask, state.width, self.areas, limit, errors, freed,
         )  # fmt: skip
-        freed = np.where(np.isfinite(left), area - left, -1.0)
         order = np.lexsort((np.arange(len(moves)), errors, -np.round(freed, 9)))
         return moves[order[freed[order] > 1e-9]]
 
@@ -292,32 +297,26 @@ class _Run:
 
         state, first = self.state, self.state.gates.first
         gates = np.flatnonzero(live[first:])
-        sources = np.flatnonzero(live)
+        sources = np.union1d(np.flatnonzero(live)[2:], np.arange(CONSTANTS, first))
         sources = sources[sources >= CONSTANTS]
-        inputs = np.arange(CONSTANTS, first)
-        sources = np.union1d(sources, inputs)
         if len(sources) > MOST_SOURCES:
             sources = np.sort(self.rng.permutation(sources)[:MOST_SOURCES])
-        step = max(1, state.width // SAMPLE_WORDS)
-        words = np.arange(0, state.width, step)[:SAMPLE_WORDS]
+        words = np.arange(0, state.width, max(1, state.width // SAMPLE_WORDS))[:SAMPLE_WORDS]
         near = np.zeros((len(gates), self.candidates, 2), dtype=np.int64)
         nearest(gates, sources, first, state.planes, words, near)
-        zero = np.zeros(len(gates), dtype=np.int64)
-        several = [np.stack([gates, zero + function, zero, zero], axis=1) for function in (ZERO, ONE)]
-        for k in range(self.candidates):
-            function = np.where(near[:, k, 1] == 1, NOT, COPY)
-            several.append(np.stack([gates, function, near[:, k, 0], zero], axis=1))
+        none = np.zeros(len(gates), dtype=np.int64)
+
+        def moves(function: int | np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.stack([gates, none + function, a, b], axis=1)
+
+        several = [moves(function, none, none) for function in (ZERO, ONE)]
+        several += [moves(np.where(each[:, 1] == 1, NOT, COPY), each[:, 0], none) for each in near.transpose(1, 0, 2)]
         functions, operands = state.functions[gates], state.operands[gates].astype(np.int64)
         arities = np.array(ARITIES)[functions]
         for place in range(3):
-            there = arities > place
-            for function in (COPY, NOT):
-                if function == NOT:
-                    there = there & (functions != NOT)
-                several.append(
-                    np.stack([gates, zero + function, operands[:, place], zero], axis=1)[there]
-                )
+            several.append(moves(COPY, operands[:, place], none)[arities > place])
+            several.append(moves(NOT, operands[:, place], none)[(arities > place) & (functions != NOT)])
         for function in (AND, OR, NAND, NOR):
-            cheaper = (arities == 2) & (functions != SELECT) & (self.areas[function] < self.areas[functions])
-            several.append(np.stack([gates, zero + function, operands[:, 0], operands[:, 1]], axis=1)[cheaper])
+            cheaper = (arities == 2) & (self.areas[function] < self.areas[functions])
+            several.append(moves(function, operands[:, 0], operands[:, 1])[cheaper])
         return np.concatenate(several)

@@ -28,17 +28,17 @@ class ApproximateGates:
     """Simplify the synthesised gates: what training rows do not need goes, while rows set aside lose at most *max-loss*.
 
     The circuit is synthesised; each signal is tried as a constant, as one of the *candidates* earlier signals that agree with it
-    most on rows, inverted or not, and as a cheaper gate. What frees most area is taken, never what wins rows, as long as no more
-    than *max-loss* of the rows that moves see (and of noisy copies of them) are lost; now and then the rest is synthesised anew.
-    A share of the training rows is set *aside*: no move sees them, and it ends when they lose more than *max-loss*. What is
-    left is a Graph of one `Gates`, which is the meaning itself.
+    most on rows, inverted or not, and as a cheaper gate. What frees most area is taken, never what wins rows: at most *max-loss*
+    of the rows that moves see, and of noisy copies of them, may be lost, where those count that were right before. Now and then
+    the rest is synthesised anew. A share of the training rows is set *aside*: no move sees them, and it ends when their accuracy
+    is more than *max-loss* lower. What is left is a Graph of one `Gates`, which is the meaning itself.
     """
 
     kind: ClassVar[str] = "approximating"
 
     max_loss: float = field(default=0.005, metadata={"help": "accuracy on rows set aside that may be lost, 0 to 1"})
     aside: float = field(default=0.3, metadata={"help": "share of training rows that no move sees"})
-    copies: int = field(default=2, metadata={"help": "noisy copies of each row that moves see"})
+    copies: int = field(default=4, metadata={"help": "noisy copies of each row that moves see"})
     noise: float = field(default=0.2, metadata={"help": "chance of each code of a copy to be one off"})
     candidates: int = field(default=4, metadata={"help": "earlier signals tried in the place of each"})
     rows: int = field(default=10_000, metadata={"help": "training rows that are looked at, at most"})
@@ -84,9 +84,7 @@ class ApproximateGates:
         if len(mapped.gates.functions) > MOST_GATES:
             why = f"its circuit has {len(mapped.gates.functions)} gates; {MOST_GATES} are the most"
             raise PassError(f"pass {_NAME}", [Problem(graph.name, why, "use narrower inputs or weights")])
-        found = remove_gates(
-            mapped, rows, fmt.bits, remap, max_loss=self.max_loss, candidates=self.candidates, rng=rng
-        )
+        found = remove_gates(mapped, rows, fmt.bits, remap, max_loss=self.max_loss, candidates=self.candidates, rng=rng)
         self._tell(mapped, found, rows, context)
         return graph if found.mapped is mapped else graph_of_gates(graph, found.mapped.gates)
 
@@ -112,13 +110,13 @@ class ApproximateGates:
 
     def _tell(self, mapped: MappedGates, found: Found, rows: CareRows, context: PassContext) -> None:
         before, after = len(mapped.gates.functions), len(found.mapped.gates.functions)
-        (wrong, now), (aside, aside_now) = found.wrong, found.aside_wrong
+        aside, aside_now = found.aside_wrong
         if found.mapped is mapped:
             context.note(f"nothing went: no smaller netlist loses at most {self.max_loss:.2%} of the rows set aside")
         context.note(f"{before} gates, now {after}; {mapped.area_mm2:.4g} mm², now {found.mapped.area_mm2:.4g} mm²")
         context.note(
-            f"{now} of {len(rows.codes)} rows and noisy copies wrong, {wrong} before; of {len(rows.aside_codes)} rows set aside "
-            f"{aside_now}, {aside} before"
+            f"{found.lost} of {found.right} rows and noisy copies lost that were right; "
+            f"of {len(rows.aside_codes)} rows set aside {aside_now} are wrong, {aside} before"
         )
         context.note(f"{found.moves} moves, {found.mappings} mappings")
 

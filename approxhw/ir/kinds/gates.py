@@ -120,7 +120,9 @@ def _formats(op: Gates, operands: Operands, own: Operand) -> list[Fault]:
     if op.classes and made != (wanted := Fixed(max(1, (op.classes - 1).bit_length()))):
         why.append(f"its format is {made}, gates of {op.classes} classes make {wanted}")
     if len(op.gates.outputs) != (wanted_bits := own.type.elements * made.bits):
-        why.append(f"{len(op.gates.outputs)} outputs for {own.type.elements} elements of {made.bits} bits: {wanted_bits}")
+        why.append(
+            f"{len(op.gates.outputs)} outputs for {own.type.elements} elements of {made.bits} bits: {wanted_bits}"
+        )
     return why
 
 

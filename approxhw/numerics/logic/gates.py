@@ -101,9 +101,7 @@ def gate_faults(gates: GateList) -> list[str]:
         for g in _few(below.any(axis=1))
     ]
     spare = ((gates.operands != 0) & ~places).any(axis=1) & ~strange
-    why += [
-        f"gate {g}, {FUNCTIONS[gates.functions[g]]}, has more than {places[g].sum()} operands" for g in _few(spare)
-    ]
+    why += [f"gate {g}, {FUNCTIONS[gates.functions[g]]}, has more than {places[g].sum()} operands" for g in _few(spare)]
     beyond = (gates.outputs < 0) | (gates.outputs >= first + count)
     why += [f"output {o} is signal {gates.outputs[o]}; there are 0…{first + count - 1}" for o in _few(beyond)]
     return why

@@ -1,5 +1,7 @@
 """approximate-gates: area goes, rows set aside stay within the budget, and what cannot be is told."""
 
+import functools
+import itertools
 import re
 
 import numpy as np
@@ -11,7 +13,7 @@ from approxhw.flow.stages.mapped import circuit_gates
 from approxhw.ir.evaluation import accuracy, codes_of
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import ArgMax, Dense, Gates, Input, Relu, Type
+from approxhw.ir.kinds import ArgMax, Dense, Input, Relu, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell_pass
 from approxhw.ir.random_tensors import random_tensor_graph
 from approxhw.ir.rewriting import code_constant, fit_formats
@@ -27,7 +29,7 @@ def classifier(sizes=(4, 3, 3), seed=3):
     n, names = sizes[0], tuple(f"f{i}" for i in range(sizes[0]))
     nodes = [Node("x", Input(names, names, Encoding(3, "round", (0.0,) * n, (7.0,) * n)), (), Type((n,), Fixed(3)))]
     last = "x"
-    for i, (n, m) in enumerate(zip(sizes, sizes[1:])):
+    for i, (n, m) in enumerate(itertools.pairwise(sizes)):
         weights = rng.integers(-7, 8, (m, n))
         reach = 3 if i == 0 else 12
         nodes += [code_constant(f"w{i}", weights), code_constant(f"b{i}", -reach * weights.sum(axis=1))]
@@ -61,47 +63,57 @@ def simplified(text, data=DATA, graph=GRAPH):
     return run_passes(graph, parse_passes(text), PassContext(data, mapped_gates=circuit_gates))
 
 
+simplified_once = functools.cache(simplified)
+
+
 def figures(record):
-    """Gates and areas before and after, wrong rows seen and set aside, after and before."""
+    """Gates and areas before and after, rows lost and right before, rows set aside, wrong ones after and before."""
     told = " ".join(record.notes)
     gates = re.search(r"(\d+) gates, now (\d+); ([\d.]+) mm², now ([\d.]+) mm²", told)
-    rows = re.search(r"(\d+) of (\d+) rows and noisy copies wrong, (\d+) before; of (\d+) rows set aside (\d+), (\d+) before", told)
+    rows = re.search(
+        r"(\d+) of (\d+) rows and noisy copies lost .* of (\d+) rows set aside (\d+) are wrong, (\d+) before", told
+    )
     return [float(figure) for figure in (*gates.groups(), *rows.groups())]
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.02])
-def test_area_goes_and_rows_set_aside_stay_within_the_budget(loss):
-    result, (record,) = simplified(f"approximate-gates{{max-loss={100 * loss:g}%}}")
-    before, after, area, left, wrong, seen, wrong_before, aside, aside_wrong, aside_before = figures(record)
+@pytest.mark.parametrize(("loss", "share"), [(0.0, 0.95), (0.06, 0.7)])
+def test_area_goes_and_rows_set_aside_stay_within_the_budget(loss, share):
+    result, (record,) = simplified_once(f"approximate-gates{{max-loss={100 * loss:g}%}}")
+    before, after, area, left, lost, right, aside, aside_wrong, aside_before = figures(record)
     assert [node.kind for node in result.nodes] == ["input", "gates"]
     assert (result.labels, result.output, result.classes, result.input) == (GRAPH.labels, "c", 3, GRAPH.input)
-    assert after < 0.8 * before
-    assert left < 0.8 * area
-    assert circuit_gates(result).area_mm2 == pytest.approx(left, rel=0.02)
+    assert after < share * before
+    assert left < share * area
+    assert circuit_gates(result).area_mm2 == pytest.approx(left, rel=0.03)
     assert len(result["c"].op.gates.functions) == after
-    assert aside_wrong <= aside_before + loss * aside
-    assert wrong <= wrong_before + loss * seen
-    assert 150 < aside < 210
-    rows = care_rows(
-        codes_of(GRAPH, DATA.X_train), DATA.y_train, aside=0.3, copies=2, noise=0.2, most=10_000,
-        rng=np.random.default_rng([1, 13]),
-    )  # fmt: skip
-    assert len(rows.codes) == seen
+    rng = np.random.default_rng([1, 13])
+    codes = codes_of(GRAPH, DATA.X_train)
+    rows = care_rows(codes, DATA.y_train, aside=0.3, copies=4, noise=0.2, most=10_000, rng=rng)
+    assert 150 < len(rows.aside_codes) == aside < 210
     assert np.count_nonzero(run(result, rows.aside_codes) != rows.aside_labels) == aside_wrong
     assert np.count_nonzero(run(GRAPH, rows.aside_codes) != rows.aside_labels) == aside_before
-    assert np.count_nonzero(run(result, rows.codes) != rows.labels) == wrong
+    assert aside_wrong <= aside_before + loss * aside
+    was_right = run(GRAPH, rows.codes) == rows.labels
+    assert np.count_nonzero(was_right) == right
+    assert np.count_nonzero(was_right & (run(result, rows.codes) != rows.labels)) == lost
+    assert lost <= loss * len(rows.codes)
     assert record.train_accuracy_after == accuracy(result, DATA.X_train, DATA.y_train)
 
 
 def test_the_same_seed_gives_the_same_gates_and_another_sets_other_rows_aside():
-    first, again, other = (simplified(f"approximate-gates{{seed={seed}}}")[0] for seed in (1, 1, 2))
+    first, _ = simplified("approximate-gates{max-loss=6%}")
+    again, _ = simplified_once("approximate-gates{max-loss=6%}")
+    other, _ = simplified("approximate-gates{max-loss=6%,seed=2}")
     assert first == again
     assert first != other
 
 
 def test_test_rows_are_never_looked_at():
     shuffled = Dataset(DATA.X_train, DATA.y_train, DATA.X_test[::-1].copy(), (DATA.y_test + 1) % 3)
-    assert simplified("approximate-gates", shuffled)[0] == simplified("approximate-gates")[0]
+    assert (
+        simplified("approximate-gates{max-loss=6%}", shuffled)[0]
+        == simplified_once("approximate-gates{max-loss=6%}")[0]
+    )
 
 
 def test_equal_rows_are_seen_or_set_aside_together():
@@ -131,7 +143,7 @@ def test_where_nothing_may_go_the_graph_stays_and_that_is_told():
 
 
 def test_gates_are_simplified_again():
-    once, _ = simplified("approximate-gates{max_loss=0}")
+    once, _ = simplified_once("approximate-gates{max-loss=6%}")
     twice, (record,) = simplified("approximate-gates{max_loss=5%,seed=2}", graph=once)
     assert figures(record)[3] <= figures(record)[2]
     assert [node.kind for node in twice.nodes] == ["input", "gates"]
@@ -144,7 +156,7 @@ def test_options_out_of_reach_are_all_named():
     assert [problem.where.removeprefix("approximate-gates.") for problem in caught.value.problems] == [
         "max_loss", "aside", "noise", "copies", "candidates", "rows", "seed",
     ]  # fmt: skip
-    assert "2 is not in 0…1: write 0.5% or 0.005" in str(caught.value)
+    assert caught.value.problems[0].remedy == "write 0.5% or 0.005"
     (item,) = parse_passes("approximate-gates{max-loss=1%,rows=500}")
     assert spell_pass(item) == "approximate-gates{max_loss=0.01,rows=500}"
 
@@ -152,8 +164,10 @@ def test_options_out_of_reach_are_all_named():
 def test_what_it_needs_is_told_at_once():
     with pytest.raises(PassError) as caught:
         run_passes(GRAPH, parse_passes("approximate-gates"), PassContext())
-    assert "what may go is found on training rows, and there are none: give data: --data FILE" in str(caught.value)
-    assert "it works on synthesised gates, and nothing here synthesises" in str(caught.value)
+    assert [problem.why for problem in caught.value.problems] == [
+        "what may go is found on training rows, and there are none",
+        "it works on synthesised gates, and nothing here synthesises",
+    ]
     few = Dataset(DATA.X_train[:1], DATA.y_train[:1], DATA.X_test, DATA.y_test)
     with pytest.raises(PassError, match="1 training rows, of which 0 can be set aside: too few to judge by"):
         simplified("approximate-gates", few)
@@ -162,6 +176,10 @@ def test_what_it_needs_is_told_at_once():
 def test_graphs_that_are_none_for_it_are_refused():
     regressor = fit_formats(Graph("r", GRAPH.nodes[:-1], "s1"))
     with pytest.raises(PassError, match="it ends with dense, and wrong rows are counted by classes"):
-        simplified("approximate-gates", Dataset(DATA.X_train, np.zeros((600, 3)), DATA.X_test, np.zeros((300, 3))), regressor)
-    with pytest.raises(PassError, match="approximate-gates works on one row of a classifier; .* is a Graph of whole tensors"):
+        simplified(
+            "approximate-gates", Dataset(DATA.X_train, np.zeros((600, 3)), DATA.X_test, np.zeros((300, 3))), regressor
+        )
+    with pytest.raises(
+        PassError, match=r"approximate-gates works on one row of a classifier; .* is a Graph of whole tensors"
+    ):
         run_passes(random_tensor_graph(1), parse_passes("approximate-gates"), PassContext())

@@ -89,7 +89,13 @@ def simplify(
         alias[signal] = signal
     for g in range(functions.size):
         function, a, b, c = _reduced(
-            functions[g], alias[operands[g, 0]], alias[operands[g, 1]], alias[operands[g, 2]], first, functions, operands
+            functions[g],
+            alias[operands[g, 0]],
+            alias[operands[g, 1]],
+            alias[operands[g, 2]],
+            first,
+            functions,
+            operands,
         )
         functions[g], operands[g, 0], operands[g, 1], operands[g, 2] = function, a, b, c
         alias[first + g] = a if function == COPY else first + g
@@ -110,9 +116,40 @@ def simplify(
 
 
 @numba.njit(cache=True, nogil=True)
+def _readers(
+    functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray, live: np.ndarray, first: int, starts: np.ndarray,
+    gates: np.ndarray, counts: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill in who reads each signal: gates ``starts[s]`` … ``starts[s + 1]`` of *gates*, and how often, among what lives."""
+    counts[:] = 0
+    for g in range(functions.size):
+        for i in range(3):
+            counts[operands[g, i]] += 1
+    total = 0
+    for signal in range(counts.size):
+        starts[signal] = total
+        total += counts[signal] if signal > 1 else 0
+    starts[counts.size] = total
+    counts[:] = 0
+    for g in range(functions.size):
+        for i in range(3):
+            signal = operands[g, i]
+            if signal > 1:
+                gates[starts[signal] + counts[signal]] = g
+                counts[signal] += 1
+    counts[:] = 0
+    for o in range(outputs.size):
+        counts[outputs[o]] += 1
+    for g in range(functions.size):
+        if live[first + g]:
+            for i in range(3):
+                counts[operands[g, i]] += 1
+
+
+@numba.njit(cache=True, nogil=True)
 def _spread(
     move: np.ndarray, functions: np.ndarray, operands: np.ndarray, first: int, planes: np.ndarray, scratch: np.ndarray,
-    stamps: np.ndarray, stamp: int, width: int,
+    stamps: np.ndarray, pending: np.ndarray, stamp: int, starts: np.ndarray, gates: np.ndarray, width: int,
 ) -> None:  # fmt: skip
     """Work out, in *scratch*, the plane of every signal that *move* changes; those have *stamp* afterwards."""
     g = move[0]
@@ -120,16 +157,24 @@ def _spread(
     if not _differ(scratch[first + g], planes[first + g], width):
         return
     stamps[first + g] = stamp
-    for h in range(g + 1, functions.size):
-        a, b, c = operands[h, 0], operands[h, 1], operands[h, 2]
-        if stamps[a] != stamp and stamps[b] != stamp and stamps[c] != stamp:
-            continue
-        one = scratch[a] if stamps[a] == stamp else planes[a]
-        two = scratch[b] if stamps[b] == stamp else planes[b]
-        three = scratch[c] if stamps[c] == stamp else planes[c]
-        fill_plane(functions[h], one, two, three, scratch[first + h], width)
-        if _differ(scratch[first + h], planes[first + h], width):
-            stamps[first + h] = stamp
+    last = g
+    for k in range(starts[first + g], starts[first + g + 1]):
+        pending[gates[k]] = stamp
+        last = max(last, gates[k])
+    h = g + 1
+    while h <= last:
+        if pending[h] == stamp:
+            a, b, c = operands[h, 0], operands[h, 1], operands[h, 2]
+            one = scratch[a] if stamps[a] == stamp else planes[a]
+            two = scratch[b] if stamps[b] == stamp else planes[b]
+            three = scratch[c] if stamps[c] == stamp else planes[c]
+            fill_plane(functions[h], one, two, three, scratch[first + h], width)
+            if _differ(scratch[first + h], planes[first + h], width):
+                stamps[first + h] = stamp
+                for k in range(starts[first + h], starts[first + h + 1]):
+                    pending[gates[k]] = stamp
+                    last = max(last, gates[k])
+        h += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -158,90 +203,127 @@ def _wrong(
 
 
 @numba.njit(cache=True, nogil=True)
-def count_wrong(outputs: np.ndarray, wanted: np.ndarray, mask: np.ndarray, planes: np.ndarray, start: int, stop: int) -> int:
+def count_wrong(
+    outputs: np.ndarray, wanted: np.ndarray, mask: np.ndarray, planes: np.ndarray, start: int, stop: int
+) -> int:
     """Return how many rows of the words *start* … *stop* that *mask* names are wrong, as the planes have them."""
     stamps = np.zeros(planes.shape[0], np.int32)
     return _wrong(outputs, wanted, mask, planes, planes, stamps, 1, start, stop)
 
 
 @numba.njit(cache=True, nogil=True)
-def _area_after(
-    move: np.ndarray, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray, first: int, areas: np.ndarray,
-    other_functions: np.ndarray, other_operands: np.ndarray, other_outputs: np.ndarray, alias: np.ndarray, live: np.ndarray,
+def _freed(
+    move: np.ndarray, functions: np.ndarray, operands: np.ndarray, first: int, areas: np.ndarray, counts: np.ndarray,
+    stack: np.ndarray, touched: np.ndarray,
 ) -> float:  # fmt: skip
-    """Return the area behind *move*; the simplified netlist stands in the arrays called other."""
-    other_functions[:], other_operands[:, :], other_outputs[:] = functions, operands, outputs
-    g = move[0]
-    other_functions[g], other_operands[g, 0], other_operands[g, 1], other_operands[g, 2] = move[1], move[2], move[3], 0
-    return simplify(other_functions, other_operands, other_outputs, first, areas, alias, live)
+    """Return the area of the gates that nothing reads any more behind *move*, less that of its own gate; *counts* are kept."""
+    counts[move[2]] += 1
+    counts[move[3]] += 1
+    area, top, seen = areas[functions[move[0]]] - areas[move[1]], 1, 0
+    stack[0] = move[0]
+    while top:
+        top -= 1
+        g = stack[top]
+        for i in range(3):
+            signal = operands[g, i]
+            counts[signal] -= 1
+            touched[seen] = signal
+            seen += 1
+            if counts[signal] == 0 and signal >= first:
+                area += areas[functions[signal - first]]
+                stack[top] = signal - first
+                top += 1
+    for i in range(seen):
+        counts[touched[i]] += 1
+    counts[move[2]] -= 1
+    counts[move[3]] -= 1
+    return area
 
 
 @numba.njit(cache=True, nogil=True)
 def try_moves(
-    moves: np.ndarray, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray, first: int, planes: np.ndarray,
-    wanted: np.ndarray, mask: np.ndarray, width: int, areas: np.ndarray, limit: int, errors: np.ndarray, left: np.ndarray,
+    moves: np.ndarray, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray, first: int, live: np.ndarray,
+    planes: np.ndarray, wanted: np.ndarray, mask: np.ndarray, width: int, areas: np.ndarray, limit: int, errors: np.ndarray,
+    freed: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill, for each of *moves* alone, how many of the first *width* words' rows are wrong, and the area that is left.
+    """Fill, for each of *moves* alone, how many of the first *width* words' rows are wrong, and the area that it frees.
 
-    The area is infinite for a move with more than *limit* wrong rows.
+    The area is that of gates that nothing reads any more; what constants decide behind it comes on top. It is 0 for a move with
+    more than *limit* wrong rows.
     """
-    scratch = np.empty((planes.shape[0], width), np.uint64)
-    stamps = np.zeros(planes.shape[0], np.int32)
-    alias, live = np.empty(planes.shape[0], np.int32), np.empty(planes.shape[0], np.bool_)
-    other_functions, other_operands, other_outputs = functions.copy(), operands.copy(), outputs.copy()
+    signals = planes.shape[0]
+    scratch = np.empty((signals, width), np.uint64)
+    stamps, pending = np.zeros(signals, np.int32), np.zeros(functions.size, np.int32)
+    starts, counts = np.empty(signals + 1, np.int64), np.empty(signals, np.int64)
+    gates, stack = np.empty(3 * functions.size, np.int64), np.empty(functions.size + 1, np.int64)
+    touched = np.empty(3 * functions.size + 3, np.int64)
+    _readers(functions, operands, outputs, live, first, starts, gates, counts)
     for m in range(moves.shape[0]):
-        _spread(moves[m], functions, operands, first, planes, scratch, stamps, m + 1, width)
+        freed[m], errors[m] = _freed(moves[m], functions, operands, first, areas, counts, stack, touched), 0
+        if freed[m] <= 0:
+            continue
+        _spread(moves[m], functions, operands, first, planes, scratch, stamps, pending, m + 1, starts, gates, width)
         errors[m] = _wrong(outputs, wanted, mask, planes, scratch, stamps, m + 1, 0, width)
-        left[m] = np.inf
-        if errors[m] <= limit:
-            left[m] = _area_after(
-                moves[m], functions, operands, outputs, first, areas, other_functions, other_operands, other_outputs, alias,
-                live,
-            )  # fmt: skip
+        if errors[m] > limit:
+            freed[m] = 0.0
 
 
 @numba.njit(cache=True, nogil=True)
 def take_moves(
     moves: np.ndarray, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray, first: int, planes: np.ndarray,
-    wanted: np.ndarray, mask: np.ndarray, width: int, areas: np.ndarray, limits: np.ndarray, least: float,
+    wanted: np.ndarray, mask: np.ndarray, width: int, areas: np.ndarray, limits: np.ndarray, least: float, enough: float,
     best_functions: np.ndarray, best_operands: np.ndarray, best_outputs: np.ndarray, figures: np.ndarray,
 ) -> int:  # fmt: skip
     """Take *moves* one after the other, each where it still frees *least* of area and errors allow it; return how many.
 
+    It ends when no more than *enough* of area is left.
     *limits*: wrong rows allowed among the first *width* words, by which moves are taken, and among the others, which only say
     whether the netlist is kept as the best. *figures*: area, wrong rows of both kinds, and the best area; read and updated.
     """
+    signals = planes.shape[0]
     scratch = np.empty(planes.shape, np.uint64)
-    stamps = np.zeros(planes.shape[0], np.int32)
-    alias, live = np.empty(planes.shape[0], np.int32), np.empty(planes.shape[0], np.bool_)
+    stamps, pending = np.zeros(signals, np.int32), np.zeros(functions.size, np.int32)
+    starts, counts = np.empty(signals + 1, np.int64), np.empty(signals, np.int64)
+    gates = np.empty(3 * functions.size, np.int64)
+    alias, live = np.empty(signals, np.int32), np.empty(signals, np.bool_)
     other_functions, other_operands, other_outputs = functions.copy(), operands.copy(), outputs.copy()
     area = simplify(functions, operands, outputs, first, areas, alias, live)
     other_live = live.copy()
+    _readers(functions, operands, outputs, live, first, starts, gates, counts)
     taken, stamp = 0, 0
     for m in range(moves.shape[0]):
         move = moves[m]
+        if area <= enough:
+            break
         if not live[first + move[0]]:
             continue
-        after = _area_after(
-            move, functions, operands, outputs, first, areas, other_functions, other_operands, other_outputs, alias,
-            other_live,
-        )  # fmt: skip
-        fits = after <= area - least
-        if fits:
-            stamp += 1
-            _spread(move, functions, operands, first, planes, scratch, stamps, stamp, width)
-            fits = _wrong(outputs, wanted, mask, planes, scratch, stamps, stamp, 0, width) <= limits[0]
-        if not fits:
+        stamp += 1
+        _spread(move, functions, operands, first, planes, scratch, stamps, pending, stamp, starts, gates, width)
+        if _wrong(outputs, wanted, mask, planes, scratch, stamps, stamp, 0, width) > limits[0]:
+            continue
+        other_functions[:], other_operands[:, :], other_outputs[:] = functions, operands, outputs
+        g = move[0]
+        other_functions[g], other_operands[g, 0], other_operands[g, 1], other_operands[g, 2] = (
+            move[1],
+            move[2],
+            move[3],
+            0,
+        )
+        after = simplify(other_functions, other_operands, other_outputs, first, areas, alias, other_live)
+        if after > area - least:
             continue
         stamp += 1
-        _spread(move, functions, operands, first, planes, scratch, stamps, stamp, planes.shape[1])
+        _spread(
+            move, functions, operands, first, planes, scratch, stamps, pending, stamp, starts, gates, planes.shape[1]
+        )
         figures[1] = _wrong(outputs, wanted, mask, planes, scratch, stamps, stamp, 0, width)
         figures[2] = _wrong(outputs, wanted, mask, planes, scratch, stamps, stamp, width, planes.shape[1])
-        for signal in range(first, planes.shape[0]):
+        for signal in range(first, signals):
             if stamps[signal] == stamp:
                 planes[signal] = scratch[signal]
         functions[:], operands[:, :], outputs[:] = other_functions, other_operands, other_outputs
         live[:] = other_live
+        _readers(functions, operands, outputs, live, first, starts, gates, counts)
         area = after
         figures[0] = area
         taken += 1

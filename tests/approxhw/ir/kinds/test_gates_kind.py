@@ -120,7 +120,11 @@ def test_text_comes_back_equal():
 @pytest.mark.parametrize(
     ("before", "after", "why"),
     [
-        ('["and",2,4]', '["und",2,4]', "gate 0 is ['und', 2, 4]; a gate is one of not, and, or, xor, nand, nor, xnor, select"),
+        (
+            '["and",2,4]',
+            '["und",2,4]',
+            "gate 0 is ['und', 2, 4]; a gate is one of not, and, or, xor, nand, nor, xnor, select",
+        ),
         ('["and",2,4]', '["and",2]', "gate 0, and, reads 2 signals, not 1"),
         ('["and",2,4]', '["and",2,-4]', "signals are numbers from 0 to"),
         ('["and",2,4]', '["and",2,true]', "an integer is needed"),
@@ -139,7 +143,10 @@ def test_text_that_is_none_is_refused(before, after, why):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"gates": GateList(6, [NOT], [[8, 0, 0]], [2, 3])}, "[attributes] gate 0, signal 8, reads [8]: only signals above it"),
+        (
+            {"gates": GateList(6, [NOT], [[8, 0, 0]], [2, 3])},
+            "[attributes] gate 0, signal 8, reads [8]: only signals above it",
+        ),
         ({"bits": 0}, "[attributes] it reads 0 bits of an element; 1…62 may be read"),
         ({"bits": 4}, "[attributes] 6 input bits are no whole elements of 4 bits"),
         ({"classes": -1}, "[attributes] classes -1 is no number of classes"),

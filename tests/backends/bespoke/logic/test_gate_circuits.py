@@ -34,7 +34,9 @@ def cases(making):
     rng = np.random.default_rng(3)
     for classes in (2, 3, 5, 6, 8):
         width = (classes - 1).bit_length()
-        yield graph_of(Gates(random_gates(rng, 10, width, 30), 2, classes), Fixed(width), elements=5, name=f"c{classes}")
+        yield graph_of(
+            Gates(random_gates(rng, 10, width, 30), 2, classes), Fixed(width), elements=5, name=f"c{classes}"
+        )
     yield graph_of(Gates(random_gates(rng, 6, 12, 25), 2), Fixed(4, True), (3,), name="values")
     yield graph_of(Gates(GateList(6, [], np.zeros((0, 3)), [2, 1, 5, 5]), 2), Fixed(4), name="wires")
     yield graph_of(Gates(GateList(6, [SELECT], [[2, 5, 4]], [8]), 2, 2), Fixed(1), name="chosen")
@@ -50,15 +52,15 @@ def test_circuits_equal_the_interpreter(making, jobs, simulator, tmp_path):
     together = bundle(made)
     result = simulate(together, simulator, tmp_path / simulator)
     assert sorted({graphs[bundle_ports(together)[port][0]].name for port in result.failing}) == []
-    assert result.vectors == max(job.count for job in made) == 1024
+    assert result.vectors == max(job.count for job in made) >= 256
     assert len(made) == 9
 
 
 def test_registered_ones_too(making, jobs, icarus, tmp_path):
     made = [jobs(graph, registers=True, limit=8, random=60) for graph in list(cases(making))[::3]]
     result = simulate(bundle(made), "icarus", tmp_path)
-    assert result.vectors > 60
-    assert result.failing == ()
+    assert result.vectors >= 60
+    assert result.mismatches == 0
 
 
 def test_each_gate_is_one_assignment_in_order():

@@ -93,8 +93,8 @@ def report(found: list[Removal], loss: float, seed: int) -> list[str]:
         command(),
         f"The pass `{PASS}{{max_loss={loss},seed={seed}}}` behind two pipelines: gates go that training rows do not",
         f"need, while the three tenths of the training rows that no move sees lose at most {loss:.1%}. Areas of `egfet`, 1.0 V,",
-        "by the reference recipe. Test rows are only told. Each netlist equals its Graph on the vectors of the last column, every",
-        f"test row and every training row among them. {machine()}\n",
+        "by the reference recipe. Test rows are only told. Each netlist equals its Graph on the vectors of the last column,",
+        f"every test and training row among them. {machine()}\n",
         table((*titles, "seconds", "vectors, 0 mismatches"), rows),
     ]
 

@@ -60,7 +60,7 @@ class CareRows:
 
 
 @dataclass(frozen=True)
-class Found:
+class Removed:
     """What removal came to.
 
     ``right``: rows seen that the circuit got right, ``lost``: those of them that the netlist gets wrong. ``aside_wrong``: rows
@@ -177,7 +177,7 @@ def remove_gates(
     max_loss: float,
     candidates: int,
     rng: np.random.Generator,
-) -> Found:
+) -> Removed:
     """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of the rows seen, and of those set aside.
 
     It is *mapped* itself where there is none. *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one.
@@ -225,12 +225,12 @@ class _Run:
         given = (state.outputs, state.wanted, state.mask, state.planes)
         return count_wrong(*given, 0, state.width), count_wrong(*given, state.width, words)
 
-    def finished(self) -> Found:
+    def finished(self) -> Removed:
         """Return the smallest netlist, after all stages or when rows set aside have lost too much."""
         for stage in range(STAGES + 1):
             if not self._stage(int(self.allowed * stage / STAGES)):
                 break
-        return Found(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
+        return Removed(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
 
     def _stage(self, limit: int) -> bool:
         """Take moves while they free anything with at most *limit* rows lost; return whether to go on."""
@@ -293,7 +293,7 @@ class _Run:
 
     def _moves(self, live: np.ndarray) -> np.ndarray:
         """Return every move that is tried: (gate, function, first operand, second operand), int64."""
-        from approxhw.numerics.logic.kernels.removal import nearest
+        from approxhw.numerics.logic.kernels.removal import agreeing_signals
 
         state, first = self.state, self.state.gates.first
         gates = np.flatnonzero(live[first:])
@@ -303,7 +303,7 @@ class _Run:
             sources = np.sort(self.rng.permutation(sources)[:MOST_SOURCES])
         words = np.arange(0, state.width, max(1, state.width // SAMPLE_WORDS))[:SAMPLE_WORDS]
         near = np.zeros((len(gates), self.candidates, 2), dtype=np.int64)
-        nearest(gates, sources, first, state.planes, words, near)
+        agreeing_signals(gates, sources, first, state.planes, words, near)
         none = np.zeros(len(gates), dtype=np.int64)
 
         def moves(function: int | np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.logic.gates import MOST_GATES, GateList, MappedGates
 
-from ._removal import CareRows, Found, care_rows, remove_gates
+from ._removal import CareRows, Removed, care_rows, remove_gates
 
 _NAME = "approximate-gates"
 MOST_BITS = 62
@@ -108,7 +108,7 @@ class ApproximateGates:
         if found:
             raise PassError(f"pass {_NAME}", found)
 
-    def _tell(self, mapped: MappedGates, found: Found, rows: CareRows, context: PassContext) -> None:
+    def _tell(self, mapped: MappedGates, found: Removed, rows: CareRows, context: PassContext) -> None:
         before, after = len(mapped.gates.functions), len(found.mapped.gates.functions)
         aside, aside_now = found.aside_wrong
         if found.mapped is mapped:

@@ -23,7 +23,7 @@ from approxhw.numerics.mac.arithmetic import Exact
 from approxhw.passes.approximate._removal import care_rows
 
 
-def classifier(sizes=(4, 3, 3), seed=3):
+def classifier(sizes=(3, 2, 3), seed=3):
     """A small integer network of random weights over 3-bit codes."""
     rng = np.random.default_rng(seed)
     n, names = sizes[0], tuple(f"f{i}" for i in range(sizes[0]))
@@ -44,7 +44,7 @@ def classifier(sizes=(4, 3, 3), seed=3):
     return graph
 
 
-def dataset(graph, rows=900, noise=0.1, seed=5):
+def dataset(graph, rows=720, noise=0.1, seed=5):
     """Readings around three points, and the classes of *graph*, a tenth of them drawn anew."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(1, 7, (6, graph.input.type.elements))
@@ -89,7 +89,7 @@ def test_area_goes_and_rows_set_aside_stay_within_the_budget(loss, share):
     rng = np.random.default_rng([1, 13])
     codes = codes_of(GRAPH, DATA.X_train)
     rows = care_rows(codes, DATA.y_train, aside=0.3, copies=4, noise=0.2, most=10_000, rng=rng)
-    assert 150 < len(rows.aside_codes) == aside < 210
+    assert 100 < len(rows.aside_codes) == aside < 160
     assert np.count_nonzero(run(result, rows.aside_codes) != rows.aside_labels) == aside_wrong
     assert np.count_nonzero(run(GRAPH, rows.aside_codes) != rows.aside_labels) == aside_before
     assert aside_wrong <= aside_before + loss * aside
@@ -100,20 +100,13 @@ def test_area_goes_and_rows_set_aside_stay_within_the_budget(loss, share):
     assert record.train_accuracy_after == accuracy(result, DATA.X_train, DATA.y_train)
 
 
-def test_the_same_seed_gives_the_same_gates_and_another_sets_other_rows_aside():
-    first, _ = simplified("approximate-gates{max-loss=6%}")
-    again, _ = simplified_once("approximate-gates{max-loss=6%}")
+def test_a_seed_gives_the_same_gates_whatever_the_test_rows_are():
+    shuffled = Dataset(DATA.X_train, DATA.y_train, DATA.X_test[::-1].copy(), (DATA.y_test + 1) % 3)
+    first, _ = simplified_once("approximate-gates{max-loss=6%}")
+    again, _ = simplified("approximate-gates{max-loss=6%}", shuffled)
     other, _ = simplified("approximate-gates{max-loss=6%,seed=2}")
     assert first == again
     assert first != other
-
-
-def test_test_rows_are_never_looked_at():
-    shuffled = Dataset(DATA.X_train, DATA.y_train, DATA.X_test[::-1].copy(), (DATA.y_test + 1) % 3)
-    assert (
-        simplified("approximate-gates{max-loss=6%}", shuffled)[0]
-        == simplified_once("approximate-gates{max-loss=6%}")[0]
-    )
 
 
 def test_equal_rows_are_seen_or_set_aside_together():
@@ -177,7 +170,7 @@ def test_graphs_that_are_none_for_it_are_refused():
     regressor = fit_formats(Graph("r", GRAPH.nodes[:-1], "s1"))
     with pytest.raises(PassError, match="it ends with dense, and wrong rows are counted by classes"):
         simplified(
-            "approximate-gates", Dataset(DATA.X_train, np.zeros((600, 3)), DATA.X_test, np.zeros((300, 3))), regressor
+            "approximate-gates", Dataset(DATA.X_train, np.zeros((480, 3)), DATA.X_test, np.zeros((240, 3))), regressor
         )
     with pytest.raises(
         PassError, match=r"approximate-gates works on one row of a classifier; .* is a Graph of whole tensors"

@@ -337,7 +337,7 @@ def take_moves(
 
 
 @numba.njit(cache=True, nogil=True)
-def nearest(
+def agreeing_signals(
     gates: np.ndarray, sources: np.ndarray, first: int, planes: np.ndarray, words: np.ndarray, found: np.ndarray
 ) -> None:
     """Fill *found* (gates × K × 2) with the earlier *sources* that agree most with each of *gates*, and whether inverted.

@@ -98,7 +98,7 @@ def test_equal_lists_are_equal_and_frozen():
 
 # Moves -----------------------------------------------------------------------------------------------------------------
 
-AREAS = np.array([0.3, 0.5, 0.6, 1.0, 0.25, 0.4, 1.3, 0.9, 0.0, 0.0, 0.0])
+AREAS = np.array([0.2, 0.5, 0.6, 1.0, 0.25, 0.4, 1.3, 0.9, 0.0, 0.0, 0.0])
 
 
 class Planes:
@@ -172,22 +172,31 @@ def changed(case, move):
 @pytest.mark.parametrize("seed", range(6))
 def test_trying_a_move_counts_what_it_would_do(seed):
     case = Planes(seed)
-    case.simplified()
-    moves = case.some_moves(100)
+    area = case.simplified()
+    moves = case.some_moves(300)
     limit = removal.count_wrong(case.outputs, case.wanted, case.mask, case.planes, 0, case.words) + 3
-    errors, left = np.zeros(len(moves), np.int64), np.zeros(len(moves))
+    case.live[: case.first] = True
+    apart = (moves[:, 2] != moves[:, 3]) & (moves[:, 2:] > 1).all(axis=1)  # else it is a simpler gate at once
+    moves = moves[apart & case.live[case.first + moves[:, 0]] & case.live[moves[:, 2:]].all(axis=1)]
+    errors, freed = np.zeros(len(moves), np.int64), np.zeros(len(moves))
     removal.try_moves(
-        moves, case.functions, case.operands, case.outputs, case.first, case.planes, case.wanted, case.mask, case.words,
-        AREAS, limit, errors, left,
+        moves, case.functions, case.operands, case.outputs, case.first, case.live, case.planes, case.wanted, case.mask,
+        case.words, AREAS, limit, errors, freed,
     )  # fmt: skip
-    for move, wrong, area in zip(moves, errors, left):
+    fitting = 0
+    for move, wrong, gain in zip(moves, errors, freed):
         functions, operands = changed(case, move)
-        assert wrong == np.count_nonzero(case.made(functions, operands, case.outputs) != case.labels)
+        if wrong:
+            assert wrong == np.count_nonzero(case.made(functions, operands, case.outputs) != case.labels)
+        if wrong > limit:
+            assert gain == 0
+            continue
         outputs = case.outputs.copy()
         after = removal.simplify(functions, operands, outputs, case.first, AREAS, case.alias.copy(), case.live.copy())
-        assert area == (after if wrong <= limit else np.inf)
-    assert (left < np.inf).any()
-    assert (left == np.inf).any()
+        assert after <= area - gain + 1e-9, "what constants decide comes on top"
+        fitting += gain > 0
+    assert fitting > 0
+    assert (errors > limit).any()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -201,7 +210,7 @@ def test_moves_that_are_taken_keep_planes_errors_and_area(seed):
     limits = np.array([start + 6, aside + 2])
     taken = removal.take_moves(
         case.some_moves(300), case.functions, case.operands, case.outputs, case.first, case.planes, case.wanted, case.mask, 2,
-        AREAS, limits, 1e-9, *best, figures,
+        AREAS, limits, 1e-9, 0.0, *best, figures,
     )  # fmt: skip
     assert taken > 0
     made = case.made(case.functions, case.operands, case.outputs)
@@ -220,7 +229,7 @@ def test_the_signals_that_agree_most_are_found():
     case = Planes(2, rows=256)
     gates, sources = np.arange(20, 30), np.arange(2, case.first + 40)
     found = np.zeros((len(gates), 3, 2), np.int64)
-    removal.nearest(gates, sources, case.first, case.planes, np.arange(4), found)
+    removal.agreeing_signals(gates, sources, case.first, case.planes, np.arange(4), found)
     bits = np.unpackbits(case.planes.view(np.uint8), axis=1, bitorder="little").astype(bool)
     for gate, near in zip(gates, found):
         own = case.first + gate

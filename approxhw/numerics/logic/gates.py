@@ -95,7 +95,7 @@ def gate_faults(gates: GateList) -> list[str]:
     why += [f"gate {g} has function {gates.functions[g]}; there are 0…{len(FUNCTIONS) - 1}" for g in _few(strange)]
     places = np.arange(3)[None, :] < np.array(ARITIES)[np.where(strange, 0, gates.functions)][:, None]
     here = (first + np.arange(count))[:, None]
-    below = ((gates.operands < 0) | (gates.operands >= here)) & places
+    below: np.ndarray = ((gates.operands < 0) | (gates.operands >= here)) & places
     why += [
         f"gate {g}, signal {first + g}, reads {gates.operands[g][places[g]].tolist()}: only signals above it, 0…{first + g - 1}"
         for g in _few(below.any(axis=1))

@@ -82,12 +82,13 @@ def care_rows(
     aside: float,
     copies: int,
     noise: float,
+    high: int,
     most: int,
     rng: np.random.Generator,
 ) -> CareRows:
-    """Return *codes* and *labels*, a share set *aside*, and of all others *copies* with each code one off with chance *noise*.
+    """Return *codes* and *labels*, a share set *aside*, and of the others *copies*, each code one off with chance *noise*.
 
-    Equal rows stay together: none set aside is a copy of one that moves see. At most *most* rows are taken.
+    *high*: the greatest code. Equal rows stay together: none set aside is a copy of one that moves see. At most *most* rows are taken.
     """
     if len(codes) > most:
         chosen = np.sort(rng.permutation(len(codes))[:most])
@@ -99,7 +100,7 @@ def care_rows(
     apart = order[np.cumsum(sizes) <= aside * len(codes)]
     held = np.isin(group, apart)
     seen, seen_labels = codes[~held], labels[~held]
-    return CareRows(*_with_copies(seen, seen_labels, copies, noise, int(codes.max()), rng), codes[held], labels[held])
+    return CareRows(*_with_copies(seen, seen_labels, copies, noise, high, rng), codes[held], labels[held])
 
 
 def _with_copies(

@@ -67,14 +67,21 @@ class ApproximateGates:
         assert context.mapped_gates is not None
         codes = codes_of(graph, data.X_train)
         rng = np.random.default_rng([self.seed, 13])
+        fmt = graph.input.type.format
+        assert isinstance(fmt, Fixed)
         rows = care_rows(
-            codes, data.y_train, aside=self.aside, copies=self.copies, noise=self.noise, most=self.rows, rng=rng
+            codes,
+            data.y_train,
+            aside=self.aside,
+            copies=self.copies,
+            noise=self.noise,
+            high=fmt.high,
+            most=self.rows,
+            rng=rng,
         )
         if not len(rows.codes) or not len(rows.aside_codes):
             why = f"{len(codes)} training rows, of which {len(rows.aside_codes)} can be set aside: too few to judge by"
             raise PassError(f"pass {_NAME}", [Problem("rows", why, "give more rows, or another share aside=…")])
-        fmt = graph.input.type.format
-        assert isinstance(fmt, Fixed)
         mapped_gates = context.mapped_gates
 
         def remap(gates: GateList) -> MappedGates:

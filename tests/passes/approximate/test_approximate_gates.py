@@ -88,7 +88,7 @@ def test_area_goes_and_rows_set_aside_stay_within_the_budget(loss, share):
     assert len(result["c"].op.gates.functions) == after
     rng = np.random.default_rng([1, 13])
     codes = codes_of(GRAPH, DATA.X_train)
-    rows = care_rows(codes, DATA.y_train, aside=0.3, copies=4, noise=0.2, most=10_000, rng=rng)
+    rows = care_rows(codes, DATA.y_train, aside=0.3, copies=4, noise=0.2, high=7, most=10_000, rng=rng)
     assert 100 < len(rows.aside_codes) == aside < 160
     assert np.count_nonzero(run(result, rows.aside_codes) != rows.aside_labels) == aside_wrong
     assert np.count_nonzero(run(GRAPH, rows.aside_codes) != rows.aside_labels) == aside_before
@@ -112,7 +112,7 @@ def test_a_seed_gives_the_same_gates_whatever_the_test_rows_are():
 def test_equal_rows_are_seen_or_set_aside_together():
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 3, (400, 4))
-    rows = care_rows(codes, np.arange(400), aside=0.25, copies=1, noise=0.5, most=300, rng=rng)
+    rows = care_rows(codes, np.arange(400), aside=0.25, copies=1, noise=0.5, high=2, most=300, rng=rng)
     seen = rows.codes[: len(rows.codes) // 2]
     assert len(seen) + len(rows.aside_codes) == 300
     assert 0 < len(rows.aside_codes) <= 75

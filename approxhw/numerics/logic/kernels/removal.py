@@ -248,6 +248,7 @@ def try_moves(
 ) -> None:  # fmt: skip
     """Fill, for each of *moves* alone, how many of the first *width* words' rows are wrong, and the area that it frees.
 
+    Of a move with more than *limit* wrong rows no more is told than that.
     The area is that of gates that nothing reads any more; what constants decide behind it comes on top. It is 0 for a move with
     more than *limit* wrong rows.
     """
@@ -258,14 +259,18 @@ def try_moves(
     gates, stack = np.empty(3 * functions.size, np.int64), np.empty(functions.size + 1, np.int64)
     touched = np.empty(3 * functions.size + 3, np.int64)
     _readers(functions, operands, outputs, live, first, starts, gates, counts)
+    stamp, part = 0, min(width, max(4, width >> 3))
     for m in range(moves.shape[0]):
         freed[m], errors[m] = _freed(moves[m], functions, operands, first, areas, counts, stack, touched), 0
         if freed[m] <= 0:
             continue
-        _spread(moves[m], functions, operands, first, planes, scratch, stamps, pending, m + 1, starts, gates, width)
-        errors[m] = _wrong(outputs, wanted, mask, planes, scratch, stamps, m + 1, 0, width)
-        if errors[m] > limit:
-            freed[m] = 0.0
+        for words in (part, width):  # most moves are wrong so often that a few rows tell
+            stamp += 1
+            _spread(moves[m], functions, operands, first, planes, scratch, stamps, pending, stamp, starts, gates, words)
+            errors[m] = _wrong(outputs, wanted, mask, planes, scratch, stamps, stamp, 0, words)
+            if errors[m] > limit:
+                freed[m] = 0.0
+                break
 
 
 @numba.njit(cache=True, nogil=True)

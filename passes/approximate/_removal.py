@@ -88,7 +88,8 @@ def care_rows(
 ) -> CareRows:
     """Return *codes* and *labels*, a share set *aside*, and of the others *copies*, each code one off with chance *noise*.
 
-    *high*: the greatest code. Equal rows stay together: none set aside is a copy of one that moves see. At most *most* rows are taken.
+    *high*: the greatest code. Equal rows stay together: none set aside is a copy of one that moves see. At most *most* rows are
+    taken.
     """
     if len(codes) > most:
         chosen = np.sort(rng.permutation(len(codes))[:most])

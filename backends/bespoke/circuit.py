@@ -33,10 +33,9 @@ from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, Maske
 from approxhw.rtl_templates import template_names
 
 from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, uninverted, width_of
-from .coding import decode_word, encode_word
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
-from .elements import ELEMENTS, element
+from .elements import ELEMENTS, decode_word, element, encode_word
 from .gates import build_gates
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer

@@ -15,8 +15,8 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import ArgMax, Dense, Input, Relu, Type
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes, spell_pass
-from approxhw.ir.random_tensors import random_tensor_graph
 from approxhw.ir.rewriting import code_constant, fit_formats
+from approxhw.ir.text import parse_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import Exact
@@ -55,6 +55,12 @@ def dataset(graph, rows=720, noise=0.1, seed=5):
     return Dataset(x[:half], y[:half], x[half:], y[half:])
 
 
+TENSORS = """axir 1
+graph tensors
+x : float<11,52>[2,64] = feed {"title":"X","dims":["size0",64]}
+output x
+results [["X","x"]]
+"""
 GRAPH = classifier()
 DATA = dataset(GRAPH)
 
@@ -175,4 +181,4 @@ def test_graphs_that_are_none_for_it_are_refused():
     with pytest.raises(
         PassError, match=r"approximate-gates works on one row of a classifier; .* is a Graph of whole tensors"
     ):
-        run_passes(random_tensor_graph(1), parse_passes("approximate-gates"), PassContext())
+        run_passes(parse_graph(TENSORS), parse_passes("approximate-gates"), PassContext())

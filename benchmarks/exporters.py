@@ -25,8 +25,9 @@ from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.evaluation import predict, task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run_all
+from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import PassContext, run_passes
-from approxhw.passes.pipelines import printed_exact
+from approxhw.passes.pipelines import printed_exact, printed_tree
 from approxhw.sim import SimulationJob, bundle, bundle_ports, simulate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -135,7 +136,8 @@ def circuit_job(model: Classifier) -> SimulationJob:
     truths = predict(model.graph, rows)
     data = Dataset(rows[ROWS:], truths[ROWS:], rows[:ROWS], truths[:ROWS])
     graph: Graph
-    graph, _ = run_passes(model.graph, printed_exact(), PassContext(data, model.graph))
+    passes = printed_tree() if any(isinstance(node.op, Forest) for node in model.graph.nodes) else printed_exact()
+    graph, _ = run_passes(model.graph, passes, PassContext(data, model.graph))
     job, _ = job_of(
         designed(graph, data, {"train": None, "test": None}, header=("exported",)), random=RANDOM, exhaustive_bits=0
     )

@@ -150,10 +150,10 @@ def main() -> None:
             f"Residual network of 8 layers on Fashion-MNIST: float {100 * onnx['test']:.2f} % on {rows['test']} test rows, "
             f"{100 * onnx['validation']:.2f} % on {rows['validation']} validation rows; exact products take "
             f"{front['exact_energy_nj']:.0f} nJ an inference. The search took {front['seconds'] / 60:.0f} minutes with "
-            f"{given.jobs} threads and load {load_told(folder)} ({front['evaluations']} evaluations of {rows['search']} rows); rank "
-            f"correlation of estimated harm and counted errors {front['rank_correlation']:.2f}. {rows['test']} images through "
-            f"the network with one operator in all layers, passes included: {np.median(taken):.0f} s (median of "
-            f"{len(taken)}).\n",
+            f"{given.jobs} threads and load {load_told(folder)} ({front['evaluations']} evaluations of {rows['search']} rows); "
+            f"rank correlation of estimated harm and counted errors {front['rank_correlation']:.2f}. "
+            f"{rows['test']} images through the network with one operator in all layers, passes included: "
+            f"{np.median(taken):.0f} s (median of {len(taken)}).\n",
             table(titles, sorted(lines, key=lambda each: float(each[0]))),
             "\nThe chosen member as one array whose elements switch between its operators (`approxhw estimate`): all elements "
             f"and column ends take {array['array_nj']:.0f} nJ a run of 8 images, {array['exact_array_nj']:.0f} with exact "

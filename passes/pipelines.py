@@ -10,6 +10,7 @@ from approxhw.passes.approximate.approximate_normalization import ApproximateNor
 from approxhw.passes.approximate.mask import Mask
 from approxhw.passes.quantize.calibrate_weights import CalibrateWeights
 from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
+from approxhw.passes.quantize.quantize_leaves import QuantizeLeaves
 from approxhw.passes.quantize.quantize_weights import QuantizeWeights
 from approxhw.passes.quantize.requantize_hidden import RequantizeHidden
 from approxhw.passes.retrain.power_of_two import PowerOfTwo
@@ -121,6 +122,15 @@ def printed_holistic(
     return placed(masked, ApproximateArgmax(max_loss=max_loss / 2), before="drop-constant")
 
 
+def printed_tree(input_code: str = "borders", leaf_bits: int | None = None) -> tuple[Pass, ...]:
+    """Trees, forests and boosted trees as they are: input codes whose borders are their thresholds, and integer leaves.
+
+    Nothing is lost where *leaf_bits* is not given: every training row is decided as the model does. *input_code*
+    thermometer has an input of one bit for each threshold.
+    """
+    return (QuantizeInputs(code=input_code), QuantizeLeaves(bits=leaf_bits), DropConstant(), NarrowFormats())
+
+
 def matrix_engine(
     format: str = "bf16",
     accumulator: int = 20,
@@ -138,6 +148,7 @@ PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {
     "printed-po2": printed_po2,
     "printed-masked": printed_masked,
     "printed-holistic": printed_holistic,
+    "printed-tree": printed_tree,
     "matrix-engine": matrix_engine,
 }
 """Name → maker."""

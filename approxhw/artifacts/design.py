@@ -29,13 +29,14 @@ from approxhw.common.errors import shown
 from approxhw.common.files import read_text
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
+from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.ir.text import MAXIMUM_CHARACTERS, parse_graph, print_graph
 from approxhw.ir.verifier import verify
-from approxhw.numerics.formats import Fixed
+from approxhw.numerics.formats import BORDERED, Fixed
 
 from . import folder as vouched
-from .converters import Converters, converters
+from .converters import Converters, border_converters, converters
 from .steps import write_steps
 
 
@@ -53,6 +54,16 @@ class PortInfo:
     high: float
     rule: str
     formula: str
+    thresholds: tuple[float, ...] = ()
+    """Readings that the code counts, ascending, where it counts borders: what a converter compares with."""
+    shares: tuple[float, ...] = ()
+    """Where each lies between ``low`` (0) and ``high`` (1), the ends of the training readings: a share of the voltage."""
+
+    @property
+    def compared(self) -> str:
+        """Where the thresholds lie, as a line; empty where the code counts none."""
+        told = ", ".join(f"{100 * share:.1f} %" for share in self.shares)
+        return f"at {told} of the range of training readings" if told else ""
 
     @property
     def carried(self) -> str:
@@ -246,8 +257,11 @@ class Design:
 
     @property
     def converters(self) -> Converters:
-        """The analogue-to-digital converters that the circuit needs: one an input port."""
-        fmt = self.graph.input.type.format
+        """The analogue-to-digital converters that the circuit needs: one an input port, of as many comparators as it counts."""
+        fmt, op = self.graph.input.type.format, self.graph.input.op
+        if isinstance(op, Input) and op.encoding is not None and op.encoding.rule in BORDERED:
+            counts = [len(op.encoding.borders[port.feature]) for port in self.inputs]
+            return border_converters(counts, op.encoding.rule == "thermometer")
         return converters(len(self.inputs), fmt.bits if isinstance(fmt, Fixed) else 0)
 
     def ports_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:

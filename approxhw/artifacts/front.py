@@ -69,7 +69,7 @@ class Member:
     """Its design folder, relative to the front's."""
     chosen: bool = False
     expected_accuracy: float | None = None
-    """What it is expected to hold on rows never seen, by training rows alone (``dse/decision_rule.py``)."""
+    """What it is expected to hold on rows never seen, by training rows alone (``dse/rules/decision_rule.py``)."""
     fold: int = 0
     """Which of the searches found it: each put other validation rows aside."""
     simulated: Mapping[str, int] = field(default_factory=dict)
@@ -79,6 +79,16 @@ class Member:
     def energy_uj(self) -> float:
         """Of one classification, in µJ: power times delay, since the circuit burns for as long as an answer takes."""
         return self.power_mw * self.delay_ms
+
+    @property
+    def system_area_mm2(self) -> float:
+        """Of the circuit and of the converters of its inputs."""
+        return self.area_mm2 + self.converters_area_mm2
+
+    @property
+    def system_power_mw(self) -> float:
+        """Of the circuit and of the converters of its inputs."""
+        return self.power_mw + self.converters_power_mw
 
     @property
     def accuracy(self) -> float:
@@ -227,7 +237,7 @@ class Front:
 
 
 def _power(member: Member, converters: bool) -> float:
-    return member.power_mw + (member.converters_power_mw if converters else 0.0)
+    return member.system_power_mw if converters else member.power_mw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,14 @@ CIRCUIT = _of(
         "converters", "area of the converters of these inputs", "converters_um2", 1e6, "converters_area_mm2",
         "converters, cm²", "the {} of smallest converters", 0.01,
     ),
+    Objective(
+        "system-area", "of the circuit and of the converters of its inputs", "system_um2", 1e6, "system_area_mm2",
+        "system, cm²", "the {} of the smallest system", 0.01,
+    ),
+    Objective(
+        "system-power", "of the circuit and of the converters of its inputs", "system_pw", 1e9, "system_power_mw",
+        "system, mW", "the {} of the system of least power",
+    ),
 )  # fmt: skip
 """Of printed and other bespoke circuits."""
 

@@ -251,6 +251,8 @@ class FoundMember:
         return {
             **told,
             "energy_uj": self.member.energy_uj,
+            "system_area_mm2": self.member.system_area_mm2,
+            "system_power_mw": self.member.system_power_mw,
             "simulated": dict(self.member.simulated),
             "design": str(self.folder / self.member.design),
         }

@@ -91,6 +91,7 @@ class Measured:
     """Of the code of every feature that is searched with, those that the netlist reads (int64, features)."""
     inputs: int
     converters_area_mm2: float
+    converters_power_mw: float
     power_mw: float = math.nan
     """Over the training rows."""
     delay_ms: float = math.nan
@@ -100,8 +101,18 @@ class Measured:
         """Of one classification: power times delay."""
         return self.power_mw * self.delay_ms
 
+    @property
+    def system_area_mm2(self) -> float:
+        """Of the circuit and of its converters."""
+        return self.area_mm2 + self.converters_area_mm2
 
-POWERED = ("power_mw", "energy_uj", "delay_ms")
+    @property
+    def system_power_mw(self) -> float:
+        """Of the circuit and of its converters."""
+        return self.power_mw + self.converters_power_mw
+
+
+POWERED = ("power_mw", "energy_uj", "delay_ms", "system_power_mw")
 """Figures that need more of a netlist than its cells."""
 
 
@@ -171,7 +182,7 @@ class Workshop:
         if self.origin.thinned is not None:
             bits = bits[self.origin.thinned.kept]
         outside = converters(len(emitted.input_bits), fmt.bits if isinstance(fmt, Fixed) else 0)
-        found = Measured(netlist.area(), bits, outside.count, outside.area_mm2)
+        found = Measured(netlist.area(), bits, outside.count, outside.area_mm2, outside.power_mw)
         if not any(cost.field in POWERED for cost in self.costs):
             return found
         codes = codes_of(graph, self.origin.data.X_train)

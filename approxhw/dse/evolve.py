@@ -18,7 +18,7 @@ from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem
 from approxhw.common.files import write_beside
 from approxhw.networks.area_model import AreaModel, model_of
-from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, measured_figures
+from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, Together, measured_figures
 from approxhw.numerics.pareto import pareto_front
 
 from .genetic.initial_population import STARTS, make_starts
@@ -130,22 +130,25 @@ class Prices:
 
     def costs(self, space: Space, objectives: Sequence[Objective]) -> tuple[Cost, ...]:
         """Return what estimates each of *objectives* for genomes of *space*, in a member's unit."""
-        each = converters(1, space.layers[0].input_bits).area_mm2
+        one = converters(1, space.layers[0].input_bits)
+        area, outside = Area(space, self.area), Inputs(space, one.area_mm2)
         made: dict[str, Cost] = {
-            "area": Area(space, self.area),
+            "area": area,
             "inputs": Inputs(space),
-            "converters": Inputs(space, each),
+            "converters": outside,
+            "system-area": Together((area, outside)),
         }
         if self.cells is not None:
             power, delay = Power(space, self.cells), Delay(space, self.cells)
             made.update({"power": power, "delay": delay, "energy": Energy(power, delay)})
+            made["system-power"] = Together((power, Inputs(space, one.power_mw)))
         return tuple(made[objective.name] for objective in objectives)
 
 
 def prices_of(library: str, objectives: Sequence[Objective], timeout: float = 600.0) -> Prices:
     """Return what estimates *objectives* on a cell library; cells are synthesised one by one for what has no table."""
     area = area_model(library, timeout)
-    if not {"power", "delay", "energy"} & {objective.name for objective in objectives}:
+    if not {"power", "delay", "energy", "system-power"} & {objective.name for objective in objectives}:
         return Prices(area)
     from approxhw.backends.estimate import estimate, load_library
 

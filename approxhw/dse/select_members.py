@@ -12,8 +12,8 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.common.statistics import rank_correlation
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
-from .decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
 from .evolve import distinct
+from .rules.decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
 
 if TYPE_CHECKING:
     from .fold import Branch

@@ -123,6 +123,7 @@ def compile(
     with locked(folder):
         flow.free(folder)
         source = flow.prepare(source, asked, clock)
+        asked = flow.settle(source, asked)
         todo = asked.passes
         graphs, earlier = [(step_name(0, "input"), source.graph)], tuple[LedgerLine, ...]()
         if from_step is not None:

@@ -33,6 +33,7 @@ from .kinds import (
     DequantizeLinear,
     Encode,
     Feed,
+    Forest,
     Gates,
     Gemm,
     HardSwish,
@@ -112,6 +113,7 @@ Op = (
     | Add
     | Encode
     | Decode
+    | Forest
     | Gates
     | Feed
     | MatMul

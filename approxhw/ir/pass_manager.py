@@ -407,10 +407,10 @@ def _check_exact(before: Graph, after: Graph, name: str, context: PassContext) -
 
 def _rows(graph: Graph, data: Dataset | None) -> np.ndarray:
     node, rng = graph.input, np.random.default_rng(1)
-    fmt, n = node.type.format, node.type.elements
-    assert isinstance(fmt, Fixed)
-    top = min(fmt.high, (1 << 62) - 1)
-    parts = [np.full((1, n), fmt.low), np.full((1, n), top), rng.integers(fmt.low, top + 1, (_CHECKED_ROWS, n))]
+    low, high = (np.array([int(v) for v in end], dtype=object) for end in ranges(graph)[node.name])
+    high = np.minimum(high, (1 << 62) - 1).astype(np.int64)
+    low, n = low.astype(np.int64), node.type.elements
+    parts = [low[None, :], high[None, :], rng.integers(low, high + 1, (_CHECKED_ROWS, n))]
     if data is not None and len(data.X_train):
         parts.append(codes_of(graph, data.X_train[:_CHECKED_ROWS]))
     return np.concatenate(parts).astype(np.int64)

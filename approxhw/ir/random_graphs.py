@@ -34,6 +34,7 @@ from .kinds import (
     Type,
     random_gates,
 )
+from .random_forests import random_forest
 from .rewriting import fit_formats
 
 _LABELS: tuple[tuple[str | int, ...], ...] = (("setosa", 'quote"', "*/ ü"), (-1, 4, 10), ())
@@ -54,21 +55,25 @@ def random_graph(
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
     layers, unread features, one class, one feature, a ``Threshold`` head, every activation, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
-    comparators of chosen bits, gates that decide, weights and values in 8-bit codes. Half of them have at most 16 input bits.
+    comparators of chosen bits, weights and values in 8-bit codes, a ``Forest`` in place of a layer, gates that decide. Half
+    of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
-    coding, leaking, adding = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7))
+    coding, leaking, adding, growing = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7, 9))
     build = _Builder(rng, coding=coding, leaking=leaking, adding=adding)
     _integer_input(build, max_inputs, input_bits)
     layers = int(rng.integers(1, max_layers + 1))
     for layer in range(layers):
         last = layer == layers - 1
-        bits = weight_bits or int(rng.integers(2, 10))
-        _integer_dense(build, f"layer{layer}", int(rng.integers(1, max_width + 1)), bits)
+        bits, width = weight_bits or int(rng.integers(2, 10)), int(rng.integers(1, max_width + 1))
+        if growing.random() < 0.12 and build.fitted().bits < 60:
+            _trees(build, f"layer{layer}", width, growing)
+        else:
+            _integer_dense(build, f"layer{layer}", width, bits)
         _integer_activations(build, f"layer{layer}", 0.25 if last else 1.0)
         if not last:
             _branch(build, f"layer{layer}", max_width)
-    threshold, deciding = int(rng.integers(-40, 40)), np.random.default_rng([seed, 9])
+    threshold, deciding = int(rng.integers(-40, 40)), np.random.default_rng([seed, 11])
     if deciding.random() < 0.1:
         _gates_head(build, deciding)
     else:
@@ -248,6 +253,14 @@ def _table_dense(build: _Builder, name: str, m: int, bits: int, fmt: Fixed) -> N
     t = build.add(f"{name}_table", Constant(table), (), table.shape, Fixed(bits + fmt.bits + 3, True))
     op = Dense(ApproximateMultiplier(bits, fmt.bits))
     build.add(f"{name}_sum", op, (x.name, w, b, t), (m,), Fixed(400, True, fmt.scale))
+
+
+def _trees(build: _Builder, name: str, m: int, rng: np.random.Generator) -> None:
+    """Add a ``Forest`` of *m* sums."""
+    x, fmt = build.last, build.fitted()
+    low, high = (np.full(x.type.elements, end) for end in (fmt.low, fmt.high))
+    op = random_forest(rng, low, high, m)
+    build.add(f"{name}_trees", op, (x.name,), (m,), Fixed(200, True, Fraction(1, 1 << int(rng.integers(0, 5)))))
 
 
 def _exact_dense(build: _Builder, name: str, m: int, bits: int) -> None:

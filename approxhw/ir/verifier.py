@@ -172,8 +172,8 @@ def _shapes(graph: Graph, broken: frozenset[str]) -> list[Problem]:
             why = f"shape {list(node.type.shape)}: dimensions are ≥ 1 and their product is at most {MAXIMUM_ELEMENTS}"
             found.append(Problem(node.name, why))
             continue
-        found += _own_checks("shapes", node)
         operands = _operands(graph, node, broken)
+        found += _own_checks("shapes", node, operands)
         if operands:
             shapes = [operand.type.shape for operand in operands]
             wanted = kind_of(node.op).shapes(node.op, shapes[0], node.type)

@@ -1,4 +1,4 @@
-"""What circuits of genomes cost, estimated without synthesis: area, power, delay, energy, inputs read, converters."""
+"""What circuits of genomes cost, estimated without synthesis: area, power, delay, energy, inputs, converters, the system."""
 
 from __future__ import annotations
 
@@ -134,3 +134,14 @@ class Inputs:
         """Return that of each of *genomes*."""
         read = (self.space.layer_genes(canonical(self.space, genomes), 0).masks != 0).any(axis=1)
         return read.sum(axis=1) * self.each
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """The sum of several costs of one unit, such as the areas of a circuit and of its converters."""
+
+    parts: tuple[Cost, ...]
+
+    def __call__(self, genomes: np.ndarray) -> np.ndarray:
+        """Return that of each of *genomes*."""
+        return np.sum([part(genomes) for part in self.parts], axis=0)

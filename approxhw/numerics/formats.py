@@ -15,6 +15,7 @@ from approxhw.numerics.eight_bit.tables import KINDS as EIGHT_BIT_KINDS
 from approxhw.numerics.exact.rounding import rounded_fraction
 
 __all__ = [
+    "BORDERED",
     "FLOAT16",
     "FLOAT32",
     "FLOAT64",
@@ -199,8 +200,11 @@ def _parse_scale(text: str) -> Fraction:
     return Fraction(text)
 
 
-RULES = ("round", "floor16", "linear", "exact")
+RULES = ("round", "floor16", "linear", "exact", "borders", "thermometer")
 """How a reading becomes a code; ``docs/ir.md`` gives the formulas."""
+
+BORDERED = ("borders", "thermometer")
+"""Those whose codes count borders."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,9 @@ class Encoding:
     """How readings become unsigned ``bits``-bit codes, one ``low`` and ``high`` a feature (in units of the reading).
 
     Rule ``exact`` has what a quantiser of a model does to a reading: clip(base + round(gain · x + shift)), one exact gain
-    and shift a feature, ``rounding`` of ``numerics.exact.rounding.MODES``.
+    and shift a feature, ``rounding`` of ``numerics.exact.rounding.MODES``. Rules ``borders`` and ``thermometer`` count the
+    ``borders`` of an element that its reading, in float32, reaches: all that a model asks of the feature, or one. ``low`` and
+    ``high`` say nothing of the code there: they are the ends of the training readings.
     """
 
     bits: int
@@ -219,6 +225,19 @@ class Encoding:
     shift: tuple[Fraction, ...] = ()
     rounding: str = ""
     base: int = 0
+    borders: tuple[tuple[float, ...], ...] = ()
+    """Of each element, ascending; of the same border twice the closed one comes first."""
+    closed: tuple[tuple[bool, ...], ...] = ()
+    """Whether a reading that equals the border reaches it."""
+    reads: tuple[int, ...] = ()
+    """Under rule ``thermometer``: which reading each element looks at."""
+    readings: int = 0
+    """Likewise: how many readings a row has."""
+
+    @property
+    def width(self) -> int:
+        """How many readings a row has: one an element, but for a thermometer."""
+        return self.readings if self.rule == "thermometer" else len(self.low)
 
     @staticmethod
     def exact(bits: int, gain: tuple[Fraction, ...], shift: tuple[Fraction, ...], rounding: str, base: int) -> Encoding:
@@ -236,6 +255,8 @@ class Encoding:
         ``rows``: rows × features, finite. Evaluated in the order and precision that ``docs/ir.md`` gives.
         """
         x = np.asarray(rows, dtype=np.float64)
+        if self.rule in BORDERED:
+            return self._counted(x), np.zeros(len(self.low), dtype=np.int64)
         top = (1 << self.bits) - 1
         low, high = np.array(self.low), np.array(self.high)
         if self.rule == "floor16":
@@ -253,6 +274,29 @@ class Encoding:
         # `linear` counts what its clip moves: ONNX gives it a scale, and low and high follow from that
         outside = (raw < 0) | (raw > top) if self.rule != "round" else (x < low) | (x > high)
         return np.clip(raw, 0, top).astype(np.int64), outside.sum(axis=0)
+
+    def _counted(self, x: np.ndarray) -> np.ndarray:
+        """Return how many of its borders each element reaches."""
+        with np.errstate(over="ignore"):
+            single = x.astype(np.float32)
+        codes = np.zeros((len(x), len(self.borders)), dtype=np.int64)
+        for element, edges in enumerate(self.edges()):
+            column = self.reads[element] if self.rule == "thermometer" else element
+            codes[:, element] = np.searchsorted(edges, single[:, column], side="right")
+        return codes
+
+    def edges(self) -> list[np.ndarray]:
+        """Return the least reading (float32) that reaches each border, element by element."""
+        found = []
+        for borders, closed in zip(self.borders, self.closed, strict=True):
+            single = np.array(borders, dtype=np.float32)
+            found.append(np.where(closed, single, np.nextafter(single, np.float32(np.inf))) if borders else single)
+        return found
+
+    def spelled_borders(self, element: int) -> list[str]:
+        """Return what each border of one element asks, such as ``x > 0.8``: as short as float32 tells it apart."""
+        pairs = zip(self.borders[element], self.closed[element])
+        return [f"x {'>=' if closed else '>'} {np.float32(border)!s}" for border, closed in pairs]
 
     def _exactly(self, x: np.ndarray) -> np.ndarray:
         """Return base + round(gain · x + shift); only where float64 is near to a tie or a whole number, rationals decide."""
@@ -280,9 +324,11 @@ class Encoding:
         return found
 
     def steps(self) -> np.ndarray:
-        """Return what one code step is worth, per feature (float64); 0 for a constant feature."""
+        """Return what one code step is worth, per feature (float64); 0 for a constant feature, 1 where codes count borders."""
         if self.rule == "floor16":
             return np.full(len(self.low), 1 / 16)
+        if self.rule in BORDERED:
+            return np.ones(len(self.low))
         if self.rule == "exact":
             return np.array([float(1 / gain) if gain else 0.0 for gain in self.gain])
         return (np.array(self.high) - np.array(self.low)) / ((1 << self.bits) - 1)
@@ -292,9 +338,11 @@ class Encoding:
         return np.rint(-np.array(self.low) / self.steps())
 
     def offsets(self) -> np.ndarray:
-        """Return the reading that code 0 stands for, per feature (float64)."""
+        """Return the reading that code 0 stands for, per feature (float64); 0 where codes count borders."""
         if self.rule == "floor16":
             return np.full(len(self.low), 1 / 32)
+        if self.rule in BORDERED:
+            return np.zeros(len(self.low))
         if self.rule == "linear":
             return -self.steps() * self.zeros()
         if self.rule == "exact":
@@ -305,6 +353,8 @@ class Encoding:
         """Return the code of reading x of one feature as a line that a user can wire a sensor by."""
         top = (1 << self.bits) - 1
         low, high = self.low[feature], self.high[feature]
+        if self.rule in BORDERED:
+            return f"code = {' + '.join(f'({told})' for told in self.spelled_borders(feature)) or '0'}"
         if self.rule == "floor16":
             return "code = clip(floor(16 * x), 0, 15)"
         if self.rule == "linear":
@@ -322,6 +372,10 @@ class Encoding:
     def attributes(self) -> dict[str, object]:
         """Return the fields as JSON-ready values."""
         ends: dict[str, object] = {"bits": self.bits, "rule": self.rule, "low": list(self.low), "high": list(self.high)}
+        if self.rule in BORDERED:
+            ends |= {"borders": [list(row) for row in self.borders], "closed": [list(row) for row in self.closed]}
+            thermometer = {"reads": list(self.reads), "readings": self.readings}
+            return {**ends, **thermometer} if self.rule == "thermometer" else ends
         if self.rule != "exact":
             return ends
         exact = {"gain": [str(gain) for gain in self.gain], "shift": [str(shift) for shift in self.shift]}

@@ -77,7 +77,7 @@ DRAWN = ("area", "power")
 
 def _others(front: Front) -> list[Objective]:
     """Return the objectives that the table does not show anyway."""
-    return [each for each in front.costs if each.name in ("energy", "converters")]
+    return [each for each in front.costs if each.name in ("energy", "converters", "system-area", "system-power")]
 
 
 def _sentence(title: str) -> str:
@@ -112,7 +112,7 @@ def _numbers(front: Front, knee: Member) -> dict[str, object]:
                 "accuracy": {"validation": m.validation_accuracy, "test": m.test_accuracy, "train": m.train_accuracy},
                 "area": m.area_mm2 / 100,
                 "power": m.power_mw,
-                "fed": m.power_mw + m.converters_power_mw,
+                "fed": m.system_power_mw,
                 "inputs": m.inputs,
                 **{each.name: each.value(m) * each.shown for each in more if each.name != "inputs"},
                 "chosen": m.chosen,

@@ -101,6 +101,14 @@ def constant_word(value: int) -> Word:
     return Word(value, value, tuple(value >> i & 1 for i in range(width_of(value, value))))
 
 
+SIGNED = ", in two's complement"
+
+
+def range_text(word: Word) -> str:
+    """Return the exact range of *word* as a comment line."""
+    return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
+
+
 @dataclass
 class Block:
     """A Verilog module in the making: its cells and, per word that leaves, that word's bits as seen inside."""
@@ -173,6 +181,8 @@ def _needed(cell: Cell, live: set[Dot]) -> list[Cell]:
         return [_grouped_by_use(cell, live)]
     if cell.template == "table_lookup":
         return [_columns_read(cell, live)]
+    if cell.template == "at_least":
+        return [_constants_read(cell, live)]
     if cell.template != "ripple_adder":
         return [cell]
     (_, a), (_, b), (_, carry) = cell.inputs
@@ -206,6 +216,23 @@ def _columns_read(cell: Whole, live: set[Dot]) -> Whole:
         content |= sum((value >> place & 1) << i for i, place in enumerate(kept)) << entry * len(kept)
     sizes = (("IN", inputs, 32), ("OUT", len(kept), 32), ("TABLE", content, len(kept) << inputs))
     return replace(cell, outputs=((port, tuple(dots[place] for place in kept)),), parameters=sizes)
+
+
+def _constants_read(cell: Whole, live: set[Dot]) -> Whole:
+    """Return comparisons with constants without those that nothing reads, and without low bits that none of the others needs."""
+    (port, dots), (inp, bits) = cell.outputs[0], cell.inputs[0]
+    width, _, least = (value for _, value, _ in cell.parameters)
+    kept = [place for place, dot in enumerate(dots) if dot in live]
+    if len(kept) == len(dots):
+        return cell
+    codes = [least >> place * width & ((1 << width) - 1) for place in kept]
+    free = min((code & -code).bit_length() - 1 for code in codes)
+    left = width - free
+    packed = sum(code >> free << place * left for place, code in enumerate(codes))
+    sizes = (("WIDTH", left, 32), ("COUNT", len(kept), 32), ("LEAST", packed, left * len(kept)))
+    return replace(
+        cell, inputs=((inp, bits[free:]),), outputs=((port, tuple(dots[place] for place in kept)),), parameters=sizes
+    )
 
 
 def _grouped_by_use(lane: Lane, live: set[Dot]) -> Lane:

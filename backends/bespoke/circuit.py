@@ -22,6 +22,7 @@ from approxhw.ir.kinds import (
     Decode,
     Dense,
     Encode,
+    Forest,
     Gates,
     Input,
     Reshape,
@@ -32,16 +33,16 @@ from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, uninverted, width_of
+from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, range_text, uninverted, width_of
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
 from .elements import ELEMENTS, decode_word, element, encode_word
 from .gates import build_gates
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
+from .trees import Tools, build_forest
 
 ELEMENTWISE = (*ELEMENTS, Encode, Decode)
-SIGNED = ", in two's complement"
 
 
 @dataclass(frozen=True)
@@ -174,15 +175,15 @@ class _Builder:
     def _chain(self, node: Node) -> list[Node]:
         """Return *node* and what follows it element by element with no other reader: it is built in the same block."""
         chain = [node]
-        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Add, *ELEMENTWISE)):
+        while chain[-1].name != self.graph.output and isinstance(node.op, (Dense, Forest, Add, *ELEMENTWISE)):
             readers = self.graph.readers(chain[-1].name)
             if len(readers) != 1 or isinstance(chain[-1].op, Encode):  # codes are what crosses from layer to layer
                 break
-            follows_dense = isinstance(chain[-1].op, Dense) and isinstance(readers[0].op, Threshold)
-            if not isinstance(readers[0].op, ELEMENTWISE) and not follows_dense:
+            decides = _decided_with(chain[-1], readers[0])
+            if not isinstance(readers[0].op, ELEMENTWISE) and not decides:
                 break
             chain.append(readers[0])
-            if follows_dense:
+            if decides:
                 break
         return chain
 
@@ -215,7 +216,7 @@ class _Builder:
             for link in tail:
                 word, total = self._element(block, link, index, word, total)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {total}", _range_text(word)]
+            block.comment += [f"{out} = {total}", range_text(word)]
             if isinstance(node.op.arithmetic, Exact):
                 block.comment.extend(_built_from(neuron.terms, neuron.names))
             results.append(block.leave(out, word))
@@ -268,7 +269,7 @@ class _Builder:
             lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
             block.cells.extend(lanes)
             inside = Word(source.low, source.high, bits)
-            block.comment += [f"{name} = {_terms_text(terms, texts)}", _range_text(inside)]
+            block.comment += [f"{name} = {_terms_text(terms, texts)}", range_text(inside)]
             arrival.update(_levels(lanes))
             words.append(inside)
             texts.append(name)
@@ -301,6 +302,12 @@ class _Builder:
         block.cells.extend(lanes)
         return Word(interval[0], interval[1], bits)
 
+    # Forest ----------------------------------------------------------------------------------------------------------
+
+    def _forest(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
+        tools = Tools(self._fresh, self._word_name, self._decision, self._element, self.blocks)
+        return build_forest(tools, node, tail, x, self.ranges[node.name])
+
     # Elementwise -----------------------------------------------------------------------------------------------------
 
     def _elementwise(self, node: Node, tail: Sequence[Node], x: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -311,7 +318,7 @@ class _Builder:
             for link in (node, *tail):
                 word, text = self._element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {text}", _range_text(word)]
+            block.comment += [f"{out} = {text}", range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -332,7 +339,7 @@ class _Builder:
             for link in tail:
                 word, text = self._element(block, link, index, word, text)
             out = self._fresh(f"{block.name}_y")
-            block.comment += [f"{out} = {text}", _range_text(word)]
+            block.comment += [f"{out} = {text}", range_text(word)]
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -420,6 +427,7 @@ _Build = Callable[[_Builder, Node, Sequence[Node], tuple[Word, ...]], tuple[Word
 
 BUILDERS: dict[type, _Build] = {
     Dense: _Builder._dense,
+    Forest: _Builder._forest,
     ArgMax: lambda builder, node, tail, x: (builder._argmax(node, x),),
     Threshold: lambda builder, node, tail, x: (builder._threshold(node, x[0]),),
     Reshape: lambda builder, node, tail, x: x,
@@ -429,6 +437,14 @@ BUILDERS: dict[type, _Build] = {
     **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
 }
 """Kind of Node → what builds it; activations have a table of their own, in ``elements``."""
+
+
+def _decided_with(node: Node, reader: Node) -> bool:
+    """Whether *reader* decides in the block that makes *node*: a threshold of sums, the class of a single tree."""
+    if isinstance(reader.op, Threshold):
+        return isinstance(node.op, Dense | Forest)
+    exact = isinstance(reader.op, ArgMax) and reader.op.width is None
+    return exact and isinstance(node.op, Forest) and len(node.op.roots) == 1
 
 
 def _levels(cells: Sequence[Cell]) -> dict[str, int]:
@@ -460,11 +476,6 @@ def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> 
         product = names[source] if shift == 0 else f"({names[source]} << {shift})"
         parts.append(f"{'+' if sign > 0 else '-'} {product}")
     return " ".join(parts).removeprefix("+ ")
-
-
-def _range_text(word: Word) -> str:
-    """Return the exact range of *word* as a comment line."""
-    return f"  {word.low} to {word.high}{SIGNED if word.signed else ''}"
 
 
 def _with_constant(text: str, constant: int) -> str:

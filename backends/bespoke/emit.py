@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Mux, Signal, Value
 
 from approxhw.common.errors import ToolFailedError
 from approxhw.common.files import is_full, no_room, working_folder
@@ -19,6 +19,7 @@ from approxhw.rtl_templates import template_text
 
 from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, is_gate, uninverted
 from .circuit import Circuit
+from .trees import AND, ANY, SELECT
 
 WRITE_TIMEOUT = 120.0
 
@@ -63,7 +64,9 @@ def emit(
             parts.append(_block_rtlil(block, circuit))
             if on_block is not None:
                 on_block(number + 1, len(circuit.blocks))
-            templates.update(cell.template for cell in block.cells if not is_gate(cell))
+            templates.update(
+                cell.template for cell in block.cells if not is_gate(cell) and cell.template not in OPERATORS
+            )
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [
         f"{port.name} carries {_bits(port.positions)} of its code"
@@ -148,22 +151,23 @@ class _Scope:
 
     def value(self, bits: Sequence[Bit]) -> Value:
         """Return *bits* as one Amaranth value; runs of one signal become one slice, a whole signal stays itself."""
-        parts: list[Value] = []
-        run: tuple[Signal, int, int] | None = None
+        # runs: of constants (None, value, bits), of one signal (signal, start, end)
+        runs: list[tuple[Signal | None, int, int]] = []
         for bit in bits:
+            last = runs[-1] if runs else None
             if isinstance(bit, int):
-                run = None
-                parts.append(Const(bit, 1))
+                known = last if last is not None and last[0] is None else None
+                value, width = known[1:] if known is not None else (0, 0)
+                runs[len(runs) - (known is not None) :] = [(None, value | bit << width, width + 1)]
                 continue
             signal, position = self.bits[bit]
-            if run and run[0] is signal and run[2] == position:
-                run = (signal, run[1], position + 1)
-                parts[-1] = signal[run[1] : run[2]]
+            if last is not None and last[0] is signal and last[2] == position:
+                runs[-1] = (signal, last[1], position + 1)
             else:
-                run = (signal, position, position + 1)
-                parts.append(signal[position : position + 1])
-        if len(parts) == 1 and run and run[1] == 0 and run[2] == len(run[0]):
-            return run[0]
+                runs.append((signal, position, position + 1))
+        parts: list[Value] = [Const(start, end) if signal is None else signal[start:end] for signal, start, end in runs]
+        if len(runs) == 1 and runs[0][0] is not None and runs[0][1:] == (0, len(runs[0][0])):
+            return runs[0][0]
         return Cat(*parts)
 
 
@@ -278,8 +282,26 @@ def _declare_inverted(
     return direct
 
 
+def _written_out(scope: _Scope, cell: Whole) -> None:
+    """Write a cell of trees as an expression."""
+    read = {port: scope.value(bits) for port, bits in cell.inputs}
+    made = scope.value(cell.outputs[0][1])
+    scope.module.d.comb += made.eq(OPERATORS[cell.template](read))
+
+
+OPERATORS: dict[str, Callable[[dict[str, Value]], Value]] = {
+    SELECT: lambda read: Mux(read["take"], read["high"], read["low"]),
+    AND: lambda read: read["a"] & read["b"],
+    ANY: lambda read: read["x"].any(),
+}
+"""Cells that are expressions, not instances of a template."""
+
+
 def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     first = cells[0]
+    if isinstance(first, Whole) and first.template in OPERATORS:
+        _written_out(scope, first)
+        return
     arguments: dict[str, Value | int] = {}
     if isinstance(first, Whole):
         for port, bits in first.inputs:

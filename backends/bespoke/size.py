@@ -8,7 +8,7 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node, ranges
-from approxhw.ir.kinds import Dense
+from approxhw.ir.kinds import Dense, Forest
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, MaskedPowerOfTwo
 
@@ -36,7 +36,16 @@ def adder_bits(graph: Graph, hidden_bits: int | None = None) -> dict[str, int]:
             if found and hidden_bits is not None:
                 widths = np.minimum(widths, hidden_bits)
             found[node.name] = int((_summands(graph, node, widths)).sum())
+        elif isinstance(node.op, Forest) and node.inputs[0] in intervals:
+            found[node.name] = _forest_bits(node.op)
     return found
+
+
+def _forest_bits(op: Forest) -> int:
+    """Return the bits that the sums of *op* add up, and one for each test."""
+    sums = np.maximum(np.abs(op.leaves.astype(object)), 0)
+    widths = [int(value).bit_length() for value in sums.max(axis=0).tolist()]
+    return len(op.feature) + len(op.roots) * sum(widths)
 
 
 def _summands(graph: Graph, node: Node, widths: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from approxhw.frontends.tensors.values import LEVEL, PLAIN, UNIFORM, Known, Refusal, Row, Value, per_row
 from approxhw.ir.graph import Node, Op
 from approxhw.ir.kinds import (
     Affine,
@@ -29,7 +30,6 @@ from approxhw.numerics.functions import (
 
 from .importer import Call, Handler, Importer
 from .quantised import narrowed_codes
-from .values import LEVEL, PLAIN, UNIFORM, Known, Refusal, Row, Value, per_row
 
 
 def relu(work: Importer, call: Call) -> Value:

@@ -11,13 +11,8 @@ import numpy as np
 
 from approxhw.common.errors import Problem, shown
 from approxhw.frontends.quantised.quantiser import Codes, FakeQuantize
-from approxhw.ir.graph import Node, Op, identifier
-from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Lookup, Reshape, Threshold, Type
-from approxhw.numerics.formats import FLOAT64, Format, fixed_for
-from approxhw.numerics.functions import Formula
-
-from .folding import MAXIMUM_ELEMENTS, Attributes
-from .values import (
+from approxhw.frontends.tensors.folding import MAXIMUM_ELEMENTS, Attributes
+from approxhw.frontends.tensors.values import (
     COMPLEMENT,
     EXP,
     EXP_PLUS_ONE,
@@ -31,6 +26,11 @@ from .values import (
     Value,
     as_exact,
 )
+from approxhw.frontends.trees.scaling import Steps, scaling_steps
+from approxhw.ir.graph import Node, Op, identifier
+from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Forest, Lookup, Reshape, Threshold, Type
+from approxhw.numerics.formats import FLOAT64, Format, fixed_for
+from approxhw.numerics.functions import Formula
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -261,13 +261,27 @@ class Importer:
         if columns is not None:
             if self.quantised:
                 columns = PickedColumns(columns.index, self.exact(columns.scale), self.exact(columns.shift))
-            merged = PickedColumns(columns.index, scale * columns.scale, scale * columns.shift + shift)
+            steps = () if self.quantised else self._steps(columns, scale, shift, call)
+            merged = PickedColumns(columns.index, scale * columns.scale, scale * columns.shift + shift, steps)
             return replace(row, columns=merged)
         node = self.node(row.value)
+        if isinstance(node.op, Forest) and not row.shared:
+            op = replace(node.op, leaves=node.op.leaves * scale, base=node.op.base * scale + shift)
+            self.change(replace(node, op=op))
+            return row
         if isinstance(node.op, Dense) and (scale == 1).all() and not row.shared:
             self.add_to_bias(node, shift)
             return row
         return replace(row, value=self.affine(row.value, scale, shift, origin))
+
+    @staticmethod
+    def _steps(columns: PickedColumns, scale: np.ndarray, shift: np.ndarray, call: Call) -> tuple[Steps, ...]:
+        """Return what the model did to each of *columns*, with what *call* does to them now."""
+        offset = call.attributes.get("offset") or [0.0]
+        taken = np.broadcast_to(np.array(offset, dtype=np.float64), scale.shape) if call.op == "Scaler" else None
+        now = scaling_steps(call.op, taken, scale, shift)
+        before: tuple[Steps, ...] = columns.steps or ((),) * len(now)
+        return tuple(first + then for first, then in zip(before, now, strict=True))
 
     def add_to_bias(self, dense: Node, shift: np.ndarray) -> None:
         """Add *shift* to the bias of *dense*, which nothing but the node at hand reads."""

@@ -9,12 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Add, Dense
-
-from .activations import function_of, joined_by
-from .importer import Call, Importer, where
-from .tail import decide, labels_of
-from .values import (
+from approxhw.frontends.tensors.values import (
     COMPLEMENT,
     PAIR,
     PLAIN,
@@ -27,6 +22,11 @@ from .values import (
     Value,
     per_row,
 )
+from approxhw.ir.kinds import Add, Dense
+
+from .activations import function_of, joined_by
+from .importer import Call, Importer, where
+from .tail import decide, labels_of
 from .written_out import MIXED, order_kept
 
 

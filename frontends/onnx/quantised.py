@@ -10,11 +10,11 @@ from typing import cast
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes, FakeQuantize, Quantiser, bipolar
+from approxhw.frontends.tensors.values import PLAIN, Known, Refusal, Row, Value
 from approxhw.ir.graph import Op
 from approxhw.numerics.exact.rounding import rounded_floats
 
 from .importer import FUNCTIONS, Call, Importer
-from .values import PLAIN, Known, Refusal, Row, Value
 
 MAXIMUM_BITS = 16
 """Widest codes of activations."""

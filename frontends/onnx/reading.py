@@ -11,17 +11,8 @@ import numpy as np
 from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import InvalidModelError, Problem, UnsupportedModelError, shown
 from approxhw.frontends.quantised.lowering import Unread, lower_graph
-from approxhw.ir.graph import Graph, Node, identifier, without_unread
-from approxhw.ir.kinds import Input, Type
-from approxhw.numerics.formats import FLOAT64
-
-from . import support
-from .folding import FOLDABLE, array_of, attributes, constant_node, fold
-from .importer import PROBE, Call, Importer, carry_out, where
-from .loading import ML, ML_OPSETS, QONNX, Loaded
-from .quantised import limits_of
-from .tail import label_bits, predicted_class, regression_values
-from .values import (
+from approxhw.frontends.tensors.folding import FOLDABLE, array_of, attributes, constant_node, fold
+from approxhw.frontends.tensors.values import (
     PLAIN,
     SIGMOID,
     Broken,
@@ -33,6 +24,15 @@ from .values import (
     Value,
     check_width,
 )
+from approxhw.ir.graph import Graph, Node, identifier, without_unread
+from approxhw.ir.kinds import Input, Type
+from approxhw.numerics.formats import FLOAT64
+
+from . import support
+from .importer import PROBE, Call, Importer, carry_out, where
+from .loading import ML, ML_OPSETS, QONNX, Loaded
+from .quantised import limits_of
+from .tail import label_bits, predicted_class, regression_values
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
@@ -172,7 +172,11 @@ def _is_regressor(proto: ModelProto, values: dict[str, Value], outputs: list[str
     """
     if len(outputs) != 1 or not isinstance(row := values[outputs[0]], Row) or row.stage != PLAIN:
         return False
-    made = [node for node in proto.graph.node if node.domain == ML and node.op_type.endswith("Regressor")]
+    made = [
+        node
+        for node in proto.graph.node
+        if node.domain == ML and (node.op_type.endswith("Regressor") or node.op_type == "TreeEnsemble")
+    ]
     return bool(made) or (str(proto.producer_name) == "skl2onnx" and len(proto.graph.output) == 1)
 
 

@@ -9,11 +9,7 @@ from typing import cast as typed
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Codes
-from approxhw.ir.kinds import Affine, Concat
-
-from .importer import PROBE, Call, Importer, where
-from .linear import same_input
-from .values import (
+from approxhw.frontends.tensors.values import (
     COMPLEMENT,
     LEVEL,
     PAIR,
@@ -23,12 +19,16 @@ from .values import (
     ClassPrediction,
     Dictionary,
     Known,
-    PickedColumns,
     Refusal,
     Row,
     Value,
     check_width,
+    joined_columns,
 )
+from approxhw.ir.kinds import Affine, Concat
+
+from .importer import PROBE, Call, Importer, where
+from .linear import same_input
 
 MIXES = "mixes the batch axis with the elements of a row"
 REMEDY_MIXES = "export with a dynamic batch axis (or a fixed batch of 1) that stays in front"
@@ -233,9 +233,7 @@ def _picked(row: Row, positions: np.ndarray) -> Row:
             "picks or reorders elements of a hidden layer",
             "do it to the model's input, or put the order into the weights",
         )
-    return replace(
-        row, columns=PickedColumns(columns.index[positions], columns.scale[positions], columns.shift[positions])
-    )
+    return replace(row, columns=columns.picked(positions))
 
 
 def slice_(work: Importer, call: Call) -> Value:
@@ -404,8 +402,7 @@ def joined(rows: list[Row], axis: int) -> Row:
         raise Refusal("joins tensors whose shapes do not fit", invalid=True) from None
     columns = [row.columns for row in rows if row.columns is not None]
     flat = order.reshape(-1)
-    parts = [np.concatenate([getattr(part, name) for part in columns])[flat] for name in ("index", "scale", "shift")]
-    return replace(rows[0], shape=order.shape, columns=PickedColumns(*parts))
+    return replace(rows[0], shape=order.shape, columns=joined_columns(columns).picked(flat))
 
 
 def feature_vectorizer(work: Importer, call: Call) -> Value:

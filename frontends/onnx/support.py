@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common.errors import Problem, shown
 
-from . import activations, linear, quantised, shapes, tail, written_out
+from . import activations, linear, quantised, shapes, tail, trees, written_out
 from .importer import Handler, where
 from .loading import ML, QONNX
 
@@ -141,6 +141,15 @@ ML_OPERATORS: dict[str, SupportedOperator] = {
     "LinearRegressor": SupportedOperator(linear.linear_regressor, "one row of coefficients a target"),
     "Normalizer": SupportedOperator(tail.normalizer, "of probabilities, at the end"),
     "Scaler": SupportedOperator(linear.scaler, "one offset and scale, or one a feature"),
+    "TreeEnsemble": SupportedOperator(
+        trees.tree_ensemble, "sums and averages; all modes but sets of categories; NONE, SOFTMAX, LOGISTIC"
+    ),
+    "TreeEnsembleClassifier": SupportedOperator(
+        trees.tree_classifier, "all modes, weights, base values; every post_transform that keeps the class"
+    ),
+    "TreeEnsembleRegressor": SupportedOperator(
+        trees.tree_regressor, "sums and averages; all modes, base values; NONE, SOFTMAX, LOGISTIC"
+    ),
     "ZipMap": SupportedOperator(tail.zipmap, "gives the class labels"),
 }
 
@@ -164,7 +173,7 @@ CONV_ADVICE = "only networks of dense layers become circuits; train a multi-laye
 QDQ_ADVICE = "quantise to QDQ form (onnxruntime: quant_format=QuantFormat.QDQ)"
 STATIC_ADVICE = "quantise statically (onnxruntime: quantize_static with QuantFormat.QDQ)"
 UNROLL_ADVICE = "export a model without control flow; onnxsim may fold it away"
-TREE_ADVICE = "train a multi-layer perceptron or a linear classifier"
+SVM_ADVICE = "train a multi-layer perceptron, a linear classifier or trees"
 
 ADVICE: dict[str, str] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"), CONV_ADVICE),
@@ -178,11 +187,11 @@ ADVICE: dict[str, str] = {
     "DynamicQuantizeLinear": STATIC_ADVICE,
     "Erfc": "it is none of ONNX: tf2onnx leaves it in Keras' exact gelu; use gelu with approximate=True",
     **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), UNROLL_ADVICE),
-    **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsemble", "SVMClassifier"), TREE_ADVICE),
+    **dict.fromkeys(("SVMClassifier",), SVM_ADVICE),
     **dict.fromkeys(
         ("Imputer", "OneHotEncoder", "TfIdfVectorizer", "CategoryMapper"), "prepare the features before the model"
     ),
-    **dict.fromkeys(("TreeEnsembleRegressor", "SVMRegressor"), "train an MLPRegressor or a linear one"),
+    **dict.fromkeys(("SVMRegressor",), "train an MLPRegressor, a linear one or trees"),
     "TopK": "end with ArgMax",
     "Split": "cut columns with Slice or Gather, of the model's input only",
 }
@@ -243,7 +252,7 @@ def _exists(node: NodeProto) -> bool:
 
 def support_table() -> str:
     """Return the tables of supported operators and of advice, as Markdown."""
-    from .folding import FOLDABLE
+    from approxhw.frontends.tensors.folding import FOLDABLE
 
     lines = ["### Operators that are read", "", "| operator | domain | what is read |", "|---|---|---|"]
     groups = (

@@ -9,21 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from approxhw.frontends.quantised.quantiser import Quantiser
-from approxhw.ir.kinds import Add, Affine, ArgMax, Binarize, Concat, Lookup, Threshold
-from approxhw.numerics.exact.rounding import least_for
-from approxhw.numerics.functions import (
-    IDENTITY,
-    MOST_WORDS,
-    Formula,
-    composed,
-    formula_text,
-    formula_values,
-    keeps_order,
-)
-
-from .activations import uniform, ways
-from .importer import FUNCTIONS, Call, Importer, where
-from .values import (
+from approxhw.frontends.tensors.values import (
     COMPLEMENT,
     EXP,
     EXP_PLUS_ONE,
@@ -41,6 +27,20 @@ from .values import (
     Row,
     Value,
 )
+from approxhw.ir.kinds import Add, Affine, ArgMax, Binarize, Concat, Lookup, Threshold
+from approxhw.numerics.exact.rounding import least_for
+from approxhw.numerics.functions import (
+    IDENTITY,
+    MOST_WORDS,
+    Formula,
+    composed,
+    formula_text,
+    formula_values,
+    keeps_order,
+)
+
+from .activations import uniform, ways
+from .importer import FUNCTIONS, Call, Importer, where
 from .written_out import ORDERED
 
 INDEX = "class_index"

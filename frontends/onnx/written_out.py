@@ -7,11 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from approxhw.ir.kinds import Affine, Clip, Constant, Relu
-
-from .activations import function_of
-from .importer import Call, Importer, where
-from .values import (
+from approxhw.frontends.tensors.values import (
     COMPLEMENT,
     EXP,
     EXP_PLUS_ONE,
@@ -28,6 +24,10 @@ from .values import (
     Row,
     Value,
 )
+from approxhw.ir.kinds import Affine, Clip, Constant, Relu
+
+from .activations import function_of
+from .importer import Call, Importer, where
 
 SUMS = ("sums up computed values", "only a sum of probabilities over the classes, at the end, is read")
 REMEDY_AVERAGE = "average the scores, before Softmax and Sigmoid, or keep one model"

@@ -19,6 +19,9 @@ from approxhw.numerics.multipliers.tables import ProductTable
 from ._editing import SUMS, Editor
 from .integer_products import exact_mac
 
+Observe = Callable[[Graph, Callable[[Node, np.ndarray], None]], None]
+"""Runs training rows through a Graph and shows the value of every Node."""
+
 TableFor = Callable[[IntegerMac], ProductTable]
 """Makes the table of an operator for operands as wide and signed as those of an exact arithmetic."""
 
@@ -36,6 +39,21 @@ def with_operators(graph: Graph, chosen: Mapping[str, tuple[str, TableFor | None
     changed = editor.done()
     _check_names(changed)
     return changed
+
+
+def exactly(observe: Observe | None) -> Observe | None:
+    """Return *observe* with every product of the Graph that it runs exact; None where there is no such thing.
+
+    What layers send on is then what they send on once each is mended: not what an unmended one before them has made of it.
+    """
+    if observe is None:
+        return None
+    run = observe
+
+    def seen(graph: Graph, look: Callable[[Node, np.ndarray], None]) -> None:
+        run(with_operators(graph, {node.name: (EXACT, None) for node in integer_nodes(graph)}), look)
+
+    return seen
 
 
 def _check_names(graph: Graph) -> None:

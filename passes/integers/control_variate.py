@@ -17,6 +17,7 @@ from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 
 from ._biases import moved_biases
 from ._editing import Editor
+from ._operators import exactly
 
 MOST = (1 << 15) - 1
 """Greatest coefficient: 16 bits of two's complement."""
@@ -46,7 +47,7 @@ class ControlVariate:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with coefficients beside its products."""
-        layers = layer_codes(graph, context.observe, "control-variate")
+        layers = layer_codes(graph, exactly(context.observe), "control-variate")
         chosen: dict[str, np.ndarray] = {}
         moves: dict[str, np.ndarray] = {}
         gains: list[float] = []

@@ -13,6 +13,7 @@ from approxhw.ir.tensor.integer_layers import integer_op
 from approxhw.ir.tensor.operator_errors import layer_codes
 
 from ._biases import moved_biases
+from ._operators import exactly
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class CorrectBias:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with moved biases."""
         moves = {}
-        for name, layer in layer_codes(graph, context.observe, "correct-bias").items():
+        for name, layer in layer_codes(graph, exactly(context.observe), "correct-bias").items():
             if integer_op(layer.node).variate:
                 continue  # control-variate took the whole of it
             mean = layer.mean_error()

@@ -17,7 +17,7 @@ from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
 from ._editing import Editor, with_weights
-from ._operators import chosen_layers, layer_number_problems
+from ._operators import chosen_layers, exactly, layer_number_problems
 
 WIDTH = 8
 """Bits of codes of weights, where an arithmetic has no fewer."""
@@ -58,7 +58,7 @@ class NarrowWeights:
         if computed and self.layers is not None:
             why = "its weights are no constant"
             raise PassError("pass narrow-weights", [Problem(name, why, "leave it out") for name in computed])
-        codes_seen = {} if context.observe is None else layer_codes(graph, context.observe, "narrow-weights")
+        codes_seen = {} if context.observe is None else layer_codes(graph, exactly(context.observe), "narrow-weights")
         editor, moved, count = Editor(graph), 0, 0
         moves: dict[str, np.ndarray] = {}
         for node in graph.nodes:

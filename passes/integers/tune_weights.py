@@ -17,7 +17,7 @@ from approxhw.numerics.multipliers.tables import operand_values
 
 from ._biases import moved_biases
 from ._editing import Editor, with_weights
-from ._operators import chosen_layers, layer_number_problems
+from ._operators import chosen_layers, exactly, layer_number_problems
 
 MEASURES = ("absolute", "squared", "spread")
 
@@ -57,7 +57,7 @@ class TuneWeights:
         tuned = {}
         moves: dict[str, np.ndarray] = {}
         chosen = {node.name for node in chosen_layers(graph, self.layers, "tune-weights")}
-        for name, layer in layer_codes(graph, context.observe, "tune-weights").items():
+        for name, layer in layer_codes(graph, exactly(context.observe), "tune-weights").items():
             if name in chosen and layer.errors.any():
                 tuned[name] = self.tuned(graph, layer)
                 moves[name] = tuned[name][2]

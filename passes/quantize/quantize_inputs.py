@@ -15,7 +15,9 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fresh_name
 from approxhw.numerics.formats import Encoding, Fixed, Rational
 
-CODES = ("round", "floor16")
+from ._borders import as_thermometer, with_borders
+
+CODES = ("round", "floor16", "borders", "thermometer")
 RANGES = ("mse", "extremes")
 
 CLIPPED = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
@@ -33,6 +35,8 @@ class QuantizeInputs:
     for all features or one each, come from the training rows where they are not given: *ranges* ``extremes`` takes the least
     and the greatest reading, ``mse`` the quantiles (of at most 5 % at either end) whose codes have the least mean squared
     error, so that a few outliers do not coarsen the steps of all others. What lies outside saturates, and is counted.
+    ``borders`` is for trees, and loses nothing: a code counts how many of the thresholds that the trees ask of a feature its
+    reading reaches; ``thermometer`` has an input of one bit for each of these instead. Bits and ends are not asked for there.
     The map is an ``Affine``; ``fold-affine`` folds it into the first layer. An Input that has codes already is
     left alone.
     """
@@ -40,7 +44,10 @@ class QuantizeInputs:
     kind: ClassVar[str] = "approximating"
 
     bits: int = field(default=4, metadata={"help": "width of an input code, 1 to 16"})
-    code: str = field(default="round", metadata={"help": "round, or floor16 (the papers' code; 4 bits)"})
+    code: str = field(
+        default="round",
+        metadata={"help": "round, floor16 (the papers' code; 4 bits), or of trees borders or thermometer"},
+    )
     ranges: str = field(default="mse", metadata={"help": "mse or extremes: how training rows give low and high"})
     low: tuple[float, ...] | None = field(default=None, metadata={"help": "reading of code 0, one or one a feature"})
     high: tuple[float, ...] | None = field(default=None, metadata={"help": "reading of the top code, likewise"})
@@ -69,6 +76,9 @@ class QuantizeInputs:
         if isinstance(node.type.format, Fixed):
             context.note("the Input has codes already")
             return graph
+        if self.code in ("borders", "thermometer"):
+            found = with_borders(graph, context)
+            return found if self.code == "borders" else as_thermometer(found)
         encoding = self._encoding(node, context)
         self._count(encoding, context)
         name = fresh_name(graph, f"{node.name}_reading")

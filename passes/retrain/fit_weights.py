@@ -13,15 +13,14 @@ from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integer_rules import from_stationary
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import integer_nodes, integer_op, weights_last
+from approxhw.ir.tensor.integer_layers import integer_op, weights_last
 from approxhw.ir.tensor.layer_samples import layer_samples
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_weights
 from approxhw.numerics.mac.integer_mac import patterns
-from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.tables import operand_values
 from approxhw.passes.integers._biases import moved_biases
 from approxhw.passes.integers._editing import Editor, with_weights
-from approxhw.passes.integers._operators import chosen_layers, layer_number_problems, with_operators
+from approxhw.passes.integers._operators import chosen_layers, exactly, layer_number_problems
 from approxhw.passes.integers.narrow_weights import WIDTH, narrowed_patterns
 
 
@@ -127,8 +126,7 @@ def exact_samples(
     graph: Graph, observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None] | None, most: int
 ) -> dict[str, tuple[np.ndarray, ...]]:
     """Return what :func:`layer_samples` does, at most *most* of a layer, of *graph* with all its products exact."""
-    exact = with_operators(graph, {node.name: (EXACT, None) for node in integer_nodes(graph)})
-    return layer_samples(exact, observe, "fit-weights", most)
+    return layer_samples(graph, exactly(observe), "fit-weights", most)
 
 
 def read_as(layer: LayerCodes, samples: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

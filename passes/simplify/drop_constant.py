@@ -15,6 +15,7 @@ from approxhw.ir.kinds import (
     ArgMax,
     Constant,
     Dense,
+    Forest,
     Gates,
     Input,
     Range,
@@ -26,7 +27,7 @@ from approxhw.ir.kinds import (
 )
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import code_array, code_constant, fit_formats, fresh_name
-from approxhw.numerics.formats import Fixed
+from approxhw.numerics.formats import BORDERED, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 
 _Masks = dict[str, np.ndarray]
@@ -65,8 +66,11 @@ class DropConstant:
         fmt = graph.input.type.format
         assert isinstance(fmt, Fixed)
         total, read = graph.input.type.elements, len(inputs_read(graph))
+        op = graph.input.op
+        counts = isinstance(op, Input) and op.encoding is not None and op.encoding.rule in BORDERED
         if read < total:
-            context.note(f"{read} of {total} inputs are read, so {converters(read, fmt.bits)}")
+            so = "" if counts else f", so {converters(read, fmt.bits)}"
+            context.note(f"{read} of {total} inputs are read{so}")
 
 
 def inputs_read(graph: Graph) -> list[int]:
@@ -80,6 +84,8 @@ def inputs_read(graph: Graph) -> list[int]:
             names.add(node.name)
         elif isinstance(node.op, Dense):
             seen |= _reads(graph, node).any(axis=0)
+        elif isinstance(node.op, Forest):
+            seen[[*node.op.feature, *node.op.other[node.op.other >= 0]]] = True
         elif isinstance(node.op, Gates):
             seen |= node.op.reads.any(axis=1)
         else:

@@ -1,6 +1,8 @@
 // The south end of a column: total = sum + bias, and with VARIATE + coefficient * variate, modulo 2^32; RESULT_BITS = 32: that is
 // the result, a clock later, two with VARIATE; 8: it is requantized to a code, 6 clocks after that. constants, from bit 0: bias
 // (32 bits), coefficient (16 bits, with VARIATE), those of integer_requantize (64 bits, if RESULT_BITS = 8); they wait in banks.
+// leaves: this sum is the last of its chain. What is made of others nobody reads: without leaves the registers that all else
+// stands behind keep what they hold, so that multipliers rest while tiles go on from one another.
 module integer_end #(
   parameter SUM_BITS     = 24,
   parameter VARIATE      = 0,
@@ -13,6 +15,7 @@ module integer_end #(
   input  wire [BANK_BITS-1:0]                                                write_bank,
   input  wire [32+(VARIATE > 0 ? 16 : 0)+(RESULT_BITS == 8 ? 64 : 0)-1:0] constants,
   input  wire [BANK_BITS-1:0]                                                bank,
+  input  wire                                                                leaves,
   input  wire [SUM_BITS-1:0]                                                 sum,
   input  wire [VARIATE_BITS-1:0]                                             variate,
   output wire [RESULT_BITS-1:0]                                              result
@@ -31,7 +34,7 @@ module integer_end #(
   reg  [31:0] with_bias;
   always @(posedge clock) begin
     if (write) biases[write_bank] <= constants[31:0];
-    with_bias <= wide_sum + biases[bank];
+    if (leaves) with_bias <= wide_sum + biases[bank];
   end
   generate
     if (SUM_BITS < 32) begin : widened
@@ -44,7 +47,7 @@ module integer_end #(
   wire [31:0]          total;
   wire [BANK_BITS-1:0] total_bank;
   reg  [BANK_BITS-1:0] bank_late;
-  always @(posedge clock) bank_late <= bank;
+  always @(posedge clock) if (leaves) bank_late <= bank;
   generate
     if (VARIATE > 0) begin : with_variate
       reg  [15:0] coefficients [0:(1<<BANK_BITS)-1];
@@ -62,8 +65,10 @@ module integer_end #(
       assign coefficient = coefficients[bank];
       always @(posedge clock) begin
         if (write) coefficients[write_bank] <= constants[47:32];
-        lower      <= wide_variate * {24'd0, coefficient[7:0]};
-        upper      <= wide_variate[23:0] * {{16{coefficient[15]}}, coefficient[15:8]};
+        if (leaves) begin
+          lower <= wide_variate * {24'd0, coefficient[7:0]};
+          upper <= wide_variate[23:0] * {{16{coefficient[15]}}, coefficient[15:8]};
+        end
         corrected  <= with_bias + lower + {upper, 8'd0};
         bank_later <= bank_late;
       end

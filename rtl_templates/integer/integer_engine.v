@@ -222,21 +222,22 @@ module integer_engine #(
     end
   endgenerate
 
-  // beside each sum at the south: the sum of its row, and the bank of its tile
+  // beside each sum at the south: the sum of its row, whether it is the last of its chain, and the bank of its tile
+  wire                 south_leaves;
   wire [BANK_BITS-1:0] south_bank;
-  engine_delay #(.WIDTH(BANK_BITS), .CLOCKS(FLIGHT)) to_south (
+  engine_delay #(.WIDTH(1 + BANK_BITS), .CLOCKS(FLIGHT)) to_south (
     .clock(aclk),
     .reset(1'b0),
-    .data_in(bank),
-    .data_out(south_bank)
+    .data_in({accepted & s_axis_activations_tuser[1], bank}),
+    .data_out({south_leaves, south_bank})
   );
   generate
     for (c = 0; c < COLUMNS; c = c + 1) begin : column
-      wire [VARIATE_BITS+BANK_BITS-1:0] beside;
+      wire [VARIATE_BITS+BANK_BITS:0] beside;
       if (c == 0) begin : westmost
-        assign beside = {variate_out, south_bank};
+        assign beside = {variate_out, south_leaves, south_bank};
       end else begin : inner
-        engine_delay #(.WIDTH(VARIATE_BITS + BANK_BITS), .CLOCKS(1)) pass_east (
+        engine_delay #(.WIDTH(VARIATE_BITS + BANK_BITS + 1), .CLOCKS(1)) pass_east (
           .clock(aclk),
           .reset(1'b0),
           .data_in(column[c-1].beside),
@@ -255,8 +256,9 @@ module integer_engine #(
         .write_bank(write_bank),
         .constants(constants),
         .bank(beside[BANK_BITS-1:0]),
+        .leaves(beside[BANK_BITS]),
         .sum(sums_out[c*SUM_BITS+:SUM_BITS]),
-        .variate(beside[BANK_BITS+:VARIATE_BITS]),
+        .variate(beside[BANK_BITS+1+:VARIATE_BITS]),
         .result(ended[c*RESULT_BITS+:RESULT_BITS])
       );
     end

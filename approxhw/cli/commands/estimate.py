@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
 from approxhw.cli.targets.registry import kinds_of
-from approxhw.cli.targets.shared import EstimateOptions
+from approxhw.cli.targets.shared import EstimateOptions, whose_design
 from approxhw.common.errors import OptionError, Problem
 
 if TYPE_CHECKING:
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 def run(terminal: Terminal, given: Given) -> dict[str, object]:
     """Measure area, power and delay of a design folder or of any Verilog file DESIGN."""
-    from approxhw.flow.stages.targets import target_in
-
     design = given.glance(EstimateOptions).design
     if not design.exists():
         why = "there is no such design folder or Verilog file"
         raise OptionError("estimate", [Problem(str(design), why, "check the path")])
-    return given.run(target_in(design) if design.is_dir() else "verilog", terminal)
+    return given.run(whose_design(design) if design.is_dir() else "verilog", terminal)
 
 
 COMMAND = Command("estimate", run, EstimateOptions, lambda: kinds_of("estimate"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
 from approxhw.cli.targets.registry import kinds_of
-from approxhw.cli.targets.shared import SimulateOptions
+from approxhw.cli.targets.shared import SimulateOptions, whose_design
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -18,9 +18,7 @@ def run(terminal: Terminal, given: Given) -> dict[str, object]:
 
     Of an engine: a real layer of the model streams through it, and every bit is compared.
     """
-    from approxhw.flow.stages.targets import target_in
-
-    return given.run(target_in(given.glance(SimulateOptions).design), terminal)
+    return given.run(whose_design(given.glance(SimulateOptions).design), terminal)
 
 
 COMMAND = Command("simulate", run, SimulateOptions, lambda: kinds_of("simulate"))

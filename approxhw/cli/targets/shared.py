@@ -147,6 +147,17 @@ class OpenSizes:
         return parse_shapes(self.shape) or None
 
 
+def whose_design(folder: Path) -> str:
+    """Return whose design is in *folder*; a folder without one is refused before anybody looks at options for one target."""
+    from approxhw.flow.compile import open_folder
+    from approxhw.flow.stages.targets import target_in
+
+    owner = target_in(folder)
+    if owner == "printed" and not (folder / "design.json").exists():
+        open_folder(folder)  # raises: it says what is missing
+    return owner
+
+
 def voided_problems(said: Collection[str], voided: Collection[str]) -> list[Problem]:
     """Return a problem for each option that was *said* though ``--passes`` makes it of no use."""
     why = "does nothing beside --passes, which says every pass and its options"

@@ -127,8 +127,12 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
         *(("saved",) if front.exact_energy_nj else ()),
         *(each.title.replace(",", "") for each in more),
     )
-    for title in (*titles, "arithmetic", ""):
-        table.add_column(title, justify="left" if title in ("", "arithmetic") else "right")
+    for title in (*titles, "arithmetic", ""):  # where a terminal is narrow, names are folded and no figure is cut
+        named = title == "arithmetic"
+        left = named or not title
+        table.add_column(
+            title, justify="left" if left else "right", no_wrap=not named, overflow="fold" if named else "ellipsis"
+        )
     for member in front.members:
         shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
         cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]

@@ -35,6 +35,24 @@ def integer_parts(array: IntegerArray) -> list[LogicPart]:
     return found
 
 
+def ends_at_rest(array: IntegerArray) -> LogicPart:
+    """Return the column ends as they are while no sum leaves its chain: the same logic, driven so."""
+    from approxhw.backends.integer_engine.engine import integer_engine_verilog
+
+    constants = sum(array.fields().values())
+    ports = {"bank": array.banks.bit_length() - 1, "sum": array.mac.accumulator_bits, "variate": array.variate_bits}
+    inputs = "".join(f", input wire [{bits - 1}:0] {name}" for name, bits in ports.items())
+    driven = "".join(f", .{name}({name})" for name in ports)
+    result = array.result_bits
+    end = integer_engine_verilog(array, top="integer_end")
+    still = (
+        f"module end_at_rest (input wire clock{inputs}, output wire [{result - 1}:0] result);\n"
+        f"  integer_end still (.clock(clock), .write(1'b0), .write_bank({ports['bank']}'d0), .constants({constants}'d0), "
+        f".leaves(1'b0){driven}, .result(result));\nendmodule\n"
+    )
+    return LogicPart("column ends at rest", array.columns, end + still, "end_at_rest")
+
+
 def _queue_bits(array: IntegerArray) -> int:
     """Return the address bits of a queue of results, as ``engine_frame`` has it: room for all that are on their way, and 3."""
     return (array.latency + array.columns + array.end_latency + 2).bit_length()
@@ -45,7 +63,7 @@ def integer_register_bits(array: IntegerArray) -> dict[str, int]:
     code, address = max(array.mac.weight_bits, array.mac.x_bits), array.vectors.bit_length() - 1
     bank, later = array.banks.bit_length() - 1, array.depth > 1
     north, south = address + 1, address + bank + 3
-    ways = array.latency * south + later * north + (array.columns - 1) * (north + south)
+    ways = array.latency * (south + 1) + later * north + (array.columns - 1) * (north + south + 1)
     found = {
         "skew of rows": sum(range(array.rows)) * (code + 1) + array.rows,
         "addresses on their way": ways,

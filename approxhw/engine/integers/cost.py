@@ -17,7 +17,7 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.engine.array_cost import MISMATCHES, ArrayCost, PartCost, array_cost, keep_estimate, kept_estimates
 from approxhw.engine.mapped_element import MappedElement, Progress, checked_clock, map_element, refuse_mismatches
 
-from .array_parts import integer_memories, integer_parts, integer_register_bits
+from .array_parts import ends_at_rest, integer_memories, integer_parts, integer_register_bits
 from .element_feed import ElementStimulus, element_stimulus, tile_positions
 from .rtl import array_from
 
@@ -64,15 +64,17 @@ class RunEnergy(TypedDict):
     """What one run of the model takes, in nJ, and the share that is saved beside exact operators at the same clock.
 
     ``products_nj``, ``exact_nj``, ``saved``: of the products alone, each by the element of its operator. ``elements_nj`` and
-    ``ends_nj``: of all elements and of all column ends, power by the ``clocks`` of the schedule, whether they have work or
-    not; ``array_nj``: both; ``exact_array_nj``, ``array_saved``: the same with exact operators. ``left_out``: layers of
-    whose operator no tile was kept; they are in none of it.
+    ``ends_nj``: of all elements and of all column ends, power by the ``clocks`` of the schedule: elements whether they have
+    work or not, ends at work in the ``ending_clocks`` in which sums leave their chains, and at rest else; ``array_nj``: both;
+    ``exact_array_nj``, ``array_saved``: the same with exact operators. ``left_out``: layers of whose operator no tile was kept;
+    they are in none of it.
     """
 
     products_nj: float
     exact_nj: float
     saved: float
     clocks: int
+    ending_clocks: int
     elements_nj: float
     ends_nj: float
     array_nj: float
@@ -237,7 +239,7 @@ def estimate_integer_engine(
     two forms that one stands beside an operator that takes the least energy on its tile, of those that keep the clock where
     one does.
     """
-    from approxhw.backends.estimate import load_library
+    from approxhw.backends.estimate import estimate, load_library
     from approxhw.backends.estimate.estimator import BY_TABLES
 
     refuse_below("estimate", 0, above=True, timeout=timeout)
@@ -284,14 +286,16 @@ def estimate_integer_engine(
         timeout=timeout,
         on_progress=tell,
     )
-    ends = next(row["power_mw"] for row in whole["parts"] if row["part"] == "column ends") or 0.0
+    at_work = next(row["power_mw"] for row in whole["parts"] if row["part"] == "column ends") or 0.0
+    still = ends_at_rest(array)
+    at_rest = still.count * estimate(still.verilog, still.top, cells, clock_ns=clock, timeout=timeout).known_power_mw()
     told: IntegerEstimate = {
         "library": cells.name,
         "clock_ns": clock,
         "elements": [asdict(each) for each in elements.values()],
         "exact_elements": [asdict(each) for each in dict.fromkeys(exact.values())],
         "estimate": whole,
-        "energy": _energy(design.layers, elements, exact, count, ends, clock),
+        "energy": _energy(design.layers, elements, exact, array, (at_work, at_rest), clock),
         "seconds": time.perf_counter() - started,
     }
     keep_estimate(folder, cells.name, told)
@@ -308,12 +312,12 @@ def _energy(
     layers: tuple[IntegerLayer, ...],
     elements: Mapping[str, IntegerElementCost],
     exact: Mapping[str, IntegerElementCost],
-    count: int,
-    ends_mw: float,
+    array: IntegerArray,
+    ends_mw: tuple[float, float],
     clock_ns: float,
 ) -> RunEnergy:
-    """Return the energy of one run: *count* elements, ends of *ends_mw* together."""
-    clocks = 0
+    """Return the energy of one run; *ends_mw*: of all column ends, while they make results and while they rest."""
+    clocks, ending, count = 0, 0, array.rows * array.columns
     made = plain = inside = plain_inside = 0.0
     known = [layer for layer in layers if layer.operator in elements]
     for layer in known:
@@ -324,12 +328,14 @@ def _energy(
         inside += taken * count * own.energy_fj * 1e-6  # an element's power in a clock is what a product is charged
         plain_inside += taken * count * other.energy_fj * 1e-6
         clocks += taken
-    ends = clocks * clock_ns * ends_mw * 1e-3
+        ending += layer.count * layer.m * -(-layer.n // array.columns)  # every vector leaves once for so many columns
+    ends = (ending * ends_mw[0] + (clocks - ending) * ends_mw[1]) * clock_ns * 1e-3
     return {
         "products_nj": made,
         "exact_nj": plain,
         "saved": 1 - made / plain if plain else 0.0,
         "clocks": clocks,
+        "ending_clocks": ending,
         "elements_nj": inside,
         "ends_nj": ends,
         "array_nj": inside + ends,

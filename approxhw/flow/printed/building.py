@@ -29,7 +29,7 @@ from approxhw.ir.evaluation import MEASURES, details_of, predict, score, task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import Pass, PassContext
-from approxhw.numerics.formats import Fixed
+from approxhw.numerics.formats import BORDERED, Fixed
 
 from .calibrated import calibrated_beside
 from .reading import OpenedClassifier
@@ -140,7 +140,7 @@ def _design(
     assert isinstance(op, Input)
     if op.encoding is None:
         raise InvalidDataError("compile", [Problem("inputs", "the Graph has no input code", "run quantize-inputs")])
-    empty = np.zeros((0, len(op.features)))
+    empty = np.zeros((0, op.encoding.width))
     x_train, y_train = (data.X_train, data.y_train) if data else (empty, np.zeros(0, dtype=np.int64))
     x_test, y_test = (data.X_test, data.y_test) if data else (empty, np.zeros(0, dtype=np.int64))
     train, saturated_train = op.encoding.encode(x_train)
@@ -211,6 +211,9 @@ def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
     ports = []
     for name, positions in emitted.input_bits:
         index = numbers[name]
+        thresholds = op.encoding.borders[index] if op.encoding.rule in BORDERED else ()
+        low, high = op.encoding.low[index], op.encoding.high[index]
+        spread = high - low
         ports.append(
             PortInfo(
                 name=name,
@@ -218,10 +221,12 @@ def _ports(graph: Graph, emitted: Emitted) -> tuple[PortInfo, ...]:
                 feature=index,
                 title=op.titles[index],
                 code_bits=positions,
-                low=op.encoding.low[index],
-                high=op.encoding.high[index],
+                low=low,
+                high=high,
                 rule=op.encoding.rule,
                 formula=op.encoding.formula(index),
+                thresholds=thresholds,
+                shares=tuple((border - low) / spread if spread else 0.0 for border in thresholds),
             )
         )
     return tuple(ports)

@@ -15,9 +15,9 @@ from approxhw.ir.kinds import Constant
 from approxhw.ir.pass_manager import PassContext, run_passes
 
 from .reading import OpenedClassifier
-from .target import Printed
+from .target import EXACT, Printed
 
-EXACT, CALIBRATED = "printed-exact", "printed-calibrated"
+CALIBRATED = "printed-calibrated"
 MINUS = "−"
 MOST_WORK = 300_000
 """Constants × training rows up to which it is tried: about a second."""

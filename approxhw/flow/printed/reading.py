@@ -20,6 +20,9 @@ from approxhw.flow.stages.describe import about
 from approxhw.flow.stages.protocol import Asked, Clock, Source, Target
 from approxhw.ir.evaluation import predict, score, score_of, task_of
 from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Forest
+
+from .target import EXACT, TREES, Printed
 
 if TYPE_CHECKING:
     from approxhw.frontends.classifier import Classifier
@@ -144,6 +147,14 @@ def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ..
     return told_of_readings(model.loaded.proto, rows)
 
 
+def with_tree_pipeline(source: Source[OpenedClassifier], asked: Asked[Printed]) -> Asked[Printed]:
+    """Return *asked* with the pipeline of trees where the model is made of trees, and no other was asked for."""
+    trees = any(isinstance(node.op, Forest) for node in source.graph.nodes)
+    if not trees or asked.given is not None or asked.target.pipeline != EXACT:
+        return asked
+    return replace(asked, target=replace(asked.target, pipeline=TREES))
+
+
 def check_classifier(asked: Asked[Target]) -> list[Problem]:
     """Return everything that keeps the model from being compiled; empty where nothing does."""
     from approxhw.frontends import check_model
@@ -153,8 +164,14 @@ def check_classifier(asked: Asked[Target]) -> list[Problem]:
 
 
 def counts(asked: Asked[Target]) -> dict[str, int]:
-    """Return how many inputs and classes there are."""
+    """Return how many inputs and classes there are, and of trees how many and how many tests they have."""
     graph = read_classifier(asked).graph
+    found = {"inputs": graph.input.type.elements}
     if task_of(graph) != CLASSIFICATION:
-        return {"inputs": graph.input.type.elements, "outputs": graph[graph.output].type.elements}
-    return {"inputs": graph.input.type.elements, "classes": graph.classes}
+        found["outputs"] = graph[graph.output].type.elements
+    else:
+        found["classes"] = graph.classes
+    forests = [node.op for node in graph.nodes if isinstance(node.op, Forest)]
+    if forests:
+        found |= {"trees": sum(len(op.roots) for op in forests), "tests": sum(len(op.feature) for op in forests)}
+    return found

@@ -16,7 +16,7 @@ from approxhw.flow.stages.protocol import Flow, Ledger, Steps
 
 from .building import build_design, circuit_context
 from .compiled import CompiledDesign, open_design
-from .reading import check_classifier, counts, prepare, read_classifier
+from .reading import check_classifier, counts, prepare, read_classifier, with_tree_pipeline
 
 if TYPE_CHECKING:
     pass
@@ -39,6 +39,7 @@ FLOW = Flow(
     read=read_classifier,
     free=check_design_output,
     prepare=prepare,
+    settle=with_tree_pipeline,
     context=circuit_context,
     build=build_design,
     write=write,

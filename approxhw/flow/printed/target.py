@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from approxhw.common.arguments import settle_fields
 from approxhw.common.data.dataset import TASKS
@@ -17,6 +17,9 @@ APART = frozenset(("task", "registers", "pipeline", "library", "compress", "max_
 
 LOOKUP_BITS = 8
 """Of tables; only another number is handed to a pipeline, as those without tables know no such option."""
+
+EXACT, TREES = "printed-exact", "printed-tree"
+"""The pipeline of networks where none is asked for, and that of trees."""
 
 LIBRARIES = "approxhw.backends.estimate.library.load:built_in_libraries"
 """What lists the built-in cell libraries; it is loaded when somebody asks."""
@@ -36,7 +39,11 @@ class Printed:
 
     input_bits: int = field(default=4, metadata={"help": "bits of an input code, 1 to 16"})
     input_code: str = field(
-        default="round", metadata={"help": "round, or floor16 (the papers' code)", "choices": ("round", "floor16")}
+        default="round",
+        metadata={
+            "help": "round, floor16 (the papers' code), or of trees thermometer; those count their borders where it is round",
+            "choices": ("round", "floor16", "thermometer"),
+        },
     )
     weight_bits: int = field(default=8, metadata={"help": "bits of a weight, 2 to 16"})
     hidden_bits: int | None = field(
@@ -67,8 +74,12 @@ class Printed:
     )
     registers: bool = field(default=False, metadata={"help": "registered inputs and output", "compile_only": True})
     pipeline: str = field(
-        default="printed-exact",
-        metadata={"help": "named list of passes", "choices": printed_pipelines, "metavar": "PIPELINE"},
+        default=EXACT,
+        metadata={
+            "help": "named list of passes; of trees printed-tree, where it is left as it is",
+            "choices": printed_pipelines,
+            "metavar": "PIPELINE",
+        },
     )
     library: str = field(
         default="egfet",
@@ -104,11 +115,19 @@ class Printed:
         if self.pipeline in available_pipelines() and self.pipeline not in printed_pipelines():
             why = f"{self.pipeline!r} makes no circuit{suggestion(self.pipeline, printed_pipelines())}"
             raise OptionError("printed", [Problem("pipeline", why)])
-        passes = named_pipeline(self.pipeline, **options)
+        passes = named_pipeline(self.pipeline, **(self._tree_options(options) if self.pipeline == TREES else options))
         if self.compress is None:
             return passes
         # behind all that changes weights, in front of what fits formats to them
         return placed(passes, compress_pass(self.compress), before="narrow-formats")
+
+    def _tree_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of trees among *options*, and those that are not as usual, which the pipeline then refuses."""
+        usual = {f.name: f.default for f in fields(self)}
+        changed = {name: value for name, value in options.items() if value != usual[name]}
+        if "weight_bits" in changed:
+            changed["leaf_bits"] = changed.pop("weight_bits")
+        return changed
 
 
 def compress_pass(text: str) -> Pass:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from approxhw.artifacts.design import Design
+from approxhw.artifacts.design import Design, PortInfo
 from approxhw.artifacts.folder import Plain
 from approxhw.artifacts.results import estimates, verdicts
 from approxhw.common.data.dataset import CLASSIFICATION
@@ -101,7 +101,7 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
     bits = fmt.bits if isinstance(fmt, Fixed) else 0
     ports = [
         PortRow(
-            port.name, "input", port.bits, port.title, port.low, port.high, port.wiring(bits), f"code{port.carried}"
+            port.name, "input", port.bits, port.title, port.low, port.high, _wiring(port, bits), f"code{port.carried}"
         )
         for port in design.inputs
     ]
@@ -114,6 +114,11 @@ def _ports(design: Design) -> tuple[PortRow, ...]:
             PortRow(port.name, "output", port.bits, "value or label", formula=port.meaning) for port in design.outputs
         ]
     return tuple(ports)
+
+
+def _wiring(port: PortInfo, bits: int) -> str:
+    """Return how a reading becomes what the port carries, and where in its range it is compared."""
+    return "; ".join(part for part in (port.wiring(bits), port.compared) if part)
 
 
 def _cost(found: Mapping[str, Plain], offered: str) -> Cost:

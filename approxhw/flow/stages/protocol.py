@@ -151,7 +151,8 @@ class Flow(Generic[T, S, D]):
     ``check``: everything that keeps a model from being compiled; ``counts``: what of it is compiled.
     ``sane``: raises where the target itself cannot be built.
     ``read``: opens the model, once. ``free``: raises unless the folder may be written.
-    ``prepare``: reads rows, runs the reference. ``context``: what passes may look at.
+    ``prepare``: reads rows, runs the reference. ``settle``: what is asked for, where the model itself says more of it.
+    ``context``: what passes may look at.
     ``build``: the design of the lowered Graph. ``write``: puts it into its folder, steps too.
     ``open``: what stands in a folder; ``kept``: the model and the ledger of the design in a folder.
     """
@@ -167,6 +168,7 @@ class Flow(Generic[T, S, D]):
     kept: Callable[[Path], tuple[Model, Ledger]]
     sane: Callable[[T], None] = lambda target: None
     prepare: Callable[[Source[S], Asked[T], Clock], Source[S]] = lambda source, asked, clock: source
+    settle: Callable[[Source[S], Asked[T]], Asked[T]] = lambda source, asked: asked
 
 
 SomeFlow = Flow[Target, object, object]

@@ -2,6 +2,7 @@
 
 from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
+from approxhw.ir.kinds.tensor.spelling import SPELLED, tensor_attributes
 
 from .coding import KINDS as _CODING
 from .coding import Decode, Encode
@@ -11,6 +12,8 @@ from .dense import KINDS as _DENSE
 from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
+from .forest import KINDS as _FOREST
+from .forest import Forest, forest_depth, leaves_reached
 from .gates import KINDS as _GATES
 from .gates import Gates, random_gates
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
@@ -20,7 +23,6 @@ from .requantize import KINDS as _REQUANTIZE
 from .requantize import MOST_LOOKUP_BITS, Lookup, Requantize
 from .source import KINDS as _SOURCE
 from .source import Constant, Input
-from .tensor_kinds import KINDS as _TENSORS
 
 __all__ = [
     "KINDS",
@@ -43,6 +45,7 @@ __all__ = [
     "Encode",
     "Fault",
     "Feed",
+    "Forest",
     "Gates",
     "Gemm",
     "HardSwish",
@@ -70,13 +73,35 @@ __all__ = [
     "Type",
     "approximate_argmax",
     "dense_sums",
+    "forest_depth",
+    "leaves_reached",
     "matches",
     "product_ranges",
     "random_gates",
 ]
 
-KINDS: tuple[SomeKind, ...] = (*_SOURCE, *_DENSE, *_ELEMENTWISE, *_REQUANTIZE, *_DECIDE, *_LAYOUT, *_CODING, *_GATES)
+KINDS: tuple[SomeKind, ...] = (
+    *_SOURCE,
+    *_DENSE,
+    *_ELEMENTWISE,
+    *_REQUANTIZE,
+    *_DECIDE,
+    *_LAYOUT,
+    *_CODING,
+    *_FOREST,
+    *_GATES,
+)
 """Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""
 
-TENSOR_KINDS: tuple[SomeKind, ...] = _TENSORS
+TENSOR_KINDS: tuple[SomeKind, ...] = tuple(
+    Kind(
+        op=spelled.op,
+        tensor=True,
+        most_inputs=spelled.most,
+        attributes=tensor_attributes,
+        readers=spelled.readers,
+        optional=spelled.optional,
+    )
+    for spelled in SPELLED
+)
 """Every kind that stands in Graphs of whole tensors alone."""

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from approxhw.common.errors import shown
 from approxhw.numerics.exact.rounding import MODES
-from approxhw.numerics.formats import MAXIMUM_BITS, RULES, EightBit, Encoding, Fixed, Float, Format, Rational, Text
+from approxhw.numerics.formats import (
+    BORDERED,
+    MAXIMUM_BITS,
+    RULES,
+    EightBit,
+    Encoding,
+    Fixed,
+    Float,
+    Format,
+    Rational,
+    Text,
+)
 
-from .attributes import integer, json_number, read_number, texts
+from .attributes import integer, integers, json_number, read_number, reals, texts
 from .kind import Fault, Kind, Operand, Operands, Range, filled_integers, is_code
 
 
@@ -83,7 +96,37 @@ def _encoding_faults(op: Input, operands: Operands, own: Operand) -> list[Fault]
         why.append("rule linear needs low < high")
     elif encoding.rule == "floor16" and (encoding.bits != 4 or any(end != (0, 1) for end in ends)):
         why.append("rule floor16 is 4 bits from 0 to 1")
+    if encoding.rule in BORDERED:
+        return why + _border_faults(encoding, own)
     return why + (_exact_faults(encoding, own) if encoding.rule == "exact" else [])
+
+
+def _border_faults(encoding: Encoding, own: Operand) -> list[Fault]:
+    count, thermometer = own.type.elements, encoding.rule == "thermometer"
+    if not len(encoding.borders) == len(encoding.closed) == count:
+        sizes = f"borders of {len(encoding.borders)} and closed of {len(encoding.closed)}"
+        return [f"its encoding has {sizes} elements for {count} elements"]
+    why: list[Fault] = []
+    for borders, closed in zip(encoding.borders, encoding.closed):
+        pairs = [(border, not shut) for border, shut in zip(borders, closed)]
+        single = np.array(borders, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            held = np.array_equal(single.astype(np.float32).astype(np.float64), single)
+        if len(borders) != len(closed) or not held or not np.isfinite(single).all():
+            why.append("borders are numbers that float32 holds, each of them closed or not")
+        elif any(first >= second for first, second in itertools.pairwise(pairs)):
+            why.append("borders of an element ascend; of two that are equal the closed one comes first")
+        elif len(borders) >> encoding.bits or (thermometer and len(borders) != 1):
+            why.append(
+                f"an element has {len(borders)} borders, a {encoding.bits}-bit {encoding.rule} code counts others"
+            )
+        if why:
+            return why
+    if thermometer and (encoding.bits != 1 or len(encoding.reads) != count):
+        return [f"a thermometer has one bit and one reading an element, not {encoding.bits} and {len(encoding.reads)}"]
+    if thermometer and not all(0 <= read < encoding.readings for read in encoding.reads):
+        return [f"a thermometer of {encoding.readings} readings looks at another one"]
+    return why
 
 
 def _exact_faults(encoding: Encoding, own: Operand) -> list[Fault]:
@@ -101,6 +144,11 @@ def _exact_faults(encoding: Encoding, own: Operand) -> list[Fault]:
 
 
 def _whole_format(op: Input, operands: Operands, own: Operand) -> Range:
+    """Return all codes of the format; where they count borders, those of as many bits as an element's count needs."""
+    counts = op.encoding is not None and op.encoding.rule in BORDERED
+    if op.encoding is not None and counts and len(op.encoding.borders) == own.type.elements:
+        tops = [(1 << len(borders).bit_length()) - 1 for borders in op.encoding.borders]
+        return filled_integers(own.type.elements, 0), np.array(tops, dtype=object)
     return filled_integers(own.type.elements, own.fixed.low), filled_integers(own.type.elements, own.fixed.high)
 
 
@@ -113,8 +161,11 @@ def _encoding(value: object, fmt: Format) -> Encoding | None:
     if value is None:
         return None
     fields = {"bits", "rule", "low", "high"}
-    if isinstance(value, dict) and value.get("rule") == "exact":
+    rule = value.get("rule") if isinstance(value, dict) else None
+    if rule == "exact":
         fields |= {"gain", "shift", "rounding", "base"}
+    if rule in BORDERED:
+        fields |= {"borders", "closed"} | ({"reads", "readings"} if rule == "thermometer" else set())
     if not isinstance(value, dict) or set(value) != fields:
         raise ValueError(f"an encoding has {', '.join(sorted(fields))}")
     ends: list[tuple[float, ...]] = []
@@ -125,6 +176,8 @@ def _encoding(value: object, fmt: Format) -> Encoding | None:
     low, high = ends
     if not isinstance(value["rule"], str):
         raise ValueError("rule of an encoding is a text")
+    if value["rule"] in BORDERED:
+        return _read_borders(value, low, high, fmt)
     if value["rule"] != "exact":
         return Encoding(integer(value["bits"]), value["rule"], low, high)
     exact: list[tuple[Fraction, ...]] = []
@@ -137,6 +190,19 @@ def _encoding(value: object, fmt: Format) -> Encoding | None:
     gain, shift = exact
     base = integer(value["base"])
     return Encoding(integer(value["bits"]), "exact", low, high, gain, shift, value["rounding"], base)
+
+
+def _read_borders(value: dict[str, Any], low: tuple[float, ...], high: tuple[float, ...], fmt: Format) -> Encoding:
+    borders, closed = value["borders"], value["closed"]
+    if not isinstance(borders, list) or not isinstance(closed, list):
+        raise ValueError("borders and closed of an encoding are lists of lists")
+    if not all(isinstance(row, list) and all(type(entry) is bool for entry in row) for row in closed):
+        raise ValueError("closed of an encoding is made of true and false")
+    several = tuple(reals(row, fmt) for row in borders), tuple(map(tuple, closed))
+    found = Encoding(integer(value["bits"]), value["rule"], low, high, borders=several[0], closed=several[1])
+    if value["rule"] == "borders":
+        return found
+    return replace(found, reads=integers(value["reads"], fmt), readings=integer(value["readings"]))
 
 
 INPUT = Kind(

@@ -139,11 +139,21 @@ MODELS: tuple[tuple[str, tuple[str, ...], Callable[[], Any]], ...] = (
     ("MLPRegressor", ("one value", "three values"), _regressor),
     ("StandardScaler, MLPRegressor", ("one value",), _scaled_regressor),
     ("LinearRegression", ("one value", "three values"), _linear("LinearRegression")),
+    (
+        "DecisionTreeClassifier",
+        ("three classes", "two classes", "other numbers as labels"),
+        _of("tree", "DecisionTreeClassifier", max_depth=3),
+    ),
+    (
+        "RandomForestClassifier",
+        ("three classes",),
+        _of("ensemble", "RandomForestClassifier", n_estimators=5, max_depth=4),
+    ),
+    ("GradientBoostingClassifier", ("two classes",), _of("ensemble", "GradientBoostingClassifier", n_estimators=3)),
 )
 """Model, what it is trained on, and what makes it."""
 
 REFUSED: tuple[tuple[str, Callable[[], Any], str], ...] = (
-    ("DecisionTreeClassifier", _of("tree", "DecisionTreeClassifier", max_depth=3), "TreeEnsembleClassifier"),
     ("SVC", _of("svm", "SVC"), "SVMClassifier"),
     ("Normalizer, MLPClassifier", _piped("Normalizer"), "divides every row by its own norm"),
 )

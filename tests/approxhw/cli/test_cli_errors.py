@@ -211,6 +211,15 @@ def test_designs_that_are_none(cli, inputs):
     assert "nope.v: there is no such design folder or Verilog file" in _error(cli("estimate", "nope.v"), 2)
 
 
+@pytest.mark.parametrize("words", [("simulate", "--layer", "0", "--pause", "0.5"), ("estimate", "--clock-ns", "5")])
+def test_a_folder_without_a_design_is_said_before_options_of_one_target(cli, tmp_path, words):
+    command, *options = words
+    told = cli(command, str(tmp_path), *options)
+    assert told.exit_code != 0
+    assert "design.json: no design" in told.stderr
+    assert options[0] not in told.stderr
+
+
 def test_settings_of_simulate_and_estimate_that_cannot_be(cli, design):
     assert "simulator: veriltor is unknown\n    do: icarus or verilator" in _error(
         cli("simulate", design, "--simulator", "veriltor"), 2

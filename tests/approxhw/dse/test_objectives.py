@@ -126,6 +126,8 @@ def test_every_objective_of_a_member_is_what_the_estimate_of_its_design_says(fro
             "energy": told["power_mw"] * told["delay_ms"],
             "inputs": len(design.inputs),
             "converters": design.converters.area_mm2,
+            "system-area": told["area_mm2"] + design.converters.area_mm2,
+            "system-power": told["power_mw"] + design.converters.power_mw,
         }
         assert set(says) == set(CIRCUIT) - {"errors"}
         for name, value in says.items():

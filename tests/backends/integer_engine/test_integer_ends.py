@@ -91,7 +91,7 @@ module end_bench(input clock, input [{width - 1}:0] constants, input [3:0] numbe
   wire [{result_bits - 1}:0] out;
   always @(posedge clock) begin bank <= number; sum_late <= sum; variate_late <= variate; end
   integer_end finish (.clock(clock), .write(1'b1), .write_bank(number), .constants(constants), .bank(bank),
-                      .sum(sum_late), .variate(variate_late), .result(out));
+                      .leaves(1'b1), .sum(sum_late), .variate(variate_late), .result(out));
 {delayed}endmodule
 """
     parameters = {

@@ -10,6 +10,7 @@ from approxhw.common.errors import OptionError, PassError
 from approxhw.frontends.products.partition import open_model
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
+from approxhw.ir.tensor.integer_layers import held
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.ir.verifier import problems
@@ -105,6 +106,24 @@ def test_products_of_every_form_win_their_errors_back(forms, further):
         assert problems(won) == []
         before, after = (np.abs((sums(graph, name) - sums(exact, name)).mean(axis=0)).mean() for graph in (plain, won))
         assert after < 0.3 * before, name
+
+
+@pytest.mark.parametrize("further", ["correct-bias", "tune-weights", "narrow-weights{bits=5}", "control-variate"])
+def test_what_mends_a_layer_does_not_depend_on_what_is_wrong_before_it(integer_graph, context, further):
+    """Each layer is mended for what mended ones before it send: as the exact model does, not as the unmended one."""
+    last = len(layers_of(integer_graph)) - 1
+    made = []
+    for numbers in (":".join(map(str, range(last + 1))), str(last)):
+        rough = f"approximate-multiplier{{operator=truncated-8,layers={numbers}}}"
+        graph, _ = run_passes(integer_graph, f"{rough},{further}", context)
+        node = layers_of(graph)[last]
+        (bias,) = graph.readers(node.name)
+        kept = [held(graph, name) for name in (*node.inputs[:2], *bias.inputs)]
+        made.append([data for data in kept if data is not None])
+    everywhere, alone = made
+    assert len(everywhere) == len(alone) == 2, "weights, and the bias behind them"
+    for one, other in zip(everywhere, alone, strict=True):
+        assert np.array_equal(one, other)
 
 
 def some_layer(operator, signed="weight", groups=1, depth=12, columns=6):

@@ -30,6 +30,7 @@ def run(terminal: Terminal, asked: EstimateOptions, own: DesignOptions) -> Json:
     found = compiled.estimate(asked.cells, on_progress=terminal.progress, **options)
     terminal.estimated(found)
     told = compiled.summary()
+    terminal.system(told["system"])
     terminal.offer(str(told["offer"]))
     kept = told["estimate"]
     assert isinstance(kept, dict)  # what was measured just now

@@ -28,6 +28,8 @@ def finish_design(terminal: Terminal, compiled: CompiledDesign, asked: CompileOp
             terminal.warn(f"not simulated on {simulator}: {error}")
     if not asked.no_estimate:
         terminal.estimated(compiled.estimate(on_progress=terminal.progress))
-        terminal.offer(str(compiled.summary()["offer"]))
+        told = compiled.summary()
+        terminal.system(told["system"])
+        terminal.offer(str(told["offer"]))
     terminal.say(f"report: {compiled.report()}")
     return dict(compiled.summary())

@@ -10,7 +10,9 @@ import pytest
 
 import approxhw as ax
 from approxhw.artifacts.integer_engine import CONSTANTS
+from approxhw.backends.estimate import estimate
 from approxhw.common.errors import InvalidDesignError, OptionError, PassError, UnsupportedModelError
+from approxhw.engine.integers.array_parts import ends_at_rest
 from approxhw.engine.integers.cost import integer_element_cost, tiles_of
 from approxhw.engine.integers.rtl import array_from
 from approxhw.flow.compile import check, open_folder
@@ -122,9 +124,17 @@ def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
     assert energy["products_nj"] < energy["exact_nj"]
     clocks = sum(layer.count * layer.clocks for layer in engine.design.layers)
     parts = {row["part"]: row for row in whole["parts"]}
-    powers = (parts["elements"]["power_mw"], parts["column ends"]["power_mw"])
+    array, each_nj = array_from(engine.design.engine), 5e6 * 1e-3
     assert energy["clocks"] == clocks
-    assert energy["array_nj"] == pytest.approx(sum(powers) * 5e6 * clocks * 1e-3)
+    assert energy["elements_nj"] == pytest.approx(parts["elements"]["power_mw"] * clocks * each_nj)
+    ending = sum(layer.count * layer.m * -(-layer.n // array.columns) for layer in engine.design.layers)
+    assert 0 < energy["ending_clocks"] == ending < clocks
+    still = ends_at_rest(array)
+    at_rest = still.count * estimate(still.verilog, still.top, "egfet", clock_ns=5e6).known_power_mw()
+    assert 0 < at_rest <= parts["column ends"]["power_mw"]
+    working = ending * parts["column ends"]["power_mw"]
+    assert energy["ends_nj"] == pytest.approx((working + (clocks - ending) * at_rest) * each_nj)
+    assert energy["array_nj"] == pytest.approx(energy["elements_nj"] + energy["ends_nj"])
     assert energy["exact_array_nj"] - energy["array_nj"] == pytest.approx(
         16 * (plain["power_mw"] - element["power_mw"]) * 5e6 * clocks * 1e-3
     )

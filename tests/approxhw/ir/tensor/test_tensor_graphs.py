@@ -13,9 +13,9 @@ from approxhw.ir.graph import Node
 from approxhw.ir.kinds import TENSOR_KINDS, Constant, Relu, Type
 from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, MatMul, Part, Transpose, is_product
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
-from approxhw.ir.random_tensors import random_feeds, random_tensor_graph
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import codes_of_ports, macs_of, product_layers
+from approxhw.ir.tensor.random_tensors import random_feeds, random_tensor_graph
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems
 from approxhw.numerics.formats import FLOAT32, FLOAT64, Fixed, Text

@@ -38,7 +38,9 @@ def test_there_are_these_kinds():
         "dense affine",
         "relu leakyrelu prelu clip thresholdedrelu hardswish requantize lookup",
         "argmax threshold binarize",
-        "reshape concat add encode decode gates",
+        "reshape concat add encode decode",
+        "forest",
+        "gates",
         "feed matmul gemm conv convtranspose transpose host part",
         "quantizelinear dequantizelinear matmulinteger convinteger rescale",
     )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from approxhw.ir.graph import Graph, Node, Op
+from approxhw.ir.kinds import Constant, Relu, Type
 from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, MatMul, Transpose
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
@@ -14,9 +16,6 @@ from approxhw.numerics.formats import FLOAT32, Fixed, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import own_operator
-
-from .graph import Graph, Node, Op
-from .kinds import Constant, Relu, Type
 
 _SUMS = Fixed(32, True)
 _OPERATORS: tuple[tuple[str, str, int, int, int, str], ...] = (

@@ -5,28 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from approxhw.common.errors import OptionError, shown
-from approxhw.ir.kinds.tensor.integers import (
-    ConvInteger,
-    DequantizeLinear,
-    IntegerProduct,
-    MatMulInteger,
-    QuantizeLinear,
-    Rescale,
-)
-from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, read_codes
 from approxhw.numerics.formats import Format
 from approxhw.numerics.mac.arithmetic import FloatMac, parse_float_mac
 from approxhw.numerics.mac.integer_mac import IntegerMac, parse_integer_mac
 
-from .kind import Kind, OpT
+from .integers import ConvInteger, DequantizeLinear, IntegerProduct, MatMulInteger, QuantizeLinear, Rescale
+from .ops import Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
 
-def _attributes(op: object) -> dict[str, object]:
+def tensor_attributes(op: object) -> dict[str, object]:
     """Return the attributes of *op*; bytes are for whoever prints."""
     if isinstance(op, Feed):
         return {"title": op.title, "dims": None if op.dims is None else list(op.dims)}
@@ -156,25 +149,25 @@ _INTEGER_LEFT_OUT = frozenset({"arithmetic", "variate"})
 _WINDOW = ("strides", "dilations", "pads", "kernel")
 
 
-def _tensor(
-    op: type[OpT],
-    most: int,
-    readers: Mapping[str, Callable[[object, Format], object]],
-    optional: frozenset[str] = frozenset(),
-) -> Kind[OpT]:
-    return Kind(op=op, tensor=True, most_inputs=most, attributes=_attributes, readers=readers, optional=optional)
+class Spelled(NamedTuple):
+    """How a kind of tensor Graphs is spelled: most inputs, readers of its attributes, and which of them may be left out."""
+
+    op: type
+    most: int
+    readers: Mapping[str, Callable[[object, Format], object]]
+    optional: frozenset[str] = frozenset()
 
 
-KINDS = (
-    _tensor(Feed, 0, {"title": _text, "dims": _dims}, frozenset({"dims"})),
-    _tensor(MatMul, 2, _PRODUCT, _LEFT_OUT),
-    _tensor(
+SPELLED: tuple[Spelled, ...] = (
+    Spelled(Feed, 0, {"title": _text, "dims": _dims}, frozenset({"dims"})),
+    Spelled(MatMul, 2, _PRODUCT, _LEFT_OUT),
+    Spelled(
         Gemm,
         3,
         {**_PRODUCT, "alpha": _number, "beta": _number, "transpose_a": _truth, "transpose_b": _truth},
         _LEFT_OUT,
     ),
-    _tensor(
+    Spelled(
         Conv,
         3,
         {
@@ -185,7 +178,7 @@ KINDS = (
         },
         _LEFT_OUT | {*_WINDOW},
     ),
-    _tensor(
+    Spelled(
         ConvTranspose,
         3,
         {
@@ -196,17 +189,17 @@ KINDS = (
         },
         _LEFT_OUT | {*_WINDOW, "output_padding", "output_shape"},
     ),
-    _tensor(Transpose, 1, {"axes": _integers}),
-    _tensor(Host, 4096, {"operators": _texts, "makes": _texts, "program": _program}),
-    _tensor(Part, 1, {"index": _integer}),
-    _tensor(QuantizeLinear, 3, {"axis": _integer}),
-    _tensor(DequantizeLinear, 3, {"axis": _integer}),
-    _tensor(MatMulInteger, 6, _INTEGER_PRODUCT, _INTEGER_LEFT_OUT),
-    _tensor(
+    Spelled(Transpose, 1, {"axes": _integers}),
+    Spelled(Host, 4096, {"operators": _texts, "makes": _texts, "program": _program}),
+    Spelled(Part, 1, {"index": _integer}),
+    Spelled(QuantizeLinear, 3, {"axis": _integer}),
+    Spelled(DequantizeLinear, 3, {"axis": _integer}),
+    Spelled(MatMulInteger, 6, _INTEGER_PRODUCT, _INTEGER_LEFT_OUT),
+    Spelled(
         ConvInteger,
         6,
         {**_INTEGER_PRODUCT, **dict.fromkeys(_WINDOW, _integers), "auto_pad": _text, "group": _integer},
         _INTEGER_LEFT_OUT | {*_WINDOW},
     ),
-    _tensor(Rescale, 3, {"zero": _integer, "low": _integer, "high": _integer, "axis": _integer}),
+    Spelled(Rescale, 3, {"zero": _integer, "low": _integer, "high": _integer, "axis": _integer}),
 )

@@ -57,11 +57,15 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class PickedColumns:
-    """Elements of the Input, each scaled and shifted: element j is scale[j] · x[index[j]] + shift[j]."""
+    """Elements of the Input, each scaled and shifted: element j is scale[j] · x[index[j]] + shift[j].
+
+    ``steps``: of each element how the model works that out, as ``frontends/trees/scaling.py`` tells it; empty for plain copies.
+    """
 
     index: np.ndarray
     scale: np.ndarray
     shift: np.ndarray
+    steps: tuple[tuple[tuple[str, float, float], ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what grows beyond any model: columns joined with themselves again and again."""
@@ -72,9 +76,24 @@ class PickedColumns:
         """Whether any element is more than a plain copy."""
         return bool((self.scale != 1).any() or (self.shift != 0).any())
 
+    def picked(self, positions: np.ndarray) -> PickedColumns:
+        """Return the elements at *positions*."""
+        steps = tuple(self.steps[place] for place in positions.tolist()) if self.steps else ()
+        return PickedColumns(self.index[positions], self.scale[positions], self.shift[positions], steps)
+
     def is_all_of(self, features: int) -> bool:
         """Whether the elements are those of the Input, in order."""
         return bool(len(self.index) == features and (self.index == np.arange(features)).all())
+
+
+def joined_columns(parts: list[PickedColumns]) -> PickedColumns:
+    """Return the elements of all *parts*, side by side."""
+    index, scale, shift = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("index", "scale", "shift")
+    )
+    told = any(part.steps for part in parts)
+    steps = tuple(step for part in parts for step in (part.steps or ((),) * len(part.index))) if told else ()
+    return PickedColumns(index, scale, shift, steps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,9 @@ import pytest
 
 import approxhw as ax
 from approxhw.common.statistics import isotonic, rank_correlation
-from approxhw.dse.decision_rule import (
+from approxhw.dse.evolve import Hooks
+from approxhw.dse.genetic.options import Seeding
+from approxhw.dse.rules.decision_rule import (
     DOUBT,
     Candidate,
     accuracy_curve,
@@ -16,8 +18,6 @@ from approxhw.dse.decision_rule import (
     mean_at,
     smoothed,
 )
-from approxhw.dse.evolve import Hooks
-from approxhw.dse.genetic.options import Seeding
 from approxhw.dse.select_members import nearest, thinned
 from approxhw.numerics.pareto import layers_of_front
 

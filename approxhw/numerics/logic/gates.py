@@ -91,18 +91,18 @@ def gate_faults(gates: GateList) -> list[str]:
     if count > MOST_GATES:
         return [f"it has {count} gates; {MOST_GATES} are the most"]
     why: list[str] = []
-    strange: np.ndarray = (gates.functions < 0) | (gates.functions >= len(FUNCTIONS))
+    strange = (gates.functions < 0) | (gates.functions >= len(FUNCTIONS))
     why += [f"gate {g} has function {gates.functions[g]}; there are 0…{len(FUNCTIONS) - 1}" for g in _few(strange)]
     places = np.arange(3)[None, :] < np.array(ARITIES)[np.where(strange, 0, gates.functions)][:, None]
     here = (first + np.arange(count))[:, None]
     below: np.ndarray = ((gates.operands < 0) | (gates.operands >= here)) & places
     why += [
         f"gate {g}, signal {first + g}, reads {gates.operands[g][places[g]].tolist()}: only signals above it, 0…{first + g - 1}"
-        for g in _few(below.any(axis=1))
+        for g in _few(np.asarray(below.any(axis=1)))
     ]
     spare = ((gates.operands != 0) & ~places).any(axis=1) & ~strange
     why += [f"gate {g}, {FUNCTIONS[gates.functions[g]]}, has more than {places[g].sum()} operands" for g in _few(spare)]
-    beyond: np.ndarray = (gates.outputs < 0) | (gates.outputs >= first + count)
+    beyond = (gates.outputs < 0) | (gates.outputs >= first + count)
     why += [f"output {o} is signal {gates.outputs[o]}; there are 0…{first + count - 1}" for o in _few(beyond)]
     return why
 

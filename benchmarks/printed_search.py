@@ -200,8 +200,8 @@ def main() -> None:
             "# Printed search: five tasks, five seeds, one circuit each\n",
             command(),
             machine() + "\n",
-            "One member a seed is chosen by the rule of `dse/rules/decision_rule.py` from validation rows (four folds of 20 % of the "
-            "training rows), then scored once on the test rows. Both circuits come from one front.\n",
+            "One member a seed is chosen by the rule of `dse/rules/decision_rule.py` from validation rows (four folds of 20 % of "
+            "the training rows), then scored once on the test rows. Both circuits come from one front.\n",
             *report(found),
             "Slowest search of a task, synthesis and designs included, simulators left out: "
             + ", ".join(f"{task} {seconds:.0f} s" for task, seconds in slowest.items())

@@ -125,9 +125,12 @@ def _read_int(value: object) -> int:
 
 
 def _read_float(value: Tried) -> float:
-    if isinstance(value, bool) or not math.isfinite(float(value)):
+    """Read a number; a text such as 0.5% is a hundredth of it."""
+    share = isinstance(value, str) and value.endswith("%")
+    number = float(str(value).removesuffix("%")) / 100 if share else float(value)
+    if isinstance(value, bool) or not math.isfinite(number):
         raise ValueError
-    return float(value)
+    return number
 
 
 def _read_numbers(value: Tried) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_passes, run_passes
 
+from .stages.mapped import circuit_gates
 from .stages.measure import circuit_area
 from .stages.tabulate import tabulate_verilog
 
@@ -69,7 +70,7 @@ def optimize_file(
             keep(index, name, result, record)
 
     start = read_step(steps, from_step) if steps is not None and from_step else graph
-    context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area)
+    context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area, mapped_gates=circuit_gates)
     result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
     _write(result, output)
     return [asdict(record) for record in records]

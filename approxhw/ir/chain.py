@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .graph import Graph, Node, is_legal, kind_of
-from .kinds import Dense, Reshape
+from .kinds import ArgMax, Dense, Reshape, Threshold
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,14 @@ def is_activation(node: Node) -> bool:
 
 
 def is_decision(node: Node) -> bool:
-    """Whether *node* names a class: an argmax or a threshold."""
-    return is_legal(node.op) and kind_of(node.op).classes is not None
+    """Whether *node* names a class: an argmax, a threshold, or gates that have decided."""
+    count = kind_of(node.op).classes if is_legal(node.op) else None
+    return count is not None and count(node.op, node.type) > 0
+
+
+def compares_values(node: Node) -> bool:
+    """Whether *node* names a class by comparing values, logits say: an argmax or a threshold."""
+    return isinstance(node.op, ArgMax | Threshold)
 
 
 def feeds_layers(graph: Graph, node: Node) -> bool:

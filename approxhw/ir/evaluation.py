@@ -7,7 +7,8 @@ import numpy as np
 from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.numerics.formats import Fixed
 
-from .graph import Graph, is_legal, kind_of
+from .chain import is_decision
+from .graph import Graph
 from .interpreter import run
 from .kinds import Binarize, Input
 
@@ -18,10 +19,10 @@ all right."""
 
 def task_of(graph: Graph) -> str:
     """Return what *graph* is for: it names a class, makes a bit a label, or real values."""
-    op = graph[graph.output].op
-    if is_legal(op) and kind_of(op).classes is not None:
+    node = graph[graph.output]
+    if is_decision(node):
         return CLASSIFICATION
-    return MULTILABEL if isinstance(op, Binarize) else REGRESSION
+    return MULTILABEL if isinstance(node.op, Binarize) else REGRESSION
 
 
 def codes_of(graph: Graph, readings: np.ndarray) -> np.ndarray:

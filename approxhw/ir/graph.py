@@ -34,6 +34,7 @@ from .kinds import (
     Encode,
     Feed,
     Forest,
+    Gates,
     Gemm,
     HardSwish,
     Host,
@@ -113,6 +114,7 @@ Op = (
     | Encode
     | Decode
     | Forest
+    | Gates
     | Feed
     | MatMul
     | Gemm

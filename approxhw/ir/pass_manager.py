@@ -26,6 +26,7 @@ from approxhw.common.options import (
 )
 from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
+from approxhw.numerics.logic.gates import MappedGates
 from approxhw.numerics.multipliers.tables import ProductTable, Stated
 
 from .evaluation import codes_of, score
@@ -66,6 +67,8 @@ class PassContext:
     area: Callable[[Graph], float] | None = None
     cell_area: Callable[[str, str], float] | None = None
     """Of a Verilog text and its top module, in mm² of ``library``."""
+    mapped_gates: Callable[[Graph], MappedGates] | None = None
+    """The gates of a Graph's circuit, synthesised to the cells of ``library``."""
     accuracy: Callable[[Graph], tuple[float | None, float | None]] | None = None
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
     observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None] | None = None

@@ -24,6 +24,7 @@ from .kinds import (
     Decode,
     Dense,
     Encode,
+    Gates,
     Input,
     Lookup,
     Relu,
@@ -31,6 +32,7 @@ from .kinds import (
     Reshape,
     Threshold,
     Type,
+    random_gates,
 )
 from .random_forests import random_forest
 from .rewriting import fit_formats
@@ -53,8 +55,8 @@ def random_graph(
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
     layers, unread features, one class, one feature, a ``Threshold`` head, every activation, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
-    comparators of chosen bits, weights and values in 8-bit codes, a ``Forest`` in place of a layer. Half of them have at
-    most 16 input bits.
+    comparators of chosen bits, weights and values in 8-bit codes, a ``Forest`` in place of a layer, gates that decide. Half
+    of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
     coding, leaking, adding, growing = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7, 9))
@@ -71,7 +73,11 @@ def random_graph(
         _integer_activations(build, f"layer{layer}", 0.25 if last else 1.0)
         if not last:
             _branch(build, f"layer{layer}", max_width)
-    _head(build, int(rng.integers(-40, 40)))
+    threshold, deciding = int(rng.integers(-40, 40)), np.random.default_rng([seed, 11])
+    if deciding.random() < 0.1:
+        _gates_head(build, deciding)
+    else:
+        _head(build, threshold)
     graph = fit_formats(build.graph(f"random_{seed}"))
     return _widened(graph, rng) if rng.random() < 0.25 else graph
 
@@ -400,6 +406,14 @@ def _head(build: _Builder, threshold: int | float | Fraction) -> None:
         )
     else:
         build.follow("class_index", _argmax(build, n), (), Fixed(max(1, (n - 1).bit_length())))
+
+
+def _gates_head(build: _Builder, rng: np.random.Generator) -> None:
+    """Let random gates decide, over some or all of the bits of the last value."""
+    n, classes = build.last.type.elements, int(rng.integers(1, 7))
+    width, bits = max(1, (classes - 1).bit_length()), min(int(rng.integers(1, 1 + build.fitted().bits)), 60)
+    op = Gates(random_gates(rng, n * bits, width, int(rng.integers(0, 60))), bits, classes)
+    build.follow("class_index", op, (), Fixed(width))
 
 
 def _argmax(build: _Builder, n: int) -> ArgMax:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from approxhw.common.errors import Problem
-from approxhw.ir.chain import Walk, is_activation, is_decision, walk
+from approxhw.ir.chain import Walk, compares_values, is_activation, walk
 from approxhw.ir.graph import Graph, Node, kind_of
 from approxhw.ir.kinds import (
     Clip,
@@ -61,7 +61,7 @@ def read_chain(graph: Graph) -> tuple[Chain | None, list[Problem]]:
     """
     found: list[Problem] = []
     head = graph[graph.output]
-    if not is_decision(head):
+    if not compares_values(head):
         return None, [Problem(head.name, f"the output is {head.kind}: training needs argmax or threshold")]
     passed = walk(graph)
     found += _faults_on_the_way(graph, passed)

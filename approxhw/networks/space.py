@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.chain import is_decision, walk
+from approxhw.ir.chain import compares_values, walk
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Requantize, Reshape, Threshold, Type
 from approxhw.ir.rewriting import code_constant, fit_formats
@@ -177,7 +177,7 @@ def _chain(graph: Graph) -> tuple[list[Layer], Node, list[Problem]]:
     """Return the layers from the Input on, the head, and what keeps the Graph from being of the masked form."""
     found: list[Problem] = []
     head = graph[graph.output]
-    if not is_decision(head):
+    if not compares_values(head):
         found.append(Problem(head.name, f"the output is {head.kind}, not argmax or threshold"))
     layers: list[Layer] = []
     passed = walk(graph)

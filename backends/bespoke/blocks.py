@@ -64,6 +64,11 @@ class Whole:
 Cell = Lane | Whole
 
 
+def is_gate(cell: Cell) -> bool:
+    """Whether *cell* is a gate of Yosys' own, which becomes an expression, and no template."""
+    return cell.template.startswith("$_")
+
+
 @dataclass(frozen=True)
 class Word:
     """A binary number: its bits, lowest first (two's complement where ``low`` < 0), and its exact range."""

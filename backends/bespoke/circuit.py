@@ -23,6 +23,7 @@ from approxhw.ir.kinds import (
     Dense,
     Encode,
     Forest,
+    Gates,
     Input,
     Reshape,
     Threshold,
@@ -33,10 +34,10 @@ from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, Maske
 from approxhw.rtl_templates import template_names
 
 from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, range_text, uninverted, width_of
-from .coding import decode_word, encode_word
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
-from .elements import ELEMENTS, element
+from .elements import ELEMENTS, decode_word, element, encode_word
+from .gates import build_gates
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
 from .trees import Tools, build_forest
@@ -401,6 +402,18 @@ class _Builder:
         self.blocks.append(block)
         return block.leave(out, Word(0, len(x) - 1, index_bits))
 
+    def _gates(self, node: Node, x: tuple[Word, ...]) -> tuple[Word, ...]:
+        block = Block(self._fresh("gates"))
+        names = [self._word_name(word, f"x{i}") for i, word in enumerate(x)]
+        words = build_gates(block, node, self.ranges[node.name], x, names)
+        outs = (
+            [self._decision(node)]
+            if is_decision(node)
+            else [self._fresh(f"{node.name}_{i}") for i in range(len(words))]
+        )
+        self.blocks.append(block)
+        return tuple(block.leave(out, word) for out, word in zip(outs, words, strict=True))
+
     def _decision(self, node: Node) -> str:
         """Return the name under which the class index or bit that *node* makes leaves its block."""
         return self.output if node.name == self.graph.output else self._fresh(node.name)
@@ -420,6 +433,7 @@ BUILDERS: dict[type, _Build] = {
     Reshape: lambda builder, node, tail, x: x,
     Concat: lambda builder, node, tail, x: x,
     Add: _Builder._added,
+    Gates: lambda builder, node, tail, x: builder._gates(node, x),
     **dict.fromkeys(ELEMENTWISE, _Builder._elementwise),
 }
 """Kind of Node → what builds it; activations have a table of their own, in ``elements``."""

@@ -17,7 +17,7 @@ from approxhw.common.files import is_full, no_room, working_folder
 from approxhw.common.tools import find_yosys, run_tool
 from approxhw.rtl_templates import template_text
 
-from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, uninverted
+from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, is_gate, uninverted
 from .circuit import Circuit
 from .trees import AND, ANY, SELECT
 
@@ -64,7 +64,9 @@ def emit(
             parts.append(_block_rtlil(block, circuit))
             if on_block is not None:
                 on_block(number + 1, len(circuit.blocks))
-            templates.update(cell.template for cell in block.cells if cell.template not in OPERATORS)
+            templates.update(
+                cell.template for cell in block.cells if not is_gate(cell) and cell.template not in OPERATORS
+            )
             comments[block.name] = [*block.comment, *_carried(block, circuit)]
     comments[circuit.name] = [
         f"{port.name} carries {_bits(port.positions)} of its code"
@@ -197,6 +199,7 @@ def _converted(module: Module, name: str, ports: list[Signal]) -> str:
     """Return *module* as RTLIL, its ports numbered in the order of *ports*: Amaranth has an order of its own."""
     text = rtlil.convert(module, name=name, ports=ports, emit_src=False)
     numbers = {port.name: number for number, port in enumerate(ports, 1)}  # Yosys takes 0 for no number
+    text = text.replace("cell \\$_", "cell $_")  # Yosys' own gates, not modules of such names
     return re.sub(r"\b(input|output) \d+ +\\(\w+)", lambda m: f"{m[1]} {numbers[m[2]]} \\{m[2]}", text)
 
 
@@ -239,7 +242,7 @@ def _declare(
                 signal = outputs[name]
                 direct.add(name)
             else:
-                plain_name = port == "y" or (cells[0].template == "ripple_adder" and port == "sum")
+                plain_name = port in ("y", "Y") or (cells[0].template == "ripple_adder" and port == "sum")
                 base = group if plain_name else f"{group}_{port}"
                 signal = scope.signal(base, len(dots))
             scope.bits.update({dot: (signal, number) for number, dot in enumerate(dots)})
@@ -303,7 +306,8 @@ def _instance(scope: _Scope, group: str, cells: list[Cell]) -> None:
     if isinstance(first, Whole):
         for port, bits in first.inputs:
             arguments[f"i_{port}"] = scope.value(bits)
-        for parameter, value, width in first.parameters or (("WIDTH", len(first.inputs[0][1]), 32),):
+        usual = () if is_gate(first) else (("WIDTH", len(first.inputs[0][1]), 32),)
+        for parameter, value, width in first.parameters or usual:
             arguments[f"p_{parameter}"] = value if width == 32 else Const(value, width)
     else:
         lanes = [cell for cell in cells if isinstance(cell, Lane)]
@@ -407,12 +411,25 @@ _INSTANCE = re.compile(r"^  \w+ (?:#\(\n.*?\n  \) )?(\w+) \(\n.*?\n  \);\n", re.
 
 
 def _in_order(module: str, text: str) -> str:
-    """Return a module's Verilog with its instances in the order of its RTLIL *text*, the data flow: Yosys sorts by name."""
+    """Return a module's Verilog with instances and gates in the order of its RTLIL *text*, the data flow: Yosys sorts by name."""
+    gates = re.findall(r"^\s*cell \$_\w+_ \\\w+$.*?^\s*connect \\Y \\(\w+)$", text, re.M | re.S)
+    if gates:
+        module = _sorted_lines(_sorted_lines(module, "wire", gates), "assign", gates)
     names = re.findall(r"^\s*cell \\\w+ \\(\w+)$", text, re.M)
     place = {name: number for number, name in enumerate(names)}
     items = sorted(_INSTANCE.finditer(module), key=lambda item: place[item[1]])
     ordered = iter([item[0] for item in items])
     return _INSTANCE.sub(lambda _: next(ordered), module)
+
+
+def _sorted_lines(module: str, word: str, names: Sequence[str]) -> str:
+    """Return a module's Verilog with its lines that declare, or assign, one of *names* in the order of these."""
+    place = {name: number for number, name in enumerate(names)}
+    line = re.compile(rf"^  {word} (\w+)(?: = .*)?;\n", re.M)
+    ordered = iter(
+        sorted((item for item in line.finditer(module) if item[1] in place), key=lambda item: place[item[1]])
+    )
+    return line.sub(lambda item: next(ordered)[0] if item[1] in place else item[0], module)
 
 
 def _commented(verilog: str, comments: dict[str, list[str]]) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
-from approxhw.ir.chain import is_decision, walk
+from approxhw.ir.chain import compares_values, walk
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph, Node, Op, kind_of
 from approxhw.ir.interpreter import activated, run_all
@@ -105,7 +105,7 @@ def _shares_of_model(model: Graph | None, readings: np.ndarray) -> np.ndarray | 
         return None
     head = model[model.output]
     logits = model[head.inputs[0]]
-    if not isinstance(logits.type.format, Float) or not is_decision(head):
+    if not isinstance(logits.type.format, Float) or not compares_values(head):
         return None
     values = run_all(model, codes_of(model, readings))[logits.name].reshape(len(readings), -1)
     if isinstance(head.op, Threshold):
@@ -141,7 +141,13 @@ def _chain(graph: Graph) -> list[_Layer]:
     """Return the layers of *graph* where it is one chain of exact layers from the Input to the head, else none."""
     passed = walk(graph)
     shared = any(len(graph.readers(node.name)) != 1 for node in passed.path)
-    if not is_decision(passed.head) or shared or passed.strangers or passed.before or passed.start is not graph.input:
+    if (
+        not compares_values(passed.head)
+        or shared
+        or passed.strangers
+        or passed.before
+        or passed.start is not graph.input
+    ):
         return []
     layers: list[_Layer] = []
     for stretch in passed.stretches:

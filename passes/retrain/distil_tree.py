@@ -51,7 +51,9 @@ class DistilTree:
         default="gini", metadata={"help": "impurity that splits take away", "choices": ("gini", "entropy")}
     )
     least: int = field(default=3, metadata={"help": "rows that go either way, at least"})
-    starts: int = field(default=8, metadata={"help": "trees grown, all but one with noisy gains, of which the best is taken"})
+    starts: int = field(
+        default=8, metadata={"help": "trees grown, all but one with noisy gains, of which the best is taken"}
+    )
     teacher: str = field(default="labels", metadata={"help": "what the tree learns from", "choices": TEACHERS})
     copies: int = field(default=8, metadata={"help": "noisy copies of the rows that the model names, 1 to 64"})
     noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})

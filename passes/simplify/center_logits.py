@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.ir.chain import is_decision
+from approxhw.ir.chain import compares_values
 from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.kinds import ArgMax, Dense, Requantize, Threshold, Type
 from approxhw.ir.pass_manager import PassContext
@@ -35,7 +35,7 @@ class CenterLogits:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with another last layer; the class is the same for every row."""
         head = graph[graph.output]
-        if not is_decision(head):
+        if not compares_values(head):
             return graph
         graph = _merged(graph, head)
         head = graph[graph.output]

@@ -16,6 +16,7 @@ from approxhw.ir.kinds import (
     Constant,
     Dense,
     Forest,
+    Gates,
     Input,
     Range,
     Reshape,
@@ -85,6 +86,8 @@ def inputs_read(graph: Graph) -> list[int]:
             seen |= _reads(graph, node).any(axis=0)
         elif isinstance(node.op, Forest):
             seen[[*node.op.feature, *node.op.other[node.op.other >= 0]]] = True
+        elif isinstance(node.op, Gates):
+            seen |= node.op.reads.any(axis=1)
         else:
             seen[:] = True
     return [int(i) for i in np.flatnonzero(seen)]
@@ -146,6 +149,8 @@ def _is_settled(graph: Graph) -> bool:
 def _only_code(node: Node, known: dict[str, Range]) -> np.ndarray | None:
     """Return the codes of *node* where it can have no others, else None."""
     low, high = known[node.name]
+    if isinstance(node.op, Gates):  # what is constant there is a gate less already
+        return None
     if isinstance(node.op, ArgMax):
         if node.op.width is not None:  # who can win where comparators see a few bits is more than ranges tell
             least, greatest = known[node.inputs[0]]

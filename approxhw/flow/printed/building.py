@@ -49,6 +49,7 @@ LONG = 5.0
 
 def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> PassContext:
     """Return what passes may look at, with the synthesis and the search that they cannot reach themselves."""
+    from approxhw.flow.stages.mapped import circuit_gates
     from approxhw.flow.stages.measure import cell_area, circuit_area
     from approxhw.flow.stages.tabulate import tabulate_verilog
 
@@ -68,6 +69,7 @@ def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> P
         library=library,
         area=area,
         cell_area=cell_area(library),
+        mapped_gates=lambda graph: circuit_gates(graph, library),
         search=search,
     )
 

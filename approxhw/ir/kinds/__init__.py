@@ -14,6 +14,8 @@ from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
 from .forest import KINDS as _FOREST
 from .forest import Forest, forest_depth, leaves_reached
+from .gates import KINDS as _GATES
+from .gates import Gates, random_gates
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
 from .layout import KINDS as _LAYOUT
 from .layout import Concat, Reshape
@@ -44,6 +46,7 @@ __all__ = [
     "Fault",
     "Feed",
     "Forest",
+    "Gates",
     "Gemm",
     "HardSwish",
     "Host",
@@ -74,6 +77,7 @@ __all__ = [
     "leaves_reached",
     "matches",
     "product_ranges",
+    "random_gates",
 ]
 
 KINDS: tuple[SomeKind, ...] = (
@@ -85,6 +89,7 @@ KINDS: tuple[SomeKind, ...] = (
     *_LAYOUT,
     *_CODING,
     *_FOREST,
+    *_GATES,
 )
 """Every kind of a network of layers; ``approxhw.ir.graph`` registers them."""
 

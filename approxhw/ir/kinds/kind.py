@@ -160,7 +160,7 @@ class Kind(Generic[OpT]):
     activation: bool = False
     """A function of each element alone that may stand between layers."""
     classes: Callable[[OpT, Type], int] | None = None
-    """Op, Type of the operand → how many classes it decides between; None: it decides nothing."""
+    """Op, Type of the operand → how many classes it decides between; None, or 0 of any Type: it decides nothing."""
 
     # rules
     checks: Mapping[str, Check[OpT]] = field(default_factory=dict)

@@ -56,7 +56,11 @@ def test_the_graph_is_the_tree(splits):
     assert made.input.type.format == Fixed(3)
     codes = codes_of(made, data.X_train)
     tree = priced_tree(
-        codes, data.y_train, 3, PricedTree(leaves=12, splits=splits, price=0.002, bits=3, exchange=0.3, starts=8), seed=1
+        codes,
+        data.y_train,
+        3,
+        PricedTree(leaves=12, splits=splits, price=0.002, bits=3, exchange=0.3, starts=8),
+        seed=1,
     )
     compared = 0
     for rows in (data.X_train, data.X_test):

@@ -40,6 +40,7 @@ def test_there_are_these_kinds():
         "argmax threshold binarize",
         "reshape concat add encode decode",
         "forest",
+        "gates",
         "feed matmul gemm conv convtranspose transpose host part",
         "quantizelinear dequantizelinear matmulinteger convinteger rescale",
     )

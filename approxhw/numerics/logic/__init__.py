@@ -1,0 +1,1 @@
+"""Logic: lists of gates, and what they compute."""

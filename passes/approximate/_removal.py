@@ -1,0 +1,324 @@
+"""Gate-level removal: a netlist gets smaller by moves that rows allow, and rows that no move sees say when to stop.
+
+The rows that moves are chosen by are a care set: what a gate does on codes that no row has is free. So it fits them. Moves are
+taken by the area that they free, never by errors that they win: what counts are rows that the circuit got right and loses, and
+rows that it got wrong are free. Rows set aside judge the whole, by their errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from approxhw.numerics.logic.gates import (
+    AND,
+    ARITIES,
+    CONSTANTS,
+    FUNCTIONS,
+    NAND,
+    NOR,
+    NOT,
+    OR,
+    GateList,
+    MappedGates,
+)
+
+COPY, ZERO, ONE = range(len(FUNCTIONS), len(FUNCTIONS) + 3)
+STAGES = 8
+"""Parts in which the allowed errors are given away: what costs least goes first."""
+
+ROUNDS = 12
+"""Rounds of moves between two mappings, at most."""
+
+ENOUGH = 0.75
+"""A netlist that has shrunk to this share is mapped again."""
+
+LEAST_GAIN = 0.002
+"""A round that frees less than this share of the area is the last one of its stage."""
+
+MOST_MAPPINGS = 24
+SAMPLE_WORDS = 64
+"""Words of rows by which signals that agree are looked for."""
+
+MOST_SOURCES = 4096
+"""Signals that are looked at for one that agrees; of more, so many are drawn."""
+
+MOST_WORDS = 1 << 26
+"""Words of all planes together: rows are fewer where gates are many."""
+
+
+@dataclass(frozen=True)
+class CareRows:
+    """Rows as codes (int64, rows × elements) with their class indices: those that moves are chosen by, and those set aside."""
+
+    codes: np.ndarray
+    labels: np.ndarray
+    aside_codes: np.ndarray
+    aside_labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What removal came to.
+
+    ``right``: rows seen that the circuit got right, ``lost``: those of them that the netlist gets wrong. ``aside_wrong``: rows
+    set aside that it gets wrong, before and after.
+    """
+
+    mapped: MappedGates
+    right: int
+    lost: int
+    aside_wrong: tuple[int, int]
+    moves: int
+    mappings: int
+
+
+def care_rows(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    aside: float,
+    copies: int,
+    noise: float,
+    high: int,
+    most: int,
+    rng: np.random.Generator,
+) -> CareRows:
+    """Return *codes* and *labels*, a share set *aside*, and of the others *copies*, each code one off with chance *noise*.
+
+    *high*: the greatest code. Equal rows stay together: none set aside is a copy of one that moves see. At most *most* rows are
+    taken.
+    """
+    if len(codes) > most:
+        chosen = np.sort(rng.permutation(len(codes))[:most])
+        codes, labels = codes[chosen], labels[chosen]
+    _, group = np.unique(codes, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    order = rng.permutation(group.max() + 1)
+    sizes = np.bincount(group)[order]
+    apart = order[np.cumsum(sizes) <= aside * len(codes)]
+    held = np.isin(group, apart)
+    seen, seen_labels = codes[~held], labels[~held]
+    return CareRows(*_with_copies(seen, seen_labels, copies, noise, high, rng), codes[held], labels[held])
+
+
+def _with_copies(
+    codes: np.ndarray, labels: np.ndarray, copies: int, noise: float, high: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    several = [codes]
+    for _ in range(copies):
+        steps = rng.choice([-1, 1], codes.shape) * (rng.random(codes.shape) < noise)
+        several.append(np.clip(codes + steps, 0, high))
+    return np.concatenate(several), np.tile(labels, copies + 1)
+
+
+@dataclass
+class _State:
+    """A netlist that is being changed, with the planes of all its signals."""
+
+    gates: GateList
+    functions: np.ndarray
+    operands: np.ndarray
+    outputs: np.ndarray
+    planes: np.ndarray
+    wanted: np.ndarray
+    mask: np.ndarray
+    width: int
+    """Words of the rows that moves are chosen by; the others stand behind them."""
+
+
+def _loaded(gates: GateList, rows: CareRows, bits: int) -> _State:
+    """Return *gates* with the planes of all signals, for both kinds of rows."""
+    from approxhw.numerics.logic.kernels.gate_words import load_planes, run_planes
+
+    width, more = ((len(each) + 63) // 64 for each in (rows.codes, rows.aside_codes))
+    signals = gates.first + len(gates.functions)
+    planes = np.zeros((signals, width + more), dtype=np.uint64)
+    wanted = np.zeros((len(gates.outputs), width + more), dtype=np.uint64)
+    mask = np.zeros(width + more, dtype=np.uint64)
+    for codes, labels, start, stop in (
+        (rows.codes, rows.labels, 0, width),
+        (rows.aside_codes, rows.aside_labels, width, width + more),
+    ):
+        part = np.zeros((gates.first, stop - start), dtype=np.uint64)
+        if stop > start:
+            load_planes(np.ascontiguousarray(codes, dtype=np.int64), 0, len(codes), bits, part)
+        planes[: gates.first, start:stop] = part
+        places = np.arange(len(codes))
+        for output in range(len(gates.outputs)):
+            bit = (labels.astype(np.uint64) >> np.uint64(output) & np.uint64(1)) << (places % 64).astype(np.uint64)
+            np.bitwise_or.at(wanted[output, start:stop], places // 64, bit)
+        np.bitwise_or.at(mask[start:stop], places // 64, np.uint64(1) << (places % 64).astype(np.uint64))
+    functions, operands, outputs = gates.functions.copy(), gates.operands.copy(), gates.outputs.copy()
+    run_planes(functions, operands, gates.first, planes, planes.shape[1])
+    return _State(gates, functions, operands, outputs, planes, wanted, mask, width)
+
+
+def compacted(inputs: int, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray) -> GateList:
+    """Return the simplified netlist without the gates that nothing reads, renumbered."""
+    first = CONSTANTS + inputs
+    live = np.zeros(first + len(functions), dtype=bool)
+    live[outputs] = True
+    for g in range(len(functions) - 1, -1, -1):
+        if live[first + g]:
+            live[operands[g]] = True
+    live[:first] = True
+    numbers = np.cumsum(live) - 1
+    kept = live[first:]
+    return GateList(inputs, functions[kept], numbers[operands[kept]], numbers[outputs])
+
+
+def remove_gates(
+    mapped: MappedGates,
+    rows: CareRows,
+    bits: int,
+    remap: Callable[[GateList], MappedGates],
+    *,
+    max_loss: float,
+    candidates: int,
+    rng: np.random.Generator,
+) -> Removed:
+    """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of the rows seen, and of those set aside.
+
+    It is *mapped* itself where there is none. *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one.
+    *candidates*: signals that are tried in the place of each, besides constants.
+    """
+    most = max(1, MOST_WORDS // (mapped.gates.first + len(mapped.gates.functions))) * 64
+    rows = CareRows(rows.codes[:most], rows.labels[:most], rows.aside_codes[:most], rows.aside_labels[:most])
+    run = _Run(mapped, rows, bits, remap, max_loss, candidates, rng)
+    return run.finished()
+
+
+class _Run:
+    """One removal: the netlist as it is, and the smallest one so far whose rows set aside are right enough."""
+
+    def __init__(
+        self,
+        mapped: MappedGates,
+        rows: CareRows,
+        bits: int,
+        remap: Callable[[GateList], MappedGates],
+        max_loss: float,
+        candidates: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.rows, self.bits, self.remap, self.candidates, self.rng = rows, bits, remap, candidates, rng
+        self.areas = np.array([*mapped.function_areas, 0.0, 0.0, 0.0])
+        self.best = mapped
+        self.state = state = _loaded(mapped.gates, rows, bits)
+        wrong = np.bitwise_or.reduce(state.planes[state.outputs] ^ state.wanted, axis=0)
+        self.mask = state.mask.copy()
+        self.mask[: state.width] &= ~wrong[: state.width]
+        state.mask = self.mask
+        self.right = int(np.bitwise_count(self.mask[: state.width]).sum())
+        self.before = self._wrong()[1]
+        self.now = (0, self.before)
+        self.allowed = max_loss * len(rows.codes)
+        self.aside_limit = int(self.before + max_loss * len(rows.aside_codes))
+        self.moves = self.mappings = 0
+
+    def _wrong(self) -> tuple[int, int]:
+        """Return how many rows seen are lost, and how many set aside are wrong."""
+        from approxhw.numerics.logic.kernels.removal import count_wrong
+
+        state, words = self.state, self.state.planes.shape[1]
+        given = (state.outputs, state.wanted, state.mask, state.planes)
+        return count_wrong(*given, 0, state.width), count_wrong(*given, state.width, words)
+
+    def finished(self) -> Removed:
+        """Return the smallest netlist, after all stages or when rows set aside have lost too much."""
+        for stage in range(STAGES + 1):
+            if not self._stage(int(self.allowed * stage / STAGES)):
+                break
+        return Removed(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
+
+    def _stage(self, limit: int) -> bool:
+        """Take moves while they free anything with at most *limit* rows lost; return whether to go on."""
+        while True:
+            gates, within, small = self._rounds(limit)
+            if gates is not None:
+                self._map(gates)
+            if not within or self.mappings >= MOST_MAPPINGS:
+                return False
+            if small or gates is None:
+                return True
+
+    def _map(self, gates: GateList) -> None:
+        """Map *gates* again and go on from them; keep them where they are the smallest so far."""
+        mapped = self.remap(gates)
+        self.mappings += 1
+        self.state = _loaded(mapped.gates, self.rows, self.bits)
+        self.state.mask = self.mask
+        wrong = self._wrong()
+        if mapped.area_mm2 < self.best.area_mm2 and wrong[1] <= self.aside_limit:
+            self.best, self.now = mapped, wrong
+
+    def _rounds(self, limit: int) -> tuple[GateList | None, bool, bool]:
+        """Return the best netlist of some rounds (None: none is better), whether rows aside allow more, and if gains end."""
+        from approxhw.numerics.logic.kernels.removal import simplify, take_moves
+
+        state, first = self.state, self.state.gates.first
+        alias, live = np.empty(len(state.planes), np.int32), np.empty(len(state.planes), np.bool_)
+        start = simplify(state.functions, state.operands, state.outputs, first, self.areas, alias, live)
+        best = state.functions.copy(), state.operands.copy(), state.outputs.copy()
+        figures = np.array([start, *self._wrong(), start], dtype=np.float64)
+        limits = np.array([limit, self.aside_limit], dtype=np.int64)
+        small, within = False, True
+        for _ in range(ROUNDS):
+            area = figures[0]
+            self.moves += take_moves(
+                self._ordered_moves(live, limit), state.functions, state.operands, state.outputs, first, state.planes,
+                state.wanted, state.mask, state.width, self.areas, limits, 1e-9, ENOUGH * start, *best, figures,
+            )  # fmt: skip
+            small, within = area - figures[0] < LEAST_GAIN * area, bool(figures[2] <= self.aside_limit)
+            if small or not within or figures[0] <= ENOUGH * start:
+                break
+            simplify(state.functions, state.operands, state.outputs, first, self.areas, alias, live)
+        better = figures[3] < start - 1e-9
+        return (compacted(state.gates.inputs, *best) if better else None), within, small
+
+    def _ordered_moves(self, live: np.ndarray, limit: int) -> np.ndarray:
+        """Return the moves that alone free area with at most *limit* rows lost, what frees most first."""
+        from approxhw.numerics.logic.kernels.removal import try_moves
+
+        state = self.state
+        moves = self._moves(live)
+        errors, freed = np.zeros(len(moves), np.int64), np.zeros(len(moves))
+        try_moves(
+            moves, state.functions, state.operands, state.outputs, state.gates.first, live, state.planes, state.wanted,
+            state.mask, state.width, self.areas, limit, errors, freed,
+        )  # fmt: skip
+        order = np.lexsort((np.arange(len(moves)), errors, -np.round(freed, 9)))
+        return moves[order[freed[order] > 1e-9]]
+
+    def _moves(self, live: np.ndarray) -> np.ndarray:
+        """Return every move that is tried: (gate, function, first operand, second operand), int64."""
+        from approxhw.numerics.logic.kernels.removal import agreeing_signals
+
+        state, first = self.state, self.state.gates.first
+        gates = np.flatnonzero(live[first:])
+        sources = np.union1d(np.flatnonzero(live)[2:], np.arange(CONSTANTS, first))
+        sources = sources[sources >= CONSTANTS]
+        if len(sources) > MOST_SOURCES:
+            sources = np.sort(self.rng.permutation(sources)[:MOST_SOURCES])
+        words = np.arange(0, state.width, max(1, state.width // SAMPLE_WORDS))[:SAMPLE_WORDS]
+        near = np.zeros((len(gates), self.candidates, 2), dtype=np.int64)
+        agreeing_signals(gates, sources, first, state.planes, words, near)
+        none = np.zeros(len(gates), dtype=np.int64)
+
+        def moves(function: int | np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.stack([gates, none + function, a, b], axis=1)
+
+        several = [moves(function, none, none) for function in (ZERO, ONE)]
+        several += [moves(np.where(each[:, 1] == 1, NOT, COPY), each[:, 0], none) for each in near.transpose(1, 0, 2)]
+        functions, operands = state.functions[gates], state.operands[gates].astype(np.int64)
+        arities = np.array(ARITIES)[functions]
+        for place in range(3):
+            several.append(moves(COPY, operands[:, place], none)[arities > place])
+            several.append(moves(NOT, operands[:, place], none)[(arities > place) & (functions != NOT)])
+        for function in (AND, OR, NAND, NOR):
+            cheaper = (arities == 2) & (self.areas[function] < self.areas[functions])
+            several.append(moves(function, operands[:, 0], operands[:, 1])[cheaper])
+        return np.concatenate(several)

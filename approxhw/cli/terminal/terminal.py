@@ -152,7 +152,7 @@ class Terminal:
         """Say what a circuit costs with its converters: *told* as summaries have it; nothing where nothing is known."""
         if isinstance(told, dict):
             power = "power not known" if told["power_mw"] is None else f"{told['power_mw']:.3g} mW"
-            self.say(f"system, {told['converters']} converters in: {told['area_mm2'] / 100:.3g} cm², {power}")
+            self.say(f"system, converters in: {told['area_mm2'] / 100:.3g} cm², {power}")
 
     def offer(self, text: str) -> None:
         """Show what another pipeline would save, and cost; nothing where nothing is offered."""

@@ -1,4 +1,4 @@
-"""What an exact circuit's report offers: the calibrated one, with the area and accuracy that its own compile has."""
+"""What an estimate says beside the circuit: the calibrated one that is offered, and the system with its converters."""
 
 import hashlib
 import json
@@ -48,6 +48,21 @@ def test_the_offer_is_what_calibrating_makes(files, cli):
     assert said.capitalize() in exact.report().read_text()
     assert said in cli("estimate", exact.folder).stdout
     assert json.loads(cli("report", exact.folder, "--json").stdout)["offer"] == said
+
+
+def test_a_printed_circuit_is_told_with_its_converters_and_silicon_is_not(files, cli):
+    """Converters of the printed technology stand in front of printed circuits alone."""
+    made = compiled(files, "system")
+    assert made.summary()["system"] is None, "nothing is measured yet"
+    found, outside = made.estimate(), made.design.converters
+    told = made.summary()["system"]
+    assert told["converters"] == outside.count == 4
+    assert told["area_mm2"] == pytest.approx(found.area_mm2 + outside.area_mm2)
+    assert told["power_mw"] == pytest.approx(found.power_mw + outside.power_mw)
+    said = f"system, converters in: {told['area_mm2'] / 100:.3g} cm², {told['power_mw']:.3g} mW"
+    assert said in cli("estimate", made.folder).stdout
+    assert "system, converters in" not in cli("estimate", made.folder, "--library", "sky130").stdout
+    assert made.summary()["system"] is None
 
 
 def test_what_cannot_be_measured_in_time_is_not_offered_and_costs_nothing_else(files, monkeypatch):

@@ -18,8 +18,8 @@ from approxhw.common.statistics import majority_share, no_better
 from approxhw.dse.rules.honest_rule import (
     RULES,
     Fitted,
+    HeldAsked,
     RecipeStudy,
-    Target,
     choose_from_study,
     shared_rows_note,
     smoothed_by_path,
@@ -156,7 +156,7 @@ def choices(task: str, graph: Graph, rows: Rows, seed: int, split: str, given: A
                 study,
                 fit,
                 rows.codes,
-                Target(target),
+                HeldAsked(target),
                 rule=rule,
                 test_rows=len(rows.test_labels),
                 fits=given.fits,

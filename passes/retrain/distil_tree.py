@@ -15,7 +15,7 @@ from approxhw.ir.kinds import ArgMax, Forest, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.networks.trees.priced import PricedTree, priced_tree
-from approxhw.networks.trees.prices import Prices, thermometer_prices, tree_area
+from approxhw.networks.trees.prices import TreePrices, thermometer_prices, tree_area
 from approxhw.networks.trees.tree import CodeTrees
 from approxhw.numerics.formats import Fixed
 from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
@@ -100,7 +100,7 @@ class DistilTree:
         if self.teacher == "model":
             codes, labels = self._taught(graph, codes, fmt.bits)
         options = replace(self._tree(len(labels)), bits=fmt.bits)
-        prices = thermometer_prices(fmt.bits) if self.inputs == "thermometer" else Prices()
+        prices = thermometer_prices(fmt.bits) if self.inputs == "thermometer" else TreePrices()
         trees = priced_tree(codes, labels, graph.classes, options, self.seed, prices)
         right = int((trees.answers(codes) == labels).sum())
         context.note(

@@ -20,7 +20,7 @@ from approxhw.common.errors import InvalidDataError, OptionError, Problem
 from approxhw.common.statistics import isotonic, majority_share, no_better
 
 
-class Recipe(Hashable, Protocol):
+class RecipeLike(Hashable, Protocol):
     """How a circuit is fitted. Recipes of one ``path`` differ in size alone: what costs more is no worse, but for chance."""
 
     @property
@@ -38,7 +38,7 @@ class Fitted:
     made: object = None
 
 
-Fit = Callable[[np.ndarray, np.ndarray, Sequence[Recipe], int], Sequence[Fitted]]
+Fit = Callable[[np.ndarray, np.ndarray, Sequence[RecipeLike], int], Sequence[Fitted]]
 """(codes, labels, recipes, seed) → a circuit for each recipe."""
 
 RULES = {"H": 0.5, "S": 1.0, "T": 1.0}
@@ -54,7 +54,7 @@ _FITTED = 1  # seed of the first of several fits
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class HeldAsked:
     """What a circuit must hold: an accuracy, or at most so much less than a reference, whose right rows are known."""
 
     accuracy: float | None = None
@@ -89,7 +89,7 @@ class RecipeStudy:
     ``costs``: float64, (K + 1) × P, means of these circuits' costs.
     """
 
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[RecipeLike, ...]
     labels: np.ndarray
     fold: np.ndarray
     """int64, R: the fold of each row."""
@@ -107,7 +107,7 @@ class RecipeStudy:
 class RecipeChoice:
     """The recipe that was chosen, its circuit, and what is promised of it."""
 
-    recipe: Recipe
+    recipe: RecipeLike
     circuit: Fitted
     rule: str
     held: bool
@@ -119,7 +119,7 @@ class RecipeChoice:
     low: float
     high: float
     """Ends of the interval in which the accuracy on new rows, as many as were asked about, is to be expected."""
-    nested: tuple[Recipe, ...]
+    nested: tuple[RecipeLike, ...]
     """What was chosen without each fold."""
     notes: tuple[str, ...]
 
@@ -140,7 +140,7 @@ def study_recipes(
     fit: Fit,
     codes: np.ndarray,
     labels: np.ndarray,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[RecipeLike],
     folds: int = FOLDS,
     seed: int = 0,
     each: Callable[[Callable[[tuple[int, ...]], Study], Iterable[tuple[int, ...]]], Iterable[Study]] = map,
@@ -175,7 +175,7 @@ Study = tuple[tuple[int, ...], list[np.ndarray], np.ndarray]
 """Folds left out, right answers on each of them (bool, P × rows), costs (P)."""
 
 
-def _check(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], folds: int) -> None:
+def _check(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], folds: int) -> None:
     found = []
     if len(codes) != len(labels):
         found.append(Problem("labels", f"{len(labels)} of them for {len(codes)} rows"))
@@ -190,7 +190,7 @@ def _check(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fol
         raise InvalidDataError("honest rule", found)
 
 
-def smoothed_by_path(recipes: Sequence[Recipe], costs: np.ndarray, values: np.ndarray) -> np.ndarray:
+def smoothed_by_path(recipes: Sequence[RecipeLike], costs: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return *values* (P) made to rise with *costs* along each path: what costs more is no worse, but for chance."""
     found = np.array(values, dtype=np.float64)
     paths: dict[str, list[int]] = {}
@@ -203,7 +203,7 @@ def smoothed_by_path(recipes: Sequence[Recipe], costs: np.ndarray, values: np.nd
 
 
 def pick_recipe(
-    recipes: Sequence[Recipe], costs: np.ndarray, right: np.ndarray, target: Target, rule: str, doubt: float,
+    recipes: Sequence[RecipeLike], costs: np.ndarray, right: np.ndarray, target: HeldAsked, rule: str, doubt: float,
     rows: np.ndarray, judged: int, test_rows: int | None,
 ) -> tuple[int, bool, float]:  # fmt: skip
     """Return which of *recipes* is the cheapest that is expected to hold *target*, whether one is, and its accuracy.
@@ -241,7 +241,7 @@ def robust_middle(circuits: Sequence[Fitted], codes: np.ndarray) -> Fitted:
 
 
 def fit_recipe(
-    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipe: Recipe, fits: int = FITS, seed: int = 0
+    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipe: RecipeLike, fits: int = FITS, seed: int = 0
 ) -> Fitted:
     """Return the robust middle one of *fits* circuits of *recipe*, fitted on all rows by seed 0 and by further seeds."""
     seeds = [0, *(int(s) for s in np.random.SeedSequence((seed, _FITTED)).generate_state(max(0, fits - 1)))]
@@ -252,12 +252,12 @@ def choose_from_study(
     study: RecipeStudy,
     fit: Fit,
     codes: np.ndarray,
-    target: Target,
+    target: HeldAsked,
     *,
     rule: str = "T",
     test_rows: int | None = None,
     fits: int = FITS,
-    kept: dict[tuple[int, Recipe], Fitted] | None = None,
+    kept: dict[tuple[int, RecipeLike], Fitted] | None = None,
 ) -> RecipeChoice:
     """Return the recipe that *study* says is the cheapest to hold *target*, its circuit on all rows, and the promise.
 
@@ -318,8 +318,8 @@ def choose_recipe(
     fit: Fit,
     codes: np.ndarray,
     labels: np.ndarray,
-    recipes: Sequence[Recipe],
-    target: Target,
+    recipes: Sequence[RecipeLike],
+    target: HeldAsked,
     folds: int = FOLDS,
     seed: int = 0,
     *,

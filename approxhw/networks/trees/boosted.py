@@ -8,9 +8,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 
-from .columns import Columns, columns_of
+from .columns import CodeColumns, columns_of
 from .priced import checked_labels
-from .prices import Prices, split_prices
+from .prices import TreePrices, split_prices
 from .tree import CodeTrees
 
 HELD = 1.0
@@ -56,7 +56,7 @@ class _Prices:
     now: np.ndarray
     further: np.ndarray
 
-    def take(self, split: int, columns: Columns) -> None:
+    def take(self, split: int, columns: CodeColumns) -> None:
         """Note that there is *split*."""
         of = int(np.searchsorted(columns.first, split, side="right")) - 1
         start, end = int(columns.first[of]), int(columns.first[of + 1])
@@ -71,7 +71,7 @@ def boosted_trees(
     classes: int,
     options: BoostedTrees,
     seed: int = 0,
-    prices: Prices | None = None,
+    prices: TreePrices | None = None,
 ) -> CodeTrees:
     """Return ``options.rounds`` trees whose leaves add whole numbers; nothing in them is random, whatever the *seed*.
 
@@ -80,7 +80,7 @@ def boosted_trees(
     """
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
-    fresh, further = split_prices(columns, prices or Prices())
+    fresh, further = split_prices(columns, prices or TreePrices())
     cost = _Prices(fresh.copy(), further)
     counts = np.bincount(labels, minlength=classes) + 0.5
     score = np.repeat(np.log(counts / counts.sum())[None], len(labels), axis=0)
@@ -99,7 +99,7 @@ def boosted_trees(
 
 
 def _step_tree(
-    columns: Columns, labels: np.ndarray, classes: int, score: np.ndarray, options: BoostedTrees, cost: _Prices
+    columns: CodeColumns, labels: np.ndarray, classes: int, score: np.ndarray, options: BoostedTrees, cost: _Prices
 ) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
     """Return the splits (leaf, split) of one tree, the leaf of each row, and what each leaf adds (float64, L × C)."""
     from .kernels.boosting import step_gains
@@ -142,7 +142,7 @@ def _step_tree(
 
 
 def _whole(
-    columns: Columns,
+    columns: CodeColumns,
     labels: np.ndarray,
     classes: int,
     options: BoostedTrees,
@@ -190,7 +190,7 @@ def _whole(
 
 
 def _numbered_trees(
-    columns: Columns, trees: list[list[tuple[int, int]]], leaves: list[np.ndarray], start: np.ndarray
+    columns: CodeColumns, trees: list[list[tuple[int, int]]], leaves: list[np.ndarray], start: np.ndarray
 ) -> CodeTrees:
     roots: list[int] = []
     high: list[int] = []

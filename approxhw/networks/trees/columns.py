@@ -21,7 +21,7 @@ MOST_CUTS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class CodeColumns:
     """K columns of R rows of small whole numbers ≥ 0. Column k is x[feature] + sign · x[other] − ``least``[k]."""
 
     values: np.ndarray
@@ -57,7 +57,7 @@ class Columns:
             return KeptColumns(self, chosen)
         width = np.diff(self.first)[chosen]
         first = np.concatenate([[0], np.cumsum(width)])
-        kept = Columns(
+        kept = CodeColumns(
             self.values[chosen], self.feature[chosen], self.other[chosen], self.sign[chosen], self.least[chosen], first, self.bits
         )  # fmt: skip
         return KeptColumns(kept, chosen)
@@ -67,7 +67,7 @@ class Columns:
 class KeptColumns:
     """Some of the columns that there were, and their numbers there (ascending)."""
 
-    columns: Columns
+    columns: CodeColumns
     numbers: np.ndarray
 
     def moved(self, sketch: Sketch) -> Sketch:
@@ -75,7 +75,7 @@ class KeptColumns:
         return replace(sketch, column=np.searchsorted(self.numbers, sketch.column))
 
 
-def columns_of(codes: np.ndarray, bits: int, paired: np.ndarray | None = None) -> Columns:
+def columns_of(codes: np.ndarray, bits: int, paired: np.ndarray | None = None) -> CodeColumns:
     """Return the columns of *codes* (integers, R × F, each in 0…2^bits − 1); *paired*: features that are paired, too.
 
     Raises :class:`OptionError` for codes out of range, or more cuts than can be held.
@@ -112,10 +112,10 @@ def columns_of(codes: np.ndarray, bits: int, paired: np.ndarray | None = None) -
         if spec
         else (np.zeros(0, dtype=np.int64),) * 5
     )
-    return Columns(values, feature, other, sign_of, least_of, np.concatenate([[0], np.cumsum(width)]), bits)
+    return CodeColumns(values, feature, other, sign_of, least_of, np.concatenate([[0], np.cumsum(width)]), bits)
 
 
-def code_trees(sketch: Sketch, columns: Columns, classes: int) -> CodeTrees:
+def code_trees(sketch: Sketch, columns: CodeColumns, classes: int) -> CodeTrees:
     """Return *sketch* over *columns* in the numbering of the IR, with one of *classes* sums a leaf that is 1."""
     leaves = np.zeros((len(sketch.labels), classes), dtype=np.int64)
     leaves[np.arange(len(leaves)), sketch.labels] = 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from .optimal import OptimalTree, optimal_tree
 from .priced import PricedTree, priced_trees
-from .prices import Prices
+from .prices import TreePrices
 from .tree import CodeTrees
 
 PRICES = {
@@ -52,7 +52,7 @@ class TreeFitting:
 
     classes: int
     bits: int = 4
-    prices: Prices = field(default_factory=Prices)
+    prices: TreePrices = field(default_factory=TreePrices)
     starts: int = 8
     """Trees grown for each, of which the least is taken; of pairs a quarter."""
     seconds: float = 1.0

@@ -10,10 +10,10 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
 
-from .columns import Columns, code_trees, columns_of
-from .priced import PricedTree, checked_labels, count_wrong, grow_tree, polished, root_gains, sketches_of
-from .prices import Prices, split_prices
-from .tree import CodeTrees, Sketch, merged, numbered
+from .columns import CodeColumns, code_trees, columns_of
+from .priced import PricedTree, checked_labels, errors_of_sketch, grow_tree, polished, root_gains, sketches_of
+from .prices import TreePrices, split_prices
+from .tree import CodeTrees, Sketch, merged_leaves, numbered
 
 MOST_OPTIMAL = 8
 """Leaves of an optimal tree at most."""
@@ -68,7 +68,7 @@ def optimal_tree(
     classes: int,
     options: OptimalTree,
     seed: int = 0,
-    prices: Prices | None = None,
+    prices: TreePrices | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ProvenTree:
     """Return the best tree of at most ``options.leaves`` leaves on *codes* (R × F) and *labels* (R).
@@ -78,7 +78,7 @@ def optimal_tree(
     """
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
-    prices = prices or Prices()
+    prices = prices or TreePrices()
     # a price for every leaf, far below that of a row, so that of equal trees the smaller one is found
     weight = options.price * len(labels)
     exact = weight * (split_prices(columns, prices)[0] + prices.node)
@@ -87,17 +87,17 @@ def optimal_tree(
     growth = grow_tree(columns, labels, classes, start, options.leaves, (0, 0), prices)
     best = min(
         (
-            merged(polished(sketch, columns, labels, classes, prices, weight, least=1))
+            merged_leaves(polished(sketch, columns, labels, classes, prices, weight, least=1))
             for sketch in sketches_of(growth, list(range(1, options.leaves + 1)))
         ),
         key=search.price_of,
     )
     _, made = search.solve(np.arange(len(labels)), options.leaves, search.price_of(best))
-    sketch = best if made is None else merged(_sketch_of(made, columns))
+    sketch = best if made is None else merged_leaves(_sketch_of(made, columns))
     split = columns.first[sketch.column] + sketch.cut - 1
     return ProvenTree(
         code_trees(sketch, columns, classes),
-        count_wrong(sketch, columns, labels) + float(exact[split].sum()),
+        errors_of_sketch(sketch, columns, labels) + float(exact[split].sum()),
         not search.late,
     )
 
@@ -106,7 +106,7 @@ def optimal_tree(
 class _Search:
     """The rows that are searched, what is known of sets of them, and whether the time was too short."""
 
-    columns: Columns
+    columns: CodeColumns
     labels: np.ndarray
     classes: int
     cost: np.ndarray
@@ -124,7 +124,7 @@ class _Search:
 
     def price_of(self, sketch: Sketch) -> float:
         """Return the cost of *sketch* on all rows."""
-        return count_wrong(sketch, self.columns, self.labels) + float(
+        return errors_of_sketch(sketch, self.columns, self.labels) + float(
             self.cost[self.columns.first[sketch.column] + sketch.cut - 1].sum()
         )
 
@@ -247,7 +247,7 @@ class _Sides:
         np.maximum(mine, cost - more, out=mine)
 
 
-def _sketch_of(made: Branches, columns: Columns) -> Sketch:
+def _sketch_of(made: Branches, columns: CodeColumns) -> Sketch:
     """Return the tree *made* with its nodes numbered."""
     column: list[int] = []
     cut: list[int] = []

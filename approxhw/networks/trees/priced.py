@@ -10,9 +10,9 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
 
-from .columns import MOST_PAIRED, Columns, code_trees, columns_of
-from .prices import Prices, split_prices, tree_area
-from .tree import CodeTrees, Sketch, merged, numbered, one_leaf
+from .columns import MOST_PAIRED, CodeColumns, code_trees, columns_of
+from .prices import TreePrices, split_prices, tree_area
+from .tree import CodeTrees, Sketch, merged_leaves, numbered, one_leaf
 
 CRITERIA = ("gini", "entropy")
 SPLITS = ("single", "pairs")
@@ -72,13 +72,13 @@ SWEEPS = 4
 class Growth:
     """How a tree grew, split by split: the tree of n leaves is the first n − 1 splits of it."""
 
-    columns: Columns
+    columns: CodeColumns
     labels: np.ndarray
     classes: int
     where: np.ndarray
     """int64: the leaf that each split parts; rows that reach it become leaf n + 1, after n splits before it."""
     splits: np.ndarray
-    """int64: the split, as :class:`Columns` counts them."""
+    """int64: the split, as :class:`CodeColumns` counts them."""
 
     @property
     def leaves(self) -> int:
@@ -92,7 +92,7 @@ def priced_tree(
     classes: int,
     options: PricedTree,
     seed: int = 0,
-    prices: Prices | None = None,
+    prices: TreePrices | None = None,
 ) -> CodeTrees:
     """Return the tree of *options* on *codes* (integers, R × F) and *labels* (int64, R, in 0…classes − 1).
 
@@ -108,12 +108,12 @@ def priced_trees(
     options: PricedTree,
     sizes: Sequence[int],
     seed: int = 0,
-    prices: Prices | None = None,
+    prices: TreePrices | None = None,
 ) -> list[CodeTrees]:
     """Return one tree for each of *sizes* (leaves at most), all cut from one growth; else as :func:`priced_tree`."""
     labels = checked_labels(codes, labels, classes)
     columns = tree_columns(codes, labels, classes, options.bits, options.splits)
-    prices = prices or Prices()
+    prices = prices or TreePrices()
     most = max(sizes, default=1)
     growths = [
         grow_tree(columns, labels, classes, options, most, (seed, start), prices) for start in range(options.starts)
@@ -128,24 +128,24 @@ def priced_trees(
                 sketch = polished(
                     sketch, used.columns, labels, classes, prices, options.exchange, options.least, known=known
                 )
-            sketch = merged(sketch)
+            sketch = merged_leaves(sketch)
             tree = code_trees(sketch, used.columns, classes)
             cost = 0.0
             if len(growths) > 1:
                 weight = max(options.exchange, 1e-6)
-                cost = count_wrong(sketch, used.columns, labels) + weight * tree_area(tree, options.bits, prices)
+                cost = errors_of_sketch(sketch, used.columns, labels) + weight * tree_area(tree, options.bits, prices)
             before = best[place]
             if before is None or cost < before[0]:
                 best[place] = (cost, tree)
     return [each[1] for each in best if each is not None]
 
 
-def count_wrong(sketch: Sketch, columns: Columns, labels: np.ndarray) -> int:
+def errors_of_sketch(sketch: Sketch, columns: CodeColumns, labels: np.ndarray) -> int:
     """Return how many of all rows *sketch* gets wrong."""
-    from .kernels.polishing import wrong_rows
+    from .kernels.polishing import rows_misled
 
     arrays = (sketch.column, sketch.cut, sketch.high, sketch.low, sketch.labels)
-    return int(wrong_rows(columns.values, *arrays, sketch.root, labels))
+    return int(rows_misled(columns.values, *arrays, sketch.root, labels))
 
 
 def checked_labels(codes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -162,7 +162,7 @@ def checked_labels(codes: np.ndarray, labels: np.ndarray, classes: int) -> np.nd
     return labels.astype(np.int64)
 
 
-def tree_columns(codes: np.ndarray, labels: np.ndarray, classes: int, bits: int, splits: str) -> Columns:
+def tree_columns(codes: np.ndarray, labels: np.ndarray, classes: int, bits: int, splits: str) -> CodeColumns:
     """Return the columns that trees of *splits* look at; of many features, those are paired that part the classes best."""
     single = columns_of(codes, bits)
     if splits == "single" or codes.shape[1] < 2:
@@ -175,7 +175,7 @@ def tree_columns(codes: np.ndarray, labels: np.ndarray, classes: int, bits: int,
 
 
 def root_gains(
-    columns: Columns, labels: np.ndarray, classes: int, criterion: str = "gini", least: int = 1
+    columns: CodeColumns, labels: np.ndarray, classes: int, criterion: str = "gini", least: int = 1
 ) -> np.ndarray:
     """Return what every split of all rows takes of the impurity, in rows (float32); −1 where it is not allowed."""
     from .kernels.growing import gains
@@ -194,13 +194,13 @@ def _logs(criterion: str, rows: int) -> np.ndarray:
 
 
 def grow_tree(
-    columns: Columns,
+    columns: CodeColumns,
     labels: np.ndarray,
     classes: int,
     options: PricedTree,
     leaves: int,
     seed: tuple[int, int],
-    prices: Prices,
+    prices: TreePrices,
 ) -> Growth:
     """Grow a tree of at most *leaves* leaves. *seed*: and the number of the start, of which 0 is without noise."""
     from .kernels.growing import grow
@@ -254,10 +254,10 @@ def _sketch(column: np.ndarray, cut: np.ndarray, where: np.ndarray, labels: np.n
 
 def polished(
     sketch: Sketch,
-    columns: Columns,
+    columns: CodeColumns,
     labels: np.ndarray,
     classes: int,
-    prices: Prices,
+    prices: TreePrices,
     exchange: float = 1.0,
     least: int = 3,
     rise: int = 0,

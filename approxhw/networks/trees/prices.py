@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .columns import Columns
+from .columns import CodeColumns
 from .tree import CodeTrees
 
 GATE, INVERTER, STEP, ADDER = 0.36, 0.22842, 1.48036, 2.73764
@@ -115,8 +115,8 @@ CONVERTER = 0.08
 
 
 @dataclass(frozen=True)
-class Prices:
-    """Prices of new comparators in mm²; what no table has is priced by the gates that it takes.
+class TreePrices:
+    """TreePrices of new comparators in mm²; what no table has is priced by the gates that it takes.
 
     ``constants``: (bits, constant) → price of x ≥ constant; ``sums``: (bits, constant) → of x + y ≥ constant; ``differences``:
     of x − y ≥ constant.
@@ -139,9 +139,9 @@ class Prices:
         return pair_price(bits, sign, constant) if known is None else known
 
 
-def thermometer_prices(bits: int, converter: float = CONVERTER) -> Prices:
+def thermometer_prices(bits: int, converter: float = CONVERTER) -> TreePrices:
     """Return prices where every threshold of an input is an input bit of its own: its comparator in the converter, no gate."""
-    return Prices({(bits, constant): converter for constant in range(1, 1 << bits)})
+    return TreePrices({(bits, constant): converter for constant in range(1, 1 << bits)})
 
 
 def gates_of_constant(bits: int, constant: int) -> int:
@@ -171,7 +171,7 @@ def pair_price(bits: int, sign: int, constant: int) -> float:
     return bits / _BITS * table[min(len(table), max(1, round(reach * (len(table) + 1) / (2 * top + 1)))) - 1]
 
 
-def split_prices(columns: Columns, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
+def split_prices(columns: CodeColumns, prices: TreePrices) -> tuple[np.ndarray, np.ndarray]:
     """Return the price of each split of *columns* (float64, mm²): by itself, and where the tree has another of its column."""
     fresh, further = np.empty(columns.splits), np.empty(columns.splits)
     known: dict[tuple[int, int, int], tuple[float, float]] = {}
@@ -191,12 +191,12 @@ def split_prices(columns: Columns, prices: Prices) -> tuple[np.ndarray, np.ndarr
     return fresh, further
 
 
-def tree_area(trees: CodeTrees, bits: int, prices: Prices | None = None) -> float:
+def tree_area(trees: CodeTrees, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *trees* cost in mm² on codes of *bits* bits: comparators once each, selects, votes.
 
     One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for.
     """
-    prices = prices or Prices()
+    prices = prices or TreePrices()
     total = 0.0
     columns: dict[tuple[int, int, int], list[int]] = {}
     for feature, other, sign, threshold in trees.comparators():

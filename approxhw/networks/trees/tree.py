@@ -73,7 +73,7 @@ class CodeTrees:
 class Sketch:
     """One tree while it is being learnt: ``column`` and ``cut`` of N nodes, and the class of each leaf.
 
-    A node goes ``high`` where its column (of a :class:`Columns`) is at least ``cut``; nodes are numbered as in the IR.
+    A node goes ``high`` where its column (of a :class:`CodeColumns`) is at least ``cut``; nodes are numbered as in the IR.
     """
 
     column: np.ndarray
@@ -112,7 +112,7 @@ def numbered(sketch: Sketch) -> Sketch:
     return Sketch(sketch.column[order], sketch.cut[order], both[:, 0], both[:, 1], np.array(labels, dtype=np.int64), 0)
 
 
-def merged(sketch: Sketch) -> Sketch:
+def merged_leaves(sketch: Sketch) -> Sketch:
     """Return *sketch* with a leaf in the place of every node both of whose ways end in the same class."""
     high, low = sketch.high.tolist(), sketch.low.tolist()
     labels = sketch.labels.tolist()

@@ -76,7 +76,7 @@ def _answer(
 
 
 @numba.njit(cache=True, nogil=True)
-def wrong_rows(
+def rows_misled(
     values: np.ndarray, column: np.ndarray, cut: np.ndarray, high: np.ndarray, low: np.ndarray, labels: np.ndarray,
     root: int, y: np.ndarray,
 ) -> int:  # fmt: skip

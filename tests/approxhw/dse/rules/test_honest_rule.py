@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.dse.rules.honest_rule import (
     Fitted,
-    Target,
+    HeldAsked,
     choose_from_study,
     choose_recipe,
     promise_error,
@@ -72,7 +72,16 @@ def test_what_is_promised_comes_and_what_folds_say_does_not():
     promised, expected, within = [], [], []
     for seed in range(80):
         found = choose_recipe(
-            made_up_fit(seed), codes, labels, RECIPES, Target(0.87), folds=5, seed=seed, rule="H", test_rows=150, fits=1
+            made_up_fit(seed),
+            codes,
+            labels,
+            RECIPES,
+            HeldAsked(0.87),
+            folds=5,
+            seed=seed,
+            rule="H",
+            test_rows=150,
+            fits=1,
         )
         assert isinstance(found.recipe, MadeUp)
         truth = found.recipe.truth
@@ -92,7 +101,9 @@ def test_more_doubt_holds_more_often():
     for seed in range(20):
         study = study_recipes(made_up_fit(seed), codes, labels, RECIPES, seed=seed)
         for rule in held:
-            found = choose_from_study(study, made_up_fit(seed), codes, Target(0.87), rule=rule, test_rows=150, fits=1)
+            found = choose_from_study(
+                study, made_up_fit(seed), codes, HeldAsked(0.87), rule=rule, test_rows=150, fits=1
+            )
             held[rule].append(found.recipe.truth >= 0.87)
     assert sum(held["H"]) <= sum(held["S"]) <= sum(held["T"])
     assert sum(held["T"]) >= 18
@@ -103,7 +114,7 @@ def test_a_bound_on_the_loss_has_a_margin_too():
     lost = []
     for seed in range(20):
         reference = uniform(np.arange(400), seed, 5) < 0.9
-        target = Target(max_loss=0.03, reference=reference)
+        target = HeldAsked(max_loss=0.03, reference=reference)
         found = choose_recipe(made_up_fit(seed), codes, labels, RECIPES, target, seed=seed, rule="S", fits=1)
         lost.append(found.held and 0.9 - found.recipe.truth > 0.03)
     assert sum(lost) <= 5
@@ -111,14 +122,14 @@ def test_a_bound_on_the_loss_has_a_margin_too():
     answers = np.where(reference, labels, 1 - labels)
     same = Fitted(lambda rows: answers[rows[:, 0]], 1.0)
     found = choose_recipe(
-        lambda *_: [same], codes, labels, [MadeUp(0.9, 1.0, "same")], Target(max_loss=0.03, reference=reference)
+        lambda *_: [same], codes, labels, [MadeUp(0.9, 1.0, "same")], HeldAsked(max_loss=0.03, reference=reference)
     )
     assert found.held
 
 
 def test_a_target_that_nothing_holds_gives_the_best_and_says_so():
     codes, labels = rows_of(200)
-    found = choose_recipe(made_up_fit(1), codes, labels, RECIPES, Target(0.999), fits=1)
+    found = choose_recipe(made_up_fit(1), codes, labels, RECIPES, HeldAsked(0.999), fits=1)
     assert not found.held
     assert "there is none, so it is the most accurate" in found.rule
     assert found.recipe.truth > 0.89
@@ -128,7 +139,7 @@ def test_what_is_no_better_than_the_most_frequent_class_is_told():
     codes = np.arange(100)[:, None]
     labels = (np.arange(100) % 4 == 0).astype(np.int64)
     always = Fitted(lambda rows: np.zeros(len(rows), dtype=np.int64), 0.0)
-    found = choose_recipe(lambda *_: [always], codes, labels, [MadeUp(0.75, 0.0, "")], Target(0.5))
+    found = choose_recipe(lambda *_: [always], codes, labels, [MadeUp(0.75, 0.0, "")], HeldAsked(0.5))
     assert found.promised == 0.75
     assert found.notes == (
         "the chosen recipe is no better than always answering the most frequent class: 75.00 % of training rows put aside "
@@ -199,14 +210,14 @@ def test_rows_of_both_are_counted():
 def test_what_is_wrong_is_told():
     codes, labels = rows_of(8)
     with pytest.raises(InvalidDataError, match="8 training rows are too few for 5 folds"):
-        choose_recipe(made_up_fit(0), codes, labels, RECIPES, Target(0.5))
+        choose_recipe(made_up_fit(0), codes, labels, RECIPES, HeldAsked(0.5))
     with pytest.raises(InvalidDataError) as error:
         study_recipes(made_up_fit(0), codes, labels[:-1], [], folds=2)
     for text in ("7 of them for 8 rows", "2 of them; nested ones take 3 or more", "there is none to choose from"):
         assert text in str(error.value)
     with pytest.raises(OptionError, match="one of accuracy and max_loss is asked for"):
-        Target()
+        HeldAsked()
     with pytest.raises(OptionError, match="needs the rows on which the reference is right"):
-        Target(max_loss=0.1)
+        HeldAsked(max_loss=0.1)
     with pytest.raises(OptionError, match="there is no 'Q'; there are H, S, T"):
-        choose_recipe(made_up_fit(0), *rows_of(40), RECIPES[:2], Target(0.5), rule="Q")
+        choose_recipe(made_up_fit(0), *rows_of(40), RECIPES[:2], HeldAsked(0.5), rule="Q")

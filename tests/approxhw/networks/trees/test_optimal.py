@@ -9,7 +9,7 @@ import pytest
 
 from approxhw.common.errors import OptionError
 from approxhw.networks.trees.optimal import OptimalTree, optimal_tree
-from approxhw.networks.trees.prices import NODE, Prices, constant_price
+from approxhw.networks.trees.prices import NODE, TreePrices, constant_price
 
 
 def least_cost(codes: np.ndarray, labels: np.ndarray, leaves: int, bits: int, weight: float) -> float:
@@ -64,7 +64,7 @@ def test_without_time_it_says_that_nothing_is_proven():
     assert not found.proven
     assert found.cost <= min(300 - np.bincount(labels).max(), 300)
     assert int((found.trees.answers(codes) != labels).sum()) == round(found.cost)
-    again = optimal_tree(codes, labels, 3, OptimalTree(3, seconds=600.0), prices=Prices())
+    again = optimal_tree(codes, labels, 3, OptimalTree(3, seconds=600.0), prices=TreePrices())
     assert again.proven
 
 

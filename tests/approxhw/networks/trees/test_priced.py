@@ -14,7 +14,7 @@ from approxhw.networks.trees.prices import (
     INVERTER,
     JOINT,
     SELECT,
-    Prices,
+    TreePrices,
     constant_price,
     gates_of_constant,
     pair_price,
@@ -81,8 +81,8 @@ def test_every_split_is_the_best_that_was_left(price, splits):
     codes, labels = some_rows(2, rows=80)
     options = PricedTree(leaves=9, price=price, splits=splits, bits=3, least=2)
     columns = columns_of(codes, 3, np.arange(4) if splits == "pairs" else None)
-    growth = grow_tree(columns, labels, 3, options, 9, (0, 0), Prices())
-    fresh, further = split_prices(columns, Prices())
+    growth = grow_tree(columns, labels, 3, options, 9, (0, 0), TreePrices())
+    fresh, further = split_prices(columns, TreePrices())
     of = columns.of_split()
     leaf, used = np.zeros(len(labels), np.int64), set()
     assert growth.leaves > 5
@@ -153,7 +153,7 @@ def test_polishing_moves_a_threshold_to_the_cheap_constant_of_a_gap():
 def test_the_tree_of_a_size_is_the_beginning_of_a_larger_one():
     codes, labels = some_rows(5, rows=200)
     columns = columns_of(codes, 3)
-    growth = grow_tree(columns, labels, 3, PricedTree(bits=3), 20, (0, 0), Prices())
+    growth = grow_tree(columns, labels, 3, PricedTree(bits=3), 20, (0, 0), TreePrices())
     for sketch, size in zip(sketches_of(growth, [1, 3, 20, 500]), [1, 3, 20, growth.leaves], strict=True):
         assert len(sketch.labels) == size
 

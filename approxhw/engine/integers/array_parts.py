@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from approxhw.engine.array_cost import LogicPart, MemoryPart
 
 if TYPE_CHECKING:
@@ -35,22 +37,31 @@ def integer_parts(array: IntegerArray) -> list[LogicPart]:
     return found
 
 
-def ends_at_rest(array: IntegerArray) -> LogicPart:
-    """Return the column ends as they are while no sum leaves its chain: the same logic, driven so."""
-    from approxhw.backends.integer_engine.engine import integer_engine_verilog
+RESTING = 2000
+"""Clocks over which the power of a column end at rest is averaged."""
 
-    constants = sum(array.fields().values())
-    ports = {"bank": array.banks.bit_length() - 1, "sum": array.mac.accumulator_bits, "variate": array.variate_bits}
-    inputs = "".join(f", input wire [{bits - 1}:0] {name}" for name, bits in ports.items())
-    driven = "".join(f", .{name}({name})" for name in ports)
-    result = array.result_bits
-    end = integer_engine_verilog(array, top="integer_end")
-    still = (
-        f"module end_at_rest (input wire clock{inputs}, output wire [{result - 1}:0] result);\n"
-        f"  integer_end still (.clock(clock), .write(1'b0), .write_bank({ports['bank']}'d0), .constants({constants}'d0), "
-        f".leaves(1'b0){driven}, .result(result));\nendmodule\n"
-    )
-    return LogicPart("column ends at rest", array.columns, end + still, "end_at_rest")
+
+def resting_vectors(array: IntegerArray, seed: int = 1) -> dict[str, np.ndarray]:
+    """Return what the ports of a column end see while sums stay in their chains: first a few that leave, then none.
+
+    Constants are written at first, so that registers hold what they hold at work; then sums and row sums alone change.
+    """
+    rng = np.random.default_rng(seed)
+    bank, first = array.banks.bit_length() - 1, 2 << (array.banks.bit_length() - 1)
+    widths = {
+        "constants": sum(array.fields().values()),
+        "sum": array.mac.accumulator_bits,
+        "variate": array.variate_bits,
+    }
+    told: dict[str, np.ndarray] = {}
+    for name, bits in widths.items():
+        drawn = [int.from_bytes(rng.bytes(-(-bits // 8)), "little") % (1 << bits) for _ in range(first + RESTING)]
+        told[name] = np.array(drawn, dtype=object if bits > 62 else np.int64)
+    at_first = (np.arange(first + RESTING) < first).astype(np.int64)
+    told["constants"][first:] = told["constants"][first - 1]
+    told["write"] = told["leaves"] = at_first
+    told["write_bank"] = told["bank"] = np.arange(first + RESTING) % (1 << bank) * at_first
+    return told
 
 
 def _queue_bits(array: IntegerArray) -> int:

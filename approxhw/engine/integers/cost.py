@@ -17,7 +17,7 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.engine.array_cost import MISMATCHES, ArrayCost, PartCost, array_cost, keep_estimate, kept_estimates
 from approxhw.engine.mapped_element import MappedElement, Progress, checked_clock, map_element, refuse_mismatches
 
-from .array_parts import ends_at_rest, integer_memories, integer_parts, integer_register_bits
+from .array_parts import integer_memories, integer_parts, integer_register_bits, resting_vectors
 from .element_feed import ElementStimulus, element_stimulus, tile_positions
 from .rtl import array_from
 
@@ -287,8 +287,17 @@ def estimate_integer_engine(
         on_progress=tell,
     )
     at_work = next(row["power_mw"] for row in whole["parts"] if row["part"] == "column ends") or 0.0
-    still = ends_at_rest(array)
-    at_rest = still.count * estimate(still.verilog, still.top, cells, clock_ns=clock, timeout=timeout).known_power_mw()
+    end, told_of = next(part for part in integer_parts(array) if part.part == "column ends"), "sums that stay"
+    still = estimate(
+        end.verilog,
+        end.top,
+        cells,
+        clock_ns=clock,
+        timeout=timeout,
+        vectors=resting_vectors(array),
+        vectors_from=told_of,
+    )
+    at_rest = end.count * still.known_power_mw()
     told: IntegerEstimate = {
         "library": cells.name,
         "clock_ns": clock,

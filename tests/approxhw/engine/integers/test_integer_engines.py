@@ -12,7 +12,7 @@ import approxhw as ax
 from approxhw.artifacts.integer_engine import CONSTANTS
 from approxhw.backends.estimate import estimate
 from approxhw.common.errors import InvalidDesignError, OptionError, PassError, UnsupportedModelError
-from approxhw.engine.integers.array_parts import ends_at_rest
+from approxhw.engine.integers.array_parts import integer_parts, resting_vectors
 from approxhw.engine.integers.cost import integer_element_cost, tiles_of
 from approxhw.engine.integers.rtl import array_from
 from approxhw.flow.compile import check, open_folder
@@ -129,8 +129,10 @@ def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
     assert energy["elements_nj"] == pytest.approx(parts["elements"]["power_mw"] * clocks * each_nj)
     ending = sum(layer.count * layer.m * -(-layer.n // array.columns) for layer in engine.design.layers)
     assert 0 < energy["ending_clocks"] == ending < clocks
-    still = ends_at_rest(array)
-    at_rest = still.count * estimate(still.verilog, still.top, "egfet", clock_ns=5e6).known_power_mw()
+    end = next(part for part in integer_parts(array) if part.part == "column ends")
+    resting = resting_vectors(array)
+    assert resting["leaves"].sum() == resting["write"].sum() == 2 * array.banks
+    at_rest = end.count * estimate(end.verilog, end.top, "egfet", clock_ns=5e6, vectors=resting).known_power_mw()
     assert 0 < at_rest <= parts["column ends"]["power_mw"]
     working = ending * parts["column ends"]["power_mw"]
     assert energy["ends_nj"] == pytest.approx((working + (clocks - ending) * at_rest) * each_nj)

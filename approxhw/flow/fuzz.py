@@ -68,9 +68,10 @@ def random_program(seed: int) -> Graph:
     zero (or the threshold that judges it). Most of them are narrow: what does not decide is free, what does has gates.
     """
     if seed % 4 == 0:
-        return random_graph(seed)
+        return random_graph(seed, trees_and_gates=False)
     for number in range(seed, seed + TRIES * STRIDE, STRIDE):
-        graph = random_graph(number) if seed % 16 == 1 else random_graph(number, max_inputs=5, max_width=5)
+        size = {} if seed % 16 == 1 else {"max_inputs": 5, "max_width": 5}
+        graph = random_graph(number, trees_and_gates=False, **size)
         fmt = graph.input.type.format
         assert isinstance(fmt, Fixed)
         rows = np.random.default_rng([number, 3]).integers(fmt.low, fmt.high + 1, (65, graph.input.type.elements))

@@ -48,6 +48,7 @@ def random_graph(
     max_width: int = 9,
     input_bits: int | None = None,
     weight_bits: int | None = None,
+    trees_and_gates: bool = True,
 ) -> Graph:
     """Return a small integer network that passes the verifier; the same *seed* gives the same Graph.
 
@@ -55,8 +56,8 @@ def random_graph(
     (1…6 where None), *weight_bits*-bit weights (2…9 where None), and any of: extreme weights, zero rows, columns and
     layers, unread features, one class, one feature, a ``Threshold`` head, every activation, ``Reshape`` and
     ``Requantize`` with one multiplier or one an element, negative ones too; masked powers of two, multiplier tables,
-    comparators of chosen bits, weights and values in 8-bit codes, a ``Forest`` in place of a layer, gates that decide. Half
-    of them have at most 16 input bits.
+    comparators of chosen bits, weights and values in 8-bit codes, and with *trees_and_gates* a ``Forest`` in place of a
+    layer, gates that decide. Half of them have at most 16 input bits.
     """
     rng = np.random.default_rng([seed, 1])
     coding, leaking, adding, growing = (np.random.default_rng([seed, stream]) for stream in (3, 5, 7, 9))
@@ -66,7 +67,7 @@ def random_graph(
     for layer in range(layers):
         last = layer == layers - 1
         bits, width = weight_bits or int(rng.integers(2, 10)), int(rng.integers(1, max_width + 1))
-        if growing.random() < 0.12 and build.fitted().bits < 60:
+        if trees_and_gates and growing.random() < 0.12 and build.fitted().bits < 60:
             _trees(build, f"layer{layer}", width, growing)
         else:
             _integer_dense(build, f"layer{layer}", width, bits)
@@ -74,7 +75,7 @@ def random_graph(
         if not last:
             _branch(build, f"layer{layer}", max_width)
     threshold, deciding = int(rng.integers(-40, 40)), np.random.default_rng([seed, 11])
-    if deciding.random() < 0.1:
+    if trees_and_gates and deciding.random() < 0.1:
         _gates_head(build, deciding)
     else:
         _head(build, threshold)

@@ -159,15 +159,10 @@ def pruned(op: Forest, tops: list[int], test_of: object) -> Forest:
     )
 
 
-def _encoded(graph: Graph, made: Mapping[str, Forest], borders: list[list[Border]], context: PassContext) -> Graph:
-    """Return *graph* with the Forests that were *made*, and an Input of codes that count those *borders* which they use."""
-    node = graph.input
+def _recoded(graph: Graph, encoding: Encoding, changed: Mapping[str, Forest]) -> Graph:
+    """Return *graph* whose Input makes codes of *encoding*, with the Forests *changed* to read them."""
+    node, fmt = graph.input, Fixed(encoding.bits)
     assert isinstance(node.op, Input)
-    changed, borders = only_used(made, borders)
-    low, high = _training_ends(borders, context)
-    encoding = border_encoding(borders, low, high)
-    context.note(f"{sum(map(len, borders))} borders of {sum(map(bool, borders))} features, {encoding.bits} bits a code")
-    fmt = Fixed(encoding.bits)
     nodes = []
     for other in graph.nodes:
         if other is node:
@@ -178,6 +173,17 @@ def _encoded(graph: Graph, made: Mapping[str, Forest], borders: list[list[Border
             other = replace(other, type=Type(other.type.shape, fmt))
         nodes.append(other)
     return replace(graph, nodes=tuple(nodes))
+
+
+def _encoded(graph: Graph, made: Mapping[str, Forest], borders: list[list[Border]], context: PassContext) -> Graph:
+    """Return *graph* with the Forests that were *made*, and an Input of codes that count those *borders* which they use."""
+    node = graph.input
+    assert isinstance(node.op, Input)
+    changed, borders = only_used(made, borders)
+    low, high = _training_ends(borders, context)
+    encoding = border_encoding(borders, low, high)
+    context.note(f"{sum(map(len, borders))} borders of {sum(map(bool, borders))} features, {encoding.bits} bits a code")
+    return _recoded(graph, encoding, changed)
 
 
 def only_used(
@@ -236,17 +242,7 @@ def without_unused(graph: Graph) -> Graph:
     fewer = border_encoding(borders, list(encoding.low), list(encoding.high))
     if fewer == encoding:
         return graph
-    fmt = Fixed(fewer.bits)
-    nodes = []
-    for other in graph.nodes:
-        if other is node:
-            other = replace(node, op=replace(node.op, encoding=fewer), type=Type(node.type.shape, fmt))
-        elif other.name in changed:
-            other = replace(other, op=changed[other.name])
-        elif isinstance(other.op, Reshape) and node.name in other.inputs:
-            other = replace(other, type=Type(other.type.shape, fmt))
-        nodes.append(other)
-    return replace(graph, nodes=tuple(nodes))
+    return _recoded(graph, fewer, changed)
 
 
 def _fewer_elements(graph: Graph, node: Node, encoding: Encoding) -> Graph:

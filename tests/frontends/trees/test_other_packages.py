@@ -12,7 +12,7 @@ from approxhw.frontends.runtime.reference import open_reference
 from approxhw.ir.evaluation import predict
 from approxhw.ir.pass_manager import PassContext, named_pipeline, run_passes
 
-WHY = "an optional exporter of trees"
+WHY = "it is not here; pip install 'approxhw[trees]'"
 
 
 def xgboost_model(x, y):

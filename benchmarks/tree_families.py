@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,11 @@ from approxhw.dse.rules.honest_rule import (
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.trees.families import TreeFitting, fit_trees, tree_recipes
 from approxhw.networks.trees.prices import tree_area
-from approxhw.networks.trees.tree import CodeTrees
+from approxhw.networks.trees.tree import answers_of_trees
 from approxhw.passes.retrain.distil_tree import forest_graph
 
 PUBLISHED = {
@@ -115,7 +117,10 @@ def fitter(fitting: TreeFitting):
 
     def fit(codes, labels, recipes, seed):
         found = fit_trees(codes, labels, recipes, fitting, seed)
-        return [Fitted(tree.answers, tree_area(tree, fitting.bits, fitting.prices) / 100, tree) for tree in found]
+        return [
+            Fitted(partial(answers_of_trees, tree), tree_area(tree, fitting.bits, fitting.prices) / 100, tree)
+            for tree in found
+        ]
 
     return fit
 
@@ -133,7 +138,7 @@ class Ruler:
     def __init__(self) -> None:
         self.known: dict[str, float] = {}
 
-    def area(self, graph: Graph, tree: CodeTrees) -> float:
+    def area(self, graph: Graph, tree: Forest) -> float:
         """Return the area of *tree* in cm², by the reference recipe."""
         key = f"{graph.name} {[part.tolist() for part in (tree.feature, tree.threshold, tree.high, tree.low)]}"
         key += f"{[part.tolist() for part in (tree.leaves, tree.other, tree.sign)]}"
@@ -163,12 +168,12 @@ def choices(task: str, graph: Graph, rows: Rows, seed: int, split: str, given: A
                 kept=kept,
             )
             tree = chosen.circuit.made
-            assert isinstance(tree, CodeTrees)
+            assert isinstance(tree, Forest)
             found.append(
                 Choice(
                     task, seed, split, aim, target, rule, str(chosen.recipe), chosen.held, chosen.expected,
                     chosen.promised, chosen.low, chosen.high,
-                    float((tree.answers(rows.test_codes) == rows.test_labels).mean()), chosen.circuit.cost,
+                    float((answers_of_trees(tree, rows.test_codes) == rows.test_labels).mean()), chosen.circuit.cost,
                     ruler.area(graph, tree) if aim in AIMS else None,
                 )
             )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.networks.trees.priced import PricedTree, priced_tree
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices, tree_area
-from approxhw.networks.trees.tree import CodeTrees
+from approxhw.networks.trees.tree import answers_of_trees, comparators_of
 from approxhw.numerics.formats import Fixed
 from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
 
@@ -102,9 +102,9 @@ class DistilTree:
         options = replace(self._tree(len(labels)), bits=fmt.bits)
         prices = thermometer_prices(fmt.bits) if self.inputs == "thermometer" else TreePrices()
         trees = priced_tree(codes, labels, graph.classes, options, self.seed, prices)
-        right = int((trees.answers(codes) == labels).sum())
+        right = int((answers_of_trees(trees, codes) == labels).sum())
         context.note(
-            f"{len(trees.leaves)} leaves, {len(trees.comparators())} comparators on {len(np.unique(trees.feature))} inputs, "
+            f"{len(trees.leaves)} leaves, {len(comparators_of(trees))} comparators on {len(np.unique(trees.feature))} inputs, "
             f"about {tree_area(trees, fmt.bits, prices):.3g} mm²; {right} of {len(labels)} rows that it learnt from are right"
         )
         return forest_graph(graph, trees)
@@ -120,11 +120,10 @@ class DistilTree:
         return noisy, run(graph, noisy.reshape(len(noisy), *graph.input.type.shape)).reshape(-1).astype(np.int64)
 
 
-def forest_graph(graph: Graph, trees: CodeTrees) -> Graph:
+def forest_graph(graph: Graph, trees: Forest) -> Graph:
     """Return *graph* with *trees* on its Input's codes, and the class of the greatest sum, in place of what it computes."""
-    forest = Forest(**{part.name: getattr(trees, part.name) for part in fields(trees)})
     name = fresh_name(graph, "tree_votes" if len(trees.roots) == 1 else "forest_sums")
-    votes = Node(name, forest, (graph.input.name,), Type((trees.classes,), Fixed(64, signed=True)))
+    votes = Node(name, trees, (graph.input.name,), Type((trees.classes,), Fixed(64, signed=True)))
     bits = max(1, (trees.classes - 1).bit_length())
     output = Node(graph.output, ArgMax(), (name,), Type((), Fixed(bits)), graph[graph.output].origin)
     return fit_formats(without_unread(replace(graph, nodes=(graph.input, votes, output))))

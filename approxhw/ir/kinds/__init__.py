@@ -13,7 +13,7 @@ from .dense import Affine, Dense, dense_sums, product_ranges
 from .elementwise import KINDS as _ELEMENTWISE
 from .elementwise import Clip, HardSwish, LeakyRelu, PRelu, Relu, ThresholdedRelu
 from .forest import KINDS as _FOREST
-from .forest import Forest, forest_depth, leaves_reached
+from .forest import Forest, code_sums, forest_depth, leaves_reached
 from .gates import KINDS as _GATES
 from .gates import Gates, random_gates
 from .kind import Check, Fault, Kind, Operand, Operands, Range, SomeKind, Type
@@ -72,6 +72,7 @@ __all__ = [
     "Transpose",
     "Type",
     "approximate_argmax",
+    "code_sums",
     "dense_sums",
     "forest_depth",
     "leaves_reached",

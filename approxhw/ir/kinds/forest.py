@@ -282,11 +282,16 @@ def _on_codes(op: Forest, values: Values, operands: Operands, own: Operand) -> n
         x = exact_integers(x, 2 * reach_of(operands[0].ends))
     widest = _reach(op.leaves) * len(op.roots) + _reach(op.base)
     dtype = np.int64 if widest < EXACT_IN_INT64 else object
-    reached, leaves = leaves_reached(op, x), op.leaves.astype(dtype)
-    total = np.tile(op.base.astype(dtype), (len(x), 1))
+    return narrowed(code_sums(op, leaves_reached(op, x), dtype), own.ends)
+
+
+def code_sums(op: Forest, reached: np.ndarray, dtype: type = np.int64) -> np.ndarray:
+    """Return what the leaves that are *reached* (rows × trees) add up to, with the base: *dtype*, which holds it, rows × sums."""
+    leaves: np.ndarray = op.leaves.astype(dtype)
+    total: np.ndarray = np.tile(op.base.astype(dtype), (len(reached), 1))
     for tree in range(len(op.roots)):
         total += leaves[reached[:, tree]]
-    return narrowed(total, own.ends)
+    return total
 
 
 def _reach(array: np.ndarray) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
+from approxhw.ir.kinds import Forest
 
 from .columns import CodeColumns, columns_of
 from .priced import checked_labels
 from .prices import TreePrices, split_prices
-from .tree import CodeTrees
 
 HELD = 1.0
 """What is added to the curvature of a leaf, so that few rows do not make great steps."""
@@ -72,7 +72,7 @@ def boosted_trees(
     options: BoostedTrees,
     seed: int = 0,
     prices: TreePrices | None = None,
-) -> CodeTrees:
+) -> Forest:
     """Return ``options.rounds`` trees whose leaves add whole numbers; nothing in them is random, whatever the *seed*.
 
     Of two classes, the first has a sum of 0. Leaves are steps of Newton's on the cross-entropy, rounded together, and then
@@ -150,7 +150,7 @@ def _whole(
     trees: list[list[tuple[int, int]]],
     steps: list[np.ndarray],
     owner: list[np.ndarray],
-) -> CodeTrees:
+) -> Forest:
     """Return the trees with whole numbers in their leaves, moved where that makes fewer errors."""
     top = (1 << (options.weight_bits - 1)) - 1
     greatest = max((float(np.abs(step).max()) for step in steps), default=1.0) or 1.0
@@ -191,7 +191,7 @@ def _whole(
 
 def _numbered_trees(
     columns: CodeColumns, trees: list[list[tuple[int, int]]], leaves: list[np.ndarray], start: np.ndarray
-) -> CodeTrees:
+) -> Forest:
     roots: list[int] = []
     high: list[int] = []
     low: list[int] = []
@@ -212,7 +212,7 @@ def _numbered_trees(
         before += len(splits) + 1
     splits_of = np.array(of, dtype=np.int64)
     column = columns.of_split()[splits_of] if len(of) else np.zeros(0, dtype=np.int64)
-    return CodeTrees(
+    return Forest(
         np.array(roots, dtype=np.int64),
         columns.feature[column],
         columns.thresholds()[splits_of] if len(of) else np.zeros(0, dtype=np.int64),

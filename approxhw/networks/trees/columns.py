@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
+from approxhw.ir.kinds import Forest
 
-from .tree import CodeTrees, Sketch
+from .tree import Sketch
 
 MOST_BITS = 8
 """Bits of a code that trees are learnt on: what has more is better read by fewer levels first."""
@@ -115,11 +116,11 @@ def columns_of(codes: np.ndarray, bits: int, paired: np.ndarray | None = None) -
     return CodeColumns(values, feature, other, sign_of, least_of, np.concatenate([[0], np.cumsum(width)]), bits)
 
 
-def code_trees(sketch: Sketch, columns: CodeColumns, classes: int) -> CodeTrees:
+def code_trees(sketch: Sketch, columns: CodeColumns, classes: int) -> Forest:
     """Return *sketch* over *columns* in the numbering of the IR, with one of *classes* sums a leaf that is 1."""
     leaves = np.zeros((len(sketch.labels), classes), dtype=np.int64)
     leaves[np.arange(len(leaves)), sketch.labels] = 1
-    return CodeTrees(
+    return Forest(
         np.array([sketch.root], dtype=np.int64),
         columns.feature[sketch.column],
         sketch.cut + columns.least[sketch.column],

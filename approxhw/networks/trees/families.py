@@ -8,10 +8,11 @@ from itertools import groupby
 
 import numpy as np
 
+from approxhw.ir.kinds import Forest
+
 from .optimal import OptimalTree, optimal_tree
 from .priced import PricedTree, priced_trees
 from .prices import TreePrices
-from .tree import CodeTrees
 
 PRICES = {
     "tree": (0.0005, 0.002, 0.005, 0.02),
@@ -74,9 +75,9 @@ def tree_recipes(
 
 def fit_trees(
     codes: np.ndarray, labels: np.ndarray, recipes: Sequence[TreeRecipe], fitting: TreeFitting, seed: int = 0
-) -> list[CodeTrees]:
+) -> list[Forest]:
     """Return a tree for each of *recipes*, fitted on *codes* (R × F) and *labels* (R); those of one path grow but once."""
-    found: dict[TreeRecipe, CodeTrees] = {}
+    found: dict[TreeRecipe, Forest] = {}
     for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
         mine = list(group)
         family, price = mine[0].family, mine[0].price

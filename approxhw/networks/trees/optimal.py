@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem
+from approxhw.ir.kinds import Forest
 
 from .columns import CodeColumns, code_trees, columns_of
 from .priced import PricedTree, checked_labels, errors_of_sketch, grow_tree, polished, root_gains, sketches_of
 from .prices import TreePrices, split_prices
-from .tree import CodeTrees, Sketch, merged_leaves, numbered
+from .tree import Sketch, merged_leaves, numbered
 
 MOST_OPTIMAL = 8
 """Leaves of an optimal tree at most."""
@@ -52,7 +53,7 @@ class OptimalTree:
 class ProvenTree:
     """The best tree that was found, its cost in rows, and whether none is better."""
 
-    trees: CodeTrees
+    trees: Forest
     cost: float
     """Wrong training rows, and the prices of the splits in rows."""
     proven: bool

@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.ir.kinds import Forest
 
 from .columns import MOST_PAIRED, CodeColumns, code_trees, columns_of
 from .prices import TreePrices, split_prices, tree_area
-from .tree import CodeTrees, Sketch, merged_leaves, numbered, one_leaf
+from .tree import Sketch, merged_leaves, numbered, one_leaf
 
 CRITERIA = ("gini", "entropy")
 SPLITS = ("single", "pairs")
@@ -93,7 +94,7 @@ def priced_tree(
     options: PricedTree,
     seed: int = 0,
     prices: TreePrices | None = None,
-) -> CodeTrees:
+) -> Forest:
     """Return the tree of *options* on *codes* (integers, R × F) and *labels* (int64, R, in 0…classes − 1).
 
     The same *seed* gives the same tree. Raises :class:`OptionError` for rows that cannot be learnt from.
@@ -109,7 +110,7 @@ def priced_trees(
     sizes: Sequence[int],
     seed: int = 0,
     prices: TreePrices | None = None,
-) -> list[CodeTrees]:
+) -> list[Forest]:
     """Return one tree for each of *sizes* (leaves at most), all cut from one growth; else as :func:`priced_tree`."""
     labels = checked_labels(codes, labels, classes)
     columns = tree_columns(codes, labels, classes, options.bits, options.splits)
@@ -120,7 +121,7 @@ def priced_trees(
     ]
     used = columns.kept(np.concatenate([columns.of_split()[growth.splits] for growth in growths]))
     known = split_prices(used.columns, prices)
-    best: list[tuple[float, CodeTrees] | None] = [None] * len(sizes)
+    best: list[tuple[float, Forest] | None] = [None] * len(sizes)
     for growth in growths:
         for place, sketch in enumerate(sketches_of(growth, sizes)):
             sketch = used.moved(sketch)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from approxhw.ir.kinds import Forest
+
 from .columns import CodeColumns
-from .tree import CodeTrees
+from .tree import comparators_of
 
 GATE, INVERTER, STEP, ADDER = 0.36, 0.22842, 1.48036, 2.73764
 """An AND or OR of a comparator (half of them NAND and NOR), an inverter, a bit of a comparator of two numbers, a full adder:
@@ -191,7 +193,7 @@ def split_prices(columns: CodeColumns, prices: TreePrices) -> tuple[np.ndarray, 
     return fresh, further
 
 
-def tree_area(trees: CodeTrees, bits: int, prices: TreePrices | None = None) -> float:
+def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *trees* cost in mm² on codes of *bits* bits: comparators once each, selects, votes.
 
     One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for.
@@ -199,7 +201,7 @@ def tree_area(trees: CodeTrees, bits: int, prices: TreePrices | None = None) -> 
     prices = prices or TreePrices()
     total = 0.0
     columns: dict[tuple[int, int, int], list[int]] = {}
-    for feature, other, sign, threshold in trees.comparators():
+    for feature, other, sign, threshold in comparators_of(trees):
         columns.setdefault((feature, other, sign), []).append(threshold)
     for (_, other, sign), thresholds in columns.items():
         if other < 0:
@@ -214,7 +216,7 @@ def tree_area(trees: CodeTrees, bits: int, prices: TreePrices | None = None) -> 
     return total + _votes(trees)
 
 
-def _votes(trees: CodeTrees) -> float:
+def _votes(trees: Forest) -> float:
     """Return the area of the leaves of several trees, of the adders of their sums, and of the search for the greatest."""
     total, leaf_tree = 0.0, _trees_of_leaves(trees)
     widths = []
@@ -239,16 +241,16 @@ def _votes(trees: CodeTrees) -> float:
     return total + (STEP + SELECT) * sum(widths[1:])
 
 
-def _trees_of_leaves(trees: CodeTrees) -> np.ndarray:
+def _trees_of_leaves(trees: Forest) -> np.ndarray:
     """Return the tree that each leaf is of (int64, L)."""
-    owner = np.full(trees.nodes, -1, dtype=np.int64)
+    owner = np.full(len(trees.feature), -1, dtype=np.int64)
     leaf_owner = np.zeros(len(trees.leaves), dtype=np.int64)
     for t, root in enumerate(trees.roots.tolist()):
         if root >= 0:
             owner[root] = t
         else:
             leaf_owner[~root] = t
-    for node in range(trees.nodes):
+    for node in range(len(trees.feature)):
         for child in (int(trees.high[node]), int(trees.low[node])):
             if child >= 0:
                 owner[child] = owner[node]
@@ -257,7 +259,7 @@ def _trees_of_leaves(trees: CodeTrees) -> np.ndarray:
     return leaf_owner
 
 
-def _selects(trees: CodeTrees, values: np.ndarray, bits: int) -> float:
+def _selects(trees: Forest, values: np.ndarray, bits: int) -> float:
     """Return the area of the selects that give *values* (int64 ≥ 0, L × V) of *bits* bits, equal ones counted once."""
     total = 0.0
     made: dict[tuple[object, ...], int] = {}
@@ -267,8 +269,8 @@ def _selects(trees: CodeTrees, values: np.ndarray, bits: int) -> float:
     for column in values.T.tolist():
         for bit in range(bits):
             leaf = [value >> bit & 1 for value in column]
-            signal = [0] * trees.nodes
-            for node in range(trees.nodes - 1, -1, -1):
+            signal = [0] * len(trees.feature)
+            for node in range(len(trees.feature) - 1, -1, -1):
                 high, low = (
                     leaf[~child] if child < 0 else signal[child]
                     for child in (int(trees.high[node]), int(trees.low[node]))

@@ -1,4 +1,4 @@
-"""Trees on integer codes: arrays in the numbering of the IR, what they answer, and how a learner's own nodes become them."""
+"""Trees on integer codes, Forests of the IR: what they compare and answer, and a tree while it is being learnt."""
 
 from __future__ import annotations
 
@@ -6,67 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from approxhw.ir.kinds import Forest, code_sums, leaves_reached
 
-@dataclass(frozen=True, eq=False)
-class CodeTrees:
-    """T trees of N nodes and L leaves on rows of integer codes; what they add up to are C sums, and a class is the greatest.
 
-    A node looks at x[feature] + sign · x[other] (``other`` −1: at x[feature] alone) and goes ``high`` where that is at least
-    ``threshold``, else ``low``: to a node of that number, or to leaf ~number. Children stand behind their parents.
-    """
+def comparators_of(trees: Forest) -> list[tuple[int, int, int, int]]:
+    """Return what *trees* compare, each once, in order: (feature, other, sign, threshold)."""
+    columns = (trees.feature, trees.other, trees.sign, trees.threshold)
+    return sorted(set(zip(*(column.tolist() for column in columns), strict=True)))
 
-    roots: np.ndarray
-    """int64, T: the node at which each tree begins, ~leaf where it is a leaf alone."""
-    feature: np.ndarray
-    threshold: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    leaves: np.ndarray
-    """int64, L × C: what a leaf adds to each sum."""
-    base: np.ndarray
-    """int64, C: what the sums begin with."""
-    other: np.ndarray
-    sign: np.ndarray
 
-    @property
-    def nodes(self) -> int:
-        """How many nodes compare."""
-        return len(self.feature)
+def sums_of_trees(trees: Forest, codes: np.ndarray) -> np.ndarray:
+    """Return the sums of each of *codes* (integers, R × F): int64, R × C."""
+    return code_sums(trees, leaves_reached(trees, np.asarray(codes, dtype=np.int64)))
 
-    @property
-    def classes(self) -> int:
-        """How many sums there are."""
-        return int(self.leaves.shape[1])
 
-    def comparators(self) -> list[tuple[int, int, int, int]]:
-        """Return what is compared, each once, in order: (feature, other, sign, threshold)."""
-        columns = (self.feature, self.other, self.sign, self.threshold)
-        return sorted(set(zip(*(column.tolist() for column in columns), strict=True)))
-
-    def sums(self, codes: np.ndarray) -> np.ndarray:
-        """Return the sums of each of *codes* (integers, R × F): int64, R × C."""
-        codes = np.asarray(codes, dtype=np.int64)
-        total = np.repeat(self.base[None], len(codes), axis=0)
-        for root in self.roots.tolist():
-            total += self.leaves[self._leaf(codes, root)]
-        return total
-
-    def _leaf(self, codes: np.ndarray, root: int) -> np.ndarray:
-        """Return the leaf that each row ends in, level by level."""
-        at = np.full(len(codes), root, dtype=np.int64)
-        rows = np.flatnonzero(at >= 0)
-        while len(rows):
-            node = at[rows]
-            seen = codes[rows, self.feature[node]]
-            second = codes[rows, np.maximum(self.other[node], 0)] * self.sign[node]
-            seen = seen + np.where(self.other[node] >= 0, second, 0)
-            at[rows] = np.where(seen >= self.threshold[node], self.high[node], self.low[node])
-            rows = rows[at[rows] >= 0]
-        return ~at
-
-    def answers(self, codes: np.ndarray) -> np.ndarray:
-        """Return the class of each of *codes* (R × F), the first of equal sums: int64, R."""
-        return np.asarray(self.sums(codes).argmax(axis=1), dtype=np.int64)
+def answers_of_trees(trees: Forest, codes: np.ndarray) -> np.ndarray:
+    """Return the class of each of *codes* (R × F), the first of equal sums: int64, R."""
+    return np.asarray(sums_of_trees(trees, codes).argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from approxhw.common.errors import OptionError
 from approxhw.networks.trees.boosted import HELD, BoostedTrees, boosted_trees
 from approxhw.networks.trees.columns import columns_of
 from approxhw.networks.trees.prices import tree_area
+from approxhw.networks.trees.tree import answers_of_trees, comparators_of, sums_of_trees
 
 
 def some_rows(seed: int, classes: int, rows: int = 150):
@@ -57,11 +58,11 @@ def test_leaves_are_whole_and_add_up(classes):
                 at = int(trees.high[at] if row[trees.feature[at]] >= trees.threshold[at] else trees.low[at])
             total += trees.leaves[~at]
         sums.append(total.tolist())
-    assert trees.sums(codes).tolist() == sums
+    assert sums_of_trees(trees, codes).tolist() == sums
     children = [*trees.roots.tolist(), *trees.high.tolist(), *trees.low.tolist()]
-    assert sorted(c for c in children if c >= 0) == list(range(trees.nodes))
+    assert sorted(c for c in children if c >= 0) == list(range(len(trees.feature)))
     assert sorted(~c for c in children if c < 0) == list(range(len(trees.leaves)))
-    right = (trees.answers(codes) == labels).mean()
+    right = (answers_of_trees(trees, codes) == labels).mean()
     assert right > np.bincount(labels).max() / len(labels) + 0.15
     assert tree_area(trees, 3) > 0
     again = boosted_trees(codes, labels, classes, options, seed=5)
@@ -71,7 +72,7 @@ def test_leaves_are_whole_and_add_up(classes):
 def test_a_price_shares_comparators():
     codes, labels = some_rows(3, 3, rows=300)
     count = [
-        len(boosted_trees(codes, labels, 3, BoostedTrees(rounds=20, leaves=2, bits=3, price=price)).comparators())
+        len(comparators_of(boosted_trees(codes, labels, 3, BoostedTrees(rounds=20, leaves=2, bits=3, price=price))))
         for price in (0.0, 0.05)
     ]
     assert count[1] < count[0]
@@ -80,7 +81,7 @@ def test_a_price_shares_comparators():
 def test_limits():
     alike = boosted_trees(np.zeros((9, 2), np.int64), np.array([1] * 6 + [0] * 3), 2, BoostedTrees())
     assert len(alike.roots) == 0
-    assert alike.answers(np.zeros((2, 2), np.int64)).tolist() == [1, 1]
+    assert answers_of_trees(alike, np.zeros((2, 2), np.int64)).tolist() == [1, 1]
     with pytest.raises(OptionError) as error:
         BoostedTrees(rounds=0, leaves=1, weight_bits=9, rate=0.0)
     for text in (

@@ -10,6 +10,7 @@ import pytest
 from approxhw.common.errors import OptionError
 from approxhw.networks.trees.optimal import OptimalTree, optimal_tree
 from approxhw.networks.trees.prices import NODE, TreePrices, constant_price
+from approxhw.networks.trees.tree import answers_of_trees
 
 
 def least_cost(codes: np.ndarray, labels: np.ndarray, leaves: int, bits: int, weight: float) -> float:
@@ -41,7 +42,7 @@ def test_no_tree_is_better(leaves, price):
         found = optimal_tree(codes, labels, 3, OptimalTree(leaves, price, 60.0, 2))
         assert found.proven
         assert found.cost == pytest.approx(least_cost(codes, labels, leaves, 2, price * 18), abs=1e-2)
-        wrong = int((found.trees.answers(codes) != labels).sum())
+        wrong = int((answers_of_trees(found.trees, codes) != labels).sum())
         splits = sum(constant_price(2, int(t)) + NODE for t in found.trees.threshold)
         assert found.cost == pytest.approx(wrong + price * 18 * splits, abs=1e-9)
         assert len(found.trees.leaves) <= leaves
@@ -53,7 +54,7 @@ def test_it_finds_what_greed_does_not():
     found = optimal_tree(codes, labels, 2, OptimalTree(4, bits=1))
     assert found.cost == 0
     assert found.proven
-    assert found.trees.nodes == 3
+    assert len(found.trees.feature) == 3
 
 
 def test_without_time_it_says_that_nothing_is_proven():
@@ -63,7 +64,7 @@ def test_without_time_it_says_that_nothing_is_proven():
     found = optimal_tree(codes, labels, 3, OptimalTree(8, seconds=5.0), clock=lambda: float(next(ticks)))
     assert not found.proven
     assert found.cost <= min(300 - np.bincount(labels).max(), 300)
-    assert int((found.trees.answers(codes) != labels).sum()) == round(found.cost)
+    assert int((answers_of_trees(found.trees, codes) != labels).sum()) == round(found.cost)
     again = optimal_tree(codes, labels, 3, OptimalTree(3, seconds=600.0), prices=TreePrices())
     assert again.proven
 
@@ -73,7 +74,7 @@ def test_limits():
     alike = optimal_tree(codes, np.array([0, 1, 1]), 2, OptimalTree(8))
     assert alike.proven
     assert alike.cost == 1
-    assert alike.trees.nodes == 0
+    assert len(alike.trees.feature) == 0
     one = optimal_tree(codes[:1], np.array([1]), 2, OptimalTree(8))
     assert one.proven
     assert one.cost == 0

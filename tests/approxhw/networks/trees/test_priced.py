@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from approxhw.common.errors import OptionError
+from approxhw.ir.kinds import Forest
 from approxhw.networks.trees.columns import columns_of
 from approxhw.networks.trees.priced import PricedTree, grow_tree, priced_tree, priced_trees, root_gains, sketches_of
 from approxhw.networks.trees.prices import (
@@ -22,7 +23,7 @@ from approxhw.networks.trees.prices import (
     thermometer_prices,
     tree_area,
 )
-from approxhw.networks.trees.tree import CodeTrees
+from approxhw.networks.trees.tree import answers_of_trees, comparators_of
 
 
 def some_rows(seed: int, rows: int = 60, features: int = 4, bits: int = 3, classes: int = 3):
@@ -48,7 +49,7 @@ def slow_gain(seen: np.ndarray, labels: np.ndarray, cut: int, criterion: str, le
     return impurity(labels, criterion) - impurity(labels[high], criterion) - impurity(labels[~high], criterion)
 
 
-def walk(trees: CodeTrees, row: list[int]) -> int:
+def walk(trees: Forest, row: list[int]) -> int:
     """Return the class of one row, a node after the other."""
     sums = trees.base.tolist()
     for at in trees.roots.tolist():
@@ -107,8 +108,8 @@ def test_a_price_shares_comparators():
     codes, labels = some_rows(3, rows=300)
     free = priced_tree(codes, labels, 3, PricedTree(leaves=16, bits=3, polish=False))
     priced = priced_tree(codes, labels, 3, PricedTree(leaves=16, bits=3, price=0.01, polish=False))
-    assert min(free.nodes, priced.nodes) >= 12
-    costs = [sum(constant_price(3, c[3]) for c in tree.comparators()) for tree in (free, priced)]
+    assert min(len(free.feature), len(priced.feature)) >= 12
+    costs = [sum(constant_price(3, c[3]) for c in comparators_of(tree)) for tree in (free, priced)]
     assert costs[1] < 0.7 * costs[0]
 
 
@@ -117,11 +118,11 @@ def test_trees_answer_what_a_walk_does(splits):
     codes, labels = some_rows(4, rows=120)
     checked = 0
     for tree in priced_trees(codes, labels, 3, PricedTree(bits=3, splits=splits, price=0.001), [1, 2, 5, 12]):
-        assert tree.answers(codes).tolist() == [walk(tree, row) for row in codes.tolist()]
+        assert answers_of_trees(tree, codes).tolist() == [walk(tree, row) for row in codes.tolist()]
         children = [c for c in (*tree.high.tolist(), *tree.low.tolist()) if c >= 0]
-        assert sorted(children) == list(range(1, tree.nodes))  # each once
+        assert sorted(children) == list(range(1, len(tree.feature)))  # each once
         assert all(c < 0 or c > n for way in (tree.high, tree.low) for n, c in enumerate(way.tolist()))
-        assert len(tree.leaves) == tree.nodes + 1
+        assert len(tree.leaves) == len(tree.feature) + 1
         checked += len(codes)
     assert checked == 480
 
@@ -135,18 +136,18 @@ def test_polishing_makes_no_more_errors_and_no_more_area(splits):
         before = priced_trees(codes, labels, 3, options, sizes)
         after = priced_trees(codes, labels, 3, PricedTree(bits=3, splits=splits, price=0.002), sizes)
         for old, new in zip(before, after, strict=True):
-            wrong = [(tree.answers(codes) != labels).sum() for tree in (old, new)]
+            wrong = [(answers_of_trees(tree, codes) != labels).sum() for tree in (old, new)]
             assert wrong[1] <= wrong[0]
             if wrong[1] == wrong[0]:
                 assert tree_area(new, 3) <= tree_area(old, 3) + 1e-9
-            assert new.nodes <= old.nodes
+            assert len(new.feature) <= len(old.feature)
 
 
 def test_polishing_moves_a_threshold_to_the_cheap_constant_of_a_gap():
     codes = np.array([[5]] * 5 + [[11]] * 5)
     labels = np.repeat([0, 1], 5)
     tree = priced_tree(codes, labels, 2, PricedTree(leaves=2))
-    assert tree.comparators() == [(0, -1, 1, 8)]
+    assert comparators_of(tree) == [(0, -1, 1, 8)]
     assert tree_area(tree, 4) == 0
 
 
@@ -175,7 +176,7 @@ def test_more_starts_are_no_worse():
     for starts in (1, 8):
         options = PricedTree(leaves=8, bits=3, starts=starts, exchange=0.5, price=0.002)
         tree = priced_tree(codes, labels, 3, options)
-        cost.append((tree.answers(codes) != labels).sum() + 0.5 * tree_area(tree, 3))
+        cost.append((answers_of_trees(tree, codes) != labels).sum() + 0.5 * tree_area(tree, 3))
     assert cost[1] < cost[0]
 
 
@@ -188,12 +189,12 @@ def test_constants_are_priced_by_the_gates_that_they_take():
 
 
 def test_area_counts_equal_parts_once():
-    def tree(high: list[int], low: list[int], classes: list[int]) -> CodeTrees:
+    def tree(high: list[int], low: list[int], classes: list[int]) -> Forest:
         n = len(high)
         leaves = np.eye(max(classes) + 1, dtype=np.int64)[classes]
         ways = (np.array(way, dtype=np.int64) for way in (high, low))
         threshold = np.array([8, 4, 4][:n])
-        return CodeTrees(
+        return Forest(
             np.array([0]), np.arange(n) % 2, threshold, *ways, leaves,
             np.zeros(max(classes) + 1, dtype=np.int64), np.full(n, -1), np.ones(n, dtype=np.int64),
         )  # fmt: skip
@@ -202,7 +203,7 @@ def test_area_counts_equal_parts_once():
     assert tree_area(tree([-1], [-2], [0, 1]), 4) == pytest.approx(INVERTER)
     # x0 ≥ 8 and x1 ≥ 4
     assert tree_area(tree([1, -1], [-3, -2], [1, 0, 0]), 4) == pytest.approx(constant_price(4, 4) + JOINT)
-    both = CodeTrees(
+    both = Forest(
         np.array([0]), np.array([0, 1, 1]), np.array([8, 4, 12]), np.array([1, -1, -3]), np.array([2, -2, -4]),
         np.eye(2, dtype=np.int64)[[1, 0, 1, 0]], np.zeros(2, dtype=np.int64), np.full(3, -1), np.ones(3, dtype=np.int64),
     )  # fmt: skip
@@ -217,9 +218,9 @@ def test_what_cannot_be_split_is_one_leaf():
         priced_tree(codes[:1], labels[1:2], 3, PricedTree()),
         priced_tree(some_rows(7)[0], np.ones(60, np.int64), 3, PricedTree(splits="pairs")),
     ):
-        assert tree.nodes == 0
+        assert len(tree.feature) == 0
         assert tree.roots.tolist() == [-1]
-        assert (tree.answers(codes) == 1).all()
+        assert (answers_of_trees(tree, codes) == 1).all()
         assert tree_area(tree, 4) == 0
 
 
@@ -253,13 +254,13 @@ def test_many_features_are_paired_only_where_they_tell_something():
     codes = rng.integers(0, 16, (200, 40))
     labels = (codes[:, 31] + codes[:, 37] >= 16).astype(np.int64)
     tree = priced_tree(codes, labels, 2, PricedTree(leaves=2, splits="pairs"))
-    assert tree.comparators() == [(31, 37, 1, 16)]
-    assert (tree.answers(codes) == labels).all()
+    assert comparators_of(tree) == [(31, 37, 1, 16)]
+    assert (answers_of_trees(tree, codes) == labels).all()
 
 
 def test_pairs_see_balance():
     codes = np.array(list(itertools.product(range(8), repeat=2)))
     labels = (codes[:, 0] - codes[:, 1] >= 1).astype(np.int64)
     tree = priced_tree(codes, labels, 2, PricedTree(leaves=2, splits="pairs", bits=3))
-    assert tree.comparators() == [(0, 1, -1, 1)]
-    assert (tree.answers(codes) == labels).all()
+    assert comparators_of(tree) == [(0, 1, -1, 1)]
+    assert (answers_of_trees(tree, codes) == labels).all()

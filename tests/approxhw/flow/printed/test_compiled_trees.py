@@ -43,7 +43,10 @@ def test_trees_take_their_own_pipeline_and_tell_their_thresholds(iris, tmp_path)
         assert port["shares"] == pytest.approx([(t - port["low"]) / spread for t in port["thresholds"]])
         assert len(port["thresholds"]) == port["formula"].count(">")
     assert ax.open_folder(tmp_path / "tree").design.inputs == made.design.inputs
-    made.report()
+    page = made.report().read_text(encoding="utf-8")
+    network = page[page.index('<section id="network">') : page.index('<section id="accuracy">')]
+    assert "what it computes, trees or gates, stands in <code>graph.axir</code>" in network
+    assert "not run yet" not in network
     assert "of the range of training readings" in (tmp_path / "tree" / "report.html").read_text()
     assert counted(proto) == {"inputs": 4, "classes": 3, "trees": 1, "tests": 4}
 

@@ -10,7 +10,7 @@ from approxhw.common.errors import ToolFailedError
 from approxhw.common.tools import find_icarus, find_yosys, run_tool
 from approxhw.rtl_templates import template_closure, template_names, template_text
 
-FREE = {"TABLE", "CORRECTION"}
+FREE = {"TABLE", "CORRECTION", "LEAST"}
 """Parameters that hold bits of which any is right."""
 
 
@@ -45,6 +45,7 @@ BAD = {
     "ROWS": (0, 257, -4),
     "COLUMNS": (-1, 257),
     "WIDTH": (0, -1),
+    "COUNT": (0, -1),
     "RESULT_BITS": (0, 24, 64),
     "W": (3, 33, 0, -5),
     "K": (0, -1),

@@ -10,6 +10,7 @@ from .data import (
     PortRow,
     ReportData,
     Simulation,
+    SystemCost,
     drawn_ledger_row,
 )
 from .front_page import render_front, write_front_page
@@ -26,6 +27,7 @@ __all__ = [
     "PortRow",
     "ReportData",
     "Simulation",
+    "SystemCost",
     "drawn_layers",
     "drawn_ledger_row",
     "render",

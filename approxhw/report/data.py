@@ -70,6 +70,16 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class SystemCost:
+    """A printed circuit with the converters of its inputs: how many, what one is called, and the two together."""
+
+    converters: int
+    converter: str
+    area_mm2: float
+    power_mw: float | None
+
+
+@dataclass(frozen=True)
 class Cost:
     """An estimate: the flat synthesis, and beside it the one with the hierarchy kept, layer by layer."""
 
@@ -93,6 +103,8 @@ class Cost:
     """What the cells' delays are the delays of, in the words of the library."""
     offer: str = ""
     """What another pipeline would save, and cost."""
+    system: SystemCost | None = None
+    """Converters in; None where inputs come from elsewhere, such as in silicon."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from approxhw.artifacts.converters import PRINTED
 from approxhw.artifacts.design import (
     CircuitAccuracy,
     Design,
@@ -27,9 +25,9 @@ from approxhw.ir.evaluation import predict
 from approxhw.ir.kinds import Input
 
 from .calibrated import offer
+from .system import system_cost
 
 if TYPE_CHECKING:
-    from approxhw.artifacts.folder import Plain
     from approxhw.backends.estimate import Estimate
     from approxhw.sim import SimulationResult
 
@@ -88,7 +86,7 @@ class CompiledDesign:
             "accuracy": dict(self.accuracy),
             "simulation": simulation,
             "estimate": found[-1] if found else None,
-            "system": _system(self.design, found[-1]) if found else None,
+            "system": system_cost(self.design, found[-1]) if found else None,
             "offer": offer(self.design, found[-1]) if found else "",
             "seconds": seconds,
             "warnings": list(self.design.warnings),
@@ -103,20 +101,6 @@ class CompiledDesign:
         op = graph.input.op
         encoding = op.encoding if isinstance(op, Input) else None
         return predict(graph, readings_of(readings, graph.input.type.elements if encoding is None else encoding.width))
-
-
-def _system(design: Design, estimate: Mapping[str, Plain]) -> dict[str, object] | None:
-    """Return what a printed circuit costs with the converters of its inputs, in mm² and mW; None in other technologies."""
-    outside, power = design.converters, estimate["power_mw"]
-    if not str(estimate["library"]).startswith(PRINTED):
-        return None
-    return {
-        "converters": outside.count,
-        "converters_area_mm2": outside.area_mm2,
-        "converters_power_mw": outside.power_mw,
-        "area_mm2": estimate["area_mm2"] + outside.area_mm2,
-        "power_mw": None if power is None else power + outside.power_mw,
-    }
 
 
 @checked("open_design")

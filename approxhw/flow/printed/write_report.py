@@ -21,6 +21,7 @@ from approxhw.report import (
     PortRow,
     ReportData,
     Simulation,
+    SystemCost,
     drawn_layers,
     drawn_ledger_row,
     write_report,
@@ -28,6 +29,7 @@ from approxhw.report import (
 from approxhw.sim.simulators.registry import SIMULATORS
 
 from .calibrated import offer
+from .system import system_cost
 
 
 def report_design(folder: Path, design: Design, named: Path | None = None) -> Path:
@@ -59,7 +61,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         majority=design.accuracy.get("majority"),
         confusion=_confusion(design),
         ports=_ports(design),
-        cost=_cost(found[-1], offer(design, found[-1])) if found else None,
+        cost=_cost(design, found[-1]) if found else None,
         ledger=tuple(drawn_ledger_row(row) for row in design.ledger),
         simulations=tuple(_simulation(row) for row in verdicts(folder)),
         commands=_commands(folder, design, found),
@@ -121,7 +123,8 @@ def _wiring(port: PortInfo, bits: int) -> str:
     return "; ".join(part for part in (port.wiring(bits), port.compared) if part)
 
 
-def _cost(found: Mapping[str, Plain], offered: str) -> Cost:
+def _cost(design: Design, found: Mapping[str, Plain]) -> Cost:
+    system = system_cost(design, found)
     return Cost(
         library=found["library"],
         area_mm2=found["area_mm2"],
@@ -140,8 +143,14 @@ def _cost(found: Mapping[str, Plain], offered: str) -> Cost:
         ),
         critical_path=tuple(_step(step) for step in found["critical_path"]),
         delay_point=found["delay_point"],
-        offer=offered,
+        offer=offer(design, found),
+        system=None if system is None else _system(system),
     )
+
+
+def _system(told: Mapping[str, Plain]) -> SystemCost:
+    """Return what the page shows of *told*, without the areas and powers of the converters alone."""
+    return SystemCost(told["converters"], told["converter"], told["area_mm2"], told["power_mw"])
 
 
 def _step(step: str) -> str:

@@ -61,8 +61,12 @@ def test_a_printed_circuit_is_told_with_its_converters_and_silicon_is_not(files,
     assert told["power_mw"] == pytest.approx(found.power_mw + outside.power_mw)
     said = f"system, converters in: {told['area_mm2'] / 100:.3g} cm², {told['power_mw']:.3g} mW"
     assert said in cli("estimate", made.folder).stdout
+    page = made.report().read_text()
+    assert "With 4 converters, area" in page
+    assert page.count("; with converters") == 2, "area and power, among what everyone asks for first"
     assert "system, converters in" not in cli("estimate", made.folder, "--library", "sky130").stdout
     assert made.summary()["system"] is None
+    assert "with converters" not in made.report().read_text().lower()
 
 
 def test_what_cannot_be_measured_in_time_is_not_offered_and_costs_nothing_else(files, monkeypatch):

@@ -65,6 +65,7 @@ class TargetProblem(Protocol[FrontT]):
 
     objectives: tuple[Objective, ...]
     lower: np.ndarray
+    """The least value of each gene; all of them together: the genome that approximates least."""
     upper: np.ndarray
     folder: Path
     """Where its front goes."""
@@ -221,7 +222,7 @@ def search_target(
                 )
             finally:
                 executor.close()
-            genomes, described = _members(problem, found, members)
+            genomes, described = _with_least(problem, options.max_accuracy_loss, *_members(problem, found, members))
             chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
             front = problem.front(
                 described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
@@ -254,10 +255,32 @@ def _members(problem: TargetProblem[SomeFront], found: Evolution, most: int) -> 
     return genomes, [problem.describe(genome) for genome in genomes]
 
 
+def _with_least(
+    problem: TargetProblem[SomeFront], loss: float, genomes: np.ndarray, members: list[MemberTold]
+) -> tuple[np.ndarray, list[MemberTold]]:
+    """Return *genomes* and *members* with what approximates least, where no other holds the *loss* and it does.
+
+    It is beaten on the rows searched on, so that the front has lost it; rows that pick the winner may say otherwise.
+    """
+    if any(_holds(problem, told, loss) for told in members):
+        return genomes, members
+    told = problem.describe(problem.lower)
+    if not _holds(problem, told, loss):
+        return genomes, members
+    cost = problem.objectives[1].field
+    place = sum(each[cost] <= told[cost] for each in members)
+    return np.insert(genomes, place, problem.lower, axis=0), [*members[:place], told, *members[place:]]
+
+
+def _holds(problem: TargetProblem[SomeFront], told: MemberTold, loss: float) -> bool:
+    """Return whether a member loses at most *loss* on the rows that pick the winner."""
+    return bool(told["accuracy"] >= problem.reference - loss - 1e-12)
+
+
 def _chosen(problem: TargetProblem[SomeFront], members: Sequence[MemberTold], loss: float) -> tuple[int, str]:
     """Return which of *members* (by rising cost) is chosen by the rows that pick the winner, and the rule in words."""
     cost = problem.objectives[1]
-    held = [i for i, told in enumerate(members) if told["accuracy"] >= problem.reference - loss - 1e-12]
+    held = [i for i, told in enumerate(members) if _holds(problem, told, loss)]
     rule = f"{cost.least} that loses at most {100 * loss:g} % against {problem.against} on validation rows"
     if held:
         return held[0], rule

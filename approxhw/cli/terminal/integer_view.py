@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from approxhw.common.errors import shown
 
 from .engine_view import show_whole
 from .terminal import Terminal
@@ -48,13 +50,18 @@ def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
         show_element(terminal, each, f"exact element ({each['operator']})")
     energy = found["energy"]
     terminal.say(
-        f"products of a run: {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
+        f"products of a run ({_inputs(energy['inputs'])}): {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
         f"({100 * energy['saved']:.1f} % saved); elements and ends in {energy['clocks']} clocks: {energy['array_nj']:.4g} nJ, "
         f"exact {energy['exact_array_nj']:.4g} nJ ({100 * energy['array_saved']:.1f} % saved)"
     )
     if energy["left_out"]:
         terminal.say(f"{energy['left_out']} layers are not in it: no operands of their operator were kept")
     show_whole(terminal, found["estimate"], "products")
+
+
+def _inputs(inputs: Mapping[str, Sequence[int]]) -> str:
+    """Return the inputs of a run as a text: names and shapes."""
+    return ", ".join(f"{shown(name, 40)} {' × '.join(map(str, size))}" for name, size in inputs.items())
 
 
 def show_element(terminal: Terminal, each: Mapping[str, Plain], title: str) -> None:

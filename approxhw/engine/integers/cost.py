@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from approxhw.artifacts.folder import Plain, place_in, record_of
-from approxhw.artifacts.integer_engine import IntegerDesign, IntegerLayer
+from approxhw.artifacts.integer_engine import IntegerDesign
 from approxhw.common.arguments import checked, refuse_below
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.engine.array_cost import MISMATCHES, ArrayCost, PartCost, array_cost, keep_estimate, kept_estimates
@@ -67,9 +67,10 @@ class RunEnergy(TypedDict):
     ``ends_nj``: of all elements and of all column ends, power by the ``clocks`` of the schedule: elements whether they have
     work or not, ends at work in the ``ending_clocks`` in which sums leave their chains, and at rest else; ``array_nj``: both;
     ``exact_array_nj``, ``array_saved``: the same with exact operators. ``left_out``: layers of whose operator no tile was kept;
-    they are in none of it.
+    they are in none of it. ``inputs``: what a run takes, shapes by name, rows first.
     """
 
+    inputs: Mapping[str, Sequence[int]]
     products_nj: float
     exact_nj: float
     saved: float
@@ -304,7 +305,7 @@ def estimate_integer_engine(
         "elements": [asdict(each) for each in elements.values()],
         "exact_elements": [asdict(each) for each in dict.fromkeys(exact.values())],
         "estimate": whole,
-        "energy": _energy(design.layers, elements, exact, array, (at_work, at_rest), clock),
+        "energy": _energy(design, elements, exact, array, (at_work, at_rest), clock),
         "seconds": time.perf_counter() - started,
     }
     keep_estimate(folder, cells.name, told)
@@ -318,7 +319,7 @@ def _exact_tile(tile: Tile, array: IntegerArray) -> Tile:
 
 
 def _energy(
-    layers: tuple[IntegerLayer, ...],
+    design: IntegerDesign,
     elements: Mapping[str, IntegerElementCost],
     exact: Mapping[str, IntegerElementCost],
     array: IntegerArray,
@@ -326,7 +327,7 @@ def _energy(
     clock_ns: float,
 ) -> RunEnergy:
     """Return the energy of one run; *ends_mw*: of all column ends, while they make results and while they rest."""
-    clocks, ending, count = 0, 0, array.rows * array.columns
+    layers, clocks, ending, count = design.layers, 0, 0, array.rows * array.columns
     made = plain = inside = plain_inside = 0.0
     known = [layer for layer in layers if layer.operator in elements]
     for layer in known:
@@ -340,6 +341,7 @@ def _energy(
         ending += layer.count * layer.m * -(-layer.n // array.columns)  # every vector leaves once for so many columns
     ends = (ending * ends_mw[0] + (clocks - ending) * ends_mw[1]) * clock_ns * 1e-3
     return {
+        "inputs": {name: list(size) for name, size in design.shape.items()},
         "products_nj": made,
         "exact_nj": plain,
         "saved": 1 - made / plain if plain else 0.0,

@@ -128,6 +128,7 @@ def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
     assert energy["clocks"] == clocks
     assert energy["elements_nj"] == pytest.approx(parts["elements"]["power_mw"] * clocks * each_nj)
     ending = sum(layer.count * layer.m * -(-layer.n // array.columns) for layer in engine.design.layers)
+    assert energy["inputs"] == {name: list(size) for name, size in engine.design.shape.items()} != {}
     assert 0 < energy["ending_clocks"] == ending < clocks
     end = next(part for part in integer_parts(array) if part.part == "column ends")
     resting = resting_vectors(array)

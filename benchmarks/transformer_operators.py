@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="fit weights, too: half an hour an operator")
     parser.add_argument("--tokens", type=int, default=64, help="tokens of a document at most")
     parser.add_argument("--looked-at", type=int, default=64, help="documents that give ranges, fits and biases")
-    parser.add_argument("--choosing", type=int, default=152, help="documents that choose")
+    parser.add_argument("--choosing", type=int, default=456, help="documents that choose")
     parser.add_argument("--tested", type=int, default=304, help="documents that report")
-    parser.add_argument("--more", type=int, default=1104, help="documents that report of the best beside these")
+    parser.add_argument("--more", type=int, default=800, help="documents that report of the best beside these")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     if not (given.folder / "model.onnx").is_file():

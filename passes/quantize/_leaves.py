@@ -18,8 +18,17 @@ MOST_DENOMINATOR = 1 << 10
 MOST_COMMON = 1 << 16
 """Greatest common denominator that is taken: beyond it fixed point needs no more bits."""
 
-GUARD_BITS = 6
-"""More fractional bits than the training rows ask for: a row that nobody saw may be nearer to a tie than they are."""
+GUARD_BITS = 4
+"""More fractional bits than rows ask for: one that nobody saw may be nearer to a tie than they are."""
+
+BLIND_BITS = 18
+"""More fractional bits than the least where there are no rows."""
+
+NEIGHBOURS, MOST_NEIGHBOURS, MOVED = 32, 1 << 16, 0.2
+"""Rows like each training row that are decided as by the model, too; all of them at most; the share of codes that is one off."""
+
+_TIE = 2.0**-20
+"""Share of the largest sum: nearer to a tie than this, the order in which float32 adds decides."""
 
 MOST_FRACTION = 40
 """Most fractional bits that are tried."""
@@ -81,6 +90,24 @@ def fixed_points(op: Forest, bits: int | None) -> Iterator[Fraction]:
         return
     for fraction in range(2, MOST_FRACTION):
         yield Fraction(2) ** (top - fraction)
+
+
+def neighbours(op: Forest, codes: np.ndarray) -> np.ndarray:
+    """Return rows like those of *codes* (float64, rows × elements), as nobody has seen them: some codes are one off."""
+    copies = min(NEIGHBOURS, MOST_NEIGHBOURS // max(1, len(codes)))
+    generator = np.random.default_rng(0)
+    most = np.zeros(codes.shape[1])
+    np.maximum.at(most, op.feature, op.threshold)
+    made = np.tile(codes, (copies, 1))
+    moves = generator.choice([-1.0, 1.0], made.shape) * (generator.random(made.shape) < MOVED)
+    return np.clip(made + moves, 0, np.maximum(most, codes.max(axis=0, initial=0)))
+
+
+def clear(sums: np.ndarray, bound: float | None) -> np.ndarray:
+    """Return which *sums* (rows × classes) are decided by more than how float32 rounds: by an argmax, or by a *bound*."""
+    best = np.sort(sums, axis=1)
+    margin = best[:, -1] - best[:, -2] if bound is None else np.abs(sums - bound).min(axis=1)
+    return np.asarray(margin > _TIE * np.abs(sums).max(initial=1e-300))
 
 
 def lowered(op: Forest, classes: bool) -> Forest:

@@ -20,11 +20,14 @@ from approxhw.numerics.formats import Fixed
 
 from ._borders import without_unused
 from ._leaves import (
+    BLIND_BITS,
     GUARD_BITS,
+    clear,
     common_denominator,
     fixed_points,
     in_steps_of,
     lowered,
+    neighbours,
     votes_round_up,
     voting,
     without_equal_ways,
@@ -41,8 +44,8 @@ class QuantizeLeaves:
     """Turn leaves into integers, so that trees become a Graph of codes; every training row is decided as before.
 
     One tree votes for a class. Leaves of several trees are whole multiples of what is common to them, as votes of a forest
-    are; else fixed point, with as many bits as it takes for every training row to be decided alike, and a few more for rows
-    that nobody saw. *bits* says how many the largest leaf gets instead. Tests whose two ways end alike are left out, and
+    are; else fixed point, with as many bits as it takes for every training row to be decided alike, and rows like them, with
+    codes that are one off, and a few more for rows that nobody saw. *bits* says how many the largest leaf gets instead. Tests whose two ways end alike are left out, and
     borders of the input that nothing asks for any more.
     """
 
@@ -76,23 +79,29 @@ class QuantizeLeaves:
         head = readers[0] if readers else None
         if len(op.roots) == 1 and head is not None and isinstance(head.op, ArgMax | Threshold):
             return _replaced(graph, node, Weighed(_vote(op, head), Fraction(1)), head)
-        reached = leaves_reached(op, _codes_read(graph, node, context))
+        reached = leaves_reached(op, codes := _codes_read(graph, node, context))
+        rows = len(reached)
+        if head is not None and self.bits is None:
+            reached = np.concatenate([reached, _unseen(op, head, codes)])
         wanted = _decided(head, real_sums(op, reached))
         exceeds = head is not None and isinstance(head.op, Threshold) and votes_round_up(op, head.op.threshold)
         if head is not None and isinstance(head.op, ArgMax) and op.classes == 2:
             op, head = _difference(op), replace(head, op=Threshold(0), type=Type((), Fixed(1)))
             wanted = wanted.astype(bool)
         found = self._scaled(
-            lowered(op, head is not None and isinstance(head.op, ArgMax)), head, reached, wanted, exceeds
+            lowered(op, head is not None and isinstance(head.op, ArgMax)), head, (reached, rows), wanted, exceeds
         )
         if found.wrong:
-            told = f"{found.wrong} of {len(reached)} training rows are decided otherwise than by the real leaves"
+            told = f"{found.wrong} of {rows} training rows are decided otherwise than by the real leaves"
             context.note(f"{node.name}: {told}")
         context.note(f"{node.name}: leaves from 0 to {int(found.op.leaves.max())}")
         return _replaced(graph, node, found, head)
 
-    def _scaled(self, op: Forest, head: Node | None, reached: np.ndarray, wanted: np.ndarray, exceeds: bool) -> Weighed:
-        """Return *op* in integers: the coarsest that decide *wanted* of the leaves that training rows have *reached*."""
+    def _scaled(
+        self, op: Forest, head: Node | None, looked_at: tuple[np.ndarray, int], wanted: np.ndarray, exceeds: bool
+    ) -> Weighed:
+        """Return *op* in integers: the coarsest that decide *wanted* of the leaves reached, by so many training rows first."""
+        reached, rows = looked_at
         if head is None and self.bits is None:
             spread = float(np.ptp(wanted, axis=0).max()) if len(wanted) else 0.0
             error = _FINE * (spread or float(op.leaves.max()) or 1.0)
@@ -100,16 +109,18 @@ class QuantizeLeaves:
             return Weighed(in_steps_of(op, scale), scale)
         best: Weighed | None = None
         good: Weighed | None = None
-        left = GUARD_BITS if len(reached) else 3 * GUARD_BITS
+        left = GUARD_BITS if len(reached) else BLIND_BITS
         common = common_denominator(np.append(op.leaves.reshape(-1), op.base)) if self.bits is None else None
         for scale in (*([Fraction(1, common)] if common is not None else []), *fixed_points(op, self.bits)):
             made = in_steps_of(op, scale)
             sums = _sums(made, reached)
             for bound in _bounds(head, scale, exceeds):
-                wrong = int((_decided(head, sums, bound) != wanted).any(axis=1).sum()) if head is not None else 0
-                tried = Weighed(made, scale, bound, wrong)
-                best = tried if best is None or wrong < best.wrong else best
-                if not wrong:
+                wrong = (
+                    (_decided(head, sums, bound) != wanted).any(axis=1) if head is not None else np.zeros(rows, bool)
+                )
+                tried = Weighed(made, scale, bound, int(wrong[:rows].sum()), int(wrong[rows:].sum()))
+                best = tried if best is None or tried.failures < best.failures else best
+                if not wrong.any():
                     if common is not None and scale == Fraction(1, common):
                         return tried  # exact: nothing finer says more
                     good = tried
@@ -129,6 +140,13 @@ class Weighed:
     scale: Fraction
     bound: int = 0
     wrong: int = 0
+    unlike: int = 0
+    """Rows that nobody saw and that are decided otherwise."""
+
+    @property
+    def failures(self) -> tuple[int, int]:
+        """What is to be least: training rows first."""
+        return self.wrong, self.unlike
 
 
 def _check(graph: Graph, forests: list[Node]) -> None:
@@ -160,6 +178,13 @@ def _codes_read(graph: Graph, node: Node, context: PassContext) -> np.ndarray:
     if node.inputs[0] == graph.input.name:
         return codes.reshape(len(codes), elements).astype(np.float64)
     return run_all(graph, codes)[node.inputs[0]].reshape(len(codes), elements).astype(np.float64)
+
+
+def _unseen(op: Forest, head: Node, codes: np.ndarray) -> np.ndarray:
+    """Return the leaves that rows like *codes* end in, those left out that are ties but for how float32 rounds."""
+    reached = leaves_reached(op, neighbours(op, codes))
+    bound = head.op.threshold if isinstance(head.op, Threshold | Binarize) else None
+    return reached[clear(real_sums(op, reached), bound)]
 
 
 def _decided(head: Node | None, sums: np.ndarray, bound: int | None = None) -> np.ndarray:

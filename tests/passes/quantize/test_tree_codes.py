@@ -119,6 +119,23 @@ def test_tests_that_decide_nothing_go_and_their_borders_with_them():
     assert thermometer.input.op.titles == ("petal length > 0.5",)
 
 
+def test_rows_that_nobody_saw_are_decided_alike():
+    """Training rows never come near a tie; rows whose codes are one off do, and fixed point is as fine as they need it."""
+    near = 1 - 2.0**-12
+    leaves = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.25], [near, 0.0, 0.0]])
+    leaves *= np.sqrt(0.7)  # no whole multiples of anything
+    op = Forest([0, 1], [0, 1], [0.0, 0.0], [-1, -3], [-2, -4], leaves, [0.0] * 3, mode="gt")
+    graph = graph_of(op, ArgMax())
+    seen = np.array([[-1.0, 1.0, 0.0], [1.0, 1.0, 0.0]] * 20)
+    answers = predict(graph, seen)
+    assert sorted(set(answers.tolist())) == [1, 2]
+    data = load_dataset((seen, answers, seen, answers), 3, 3)
+    made, _ = run_passes(graph, "quantize-inputs{code=borders},quantize-leaves", PassContext(data))
+    unseen = np.array([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0]])
+    assert predict(graph, unseen).tolist() == [1, 2]
+    assert np.array_equal(predict(made, unseen), predict(graph, unseen))
+
+
 def test_fixed_point_decides_training_rows_alike_and_bits_may_be_fewer():
     rng = np.random.default_rng(4)
     op = random_forest(rng, np.full(3, -4), np.full(3, 4), 3, real=True)

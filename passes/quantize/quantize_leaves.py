@@ -44,9 +44,9 @@ class QuantizeLeaves:
     """Turn leaves into integers, so that trees become a Graph of codes; every training row is decided as before.
 
     One tree votes for a class. Leaves of several trees are whole multiples of what is common to them, as votes of a forest
-    are; else fixed point, with as many bits as it takes for every training row to be decided alike, and rows like them, with
-    codes that are one off, and a few more for rows that nobody saw. *bits* says how many the largest leaf gets instead. Tests whose two ways end alike are left out, and
-    borders of the input that nothing asks for any more.
+    are; else fixed point, with as many bits as it takes for every training row to be decided alike, and rows like them whose
+    codes are one off, and a few more for rows that nobody saw. *bits* says how many the largest leaf gets instead. Tests
+    whose two ways end alike are left out, and borders of the input that nothing asks for any more.
     """
 
     kind: ClassVar[str] = "approximating"

@@ -52,6 +52,31 @@ def directives_in(verilog: str) -> set[str]:
     return {match["directive"] for match in _TOKEN.finditer(verilog) if match["directive"]}
 
 
+_WITH_HASH = re.compile(
+    r"""(?P<skip>//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*")|(?P<name>\\\S+|[A-Za-z_$][\w$]*)|(?P<hash>\#+\s*[^\s;()]*)|(?P<other>\S)""",
+    re.DOTALL,
+)
+_NO_MODULE = re.compile(
+    r"always|and|assign|begin|buf|bufif0|bufif1|cmos|do|else|forever|fork|initial|nand|nmos|nor|not|notif0|notif1|or|pmos|"
+    r"pull0|pull1|rcmos|reg|rnmos|rpmos|rtran|strong0|strong1|supply0|supply1|tran|tri|tri0|tri1|triand|trior|trireg|wand|"
+    r"weak0|weak1|wire|wor|xnor|xor|"
+)
+"""Behind these, and behind no word at all, ``#`` begins a delay; behind any other word the parameters of an instance."""
+
+
+def delays_in(verilog: str) -> list[str]:
+    """Return the delays of a text, such as ``#1``, in order, each once."""
+    found: dict[str, None] = {}
+    before = ""
+    for match in _WITH_HASH.finditer(verilog):
+        if match["skip"]:
+            continue
+        if match["hash"] and _NO_MODULE.fullmatch(before):
+            found[match["hash"] if len(match["hash"].strip("#")) else "#(…)"] = None
+        before = match["name"] or ""
+    return [*found]
+
+
 def system_tasks_in(verilog: str) -> set[str]:
     """Return the system tasks and functions that a text calls, such as ``$display``."""
     return {match[0] for match in _TOKEN.finditer(verilog) if match[0].startswith("$")}

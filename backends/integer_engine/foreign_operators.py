@@ -7,14 +7,12 @@ from pathlib import Path
 
 from approxhw.backends.bespoke.readback import ModuleInfo, ModulePort, read_modules
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
-from approxhw.common.verilog_names import defined_modules, directives_in, rename_identifiers, system_tasks_in
+from approxhw.common.verilog_names import defined_modules, directives_in, rename_identifiers
 from approxhw.numerics.multipliers.tables import Stated
 
-from .module_checks import port_problems, top_module, weight_port
+from .module_checks import port_problems, text_problems, top_module, weight_port
 
 _MOST_PRODUCT_BITS = 32
-_CASTS = {"$signed", "$unsigned"}
-"""System functions that say how a number is read, and make no gates."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,7 @@ def read_operator_module(
     Verilog.
     """
     subject = f"multiplier {shown(name)}"
-    problems = [
-        Problem(shown(word), "an operator has gates and registers alone, no tasks of a simulator", "take it out")
-        for word in sorted(system_tasks_in(verilog) - _CASTS)
-    ]
+    problems = text_problems(verilog)
     problems += [
         Problem(shown(word), "a directive would reach into the engine's modules", "preprocess the file first")
         for word in sorted(directives_in(verilog))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.common.errors import LibraryError, Problem, VerilogError, shown
+from approxhw.common.verilog_names import delays_in, system_tasks_in
 from approxhw.numerics.multipliers.tables import Stated, too_wide, width_problems
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _ONE_FILE = "put all modules into one file"
-_LITERAL = re.compile(r"(?:\b(\d{1,4})\s*)?'([sS]?)([bBoOdDhH])\s*([0-9a-fA-F_xXzZ?]+)")
+_CASTS = {"$signed", "$unsigned", "$clog2", "$bits"}
+"""System functions that say how a number is read, or how wide it is, and make no gates."""
 
 
 def top_module(
@@ -76,7 +78,8 @@ def port_problems(module: ModuleInfo, stated: Stated, weight: str) -> list[Probl
 
 def sign_problems(module: ModuleInfo, weight: str, signed: str) -> list[Problem]:
     """Return what ports that are declared ``signed`` contradict of *signed*, the operands in two's complement."""
-    return [problem for port in module.ports for problem in _sign_problems(port, weight, signed)]
+    inputs = [port.signed for port in module.ports if port.direction == "input"]
+    return [problem for port in module.ports for problem in _sign_problems(port, weight, signed, all(inputs))]
 
 
 def is_declared_too_wide(module: ModuleInfo, problems: list[Problem]) -> bool:
@@ -88,14 +91,16 @@ def is_declared_too_wide(module: ModuleInfo, problems: list[Problem]) -> bool:
     return bool(why)
 
 
-def _sign_problems(port: ModulePort, weight: str, signed: str) -> list[Problem]:
+def _sign_problems(port: ModulePort, weight: str, signed: str, all_signed: bool) -> list[Problem]:
     """Return what a port that is declared ``signed`` contradicts: one that is not may still carry two's complement."""
     role = "product" if port.direction == "output" else "weight" if port.name == weight else "x"
     allowed = {"weight": signed in ("weight", "both"), "x": signed == "both"}
     if not port.signed or port.direction == "inout" or allowed.get(role, signed != "none"):
         return []
     wanted = "state signed=weight or signed=both"
-    if role == "x":  # most often it is the weight, behind a port that is not
+    if all_signed:
+        wanted = "state signed=both"
+    elif role == "x":  # most often it is the weight, behind a port that is not
         wanted = f"say that it is the weight (weight={shown(port.name, 40)}), or signed=both where both carry two's complement"
     why = f"the module declares it signed, but signed={signed} is stated: the {role} would be unsigned"
     return [Problem(f"port {shown(port.name)}", why, wanted)]
@@ -141,38 +146,33 @@ def built_width_problems(netlist: Netlist, stated: Stated, weight: str) -> list[
     return found
 
 
-def with_undefined_as(text: str, digit: str) -> str | None:
-    """Return the Verilog *text* with every x and z of its numbers as *digit*, 0 or 1; None where there is none of them.
-
-    Labels of ``casex`` and ``casez`` stay as they are: there they stand for any value.
-    """
-    bare = COMMENT.sub(" ", text)
-    has_labels = re.search(r"\bcase[xz]\b", bare) is not None
-    changed = [False]
-
-    def defined(found: re.Match[str]) -> str:
-        digits = found[4].replace("_", "").lower()
-        if not set(digits) & set("xz?") or (has_labels and re.match(r"\s*[:,]", bare[found.end() :])):
-            return found[0]
-        changed[0] = True
-        each = {"b": 1, "o": 3, "h": 4, "d": 1}[found[3].lower()]
-        bits = "".join(digit * each if d in "xz?" else f"{int(d, 16):0{each}b}" for d in digits)
-        size = int(found[1] or 32)
-        lead = digit if digits[0] in "xz?" else "0"
-        return f"{size}'{found[2]}b{bits.rjust(size, lead)[-size:]}"
-
-    made = _LITERAL.sub(defined, bare)
-    return made if changed[0] else None
+def text_problems(verilog: str) -> list[Problem]:
+    """Return what a multiplier's text may not hold: it is simulated, alone and inside an engine, without time and files."""
+    found = [
+        Problem(shown(word), "an operator has gates and registers alone, no tasks of a simulator", "take it out")
+        for word in sorted(system_tasks_in(verilog) - _CASTS)
+    ]
+    if delays := delays_in(verilog):
+        told = ", ".join(shown(each, 20) for each in delays[:5])
+        why = f"{told}: an engine reads the product in the clock of its operands, and Verilator knows no time"
+        found.append(Problem("delays", why, "take them out"))
+    return found
 
 
-def undefined_problems_of(zeros: np.ndarray, ones: np.ndarray, weight: str, x: str) -> list[Problem]:
-    """Return what is wrong where products differ with undefined values as 0 and as 1; ports are called *weight* and *x*."""
-    differ = np.argwhere(zeros != ones)
-    if not len(differ):
-        return []
-    row, column = differ[0].tolist()
-    why = (
-        f"{len(differ)} of {zeros.size} products depend on an x or z of the module, the first of them at "
-        f"{shown(weight, 40)} = {row}, {shown(x, 40)} = {column}"
-    )
-    return [Problem("undefined products", why, "give every product a value")]
+def simulated_problems(
+    seen: np.ndarray, undefined: np.ndarray, patterns: np.ndarray, weight: str, x: str
+) -> list[Problem]:
+    """Return where simulated products are *undefined*, or what was *seen* is not what synthesis makes (*patterns*)."""
+
+    def first(places: np.ndarray) -> str:
+        row, column = np.argwhere(places)[0].tolist()
+        return f"the first of them at {shown(weight, 40)} = {row}, {shown(x, 40)} = {column}"
+
+    if undefined.any():
+        why = f"{int(undefined.sum())} of {patterns.size} products are x or z, {first(undefined)}"
+        return [Problem("undefined products", why, "give every product a value")]
+    differ = seen != patterns
+    if differ.any():
+        why = f"simulation and synthesis disagree on {int(differ.sum())} of {patterns.size}, {first(differ)}"
+        return [Problem("products", why, "name every input that a block reads in its sensitivity list: always @(*)")]
+    return []

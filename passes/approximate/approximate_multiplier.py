@@ -19,6 +19,7 @@ from approxhw.numerics.mac import arithmetic
 from approxhw.numerics.mac.integer_mac import IntegerMac, is_adder, operator_name
 from approxhw.numerics.multipliers.families import EXACT, SPELLED, Operator, bits_of, own_operator
 from approxhw.numerics.multipliers.plugins import SUFFIXES, added_multiplier, multiplier_names
+from approxhw.numerics.multipliers.signs import FOUND
 from approxhw.numerics.multipliers.tables import (
     FIRST,
     SIGNS,
@@ -73,7 +74,12 @@ class ApproximateMultiplier:
         default="a",
         metadata={"help": "port of a module, or axis a or b of a table, that is the weight; or first"},
     )
-    signed: str = field(default="weight", metadata={"help": "operands in two's complement: weight, none or both"})
+    signed: str = field(
+        default=FOUND,
+        metadata={
+            "help": "operands in two's complement: weight, none or both; found: as the file says, or its products fit"
+        },
+    )
     weight_bits: int | None = field(default=None, metadata={"help": "bits of the weight operand; checked, or as found"})
     x_bits: int | None = field(default=None, metadata={"help": "bits of the other operand; checked, or as found"})
     top: str | None = field(default=None, metadata={"help": "module of a .v file, where it has several"})
@@ -90,8 +96,9 @@ class ApproximateMultiplier:
         found = [
             Problem(f"{_NAME}.operators" if self.operators else f"{_NAME}.operator", why) for why in self._unknown()
         ]
-        if self.signed not in SIGNS:
-            found.append(Problem(f"{_NAME}.signed", f"{shown(self.signed)!r} is not one of {', '.join(SIGNS)}"))
+        if self.signed not in (FOUND, *SIGNS):
+            why = f"{shown(self.signed)!r} is not one of {', '.join((FOUND, *SIGNS))}"
+            found.append(Problem(f"{_NAME}.signed", why))
         found += layer_number_problems(_NAME, self.layers)
         for name in ("weight_bits", "x_bits"):
             value = getattr(self, name)
@@ -273,7 +280,7 @@ class ApproximateMultiplier:
     def _read(self, name: str, context: PassContext) -> ProductTable:
         """Return the table of an operator that is none of our own: of another package, or of a file."""
         weight = None if self.weight == FIRST else self.weight
-        stated = Stated(weight, self.signed, self.weight_bits, self.x_bits, self.top)
+        stated = Stated(weight, None if self.signed == FOUND else self.signed, self.weight_bits, self.x_bits, self.top)
         added = added_multiplier(name)
         if isinstance(added, ProductTable):
             if found := width_problems(stated, added.weight_bits, added.x_bits):

@@ -17,8 +17,8 @@ from approxhw.artifacts.integer_engine import (
     read_integer_engine,
 )
 from approxhw.common.errors import InvalidDesignError, OptionError, Problem, shown
-from approxhw.common.files import read_text
 from approxhw.common.version import __version__
+from approxhw.flow.stages.tabulate import operator_text, without_directives
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op, stays_left
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from approxhw.backends.integer_engine.constants import ColumnConstants
     from approxhw.backends.integer_engine.engine import IntegerArray
     from approxhw.backends.integer_engine.foreign_operators import OperatorModule
-
-MAXIMUM_BYTES = 4 << 20
-"""Of an operator's Verilog."""
 
 
 def array_for(
@@ -68,10 +65,7 @@ def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModul
     path = Path(named)
     if path.suffix not in (".v", ".sv"):
         raise unknown_operator(name)
-    try:
-        text = read_text(path, MAXIMUM_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError("integer engine", [Problem(shown(path), f"cannot be read ({shown(error)})")]) from error
+    text = without_directives(operator_text(path), path)
     weight = None if target.weight == FIRST else target.weight
     return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=weight)
 

@@ -14,6 +14,7 @@ from approxhw.flow.printed.target import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
 from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
+from approxhw.numerics.multipliers.signs import FOUND, SIGNS
 from approxhw.numerics.multipliers.tables import FIRST
 
 from .plans import layers_by, read_plan
@@ -52,10 +53,10 @@ class IntegerEngine:
         },
     )
     signed: str = field(
-        default="weight",
+        default=FOUND,
         metadata={
             "help": "operands of a file in two's complement",
-            "choices": ("weight", "none", "both"),
+            "choices": (FOUND, *SIGNS),
             "compile_only": True,
         },
     )
@@ -104,7 +105,7 @@ class IntegerEngine:
             problems.append(Problem("adder", why, "choose exact, or-L or cut-L, such as or-4"))
         for name, value, known in (
             ("recover", self.recover, RECOVERIES),
-            ("signed", self.signed, ("weight", "none", "both")),
+            ("signed", self.signed, (FOUND, *SIGNS)),
         ):
             if value not in known:
                 why = f"{shown(repr(value), 40)} is not one of {', '.join(known)}"

@@ -98,5 +98,5 @@ def why_broken(source: MultiplierSource, error: ApproxhwError) -> Problem:
     own = (where, Path(where).name)
     told = [each.why if each.where in own else f"{each.where}: {each.why}" for each in error.problems]
     more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    remedies = {each.remedy for each in error.problems if each.remedy}
-    return Problem(where, f"{'; '.join(told[:3])}{more}", remedies.pop() if len(remedies) == 1 else "")
+    remedies = dict.fromkeys(each.remedy for each in error.problems[:3] if each.remedy)
+    return Problem(where, f"{'; '.join(told[:3])}{more}", "; ".join(remedies))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from approxhw.backends.integer_engine.module_checks import (
     port_problems,
     register_problems,
     sign_problems,
+    simulated_problems,
+    text_problems,
     top_module,
     unbuildable,
-    undefined_problems_of,
     weight_port,
-    with_undefined_as,
 )
 from approxhw.common.arguments import checked
 from approxhw.common.errors import LibraryError, OptionError, Problem, ToolNotFoundError, VerilogError, shown
@@ -30,12 +30,15 @@ from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.signs import SIGNS, as_signed, fitting_signs, read_signs
 from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, read_table, width_problems
+from approxhw.sim.products import simulated_products
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.readback import ModuleInfo
     from approxhw.backends.estimate import CellLibrary, Netlist
 
 MAXIMUM_BYTES = 4 << 20
+READ_AS = "source.v"
+"""What synthesis calls a text."""
 _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 
 
@@ -43,8 +46,8 @@ _INCLUDE = re.compile(r"`\s*include\b[^\n]*")
 def tabulate(
     source: str | Path,
     *,
-    weight: str | None = "a",
-    signed: str | None = "weight",
+    weight: str | None = None,
+    signed: str | None = None,
     weight_bits: int | None = None,
     x_bits: int | None = None,
     top: str | None = None,
@@ -52,9 +55,10 @@ def tabulate(
 ) -> ProductTable:
     """Return all products of the multiplier *source*: a Verilog file, an ``.npz`` table, or an operator by its name.
 
-    A module has two inputs and one output, no registers and no latches. ``weight``: the input that is the weight (``a``
-    or ``b`` for an axis of a table); None: the one of ``weight_bits`` where only one is so wide, else the first. ``signed``:
-    which operands are two's complement, ``weight``, ``none`` or ``both``; the product is where one of them is; None: the
+    A module has two inputs and one output, no registers, latches, delays or products that are x; Icarus simulates all
+    products, which must be those of the gates. ``weight``: the input that is the weight (``a`` or ``b`` for an axis of a
+    table); None: the one of ``weight_bits`` where only one is so wide, else the first. ``signed``: which operands are two's
+    complement, ``weight``, ``none`` or ``both``; the product is where one of them is; None: what the file says, else the
     reading that fits all products best, signed weights of our own. ``weight_bits``, ``x_bits``: widths, checked where given;
     our own operators have to be told theirs. ``top``: the module, found where only one stands on top, or one that is called
     as the file. ``timeout``: seconds for synthesis.
@@ -109,9 +113,11 @@ def tabulate_module(
     """
     from approxhw.backends.bespoke.readback import read_modules
 
-    text = _plain(_text(path), path, timeout)
+    text = without_directives(operator_text(path), path, timeout)
+    if problems := text_problems(text):
+        raise OptionError(f"multiplier {shown(path.name)}", problems)
     modules = read_modules(text, str(path))
-    problems: list[Problem] = []
+    problems = []
     if stated.signed is not None and stated.signed not in SIGNS:
         problems.append(Problem("signed", f"{shown(stated.signed)!r} is not one of {', '.join(SIGNS)}"))
     module = top_module(modules, stated.top, path.stem, problems)
@@ -122,6 +128,7 @@ def tabulate_module(
     netlist = None
     if not any(port.direction == "inout" for port in module.ports) and not is_declared_too_wide(module, problems):
         netlist = _netlist(text, module.name, library, timeout, modules, problems)
+        problems = [_of_file(problem, path.name) for problem in problems]
     if netlist is not None and not problems:
         problems += built_width_problems(netlist, stated, weight)
     subject = f"multiplier {shown(path.name)}, module {shown(module.name)}"
@@ -133,7 +140,11 @@ def tabulate_module(
         feedback = [Problem(p.where, p.why, "give a circuit without feedback") for p in error.problems]
         raise OptionError(subject, feedback) from error
     (x,) = {port.name for port in netlist.inputs} - {weight}
-    if problems := _undefined(text, module.name, weight, x, timeout):
+    # the netlist has a value where the text has none, and none of what a block forgets to read
+    ports = (weight, x, netlist.outputs[0].name)
+    widths = (len(patterns).bit_length() - 1, patterns.shape[1].bit_length() - 1, bits)
+    seen = simulated_products(text, module.name, ports, widths, timeout)
+    if problems := simulated_problems(seen.patterns, seen.undefined, patterns, weight, x):
         raise OptionError(subject, problems)
     name = f"{path.name}, module {module.name}"
     alike: tuple[str, ...] = ()
@@ -167,18 +178,14 @@ def _netlist(
     return netlist
 
 
-def _undefined(text: str, top: str, weight: str, x: str, timeout: float) -> list[Problem]:
-    """Return what is wrong where the module's products depend on its undefined values; mostly it has none."""
-    from approxhw.backends.estimate.synthesis.synthesise import synthesise
-
-    zeros, ones = (with_undefined_as(text, digit) for digit in "01")
-    if zeros is None or ones is None:
-        return []
-    found = [_patterns(synthesise(each, top, "egfet", timeout=timeout), weight)[0] for each in (zeros, ones)]
-    return undefined_problems_of(found[0], found[1], weight, x)
+def _of_file(problem: Problem, name: str) -> Problem:
+    """Return *problem* with the file called *name*, in place of the copy that synthesis read."""
+    where, why = (text.replace(READ_AS, shown(name, 80)) for text in (problem.where, problem.why))
+    return replace(problem, where=where, why=why)
 
 
-def _text(path: Path) -> str:
+def operator_text(path: Path) -> str:
+    """Return what stands in the Verilog file *path*; raise :class:`OptionError` where that cannot be read."""
     try:
         return read_text(path, MAXIMUM_BYTES)
     except FileNotFoundError:
@@ -190,7 +197,7 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _plain(text: str, path: Path, timeout: float) -> str:
+def without_directives(text: str, path: Path, timeout: float = 300.0) -> str:
     """Return *text* without compiler directives: ``iverilog -E`` where there are any. Both readers then see the same."""
     bare = COMMENT.sub(" ", text)
     if "`" not in bare:

@@ -12,6 +12,9 @@ from approxhw.common.errors import OptionError, Problem, shown
 SIGNS = ("weight", "none", "both")
 """Which operands of a multiplier are two's complement: the weight alone, neither, or both."""
 
+FOUND = "found"
+"""In place of :data:`SIGNS`: what a file says of itself, else the reading that fits its products best."""
+
 X_ALONE = "x"
 """The reading that is none of :data:`SIGNS`: the other operand is the signed one, so that the two have to change places."""
 

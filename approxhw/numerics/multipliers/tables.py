@@ -183,15 +183,14 @@ def error_figures(table: ProductTable, times: np.ndarray | None = None) -> Error
 
 
 def check_signs(table: ProductTable, bits: int | None = None) -> None:
-    """Raise :class:`OptionError` where *table* is far from the product of what ``signed`` says, but near another reading.
+    """Raise :class:`OptionError` where *table* is far from the product of what ``signed`` says.
 
-    A table, and a gate-level module, does not say what its bit patterns stand for: whoever states it wrongly would get
-    products that are off by multiples of 2^bits. ``bits``: width of a product that comes as a bit pattern itself.
+    That is where another reading is four times nearer, or one number for all products is: a table, and a gate-level module,
+    does not say what its bit patterns stand for, and whoever states it wrongly would get products that are off by multiples of
+    2^bits. ``bits``: width of a product that comes as a bit pattern itself.
     """
-    errors = {}
-    for signed in SIGNS:
-        products = table.products if bits is None else as_signed(table.products, bits, signed)
-        errors[signed] = error_figures(replace(table, products=products, signed=signed)).mean_distance
+    readings = {each.signed: each for each in read_signs(table.products, bits)}
+    errors = {signed: readings[signed].mean_error for signed in SIGNS}
     best = min(errors, key=lambda signed: (errors[signed], signed != table.signed))
     if errors[table.signed] > 4 * errors[best]:
         why = (
@@ -200,6 +199,12 @@ def check_signs(table: ProductTable, bits: int | None = None) -> None:
         )
         remedy = f"state signed={best}, or take another multiplier"
         raise OptionError(f"multiplier {shown(table.name)}", [Problem("signed", why, remedy)])
+    if not (own := readings[table.signed]).fits:
+        why = (
+            f"the mean error of its products is {own.mean_error:.4g} as signed={table.signed}, that of one number for all "
+            f"{own.constant:.4g}: it multiplies nothing"
+        )
+        raise OptionError(f"multiplier {shown(table.name)}", [Problem("products", why, "take another multiplier")])
 
 
 FIRST = "first"

@@ -279,7 +279,7 @@ def test_options_are_refused_all_at_once():
     assert said.startswith("passes: 8 problems\n")
     for part in (
         "approximate-multiplier.operator: there is no operator 'booth'; there are truncated-COLUMNS, ",
-        "approximate-multiplier.signed: 'x' is not one of weight, none, both",
+        "approximate-multiplier.signed: 'x' is not one of found, weight, none, both",
         "approximate-multiplier.layers: 0.5 is no layer: they are numbered 0, 1, …",
         "approximate-multiplier.layers: -1.0 is no layer",
         "approximate-multiplier.weight_bits: 0 is less than 1",

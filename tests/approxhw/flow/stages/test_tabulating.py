@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import approxhw as ax
-from approxhw.backends.integer_engine.module_checks import with_undefined_as
 from approxhw.backends.integer_engine.operator_modules import operator_verilog
 from approxhw.common.errors import InvalidDesignError, OptionError, ToolNotFoundError, VerilogError
 from approxhw.numerics.multipliers.families import own_operator
@@ -86,11 +85,20 @@ def test_declared_signs_that_contradict_what_is_stated(module):
     assert "port w: the module declares it signed, but signed=none is stated: the weight would be unsigned\n" in said
     assert "port p: the module declares it signed, but signed=none is stated: the product would be unsigned\n" in said
     assert "do: state signed=weight or signed=both" in said
-    said = refused(module(SIGNED), weight="x")
+    said = refused(module(SIGNED), weight="x", signed="weight")
     assert "port w: the module declares it signed, but signed=weight is stated: the x would be unsigned\n" in said
     assert "do: say that it is the weight (weight=w), or signed=both where both carry two.s complement" in said.replace(
         "'", "."
     )
+
+
+def test_two_signed_operands_are_stated_so(module):
+    text = "module m(input signed [2:0] a, input signed [2:0] b, output signed [5:0] y);\n  assign y = a * b;\nendmodule\n"
+    for weight in ("a", "b"):
+        said = refused(module(text), weight=weight, signed="weight")
+        assert "do: state signed=both\n" in f"{said}\n"
+        assert "say that it is the weight" not in said
+    assert ax.tabulate(module(text)).signed == "both"
 
 
 def test_signs_declared_on_a_wire_count(module):
@@ -151,7 +159,7 @@ def test_registers_latches_and_ports_too_many_are_named_at_once(module):
 @pytest.mark.parametrize(
     ("text", "stated", "said"),
     [
-        (SIGNED, {}, "weight: there is no input 'a'; the inputs are: w, x\n    do: say weight=PORT"),
+        (SIGNED, {"weight": "a"}, "weight: there is no input 'a'; the inputs are: w, x\n    do: say weight=PORT"),
         (SIGNED, {"weight": "p"}, "weight: there is no input 'p'"),
         (SIGNED, {"weight": "w", "weight_bits": 8}, "weight_bits: 8 bits are stated, the multiplier has 5"),
         (SIGNED, {"weight": "w", "x_bits": 4}, "x_bits: 4 bits are stated, the multiplier has 3"),
@@ -270,7 +278,7 @@ def test_products_that_depend_on_undefined_values(module):
     said = refused(module(UNDEFINED.replace("{value}", "6'b1xx000")), weight=None, signed=None)
     assert said == (
         "multiplier their.v, module m: 1 problem\n"
-        "  undefined products: 8 of 64 products depend on an x or z of the module, the first of them at a = 7, b = 0\n"
+        "  undefined products: 8 of 64 products are x or z, the first of them at a = 7, b = 0\n"
         "    do: give every product a value"
     )
     unread = UNDEFINED.replace("{value}", "a * b").replace("default:", "3'bxxx: y = 6'hx;\n      default:")
@@ -294,20 +302,63 @@ def test_parts_without_contents(module):
 
 
 @pytest.mark.parametrize(
-    ("text", "zeros", "ones"),
+    ("product", "told"),
     [
-        ("y = 8'bx;", "y = 8'b00000000;", "y = 8'b11111111;"),
-        ("y = 8'hZ3;", "y = 8'b00000011;", "y = 8'b11110011;"),
-        ("y = 6'o1_x;", "y = 6'b001000;", "y = 6'b001111;"),
-        ("y = 4'sb1x;", "y = 4'sb0010;", "y = 4'sb0011;"),
-        ("y = 'bx;", f"y = 32'b{'0' * 32};", f"y = 32'b{'1' * 32};"),
         (
-            "casez (a) 2'b?1: y = 1'bx; endcase",
-            "casez (a) 2'b?1: y = 1'b0; endcase",
-            "casez (a) 2'b?1: y = 1'b1; endcase",
+            "a * b + (6'd8 / b - 6'd8 / b)",
+            "undefined products: 8 of 64 products are x or z, the first of them at a = 0, b = 0",
         ),
-        ("y = 8'hff; // 1'bx", None, None),
+        ("(a * b) / b * b", "undefined products: 8 of 64 products are x or z, the first of them at a = 0, b = 0"),
     ],
 )
-def test_undefined_digits_are_set(text, zeros, ones):
-    assert (with_undefined_as(text, "0"), with_undefined_as(text, "1")) == (zeros, ones)
+def test_products_that_are_undefined_for_some_operands(module, product, told):
+    """Cells have a value for a division by 0, the text has none."""
+    text = f"module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  assign y = {product};\nendmodule\n"
+    assert told in refused(module(text))
+
+
+def test_what_simulation_and_synthesis_read_differently(module):
+    text = UNDEFINED.replace("{value}", "a * b").replace("@(*)", "@(a)")
+    said = refused(module(text))
+    assert "products: simulation and synthesis disagree on " in said
+    assert "do: name every input that a block reads in its sensitivity list: always @(*)" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("assign #1 y = a * b;", "#1"),
+        ("reg [5:0] r; always @(*) r = #3 a * b; assign y = r;", "#3"),
+        ("wire #(1, 2) w; assign y = a * b;", "#(…)"),
+    ],
+)
+def test_delays_are_named(module, written, told):
+    text = f"module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  {written}\nendmodule\n"
+    said = refused(module(text))
+    assert (
+        f"delays: {told}: an engine reads the product in the clock of its operands, and Verilator knows no time" in said
+    )
+
+
+def test_parameters_of_instances_are_no_delays(module):
+    text = (
+        "module m #(parameter W = 3) (input [2:0] a, input [2:0] b, output [5:0] y);\n  part #(W) u (.a(a), .b(b), .y(y));\n"
+        "endmodule\nmodule part #(parameter W = 1) (input [W-1:0] a, input [W-1:0] b, output [2*W-1:0] y);\n"
+        "  assign y = a * b;  // no #1 here\nendmodule\n"
+    )
+    assert ax.tabulate(module(text)).signed == "none"
+
+
+def test_what_multiplies_nothing_is_refused_whatever_is_stated(module):
+    text = "module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  assign y = {{a}};\nendmodule\n"
+    for product in ("6'd12", "6'd9 + a[0]"):
+        said = refused(module(text.replace("{{a}}", product)), signed="none")
+        assert "that of one number for all" in said
+        assert "it multiplies nothing" in said
+
+
+def test_errors_name_the_file_that_was_given(module):
+    said = refused(
+        module("module m(input [2:0] a, input [2:0] b, output [5:0] y);\n  assign y = a * sun;\nendmodule\n")
+    )
+    assert "source.v" not in said

@@ -143,7 +143,15 @@ def test_a_table_of_other_signs_is_refused():
 def test_a_bad_multiplier_is_not_mistaken_for_other_signs():
     for name in ("truncated-6", "broken-array-6-2", "logarithmic"):
         check_signs(own_operator(name).table(8, 4))
-    check_signs(ProductTable("nothing", np.zeros((256, 256), dtype=int)))
+    with pytest.raises(OptionError, match="that of one number for all 8160: it multiplies nothing"):
+        check_signs(ProductTable("nothing", np.zeros((256, 256), dtype=int)))
+
+
+def test_our_own_that_cut_everything_are_refused():
+    with pytest.raises(OptionError) as caught:
+        own_operator("truncated-99").table(8, 4)
+    assert "truncated-99: every product of operands of 8 and 4 bits is 0\n    do: cut fewer columns" in str(caught.value)
+    assert own_operator("truncated-11").table(8, 4).products.any()
 
 
 def test_fitted_gives_rows_and_columns_that_a_layer_reads():

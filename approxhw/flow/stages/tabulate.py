@@ -30,7 +30,7 @@ from approxhw.numerics.multipliers.families import own_operator
 from approxhw.numerics.multipliers.plugins import added_multiplier
 from approxhw.numerics.multipliers.signs import SIGNS, as_signed, fitting_signs, read_signs
 from approxhw.numerics.multipliers.tables import ProductTable, Stated, check_signs, read_table, width_problems
-from approxhw.sim.products import simulated_products
+from approxhw.sim.simulators.icarus_products import simulated_products
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.readback import ModuleInfo

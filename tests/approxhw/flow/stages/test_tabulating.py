@@ -93,7 +93,9 @@ def test_declared_signs_that_contradict_what_is_stated(module):
 
 
 def test_two_signed_operands_are_stated_so(module):
-    text = "module m(input signed [2:0] a, input signed [2:0] b, output signed [5:0] y);\n  assign y = a * b;\nendmodule\n"
+    text = (
+        "module m(input signed [2:0] a, input signed [2:0] b, output signed [5:0] y);\n  assign y = a * b;\nendmodule\n"
+    )
     for weight in ("a", "b"):
         said = refused(module(text), weight=weight, signed="weight")
         assert "do: state signed=both\n" in f"{said}\n"

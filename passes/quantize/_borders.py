@@ -67,6 +67,46 @@ def with_borders(graph: Graph, context: PassContext) -> Graph:
     return _encoded(graph, made, every, context)
 
 
+def counts_thresholds(graph: Graph) -> bool:
+    """Whether the Input of *graph* has codes of rule ``round``, and Forests alone compare them, one element at a time."""
+    node = graph.input
+    assert isinstance(node.op, Input)
+    if node.op.encoding is None or node.op.encoding.rule != "round":
+        return False
+    try:
+        return bool(forests_of(graph))
+    except PassError:
+        return False
+
+
+def by_thresholds(graph: Graph, context: PassContext) -> Graph:
+    """Return *graph*, of which :func:`counts_thresholds` is true, on codes that count the thresholds which its Forests ask for.
+
+    A code is at least c from the reading on that lies half a step below the one that c stands for.
+    """
+    node = graph.input
+    assert isinstance(node.op, Input)
+    encoding = node.op.encoding
+    assert encoding is not None
+    top = (1 << encoding.bits) - 1
+    low, high = np.array(encoding.low), np.array(encoding.high)
+    made, every = {}, [set[Border]() for _ in low]
+    for forest in forests_of(graph):
+        op = forest.op
+        assert isinstance(op, Forest)
+        share = (np.asarray(op.threshold, dtype=np.float64) - 0.5) / top
+        readings = low[op.feature] + share * (high - low)[op.feature]
+        single = readings.astype(np.float32)
+        readings = np.where(single < readings, np.nextafter(single, np.float32(np.inf)), single).astype(np.float64)
+        # a reading that never changes has code 0
+        readings = np.where(high[op.feature] > low[op.feature], readings, float(np.finfo(np.float32).max))
+        made[forest.name] = replace(op, threshold=readings)
+        for feature, value in zip(op.feature.tolist(), readings.tolist(), strict=True):
+            every[feature].add((value + 0.0, False))
+    borders = [sorted(row) for row in every]
+    return _encoded(graph, {name: _on_counts(op, borders) for name, op in made.items()}, borders, context)
+
+
 def _asked(op: Forest) -> dict[int, set[Border]]:
     """Return the borders of each feature: x > t where a test is ≤ or >, x ≥ t where it is < or ≥, both for equality."""
     found: dict[int, set[Border]] = {}

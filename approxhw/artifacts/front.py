@@ -412,7 +412,7 @@ def _check_promises(front: Front) -> None:
     promises = [each.promise for each in front.asked] + ([front.promise] if front.promise else [])
     shares = [each.target for each in front.asked] + [each.best for each in front.families]
     shares += [share for p in promises for share in (p.low, p.accuracy, p.high)]
-    costs = [each.cost for each in (*front.asked, *front.families)]
+    costs = [each.cost for each in front.asked] + [each.cost for each in front.families]
     if not all(0 <= share <= 1 for share in shares) or not all(0 <= cost < math.inf for cost in costs):
         raise ValueError("promise: it cannot be")
     if any(not p.low <= p.accuracy <= p.high for p in promises):

@@ -27,7 +27,7 @@ from approxhw.report import write_front_page
 from .evolve import Found, prices_of
 from .families.circuits import Origin, compile_circuits, simulate_members
 from .families.kept_folds import Watch
-from .families.merging import Part, Wanted, asked_accuracies, merged
+from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
 from .families.recipe_front import RecipeFront, front_of_recipes
 from .families.searching import Studied, check_rows, study_families
 from .fold import Branch, branch_of, search_branches
@@ -91,7 +91,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
             front = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"]), watch)
             parts.append(front_of_recipes(front, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
-        choice = merged(parts, wanted)
+        choice = merged_parts(parts, wanted)
         majority = {name: majority_share(y) for name, y in _labels(rows).items()}
         asked = asked_accuracies(parts, majority["train"] or 0.0)
     told = told_of_rows(model, (rows.data.X_train, rows.data.X_test))
@@ -244,7 +244,7 @@ def _simulate(task: Task, folder: Path, designs: Sequence[Design]) -> tuple[dict
 
 
 def _members(
-    choice: Part, made: Sequence[tuple[Design, Estimate]], simulated: Mapping[str, list[int]]
+    choice: FamiliesPart, made: Sequence[tuple[Design, Estimate]], simulated: Mapping[str, list[int]]
 ) -> tuple[Member, ...]:
     members = []
     for i, (circuit, (design, cost)) in enumerate(zip(choice.circuits, made, strict=True)):
@@ -275,13 +275,13 @@ def _members(
     return tuple(members)
 
 
-def _summaries(choice: Part, members: Sequence[Member]) -> tuple[FamilySummary, ...]:
+def _summaries(choice: FamiliesPart, members: Sequence[Member]) -> tuple[FamilySummary, ...]:
     families = [member.family for member in members]
     return tuple(replace(each, members=families.count(each.name)) for each in choice.summaries)
 
 
 def _no_better(
-    members: Sequence[Member], choice: Part, model: float | None, majority: Mapping[str, float | None]
+    members: Sequence[Member], choice: FamiliesPart, model: float | None, majority: Mapping[str, float | None]
 ) -> list[str]:
     """Return lines where model or chosen circuit is no better than always answering the most frequent class."""
     told = no_better("the model", model, majority["test"], "test rows")
@@ -318,7 +318,7 @@ def _thinned(branches: Sequence[Branch]) -> list[str]:
     ]
 
 
-def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], choice: Part) -> list[str]:
+def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], choice: FamiliesPart) -> list[str]:
     told = []
     loss = f"{100 * task.options.max_accuracy_loss:g} %"
     if found and not any(one.feasible for one in found):

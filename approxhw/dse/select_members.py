@@ -15,7 +15,7 @@ from approxhw.numerics.pareto import layers_of_front, pareto_front
 
 from .evolve import distinct
 from .families.circuits import FrontCircuit
-from .families.merging import HURRIED, Part, Wanted
+from .families.merging import HURRIED, FamiliesPart, Wanted
 from .families.registry import GENETIC
 from .rules.decision_rule import (
     DOUBT,
@@ -62,6 +62,8 @@ class Choice:
     """What would be chosen for another accuracy."""
     synthesised: int = 0
     """Circuits of which the members were chosen."""
+    stays: frozenset[int] = frozenset()
+    """Members that hold other accuracies which were asked for."""
 
 
 def pick(
@@ -135,11 +137,11 @@ def pick(
         genome = genomes[front[k]]
         if not ended():
             genome = branch.workshop.without_unread(genome[None])[0]
-        members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k == index))
+        members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k))
     # what lost an input bit may have become a little cheaper
     members.sort(key=lambda each: float(each[0].branch.workshop.measured(each[0].genome[None])[0, 0]))
     correlation = rank_correlation(estimate[tried, 0], costs[:, 0])
-    chosen = next(i for i, (_, is_chosen) in enumerate(members) if is_chosen)
+    places = {k: place for place, (_, k) in enumerate(members)}
     over = [float(estimate[i, 0]) for i in front]
 
     def promise(aim: float | None) -> Promise | None:
@@ -152,11 +154,19 @@ def pick(
         return None if made is None else AskedAccuracy(target, found[2], GENETIC, "", known[found[0]].cost, made)
 
     return Choice(
-        tuple(member for member, _ in members), chosen, rule, held, correlation, promise(wanted.aim), ask, len(tried)
+        members=tuple(member for member, _ in members),
+        index=places[index],
+        rule=rule,
+        held=held,
+        rank_correlation=correlation,
+        promise=promise(wanted.aim),
+        ask=ask,
+        synthesised=len(tried),
+        stays=frozenset(places[k] for k in stays),
     )
 
 
-def part_of(choice: Choice) -> Part:
+def part_of(choice: Choice) -> FamiliesPart:
     """Return what the genetic search chose as a part of the front of all families."""
     circuits = []
     for picked in choice.members:
@@ -181,13 +191,13 @@ def part_of(choice: Choice) -> Part:
         )
     best = max(circuit.expected for circuit in circuits)
     least = min(float(circuit.costs[0]) for circuit in circuits)
-    return Part(
+    return FamiliesPart(
         circuits=tuple(circuits),
         index=choice.index,
         rule=choice.rule,
         held=choice.held,
         promise=choice.promise,
-        stays=frozenset(),
+        stays=choice.stays,
         summaries=(FamilySummary(GENETIC, 0, choice.synthesised, 0, best, least),),
         ask=choice.ask,
         rank_correlation=choice.rank_correlation,

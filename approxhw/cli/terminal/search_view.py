@@ -158,14 +158,15 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
             str(member["inputs"]),
             *(f"{member[each.field] * each.shown:.4g}" for each in more),
             f"[bold]{', '.join(marks)}[/]",
-            *([escape(member["recipe"] or member["family"])] if families else ()),
+            *([escape(member["family"])] if families else ()),
         )
     terminal.out.print(table)
     if (least := told.get("majority", {}).get("test")) is not None:
         terminal.say(
             f"on test rows: the model {_share(told['onnx']['test'])}, always the most frequent class {_share(least)}"
         )
-    terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
+    recipe = f" ({told['chosen']['recipe']})" if told["chosen"].get("recipe") else ""
+    terminal.say(f"chosen: {told['chosen']['design']}{recipe}, {told['rule']}")
     if (promise := told.get("promise")) is not None:
         terminal.say(
             f"promised: {_share(promise['accuracy'])} on rows never seen, 95 % interval {100 * promise['low']:.1f}…"

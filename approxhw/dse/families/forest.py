@@ -41,7 +41,7 @@ class ForestRecipe:
         return f"{self.path}, {self.trees} trees"
 
 
-def family(name: str) -> Family:
+def forest_family(name: str) -> Family:
     """Return the family, called *name*."""
     return Family(name, _recipes, _fit, forest_of)
 

@@ -50,7 +50,7 @@ class GatesRecipe:
         return f"gates of {self.base}, losing {100 * self.loss:g} %"
 
 
-def family(name: str) -> Family:
+def gates_family(name: str) -> Family:
     """Return the family, called *name*."""
     return Family(name, _recipes, _fit, _graph)
 

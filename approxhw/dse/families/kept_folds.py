@@ -16,7 +16,7 @@ from approxhw.common.errors import CheckpointError, InvalidDataError, Problem, s
 from approxhw.common.files import write_beside
 from approxhw.common.tools import tool_threads
 from approxhw.common.version import __version__
-from approxhw.dse.rules.recipe_study import FOLDS, RecipeStudy, Study, study_recipes
+from approxhw.dse.rules.recipe_study import FOLDS, RecipeStudy, Study, stratified_folds, study_recipes
 
 from .circuits import Progress
 from .family import Facts
@@ -54,6 +54,7 @@ def study_family(
     recipes = list(family.recipes(facts))
     place = folder / FOLDER.format(name)
     identity = _identity(facts, codes, labels, [str(recipe) for recipe in recipes], seed)
+    sizes = np.bincount(stratified_folds(labels, FOLDS, seed), minlength=FOLDS).tolist() if len(labels) else [0] * FOLDS
     if not watch.resume:
         for old in place.glob("without-*.npz"):
             old.unlink()
@@ -66,7 +67,7 @@ def study_family(
         def kept(without: tuple[int, ...]) -> Study:
             path = place / f"without-{'-'.join(map(str, without))}.npz"
             if watch.resume and path.exists():
-                return _read(path, identity, without, len(recipes))
+                return _read(path, identity, without, (len(recipes), sizes))
             made = one(without)
             _write(path, identity, made)
             return made
@@ -110,8 +111,14 @@ def _write(path: Path, identity: Mapping[str, str], study: Study) -> None:
     write_beside(path, packed.getvalue())
 
 
-def _read(path: Path, identity: Mapping[str, str], without: tuple[int, ...], recipes: int) -> Study:
-    """Return what *path* holds; raise :class:`CheckpointError` where it is not whole, or of another search."""
+def _read(
+    path: Path, identity: Mapping[str, str], without: tuple[int, ...], wanted: tuple[int, Sequence[int]]
+) -> Study:
+    """Return what *path* holds; raise :class:`CheckpointError` where it is not whole, or of another search.
+
+    *wanted*: how many recipes there are, and how many rows each fold has.
+    """
+    recipes, sizes = wanted
     try:
         arrays = read_npz(path).arrays
         told = json.loads(arrays.pop("meta", np.zeros(0, np.uint8)).astype(np.uint8).tobytes().decode())
@@ -120,7 +127,10 @@ def _read(path: Path, identity: Mapping[str, str], without: tuple[int, ...], rec
         if not found and (
             costs.shape != (recipes,)
             or costs.dtype != np.float64
-            or any(part.dtype != np.bool_ or part.ndim != 2 or len(part) != recipes for part in answers)
+            or any(
+                part.dtype != np.bool_ or part.shape != (recipes, sizes[i])
+                for i, part in zip(without, answers, strict=True)
+            )
         ):
             raise ValueError("its arrays are not of this search's recipes")
     except InvalidDataError as error:

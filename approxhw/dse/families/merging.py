@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FamiliesPart:
     """What one kind of search found: circuits by rising cost, of which none beats another, and which of them it chose."""
 
     circuits: tuple[FrontCircuit, ...]
@@ -75,7 +75,7 @@ class Part:
         return self.circuits[self.index]
 
 
-def merged(parts: Sequence[Part], wanted: Wanted) -> Part:
+def merged_parts(parts: Sequence[FamiliesPart], wanted: Wanted) -> FamiliesPart:
     """Return one front of several *parts*; one alone is what it was.
 
     Circuits are compared by synthesised costs and by what they are expected to hold. Of those chosen by each part the cheapest
@@ -102,7 +102,7 @@ def merged(parts: Sequence[Part], wanted: Wanted) -> Part:
     kept = [circuits[listed[k]] for k in thinned(points[listed], wanted.members, wants)]
     named = " or ".join(dict.fromkeys(part.rule.partition(";")[0] for part in parts))
     rule = named if best.held else f"{named}; there is none, so it is the one that is expected to hold most"
-    return Part(
+    return FamiliesPart(
         circuits=tuple(kept),
         index=next(i for i, circuit in enumerate(kept) if circuit is best.chosen),
         rule=rule,
@@ -113,7 +113,7 @@ def merged(parts: Sequence[Part], wanted: Wanted) -> Part:
     )
 
 
-def asked_accuracies(parts: Sequence[Part], low: float) -> tuple[AskedAccuracy, ...]:
+def asked_accuracies(parts: Sequence[FamiliesPart], low: float) -> tuple[AskedAccuracy, ...]:
     """Return what all *parts* would choose for accuracies from *low* to the best that any circuit is expected to hold."""
     asks = [part.ask for part in parts if part.ask is not None]
     high = max((circuit.expected for part in parts for circuit in part.circuits), default=low)

@@ -27,7 +27,7 @@ from approxhw.numerics.pareto import layers_of_front, pareto_front
 
 from .circuits import FrontCircuit, Measured, Origin, circuit_design, cleaned_up, each_of, measured_circuit
 from .kept_folds import Watch
-from .merging import HURRIED, Part, Wanted
+from .merging import HURRIED, FamiliesPart, Wanted
 from .registry import family_named
 from .searching import Studied
 
@@ -177,7 +177,7 @@ class RecipeFront:
         return tuple(found)
 
 
-def front_of_recipes(front: RecipeFront, cost: str, least: str) -> Part:
+def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
     """Return the circuits of *front* that nothing beats, the one that is chosen, and what is promised of it."""
     wanted = front.wanted
     front.make(front.listed() if not front.watch.ended() else front.listed()[:HURRIED])
@@ -196,7 +196,7 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> Part:
     rule = f"{asked} (of recipes: accuracy on {front.study.folds} folds put aside, {doubt})"
     if not held:
         rule += "; there is none, so it is the one that is expected to hold most"
-    return Part(
+    return FamiliesPart(
         circuits=tuple(front.made[i] for i in order),
         index=order.index(best),
         rule=rule,

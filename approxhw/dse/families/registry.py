@@ -22,16 +22,16 @@ EVERY = "all"
 
 @dataclass(frozen=True)
 class FamilyLine:
-    """Where a family is: ``module`` has a function ``family``, which takes its name."""
+    """What a family is, and ``module:function`` of what makes it of its name."""
 
     help: str
-    module: str
+    maker: str
 
 
 FAMILIES: dict[str, FamilyLine] = {
-    **{name: FamilyLine(f"decision trees: {name}", ".trees") for name in PRICES},
-    "forest": FamilyLine("a few boosted trees, whose leaves add up", ".forest"),
-    "gates": FamilyLine("gates of small trees, of which training rows need fewer", ".gates"),
+    **{name: FamilyLine(f"decision trees: {name}", ".trees:tree_family") for name in PRICES},
+    "forest": FamilyLine("a few boosted trees, whose leaves add up", ".forest:forest_family"),
+    "gates": FamilyLine("gates of small trees, of which training rows need fewer", ".gates:gates_family"),
 }
 """Name → where it is. Trees are those that ``networks/trees/families.py`` has prices for."""
 
@@ -40,7 +40,8 @@ NAMES = (GENETIC, *FAMILIES)
 
 def family_named(name: str) -> Family:
     """Return the family called *name*, one of :data:`FAMILIES`."""
-    found: Family = import_module(FAMILIES[name].module, __package__).family(name)
+    module, _, maker = FAMILIES[name].maker.partition(":")
+    found: Family = getattr(import_module(module, __package__), maker)(name)
     return found
 
 

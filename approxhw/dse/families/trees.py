@@ -30,7 +30,7 @@ SECONDS = 20.0
 """Of one search for an optimal tree: it takes milliseconds, and what is not proven by then may differ from run to run."""
 
 
-def family(name: str) -> Family:
+def tree_family(name: str) -> Family:
     """Return the family of trees called *name*."""
     return Family(name, partial(_recipes, name), tree_fit, forest_of)
 

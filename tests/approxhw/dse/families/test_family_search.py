@@ -204,7 +204,7 @@ def test_masked_networks_and_trees_share_a_front(iris, passes, tmp_path):
 def test_what_is_wrong_with_families_is_told(iris, tmp_path):
     with pytest.raises(OptionError) as caught:
         ax.search(iris.model, data=iris.data, families="tre,mlp")
-    assert "families: there is no family 'tre', did you mean 'tree'" in str(caught.value)
+    assert "families: there is no family 'tre'; did you mean 'tree'?" in str(caught.value)
     assert "give some of mlp, tree, pairs, optimal" in str(caught.value)
     data = np.load(iris.data)
     few = {name: data[name][:9] if "train" in name else data[name] for name in data.files}
@@ -267,7 +267,8 @@ def test_the_command_line_tells_families_recipes_and_the_promise(iris, cli):
     assert "folds of 105 training rows judge tree, optimal" in result.output
     assert "promised: " in result.output
     assert "95 % interval" in result.output
-    assert "tree, price" in result.output
+    assert "chosen: front/members/" in result.output
+    assert " (tree, price " in result.output
     assert "recipes, " in result.output
     assert "evaluations" not in result.output
     wrong = cli("search", iris.model, "--data", iris.data, "--families", "forrest")

@@ -92,19 +92,28 @@ def by_thresholds(graph: Graph, context: PassContext) -> Graph:
     low, high = np.array(encoding.low), np.array(encoding.high)
     made, every = {}, [set[Border]() for _ in low]
     for forest in forests_of(graph):
-        op = forest.op
-        assert isinstance(op, Forest)
+        assert isinstance(forest.op, Forest)
+        # a reading that never changes has code 0; of what no code decides there is no threshold
+        op = _undecided(forest.op, np.where(high > low, top, 0).tolist())
         share = (np.asarray(op.threshold, dtype=np.float64) - 0.5) / top
         readings = low[op.feature] + share * (high - low)[op.feature]
         single = readings.astype(np.float32)
         readings = np.where(single < readings, np.nextafter(single, np.float32(np.inf)), single).astype(np.float64)
-        # a reading that never changes has code 0
-        readings = np.where(high[op.feature] > low[op.feature], readings, float(np.finfo(np.float32).max))
         made[forest.name] = replace(op, threshold=readings)
         for feature, value in zip(op.feature.tolist(), readings.tolist(), strict=True):
             every[feature].add((value + 0.0, False))
     borders = [sorted(row) for row in every]
     return _encoded(graph, {name: _on_counts(op, borders) for name, op in made.items()}, borders, context)
+
+
+def _undecided(op: Forest, tops: list[int]) -> Forest:
+    """Return *op*, on codes from 0 to *tops*, without the tests that these decide."""
+    high, low = op.high.tolist(), op.low.tolist()
+
+    def test_of(place: int) -> Place:
+        return int(op.feature[place]), int(op.threshold[place]), high[place], low[place]
+
+    return pruned(op, tops, test_of)
 
 
 def _asked(op: Forest) -> dict[int, set[Border]]:

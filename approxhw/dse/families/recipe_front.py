@@ -20,12 +20,13 @@ from approxhw.dse.rules.honest_rule import (
     promise_of,
     promised_right,
 )
+from approxhw.dse.rules.recipe_study import Fitted
 from approxhw.dse.rules.short_lists import nearest, thinned
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
-from .circuits import FrontCircuit, Measured, Origin, circuit_design, cleaned_up, each_of, measured_circuit
+from .circuits import FrontCircuit, Measured, Origin, Progress, circuit_design, cleaned_up, each_of, measured_circuit
 from .kept_folds import Watch
 from .merging import HURRIED, FamiliesPart, Wanted
 from .registry import family_named
@@ -33,9 +34,6 @@ from .searching import Studied
 
 RULE = "H"
 """Standard errors that are taken off: as many as off the curves of masked networks."""
-
-FITS = 3
-"""Fits of a recipe on all rows, of which the one that answers most like the others is taken."""
 
 OF_EACH = 2
 """Circuits of each family that are synthesised whatever others have."""
@@ -77,25 +75,28 @@ class RecipeFront:
         return sorted(found)
 
     def make(self, recipes: Sequence[int]) -> None:
-        """Fit and synthesise those of *recipes* (numbers) that are not there yet."""
-        studied, todo = self.studied, [i for i in recipes if i not in self.made]
-        fits, fitted = 1 if self.watch.ended() else FITS, {}
+        """Fit and synthesise those of *recipes* (numbers) that are not there yet; fewer once the search is to end."""
+        studied, tell, fitted = self.studied, self.watch.on_progress, dict[int, Fitted]()
+        todo = [i for i in recipes if i not in self.made]
         for name in dict.fromkeys(self.owners[i] for i in todo):
             mine = [i for i in todo if self.owners[i] == name]
-            fit = family_named(name).fit(studied.facts)
+            family = family_named(name)
+            fit, fits = family.fit(studied.facts), 1 if self.watch.ended() else family.fits
             named = [self.study.recipes[i] for i in mine]
+            # all of them at once, whatever the jobs: how a tree grows may depend on the sizes asked for beside it
             circuits = fit_recipes(fit, studied.codes, self.study.labels, named, fits, self.study.seed)
             fitted.update(zip(mine, circuits, strict=True))
+        for begin in range(0, len(todo), batch := 2 * self.watch.jobs):
+            if begin and self.watch.ended():
+                return
+            part = todo[begin : begin + batch]
+            told = None if tell is None else partial(_shifted, tell, begin, len(todo))
+            made = each_of(lambda i: self._circuit(i, fitted[i]), part, self.watch.jobs, "synthesise", told)
+            self.made.update(zip(part, made, strict=True))
 
-        def work(i: int) -> FrontCircuit:
-            return self._circuit(i, fitted[i].made, fitted[i].cost)
-
-        made = each_of(work, fitted, self.watch.jobs, "synthesise", self.watch.on_progress)
-        self.made.update(zip(fitted, made, strict=True))
-
-    def _circuit(self, i: int, made: object, estimate: float) -> FrontCircuit:
+    def _circuit(self, i: int, fitted: Fitted) -> FrontCircuit:
         name, recipe, data = self.owners[i], self.study.recipes[i], self.origin.data
-        found = family_named(name).graph(self.studied.facts, made)
+        found = family_named(name).graph(self.studied.facts, fitted.made)
         judged = self.study.judged[-1]
         origin = replace(self.origin, search=_spelled(self.origin.search, name, str(recipe)))
         measured: Measured = measured_circuit(cleaned_up(found, data)[0], origin, self.wanted.costs)
@@ -103,7 +104,7 @@ class RecipeFront:
         notes = (
             f"family {name}: {recipe}",
             f"{100 * validation:.2f} % of {int(judged.sum())} training rows put aside in turn; "
-            f"the circuit is the middle one of {FITS} fits on all of them",
+            f"the circuit is the middle one of {family_named(name).fits} fits on all of them",
         )
         test = accuracy(found, data.X_test, data.y_test) if len(data.y_test) else None
         train = accuracy(found, data.X_train, data.y_train)
@@ -113,7 +114,7 @@ class RecipeFront:
             recipe=str(recipe),
             fold=0,
             genome=np.zeros(0, dtype=np.int32),
-            estimate=estimate,
+            estimate=fitted.cost,
             expected=float(np.clip(self.expected[i], 0, 1)),
             costs=np.array([cost.value(measured) for cost in self.wanted.costs]),
             train=train,
@@ -211,6 +212,11 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
 def _asked(aim: float | None) -> HeldAsked:
     """Return *aim* as a target; without one the most accurate is asked for."""
     return HeldAsked(1.0 if aim is None else min(1.0, max(0.0, aim)))
+
+
+def _shifted(tell: Progress, before: int, total: int, step: str, done: int, of: int) -> None:
+    """Tell of a part, *before* it *before* of *total*, as of the whole."""
+    tell(step, before + done, total)
 
 
 def _spelled(search: str, family: str, recipe: str) -> str:

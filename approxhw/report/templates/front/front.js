@@ -104,7 +104,9 @@
       for (const event of ["pointerenter", "focus"]) link.addEventListener(event, () => point(m.index, chart));
       for (const event of ["pointerleave", "blur"]) link.addEventListener(event, () => point(null));
       const word = m.chosen ? "chosen" : m.knee ? "knee" : "";
-      if (word) add("text", { class: "words", x: px(m[key]) + (x.at(m[key]) > 0.8 ? -10 : 10), y: py(m.accuracy[state.split]) + (m.chosen ? 15 : -9), "text-anchor": x.at(m[key]) > 0.8 ? "end" : "start" }, word);
+      // the curve rises from the left: there is room below at the right, and above at the left
+      const end = m.chosen ? x.at(m[key]) > 0.8 : x.at(m[key]) > 0.15;
+      if (word) add("text", { class: "words", x: at.x + (end ? -10 : 10), y: at.y + (m.chosen ? 15 : -7), "text-anchor": end ? "end" : "start" }, word);
     }
     chart.replaceChildren(svg);
   };

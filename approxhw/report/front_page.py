@@ -145,7 +145,7 @@ def _numbers(front: Front, knee: Member) -> dict[str, object]:
             {
                 "index": m.index,
                 "accuracy": {
-                    "expected": m.expected_accuracy,
+                    "expected": m.accuracy,
                     "validation": m.validation_accuracy,
                     "test": m.test_accuracy,
                     "train": m.train_accuracy,

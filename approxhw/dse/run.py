@@ -51,7 +51,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     recipes = _fitted_families(task, rows, notes)
     with clock.step("reference"):
         onnx = _references(model, graph, rows)
-    shared = {
+    shared: Keywords = {
         "data": rows.data,
         "onnx": {"train": onnx["train"], "test": onnx["test"]},
         "model": about(model),
@@ -89,8 +89,8 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             parts.append(part_of(pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)))
         if studied is not None:
             origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
-            front = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"]), watch)
-            parts.append(front_of_recipes(front, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
+            fitted = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"]), watch)
+            parts.append(front_of_recipes(fitted, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
         choice = merged_parts(parts, wanted)
         majority = {name: majority_share(y) for name, y in _labels(rows).items()}
         asked = asked_accuracies(parts, majority["train"] or 0.0)
@@ -331,8 +331,8 @@ def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], ch
             f"circuits that come nearest to it, with {100 * best:.2f} %; search longer, or allow more"
         )
     if not choice.held:
-        best = f"; the best one is expected to hold {100 * choice.chosen.expected:.2f} %" if task.recipes else ""
-        told.append(f"no circuit holds what was asked of the chosen one, {choice.rule.partition(';')[0]}{best}")
+        at_best = f"; the best one is expected to hold {100 * choice.chosen.expected:.2f} %" if task.recipes else ""
+        told.append(f"no circuit holds what was asked of the chosen one, {choice.rule.partition(';')[0]}{at_best}")
     if any(one.interrupted for one in found):
         done = sum(one.generations for one in found)
         told.append(f"the search was interrupted after generation {done}; --resume goes on from there")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
+from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
@@ -97,7 +98,7 @@ def pick(
         steady.append(gains[listed])
     estimate, steadiness = np.concatenate(estimates), np.concatenate(steady)
     rows = sum(c.rows for c in curves)
-    called = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
+    called: Keywords = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
 
     def candidates(places: Sequence[int], costs: Mapping[int, float]) -> list[Candidate]:
         return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i]) for i in places]
@@ -124,7 +125,7 @@ def pick(
     front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
     known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
     # a bound on the loss keeps what holds it on average, too; what further accuracies ask for stays
-    asked = {"target": wanted.target, "reference": wanted.reference, "loss": wanted.loss}
+    asked: Keywords = {"target": wanted.target, "reference": wanted.reference, "loss": wanted.loss}
     stays = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
     stays.add(choose_candidate(known, **asked, doubt=DOUBT if wanted.target is not None else 0.0)[0])
     points = _points(np.array([measured[i] for i in front]), steadiness[front])

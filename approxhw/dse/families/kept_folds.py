@@ -14,6 +14,7 @@ import numpy as np
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import CheckpointError, InvalidDataError, Problem, shown
 from approxhw.common.files import write_beside
+from approxhw.common.options import Keywords
 from approxhw.common.tools import tool_threads
 from approxhw.common.version import __version__
 from approxhw.dse.rules.recipe_study import FOLDS, RecipeStudy, Study, stratified_folds, study_recipes
@@ -105,7 +106,7 @@ def _identity(
 def _write(path: Path, identity: Mapping[str, str], study: Study) -> None:
     without, answers, costs = study
     packed = io.BytesIO()
-    arrays = {f"right_{i}": part for i, part in zip(without, answers, strict=True)}
+    arrays: Keywords = {f"right_{i}": part for i, part in zip(without, answers, strict=True)}
     np.savez(packed, meta=np.frombuffer(json.dumps(identity).encode(), np.uint8), costs=costs, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_beside(path, packed.getvalue())

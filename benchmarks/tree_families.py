@@ -18,14 +18,12 @@ import approxhw as ax
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.dse.rules.honest_rule import (
     RULES,
-    Fitted,
     HeldAsked,
-    RecipeStudy,
     choose_from_study,
     shared_rows_note,
     smoothed_by_path,
-    study_recipes,
 )
+from approxhw.dse.rules.recipe_study import Fitted, RecipeStudy, study_recipes
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph

@@ -258,11 +258,7 @@ class Design:
     @property
     def converters(self) -> Converters:
         """The analogue-to-digital converters that the circuit needs: one an input port, of as many comparators as it counts."""
-        fmt, op = self.graph.input.type.format, self.graph.input.op
-        if isinstance(op, Input) and op.encoding is not None and op.encoding.rule in BORDERED:
-            counts = [len(op.encoding.borders[port.feature]) for port in self.inputs]
-            return border_converters(counts, op.encoding.rule == "thermometer")
-        return converters(len(self.inputs), fmt.bits if isinstance(fmt, Fixed) else 0)
+        return input_converters(self.graph, [port.feature for port in self.inputs])
 
     def ports_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Return what every input port carries for *codes* (rows × features): unsigned bit patterns, one a row."""
@@ -281,6 +277,15 @@ class Design:
             for i, bit in enumerate(port.code_bits):
                 codes[:, port.feature] |= ((pattern >> i) & 1).astype(np.int64) << bit
         return codes
+
+
+def input_converters(graph: Graph, elements: Sequence[int]) -> Converters:
+    """Return the converters that *elements* of the Input of *graph* need: one each, of as many comparators as it counts."""
+    fmt, op = graph.input.type.format, graph.input.op
+    if isinstance(op, Input) and op.encoding is not None and op.encoding.rule in BORDERED:
+        counts = [len(op.encoding.borders[element]) for element in elements]
+        return border_converters(counts, op.encoding.rule == "thermometer")
+    return converters(len(elements), fmt.bits if isinstance(fmt, Fixed) else 0)
 
 
 def write_design(design: Design, folder: Path, steps: Sequence[tuple[str, Graph]] = ()) -> None:

@@ -33,6 +33,7 @@ from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from . import folder as vouched
 from .design import Model
 from .objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
+from .results import AskedAccuracy, FamilySummary, Promise
 
 CHECKPOINT = "checkpoint"
 SEARCHED = tuple(f"{CHECKPOINT}/{place}{name}" for place in ("", "*/") for name in ("*.npz", "*.json", ".*.part"))
@@ -72,6 +73,10 @@ class Member:
     """What it is expected to hold on rows never seen, by training rows alone (``dse/rules/decision_rule.py``)."""
     fold: int = 0
     """Which of the searches found it: each put other validation rows aside."""
+    family: str = "mlp"
+    """Of circuits: masked networks, or one of those that are fitted by recipes: ``validation_accuracy`` is its recipe's then."""
+    recipe: str = ""
+    """How it was fitted; empty for masked networks."""
     simulated: Mapping[str, int] = field(default_factory=dict)
     """Simulator → vectors on which hardware and Graph were equal."""
 
@@ -147,6 +152,12 @@ class Front:
     """Names of what was searched for, the errors first."""
     majority: Mapping[str, float | None] = field(default_factory=dict)
     """What always answering the most frequent class of each split is worth; fronts of before do not say it."""
+    promise: Promise | None = None
+    """What the chosen member holds on rows never seen; None where folds cannot say it."""
+    families: tuple[FamilySummary, ...] = ()
+    """What each family came to; empty where masked networks alone were searched."""
+    asked: tuple[AskedAccuracy, ...] = ()
+    """What would be chosen for other accuracies, rising."""
 
     @property
     def costs(self) -> tuple[Objective, ...]:
@@ -266,6 +277,9 @@ class FrontRecord:
     warnings: tuple[str, ...] = ()
     objectives: tuple[str, ...] = DEFAULT
     majority: Mapping[str, float | None] = field(default_factory=dict)
+    promise: Promise | None = None
+    families: tuple[FamilySummary, ...] = ()
+    asked: tuple[AskedAccuracy, ...] = ()
     files: Mapping[str, str]
 
 
@@ -393,6 +407,18 @@ def _check_member(member: Member) -> None:
         raise ValueError(f"member {member.index}: it cannot be")
 
 
+def _check_promises(front: Front) -> None:
+    """Raise ``ValueError`` where what *front* promises cannot be."""
+    promises = [each.promise for each in front.asked] + ([front.promise] if front.promise else [])
+    shares = [each.target for each in front.asked] + [each.best for each in front.families]
+    shares += [share for p in promises for share in (p.low, p.accuracy, p.high)]
+    costs = [each.cost for each in front.asked] + [each.cost for each in front.families]
+    if not all(0 <= share <= 1 for share in shares) or not all(0 <= cost < math.inf for cost in costs):
+        raise ValueError("promise: it cannot be")
+    if any(not p.low <= p.accuracy <= p.high for p in promises):
+        raise ValueError("promise: it lies outside its interval")
+
+
 def _front(told: FrontRecord, genomes: np.ndarray) -> Front:
     members, apart = told.members, {"genomes", "ledger"}
     kept = {f.name: getattr(told, f.name) for f in fields(Front) if f.name not in apart}
@@ -410,6 +436,7 @@ def _front(told: FrontRecord, genomes: np.ndarray) -> Front:
         raise ValueError("members: not one of them is chosen")
     if genomes.dtype != np.int32 or genomes.ndim != 2 or len(genomes) != len(members):
         raise ValueError("front.npz: not one genome a member")
+    _check_promises(front)
     if not front.onnx.keys() >= {"train", "validation", "test"}:
         raise ValueError("onnx")
     rows = front.data["rows"]

@@ -87,3 +87,44 @@ def _checked(path: Path, record: type[R]) -> dict[str, Plain]:
             str(path), [Problem(path.name, why, "run that simulation or estimate again")]
         ) from error
     return told
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a circuit holds on rows never seen, judged by rows that neither its choice nor its fit saw."""
+
+    accuracy: float
+    low: float
+    high: float
+    """Ends of the interval in which 95 % of such circuits are, on as many test rows as there are."""
+    rows: int
+    """That judged it."""
+
+
+@dataclass(frozen=True)
+class AskedAccuracy:
+    """What a search would choose for an accuracy that is asked for, and what it promises of it."""
+
+    target: float
+    held: bool
+    """Whether anything is expected to hold it."""
+    family: str
+    recipe: str
+    cost: float
+    """Of the first objective beside the errors, in its unit: synthesised, or in proportion to what is."""
+    promise: Promise
+
+
+@dataclass(frozen=True)
+class FamilySummary:
+    """What a family of circuits came to in a search."""
+
+    name: str
+    recipes: int
+    """That folds judged; 0 where there are none, as for masked networks."""
+    synthesised: int
+    members: int
+    best: float
+    """What the most accurate of its synthesised circuits is expected to hold."""
+    cost: float
+    """Of the cheapest of these, in the unit of the first objective beside the errors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from approxhw.artifacts.design import Design, check_design_output, write_design
@@ -56,6 +56,7 @@ def search(
     :class:`approxhw.dse.settings.SearchSettings`, in place of those of *settings* (the defaults), such as ``objectives``,
     ``population``, ``generations``, ``seed``, ``islands``. Some of them:
 
+    ``families``: ``"mlp,tree"``, a tuple of :data:`approxhw.dse.families.registry.NAMES`, or ``"all"``: of which circuits are.
     ``objectives``: ``"errors,area"`` or a tuple, two or three of :data:`approxhw.artifacts.objectives.CIRCUIT`.
     ``widen``: hidden layers are so many times as wide as the model's: what is not worth its area is dropped again.
     ``max_accuracy_loss``: absolute, against the model on training rows. ``target_accuracy``: the member that is expected
@@ -190,6 +191,9 @@ class SearchResult:
             "chosen": next(told for told in members if told["chosen"]),
             "knee": members[front.knee().index],
             "rule": front.rule,
+            "promise": None if front.promise is None else asdict(front.promise),
+            "families": [asdict(each) for each in front.families],
+            "asked": [asdict(each) for each in front.asked],
             "onnx": dict(front.onnx),
             "majority": dict(front.majority),
             "objectives": list(front.objectives),

@@ -16,6 +16,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of
 
 from .evolve import Hooks
+from .families.registry import GENETIC
 from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import Task, settled
@@ -40,7 +41,10 @@ def retrained(graph: Graph, item: GeneticRetraining, context: PassContext, libra
     names = ("target_accuracy", "max_accuracy_loss", "population", "generations", "starts", "moves", "folds", "seed")
     options = {name: getattr(item, name) for name in names}
     islands = max(1, min(4, item.population // 4))
-    asked = settled({**options, "islands": islands, "simulate": (), "members": 4, "synthesised": 8})
+    # what comes out is a masked network again
+    asked = settled(
+        {**options, "families": GENETIC, "islands": islands, "simulate": (), "members": 4, "synthesised": 8}
+    )
     blind = replace(context.data, X_test=context.data.X_test[:0], y_test=context.data.y_test[:0])
     rows = search_rows(blind, graph, float(asked.validation_share), asked.seed, asked.folds or 1)
     with temporary_folder("retraining") as place:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from approxhw.dse.genetic.seeding import Seeder
     from approxhw.networks.space import Space
 
-    from .candidates import Workshop
+    from .families.candidates import Workshop
 
 CHECKPOINT = "search.npz"
 SYNTHESISED = "synthesised.npz"
@@ -66,6 +66,8 @@ class SearchBegin(TypedDict):
     """Rows that pick the winners, of all folds."""
     folds: int
     genes: int
+    families: tuple[str, ...]
+    """That folds of all training rows judge, beside the genetic search."""
     onnx: float | None
     """Accuracy of the model on training rows; None where it is not known."""
     objectives: str | tuple[str, ...]

@@ -13,8 +13,9 @@ from approxhw.ir.evaluation import codes_of
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.text import print_graph
 
-from .candidates import Origin, Workshop
 from .evolve import Found, Prices, area_of, optimise, seeder_of
+from .families.candidates import Masked, Workshop
+from .families.circuits import Origin
 from .genetic.fitness import Judge, Teacher
 from .rows.thin_inputs import Thinned, thinned_inputs
 
@@ -103,7 +104,10 @@ def branch_of(
     )
     seeding: Seeding = replace(task.seeding, starts=-(-task.seeding.starts // folds))
     seeder = seeder_of(problem, prices.area, seeding, options, Teacher(graph, masked))
-    workshop = Workshop(Origin(graph=masked, space=space, ledger=records, thinned=thinned, **origin), task.jobs, costs)
+    made_of = Origin(
+        nodes=len(masked.nodes), ledger=records, pipeline=task.target.pipeline, search=task.spelled(), **origin
+    )
+    workshop = Workshop(made_of, Masked(masked, space, thinned), task.jobs, costs)
     return Branch(number, judge, problem, seeder, options, workshop, reference, thinned)
 
 

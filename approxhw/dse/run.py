@@ -12,7 +12,8 @@ import numpy as np
 
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.front import CHECKPOINT, Front, FrontData, Member, write_front
-from approxhw.common.errors import ToolNotFoundError
+from approxhw.artifacts.results import FamilySummary
+from approxhw.common.errors import InvalidDataError, ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.version import __version__
@@ -23,90 +24,90 @@ from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
-from .candidates import simulate_members
 from .evolve import Found, prices_of
+from .families.circuits import Origin, compile_circuits, simulate_members
+from .families.kept_folds import Watch
+from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
+from .families.recipe_front import RecipeFront, front_of_recipes
+from .families.searching import Studied, check_rows, study_families
 from .fold import Branch, branch_of, search_branches
 from .rows.split_rows import SearchRows
-from .select_members import HURRIED, Choice, Wanted, pick
+from .rules.honest_rule import shared_rows_note
+from .select_members import part_of, pick
 from .settings import Task
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
+    from approxhw.common.options import Keywords
     from approxhw.frontends.classifier import Classifier
 
 
 def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, folder: Path) -> Front:
-    """Search the masked networks of *graph*, and write the front to *folder*; what was there stays until it is whole."""
-    clock, folds = task.clock, range(len(rows.folds))
+    """Search all families that *task* asks for, from *graph* on, and write the front to *folder*.
+
+    What was there stays until it is whole.
+    """
+    clock, notes = task.clock, list[str]()
+    recipes = _fitted_families(task, rows, notes)
     with clock.step("reference"):
         onnx = _references(model, graph, rows)
-    with clock.step("area model"):
-        prices = prices_of(task.target.library, task.objectives, task.settings.timeout)
-    shared = {
+    shared: Keywords = {
         "data": rows.data,
         "onnx": {"train": onnx["train"], "test": onnx["test"]},
         "model": about(model),
         "target": task.target,
-        "search": task.spelled(),
         "command": task.command,
         "timeout": task.settings.timeout,
     }
-    with clock.step("passes"):
-        branches = []
-        for i in folds:
-            if task.hooks.on_progress and len(folds) > 1:
-                task.hooks.on_progress("passes of each fold", i, len(folds))
-            reference = onnx[f"fold {i}"] or 0.0
-            branches.append(branch_of(task, graph, rows, i, reference, prices, shared))
-    first = branches[0]
-    for line in _thinned(branches):
-        if task.hooks.on_note:
-            task.hooks.on_note(line)
-    if task.hooks.on_start:
-        task.hooks.on_start(
-            {
-                "rows": len(first.judge.labels["train"]),
-                "validation": len(rows.validated()),
-                "folds": len(folds),
-                "genes": first.space.genes,
-                "onnx": onnx["train"],
-                "objectives": task.settings.objectives,
-            }
-        )
-    found = search_branches(task, branches, folder / CHECKPOINT)
+    branches = _branches(task, graph, rows, onnx, shared) if task.genetic else []
+    _tell_start(task, rows, branches, recipes, onnx["train"])
+    watch = Watch(task.jobs, task.hooks.on_progress, task.hooks.stop, task.settings.resume)
+    studied = None
+    if recipes:
+        with clock.step("families"):
+            studied = study_families(
+                recipes,
+                graph,
+                rows.data,
+                task.objectives,
+                task.target.library,
+                task.settings.timeout,
+                task.options.seed,
+                folder / CHECKPOINT,
+                watch,
+            )
+    found = search_branches(task, branches, folder / CHECKPOINT) if branches else []
     seconds = sum(one.seconds.get("evolve", 0.0) for one in found)
     for branch in branches:
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
-    settings, hurried = task.settings, any(one.interrupted for one in found)
-    wanted = Wanted(
-        target=task.target_accuracy,
-        keep=settings.keep,
-        reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
-        loss=task.options.max_accuracy_loss,
-        synthesised=min(settings.synthesised, HURRIED) if hurried else settings.synthesised,
-        members=min(settings.members, HURRIED) if hurried else settings.members,
-        costs=task.objectives[1:],
-    )
+    interrupted = any(one.interrupted for one in found) or (studied is not None and studied.interrupted)
+    wanted = _wanted(task, rows, onnx, interrupted)
+    parts = []
     with clock.step("synthesise"):
-        searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
-        choice = pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)
+        if found:
+            searched = [(branch, one.genomes) for branch, one in zip(branches, found)]
+            parts.append(part_of(pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)))
+        if studied is not None:
+            origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
+            fitted = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"]), watch)
+            parts.append(front_of_recipes(fitted, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
+        choice = merged_parts(parts, wanted)
+        majority = {name: majority_share(y) for name, y in _labels(rows).items()}
+        asked = asked_accuracies(parts, majority["train"] or 0.0)
     told = told_of_rows(model, (rows.data.X_train, rows.data.X_test))
     with beside(folder) as part:
         with clock.step("compile"):
-            made = _compiled(choice, part / "members", task)
+            made = compile_circuits(choice.circuits, part / "members", task.jobs, task.hooks.on_progress)
         with clock.step("simulate"):
             simulated, missing = _simulate(task, part / "members", [design for design, _ in made])
-        majority = {name: majority_share(y) for name, y in _labels(rows).items()}
-        chosen = next(member for member in _members(choice, made, simulated) if member.chosen)
-        least = no_better("the model", onnx["test"], majority["test"], "test rows")
-        least += no_better("the chosen circuit", chosen.test_accuracy, majority["test"], "test rows")
+        members = _members(choice, made, simulated)
         front = Front(
             name=graph.name,
-            members=_members(choice, made, simulated),
-            genomes=_stacked([member.genome for member in choice.members]),
+            members=members,
+            genomes=_stacked([circuit.genome for circuit in choice.circuits]),
             version=__version__,
             model=about(model),
-            data=_about_rows(rows),
+            data=_about_rows(task, rows),
             onnx={name: onnx[name] for name in ("train", "validation", "test")},
             options=task.asked(),
             rule=choice.rule,
@@ -114,25 +115,96 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             evaluations=sum(one.evaluations for one in found),
             generations=sum(one.generations for one in found),
             seconds=dict(clock.seconds),
-            interrupted=any(one.interrupted for one in found),
-            bound_met=any(one.feasible for one in found),
+            interrupted=interrupted,
+            bound_met=any(one.feasible for one in found) if found else choice.held,
             rank_correlation=choice.rank_correlation,
-            ledger=tuple(made[0][0].ledger[: len(choice.members[0].branch.workshop.origin.ledger)]),
+            ledger=tuple(made[0][0].ledger[: len(choice.circuits[0].origin.ledger)]),
             history=tuple({"fold": i, **record} for i, one in enumerate(found) for record in one.history),
             command=task.command,
             warnings=(
                 *rows.notes,
                 *told,
-                *least,
+                *shared_rows_note(rows.data.X_train, rows.data.X_test),
+                *notes,
+                *_no_better(members, choice, onnx["test"], majority),
                 *_thinned(branches),
                 *_warnings(task, branches, found, choice),
+                *_ended(studied),
                 *missing,
             ),
             majority=majority,
             objectives=tuple(objective.name for objective in task.objectives),
+            promise=choice.promise,
+            families=_summaries(choice, members) if recipes else (),
+            asked=asked,
         )
         _write(front, part, folder, [design for design, _ in made])
     return front
+
+
+def _fitted_families(task: Task, rows: SearchRows, notes: list[str]) -> tuple[str, ...]:
+    """Return the families to fit by recipes; where rows are too few for them, and others are asked for, *notes* get a line."""
+    recipes = task.recipes
+    try:
+        check_rows(rows.data, recipes)
+    except InvalidDataError as error:
+        if recipes and not task.genetic:
+            raise
+        notes += [problem.why for problem in error.problems] if recipes else []
+        return ()
+    return recipes
+
+
+def _branches(
+    task: Task, graph: Graph, rows: SearchRows, onnx: Mapping[str, float | None], shared: Keywords
+) -> list[Branch]:
+    """Return the folds of the genetic search, ready to begin."""
+    clock, folds = task.clock, range(len(rows.folds))
+    with clock.step("area model"):
+        prices = prices_of(task.target.library, task.objectives, task.settings.timeout)
+    branches = []
+    with clock.step("passes"):
+        for i in folds:
+            if task.hooks.on_progress and len(folds) > 1:
+                task.hooks.on_progress("passes of each fold", i, len(folds))
+            branches.append(branch_of(task, graph, rows, i, onnx[f"fold {i}"] or 0.0, prices, shared))
+    return branches
+
+
+def _tell_start(
+    task: Task, rows: SearchRows, branches: Sequence[Branch], recipes: tuple[str, ...], onnx: float | None
+) -> None:
+    """Tell who watches what is searched, and what is to be known of it."""
+    for line in _thinned(branches):
+        if task.hooks.on_note:
+            task.hooks.on_note(line)
+    if task.hooks.on_start:
+        task.hooks.on_start(
+            {
+                "rows": len(branches[0].judge.labels["train"]) if branches else len(rows.data.y_train),
+                "validation": len(rows.validated()),
+                "folds": len(rows.folds),
+                "genes": branches[0].space.genes if branches else 0,
+                "families": recipes,
+                "onnx": onnx,
+                "objectives": task.settings.objectives,
+            }
+        )
+
+
+def _wanted(task: Task, rows: SearchRows, onnx: Mapping[str, float | None], interrupted: bool) -> Wanted:
+    settings = task.settings
+    wanted = Wanted(
+        target=task.target_accuracy,
+        keep=settings.keep,
+        reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
+        loss=task.options.max_accuracy_loss,
+        synthesised=settings.synthesised,
+        members=settings.members,
+        costs=task.objectives[1:],
+        test_rows=len(rows.data.y_test) or None,
+    )
+    return wanted.hurried if interrupted else wanted
 
 
 def _references(model: Classifier, graph: Graph, rows: SearchRows) -> dict[str, float | None]:
@@ -148,17 +220,8 @@ def _references(model: Classifier, graph: Graph, rows: SearchRows) -> dict[str, 
     return found
 
 
-def _compiled(choice: Choice, folder: Path, task: Task) -> list[tuple[Design, Estimate]]:
-    """Compile every member into a design folder of its own, those of one fold together."""
-    made: dict[int, tuple[Design, Estimate]] = {}
-    for branch in dict.fromkeys(member.branch for member in choice.members):
-        mine = {i: member.genome for i, member in enumerate(choice.members) if member.branch is branch}
-        made.update(zip(mine, branch.workshop.compile(mine, folder, task.hooks.on_progress)))
-    return [made[i] for i in range(len(choice.members))]
-
-
 def _stacked(genomes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return *genomes* as rows; those of a fold that has fewer features left end in zeros."""
+    """Return *genomes* as rows; those of a fold that has fewer features left end in zeros, other families have nothing else."""
     most = max(len(genome) for genome in genomes)
     return np.array([np.pad(genome, (0, most - len(genome))) for genome in genomes], dtype=np.int32)
 
@@ -181,29 +244,27 @@ def _simulate(task: Task, folder: Path, designs: Sequence[Design]) -> tuple[dict
 
 
 def _members(
-    choice: Choice, made: Sequence[tuple[Design, Estimate]], simulated: Mapping[str, list[int]]
+    choice: FamiliesPart, made: Sequence[tuple[Design, Estimate]], simulated: Mapping[str, list[int]]
 ) -> tuple[Member, ...]:
     members = []
-    for i, (picked, (design, cost)) in enumerate(zip(choice.members, made, strict=True)):
-        judge = picked.branch.judge
-        train, validation, test = (judge.accuracy(picked.genome, split) for split in ("train", "validation", "test"))
-        assert train is not None
-        inputs = len(design.inputs)
+    for i, (circuit, (design, cost)) in enumerate(zip(choice.circuits, made, strict=True)):
         outside = design.converters
         members.append(
             Member(
                 index=i,
-                fold=picked.branch.number,
-                train_accuracy=train,
-                validation_accuracy=validation,
-                expected_accuracy=min(1.0, max(0.0, picked.expected)),
-                test_accuracy=test,
+                fold=circuit.fold,
+                family=circuit.family,
+                recipe=circuit.recipe,
+                train_accuracy=circuit.train,
+                validation_accuracy=circuit.validation,
+                expected_accuracy=circuit.expected,
+                test_accuracy=circuit.test,
                 area_mm2=cost.area_mm2,
-                estimated_area_mm2=picked.estimate,
+                estimated_area_mm2=circuit.estimate,
                 power_mw=cost.known_power_mw(),
                 delay_ms=cost.delay_ms,
                 cells=cost.cells,
-                inputs=inputs,
+                inputs=len(design.inputs),
                 converters_area_mm2=outside.area_mm2,
                 converters_power_mw=outside.power_mw,
                 design=f"members/{i:02d}",
@@ -214,14 +275,33 @@ def _members(
     return tuple(members)
 
 
+def _summaries(choice: FamiliesPart, members: Sequence[Member]) -> tuple[FamilySummary, ...]:
+    families = [member.family for member in members]
+    return tuple(replace(each, members=families.count(each.name)) for each in choice.summaries)
+
+
+def _no_better(
+    members: Sequence[Member], choice: FamiliesPart, model: float | None, majority: Mapping[str, float | None]
+) -> list[str]:
+    """Return lines where model or chosen circuit is no better than always answering the most frequent class."""
+    told = no_better("the model", model, majority["test"], "test rows")
+    told += no_better("the chosen circuit", members[choice.index].test_accuracy, majority["test"], "test rows")
+    if choice.promise is not None:
+        told += no_better(
+            "what is promised of the chosen circuit", choice.promise.accuracy, majority["train"], "training rows"
+        )
+    return told
+
+
 def _labels(rows: SearchRows) -> dict[str, np.ndarray]:
     data = rows.data
     return {"train": rows.splits()["all"][1], "validation": data.y_train[rows.validated()], "test": data.y_test}
 
 
-def _about_rows(rows: SearchRows) -> FrontData:
+def _about_rows(task: Task, rows: SearchRows) -> FrontData:
     data, validated = rows.data, len(rows.validated())
-    counts = {"train": len(rows.folds[0][0]), "validation": validated, "test": len(data.y_test)}
+    searched = len(rows.folds[0][0]) if task.genetic else len(data.y_train)
+    counts = {"train": searched, "validation": validated, "test": len(data.y_test)}
     return {"name": data.name, "rows": counts, "folds": len(rows.folds), "features": data.X_train.shape[1]}
 
 
@@ -238,10 +318,10 @@ def _thinned(branches: Sequence[Branch]) -> list[str]:
     ]
 
 
-def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], choice: Choice) -> list[str]:
+def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], choice: FamiliesPart) -> list[str]:
     told = []
     loss = f"{100 * task.options.max_accuracy_loss:g} %"
-    if not any(one.feasible for one in found):
+    if found and not any(one.feasible for one in found):
         best, reference = max(
             (1 - one.least_errors / max(1, len(branch.judge.labels["train"])), branch.reference)
             for branch, one in zip(branches, found)
@@ -251,10 +331,25 @@ def _warnings(task: Task, branches: Sequence[Branch], found: Sequence[Found], ch
             f"circuits that come nearest to it, with {100 * best:.2f} %; search longer, or allow more"
         )
     if not choice.held:
-        told.append(f"no circuit holds what was asked of the chosen one, {choice.rule.partition(';')[0]}")
+        at_best = f"; the best one is expected to hold {100 * choice.chosen.expected:.2f} %" if task.recipes else ""
+        told.append(f"no circuit holds what was asked of the chosen one, {choice.rule.partition(';')[0]}{at_best}")
     if any(one.interrupted for one in found):
         done = sum(one.generations for one in found)
         told.append(f"the search was interrupted after generation {done}; --resume goes on from there")
+    return told
+
+
+def _ended(studied: Studied | None) -> list[str]:
+    """Return lines that say what is not known since the search was ended among its folds."""
+    told = []
+    if studied is not None and studied.missing:
+        told.append(f"the search was ended before family {', '.join(studied.missing)}; --resume goes on from there")
+    if studied is not None and not studied.study.whole:
+        judged = int(studied.study.judged[-1].sum())
+        told.append(
+            f"the search was ended among its folds: {judged} of {len(studied.study.labels)} training rows judge recipes, and "
+            "nothing is promised; --resume goes on from there"
+        )
     return told
 
 

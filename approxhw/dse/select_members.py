@@ -4,44 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.artifacts.objectives import CIRCUIT, Objective
+from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
+from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
 from approxhw.numerics.pareto import layers_of_front, pareto_front
 
 from .evolve import distinct
-from .rules.decision_rule import Candidate, accuracy_curve, choose_candidate, expected_accuracies, mean_at
+from .families.circuits import FrontCircuit
+from .families.merging import HURRIED, FamiliesPart, Wanted
+from .families.registry import GENETIC
+from .rules.decision_rule import (
+    DOUBT,
+    Candidate,
+    accuracy_curve,
+    choose_candidate,
+    expected_accuracies,
+    mean_at,
+    nested_accuracies,
+)
+from .rules.honest_rule import promise_of_folds
+from .rules.short_lists import nearest, thinned
 
 if TYPE_CHECKING:
     from .fold import Branch
 
 MOST_LISTED = 150
 """About as many circuits of all folds as may come into question for the front, and as many of each for its curve."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the front is to hold: accuracies on rows never seen, and how many members at most."""
-
-    target: float | None
-    """Of the chosen member."""
-    keep: tuple[float, ...]
-    """Of others that stay, too."""
-    reference: float | None
-    """Accuracy of the model on validation rows."""
-    loss: float
-    """Against this, of the chosen member, where there is no target."""
-    synthesised: int
-    members: int
-    costs: tuple[Objective, ...] = (CIRCUIT["area"],)
-    """What is to be least beside the errors; the first is the one that circuits are sorted by."""
-
-
-HURRIED = 6
-"""Circuits that are synthesised, and members of the front, once a search was ended: it is to be there in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +57,14 @@ class Choice:
     held: bool
     rank_correlation: float | None
     """Of estimated and synthesised costs (areas, by default) of all that was synthesised for it."""
+    promise: Promise | None = None
+    """What the choice holds on folds that neither it nor its circuits saw; None of one fold."""
+    ask: Callable[[float], AskedAccuracy | None] | None = None
+    """What would be chosen for another accuracy."""
+    synthesised: int = 0
+    """Circuits of which the members were chosen."""
+    stays: frozenset[int] = frozenset()
+    """Members that hold other accuracies which were asked for."""
 
 
 def pick(
@@ -97,19 +98,12 @@ def pick(
         steady.append(gains[listed])
     estimate, steadiness = np.concatenate(estimates), np.concatenate(steady)
     rows = sum(c.rows for c in curves)
-    called = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
+    called: Keywords = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
 
     def candidates(places: Sequence[int], costs: Mapping[int, float]) -> list[Candidate]:
         return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i]) for i in places]
 
-    first = (
-        wanted.target
-        if wanted.target is not None
-        else None
-        if wanted.reference is None
-        else wanted.reference - wanted.loss
-    )
-    aims = [aim for aim in (first, *wanted.keep) if aim is not None]
+    aims = [aim for aim in (wanted.aim, *wanted.keep) if aim is not None]
     nearby = layers_of_front(_points(estimate, steadiness), MOST_LISTED)
     best = sorted(nearby, key=lambda i: (estimate[i, 0], i))
     likely = expected_accuracies(candidates(best, dict(enumerate(estimate[:, 0].tolist()))))
@@ -130,14 +124,13 @@ def pick(
     costs = np.array([measured[i] for i in tried])
     front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
     known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
-    index, rule, held = choose_candidate(
-        known, target=wanted.target, reference=wanted.reference, loss=wanted.loss, **called
-    )
-    # what further accuracies ask for stays, too
-    others = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
+    # a bound on the loss keeps what holds it on average, too; what further accuracies ask for stays
+    asked: Keywords = {"target": wanted.target, "reference": wanted.reference, "loss": wanted.loss}
+    stays = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
+    stays.add(choose_candidate(known, **asked, doubt=DOUBT if wanted.target is not None else 0.0)[0])
     points = _points(np.array([measured[i] for i in front]), steadiness[front])
-    members_at_most = min(wanted.members, HURRIED) if ended() else wanted.members
-    kept = thinned(points, members_at_most, {index, *others})
+    kept = thinned(points, min(wanted.members, HURRIED) if ended() else wanted.members, stays)
+    index, rule, held = choose_candidate(known, **asked, **called, among=kept)
     expected = expected_accuracies(known)
     members = []
     for k in kept:
@@ -145,12 +138,71 @@ def pick(
         genome = genomes[front[k]]
         if not ended():
             genome = branch.workshop.without_unread(genome[None])[0]
-        members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k == index))
+        members.append((Picked(branch, genome, sizes[front[k]], expected[k]), k))
     # what lost an input bit may have become a little cheaper
     members.sort(key=lambda each: float(each[0].branch.workshop.measured(each[0].genome[None])[0, 0]))
     correlation = rank_correlation(estimate[tried, 0], costs[:, 0])
-    chosen = next(i for i, (_, is_chosen) in enumerate(members) if is_chosen)
-    return Choice(tuple(member for member, _ in members), chosen, rule, held, correlation)
+    places = {k: place for place, (_, k) in enumerate(members)}
+    over = [float(estimate[i, 0]) for i in front]
+
+    def promise(aim: float | None) -> Promise | None:
+        if len(curves) < 2:
+            return None
+        return promise_of_folds(nested_accuracies(curves, over, aim), [c.rows for c in curves], wanted.test_rows)
+
+    def ask(target: float) -> AskedAccuracy | None:
+        found, made = choose_candidate(known, target=target, reference=None, loss=0.0), promise(target)
+        return None if made is None else AskedAccuracy(target, found[2], GENETIC, "", known[found[0]].cost, made)
+
+    return Choice(
+        members=tuple(member for member, _ in members),
+        index=places[index],
+        rule=rule,
+        held=held,
+        rank_correlation=correlation,
+        promise=promise(wanted.aim),
+        ask=ask,
+        synthesised=len(tried),
+        stays=frozenset(places[k] for k in stays),
+    )
+
+
+def part_of(choice: Choice) -> FamiliesPart:
+    """Return what the genetic search chose as a part of the front of all families."""
+    circuits = []
+    for picked in choice.members:
+        workshop, judge, genome = picked.branch.workshop, picked.branch.judge, picked.genome
+        train, validation, test = (judge.accuracy(genome, split) for split in ("train", "validation", "test"))
+        assert train is not None
+        circuits.append(
+            FrontCircuit(
+                family=GENETIC,
+                recipe="",
+                fold=picked.branch.number,
+                genome=genome,
+                estimate=picked.estimate,
+                expected=min(1.0, max(0.0, picked.expected)),
+                costs=workshop.measured(genome[None])[0],
+                train=train,
+                validation=validation,
+                test=test,
+                design=partial(workshop.design, genome),
+                origin=workshop.origin,
+            )
+        )
+    best = max(circuit.expected for circuit in circuits)
+    least = min(float(circuit.costs[0]) for circuit in circuits)
+    return FamiliesPart(
+        circuits=tuple(circuits),
+        index=choice.index,
+        rule=choice.rule,
+        held=choice.held,
+        promise=choice.promise,
+        stays=choice.stays,
+        summaries=(FamilySummary(GENETIC, 0, choice.synthesised, 0, best, least),),
+        ask=choice.ask,
+        rank_correlation=choice.rank_correlation,
+    )
 
 
 def _shifted(
@@ -163,49 +215,3 @@ def _shifted(
 def _points(costs: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """Return what is to be least: the first cost, accuracy lost, the other costs (float64, N × M)."""
     return np.column_stack([costs[:, 0], -gains, costs[:, 1:]])
-
-
-def nearest(gains: Sequence[float], aims: Sequence[float], count: int) -> list[int]:
-    """Return at most *count* places, ascending: half of them those nearest to the *aims*, the others evenly over all *gains*."""
-    order = sorted(range(len(gains)), key=lambda i: gains[i])
-    if len(order) <= count:
-        return sorted(order)
-    chosen: set[int] = set()
-    for number, aim in enumerate(aims, 1):
-        by_distance = [i for i in sorted(order, key=lambda i: (abs(gains[i] - aim), i)) if i not in chosen]
-        chosen.update(by_distance[: count * number // (2 * len(aims)) - len(chosen)])
-    others = [i for i in order if i not in chosen]
-    evenly = np.unique(np.linspace(0, len(others) - 1, count - len(chosen)).round().astype(np.int64))
-    return sorted(chosen | {others[i] for i in evenly.tolist()})
-
-
-def thinned(points: np.ndarray, count: int, wanted: set[int]) -> list[int]:
-    """Return at most *count* places of a front (*points*: cost, accuracy lost, other costs; by rising cost), ascending.
-
-    Those *wanted* stay. Of two objectives so do both ends, then what adds most accuracy over the one before. Of more, what
-    is best in one of them stays, and the others go one after the other, always one of the two that lie nearest together.
-    """
-    kept = list(range(len(points)))
-    gains = -points[:, 1]
-    best = {int(i) for i in points.argmin(axis=0)} if len(points) else set()
-    while len(kept) > max(1, count, len(wanted)):
-        free = [k for k in range(len(kept)) if kept[k] not in wanted]
-        if points.shape[1] == 2:
-            inner = [k for k in free if 0 < k < len(kept) - 1] or free
-            # what a place adds over the one before it is what is lost with it
-            least = min(inner, key=lambda k: gains[kept[k]] - gains[kept[k - 1]] if k else 0.0)
-        else:
-            inner = [k for k in free if kept[k] not in best] or free
-            least = min(inner, key=_distance(points[kept]))
-        kept.pop(least)
-    return kept
-
-
-def _distance(points: np.ndarray) -> Callable[[int], float]:
-    """Return what gives the distance of a point to its nearest neighbour, every objective counted by its range."""
-    reach = np.ptp(points, axis=0)
-    scaled = points / np.where(reach > 0, reach, 1)
-    distances = np.sqrt(((scaled[:, None] - scaled[None]) ** 2).sum(axis=2))
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.min(axis=1)
-    return lambda k: float(nearest[k])

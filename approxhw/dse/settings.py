@@ -18,6 +18,7 @@ from approxhw.flow.stages.protocol import Clock
 from approxhw.ir.pass_manager import Pass
 from approxhw.sim.simulators.registry import SIMULATORS, simulator_names
 
+from .families.registry import GENETIC, chosen_families, family_names
 from .genetic.options import GeneticOptions, Seeding
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class SearchSettings:
     objectives: str | tuple[str, ...] = field(
         default=DEFAULT,
         metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(CIRCUIT)},
+    )
+    families: str | tuple[str, ...] = field(
+        default=(GENETIC,),
+        metadata={
+            "help": "families of circuits that are searched, or all",
+            "choices": family_names,
+            "metavar": "NAMES",
+        },
     )
     population: int = _as(GeneticOptions, "population")
     generations: int = _as(GeneticOptions, "generations")
@@ -154,6 +163,10 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
         asked = replace(asked, objectives=tuple(objective.name for objective in chosen))
     except OptionError as error:
         found += error.problems
+    try:
+        asked = replace(asked, families=chosen_families(asked.families))
+    except OptionError as error:
+        found += error.problems
     validation_share = float(asked.validation_share)
     found += _problems(asked, validation_share)
     if found:
@@ -215,6 +228,16 @@ class Task:
         return None if target is None else float(target)
 
     @property
+    def recipes(self) -> tuple[str, ...]:
+        """Families that are fitted by recipes."""
+        return tuple(name for name in self.settings.families if name != GENETIC)
+
+    @property
+    def genetic(self) -> bool:
+        """Whether masked networks are searched."""
+        return GENETIC in self.settings.families
+
+    @property
     def seeding(self) -> Seeding:
         """How starts are made."""
         return self.settings.seeding or Seeding()
@@ -236,10 +259,16 @@ class Task:
             told["objectives"] = "+".join(self.settings.objectives)
         return f"search{{{','.join(f'{name}={value}' for name, value in told.items())}}}"
 
+    def spelled_recipes(self) -> str:
+        """Return the line of the ledger for the families that are fitted by recipes, but for which of them it is."""
+        return f"search{{seed={self.options.seed}}}"
+
     def asked(self) -> dict[str, object]:
         """Return everything that decides what the front is, as plain types, but the objectives, which it tells itself."""
         options = asdict(self.options)
         options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
+        if self.recipes:  # fronts of masked networks alone read as ever
+            options["families"] = ",".join(self.settings.families)
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")
         told = {**options, **{name: getattr(self.settings, name) for name in names}}
         if self.settings.max_inputs != SearchSettings.max_inputs:  # fronts of before it was there read alike

@@ -22,7 +22,7 @@ from approxhw.common.options import Keywords
 
 from .evolve import Hooks, spread
 from .genetic.options import GeneticOptions
-from .select_members import thinned
+from .rules.short_lists import thinned
 
 if TYPE_CHECKING:
     from deap import base

@@ -12,6 +12,7 @@ from approxhw.artifacts.front import Front, Member
 from approxhw.artifacts.objectives import ENGINE, Objective
 from approxhw.common.errors import shown
 
+from .asked_plot import asked_plots
 from .data import LedgerRow, drawn_ledger_row
 from .page import environment, template, write_page
 
@@ -41,6 +42,17 @@ def render_front(front: Front, folder: str) -> str:
             front=front,
             chosen=chosen,
             knee=knee,
+            families=_marked(front),
+            legend=[
+                (place, name)
+                for place, name in enumerate(_marked(front))
+                if name in {each.name for each in front.families}
+            ],
+            marks=MARKS,
+            plots=asked_plots(front, _marked(front)),
+            cost_title=_sentence(front.costs[0].title),
+            cost_shown=front.costs[0].shown,
+            recipes=sum(each.recipes for each in front.families),
             script=script,
             script_digest=digest,
             numbers=_numbers(front, knee),
@@ -75,6 +87,28 @@ DRAWN = ("area", "power")
 """Costs of a circuit that every front shows; other objectives get a plot and a column beside them."""
 
 
+MARKS = (
+    "M-5.5 0a5.5 5.5 0 1 0 11 0a5.5 5.5 0 1 0 -11 0Z",
+    "M-4.8 -4.8H4.8V4.8H-4.8Z",
+    "M0 -6.8L6.8 0L0 6.8L-6.8 0Z",
+    "M0 -6.2L6.2 5H-6.2Z",
+    "M0 6.2L6.2 -5H-6.2Z",
+    "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
+)
+"""Shapes of members, family by family: circle, square, diamond, triangles, cross."""
+
+
+def _marked(front: Front) -> list[str]:
+    """Return the families of *front* in the order of their marks, masked networks first; none where there are no others."""
+    if not front.families:
+        return []
+    return sorted({*(each.name for each in front.families), GENETIC}, key=lambda name: (name != GENETIC, name))
+
+
+GENETIC = "mlp"
+"""The family whose members are circles, as they are where there is no other."""
+
+
 def _others(front: Front) -> list[Objective]:
     """Return the objectives that the table does not show anyway."""
     return [each for each in front.costs if each.name in ("energy", "converters", "system-area", "system-power")]
@@ -87,6 +121,7 @@ def _sentence(title: str) -> str:
 def _numbers(front: Front, knee: Member) -> dict[str, object]:
     """Return what the script draws: numbers, and paths that were checked; no text of a model or of data."""
     split = "train" if front.members[0].validation_accuracy is None else "validation"
+    families = _marked(front)
     more = [each for each in front.costs if each.name not in DRAWN]
     axes = [
         {"key": "area", "name": "area", "title": "synthesised area, cm²", "marks": []},
@@ -109,7 +144,13 @@ def _numbers(front: Front, knee: Member) -> dict[str, object]:
         "members": [
             {
                 "index": m.index,
-                "accuracy": {"validation": m.validation_accuracy, "test": m.test_accuracy, "train": m.train_accuracy},
+                "accuracy": {
+                    "expected": m.accuracy,
+                    "validation": m.validation_accuracy,
+                    "test": m.test_accuracy,
+                    "train": m.train_accuracy,
+                },
+                "mark": families.index(m.family) if m.family in families else 0,
                 "area": m.area_mm2 / 100,
                 "power": m.power_mw,
                 "fed": m.system_power_mw,
@@ -121,8 +162,10 @@ def _numbers(front: Front, knee: Member) -> dict[str, object]:
             }
             for m in front.members
         ],
-        "onnx": dict(front.onnx),
-        "split": split,
+        "onnx": {**front.onnx, "expected": front.onnx[split]},
+        "split": "expected" if families else split,
+        "expected": bool(families),
+        "marks": MARKS,
         "axes": axes,
         "lines": lines,
         "fed": "power with converters, mW",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ class Emitted:
         return self.outputs[0]
 
 
+_EMITTING = threading.Lock()
+
+
 def emit(
     circuit: Circuit,
     *,
@@ -54,8 +58,16 @@ def emit(
 ) -> Emitted:
     """Return *circuit* as Verilog-2005. ``registers``: registered input and output. ``header``: comment lines on top.
 
-    ``on_block`` hears after each block how many are done, and of how many.
+    ``on_block`` hears after each block how many are done, and of how many. Threads wait for one another: the parser of what is
+    emitted is one for all of them.
     """
+    with _EMITTING:
+        return _emitted(circuit, registers, header, on_block)
+
+
+def _emitted(
+    circuit: Circuit, registers: bool, header: Sequence[str], on_block: Callable[[int, int], None] | None
+) -> Emitted:
     parts: list[str] = []
     templates: set[str] = set()
     comments: dict[str, list[str]] = {}

@@ -67,6 +67,55 @@ def with_borders(graph: Graph, context: PassContext) -> Graph:
     return _encoded(graph, made, every, context)
 
 
+def counts_thresholds(graph: Graph) -> bool:
+    """Whether the Input of *graph* has codes of rule ``round``, and Forests alone compare them, one element at a time."""
+    node = graph.input
+    assert isinstance(node.op, Input)
+    if node.op.encoding is None or node.op.encoding.rule != "round":
+        return False
+    try:
+        return bool(forests_of(graph))
+    except PassError:
+        return False
+
+
+def by_thresholds(graph: Graph, context: PassContext) -> Graph:
+    """Return *graph*, of which :func:`counts_thresholds` is true, on codes that count the thresholds which its Forests ask for.
+
+    A code is at least c from the reading on that lies half a step below the one that c stands for.
+    """
+    node = graph.input
+    assert isinstance(node.op, Input)
+    encoding = node.op.encoding
+    assert encoding is not None
+    top = (1 << encoding.bits) - 1
+    low, high = np.array(encoding.low), np.array(encoding.high)
+    made, every = {}, [set[Border]() for _ in low]
+    for forest in forests_of(graph):
+        assert isinstance(forest.op, Forest)
+        # a reading that never changes has code 0; of what no code decides there is no threshold
+        op = _undecided(forest.op, np.where(high > low, top, 0).tolist())
+        share = (np.asarray(op.threshold, dtype=np.float64) - 0.5) / top
+        readings = low[op.feature] + share * (high - low)[op.feature]
+        single = readings.astype(np.float32)
+        readings = np.where(single < readings, np.nextafter(single, np.float32(np.inf)), single).astype(np.float64)
+        made[forest.name] = replace(op, threshold=readings)
+        for feature, value in zip(op.feature.tolist(), readings.tolist(), strict=True):
+            every[feature].add((value + 0.0, False))
+    borders = [sorted(row) for row in every]
+    return _encoded(graph, {name: _on_counts(op, borders) for name, op in made.items()}, borders, context)
+
+
+def _undecided(op: Forest, tops: list[int]) -> Forest:
+    """Return *op*, on codes from 0 to *tops*, without the tests that these decide."""
+    high, low = op.high.tolist(), op.low.tolist()
+
+    def test_of(place: int) -> Place:
+        return int(op.feature[place]), int(op.threshold[place]), high[place], low[place]
+
+    return pruned(op, tops, test_of)
+
+
 def _asked(op: Forest) -> dict[int, set[Border]]:
     """Return the borders of each feature: x > t where a test is ≤ or >, x ≥ t where it is < or ≥, both for equality."""
     found: dict[int, set[Border]] = {}

@@ -15,7 +15,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fresh_name
 from approxhw.numerics.formats import Encoding, Fixed, Rational
 
-from ._borders import as_thermometer, with_borders
+from ._borders import as_thermometer, by_thresholds, counts_thresholds, with_borders
 
 CODES = ("round", "floor16", "borders", "thermometer")
 RANGES = ("mse", "extremes")
@@ -38,7 +38,7 @@ class QuantizeInputs:
     ``borders`` is for trees, and loses nothing: a code counts how many of the thresholds that the trees ask of a feature its
     reading reaches; ``thermometer`` has an input of one bit for each of these instead. Bits and ends are not asked for there.
     The map is an ``Affine``; ``fold-affine`` folds it into the first layer. An Input that has codes already is
-    left alone.
+    left alone, but where trees alone compare codes of ``round`` with thresholds: these become borders, or a thermometer.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -73,11 +73,13 @@ class QuantizeInputs:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with a ``Fixed`` Input; saturated readings are counted in the notes."""
         node = graph.input
-        if isinstance(node.type.format, Fixed):
+        counted = self.code in ("borders", "thermometer")
+        coded = isinstance(node.type.format, Fixed)
+        if coded and not (counted and counts_thresholds(graph)):
             context.note("the Input has codes already")
             return graph
-        if self.code in ("borders", "thermometer"):
-            found = with_borders(graph, context)
+        if counted:
+            found = by_thresholds(graph, context) if coded else with_borders(graph, context)
             return found if self.code == "borders" else as_thermometer(found)
         encoding = self._encoding(node, context)
         self._count(encoding, context)

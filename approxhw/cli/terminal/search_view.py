@@ -44,7 +44,12 @@ class SearchView:
         self.rows = int(about["rows"])
         self.cost = CIRCUIT[about.get("objectives", DEFAULT)[1]]
         known = "not known" if about["onnx"] is None else f"{about['onnx']:.4f}"
-        folds = int(about.get("folds", 1))
+        folds, families = int(about.get("folds", 1)), ", ".join(about.get("families", ()))
+        if families and not about["genes"]:
+            self.terminal.say(f"folds of {self.rows} training rows judge {families}; accuracy of the model: {known}")
+            return
+        if families:
+            self.terminal.say(f"folds of all training rows judge {families}; then the genetic search")
         how = (
             f"searching on {self.rows} training rows, {about['validation']} more pick the winners"
             if folds == 1
@@ -133,13 +138,17 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
     """Print the members as a table, which one is chosen and why, and everything to know."""
     table = Table(box=None, pad_edge=False)
     more = [CIRCUIT[name] for name in told.get("objectives", DEFAULT)[1:] if name not in ("area", "power", "inputs")]
-    columns = ("member", "validation", "test", "area cm²", "power mW", "inputs")
+    families = bool(told.get("families"))
+    columns = ("member", "expected", "validation", "test", "area cm²", "power mW", "inputs")
     for title in (*columns, *(each.title.replace(",", "") for each in more), ""):
-        table.add_column(title, justify="left" if not title else "right")
+        table.add_column(title, justify="right" if title else "left")
+    if families:
+        table.add_column("family")
     for member in told["front"]:
         marks = [*(["chosen"] if member["chosen"] else []), *(["knee"] if member is told["knee"] else [])]
         table.add_row(
             f"{member['index']:02d}",
+            _share(member.get("expected_accuracy")),
             _share(
                 member["train_accuracy"] if member["validation_accuracy"] is None else member["validation_accuracy"]
             ),
@@ -149,17 +158,29 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
             str(member["inputs"]),
             *(f"{member[each.field] * each.shown:.4g}" for each in more),
             f"[bold]{', '.join(marks)}[/]",
+            *([escape(member["family"])] if families else ()),
         )
     terminal.out.print(table)
     if (least := told.get("majority", {}).get("test")) is not None:
         terminal.say(
             f"on test rows: the model {_share(told['onnx']['test'])}, always the most frequent class {_share(least)}"
         )
-    terminal.say(f"chosen: {told['chosen']['design']}, {told['rule']}")
+    recipe = f" ({told['chosen']['recipe']})" if told["chosen"].get("recipe") else ""
+    terminal.say(f"chosen: {told['chosen']['design']}{recipe}, {told['rule']}")
+    if (promise := told.get("promise")) is not None:
+        terminal.say(
+            f"promised: {_share(promise['accuracy'])} on rows never seen, 95 % interval {100 * promise['low']:.1f}…"
+            f"{100 * promise['high']:.1f} % (by {promise['rows']} rows that neither choice nor fit saw)"
+        )
+    for each in told.get("families", ()):
+        tried = f"{each['recipes']} recipes, " if each["recipes"] else ""
+        best = f", the best expected to hold {_share(each['best'])}" if each["synthesised"] else ""
+        terminal.say(f"{each['name']}: {tried}{each['synthesised']} synthesised, {each['members']} on the front{best}")
     for simulator in told["chosen"]["simulated"]:
         vectors = sum(member["simulated"][simulator] for member in told["front"])
         terminal.say(f"{simulator}: {vectors} vectors, 0 mismatches, all members together")
-    terminal.say(f"{told['evaluations']} evaluations, {told['seconds']:.0f} s")
+    work = f"{told['evaluations']} evaluations, " if told["evaluations"] else ""
+    terminal.say(f"{work}{told['seconds']:.0f} s")
     for warning in told["warnings"]:
         terminal.warn(warning)
 

@@ -77,13 +77,16 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return found
 
 
-def expected_accuracies(candidates: Sequence[Candidate]) -> list[float]:
-    """Return the accuracy that each of *candidates* (by rising cost) is expected to hold on rows never seen."""
+def expected_accuracies(candidates: Sequence[Candidate], doubt: float = DOUBT) -> list[float]:
+    """Return the accuracy that each of *candidates* (by rising cost) is expected to hold on rows never seen.
+
+    *doubt*: standard errors that are taken off.
+    """
     expected = []
     for p, candidate in zip(isotonic([c.accuracy for c in candidates]), candidates, strict=True):
         rows = max(1, candidate.rows)
         # rows that are all right are no proof: at least a quarter of a row is in doubt
-        expected.append(p - DOUBT * math.sqrt(max(p * (1 - p), 1 / (4 * rows)) / rows))
+        expected.append(p - doubt * math.sqrt(max(p * (1 - p), 1 / (4 * rows)) / rows))
     return expected
 
 
@@ -95,25 +98,49 @@ def choose_candidate(
     loss: float,
     cost: str = "area",
     least: str = "the smallest circuit",
+    among: Sequence[int] | None = None,
+    doubt: float = DOUBT,
 ) -> tuple[int, str, bool]:
     """Return which of *candidates* (by rising cost) is chosen, by what rule, and whether it holds what was asked for.
 
-    With *target*: the cheapest that is expected to hold this accuracy. Without: the cheapest whose accuracy is at most
-    *loss* (absolute) below *reference*, the model's own on the same rows. Where none holds that: the most accurate, the
+    With *target*: the cheapest that is expected to hold this accuracy. Without: the cheapest that is expected to hold at most
+    *loss* (absolute) less than *reference*, the model's own on the same rows. Where none holds that: the most accurate, the
     cheaper of equals. *cost*, *least*: what the cost is, and what the cheapest is called.
+    *among*: which may be chosen. *doubt*: standard errors that are taken off.
     """
-    smooth = isotonic([c.accuracy for c in candidates])
+    places = range(len(candidates)) if among is None else among
+    smooth, expected = isotonic([c.accuracy for c in candidates]), expected_accuracies(candidates, doubt)
+    aim = aim_of(target, reference, loss)
+    held = [i for i in places if aim is not None and expected[i] >= aim - 1e-12]
     if target is not None:
-        held = [i for i, value in enumerate(expected_accuracies(candidates)) if value >= target]
         rule = f"{least} expected to hold an accuracy of {100 * target:.2f} % ({EXPECTED.format(cost)})"
-    elif reference is not None:
-        held = [i for i, value in enumerate(smooth) if value >= reference - loss - 1e-12]
-        rule = f"{least} that loses at most {100 * loss:g} % against the model on validation rows"
+    elif aim is not None:
+        rule = f"{least} that loses at most {100 * loss:g} % against the model on validation rows, "
+        rule += f"with {DOUBT:g} standard errors taken off its accuracy there"
     else:
-        held, rule = [], "the most accurate circuit on validation rows: the accuracy of the model itself is not known"
+        rule = "the most accurate circuit on validation rows: the accuracy of the model itself is not known"
     if held:
         return held[0], rule, True
-    best = max(range(len(candidates)), key=lambda i: (smooth[i], -candidates[i].cost))
-    if target is None and reference is None:
+    best = max(places, key=lambda i: (smooth[i], -candidates[i].cost))
+    if aim is None:
         return best, rule, True
     return best, f"{rule}; there is none, so it is the most accurate on validation rows", False
+
+
+def aim_of(target: float | None, reference: float | None, loss: float) -> float | None:
+    """Return the accuracy that is asked for: *target*, or *loss* less than *reference*; None where neither is known."""
+    return target if target is not None else None if reference is None else reference - loss
+
+
+def nested_accuracies(curves: Sequence[Curve], costs: Sequence[float], aim: float | None) -> list[float]:
+    """Return for each fold what the circuit holds there that the *curves* of all other folds choose for *aim*.
+
+    *costs*: what the curves go over, of the circuits to choose from. The choice doubts as much as with all folds.
+    """
+    rows, found = sum(c.rows for c in curves), []
+    for j, curve in enumerate(curves):
+        others = [*curves[:j], *curves[j + 1 :]]
+        known = [Candidate(mean_at(others, cost), rows, cost) for cost in costs]
+        place, _, _ = choose_candidate(known, target=aim, reference=None, loss=0.0)
+        found.append(curve.at(costs[place]))
+    return found

@@ -2,50 +2,28 @@
 
 A recipe (family, price, size) is judged by circuits that were fitted without the rows that judge them. Choosing the best of
 many recipes by the same rows promises too much; so the promise is what the whole procedure, choice and all, holds on folds
-that neither its choice nor its fit has seen. Inner and outer folds are the same ones: a circuit fitted without folds i and j
-judges recipes on fold i for outer fold j, and on j for i, so that K folds take K (K + 1) / 2 fits of all recipes.
+that neither its choice nor its fit has seen (``recipe_study.py`` says which circuits judge what).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 
-from approxhw.common.errors import InvalidDataError, OptionError, Problem
+from approxhw.artifacts.results import Promise
+from approxhw.common.errors import OptionError, Problem
 from approxhw.common.statistics import isotonic, majority_share, no_better
 
-
-class RecipeLike(Hashable, Protocol):
-    """How a circuit is fitted. Recipes of one ``path`` differ in size alone: what costs more is no worse, but for chance."""
-
-    @property
-    def path(self) -> str:
-        """Family and all options but the size."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A circuit that was fitted: what it answers (codes, R × F → classes, R), what it costs, and what it is."""
-
-    answers: Callable[[np.ndarray], np.ndarray]
-    cost: float
-    made: object = None
-
-
-Fit = Callable[[np.ndarray, np.ndarray, Sequence[RecipeLike], int], Sequence[Fitted]]
-"""(codes, labels, recipes, seed) → a circuit for each recipe."""
+from .recipe_study import FOLDS, Fit, Fitted, RecipeLike, RecipeStudy, study_recipes
 
 RULES = {"H": 0.5, "S": 1.0, "T": 1.0}
 """Standard errors that are taken off what folds say; T counts the noise of the test sample, too."""
 
-FOLDS, FITS = 5, 5
-"""Folds, and fits of the recipe that was chosen, of which the robust middle one is taken."""
+FITS = 5
+"""Fits of the recipe that was chosen, of which the robust middle one is taken."""
 
 LEVEL = 1.96
 """Standard errors to either side of a promise: 95 % of circuits lie within, where errors are normal."""
@@ -82,28 +60,6 @@ class HeldAsked:
 
 
 @dataclass(frozen=True, eq=False)
-class RecipeStudy:
-    """What every recipe holds on rows that its circuits were not fitted on. K folds, P recipes, R rows.
-
-    ``right[j]``: bool, P × R, of circuits fitted without fold j and the row's own; ``right[K]``: without its own alone.
-    ``costs``: float64, (K + 1) × P, means of these circuits' costs.
-    """
-
-    recipes: tuple[RecipeLike, ...]
-    labels: np.ndarray
-    fold: np.ndarray
-    """int64, R: the fold of each row."""
-    right: np.ndarray
-    costs: np.ndarray
-    seed: int
-
-    @property
-    def folds(self) -> int:
-        """How many there are."""
-        return len(self.right) - 1
-
-
-@dataclass(frozen=True, eq=False)
 class RecipeChoice:
     """The recipe that was chosen, its circuit, and what is promised of it."""
 
@@ -124,72 +80,6 @@ class RecipeChoice:
     notes: tuple[str, ...]
 
 
-def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each row (int64, R): every class is dealt out evenly, in an order that *seed* decides."""
-    rng = np.random.default_rng(seed)
-    fold = np.zeros(len(labels), dtype=np.int64)
-    dealt = 0
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        fold[rows] = (dealt + np.arange(len(rows))) % folds
-        dealt += len(rows)
-    return fold
-
-
-def study_recipes(
-    fit: Fit,
-    codes: np.ndarray,
-    labels: np.ndarray,
-    recipes: Sequence[RecipeLike],
-    folds: int = FOLDS,
-    seed: int = 0,
-    each: Callable[[Callable[[tuple[int, ...]], Study], Iterable[tuple[int, ...]]], Iterable[Study]] = map,
-) -> RecipeStudy:
-    """Fit all *recipes* without every fold, and without every two, and note on which rows they are right.
-
-    *each*: what maps the fits, such as the ``map`` of a pool of threads.
-    """
-    codes, labels = np.asarray(codes), np.asarray(labels)
-    _check(codes, labels, recipes, folds)
-    fold = stratified_folds(labels, folds, seed)
-    right = np.zeros((folds + 1, len(recipes), len(labels)), dtype=np.bool_)
-    costs = np.zeros((folds + 1, len(recipes)))
-    left_out = [*((i,) for i in range(folds)), *combinations(range(folds), 2)]
-
-    def one(without: tuple[int, ...]) -> Study:
-        rows = ~np.isin(fold, without)
-        judged = [np.flatnonzero(fold == i) for i in without]
-        circuits = fit(codes[rows], labels[rows], recipes, 0)
-        answers = [[circuit.answers(codes[part]) == labels[part] for circuit in circuits] for part in judged]
-        return without, [np.array(part) for part in answers], np.array([circuit.cost for circuit in circuits])
-
-    for without, answers, cost in each(one, left_out):
-        for place, i in enumerate(without):
-            outer = folds if len(without) == 1 else without[1 - place]
-            right[outer][:, fold == i] = answers[place]
-            costs[outer] += cost / (folds - (outer < folds))
-    return RecipeStudy(tuple(recipes), labels, fold, right, costs, seed)
-
-
-Study = tuple[tuple[int, ...], list[np.ndarray], np.ndarray]
-"""Folds left out, right answers on each of them (bool, P × rows), costs (P)."""
-
-
-def _check(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], folds: int) -> None:
-    found = []
-    if len(codes) != len(labels):
-        found.append(Problem("labels", f"{len(labels)} of them for {len(codes)} rows"))
-    if folds < 3:
-        found.append(Problem("folds", f"{folds} of them; nested ones take 3 or more"))
-    elif len(labels) < 2 * folds:
-        why = f"{len(labels)} training rows are too few for {folds} folds"
-        found.append(Problem("rows", why, f"give at least {2 * folds}"))
-    if not recipes:
-        found.append(Problem("recipes", "there is none to choose from"))
-    if found:
-        raise InvalidDataError("honest rule", found)
-
-
 def smoothed_by_path(recipes: Sequence[RecipeLike], costs: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return *values* (P) made to rise with *costs* along each path: what costs more is no worse, but for chance."""
     found = np.array(values, dtype=np.float64)
@@ -202,17 +92,33 @@ def smoothed_by_path(recipes: Sequence[RecipeLike], costs: np.ndarray, values: n
     return found
 
 
-def pick_recipe(
-    recipes: Sequence[RecipeLike], costs: np.ndarray, right: np.ndarray, target: HeldAsked, rule: str, doubt: float,
-    rows: np.ndarray, judged: int, test_rows: int | None,
-) -> tuple[int, bool, float]:  # fmt: skip
-    """Return which of *recipes* is the cheapest that is expected to hold *target*, whether one is, and its accuracy.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What recipes hold on rows put aside, and by how much each is expected to hold a target (float64, P, both)."""
 
-    ``right``: bool, P × n, on the training rows of the numbers *rows*. Standard errors are those of *judged* rows: without a
-    fold as with it, so that the procedure doubts as much. Where none is expected to hold it: the best, the cheaper of equals.
+    accuracy: np.ndarray
+    margin: np.ndarray
+    """Less the standard errors of the rule; below 0 where it is not expected to."""
+
+    def pick(self, costs: np.ndarray) -> tuple[int, bool]:
+        """Return the cheapest recipe that is expected to hold the target, and True; else the best, the cheaper of equals."""
+        held = np.flatnonzero(self.margin >= -1e-12)
+        if len(held):
+            return min(held.tolist(), key=lambda i: (costs[i], -self.accuracy[i], i)), True
+        return min(range(len(costs)), key=lambda i: (-self.margin[i], costs[i], i)), False
+
+
+def judged_recipes(
+    study: RecipeStudy, outer: int, target: HeldAsked, rule: str = "T", test_rows: int | None = None
+) -> Judged:
+    """Return what *study* says of its recipes: without fold *outer*, or with all of them where that is ``study.folds``.
+
+    Standard errors are those of all rows that judge: without a fold as with it, so that the procedure doubts as much.
     """
-    accuracy = smoothed_by_path(recipes, costs, right.mean(axis=1))
-    count = right.shape[1]
+    rows = np.flatnonzero(study.judged[outer])
+    right, costs = study.right[outer][:, rows], study.costs[outer]
+    accuracy = smoothed_by_path(study.recipes, costs, right.mean(axis=1))
+    count = len(rows)
     if target.accuracy is not None:
         margin = accuracy - target.accuracy
         variance = np.maximum(accuracy * (1 - accuracy), 1 / (4 * count))
@@ -223,14 +129,9 @@ def pick_recipe(
         # errors of circuit and reference on the same rows: only rows on which they differ are chance
         differ = (right != reference[None]).mean(axis=1)
         variance = np.maximum(differ - (right.mean(axis=1) - reference.mean()) ** 2, 1 / (4 * count))
-    share = 1 / judged + (1 / test_rows if rule == "T" and test_rows else 0.0)
-    expected = margin - doubt * np.sqrt(variance * share)
-    held = np.flatnonzero(expected >= -1e-12)
-    if len(held):
-        best = min(held.tolist(), key=lambda i: (costs[i], -accuracy[i], i))
-        return best, True, float(accuracy[best])
-    best = min(range(len(recipes)), key=lambda i: (-expected[i], costs[i], i))
-    return best, False, float(accuracy[best])
+    share = 1 / max(1, int(study.judged[study.folds].sum()))
+    share += 1 / test_rows if rule == "T" and test_rows else 0.0
+    return Judged(accuracy, margin - RULES[rule] * np.sqrt(variance * share))
 
 
 def robust_middle(circuits: Sequence[Fitted], codes: np.ndarray) -> Fitted:
@@ -240,12 +141,13 @@ def robust_middle(circuits: Sequence[Fitted], codes: np.ndarray) -> Fitted:
     return circuits[min(range(len(circuits)), key=lambda i: (-alike[i], circuits[i].cost, i))]
 
 
-def fit_recipe(
-    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipe: RecipeLike, fits: int = FITS, seed: int = 0
-) -> Fitted:
-    """Return the robust middle one of *fits* circuits of *recipe*, fitted on all rows by seed 0 and by further seeds."""
+def fit_recipes(
+    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], fits: int = FITS, seed: int = 0
+) -> list[Fitted]:
+    """Return of each recipe the robust middle one of *fits* circuits, fitted on all rows by seed 0 and by further seeds."""
     seeds = [0, *(int(s) for s in np.random.SeedSequence((seed, _FITTED)).generate_state(max(0, fits - 1)))]
-    return robust_middle([fit(codes, labels, [recipe], s)[0] for s in seeds], codes)
+    made = [fit(codes, labels, recipes, s) for s in seeds]
+    return [robust_middle(circuits, codes) for circuits in zip(*made, strict=True)]
 
 
 def choose_from_study(
@@ -262,54 +164,76 @@ def choose_from_study(
     """Return the recipe that *study* says is the cheapest to hold *target*, its circuit on all rows, and the promise.
 
     *rule*: one of :data:`RULES`. *test_rows*: rows of the sample that will judge it, where that is known: the interval, and
-    rule T, count their noise, too. *kept*: circuits of the folds, kept from choice to choice.
+    rule T, count their noise, too. *kept*: circuits of the folds, kept from choice to choice. The study must be whole.
     """
     if rule not in RULES:
         raise OptionError("honest rule", [Problem("rule", f"there is no {rule!r}; there are {', '.join(RULES)}")])
-    labels, fold, folds = study.labels, study.fold, study.folds
     kept = {} if kept is None else kept
-    doubt = RULES[rule]
-    everywhere = np.arange(len(labels))
-    best, held, expected = pick_recipe(
-        study.recipes, study.costs[folds], study.right[folds], target, rule, doubt, everywhere, len(labels), test_rows
-    )
-    right = np.zeros(len(labels), dtype=np.bool_)
-    nested = []
-    for j in range(folds):
-        rows, outside = np.flatnonzero(fold != j), np.flatnonzero(fold == j)
-        found, _, _ = pick_recipe(
-            study.recipes, study.costs[j], study.right[j][:, rows], target, rule, doubt, rows, len(labels), test_rows
-        )
-        recipe = study.recipes[found]
-        if (j, recipe) not in kept:
-            kept[j, recipe] = fit_recipe(fit, codes[rows], labels[rows], recipe, fits, study.seed)
-        right[outside] = kept[j, recipe].answers(codes[outside]) == labels[outside]
-        nested.append(recipe)
+    judged = judged_recipes(study, study.folds, target, rule, test_rows)
+    best, held = judged.pick(study.costs[study.folds])
     recipe = study.recipes[best]
     if (-1, recipe) not in kept:
-        kept[-1, recipe] = fit_recipe(fit, codes, labels, recipe, fits, study.seed)
-    promised = float(right.mean())
-    error = promise_error(right, fold, test_rows)
-    chosen = kept[-1, recipe]
-    told = f"the cheapest recipe expected to hold {target.asked()} (rule {rule}, {folds} folds)"
+        kept[-1, recipe] = fit_recipes(fit, codes, study.labels, [recipe], fits, study.seed)[0]
+    nested = nested_picks(study, target, rule, test_rows)
+    right = promised_right(study, nested)
+    for j in range(study.folds) if fits > 1 else ():
+        rows, outside, inner = (
+            np.flatnonzero(study.fold != j),
+            np.flatnonzero(study.fold == j),
+            study.recipes[nested[j]],
+        )
+        if (j, inner) not in kept:
+            kept[j, inner] = fit_recipes(fit, codes[rows], study.labels[rows], [inner], fits, study.seed)[0]
+        right[outside] = kept[j, inner].answers(codes[outside]) == study.labels[outside]
+    promise = promise_of(right, study.fold, test_rows)
+    told = f"the cheapest recipe expected to hold {target.asked()} (rule {rule}, {study.folds} folds)"
     if not held:
         told += "; there is none, so it is the most accurate"
-    notes = no_better("the chosen recipe", promised, majority_share(labels), "training rows put aside")
+    notes = no_better("the chosen recipe", promise.accuracy, majority_share(study.labels), "training rows put aside")
     return RecipeChoice(
-        recipe, chosen, told, held, expected, promised, max(0.0, promised - LEVEL * error),
-        min(1.0, promised + LEVEL * error), tuple(nested), tuple(notes),
+        recipe, kept[-1, recipe], told, held, float(judged.accuracy[best]), promise.accuracy, promise.low,
+        promise.high, tuple(study.recipes[i] for i in nested), tuple(notes),
     )  # fmt: skip
 
 
-def promise_error(right: np.ndarray, fold: np.ndarray, test_rows: int | None) -> float:
-    """Return the standard error of a promise: of rows that folds judged it by, of those that will, and between circuits.
+def nested_picks(
+    study: RecipeStudy, target: HeldAsked, rule: str, test_rows: int | None = None, costs: np.ndarray | None = None
+) -> list[int]:
+    """Return which recipe is chosen without each fold: by circuits, and by rows, that have not seen it.
 
-    ``right``: bool, R, of the procedure on folds it has not seen. What accuracies of the folds differ by more than chance
-    lets them is how much one circuit of the procedure differs from another.
+    *costs*: what is known better than the study's own, float64, (K + 1) × P.
     """
-    p, count = float(right.mean()), len(right)
+    costs = study.costs if costs is None else costs
+    return [judged_recipes(study, j, target, rule, test_rows).pick(costs[j])[0] for j in range(study.folds)]
+
+
+def promised_right(study: RecipeStudy, nested: Sequence[int]) -> np.ndarray:
+    """Return on which rows (bool, R) the circuits are right that were chosen and fitted (by seed 0) without them."""
+    return study.right[study.folds][np.asarray(nested)[study.fold], np.arange(len(study.fold))]
+
+
+def promise_of(right: np.ndarray, fold: np.ndarray, test_rows: int | None) -> Promise:
+    """Return the promise of a procedure that is *right* (bool, R) on folds it has not seen."""
+    parts = [right[fold == j] for j in np.unique(fold)]
+    return promise_of_folds([float(part.mean()) for part in parts], [len(part) for part in parts], test_rows)
+
+
+def promise_of_folds(means: Sequence[float], sizes: Sequence[int], test_rows: int | None) -> Promise:
+    """Return the promise of a procedure that held *means* (accuracies) on folds of *sizes* rows it had not seen."""
+    promised, error = float(np.dot(means, sizes)) / sum(sizes), error_of_folds(means, sizes, test_rows)
+    low, high = max(0.0, promised - LEVEL * error), min(1.0, promised + LEVEL * error)
+    return Promise(promised, low, high, int(sum(sizes)))
+
+
+def error_of_folds(means: Sequence[float], sizes: Sequence[int], test_rows: int | None) -> float:
+    """Return the standard error of a promise from what each fold says of it, and by how many rows.
+
+    It counts the noise of rows that folds judged by, of those that will, and what circuits differ by: accuracies of the folds
+    beyond what chance lets them differ.
+    """
+    count = int(sum(sizes))
+    p = float(np.dot(means, sizes)) / count
     variance = max(p * (1 - p), 1 / (4 * count))
-    means, sizes = zip(*((right[fold == j].mean(), (fold == j).sum()) for j in np.unique(fold)), strict=True)
     between = max(0.0, float(np.var(means, ddof=1)) - variance * float(np.mean([1 / size for size in sizes])))
     return math.sqrt(variance / count + (variance / test_rows if test_rows else 0.0) + between)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import approxhw as ax
 from approxhw.artifacts.front import Front, Member
+from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
 from approxhw.cli.main import main
 from approxhw.dse.genetic.options import Seeding
 
@@ -86,8 +87,32 @@ def hostile_front() -> Front:
     return make_front(
         members, name=bad, model={"title": bad, "sha256": None}, data={"name": bad, "rows": {bad: 3}, "features": 2},
         onnx={"train": None, "validation": None, "test": None}, options={bad: bad}, rule=bad, library=bad, command=bad,
-        warnings=(bad,), seconds={bad: 1.0},
+        warnings=(bad,), seconds={bad: 1.0}, promise=PROMISE, families=(FamilySummary(bad, 3, 1, 1, 0.8, 0.1),),
+        asked=tuple(AskedAccuracy(target, True, bad, bad, 0.1, PROMISE) for target in (0.5, 0.8)),
     )  # fmt: skip
+
+
+PROMISE = Promise(0.853, 0.829, 0.876, 1488)
+
+
+@pytest.fixture(scope="session")
+def front_of_families(plain_front: Front) -> Front:
+    """The plain front, every second member a tree, with a promise and what else might be asked for."""
+    members = [
+        replace(
+            each,
+            expected_accuracy=each.accuracy - 0.004,
+            family=name,
+            recipe="" if name == "mlp" else f"tree, {i} leaves",
+        )
+        for i, (each, name) in enumerate(zip(plain_front.members, ("mlp", "tree") * 6, strict=True))
+    ]
+    asked = tuple(
+        AskedAccuracy(each.accuracy, i < 11, each.family, each.recipe, each.area_mm2, replace(PROMISE, rows=100 + i))
+        for i, each in enumerate(members)
+    )
+    summaries = (FamilySummary("mlp", 0, 9, 6, 0.89, 0.43), FamilySummary("tree", 60, 12, 6, 0.9, 1.1))
+    return replace(plain_front, members=tuple(members), promise=PROMISE, families=summaries, asked=asked)
 
 
 @dataclass(frozen=True)

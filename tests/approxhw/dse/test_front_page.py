@@ -133,7 +133,46 @@ def test_pointing_toggling_and_sorting(chromium: Tool, tmp_path: Path, plain_fro
     assert seen["titles"] == ["Accuracy on test rows over area", "Accuracy on test rows over power"]
 
 
-@pytest.mark.parametrize("which", ["plain_front", "hostile_front"])
+def test_members_of_families_have_shapes_and_the_promise_stands_beside_them(
+    chromium: Tool, tmp_path: Path, front_of_families: Front
+) -> None:
+    text = render_front(front_of_families, "front")
+    dom = browse(chromium, tmp_path, text, "--dump-dom")
+    assert dom.count("<circle") == 2 * 6, "masked networks are circles, as ever"
+    assert len(re.findall(r'<path d="M-4.8 -4.8[^>]*class="f1', dom)) == 2 * 6, "trees are squares"
+    assert "Accuracy on rows never seen, as expected over area" in dom
+    assert "85.3 %" in dom
+    assert "95 %: 82.9 % to 87.6 %; test 84.2 %" in text
+    assert "by 1488 rows that neither its choice nor its fit saw" in text
+    assert text.count('<td class="recipe">') == 12
+    assert '<td class="recipe">tree, 5 leaves</td>' in text
+    assert text.count(", not expected to hold it") == 1
+
+
+def test_the_curve_of_what_may_be_asked_for_is_drawn_without_the_script(front_of_families: Front) -> None:
+    text = render_front(front_of_families, "front")
+    asked = text[text.index('<section id="asked">') :]
+    asked = asked[: asked.index("</section>")]
+    assert asked.count("<svg") == 2
+    assert asked.count("mark f") == 2 * (12 + 1), "an accuracy each, and the one that is chosen"
+    assert asked.count(' open"') == 2
+    assert asked.count('class="band"') == 1
+    assert "76.8 % asked: mlp, 0.0043" in asked
+    places = [
+        float(y) for y in re.findall(r'class="mark f\d(?: open)?" transform="translate\([\d.]+ ([\d.]+)\)', asked)
+    ]
+    assert places[:12] == sorted(places[:12], reverse=True), "what holds more costs more"
+    assert all(34 <= y <= 256 for y in places)
+
+
+def test_fronts_that_promise_nothing_have_no_curve(plain_front: Front) -> None:
+    text = render_front(plain_front, "front")
+    assert 'id="asked"' not in text
+    assert "promised" not in text
+    assert 'class="legend"' not in text
+
+
+@pytest.mark.parametrize("which", ["plain_front", "hostile_front", "front_of_families"])
 def test_nothing_sticks_out_on_phone_tablet_or_desk(
     which: str, chromium: Tool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -255,7 +255,7 @@ def test_an_earlier_front_is_replaced_only_by_a_whole_one(front, iris, passes, m
         raise ToolNotFoundError("yosys", "gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("approxhw.dse.candidates.estimate_design", broken)
+        patch.setattr("approxhw.dse.families.circuits.estimate_design", broken)
         with pytest.raises(ToolNotFoundError):
             ax.search(iris.model, **common, **options)
     assert (front / "front.json").read_bytes() == before
@@ -313,7 +313,7 @@ def test_every_member_passes_both_simulators(found, iris, passes, tmp_path, icar
 def test_a_member_whose_hardware_differs_is_named(found, tmp_path, icarus):
     from dataclasses import replace
 
-    from approxhw.dse.candidates import simulate_members
+    from approxhw.dse.families.circuits import simulate_members
 
     first, second = (member.design.design for member in found.members[:2])
     # the second is held against the Graph of the first

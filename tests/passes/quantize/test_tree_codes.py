@@ -12,9 +12,10 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Affine, ArgMax, Constant, Forest, Input, Threshold, Type
 from approxhw.ir.pass_manager import PassContext, named_pipeline, parse_passes, run_passes
 from approxhw.ir.random_forests import random_forest
+from approxhw.ir.rewriting import fit_formats
 from approxhw.ir.text import parse_graph, print_graph
 from approxhw.ir.verifier import problems, verify
-from approxhw.numerics.formats import FLOAT64, Fixed
+from approxhw.numerics.formats import FLOAT64, Encoding, Fixed
 
 NAMES = ("petal length", "petal width", "sepal width")
 
@@ -55,6 +56,46 @@ def test_codes_lose_nothing_in_any_mode(code):
         assert np.array_equal(predict(coded, rows), predict(graph, rows)), seed
         checked += len(rows)
     assert checked == 10_000
+
+
+@pytest.mark.parametrize("code", ["borders", "thermometer"])
+def test_trees_on_rounded_codes_become_counts_of_readings(code):
+    checked = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(300, 3)).astype(np.float32).astype(float)
+        rows[:, 2] = 0.5 if seed % 4 == 0 else rows[:, 2]  # a reading that never changes
+        ends = tuple(rows.min(axis=0).tolist()), tuple(rows.max(axis=0).tolist())
+        op = random_forest(rng, np.zeros(3, int), np.full(3, 15), 2)
+        graph = rounded_graph(replace(op, other=[], sign=[]), Encoding(4, "round", *ends))
+        counted, _ = run_passes(graph, f"quantize-inputs{{code={code}}}")
+        made = counted.input.op.encoding
+        assert made.rule == code or not any(made.borders), "codes decide every test"
+        more = np.concatenate([rows, rng.normal(size=(300, 3)).astype(np.float32) * 2])
+        more[:, 2] = 0.5 if seed % 4 == 0 else more[:, 2]
+        assert np.array_equal(predict(counted, more), predict(graph, more)), seed
+        checked += len(more)
+    assert checked == 12_000
+
+
+def rounded_graph(op, encoding):
+    names = tuple(f"f{i}" for i in range(3))
+    nodes = [
+        Node("x", Input(names, NAMES, encoding), (), Type((3,), Fixed(encoding.bits))),
+        Node("sums", op, ("x",), Type((op.classes,), Fixed(64, signed=True))),
+        Node("class_index", ArgMax(), ("sums",), Type((), Fixed(1))),
+    ]
+    graph = fit_formats(Graph("trees", tuple(nodes), "class_index"))
+    verify(graph)
+    return graph
+
+
+def test_codes_of_sums_and_other_codes_are_left_alone():
+    pair = Forest([0], [0], [3], [-1], [-2], np.eye(2, dtype=np.int64), [0, 0], [1], [1])
+    graph = rounded_graph(pair, Encoding(4, "round", (0.0,) * 3, (1.0,) * 3))
+    kept, records = run_passes(graph, "quantize-inputs{code=thermometer}")
+    assert kept == graph
+    assert records[0].notes == ("the Input has codes already",)
 
 
 def test_borders_are_counted_and_told():

@@ -2,10 +2,10 @@
 // Draws the plots of a front from the numbers in the page, and sorts its table. Texts are only ever set as text.
 (() => {
   const told = JSON.parse(document.getElementById("numbers").textContent);
-  const charts = [...document.querySelectorAll(".chart")];
+  const charts = [...document.querySelectorAll(".chart[data-axis]")];
   const rows = [...document.querySelectorAll("table.members tbody tr")];
   const state = { split: told.split, power: "power", scale: "linear", on: null };
-  const titles = { validation: "validation rows", test: "test rows", train: "training rows" };
+  const titles = { expected: "rows never seen, as expected", validation: "validation rows", test: "test rows", train: "training rows" };
   const first = told.axes[0].key;
   const spread = Math.max(...told.members.map(m => m[first])) / Math.min(...told.members.map(m => m[first] || Infinity));
   if (spread > 20) state.scale = "log";
@@ -95,13 +95,18 @@
     }
     for (const m of points) {
       const link = add("a", { ...(m.page ? { href: m.page } : { tabindex: 0 }), "aria-label": `member ${m.index}: ${percent(m.accuracy[state.split])}, ${short(m[key])}` });
-      const circle = make("circle", { cx: px(m[key]), cy: py(m.accuracy[state.split]), r: m.chosen ? 7 : 5.5, "data-index": m.index });
+      const at = { x: px(m[key]), y: py(m.accuracy[state.split]) };
+      const circle = m.mark
+        ? make("path", { d: told.marks[m.mark % told.marks.length], transform: `translate(${at.x} ${at.y}) scale(${m.chosen ? 1.25 : 1})`, class: "f" + m.mark, "data-index": m.index })
+        : make("circle", { cx: at.x, cy: at.y, r: m.chosen ? 7 : 5.5, "data-index": m.index });
       if (m.chosen) circle.classList.add("chosen");
       link.appendChild(circle);
       for (const event of ["pointerenter", "focus"]) link.addEventListener(event, () => point(m.index, chart));
       for (const event of ["pointerleave", "blur"]) link.addEventListener(event, () => point(null));
       const word = m.chosen ? "chosen" : m.knee ? "knee" : "";
-      if (word) add("text", { class: "words", x: px(m[key]) + (x.at(m[key]) > 0.8 ? -10 : 10), y: py(m.accuracy[state.split]) + 14, "text-anchor": x.at(m[key]) > 0.8 ? "end" : "start" }, word);
+      // the curve rises from the left: there is room below at the right, and above at the left
+      const end = m.chosen ? x.at(m[key]) > 0.8 : x.at(m[key]) > 0.15;
+      if (word) add("text", { class: "words", x: at.x + (end ? -10 : 10), y: at.y + (m.chosen ? 15 : -7), "text-anchor": end ? "end" : "start" }, word);
     }
     chart.replaceChildren(svg);
   };
@@ -109,7 +114,7 @@
   const point = (index, chart) => {
     state.on = index;
     for (const tip of document.querySelectorAll(".tip")) tip.remove();
-    for (const circle of document.querySelectorAll(".chart circle")) circle.classList.toggle("on", Number(circle.dataset.index) === index && index !== null);
+    for (const circle of document.querySelectorAll(".chart [data-index]")) circle.classList.toggle("on", Number(circle.dataset.index) === index && index !== null);
     for (const row of rows) row.classList.toggle("on", index !== null && Number(row.dataset.index) === index);
     if (index === null || !chart) return;
     const m = told.members.find(member => member.index === index);
@@ -119,6 +124,7 @@
     head.textContent = `Member ${String(index).padStart(2, "0")}` + (m.chosen ? ", chosen" : "") + (m.knee ? ", knee" : "");
     const list = document.createElement("span");
     const lines = [
+      ...(told.expected ? [["Accuracy, expected", percent(m.accuracy.expected, 2)]] : []),
       ["Accuracy, validation", percent(m.accuracy.validation, 2)], ["Accuracy, test", percent(m.accuracy.test, 2)],
       ...told.lines.map(line => [line.name, (line.whole ? String(m[line.key]) : short(m[line.key])) + line.unit]),
     ];
@@ -131,7 +137,7 @@
     });
     tip.append(head, list);
     chart.appendChild(tip);
-    const circle = chart.querySelector(`circle[data-index="${index}"]`).getBoundingClientRect(), box = chart.getBoundingClientRect();
+    const circle = chart.querySelector(`[data-index="${index}"]`).getBoundingClientRect(), box = chart.getBoundingClientRect();
     const x = circle.left - box.left + circle.width / 2, y = circle.top - box.top;
     tip.style.left = Math.max(0, Math.min(x + 14, box.width - tip.offsetWidth)) + "px";
     tip.style.top = (y - tip.offsetHeight - 8 > -20 ? y - tip.offsetHeight - 8 : y + circle.height + 8) + "px";

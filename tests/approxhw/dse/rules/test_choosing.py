@@ -18,7 +18,7 @@ from approxhw.dse.rules.decision_rule import (
     mean_at,
     smoothed,
 )
-from approxhw.dse.select_members import nearest, thinned
+from approxhw.dse.rules.short_lists import nearest, thinned
 from approxhw.numerics.pareto import layers_of_front
 
 FRONT = [Candidate(a, 400, 2.0**i) for i, a in enumerate((0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93))]

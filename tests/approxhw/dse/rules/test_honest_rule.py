@@ -9,18 +9,19 @@ import pytest
 
 from approxhw.common.errors import InvalidDataError, OptionError
 from approxhw.dse.rules.honest_rule import (
-    Fitted,
     HeldAsked,
     choose_from_study,
     choose_recipe,
-    promise_error,
+    error_of_folds,
+    judged_recipes,
+    nested_picks,
+    promised_right,
     robust_middle,
     shared_rows,
     shared_rows_note,
     smoothed_by_path,
-    stratified_folds,
-    study_recipes,
 )
+from approxhw.dse.rules.recipe_study import Fitted, joined_studies, stratified_folds, study_recipes
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,70 @@ def test_folds_that_differ_widen_the_interval():
     even = np.tile(np.arange(40) < 30, 5)
     uneven = np.arange(40)[None] < np.array([15, 20, 35, 40, 40])[:, None]
     assert even.mean() == uneven.mean() == 0.75
-    assert promise_error(uneven.reshape(-1), fold, 100) > 2 * promise_error(even, fold, 100)
-    assert promise_error(even, fold, None) == pytest.approx((0.75 * 0.25 / 200) ** 0.5)
+
+    def error(right: np.ndarray, test_rows: int | None) -> float:
+        return error_of_folds([right[fold == j].mean() for j in range(5)], [40] * 5, test_rows)
+
+    assert error(uneven.reshape(-1), 100) > 2 * error(even, 100)
+    assert error(even, None) == pytest.approx((0.75 * 0.25 / 200) ** 0.5)
+
+
+def test_a_rule_that_peeks_promises_more_than_comes():
+    """Every recipe is as good as the others: what choosing wins is chance, and the nested promise does not count it."""
+    codes, labels = rows_of(150)
+    alike = [MadeUp(0.8, 10.0 + number, f"{number}") for number in range(30)]
+    honest, peeking = [], []
+    for seed in range(25):
+        study = study_recipes(made_up_fit(seed), codes, labels, alike, seed=seed)
+        nested = nested_picks(study, HeldAsked(1.0), "H")
+        honest.append(promised_right(study, nested).mean())
+        best, _ = judged_recipes(study, study.folds, HeldAsked(1.0), "H").pick(study.costs[-1])
+        peeking.append(promised_right(study, [best] * study.folds).mean())
+    # 25 promises of 150 rows each: a standard error of their mean is .0065
+    assert abs(np.mean(honest) - 0.8) < 0.02
+    assert np.mean(peeking) > 0.84
+
+
+def test_one_fit_a_recipe_is_what_the_study_has_already():
+    codes, labels = rows_of(200)
+    made = []
+    fit = made_up_fit(3)
+
+    def counting(*given):
+        made.append(given)
+        return fit(*given)
+
+    study = study_recipes(counting, codes, labels, RECIPES, seed=3)
+    count = len(made)
+    found = choose_from_study(study, counting, codes, HeldAsked(0.87), rule="H", fits=1)
+    assert (count, len(made)) == (15, 16), "the circuit on all rows is the only one that lacks"
+    again = choose_from_study(study, fit, codes, HeldAsked(0.87), rule="H", fits=1, kept={})
+    nested = nested_picks(study, HeldAsked(0.87), "H")
+    fold = stratified_folds(labels, 5, 3)
+    right = np.zeros(200, dtype=bool)
+    for j, place in enumerate(nested):
+        circuit = fit(codes[fold != j], labels[fold != j], [RECIPES[place]], 0)[0]
+        right[fold == j] = circuit.answers(codes[fold == j]) == labels[fold == j]
+    assert found.promised == again.promised == right.mean()
+
+
+def test_a_study_that_was_ended_says_what_it_knows():
+    codes, labels = rows_of(100)
+    whole = study_recipes(made_up_fit(1), codes, labels, RECIPES, seed=1)
+    ended = study_recipes(
+        made_up_fit(1), codes, labels, RECIPES, seed=1, each=lambda one, todo: [one(todo[0]), one(todo[1])]
+    )
+    assert whole.whole
+    assert not ended.whole
+    known = ended.judged[-1]
+    assert known.sum() == (whole.fold < 2).sum() == 40
+    assert np.array_equal(ended.right[-1][:, known], whole.right[-1][:, known])
+    assert not ended.right[-1][:, ~known].any()
+    assert np.array_equal(ended.costs[-1], [recipe.cost for recipe in RECIPES])
+    both = joined_studies([whole, ended])
+    assert len(both.recipes) == 2 * len(RECIPES)
+    assert not both.whole
+    assert np.array_equal(both.judged, ended.judged)
 
 
 def test_rows_of_both_are_counted():

@@ -81,7 +81,7 @@ class PassContext:
     threads: int = 1
     """That a pass may take; they change nothing but the time."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
-    """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
+    """Finds a network, or gates, in place of a Graph, as its second argument, a pass that searches, asks for it."""
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""

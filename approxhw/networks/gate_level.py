@@ -36,7 +36,7 @@ class GateOptions:
     rows: int = field(default=10_000, metadata={"help": "training rows that are looked at, at most"})
 
 
-LEAST = {"copies": 0, "candidates": 0, "rows": 2, "seed": 0, "generations": 1, "population": 4}
+LEAST = {"copies": 0, "candidates": 0, "rows": 2, "seed": 0, "generations": 1, "population": 4, "islands": 1}
 """The least that whole-numbered options of gates may be."""
 
 

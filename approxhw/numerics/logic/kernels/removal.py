@@ -15,6 +15,7 @@ from .gate_words import AND, COPY, NAND, NOR, NOT, ONE, OR, SELECT, XNOR, ZERO, 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def bits_set(word: np.uint64) -> np.int64:
+    """Return how many bits of *word* are 1."""
     word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)

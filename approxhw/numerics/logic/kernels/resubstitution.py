@@ -29,7 +29,7 @@ def covering_pairs(
     for k in range(gates.size):
         own, told = first + gates[k], 0
         for function in (NAND, NOR, AND, OR):
-            # AND, OR make the gate itself, NAND, NOR its inverse; what an AND is made of covers it, what an OR is made of lies below
+            # AND, OR make the gate itself, the others its inverse; what an AND is made of covers that, of an OR lies below
             inverted, below = function in (NAND, NOR), function in (OR, NOR)
             count = 0
             for s in range(sources.size):

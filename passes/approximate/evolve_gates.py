@@ -28,9 +28,9 @@ class EvolveGates:
 
     kind: ClassVar[str] = "approximating"
 
-    generations: int = field(default=1500, metadata={"help": "generations, of all rounds together"})
+    generations: int = field(default=900, metadata={"help": "generations, of all rounds together"})
     max_loss: float = field(default=0.005, metadata={"help": "accuracy on rows set aside that may be lost, 0 to 1"})
-    population: int = field(default=64, metadata={"help": "netlists of a generation"})
+    population: int = field(default=256, metadata={"help": "netlists of a generation"})
     islands: int = field(default=2, metadata={"help": "populations that meet by migration only"})
     aside: float = field(default=0.3, metadata={"help": "share of training rows that no genome sees"})
     copies: int = field(default=4, metadata={"help": "noisy copies of each row that genomes see"})

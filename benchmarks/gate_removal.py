@@ -29,9 +29,9 @@ LEAVES = 32
 """Of scikit-learn's tree of each task's training rows."""
 
 CIRCUITS = {
-    "tree, thermometer": "printed-tree{input_code=thermometer}",
     "tree, borders": "printed-tree{input_code=borders}",
     "network, exact": "printed-exact",
+    "tree, thermometer": "printed-tree{input_code=thermometer}",
 }
 """What is simplified, and the pipeline that makes it: of a tree of ``LEAVES`` leaves, or of the task's own network."""
 
@@ -88,7 +88,7 @@ def measured(
     vectors = check_netlist(job_of(design, every_row=True)[0], netlist, place / "mismatches.json")
     shares = design.accuracy["hardware_splits"]
     return Measured(
-        *about, netlist.area() / 100, len(netlist.cells), shares["train"], shares["test"], vectors, seconds, why
+        *about, netlist.area() / 100, len(netlist.instances), shares["train"], shares["test"], vectors, seconds, why
     )
 
 
@@ -184,8 +184,8 @@ def main() -> None:
     tasks, end = asked.only or TASKS, time.monotonic() + asked.seconds
     todo = [
         (task, circuit, seed)
-        for seed in range(1, asked.seeds + 1)
         for circuit in asked.circuits or CIRCUITS
+        for seed in range(1, asked.seeds + 1)
         for task in tasks
         if (task, circuit, seed) not in done
     ]

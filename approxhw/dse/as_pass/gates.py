@@ -26,7 +26,15 @@ from approxhw.networks.gate_level import (
     rows_of_gates,
 )
 from approxhw.numerics.logic.gates import GateList, MappedGates
-from approxhw.numerics.logic.genomes import GenomeSpace, crossed, gates_of, genome_of, judged, moved, space_of_gates
+from approxhw.numerics.logic.genomes import (
+    GenomeSpace,
+    crossed,
+    gates_of_genome,
+    genome_of_gates,
+    judged,
+    moved,
+    space_of_gates,
+)
 from approxhw.numerics.logic.removal import RowPlanes, planes_of_rows, signal_planes
 
 if TYPE_CHECKING:
@@ -234,7 +242,7 @@ def _problem(
 ) -> GateProblem:
     inputs, wanted = (np.ascontiguousarray(part[:, : rows.width]) for part in (rows.inputs, rows.wanted))
     areas = np.array([*function_areas, 0.0, 0.0, 0.0])
-    return GateProblem(space_of_gates(gates), genome_of(gates), inputs, wanted, right, areas, seen)
+    return GateProblem(space_of_gates(gates), genome_of_gates(gates), inputs, wanted, right, areas, seen)
 
 
 def _searched(
@@ -300,7 +308,7 @@ def _smallest(
     tried, (lost, limit), before = 0, limits, best
     smallest: GateList | None = None
     for i in np.lexsort((last.values[:, 0], last.values[:, 1])).tolist():
-        gates = gates_of(problem.space, last.genomes[i], problem.areas)
+        gates = gates_of_genome(problem.space, last.genomes[i], problem.areas)
         if last.values[i, 0] > lost or _wrong_aside(gates, rows) > limit:
             continue
         smallest, tried = smallest or gates, tried + 1

@@ -60,8 +60,8 @@ def care_set(encoding: Encoding, elements: int) -> CareSet:
         fixed = [low == high for low, high in zip(encoding.low, encoding.high)]
         if encoding.rule == "exact":
             fixed = [not gain for gain in encoding.gain]
-        codes = encoding.encode(np.zeros((1, encoding.width)))[0][0] if any(fixed) else np.zeros(0)
-        groups = [_alone(element, codes[element : element + 1]) for element, one in enumerate(fixed) if one]
+        zero = encoding.encode(np.zeros((1, encoding.width)))[0][0] if any(fixed) else np.zeros(0)
+        groups = [_alone(element, zero[element : element + 1]) for element, one in enumerate(fixed) if one]
     bound = [group for group in groups if len(group.words) < 1 << min(encoding.bits * len(group.elements), 62)]
     return CareSet(encoding.bits, elements, tuple(bound))
 
@@ -84,9 +84,9 @@ def _patterns(care: CareSet, reads: np.ndarray) -> Iterator[tuple[np.ndarray, np
             rows = (group.words[:, element] >> bit & 1).astype(bool)
             yield group.elements[element] * care.bits + bit, np.unique(rows, axis=0)
     either = np.array([[False], [True]])
-    for element in care.free.tolist():
-        for bit in np.flatnonzero(reads[element]).tolist():
-            yield np.array([element * care.bits + bit]), either
+    for single in care.free.tolist():
+        for place in np.flatnonzero(reads[single]).tolist():
+            yield np.array([single * care.bits + place]), either
 
 
 def count_words(care: CareSet, reads: np.ndarray) -> int:

@@ -56,13 +56,13 @@ def space_of_gates(gates: GateList) -> GenomeSpace:
     return GenomeSpace(gates.inputs, len(gates.functions), len(gates.outputs))
 
 
-def genome_of(gates: GateList) -> np.ndarray:
+def genome_of_gates(gates: GateList) -> np.ndarray:
     """Return *gates* as a genome (int32, G)."""
     each = np.column_stack([gates.functions, gates.operands])
     return np.concatenate([each.ravel(), gates.outputs]).astype(np.int32)
 
 
-def gates_of(space: GenomeSpace, genome: np.ndarray, areas: np.ndarray) -> GateList:
+def gates_of_genome(space: GenomeSpace, genome: np.ndarray, areas: np.ndarray) -> GateList:
     """Return what a *genome* (G) means, simplified; *areas*: of a gate of each function, copies among them."""
     from .kernels.removal import simplify
 

@@ -5,7 +5,15 @@ import pytest
 
 from approxhw.ir.kinds import random_gates
 from approxhw.numerics.logic.gates import CONSTANTS, gate_faults, run_gates
-from approxhw.numerics.logic.genomes import COPY, crossed, gates_of, genome_of, judged, moved, space_of_gates
+from approxhw.numerics.logic.genomes import (
+    COPY,
+    crossed,
+    gates_of_genome,
+    genome_of_gates,
+    judged,
+    moved,
+    space_of_gates,
+)
 from approxhw.numerics.logic.removal import CareRows, planes_of_rows
 
 AREAS = np.array([0.2, 0.5, 0.6, 1.0, 0.25, 0.4, 1.3, 0.9, 0.0, 0.0, 0.0])
@@ -20,10 +28,10 @@ def some(seed, count=30, rows=150):
 def test_a_genome_is_its_gates_and_means_what_they_mean():
     for seed in range(8):
         gates, codes, _ = some(seed)
-        space, genome = space_of_gates(gates), genome_of(gates)
+        space, genome = space_of_gates(gates), genome_of_gates(gates)
         assert (genome >= space.lower).all()
         assert (genome <= space.upper).all()
-        back = gates_of(space, genome, AREAS)
+        back = gates_of_genome(space, genome, AREAS)
         assert gate_faults(back) == []
         assert len(back.functions) < len(gates.functions)
         assert np.array_equal(run_gates(back, codes, 2, 3), run_gates(gates, codes, 2, 3))
@@ -35,10 +43,10 @@ def test_the_kernel_judges_as_the_interpreter_does(rows):
     space = space_of_gates(gates)
     labels = np.where(rng.random(rows) < 0.3, rng.integers(0, 8, rows), run_gates(gates, codes, 2, 3).ravel())
     planes = planes_of_rows(gates, CareRows(codes, labels, codes[:0], labels[:0]), 2)
-    genomes = moved(space, np.tile(genome_of(gates), (200, 1)), 4.0, rng)
+    genomes = moved(space, np.tile(genome_of_gates(gates), (200, 1)), 4.0, rng)
     errors, areas = judged(space, genomes, planes.inputs, planes.wanted, planes.mask, AREAS)
     for genome, wrong, area in zip(genomes, errors.tolist(), areas.tolist()):
-        meant = gates_of(space, genome, AREAS)
+        meant = gates_of_genome(space, genome, AREAS)
         assert gate_faults(meant) == []
         assert wrong == np.count_nonzero(run_gates(meant, codes, 2, 3).ravel() != labels)
         assert area == pytest.approx(AREAS[meant.functions].sum())
@@ -47,7 +55,7 @@ def test_the_kernel_judges_as_the_interpreter_does(rows):
 
 def test_every_move_happens_and_none_leaves_the_bounds():
     gates, _, rng = some(7)
-    space, start = space_of_gates(gates), genome_of(gates)
+    space, start = space_of_gates(gates), genome_of_gates(gates)
     genomes = np.tile(start, (4000, 1))
     made = moved(space, genomes, 1.0, rng)
     assert (genomes == start).all()  # what is given stays
@@ -69,7 +77,7 @@ def test_every_move_happens_and_none_leaves_the_bounds():
 def test_children_have_gates_of_both_parents_and_nothing_else():
     gates, _, rng = some(9)
     space = space_of_gates(gates)
-    first, second = (moved(space, np.tile(genome_of(gates), (60, 1)), 20.0, rng) for _ in range(2))
+    first, second = (moved(space, np.tile(genome_of_gates(gates), (60, 1)), 20.0, rng) for _ in range(2))
     children = crossed(space, first, second, 0.5, rng)
     (one, one_out), (two, two_out), (child, child_out) = map(space.split, (first, second, children))
     from_first, from_second = (child == one).all(axis=2), (child == two).all(axis=2)

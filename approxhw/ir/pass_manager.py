@@ -83,6 +83,9 @@ class PassContext:
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a network, or gates, in place of a Graph, as its second argument, a pass that searches, asks for it."""
 
+    on_progress: Callable[[str, int, int], None] | None = None
+    """Hears how much of a long pass is done, of how much."""
+
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""
         self.notes.append(text)

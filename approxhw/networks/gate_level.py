@@ -139,10 +139,12 @@ def simplified_gates(
     mapped_gates: Mapper,
     options: GateOptions,
     seed: int,
+    on_stage: Callable[[int, int], None] | None = None,
 ) -> Simplified:
     """Return the gates of *graph* without what rows do not need, within ``options.max_loss`` on rows set aside.
 
-    *codes*: int64, rows × elements. *labels*: class indices. Raises :class:`PassError` of the pass *name*.
+    *codes*: int64, rows × elements. *labels*: class indices. *on_stage*: hears how much is done, of how much. Raises
+    :class:`PassError` of the pass *name*.
     """
     rng = gate_generator(seed)
     rows = rows_of_gates(name, graph, codes, labels, options, rng)
@@ -151,8 +153,16 @@ def simplified_gates(
     def remap(gates: GateList) -> MappedGates:
         return mapped_gates(graph_of_gates(graph, gates))
 
-    how = _format(graph).bits, remap
-    found = remove_gates(mapped, rows, *how, max_loss=options.max_loss, candidates=options.candidates, rng=rng)
+    found = remove_gates(
+        mapped,
+        rows,
+        _format(graph).bits,
+        remap,
+        max_loss=options.max_loss,
+        candidates=options.candidates,
+        rng=rng,
+        on_stage=on_stage,
+    )
     return Simplified(mapped, found, rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from approxhw.common.errors import OptionError
@@ -53,7 +54,8 @@ class ApproximateGates:
         data, mapped_gates = refuse_without_gates(_NAME, graph, context)
         options = GateOptions(self.max_loss, self.aside, self.copies, self.noise, self.candidates, self.rows)
         codes = codes_of(graph, data.X_train)
-        made = simplified_gates(_NAME, graph, codes, data.y_train, mapped_gates, options, self.seed)
+        tell = None if context.on_progress is None else partial(context.on_progress, "approximate gates")
+        made = simplified_gates(_NAME, graph, codes, data.y_train, mapped_gates, options, self.seed, tell)
         self._tell(made, context)
         return graph_of_gates(graph, made.found.mapped.gates) if made.changed else graph
 

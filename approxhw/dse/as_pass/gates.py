@@ -344,6 +344,7 @@ def evolved(graph: Graph, item: EvolveGates, context: PassContext, library: str)
         options,
         item.seed,
         jobs=context.threads,
+        on_progress=context.on_progress,
     )
     if found.interrupted:
         context.note("interrupted: the best so far")

@@ -191,16 +191,18 @@ def remove_gates(
     max_loss: float,
     candidates: int,
     rng: np.random.Generator,
+    on_stage: Callable[[int, int], None] | None = None,
 ) -> Removed:
     """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of the rows seen, and of those set aside.
 
     It is *mapped* itself where there is none. *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one.
-    *candidates*: signals that are tried in the place of each, besides constants.
+    *candidates*: signals that are tried in the place of each, besides constants. *on_stage*: hears how many stages are done, of
+    how many.
     """
     most = max(1, MOST_WORDS // (mapped.gates.first + len(mapped.gates.functions))) * 64
     rows = CareRows(rows.codes[:most], rows.labels[:most], rows.aside_codes[:most], rows.aside_labels[:most])
     losses = max_loss * len(rows.codes), max_loss * len(rows.aside_codes)
-    return Removal(mapped, planes_of_rows(mapped.gates, rows, bits), losses, remap, candidates, rng).finished()
+    return Removal(mapped, planes_of_rows(mapped.gates, rows, bits), losses, remap, candidates, rng).finished(on_stage)
 
 
 class Removal:
@@ -245,11 +247,16 @@ class Removal:
         given = (state.outputs, self.rows.wanted, self.mask, state.planes)
         return count_wrong(*given, 0, self.rows.width), count_wrong(*given, self.rows.width, words)
 
-    def finished(self) -> Removed:
-        """Return the smallest netlist, after all stages or when rows set aside have lost too much."""
-        for stage in range(STAGES + 1 if self.allowed >= 1 else 1):
+    def finished(self, on_stage: Callable[[int, int], None] | None = None) -> Removed:
+        """Return the smallest netlist, after all stages or when rows set aside have lost too much; *on_stage* hears of each."""
+        stages = STAGES + 1 if self.allowed >= 1 else 1
+        for stage in range(stages):
+            if on_stage:
+                on_stage(stage, stages)
             if not self._stage(int(self.allowed * stage / STAGES)):
                 break
+        if on_stage:
+            on_stage(stages, stages)
         return Removed(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
 
     def _stage(self, limit: int) -> bool:

@@ -12,10 +12,13 @@ import numpy as np
 
 from .care_set import CareSet, care_planes, count_words
 from .gates import CONSTANTS, GateList, MappedGates, bits_that_count
-from .removal import MOST_WORDS, Removal, RowPlanes, signal_planes
+from .removal import Removal, RowPlanes, signal_planes
 
-MOST_OCCURRING = 1 << 18
-"""Codes that are all looked at, at most; fewer where signals are many."""
+MOST_OCCURRING = 1 << 24
+"""Codes that are all looked at, at most."""
+
+MOST_PLANES = 1 << 25
+"""Words of all planes together, 256 MiB, of which there are two sets: codes are fewer where signals are many."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Resynthesised:
 
 def most_occurring(gates: GateList) -> int:
     """Return how many codes may occur at the bits that *gates* read, so that all of them are looked at."""
-    return min(MOST_OCCURRING, MOST_WORDS // (gates.first + len(gates.functions)) * 64)
+    return min(MOST_OCCURRING, MOST_PLANES // (gates.first + len(gates.functions)) * 64)
 
 
 def resynthesise(

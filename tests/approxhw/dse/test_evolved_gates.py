@@ -94,8 +94,17 @@ def test_ctrl_c_and_stop_leave_the_best_so_far():
 
 def test_the_pass_is_that_search_and_tells_it():
     data = Dataset(CODES.astype(float), LABELS, CODES[:9].astype(float), LABELS[:9])
-    context = PassContext(data, mapped_gates=circuit_gates, search=searching("egfet"))
+    heard = []
+    context = PassContext(
+        data,
+        mapped_gates=circuit_gates,
+        search=searching("egfet"),
+        on_progress=lambda step, done, total: heard.append((step, done / total)),
+    )
     made, (record,) = run_passes(GRAPH, parse_passes("evolve-gates{max_loss=5%,generations=90,population=64}"), context)
+    assert heard[0] == ("evolve gates", 0)
+    assert heard[-1] == ("evolve gates", 1)
+    assert len(heard) == 93
     direct, told = evolved_once()
     assert made == direct
     assert record.notes[0].startswith(

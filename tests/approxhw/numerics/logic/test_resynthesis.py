@@ -81,7 +81,8 @@ class Resynthesiser:
 def test_more_codes_than_can_be_looked_at_are_none():
     wires = GateList(40, [XOR], [[2, 41, 0]], np.arange(2, 42))
     assert resynthesise(priced(wires), CareSet(1, 40), priced, candidates=1, rng=np.random.default_rng(1)) is None
-    assert most_occurring(wires) == 1 << 18
+    assert most_occurring(wires) == 1 << 24
+    assert most_occurring(GateList(2, np.zeros(996), np.zeros((996, 3)), [0])) == (1 << 25) // 1000 * 64
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -162,7 +162,7 @@ def report(found: list[Measured], loss: float, tasks: Sequence[str]) -> list[str
         f"scikit-learn's, of {LEAVES} leaves, on training rows. Areas of `egfet`, 1.0 V, by the reference recipe.",
         "Each cell: median area (times that of the circuit before), median test accuracy, both of the seeds",
         "that held, and how many of how many seeds held: those whose test accuracy fell by no more than A and",
-        "E may lose of the rows set aside. Test rows are only told. Every netlist equals its Graph on",
+        "E may lose of the rows set aside. R is run once, and stands for every seed. Test rows are only told. Every netlist equals its Graph on",
         f"{min(vectors)} to {max(vectors)} vectors, all rows among them, 0 mismatches. {machine()}",
         f"Median seconds of a pass: {spent}.\n",
         table(titles, rows),

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def need_tasks(folder: Path) -> None:
 def command() -> str:
     """Return the command line that runs this benchmark, as typed in the checkout."""
     words = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-    return "    " + " ".join(words) + "\n"
+    return "    " + shlex.join(words) + "\n"
 
 
 def machine() -> str:

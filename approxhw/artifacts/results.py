@@ -21,6 +21,8 @@ class Verdict:
     sources: Mapping[str, int]
     seconds: Mapping[str, float]
     mismatch_file: str | None
+    excluded: str = ""
+    """Which vectors cannot occur, and were not driven; empty where all can."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -134,7 +135,10 @@ def compile(
             def keep(index: int, name: str, result: Graph, record: PassRecord) -> None:
                 graphs.append((step_name(index, name), result))
 
-            context = flow.context(source, asked)
+            def heard(step: str, done: int, total: int) -> None:
+                clock.part(step)(done, total)
+
+            context = replace(flow.context(source, asked), on_progress=heard)
             graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
         ledger = (*earlier, *(ledger_row(record) for record in records))
         lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)

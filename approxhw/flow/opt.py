@@ -17,6 +17,7 @@ from approxhw.ir.pass_manager import LedgerLine, PassContext, PassRecord, parse_
 
 from .stages.mapped import circuit_gates
 from .stages.measure import circuit_area
+from .stages.searching import searching
 from .stages.tabulate import tabulate_verilog
 
 MODEL = ".onnx"
@@ -70,7 +71,14 @@ def optimize_file(
             keep(index, name, result, record)
 
     start = read_step(steps, from_step) if steps is not None and from_step else graph
-    context = PassContext(rows, graph, tabulate=tabulate_verilog, area=circuit_area, mapped_gates=circuit_gates)
+    context = PassContext(
+        rows,
+        graph,
+        tabulate=tabulate_verilog,
+        area=circuit_area,
+        mapped_gates=circuit_gates,
+        search=searching("egfet"),
+    )
     result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
     _write(result, output)
     return [asdict(record) for record in records]

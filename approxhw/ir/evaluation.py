@@ -6,6 +6,7 @@ import numpy as np
 
 from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.numerics.formats import Fixed
+from approxhw.numerics.logic.care_set import CareSet, care_set
 
 from .chain import is_decision
 from .graph import Graph
@@ -32,6 +33,15 @@ def codes_of(graph: Graph, readings: np.ndarray) -> np.ndarray:
     if not isinstance(node.type.format, Fixed) or node.op.encoding is None:
         return np.asarray(readings, dtype=np.float64)
     return node.op.encoding.encode(readings)[0]
+
+
+def care_set_of(graph: Graph) -> CareSet:
+    """Return which codes can occur at the Input of an integer *graph*."""
+    node = graph.input
+    assert isinstance(node.op, Input)
+    assert isinstance(node.type.format, Fixed)
+    count = node.type.elements
+    return care_set(node.op.encoding, count) if node.op.encoding else CareSet(node.type.format.bits, count)
 
 
 def predict(graph: Graph, readings: np.ndarray) -> np.ndarray:

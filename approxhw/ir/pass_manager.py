@@ -26,10 +26,11 @@ from approxhw.common.options import (
 )
 from approxhw.common.plugins import failed, load_plugin, package_of, plugins
 from approxhw.numerics.formats import Fixed
+from approxhw.numerics.logic.care_set import drawn_words
 from approxhw.numerics.logic.gates import MappedGates
 from approxhw.numerics.multipliers.tables import ProductTable, Stated
 
-from .evaluation import codes_of, score
+from .evaluation import care_set_of, codes_of, score
 from .graph import Graph, Node, ranges
 from .interpreter import run
 from .kinds import Constant, Conv, ConvInteger, ConvTranspose, Dense, Gemm, MatMul, MatMulInteger
@@ -80,7 +81,10 @@ class PassContext:
     threads: int = 1
     """That a pass may take; they change nothing but the time."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
-    """Finds a masked network in place of a Graph, as the pass ``genetic-retraining``, its second argument, asks for it."""
+    """Finds a network, or gates, in place of a Graph, as its second argument, a pass that searches, asks for it."""
+
+    on_progress: Callable[[str, int, int], None] | None = None
+    """Hears how much of a long pass is done, of how much."""
 
     def note(self, text: str) -> None:
         """Add a line to the record of the running pass."""
@@ -89,7 +93,10 @@ class PassContext:
 
 @runtime_checkable
 class Pass(Protocol):
-    """A frozen dataclass: its fields are its options, the first line of its docstring is its contract."""
+    """A frozen dataclass: its fields are its options, the first line of its docstring is its contract.
+
+    An exact one with a class variable ``occurring_alone = True`` promises equality on codes that can occur, and no others.
+    """
 
     kind: ClassVar[str]
 
@@ -356,7 +363,7 @@ def run_passes(
         context.notes.clear()
         result = _run_one(graph, item, context)
         seconds = time.perf_counter() - began
-        checked = _check_exact(graph, result, name, context) if check and item.kind == "exact" else 0
+        checked = _check_exact(graph, result, item, context) if check and item.kind == "exact" else 0
         after = before if result is graph else _accuracies(result, context)
         records.append(_record(index, item, seconds, (graph, result), (before, after), checked, tuple(context.notes)))
         graph, before = result, after
@@ -391,11 +398,11 @@ def _run_one(graph: Graph, item: Pass, context: PassContext) -> Graph:
     return result
 
 
-def _check_exact(before: Graph, after: Graph, name: str, context: PassContext) -> int:
+def _check_exact(before: Graph, after: Graph, item: Pass, context: PassContext) -> int:
     """Compare the outputs on data rows, corners and random rows; return how many rows that were."""
     if not before.is_integer:
         return 0
-    rows = _rows(before, context.data)
+    name, rows = name_of(item), _rows(before, context.data, occurring=getattr(item, "occurring_alone", False))
     different = np.flatnonzero((run(before, rows) != run(after, rows)).reshape(len(rows), -1).any(axis=1))
     if len(different):
         why = (
@@ -405,12 +412,16 @@ def _check_exact(before: Graph, after: Graph, name: str, context: PassContext) -
     return len(rows)
 
 
-def _rows(graph: Graph, data: Dataset | None) -> np.ndarray:
+def _rows(graph: Graph, data: Dataset | None, *, occurring: bool) -> np.ndarray:
+    """Return data rows, corners and random rows of codes; with *occurring* none that cannot occur."""
     node, rng = graph.input, np.random.default_rng(1)
     low, high = (np.array([int(v) for v in end], dtype=object) for end in ranges(graph)[node.name])
     high = np.minimum(high, (1 << 62) - 1).astype(np.int64)
     low, n = low.astype(np.int64), node.type.elements
-    parts = [low[None, :], high[None, :], rng.integers(low, high + 1, (_CHECKED_ROWS, n))]
+    if occurring:
+        parts = [drawn_words(care_set_of(graph), _CHECKED_ROWS, rng)]
+    else:
+        parts = [low[None, :], high[None, :], rng.integers(low, high + 1, (_CHECKED_ROWS, n))]
     if data is not None and len(data.X_train):
         parts.append(codes_of(graph, data.X_train[:_CHECKED_ROWS]))
     return np.concatenate(parts).astype(np.int64)

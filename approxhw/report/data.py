@@ -152,6 +152,7 @@ class Simulation:
     sources: tuple[tuple[str, int], ...] = ()
     mismatch_file: str = ""
     seconds: float | None = None
+    excluded: str = ""
 
 
 @dataclass(frozen=True)

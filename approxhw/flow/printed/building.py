@@ -24,11 +24,11 @@ from approxhw.common.statistics import majority_share, no_better, no_better_than
 from approxhw.common.version import __version__
 from approxhw.flow.stages.describe import constant_note, header_of
 from approxhw.flow.stages.protocol import Asked, Clock, Lowered, Source, Target
-from approxhw.flow.stages.targets import loaded
+from approxhw.flow.stages.searching import searching
 from approxhw.ir.evaluation import MEASURES, details_of, predict, score, task_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
-from approxhw.ir.pass_manager import Pass, PassContext
+from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import BORDERED, Fixed
 
 from .calibrated import calibrated_beside
@@ -37,10 +37,6 @@ from .target import Printed
 
 if TYPE_CHECKING:
     from approxhw.backends.bespoke.emit import Emitted
-
-
-SEARCH = "approxhw.dse.as_pass:retrained"
-"""What carries the pass ``genetic-retraining`` out."""
 
 
 LONG = 5.0
@@ -55,10 +51,6 @@ def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> P
 
     library = getattr(asked.target, "library", "egfet")
 
-    def search(graph: Graph, item: Pass, context: PassContext) -> Graph:
-        found: Graph = loaded(SEARCH)(graph, item, context, library)
-        return found
-
     def area(graph: Graph) -> float:
         return circuit_area(graph, library)
 
@@ -70,7 +62,7 @@ def circuit_context(source: Source[OpenedClassifier], asked: Asked[Target]) -> P
         area=area,
         cell_area=cell_area(library),
         mapped_gates=lambda graph: circuit_gates(graph, library),
-        search=search,
+        search=searching(library),
     )
 
 

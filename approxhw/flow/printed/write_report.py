@@ -166,6 +166,7 @@ def _simulation(row: Mapping[str, Plain]) -> Simulation:
         mismatches=row["mismatches"],
         sources=tuple(row["sources"].items()),
         mismatch_file=row["mismatch_file"] or "",
+        excluded=row.get("excluded", ""),
         seconds=sum(row["seconds"].values()),
     )
 

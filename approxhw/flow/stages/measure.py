@@ -29,6 +29,8 @@ from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
+from .occurring import left_out, random_words, vectors_that_occur
+
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Estimate, EstimatePart, HierarchyEstimate, Netlist
     from approxhw.backends.estimate.synthesis.source import VerilogSource
@@ -44,8 +46,9 @@ def job_of(
     """Return what to simulate of *design*, and how many vectors are of which kind.
 
     The test rows come first (the training rows where there are none, or all of them with *every_row*), then every vector
-    there is (inputs of at most *exhaustive_bits* bits together) or corner cases and *random* uniform ones. What is
-    expected comes from the interpreter.
+    there is (inputs of at most *exhaustive_bits* bits together) or corner cases and *random* uniform ones. Vectors that cannot
+    occur, such as unsorted bits of a thermometer, are not driven: see :func:`vectors_that_occur`. What is expected comes
+    from the interpreter.
     """
     from approxhw.sim import SimulationJob, test_vectors
 
@@ -55,6 +58,7 @@ def job_of(
         rows = np.concatenate([design.rows.test, design.rows.train])
     columns = design.ports_of(rows) if widths else None
     vectors, counts = test_vectors(widths, columns, seed=seed, random=random, exhaustive_limit=exhaustive_bits)
+    vectors, counts = vectors_that_occur(design, vectors, counts, seed=seed, most=1 << exhaustive_bits)
     count = sum(counts.values())
     found = run(design.graph, design.codes_of(vectors, count)).reshape(count, -1)
     expected = {port.name: port_patterns(found[:, i], port.bits) for i, port in enumerate(design.outputs)}
@@ -110,6 +114,7 @@ def simulate_design(
         sources=counts,
         seconds=result.seconds,
         mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
+        excluded=left_out(design),
     )
     write_beside(place / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()
@@ -130,7 +135,7 @@ def estimate_design(
 ) -> Estimate:
     """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
 
-    Power comes from the design's own training rows, from 10 000 seeded uniform vectors where it has none.
+    Power comes from the design's own training rows, from 10 000 seeded random vectors that can occur where it has none.
     ``frequency``: vectors per second; the library's own by default. ``clock_ns``: a clock period instead: slack is told,
     and there is a vector a clock. ``prove``: also prove blocks of at most 10 input
     bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
@@ -280,7 +285,7 @@ def cell_area(library: str | Path, *, timeout: float = 600.0) -> Callable[[str, 
 def _power_rows(design: Design) -> tuple[dict[str, np.ndarray] | None, str]:
     count = len(design.rows.train)
     if not count or not design.inputs:
-        return None, ""
+        return random_words(design)
     return design.ports_of(design.rows.train), f"{count} training rows of the design"
 
 

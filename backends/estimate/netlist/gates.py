@@ -50,7 +50,8 @@ def gate_list(netlist: Netlist, inputs: int, signals: Mapping[str, Sequence[int]
     """
     program, _ = compile_netlist(netlist)
     if program.carries or program.registers:
-        raise LibraryError(netlist.top, [Problem("registers", "a list of gates has no state")])
+        why, remedy = "a list of gates has no state", "give a circuit without registers"
+        raise LibraryError(netlist.top, [Problem("registers", why, remedy)])
     known = {net: signal for port in netlist.inputs for net, signal in zip(port.nets, signals[port.name], strict=True)}
     known |= {0: 0, 1: 1}
     made: list[tuple[int, int, int]] = []

@@ -19,8 +19,8 @@ from approxhw.ir.rewriting import code_constant, fit_formats
 from approxhw.ir.text import parse_graph
 from approxhw.ir.verifier import verify
 from approxhw.numerics.formats import Encoding, Fixed
+from approxhw.numerics.logic.removal import care_rows
 from approxhw.numerics.mac.arithmetic import Exact
-from approxhw.passes.approximate._removal import care_rows
 
 
 def classifier(sizes=(3, 2, 3), seed=3):

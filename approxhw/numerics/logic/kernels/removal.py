@@ -14,7 +14,8 @@ from .gate_words import AND, COPY, NAND, NOR, NOT, ONE, OR, SELECT, XNOR, ZERO, 
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _bits_set(word: np.uint64) -> np.int64:
+def bits_set(word: np.uint64) -> np.int64:
+    """Return how many bits of *word* are 1."""
     word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -198,7 +199,7 @@ def _wrong(
             signal = outputs[o]
             value = scratch[signal, i] if stamps[signal] == stamp else planes[signal, i]
             differ |= value ^ wanted[o, i]
-        count += _bits_set(differ & mask[i])
+        count += bits_set(differ & mask[i])
     return count
 
 
@@ -365,7 +366,7 @@ def agreeing_signals(
                 break
             differ = 0
             for i in range(words.size):
-                differ += _bits_set(close[own, i] ^ close[other, i])
+                differ += bits_set(close[own, i] ^ close[other, i])
             inverted = 2 * differ > 64 * words.size
             score = differ if inverted else 64 * words.size - differ
             place = count

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 import approxhw as ax
 from approxhw.common.errors import OptionError
 from approxhw.flow.compile import counted
+from approxhw.flow.stages.measure import job_of
+from approxhw.flow.stages.occurring import left_out, random_words
 from approxhw.frontends.classifier import open_classifier
 from approxhw.frontends.runtime.reference import open_reference
 
@@ -62,6 +66,63 @@ def test_a_thermometer_is_compared_bit_by_bit(iris, tmp_path, icarus):
     result = made.simulate("icarus", random=50)
     assert result.mismatches == 0
     assert result.vectors >= 50
+
+
+def test_vectors_that_cannot_occur_are_not_driven_and_that_is_told(iris, tmp_path, icarus):
+    x, y, _ = iris
+    proto = exported(DecisionTreeClassifier(random_state=1).fit(x, y), x)
+    data = (x[::2], y[::2], x[1::2], y[1::2])
+    target = ax.Printed(input_code="thermometer")
+    made = ax.compile(
+        proto,
+        target=target,
+        data=data,
+        output=tmp_path / "bits",
+        passes="printed-tree{input_code=thermometer}, resynthesise-gates",
+    )
+    encoding = made.design.graph.input.op.encoding
+    job, counts = job_of(made.design, random=300)
+    codes = made.design.codes_of(job.vectors, job.count)
+    edges = np.array([border for (border,) in encoding.borders])
+    ports = np.array([port.feature for port in made.design.inputs])
+    pairs = [
+        (low, high)
+        for low in ports
+        for high in ports
+        if encoding.reads[low] == encoding.reads[high] and edges[low] < edges[high]
+    ]
+    assert len(pairs) > 5
+    assert all((codes[:, low] >= codes[:, high]).all() for low, high in pairs)
+    every = np.unique(codes[counts["data"] :][:, ports], axis=0)
+    assert len(every) == counts["exhaustive"] < 1 << len(ports)
+    assert (counts["corners"], counts["random"]) == (0, 0)
+    few, told = job_of(made.design, random=300, exhaustive_bits=2)
+    assert told["random"] == 300
+    assert told["corners"] >= 1
+    codes = made.design.codes_of(few.vectors, few.count)
+    assert all((codes[:, low] >= codes[:, high]).all() for low, high in pairs)
+    assert len(np.unique(codes[-300:][:, ports], axis=0)) > 20
+    assert made.simulate("icarus", random=50).mismatches == 0
+    verdict = json.loads((tmp_path / "bits" / "simulation" / "icarus" / "verdict.json").read_text())
+    words = (
+        f"{counts['exhaustive']} of the 2^{len(ports)} patterns of its input bits can occur, and no others are driven"
+    )
+    assert verdict["excluded"] == words
+    made.estimate()
+    assert words in made.report().read_text(encoding="utf-8")
+    assert np.array_equal(made.predict(x), open_reference(open_classifier(proto)).predict(x))
+    blind = replace(made.design, rows=replace(made.design.rows, train=made.design.rows.train[:0]))
+    assert random_words(blind)[1] == "10000 seeded random vectors that can occur"
+
+
+def test_where_all_vectors_can_occur_none_is_left_out(iris, tmp_path):
+    x, y, _ = iris
+    network = exported(LogisticRegression().fit(x, y), x)
+    made = ax.compile(network, data=(x[::2], y[::2], x[1::2], y[1::2]), output=tmp_path / "sums")
+    _, counts = job_of(made.design, random=40)
+    assert counts["exhaustive"] + counts["random"] >= 40
+    assert left_out(made.design) == ""
+    assert random_words(made.design) == (None, "")
 
 
 def test_forests_and_regressors_are_simulated(tmp_path, verilator):

@@ -131,12 +131,15 @@ def test_text_comes_back_equal():
         ('"list":[', '"gates":[', "gates have inputs, list and outputs"),
         ('"bits":2', '"bits":"2"', "an integer is needed"),
         ('[["and",2,4],["xor",2,4]]', "7", "gates are a list of at most 200000"),
+        ('[["and",2,4],["xor",2,4]]', f"[{','.join(['[]'] * 1_000_000)}]", "gates are a list of at most 200000"),
+        ('["and",2,4]', '["and",2,9]', "gate 0, signal 8, reads [2, 9]: only signals above it, 0…7"),
+        ('"outputs":[9,8]', '"outputs":[9,10]', "output 1 is signal 10; there are 0…9"),
     ],
 )
 def test_text_that_is_none_is_refused(before, after, why):
     text = print_graph(graph_with(Gates(HALF_ADDER, 2, 3), Fixed(2))).replace(before, after)
     with pytest.raises(GraphError) as caught:
-        parse_graph(text)
+        verify(parse_graph(text))
     assert why in str(caught.value)
 
 

@@ -8,6 +8,9 @@ import pytest
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.emit import emit
 from approxhw.backends.bespoke.readback import check_emitted
+from approxhw.backends.estimate import load_library, synthesise
+from approxhw.backends.estimate.netlist.gates import gate_list
+from approxhw.common.errors import LibraryError
 from approxhw.flow.stages.mapped import circuit_gates
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run
@@ -99,3 +102,12 @@ def test_synthesis_gives_the_gates_back():
         assert cells == pytest.approx(mapped.area_mm2), "every printed cell is a gate of its own"
         seen += len(rows)
     assert seen > 1000
+
+
+def test_a_circuit_with_registers_is_no_list_of_gates():
+    text = "module m(input clk, input a, output reg q); always @(posedge clk) q <= q ^ a; endmodule"
+    netlist = synthesise(text, "m", load_library("egfet"))
+    with pytest.raises(
+        LibraryError, match=r"registers: a list of gates has no state\n +do: give a circuit without registers"
+    ):
+        gate_list(netlist, 2, {"clk": [2], "a": [3]}, [0])

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 from approxhw.artifacts.design import read_design
 from approxhw.common.errors import PassError, Problem
 from approxhw.common.files import temporary_folder
+from approxhw.dse.evolve import Hooks
+from approxhw.dse.families.registry import GENETIC
+from approxhw.dse.rows.split_rows import search_rows
+from approxhw.dse.run import make_front
+from approxhw.dse.settings import Task, settled
 from approxhw.flow.printed.target import Printed
 from approxhw.flow.stages.protocol import Clock
 from approxhw.frontends.classifier import open_classifier
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.space import space_of
-
-from .evolve import Hooks
-from .families.registry import GENETIC
-from .rows.split_rows import search_rows
-from .run import make_front
-from .settings import Task, settled
 
 if TYPE_CHECKING:
     from approxhw.passes.retrain.genetic_retraining import GeneticRetraining

@@ -12,18 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from approxhw.numerics.logic.gates import (
-    AND,
-    ARITIES,
-    CONSTANTS,
-    FUNCTIONS,
-    NAND,
-    NOR,
-    NOT,
-    OR,
-    GateList,
-    MappedGates,
-)
+from .gates import AND, ARITIES, CONSTANTS, FUNCTIONS, NAND, NOR, NOT, OR, GateList, MappedGates
 
 COPY, ZERO, ONE = range(len(FUNCTIONS), len(FUNCTIONS) + 3)
 STAGES = 8
@@ -114,28 +103,26 @@ def _with_copies(
     return np.concatenate(several), np.tile(labels, copies + 1)
 
 
-@dataclass
-class _State:
-    """A netlist that is being changed, with the planes of all its signals."""
+@dataclass(frozen=True, eq=False)
+class RowPlanes:
+    """Rows as planes of bits, 64 rows a word: what moves are chosen by, and behind it what is set aside.
 
-    gates: GateList
-    functions: np.ndarray
-    operands: np.ndarray
-    outputs: np.ndarray
-    planes: np.ndarray
+    ``inputs``: planes of the constants and the input bits (uint64, signals × words). ``wanted``: what the outputs are to be
+    (outputs × words). ``mask``: bits that are rows. ``width``: words that moves are chosen by.
+    """
+
+    inputs: np.ndarray
     wanted: np.ndarray
     mask: np.ndarray
     width: int
-    """Words of the rows that moves are chosen by; the others stand behind them."""
 
 
-def _loaded(gates: GateList, rows: CareRows, bits: int) -> _State:
-    """Return *gates* with the planes of all signals, for both kinds of rows."""
-    from approxhw.numerics.logic.kernels.gate_words import load_planes, run_planes
+def planes_of_rows(gates: GateList, rows: CareRows, bits: int) -> RowPlanes:
+    """Return *rows* as planes for circuits with the inputs and outputs of *gates*; *bits*: of an element."""
+    from .kernels.gate_words import load_planes
 
     width, more = ((len(each) + 63) // 64 for each in (rows.codes, rows.aside_codes))
-    signals = gates.first + len(gates.functions)
-    planes = np.zeros((signals, width + more), dtype=np.uint64)
+    inputs = np.zeros((gates.first, width + more), dtype=np.uint64)
     wanted = np.zeros((len(gates.outputs), width + more), dtype=np.uint64)
     mask = np.zeros(width + more, dtype=np.uint64)
     for codes, labels, start, stop in (
@@ -145,15 +132,40 @@ def _loaded(gates: GateList, rows: CareRows, bits: int) -> _State:
         part = np.zeros((gates.first, stop - start), dtype=np.uint64)
         if stop > start:
             load_planes(np.ascontiguousarray(codes, dtype=np.int64), 0, len(codes), bits, part)
-        planes[: gates.first, start:stop] = part
+        inputs[:, start:stop] = part
         places = np.arange(len(codes))
         for output in range(len(gates.outputs)):
             bit = (labels.astype(np.uint64) >> np.uint64(output) & np.uint64(1)) << (places % 64).astype(np.uint64)
             np.bitwise_or.at(wanted[output, start:stop], places // 64, bit)
         np.bitwise_or.at(mask[start:stop], places // 64, np.uint64(1) << (places % 64).astype(np.uint64))
+    return RowPlanes(inputs, wanted, mask, width)
+
+
+def signal_planes(gates: GateList, inputs: np.ndarray) -> np.ndarray:
+    """Return the planes of all signals of *gates* (signals × words), given those of constants and *inputs*."""
+    from .kernels.gate_words import run_planes
+
+    planes = np.zeros((gates.first + len(gates.functions), inputs.shape[1]), dtype=np.uint64)
+    planes[: gates.first] = inputs
+    run_planes(gates.functions.copy(), gates.operands.copy(), gates.first, planes, planes.shape[1])
+    return planes
+
+
+@dataclass
+class _State:
+    """A netlist that is being changed, with the planes of all its signals."""
+
+    gates: GateList
+    functions: np.ndarray
+    operands: np.ndarray
+    outputs: np.ndarray
+    planes: np.ndarray
+
+
+def _loaded(gates: GateList, rows: RowPlanes) -> _State:
+    """Return *gates* as a netlist that may be changed, with the planes of all signals."""
     functions, operands, outputs = gates.functions.copy(), gates.operands.copy(), gates.outputs.copy()
-    run_planes(functions, operands, gates.first, planes, planes.shape[1])
-    return _State(gates, functions, operands, outputs, planes, wanted, mask, width)
+    return _State(gates, functions, operands, outputs, signal_planes(gates, rows.inputs))
 
 
 def compacted(inputs: int, functions: np.ndarray, operands: np.ndarray, outputs: np.ndarray) -> GateList:
@@ -179,59 +191,72 @@ def remove_gates(
     max_loss: float,
     candidates: int,
     rng: np.random.Generator,
+    on_stage: Callable[[int, int], None] | None = None,
 ) -> Removed:
     """Return a smaller netlist than *mapped* that loses at most *max_loss* (a share) of the rows seen, and of those set aside.
 
     It is *mapped* itself where there is none. *bits*: of an element. *remap*: synthesises a netlist to an equal, smaller one.
-    *candidates*: signals that are tried in the place of each, besides constants.
+    *candidates*: signals that are tried in the place of each, besides constants. *on_stage*: hears how many stages are done, of
+    how many.
     """
     most = max(1, MOST_WORDS // (mapped.gates.first + len(mapped.gates.functions))) * 64
     rows = CareRows(rows.codes[:most], rows.labels[:most], rows.aside_codes[:most], rows.aside_labels[:most])
-    run = _Run(mapped, rows, bits, remap, max_loss, candidates, rng)
-    return run.finished()
+    losses = max_loss * len(rows.codes), max_loss * len(rows.aside_codes)
+    return Removal(mapped, planes_of_rows(mapped.gates, rows, bits), losses, remap, candidates, rng).finished(on_stage)
 
 
-class _Run:
-    """One removal: the netlist as it is, and the smallest one so far whose rows set aside are right enough."""
+class Removal:
+    """One removal: the netlist as it is, and the smallest one so far whose rows set aside are right enough.
+
+    *losses*: rows seen, and set aside, that may be lost. *sources*: the input bits, as signals, that gates may become (all, by
+    default). *pairs*: whether two signals that make a third one are looked for, too.
+    """
 
     def __init__(
         self,
         mapped: MappedGates,
-        rows: CareRows,
-        bits: int,
+        rows: RowPlanes,
+        losses: tuple[float, float],
         remap: Callable[[GateList], MappedGates],
-        max_loss: float,
         candidates: int,
         rng: np.random.Generator,
+        *,
+        sources: np.ndarray | None = None,
+        pairs: bool = False,
     ) -> None:
-        self.rows, self.bits, self.remap, self.candidates, self.rng = rows, bits, remap, candidates, rng
+        self.rows, self.remap, self.candidates, self.rng, self.pairs = rows, remap, candidates, rng, pairs
+        self.sources = np.arange(CONSTANTS, mapped.gates.first) if sources is None else sources
         self.areas = np.array([*mapped.function_areas, 0.0, 0.0, 0.0])
         self.best = mapped
-        self.state = state = _loaded(mapped.gates, rows, bits)
-        wrong = np.bitwise_or.reduce(state.planes[state.outputs] ^ state.wanted, axis=0)
-        self.mask = state.mask.copy()
-        self.mask[: state.width] &= ~wrong[: state.width]
-        state.mask = self.mask
-        self.right = int(np.bitwise_count(self.mask[: state.width]).sum())
+        self.state = state = _loaded(mapped.gates, rows)
+        wrong = np.bitwise_or.reduce(state.planes[state.outputs] ^ rows.wanted, axis=0)
+        self.mask = rows.mask.copy()
+        self.mask[: rows.width] &= ~wrong[: rows.width]
+        self.right = int(np.bitwise_count(self.mask[: rows.width]).sum())
         self.before = self._wrong()[1]
         self.now = (0, self.before)
-        self.allowed = max_loss * len(rows.codes)
-        self.aside_limit = int(self.before + max_loss * len(rows.aside_codes))
+        self.allowed = losses[0]
+        self.aside_limit = int(self.before + losses[1])
         self.moves = self.mappings = 0
 
     def _wrong(self) -> tuple[int, int]:
         """Return how many rows seen are lost, and how many set aside are wrong."""
-        from approxhw.numerics.logic.kernels.removal import count_wrong
+        from .kernels.removal import count_wrong
 
         state, words = self.state, self.state.planes.shape[1]
-        given = (state.outputs, state.wanted, state.mask, state.planes)
-        return count_wrong(*given, 0, state.width), count_wrong(*given, state.width, words)
+        given = (state.outputs, self.rows.wanted, self.mask, state.planes)
+        return count_wrong(*given, 0, self.rows.width), count_wrong(*given, self.rows.width, words)
 
-    def finished(self) -> Removed:
-        """Return the smallest netlist, after all stages or when rows set aside have lost too much."""
-        for stage in range(STAGES + 1):
+    def finished(self, on_stage: Callable[[int, int], None] | None = None) -> Removed:
+        """Return the smallest netlist, after all stages or when rows set aside have lost too much; *on_stage* hears of each."""
+        stages = STAGES + 1 if self.allowed >= 1 else 1
+        for stage in range(stages):
+            if on_stage:
+                on_stage(stage, stages)
             if not self._stage(int(self.allowed * stage / STAGES)):
                 break
+        if on_stage:
+            on_stage(stages, stages)
         return Removed(self.best, self.right, self.now[0], (self.before, self.now[1]), self.moves, self.mappings)
 
     def _stage(self, limit: int) -> bool:
@@ -249,15 +274,14 @@ class _Run:
         """Map *gates* again and go on from them; keep them where they are the smallest so far."""
         mapped = self.remap(gates)
         self.mappings += 1
-        self.state = _loaded(mapped.gates, self.rows, self.bits)
-        self.state.mask = self.mask
+        self.state = _loaded(mapped.gates, self.rows)
         wrong = self._wrong()
         if mapped.area_mm2 < self.best.area_mm2 and wrong[1] <= self.aside_limit:
             self.best, self.now = mapped, wrong
 
     def _rounds(self, limit: int) -> tuple[GateList | None, bool, bool]:
         """Return the best netlist of some rounds (None: none is better), whether rows aside allow more, and if gains end."""
-        from approxhw.numerics.logic.kernels.removal import simplify, take_moves
+        from .kernels.removal import simplify, take_moves
 
         state, first = self.state, self.state.gates.first
         alias, live = np.empty(len(state.planes), np.int32), np.empty(len(state.planes), np.bool_)
@@ -270,7 +294,7 @@ class _Run:
             area = figures[0]
             self.moves += take_moves(
                 self._ordered_moves(live, limit), state.functions, state.operands, state.outputs, first, state.planes,
-                state.wanted, state.mask, state.width, self.areas, limits, 1e-9, ENOUGH * start, *best, figures,
+                self.rows.wanted, self.mask, self.rows.width, self.areas, limits, 1e-9, ENOUGH * start, *best, figures,
             )  # fmt: skip
             small, within = area - figures[0] < LEAST_GAIN * area, bool(figures[2] <= self.aside_limit)
             if small or not within or figures[0] <= ENOUGH * start:
@@ -281,29 +305,28 @@ class _Run:
 
     def _ordered_moves(self, live: np.ndarray, limit: int) -> np.ndarray:
         """Return the moves that alone free area with at most *limit* rows lost, what frees most first."""
-        from approxhw.numerics.logic.kernels.removal import try_moves
+        from .kernels.removal import try_moves
 
         state = self.state
         moves = self._moves(live)
         errors, freed = np.zeros(len(moves), np.int64), np.zeros(len(moves))
         try_moves(
-            moves, state.functions, state.operands, state.outputs, state.gates.first, live, state.planes, state.wanted,
-            state.mask, state.width, self.areas, limit, errors, freed,
+            moves, state.functions, state.operands, state.outputs, state.gates.first, live, state.planes, self.rows.wanted,
+            self.mask, self.rows.width, self.areas, limit, errors, freed,
         )  # fmt: skip
         order = np.lexsort((np.arange(len(moves)), errors, -np.round(freed, 9)))
         return moves[order[freed[order] > 1e-9]]
 
     def _moves(self, live: np.ndarray) -> np.ndarray:
         """Return every move that is tried: (gate, function, first operand, second operand), int64."""
-        from approxhw.numerics.logic.kernels.removal import agreeing_signals
+        from .kernels.removal import agreeing_signals
 
         state, first = self.state, self.state.gates.first
         gates = np.flatnonzero(live[first:])
-        sources = np.union1d(np.flatnonzero(live)[2:], np.arange(CONSTANTS, first))
-        sources = sources[sources >= CONSTANTS]
+        sources = np.union1d(first + gates, self.sources)
         if len(sources) > MOST_SOURCES:
             sources = np.sort(self.rng.permutation(sources)[:MOST_SOURCES])
-        words = np.arange(0, state.width, max(1, state.width // SAMPLE_WORDS))[:SAMPLE_WORDS]
+        words = np.arange(0, self.rows.width, max(1, self.rows.width // SAMPLE_WORDS))[:SAMPLE_WORDS]
         near = np.zeros((len(gates), self.candidates, 2), dtype=np.int64)
         agreeing_signals(gates, sources, first, state.planes, words, near)
         none = np.zeros(len(gates), dtype=np.int64)
@@ -321,4 +344,12 @@ class _Run:
         for function in (AND, OR, NAND, NOR):
             cheaper = (arities == 2) & (self.areas[function] < self.areas[functions])
             several.append(moves(function, operands[:, 0], operands[:, 1])[cheaper])
-        return np.concatenate(several)
+        return np.concatenate([*several, self._pairs(gates, sources)] if self.pairs else several)
+
+    def _pairs(self, gates: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """Return the moves that make a gate of two signals that exist, and change no signal on the rows seen."""
+        from .kernels.resubstitution import MOST_PAIRS, covering_pairs
+
+        found = np.zeros((MOST_PAIRS * len(gates), 4), dtype=np.int64)
+        given = gates, sources, self.state.gates.first, self.state.planes, self.rows.width
+        return found[: covering_pairs(*given, found)]

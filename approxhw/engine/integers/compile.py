@@ -19,7 +19,7 @@ from approxhw.artifacts.integer_engine import (
     write_integer_engine,
 )
 from approxhw.common.arguments import checked, settle_fields
-from approxhw.common.errors import Problem, shown
+from approxhw.common.errors import Problem
 from approxhw.common.files import locked
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -54,7 +54,6 @@ from .rtl import (
     array_for,
     integer_modules,
     layer_constants,
-    layer_fits,
     layer_schedule,
     whole_integer_engine,
 )
@@ -319,9 +318,7 @@ def _layers(
             constants, result = layer_constants(graph, node, streams, engine)
             info = replace(info, result=result)
             size = streams.x.size + streams.weights.size
-            if why := layer_fits(graph, node, streams, engine):
-                notes.append(f"layer {shown(op.title, 60)} is not kept for simulation: {why}")
-            elif held + size <= KEPT_BYTES:
+            if held + size <= KEPT_BYTES:
                 held += size
                 table = exact if mac.operator == EXACT else products_table(graph, node)
                 operands[file] = {**constants, "products": table.astype(np.int32)}

@@ -1,4 +1,4 @@
-"""Small tools of the passes on products of codes: fresh Nodes, constants, other weights, who reads what."""
+"""Small tools of the passes on products of codes: fresh Nodes, constants, other weights, who reads what, codes behind a value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node, Op, identifier, without_unread
 from approxhw.ir.kinds import Constant, Type
-from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
-from approxhw.ir.tensor.integer_layers import integer_op, products_table, weights_last
+from approxhw.ir.kinds.tensor.integer_rules import CODES, needed_bits, stationary
+from approxhw.ir.kinds.tensor.integers import DequantizeLinear
+from approxhw.ir.kinds.tensor.ops import Transpose
+from approxhw.ir.tensor.integer_layers import held, integer_op, products_table, weights_last
 from approxhw.numerics.formats import Fixed, Format, format_of
 from approxhw.numerics.mac.integer_mac import MOST_BITS
 
@@ -74,3 +76,41 @@ def with_weights(editor: Editor, graph: Graph, node: Node, codes: np.ndarray, ho
         raise PassError("weights", [Problem(f"layer {shown(op.title, 60)!r}", why, "leave the layer as it is")])
     bits = max(4, needed, mac.low_bits + 1)
     return replace(node, op=replace(op, arithmetic=replace(mac, accumulator_bits=bits)), inputs=inputs)
+
+
+@dataclass(frozen=True)
+class CodesBehind:
+    """Codes that a value stands for: their Node, scale, zero point, the axis of several, and how they are turned."""
+
+    node: Node
+    scale: np.ndarray
+    zero: str
+    axis: int
+    axes: tuple[int, ...] | None = None
+
+    @property
+    def turned_axis(self) -> int:
+        """The axis of several scales behind the turn."""
+        return self.axis if self.axes is None else self.axes.index(self.axis)
+
+
+def codes_behind(graph: Graph, name: str) -> CodesBehind | None:
+    """Return the 8-bit codes that the value *name* of *graph* stands for, turned or not; None where it is no such value."""
+    node, axes = graph[name], None
+    if isinstance(node.op, Transpose):
+        axes = node.op.axes
+        node = graph[node.inputs[0]]
+    if not isinstance(node.op, DequantizeLinear):
+        return None
+    codes, scale = graph[node.inputs[0]], held(graph, node.inputs[1])
+    if codes.type.format not in CODES or scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):
+        return None
+    return CodesBehind(codes, scale, node.inputs[2], node.op.axis, axes)
+
+
+def is_fixed(graph: Graph, name: str) -> bool:
+    """Whether the value *name* of *graph* is the same in every run: a constant, or what constant codes stand for."""
+    node = graph[name]
+    if isinstance(node.op, Transpose):
+        node = graph[node.inputs[0]]
+    return isinstance((graph[node.inputs[0]] if isinstance(node.op, DequantizeLinear) else node).op, Constant)

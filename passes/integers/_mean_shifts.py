@@ -12,7 +12,7 @@ from approxhw.ir.kinds.tensor.ops import Add, Conv, Gemm
 from approxhw.ir.tensor.integer_layers import held
 from approxhw.numerics.formats import dtype_of
 
-from ._editing import Editor, readers_of
+from ._editing import Editor, is_fixed, readers_of
 
 Observe = Callable[[Graph, Callable[[Node, np.ndarray], None]], None]
 """Carries a Graph out on training rows, batch by batch, and shows every value as it is made."""
@@ -28,7 +28,7 @@ def with_float_means(graph: Graph, coded: Graph, names: Sequence[str], observe: 
     wanted = column_means(graph, names, observe)
     moved = 0
     for name in names:
-        if held(graph, graph[name].inputs[0]) is not None or name not in wanted:
+        if is_fixed(graph, graph[name].inputs[0]) or name not in wanted:
             continue
         move = wanted[name] - column_means(coded, [name], observe)[name]
         if np.any(move):

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from approxhw.common.errors import OptionError, Problem
+from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.tensor.integer_layers import integer_op, stays_left, weights_last
+from approxhw.ir.tensor.integer_layers import integer_op, layers_of_moved_weights, stays_left, weights_last
 from approxhw.ir.tensor.operator_errors import LayerCodes, layer_codes
 
 from ._biases import moved_biases
@@ -32,7 +32,8 @@ class ControlVariate:
     a row, one product a result. Where an operator's error is w · (x mod 2^bits), C is the mean weight. Layers whose error the
     variate would not lessen are left as they are. Source: Zervakis et al., *Control Variate Approximation for
     DNN Accelerators*, DAC 2021 (arXiv 2102.09642).
-    Products by several matrices, or by a constant at the left, have no coefficients.
+    Products by several matrices, or by a constant at the left, have no coefficients. A model of which any layer's weights have
+    a zero point is left as it is: an array sums rows once, and takes those points out by sums of whole x.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -47,6 +48,12 @@ class ControlVariate:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with coefficients beside its products."""
+        if moved := layers_of_moved_weights(graph):
+            named = ", ".join(shown(integer_op(node).title, 60) for node in moved[:8]) + (", …" if moved[8:] else "")
+            context.note(
+                f"nothing: weights of {named} have zero points, for which an array sums whole x, and it sums once"
+            )
+            return graph
         layers = layer_codes(graph, exactly(context.observe), "control-variate")
         chosen: dict[str, np.ndarray] = {}
         moves: dict[str, np.ndarray] = {}

@@ -20,16 +20,19 @@ from approxhw.ir.kinds.tensor.integers import (
     QuantizeLinear,
     Rescale,
 )
-from approxhw.ir.kinds.tensor.ops import Add, Conv, Gemm, MatMul, Transpose
+from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Gemm, MatMul, Product, Transpose
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held, integer_nodes, integer_op, weights_last
 from approxhw.numerics.exact.fixed_point import fixed_point_multiplier
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.integer_mac import MOST_BITS, IntegerMac, exact_products
 
-from ._editing import SUMS, Editor, readers_of
+from ._editing import SUMS, CodesBehind, Editor, codes_behind, is_fixed, readers_of
 
 _LIMIT = 1 << 31
+
+MATRIX_ENGINE = "compile it for a matrix-engine"
+"""What to do with a product that cannot be one of codes."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +55,16 @@ class IntegerProducts:
         changed = with_exact_arithmetic(changed)
         made = integer_nodes(changed)
         if not made:
-            raise PassError("pass integer-products", _obstacles(graph))
+            problems = products_left(graph) or [
+                Problem(shown(graph.name), "it holds no product", "name a model with MatMul, Gemm or Conv")
+            ]
+            raise PassError("pass integer-products", problems)
         rescales = sum(isinstance(node.op, Rescale) for node in changed.nodes)
         left = sum(isinstance(node.op, Conv | MatMul | Gemm) for node in changed.nodes)
         context.note(f"{len(made)} products of codes, {rescales} results rescaled to codes")
         if left:
             context.note(f"{left} of {before} products of numbers stay")
         return changed
-
-
-@dataclass(frozen=True)
-class _Codes:
-    """Codes that a value stands for: their Node, scale, zero point, the axis of several, and how they are turned."""
-
-    node: Node
-    scale: np.ndarray
-    zero: str
-    axis: int
-    axes: tuple[int, ...] | None = None
-
-    @property
-    def turned_axis(self) -> int:
-        """The axis of several scales behind the turn."""
-        return self.axis if self.axes is None else self.axes.index(self.axis)
-
-
-def _codes_behind(graph: Graph, name: str) -> _Codes | None:
-    node, axes = graph[name], None
-    if isinstance(node.op, Transpose):
-        axes = node.op.axes
-        node = graph[node.inputs[0]]
-    if not isinstance(node.op, DequantizeLinear):
-        return None
-    codes, scale = graph[node.inputs[0]], held(graph, node.inputs[1])
-    if codes.type.format not in CODES or scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):
-        return None
-    return _Codes(codes, scale, node.inputs[2], node.op.axis, axes)
 
 
 def _with_products(graph: Graph) -> Graph:
@@ -102,7 +79,7 @@ def _made(editor: Editor, graph: Graph, node: Node) -> bool:
     """Append what the product *node* becomes; whether it becomes something else."""
     op = node.op
     assert isinstance(op, Conv | MatMul | Gemm)
-    a, b = _codes_behind(graph, node.inputs[0]), _codes_behind(graph, node.inputs[1])
+    a, b = codes_behind(graph, node.inputs[0]), codes_behind(graph, node.inputs[1])
     if a is None or b is None or op.arithmetic is not None or a.scale.size > 1:
         return False
     gemm = isinstance(op, Gemm)
@@ -143,25 +120,31 @@ def _made(editor: Editor, graph: Graph, node: Node) -> bool:
     return True
 
 
-def _obstacles(graph: Graph) -> list[Problem]:
-    """Return why no product of *graph* becomes one of codes."""
-    found = []
-    for node in graph.nodes:
-        if isinstance(node.op, Conv | MatMul | Gemm):
-            coded = [_codes_behind(graph, name) is not None for name in node.inputs[:2]]
-            where, why, remedy = f"layer {shown(node.op.title, 60)!r}", "", "compile it for a matrix-engine"
-            if node.op.arithmetic is not None:
-                why = "it has an arithmetic of floating-point numbers"
-            elif not all(coded):
-                why, remedy = "its operands are no numbers that 8-bit codes stand for", "run quantize-model before"
-            elif isinstance(node.op, Gemm) and (node.op.transpose_a or node.op.alpha != 1 or node.op.beta != 1):
-                why = "its first operand is turned, or alpha or beta is not 1"
-            else:
-                why = "a scale or a bias of it does not go along columns, or is no 8-bit code's"
-            found.append(Problem(where, why, remedy))
-    if not found:
-        found = [Problem(shown(graph.name), "it holds no product", "name a model with MatMul, Gemm or Conv")]
-    return found
+def products_left(graph: Graph) -> list[Problem]:
+    """Return why each product of numbers that *graph* holds is none of codes, in order; ``where`` names it."""
+    return [_left(graph, node) for node in graph.nodes if isinstance(node.op, Product)]
+
+
+def _left(graph: Graph, node: Node) -> Problem:
+    op = node.op
+    assert isinstance(op, Product)
+    where = f"layer {shown(op.title, 60)!r}"
+    coded = [codes_behind(graph, name) is not None for name in node.inputs[:2]]
+    if isinstance(op, ConvTranspose):
+        return Problem(where, "a ConvTranspose has no form of whole numbers here", "write it as a convolution")
+    if op.arithmetic is not None:
+        return Problem(where, "it has an arithmetic of floating-point numbers", MATRIX_ENGINE)
+    if all(coded):
+        if isinstance(op, Gemm) and (op.transpose_a or op.alpha != 1 or op.beta != 1):
+            return Problem(where, "its first operand is turned, or alpha or beta is not 1", MATRIX_ENGINE)
+        return Problem(where, "a scale or a bias of it does not go along columns, or is no 8-bit code's", MATRIX_ENGINE)
+    if not any(is_fixed(graph, name) for name in node.inputs[:2]):
+        why = "both of its operands are computed, and not both are numbers that 8-bit codes stand for"
+        return Problem(where, why, "run quantize-model{products=all} before")
+    which = "its operands are" if not any(coded) else f"its {'first' if coded[1] else 'second'} operand is"
+    return Problem(
+        where, f"{which} no numbers that 8-bit codes stand for", "run quantize-model before, with all layers"
+    )
 
 
 def _whole_bias(graph: Graph, node: Node, scale: np.ndarray) -> np.ndarray | None:
@@ -183,7 +166,7 @@ def _whole_bias(graph: Graph, node: Node, scale: np.ndarray) -> np.ndarray | Non
     return whole.astype(np.int32) if np.isfinite(whole).all() and (np.abs(whole) < _LIMIT // 2).all() else None
 
 
-def _turned(editor: Editor, graph: Graph, codes: _Codes, turned: bool = False) -> str:
+def _turned(editor: Editor, graph: Graph, codes: CodesBehind, turned: bool = False) -> str:
     """Return the value of *codes* behind their turn, *turned* once more where the product asks for it."""
     axes = codes.axes
     if turned:

@@ -17,7 +17,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held
 from approxhw.numerics.formats import Float, format_of
 
-from ._editing import Editor
+from ._editing import Editor, codes_behind, is_fixed
 from ._mean_shifts import with_float_means
 from ._ranges import RANGES, Range, observed_ranges
 
@@ -29,9 +29,10 @@ class QuantizeModel:
     """Give numbers 8-bit codes: symmetric ones to weights, unsigned ones to activations, by the ranges of training rows.
 
     Every product with constant weights reads codes of its activations (one scale) and of its weights (a scale a column, or
-    one); *products* ``all``: products of two activations, too. *ranges*: ``minmax``; ``mse``, the range of least squared
-    error; ``entropy``, that of least divergence of the distributions (as TensorRT has it). *bias_correction*: one run over the
-    rows for each product, worth it where weights have few bits. Behind it stands integer-products.
+    one); what has codes of its own keeps them. *products* ``all``: products of two activations, too. *ranges*: ``minmax``;
+    ``mse``, the range of least squared error; ``entropy``, that of least divergence of the distributions (as TensorRT has it).
+    *bias_correction*: one run over the rows for each product, worth it where weights have few bits. Behind it stands
+    integer-products.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -76,21 +77,24 @@ class QuantizeModel:
             ):
                 context.note("it is quantised already: its codes stay")
                 return graph
-            why = "no product of floating-point numbers is left that could get codes"
-            raise PassError("pass quantize-model", [Problem(shown(graph.name), why, "it may be quantised already")])
-        if context.observe is None:
+            raise PassError("pass quantize-model", self._reasons(graph))
+        names = list(dict.fromkeys(name for node in chosen for name in _activations(graph, node)))
+        known: Mapping[str, Range] = {}
+        if names and context.observe is None:
             why = "activations get their ranges from rows, and there are none"
             raise PassError("pass quantize-model", [Problem("data", why, "give --data with training rows")])
-        names = list(dict.fromkeys(name for node in chosen for name in self._activations(graph, node)))
-        known = observed_ranges(graph, names, self.ranges, context.observe)
+        if names and context.observe is not None:
+            known = observed_ranges(graph, names, self.ranges, context.observe)
         editor, made = Editor(graph), dict[str, str]()
         for node in graph.nodes:
             if node in chosen:
                 node = self._with_codes(editor, graph, node, known, made)
             editor.nodes.append(node)
-        context.note(f"{len(chosen)} products, {len(names)} activations: ranges by {self.ranges}")
+        kept = sum(_has_codes(graph, node, place) for node in chosen for place in (0, 1))
+        own = f"; operands with codes of their own: {kept}" if kept else ""
+        context.note(f"{len(chosen)} products, {len(names)} activations: ranges by {self.ranges}{own}")
         coded = editor.done()
-        if self.bias_correction:
+        if self.bias_correction and context.observe is not None:
             coded, moved = with_float_means(graph, coded, [node.name for node in chosen], context.observe)
             context.note(f"{moved} biases corrected")
         return coded
@@ -106,23 +110,41 @@ class QuantizeModel:
             found = [Problem("layers", f"no product is called {shown(repr(each), 60)}", remedy) for each in unknown]
             raise PassError("pass quantize-model", found)
 
-    def _activations(self, graph: Graph, node: Node) -> list[str]:
-        return [name for name in node.inputs[:2] if held(graph, name) is None]
-
     def _chosen(self, graph: Graph) -> list[Node]:
+        return [
+            node
+            for node in graph.nodes
+            if isinstance(node.op, Conv | MatMul | Gemm)
+            and isinstance(node.type.format, Float)
+            and node.op.arithmetic is None
+            and self._is_asked(node.op.title)
+            and self._lacks_codes(graph, node)
+        ]
+
+    def _lacks_codes(self, graph: Graph, node: Node) -> bool:
+        """Whether an operand of *node* has no codes yet, and both may have some."""
+        fixed = [is_fixed(graph, name) for name in node.inputs[:2]]
+        coded = [_has_codes(graph, node, place) for place in (0, 1)]
+        # fixed codes that no product of codes reads cannot get others
+        given = all(
+            has or not known or held(graph, name) is not None
+            for has, known, name in zip(coded, fixed, node.inputs, strict=False)
+        )
+        return given and not all(coded) and (sum(fixed) == 1 or (self.products == ALL and not any(fixed)))
+
+    def _reasons(self, graph: Graph) -> list[Problem]:
+        """Return why no product of *graph* gets codes."""
         found = []
         for node in graph.nodes:
-            if (
-                isinstance(node.op, Conv | MatMul | Gemm)
-                and isinstance(node.type.format, Float)
-                and node.op.arithmetic is None
-            ):
-                constants = sum(held(graph, name) is not None for name in node.inputs[:2])
-                dynamic = self.products == ALL and constants == 0
-                coded = any(isinstance(graph[name].op, DequantizeLinear) for name in node.inputs[:2])
-                if (constants == 1 or dynamic) and not coded and self._is_asked(node.op.title):
-                    found.append(node)
-        return found
+            if not isinstance(node.op, Conv | MatMul | Gemm) or node.op.arithmetic is not None:
+                continue
+            where = f"layer {shown(node.op.title, 60)!r}"
+            computed = not any(is_fixed(graph, name) for name in node.inputs[:2])
+            if computed and self.products != ALL and self._is_asked(node.op.title):
+                why = "both of its operands are computed: it has no weights"
+                found.append(Problem(where, why, "give such products codes, too: quantize-model{products=all}"))
+        why = "no product of floating-point numbers is left that could get codes"
+        return found or [Problem(shown(graph.name), why, "it may be quantised already")]
 
     def _is_asked(self, title: str) -> bool:
         patterns = self.layers.split(":")
@@ -136,6 +158,8 @@ class QuantizeModel:
             weights = held(graph, name)
             if weights is not None:
                 inputs[place] = self._weights(editor, node, place, weights)
+            elif _has_codes(graph, node, place):
+                continue
             elif name in made:
                 inputs[place] = made[name]
             else:
@@ -159,6 +183,21 @@ class QuantizeModel:
         names = [editor.constant(f"{base}_{what}", data) for what, data in (("codes", codes), ("scale", scale))]
         names.append(editor.constant(f"{base}_zero", np.zeros((), np.int8)))
         return editor.add(f"{base}_numbers", DequantizeLinear(axis or 0), names, weights.shape, node.type.format)
+
+
+def _has_codes(graph: Graph, node: Node, place: int) -> bool:
+    """Whether the operand of *node* at this *place* stands for codes that a product of codes reads: the first has one scale."""
+    codes = codes_behind(graph, node.inputs[place])
+    return codes is not None and (place == 1 or codes.scale.size == 1)
+
+
+def _activations(graph: Graph, node: Node) -> list[str]:
+    """Return the operands of *node* that get their ranges from rows."""
+    return [
+        name
+        for place, name in enumerate(node.inputs[:2])
+        if held(graph, name) is None and not _has_codes(graph, node, place)
+    ]
 
 
 def _column_axis(node: Node, place: int, rank: int) -> int | None:

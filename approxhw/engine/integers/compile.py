@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from approxhw.artifacts.integer_engine import (
     write_integer_engine,
 )
 from approxhw.common.arguments import checked, settle_fields
-from approxhw.common.errors import Problem, shown
+from approxhw.common.errors import Problem
 from approxhw.common.files import locked
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -31,7 +30,7 @@ from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.integer_layers import integer_mac, integer_nodes, integer_op, layer_sizes, products_table
 from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.operator_errors import layer_codes
-from approxhw.ir.tensor.run import checked_feeds, title_of, walk_tensors
+from approxhw.ir.tensor.run import checked_feeds, walk_tensors
 from approxhw.numerics.mac.integer_mac import exact_products, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT
 
@@ -55,7 +54,6 @@ from .rtl import (
     array_for,
     integer_modules,
     layer_constants,
-    layer_fits,
     layer_schedule,
     whole_integer_engine,
 )
@@ -67,7 +65,8 @@ if TYPE_CHECKING:
 
     from .cost import IntegerEstimate
 
-_log = logging.getLogger(__name__)
+TOLD_NAMES = 8
+"""Most layers that a sentence names."""
 
 CALIBRATION_ROWS, TOLD_ROWS = 256, 1000
 """Training rows that passes look at, and rows on which the ledger tells accuracies; the design's own is of all rows."""
@@ -246,8 +245,6 @@ def build_integer_engine(
     kept, graph, target = source.kept, lowered.graph, asked.target
     mac, names, variate = together(graph)
     array = array_for(target, mac, names, variate, graph)
-    for sentence in kept.model.notes:
-        _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy = EngineAccuracy()
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
@@ -265,7 +262,7 @@ def build_integer_engine(
         clock_ns=float(target.clock_ns),
         model=source.about,
         library=target.library,
-        **made_fields(asked, lowered, clock, accuracy, [*notes, *kept.feeds.notes]),
+        **made_fields(asked, lowered, clock, accuracy, [*kept.model.notes, *_left(graph), *notes, *kept.feeds.notes]),
     )
 
 
@@ -321,9 +318,7 @@ def _layers(
             constants, result = layer_constants(graph, node, streams, engine)
             info = replace(info, result=result)
             size = streams.x.size + streams.weights.size
-            if why := layer_fits(graph, node, streams, engine):
-                notes.append(f"layer {shown(op.title, 60)} is not kept for simulation: {why}")
-            elif held + size <= KEPT_BYTES:
+            if held + size <= KEPT_BYTES:
                 held += size
                 table = exact if mac.operator == EXACT else products_table(graph, node)
                 operands[file] = {**constants, "products": table.astype(np.int32)}
@@ -332,6 +327,21 @@ def _layers(
     if not first:
         notes.append("no data was given: no accuracy and no operands to simulate are known")
     return tuple(infos), operands, notes
+
+
+def _left(graph: Graph) -> list[str]:
+    """Return a sentence for each reason why products of numbers stay with the host, which names them."""
+    from approxhw.passes.integers.integer_products import products_left
+
+    reasons: dict[tuple[str, str | None], list[str]] = {}
+    for problem in products_left(graph):
+        reasons.setdefault((problem.why, problem.remedy), []).append(problem.where)
+    said = []
+    for (why, remedy), names in reasons.items():
+        several = f"{len(names)} products stay" if len(names) > 1 else "a product stays"
+        told = ", ".join(names[:TOLD_NAMES]) + (", …" if len(names) > TOLD_NAMES else "")
+        said.append(f"{several} with the host, in floating point: {told}: {why}{f'; {remedy}' if remedy else ''}")
+    return said
 
 
 def _mean_errors(kept: OpenedCodes, graph: Graph) -> Mapping[str, float]:

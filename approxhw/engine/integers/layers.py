@@ -24,6 +24,8 @@ from approxhw.ir.tensor.integer_layers import (
     integer_mac,
     integer_nodes,
     integer_op,
+    layers_of_moved_weights,
+    operand_kinds,
     stays_left,
     weights_last,
 )
@@ -113,12 +115,11 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
     variates. An exact product goes into any array of exact sums.
     """
     nodes = integer_nodes(graph)
+    if not nodes:
+        why, remedy = "they leave no product of codes", "put integer-products behind what gives the model codes"
+        raise OptionError("integer engine", [Problem("passes", why, remedy)])
     macs = [integer_mac(node) for node in nodes]
-    chosen = [mac for mac in macs if mac.operator != "exact"] or macs
-    kinds = dict.fromkeys((mac.signed, mac.weight_bits, mac.x_bits) for mac in chosen)
-    if chosen is macs:  # exact ones alone: the widest operands hold all
-        signs = {mac.signed for mac in macs}
-        kinds = {(macs[0].signed if len(signs) == 1 else "both", max(mac.weight_bits for mac in macs), 8): None}
+    kinds = operand_kinds(graph)
     problems = []
     if len(kinds) > 1:
         told = ", ".join(f"{weight} × {x} bits, {signed} signed" for signed, weight, x in kinds)
@@ -139,13 +140,29 @@ def together(graph: Graph) -> tuple[IntegerMac, tuple[str, ...], int]:
     if len(variates) > 1:
         told = ", ".join(map(str, sorted(variates)))
         problems.append(Problem("variate", f"one array sums one number of low bits, not {told}", "choose one"))
+    problems += _sums_twice(graph, kinds[0][2])
     if problems:
         raise OptionError("integer engine", problems)
-    (signed, weight_bits, x_bits), adder = next(iter(kinds)), next(iter(adders))
+    (signed, weight_bits, x_bits), adder = kinds[0], next(iter(adders))
     names = tuple(dict.fromkeys(mac.operator for mac in macs))
     made = IntegerMac(names[0], signed, weight_bits, x_bits, MOST_BITS, adder)
     bits = max(_bits_in(graph, node, mac, made) for node, mac in zip(nodes, macs, strict=True))
     return replace(made, accumulator_bits=bits), names, max(variates, default=0)
+
+
+def _sums_twice(graph: Graph, whole: int) -> list[Problem]:
+    """Return a problem for layers that need other sums of a row than others, of *whole* x, do: an array sums rows once."""
+    moved = layers_of_moved_weights(graph)
+    varied = [node for node in integer_nodes(graph) if integer_op(node).variate]
+    own = [node for node in varied if node in moved or integer_op(node).variate != whole]
+    if not moved or not own:
+        return []
+    first, second = (", ".join(shown(integer_op(node).title, 60) for node in nodes[:8]) for nodes in (own, moved))
+    why = (
+        f"an array sums rows of x once: low bits for the control variate of {first}, whole ones for the zero points of the "
+        f"weights of {second}"
+    )
+    return [Problem("variate", why, "leave control-variate out: --recover bias, or tune or fit")]
 
 
 def _bits_in(graph: Graph, node: Node, own: IntegerMac, array: IntegerMac) -> int:

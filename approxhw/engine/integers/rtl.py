@@ -20,7 +20,7 @@ from approxhw.common.errors import InvalidDesignError, OptionError, Problem, sho
 from approxhw.common.version import __version__
 from approxhw.flow.stages.tabulate import operator_text, without_directives
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op, stays_left
+from approxhw.ir.tensor.integer_layers import held, integer_op, layers_of_moved_weights
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.tables import FIRST
@@ -44,7 +44,7 @@ def array_for(
     from approxhw.backends.integer_engine.engine import IntegerArray
 
     foreign = tuple(_foreign(target, mac, name) for name in names if name != EXACT and own_operator(name) is None)
-    sums = variate or (mac.x_bits if _weights_have_zeros(graph, mac) else 0)
+    sums = variate or (mac.x_bits if layers_of_moved_weights(graph) else 0)
     return IntegerArray(
         rows=target.rows,
         columns=target.columns,
@@ -68,21 +68,6 @@ def _foreign(target: IntegerEngine, mac: IntegerMac, name: str) -> OperatorModul
     text = without_directives(operator_text(path), path)
     weight = None if target.weight == FIRST else target.weight
     return read_operator_module(name, text, weight_bits=mac.weight_bits, x_bits=mac.x_bits, weight=weight)
-
-
-def _weights_have_zeros(graph: Graph, mac: IntegerMac) -> bool:
-    """Whether a zero point of weights, as the operator reads them, is not 0 anywhere: row sums of x are needed then."""
-    for node in graph.nodes:
-        if not hasattr(node.op, "variate"):
-            continue
-        zero = held(graph, node.inputs[2 if stays_left(graph, node) else 3])
-        half = 1 << (mac.weight_bits - 1)
-        if zero is None:
-            return True
-        moved = 0 if (zero.dtype.kind == "i") == mac.weight_signed else -half if mac.weight_signed else half
-        if np.any(zero.astype(np.int64) + moved):
-            return True
-    return False
 
 
 def array_fields(array: IntegerArray) -> IntegerFields:
@@ -183,28 +168,6 @@ def layer_schedule(told: IntegerFields, m: int, k: int, n: int) -> LayerSchedule
     schedule = make_schedule(array, m, k, n)
     clocks = integer_clocks(array, schedule)
     return LayerSchedule(len(schedule.tiles), clocks, m * k * n / (clocks * array.rows * array.columns))
-
-
-def layer_fits(graph: Graph, node: Node, streams: Streams, told: IntegerFields) -> str:
-    """Return why the array that *told* describes does not carry out the layer *node*; empty where it does."""
-    mac, own = parse_integer_mac(told["mac"]), integer_mac(node)
-    if own.operator not in told["operators"]:
-        return f"the array has no operator {own.operator}"
-    needs_rows = bool(np.any(_zeros_of_weights(streams, mac)))
-    variate = integer_op(node).variate or (mac.x_bits if needs_rows else 0)
-    if variate and needs_rows and integer_op(node).variate:
-        return "its weights have a zero point and it has a control variate: an array sums rows once"
-    if variate not in (0, told["variate"]):
-        return f"it sums {variate} low bits of activations, the array {told['variate']}"
-    return ""
-
-
-def _zeros_of_weights(streams: Streams, mac: IntegerMac) -> np.ndarray:
-    half = 1 << (mac.weight_bits - 1)
-    signed = streams.weights.dtype.kind == "i"
-    moved = 0 if signed == mac.weight_signed else -half if mac.weight_signed else half
-    found: np.ndarray = streams.weight_zero + moved
-    return found
 
 
 def layer_constants(

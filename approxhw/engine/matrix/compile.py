@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from approxhw.frontends.products.partition import OpenedModel
 
     from .cost import EngineEstimate
-
-_log = logging.getLogger(__name__)
 
 ROWS = 64
 """Rows of the data that are run to look at shifts and to keep operands."""
@@ -228,8 +225,6 @@ def build_engine(
     # what was asked of the Graph is what is built
     target = asked.target if asked.given is None else fitted_target(asked.target, graph)
     array = target.array()
-    for sentence in kept.model.notes:
-        _log.warning("%s: %s", shown(title_of(graph)), sentence)
     accuracy = EngineAccuracy()
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
@@ -247,7 +242,7 @@ def build_engine(
         clock_ns=float(target.clock_ns),
         model=source.about,
         library=target.library,
-        **made_fields(asked, lowered, clock, accuracy, [*notes, *kept.feeds.notes]),
+        **made_fields(asked, lowered, clock, accuracy, [*kept.model.notes, *notes, *kept.feeds.notes]),
     )
 
 

@@ -12,6 +12,7 @@ from approxhw.ir.kinds.tensor.integers import ConvInteger, IntegerProduct, MatMu
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
+from approxhw.numerics.multipliers.families import EXACT
 
 
 def integer_nodes(graph: Graph) -> tuple[Node, ...]:
@@ -93,3 +94,35 @@ def layer_sizes(graph: Graph, node: Node) -> tuple[int, int, int, int]:
     sizes = operand_sizes(product, [graph[name].type.shape for name in node.inputs[:2]])
     m, n = (sizes.n, sizes.m) if stays_left(graph, node) else (sizes.m, sizes.n)
     return sizes.count, m, sizes.k, n
+
+
+def operand_kinds(graph: Graph) -> tuple[tuple[str, int, int], ...]:
+    """Return signs, bits of weights and bits of x that an array of all products of *graph* has; several do not go into one.
+
+    Those of operators that are not exact: an exact product goes into any array. Of exact ones alone the widest hold all.
+    """
+    macs = [integer_mac(node) for node in integer_nodes(graph)]
+    chosen = [mac for mac in macs if mac.operator != EXACT]
+    if chosen:
+        return tuple(dict.fromkeys((mac.signed, mac.weight_bits, mac.x_bits) for mac in chosen))
+    signs = {mac.signed for mac in macs}
+    return ((signs.pop() if len(signs) == 1 else "both", max(mac.weight_bits for mac in macs), 8),) if macs else ()
+
+
+def layers_of_moved_weights(graph: Graph) -> tuple[Node, ...]:
+    """Return the products of *graph* whose weights have a zero point that is not 0, or not known, as an array reads them.
+
+    An array needs sums of whole rows of x for them.
+    """
+    kinds = operand_kinds(graph)
+    return tuple(node for node in integer_nodes(graph) if any(_are_moved(graph, node, *kind[:2]) for kind in kinds))
+
+
+def _are_moved(graph: Graph, node: Node, signed: str, bits: int) -> bool:
+    zero = held(graph, node.inputs[2 if stays_left(graph, node) else 3])
+    if zero is None:
+        return True
+    half = 1 << (bits - 1)
+    weight_signed = signed != "none"
+    moved = 0 if (zero.dtype.kind == "i") == weight_signed else -half if weight_signed else half
+    return bool(np.any(zero.astype(np.int64) + moved))

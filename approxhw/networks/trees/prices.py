@@ -196,7 +196,8 @@ def split_prices(columns: CodeColumns, prices: TreePrices) -> tuple[np.ndarray, 
 def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *trees* cost in mm² on codes of *bits* bits: comparators once each, selects, votes.
 
-    One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for.
+    One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for. Of a single
+    sum, all that there is leaves: its bits.
     """
     prices = prices or TreePrices()
     total = 0.0
@@ -209,7 +210,7 @@ def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> flo
             continue
         alone = sorted((prices.pair(bits, sign, threshold) for threshold in thresholds), reverse=True)
         total += alone[0] + sum(SHARED * price + GATE for price in alone[1:])
-    if len(trees.roots) == 1:
+    if len(trees.roots) == 1 and trees.classes > 1:
         classes = (trees.base + trees.leaves).argmax(axis=1)
         used = np.unique(classes, return_inverse=True)[0]
         return total + _selects(trees, classes[:, None], max(1, int(used.max()).bit_length()))

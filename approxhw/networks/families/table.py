@@ -1,0 +1,167 @@
+"""The table of families: what each is, the recipes it is tried by, and what fits many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import suggestion
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Forest
+from approxhw.networks.trees.boosted import BoostedTrees, boosted_sizes
+from approxhw.networks.trees.families import OPTIMAL_SIZES, PRICES, SIZES, TreeFitting, TreeRecipe, fit_trees
+from approxhw.networks.trees.prices import tree_area
+from approxhw.networks.trees.scored import ScoredTrees, scored_sizes
+from approxhw.networks.trees.tree import answers_of_trees
+
+from .graphs import forest_graph, scored_graph
+
+Made = Forest | ScoredTrees
+"""What a learner makes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a circuit is fitted. Recipes of one :attr:`path` differ in ``size`` alone."""
+
+    family: str
+    price: float
+    """Share of all that can be won that a mm² of new comparator must win."""
+    size: int
+    """Leaves of one tree, or trees."""
+    leaves: int = 0
+    """Of each of several trees."""
+    unit: str = "leaves"
+    """What ``size`` counts."""
+
+    @property
+    def path(self) -> str:
+        """Everything but the size."""
+        each = f" of {self.leaves} leaves" if self.leaves else ""
+        return f"{self.family}{each}, price {self.price:g}"
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        return f"{self.path}, {self.size} {self.unit}"
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a recipe came to: what it answers (codes, R × F → classes, R), about its area in mm², and what it is."""
+
+    answers: Callable[[np.ndarray], np.ndarray]
+    area_mm2: float
+    made: Made
+
+
+FitPath = Callable[[np.ndarray, np.ndarray, Sequence[Recipe], TreeFitting, int], Sequence[Made]]
+"""(codes, labels, recipes of one path, fitting, seed) → what each of them makes."""
+
+
+@dataclass(frozen=True)
+class LearntFamily:
+    """A family of circuits: ``paths`` are recipes of every path, whose sizes ``sizes`` are."""
+
+    help: str
+    paths: tuple[Recipe, ...]
+    sizes: tuple[int, ...]
+    fit: FitPath
+
+
+def _fit_single(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    wanted = [TreeRecipe(recipe.family, recipe.price, recipe.size) for recipe in recipes]
+    return fit_trees(codes, labels, wanted, fitting, seed)
+
+
+def _fit_boosted(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = BoostedTrees(leaves=recipes[0].leaves, price=recipes[0].price, bits=fitting.bits)
+    sizes = [recipe.size for recipe in recipes]
+    return boosted_sizes(codes, labels, fitting.classes, asked, sizes, fitting.prices)
+
+
+def _fit_scored(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = BoostedTrees(leaves=recipes[0].leaves, price=recipes[0].price, rate=0.5, bits=fitting.bits)
+    sizes = [recipe.size for recipe in recipes]
+    return scored_sizes(codes, labels, fitting.classes, asked, sizes, seed, fitting.prices)
+
+
+def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
+    return LearntFamily(help_, tuple(Recipe(family, price, 0) for price in PRICES[family]), sizes, _fit_single)
+
+
+FAMILIES: Mapping[str, LearntFamily] = {
+    "tree": _single("tree", "one tree whose splits are priced by their comparators", (1, *SIZES)),
+    "pairs": _single("pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES)),
+    "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
+    "boosted": LearntFamily(
+        "small trees that add whole numbers to a sum for each class",
+        tuple(Recipe("boosted", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
+        (1, 2, 3, 4, 6, 8, 12, 16),
+        _fit_boosted,
+    ),
+    "scored": LearntFamily(
+        "trees that add to one score whose thresholds name the class, for classes that have an order",
+        tuple(
+            Recipe("scored", price, 0, leaves, "trees")
+            for leaves, price in ((4, 0.002), (8, 0.002), (16, 0.001), (32, 0.0005), (64, 0.0005))
+        ),
+        (1, 2, 3, 4, 6, 8, 12),
+        _fit_scored,
+    ),
+}
+"""Name → family, in the order in which they are listed."""
+
+
+def family_recipes(
+    families: Sequence[str] = tuple(FAMILIES), most: int = SIZES[-1], prices: Sequence[float] | None = None
+) -> list[Recipe]:
+    """Return all recipes of *families*, path by path: *prices* in place of the table's own, at most *most* leaves of all trees.
+
+    Raises :class:`OptionError` for families that are not there.
+    """
+    unknown = [Problem("families", f"there is no {shown(name)}{suggestion(name, tuple(FAMILIES))}") for name in families if name not in FAMILIES]
+    if unknown:
+        raise OptionError("families", unknown)
+    found: dict[Recipe, None] = {}
+    for name in families:
+        family = FAMILIES[name]
+        for path in family.paths:
+            for price in (path.price,) if prices is None else prices:
+                for size in family.sizes:
+                    if size * max(1, path.leaves) <= most:
+                        found[replace(path, price=price, size=size)] = None
+    return list(found)
+
+
+def fit_recipes(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int = 0
+) -> list[Learnt]:
+    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once."""
+    found: dict[Recipe, Learnt] = {}
+    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
+        mine = list(group)
+        for recipe, made in zip(mine, FAMILIES[mine[0].family].fit(codes, labels, mine, fitting, seed), strict=True):
+            found[recipe] = _learnt(made, fitting)
+    return [found[recipe] for recipe in recipes]
+
+
+def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
+    if isinstance(made, Forest):
+        return Learnt(partial(answers_of_trees, made), tree_area(made, fitting.bits, fitting.prices), made)
+    return Learnt(made.answers, made.area(fitting.bits, fitting.prices), made)
+
+
+def learnt_graph(graph: Graph, made: Made) -> Graph:
+    """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles."""
+    return forest_graph(graph, made) if isinstance(made, Forest) else scored_graph(graph, made)

@@ -50,7 +50,7 @@ FOLDS, FITS = 5, 5
 LEVEL = 1.96
 """Standard errors to either side of a promise: 95 % of circuits lie within, where errors are normal."""
 
-_FITTED = 1  # seed of the first of several fits
+_FITTED, _DIVIDED = 1, 2  # seeds of further fits, and of further divisions into folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,8 @@ class RecipeStudy:
     """int64, R: the fold of each row."""
     right: np.ndarray
     costs: np.ndarray
+    shares: np.ndarray
+    """float64, P × R: of several divisions into folds, the share in which circuits fitted without the row's fold are right."""
     seed: int
 
     @property
@@ -144,35 +146,46 @@ def study_recipes(
     folds: int = FOLDS,
     seed: int = 0,
     each: Callable[[Callable[[tuple[int, ...]], Study], Iterable[tuple[int, ...]]], Iterable[Study]] = map,
+    repeats: int = 1,
 ) -> RecipeStudy:
     """Fit all *recipes* without every fold, and without every two, and note on which rows they are right.
 
-    *each*: what maps the fits, such as the ``map`` of a pool of threads.
+    *each*: what maps the fits, such as the ``map`` of a pool of threads. *repeats*: divisions into folds that the choice is the
+    mean of; nested folds are those of the first alone, as circuits of others have learnt from the rows that they keep apart.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
     _check(codes, labels, recipes, folds)
-    fold = stratified_folds(labels, folds, seed)
+    seeds = [seed, *(int(s) for s in np.random.SeedSequence((seed, _DIVIDED)).generate_state(max(0, repeats - 1)))]
+    divisions = [stratified_folds(labels, folds, s) for s in seeds]
     right = np.zeros((folds + 1, len(recipes), len(labels)), dtype=np.bool_)
     costs = np.zeros((folds + 1, len(recipes)))
-    left_out = [*((i,) for i in range(folds)), *combinations(range(folds), 2)]
+    shares = np.zeros((len(recipes), len(labels)))
+    left_out = [
+        *((0, i, j) for i, j in combinations(range(folds), 2)),
+        *((division, i) for division in range(len(divisions)) for i in range(folds)),
+    ]
 
-    def one(without: tuple[int, ...]) -> Study:
+    def one(part: tuple[int, ...]) -> Study:
+        fold, without = divisions[part[0]], part[1:]
         rows = ~np.isin(fold, without)
         judged = [np.flatnonzero(fold == i) for i in without]
         circuits = fit(codes[rows], labels[rows], recipes, 0)
-        answers = [[circuit.answers(codes[part]) == labels[part] for circuit in circuits] for part in judged]
-        return without, [np.array(part) for part in answers], np.array([circuit.cost for circuit in circuits])
+        answers = [[circuit.answers(codes[rest]) == labels[rest] for circuit in circuits] for rest in judged]
+        return part, [np.array(rest) for rest in answers], np.array([circuit.cost for circuit in circuits])
 
-    for without, answers, cost in each(one, left_out):
+    for (division, *without), answers, cost in each(one, left_out):
         for place, i in enumerate(without):
             outer = folds if len(without) == 1 else without[1 - place]
-            right[outer][:, fold == i] = answers[place]
-            costs[outer] += cost / (folds - (outer < folds))
-    return RecipeStudy(tuple(recipes), labels, fold, right, costs, seed)
+            if not division:
+                right[outer][:, divisions[0] == i] = answers[place]
+            if outer == folds:
+                shares[:, divisions[division] == i] += answers[place] / len(divisions)
+            costs[outer] += cost / (folds * len(divisions) if outer == folds else folds - 1)
+    return RecipeStudy(tuple(recipes), labels, divisions[0], right, costs, shares, seed)
 
 
 Study = tuple[tuple[int, ...], list[np.ndarray], np.ndarray]
-"""Folds left out, right answers on each of them (bool, P × rows), costs (P)."""
+"""(division, folds left out), right answers on each of them (bool, P × rows), costs (P)."""
 
 
 def _check(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], folds: int) -> None:
@@ -208,8 +221,8 @@ def pick_recipe(
 ) -> tuple[int, bool, float]:  # fmt: skip
     """Return which of *recipes* is the cheapest that is expected to hold *target*, whether one is, and its accuracy.
 
-    ``right``: bool, P × n, on the training rows of the numbers *rows*. Standard errors are those of *judged* rows: without a
-    fold as with it, so that the procedure doubts as much. Where none is expected to hold it: the best, the cheaper of equals.
+    ``right``: P × n, bool or a share of several divisions into folds, on the training rows of the numbers *rows*. Standard errors
+    are those of *judged* rows: without a fold as with it, so that the procedure doubts as much. Where none is expected to hold it: the best, the cheaper of equals.
     """
     accuracy = smoothed_by_path(recipes, costs, right.mean(axis=1))
     count = right.shape[1]
@@ -221,7 +234,7 @@ def pick_recipe(
         reference = target.reference[rows]
         margin = accuracy - (float(reference.mean()) - float(target.max_loss or 0.0))
         # errors of circuit and reference on the same rows: only rows on which they differ are chance
-        differ = (right != reference[None]).mean(axis=1)
+        differ = np.abs(right - reference[None].astype(np.float64)).mean(axis=1)
         variance = np.maximum(differ - (right.mean(axis=1) - reference.mean()) ** 2, 1 / (4 * count))
     share = 1 / judged + (1 / test_rows if rule == "T" and test_rows else 0.0)
     expected = margin - doubt * np.sqrt(variance * share)
@@ -248,6 +261,17 @@ def fit_recipe(
     return robust_middle([fit(codes, labels, [recipe], s)[0] for s in seeds], codes)
 
 
+Finish = Callable[[Fitted, np.ndarray, np.ndarray], Fitted]
+"""(circuit, codes, labels) → a cheaper one, by these rows alone."""
+
+
+def _finished(
+    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipe: RecipeLike, fits: int, seed: int, finish: Finish | None
+) -> Fitted:
+    made = fit_recipe(fit, codes, labels, recipe, fits, seed)
+    return made if finish is None else finish(made, codes, labels)
+
+
 def choose_from_study(
     study: RecipeStudy,
     fit: Fit,
@@ -257,12 +281,15 @@ def choose_from_study(
     rule: str = "T",
     test_rows: int | None = None,
     fits: int = FITS,
+    finish: Finish | None = None,
     kept: dict[tuple[int, RecipeLike], Fitted] | None = None,
 ) -> RecipeChoice:
     """Return the recipe that *study* says is the cheapest to hold *target*, its circuit on all rows, and the promise.
 
     *rule*: one of :data:`RULES`. *test_rows*: rows of the sample that will judge it, where that is known: the interval, and
-    rule T, count their noise, too. *kept*: circuits of the folds, kept from choice to choice.
+    rule T, count their noise, too. *finish*: what is done to circuits of chosen recipes with the rows that they were fitted on,
+    inside folds as in the end, so that the promise is one of finished circuits. *kept*: circuits of the folds, kept from choice
+    to choice.
     """
     if rule not in RULES:
         raise OptionError("honest rule", [Problem("rule", f"there is no {rule!r}; there are {', '.join(RULES)}")])
@@ -271,7 +298,7 @@ def choose_from_study(
     doubt = RULES[rule]
     everywhere = np.arange(len(labels))
     best, held, expected = pick_recipe(
-        study.recipes, study.costs[folds], study.right[folds], target, rule, doubt, everywhere, len(labels), test_rows
+        study.recipes, study.costs[folds], study.shares, target, rule, doubt, everywhere, len(labels), test_rows
     )
     right = np.zeros(len(labels), dtype=np.bool_)
     nested = []
@@ -282,12 +309,12 @@ def choose_from_study(
         )
         recipe = study.recipes[found]
         if (j, recipe) not in kept:
-            kept[j, recipe] = fit_recipe(fit, codes[rows], labels[rows], recipe, fits, study.seed)
+            kept[j, recipe] = _finished(fit, codes[rows], labels[rows], recipe, fits, study.seed, finish)
         right[outside] = kept[j, recipe].answers(codes[outside]) == labels[outside]
         nested.append(recipe)
     recipe = study.recipes[best]
     if (-1, recipe) not in kept:
-        kept[-1, recipe] = fit_recipe(fit, codes, labels, recipe, fits, study.seed)
+        kept[-1, recipe] = _finished(fit, codes, labels, recipe, fits, study.seed, finish)
     promised = float(right.mean())
     error = promise_error(right, fold, test_rows)
     chosen = kept[-1, recipe]

@@ -222,17 +222,10 @@ def _votes(trees: Forest) -> float:
     total, leaf_tree = 0.0, _trees_of_leaves(trees)
     widths = []
     for c in range(trees.classes):
-        span, terms, width = 0, 0, 0
-        for t in range(len(trees.roots)):
-            values = trees.leaves[leaf_tree == t, c]
-            reach = int(np.ptp(values)) if len(values) else 0
-            if reach:
-                if terms:
-                    total += ADDER * width
-                terms += 1
-                span += reach
-                width = max(1, span.bit_length())
-        widths.append(width)
+        reaches = [int(np.ptp(trees.leaves[leaf_tree == t, c])) for t in range(len(trees.roots)) if (leaf_tree == t).any()]
+        widths.append(max(1, sum(reaches).bit_length()))
+        # a full adder makes two bits of three
+        total += ADDER * max(0, sum(reach.bit_length() for reach in reaches) - widths[-1])
     shifted = trees.leaves.copy()
     for t in range(len(trees.roots)):
         mine = leaf_tree == t

@@ -20,6 +20,7 @@ from approxhw.networks.trees.scored import ScoredTrees, scored_sizes
 from approxhw.networks.trees.tree import answers_of_trees
 
 from .graphs import forest_graph, scored_graph
+from .thermometer import with_thermometer
 
 Made = Forest | ScoredTrees
 """What a learner makes."""
@@ -130,7 +131,11 @@ def family_recipes(
 
     Raises :class:`OptionError` for families that are not there.
     """
-    unknown = [Problem("families", f"there is no {shown(name)}{suggestion(name, tuple(FAMILIES))}") for name in families if name not in FAMILIES]
+    unknown = [
+        Problem("families", f"there is no {shown(name)}{suggestion(name, tuple(FAMILIES))}")
+        for name in families
+        if name not in FAMILIES
+    ]
     if unknown:
         raise OptionError("families", unknown)
     found: dict[Recipe, None] = {}
@@ -162,6 +167,12 @@ def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
     return Learnt(made.answers, made.area(fitting.bits, fitting.prices), made)
 
 
-def learnt_graph(graph: Graph, made: Made) -> Graph:
-    """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles."""
-    return forest_graph(graph, made) if isinstance(made, Forest) else scored_graph(graph, made)
+def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:
+    """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles.
+
+    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`).
+    """
+    trees = made if isinstance(made, Forest) else made.trees
+    if thermometer:
+        graph, trees = with_thermometer(graph, trees)
+    return forest_graph(graph, trees) if isinstance(made, Forest) else scored_graph(graph, replace(made, trees=trees))

@@ -222,7 +222,9 @@ def _votes(trees: Forest) -> float:
     total, leaf_tree = 0.0, _trees_of_leaves(trees)
     widths = []
     for c in range(trees.classes):
-        reaches = [int(np.ptp(trees.leaves[leaf_tree == t, c])) for t in range(len(trees.roots)) if (leaf_tree == t).any()]
+        reaches = [
+            int(np.ptp(trees.leaves[leaf_tree == t, c])) for t in range(len(trees.roots)) if (leaf_tree == t).any()
+        ]
         widths.append(max(1, sum(reaches).bit_length()))
         # a full adder makes two bits of three
         total += ADDER * max(0, sum(reach.bit_length() for reach in reaches) - widths[-1])

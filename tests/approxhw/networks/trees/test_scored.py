@@ -15,7 +15,9 @@ from approxhw.networks.trees.tree import answers_of_trees, sums_of_trees
 def ordered_rows(seed: int, classes: int = 4, rows: int = 300):
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 8, (rows, 5))
-    return codes, np.clip((codes[:, 0] + codes[:, 1] + codes[:, 2] + rng.integers(0, 4, rows)) * classes // 25, 0, classes - 1)
+    return codes, np.clip(
+        (codes[:, 0] + codes[:, 1] + codes[:, 2] + rng.integers(0, 4, rows)) * classes // 25, 0, classes - 1
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -51,7 +53,11 @@ def test_a_score_adds_leaves_of_a_few_bits():
     assert right > np.bincount(labels).max() / len(labels) + 0.2
     again = scored_trees(codes, labels, 4, options, seed=9)
     assert np.array_equal(again.trees.leaves, made.trees.leaves)
-    assert 0 < made.area(3) < scored_trees(codes, labels, 4, BoostedTrees(rounds=6, leaves=16, weight_bits=4, bits=3)).area(3)
+    assert (
+        0
+        < made.area(3)
+        < scored_trees(codes, labels, 4, BoostedTrees(rounds=6, leaves=16, weight_bits=4, bits=3)).area(3)
+    )
 
 
 def test_sizes_share_one_growth():

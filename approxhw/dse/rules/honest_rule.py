@@ -221,8 +221,9 @@ def pick_recipe(
 ) -> tuple[int, bool, float]:  # fmt: skip
     """Return which of *recipes* is the cheapest that is expected to hold *target*, whether one is, and its accuracy.
 
-    ``right``: P × n, bool or a share of several divisions into folds, on the training rows of the numbers *rows*. Standard errors
-    are those of *judged* rows: without a fold as with it, so that the procedure doubts as much. Where none is expected to hold it: the best, the cheaper of equals.
+    ``right``: P × n, bool or a share of several divisions into folds, on the training rows of the numbers *rows*. Standard
+    errors are those of *judged* rows: without a fold as with it, so that the procedure doubts as much. Where none is expected to
+    hold it: the best, the cheaper of equals.
     """
     accuracy = smoothed_by_path(recipes, costs, right.mean(axis=1))
     count = right.shape[1]

@@ -15,8 +15,9 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
 from approxhw.networks.trees.boosted import BoostedTrees, boosted_sizes
 from approxhw.networks.trees.families import OPTIMAL_SIZES, PRICES, SIZES, TreeFitting, TreeRecipe, fit_trees
-from approxhw.networks.trees.prices import tree_area
-from approxhw.networks.trees.scored import ScoredTrees, scored_sizes
+from approxhw.networks.trees.prices import TreePrices, tree_area
+from approxhw.networks.trees.scored import SCORED, ScoredTrees, scored_sizes
+from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
 from approxhw.networks.trees.tree import answers_of_trees
 
 from .graphs import forest_graph, scored_graph
@@ -35,15 +36,17 @@ class Recipe:
     """Share of all that can be won that a mm² of new comparator must win."""
     size: int
     """Leaves of one tree, or trees."""
-    leaves: int = 0
-    """Of each of several trees."""
+    parts: int = 0
+    """Leaves of each of several trees, literals of each of several units."""
     unit: str = "leaves"
     """What ``size`` counts."""
+    part: str = "leaves"
+    """What ``parts`` counts."""
 
     @property
     def path(self) -> str:
         """Everything but the size."""
-        each = f" of {self.leaves} leaves" if self.leaves else ""
+        each = f" of {self.parts} {self.part}" if self.parts else ""
         return f"{self.family}{each}, price {self.price:g}"
 
     def __str__(self) -> str:
@@ -84,7 +87,7 @@ def _fit_single(
 def _fit_boosted(
     codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
-    asked = BoostedTrees(leaves=recipes[0].leaves, price=recipes[0].price, bits=fitting.bits)
+    asked = BoostedTrees(leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     sizes = [recipe.size for recipe in recipes]
     return boosted_sizes(codes, labels, fitting.classes, asked, sizes, fitting.prices)
 
@@ -92,9 +95,16 @@ def _fit_boosted(
 def _fit_scored(
     codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
-    asked = BoostedTrees(leaves=recipes[0].leaves, price=recipes[0].price, rate=0.5, bits=fitting.bits)
+    asked = replace(SCORED, leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     sizes = [recipe.size for recipe in recipes]
     return scored_sizes(codes, labels, fitting.classes, asked, sizes, seed, fitting.prices)
+
+
+def _fit_ternary(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = TernaryNetwork(literals=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
+    return ternary_sizes(codes, labels, fitting.classes, asked, [recipe.size for recipe in recipes], fitting.prices)
 
 
 def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
@@ -103,6 +113,7 @@ def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
 
 FAMILIES: Mapping[str, LearntFamily] = {
     "tree": _single("tree", "one tree whose splits are priced by their comparators", (1, *SIZES)),
+    "entropy": _single("entropy", "the same by entropy, which goes on where no class changes", (1, *SIZES)),
     "pairs": _single("pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES)),
     "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
     "boosted": LearntFamily(
@@ -115,10 +126,19 @@ FAMILIES: Mapping[str, LearntFamily] = {
         "trees that add to one score whose thresholds name the class, for classes that have an order",
         tuple(
             Recipe("scored", price, 0, leaves, "trees")
-            for leaves, price in ((4, 0.002), (8, 0.002), (16, 0.001), (32, 0.0005), (64, 0.0005))
+            for leaves, price in ((4, 0.002), (8, 0.001), (16, 0.0005), (32, 0.0005), (64, 0.0005))
         ),
         (1, 2, 3, 4, 6, 8, 12),
         _fit_scored,
+    ),
+    "ternary": LearntFamily(
+        "hidden units that count thresholds, outputs that add them with weights of −1, 0 and 1",
+        tuple(
+            Recipe("ternary", price, 0, literals, "units", "literals")
+            for literals, price in ((1, 0.001), (3, 0.001), (6, 0.0005), (12, 0.0003))
+        ),
+        (1, 2, 3, 4, 6, 8, 12, 16),
+        _fit_ternary,
     ),
 }
 """Name → family, in the order in which they are listed."""
@@ -127,7 +147,9 @@ FAMILIES: Mapping[str, LearntFamily] = {
 def family_recipes(
     families: Sequence[str] = tuple(FAMILIES), most: int = SIZES[-1], prices: Sequence[float] | None = None
 ) -> list[Recipe]:
-    """Return all recipes of *families*, path by path: *prices* in place of the table's own, at most *most* leaves of all trees.
+    """Return all recipes of *families*, path by path, of at most *most* leaves or literals together.
+
+    *prices*: in place of the table's own.
 
     Raises :class:`OptionError` for families that are not there.
     """
@@ -144,7 +166,7 @@ def family_recipes(
         for path in family.paths:
             for price in (path.price,) if prices is None else prices:
                 for size in family.sizes:
-                    if size * max(1, path.leaves) <= most:
+                    if size * max(1, path.parts) <= most:
                         found[replace(path, price=price, size=size)] = None
     return list(found)
 
@@ -161,10 +183,14 @@ def fit_recipes(
     return [found[recipe] for recipe in recipes]
 
 
+def area_of(made: Made, bits: int, prices: TreePrices | None = None) -> float:
+    """Return about what *made* costs in mm² on codes of *bits* bits."""
+    return tree_area(made, bits, prices) if isinstance(made, Forest) else made.area(bits, prices)
+
+
 def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
-    if isinstance(made, Forest):
-        return Learnt(partial(answers_of_trees, made), tree_area(made, fitting.bits, fitting.prices), made)
-    return Learnt(made.answers, made.area(fitting.bits, fitting.prices), made)
+    answers = partial(answers_of_trees, made) if isinstance(made, Forest) else made.answers
+    return Learnt(answers, area_of(made, fitting.bits, fitting.prices), made)
 
 
 def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:

@@ -101,7 +101,7 @@ def boosted_sizes(
         score -= score[:, :1]
     base, trees, steps, owner = score[0].copy(), [], [], []
     for _ in range(max(rounds, default=0)):
-        slope, bend = _steepness(labels, score)
+        slope, bend = steepness(labels, score)
         splits, leaf, values = step_tree(columns, slope, bend, options, cost)
         if not splits:
             break
@@ -114,7 +114,7 @@ def boosted_sizes(
     ]
 
 
-def _steepness(labels: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def steepness(labels: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and curvature of the cross-entropy for every row and class (float64, R × C)."""
     share = np.exp(score - score.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)

@@ -196,10 +196,23 @@ def split_prices(columns: CodeColumns, prices: TreePrices) -> tuple[np.ndarray, 
 def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *trees* cost in mm² on codes of *bits* bits: comparators once each, selects, votes.
 
-    One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for. Of a single
-    sum, all that there is leaves: its bits.
+    One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for.
     """
-    prices = prices or TreePrices()
+    if len(trees.roots) != 1:
+        return sums_area(trees, bits, prices) + (STEP + SELECT) * sum(_votes(trees)[1][1:])
+    classes = (trees.base + trees.leaves).argmax(axis=1)
+    used = np.unique(classes, return_inverse=True)[0]
+    selects = _selects(trees, classes[:, None], max(1, int(used.max()).bit_length()))
+    return _comparators(trees, bits, prices or TreePrices()) + selects
+
+
+def sums_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> float:
+    """Return about what *trees* cost in mm² where their sums are all that is asked for: comparators, leaves and adders."""
+    return _comparators(trees, bits, prices or TreePrices()) + _votes(trees)[0]
+
+
+def _comparators(trees: Forest, bits: int, prices: TreePrices) -> float:
+    """Return the area of what *trees* compare, each once."""
     total = 0.0
     columns: dict[tuple[int, int, int], list[int]] = {}
     for feature, other, sign, threshold in comparators_of(trees):
@@ -210,15 +223,11 @@ def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> flo
             continue
         alone = sorted((prices.pair(bits, sign, threshold) for threshold in thresholds), reverse=True)
         total += alone[0] + sum(SHARED * price + GATE for price in alone[1:])
-    if len(trees.roots) == 1 and trees.classes > 1:
-        classes = (trees.base + trees.leaves).argmax(axis=1)
-        used = np.unique(classes, return_inverse=True)[0]
-        return total + _selects(trees, classes[:, None], max(1, int(used.max()).bit_length()))
-    return total + _votes(trees)
+    return total
 
 
-def _votes(trees: Forest) -> float:
-    """Return the area of the leaves of several trees, of the adders of their sums, and of the search for the greatest."""
+def _votes(trees: Forest) -> tuple[float, list[int]]:
+    """Return the area of the leaves of several trees and of the adders of their sums, and the widths of these."""
     total, leaf_tree = 0.0, _trees_of_leaves(trees)
     widths = []
     for c in range(trees.classes):
@@ -233,8 +242,7 @@ def _votes(trees: Forest) -> float:
         mine = leaf_tree == t
         if mine.any():
             shifted[mine] -= shifted[mine].min(axis=0)
-    total += _selects(trees, shifted, max(1, int(shifted.max(initial=1)).bit_length()))
-    return total + (STEP + SELECT) * sum(widths[1:])
+    return total + _selects(trees, shifted, max(1, int(shifted.max(initial=1)).bit_length())), widths
 
 
 def _trees_of_leaves(trees: Forest) -> np.ndarray:

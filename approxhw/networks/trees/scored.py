@@ -12,16 +12,16 @@ from approxhw.ir.kinds import Forest
 from .boosted import MOST_STEPS, BoostedTrees, OpenPrices, numbered_trees, step_tree
 from .columns import columns_of
 from .priced import checked_labels
-from .prices import TreePrices, split_prices, tree_area
+from .prices import TreePrices, split_prices, sums_area, tree_area
 from .tree import answers_of_trees, sums_of_trees
 
-SCORED = BoostedTrees(leaves=8, rate=0.5, price=0.002)
-"""Options that :func:`scored_trees` goes by where none are given."""
+SCORED = BoostedTrees(leaves=8, rate=0.3, price=0.001, least=5)
+"""Options that :func:`scored_trees` goes by where none are given: steps that cross-validate best on ordered classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredTrees:
-    """A score of ≥ 0 (``trees``: a single sum), and the class that it stands for (``table``: one tree on the score alone)."""
+    """Sums of ≥ 0 of ``trees``, and trees on these sums that name the class (``table``): one score, or units that count."""
 
     trees: Forest
     table: Forest
@@ -32,12 +32,16 @@ class ScoredTrees:
 
     def area(self, bits: int, prices: TreePrices | None = None) -> float:
         """Return about what it costs in mm² on codes of *bits* bits: comparators, leaves, adders, and thresholds of the score."""
-        return tree_area(self.trees, bits, prices) + tree_area(self.table, max(1, score_limit(self.trees).bit_length()))
+        width = max(1, int(sums_limit(self.trees).max(initial=0)).bit_length())
+        return sums_area(self.trees, bits, prices) + tree_area(self.table, width)
 
 
-def score_limit(trees: Forest) -> int:
-    """Return what the single sum of *trees* is at most."""
-    return int(trees.base[0]) + sum(int(trees.leaves[leaves].max()) for leaves in _leaves_by_tree(trees))
+def sums_limit(trees: Forest) -> np.ndarray:
+    """Return what the sums of *trees* are at most (int64, S)."""
+    total = trees.base.copy()
+    for leaves in _leaves_by_tree(trees):
+        total = total + trees.leaves[leaves].max(axis=0)
+    return total
 
 
 def scored_trees(
@@ -134,7 +138,7 @@ def _moved(
 
 
 def rising_table(score: np.ndarray, labels: np.ndarray, classes: int, reach: int) -> np.ndarray:
-    """Return a class for each score in 0…*reach* − 1 (int64), never a lower one for a higher score, so that fewest rows are wrong."""
+    """Return a class for each score in 0…*reach* − 1 (int64), rising with it, so that fewest rows are wrong."""
     hits = np.zeros((reach, classes), dtype=np.int64)
     np.add.at(hits, (score, labels), 1)
     best = np.zeros(classes, dtype=np.int64)
@@ -152,7 +156,7 @@ def rising_table(score: np.ndarray, labels: np.ndarray, classes: int, reach: int
 
 
 def table_tree(table: np.ndarray, classes: int) -> Forest:
-    """Return one tree on a single code that names ``table[code]``, of *classes*; half of the thresholds on either side of a node."""
+    """Return one tree on a single code that names ``table[code]``, of *classes*; half of its thresholds go either way."""
     cuts = (np.flatnonzero(np.diff(table)) + 1).tolist()
     named = [int(table[0]), *(int(table[cut]) for cut in cuts)]
     leaves = np.zeros((len(named), classes), dtype=np.int64)

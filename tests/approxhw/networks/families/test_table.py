@@ -35,7 +35,7 @@ def test_recipes_of_a_path_differ_in_size():
     for path in {recipe.path for recipe in recipes}:
         sizes = [recipe.size for recipe in recipes if recipe.path == path]
         assert len(set(sizes)) == len(sizes)
-    assert max(recipe.size * max(1, recipe.leaves) for recipe in recipes) <= 64
+    assert max(recipe.size * max(1, recipe.parts) for recipe in recipes) <= 64
     assert str(Recipe("scored", 0.002, 4, 8, "trees")) == "scored of 8 leaves, price 0.002, 4 trees"
     assert str(Recipe("tree", 0.002, 4)) == "tree, price 0.002, 4 leaves"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from approxhw.networks.trees.boosted import BoostedTrees
-from approxhw.networks.trees.scored import rising_table, score_limit, scored_sizes, scored_trees, table_tree
+from approxhw.networks.trees.scored import rising_table, scored_sizes, scored_trees, sums_limit, table_tree
 from approxhw.networks.trees.tree import answers_of_trees, sums_of_trees
 
 
@@ -48,7 +48,7 @@ def test_a_score_adds_leaves_of_a_few_bits():
     assert made.trees.leaves.max() <= 3
     total = sums_of_trees(made.trees, codes)[:, 0]
     assert total.min() >= 0
-    assert total.max() <= score_limit(made.trees)
+    assert total.max() <= sums_limit(made.trees)[0]
     right = (made.answers(codes) == labels).mean()
     assert right > np.bincount(labels).max() / len(labels) + 0.2
     again = scored_trees(codes, labels, 4, options, seed=9)

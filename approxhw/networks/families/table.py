@@ -21,6 +21,7 @@ from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
 from approxhw.networks.trees.tree import answers_of_trees
 
 from .graphs import forest_graph, scored_graph
+from .teaching import Teaching, taught_rows
 from .thermometer import with_thermometer
 
 Made = Forest | ScoredTrees
@@ -172,9 +173,19 @@ def family_recipes(
 
 
 def fit_recipes(
-    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int = 0
+    codes: np.ndarray,
+    labels: np.ndarray,
+    recipes: Sequence[Recipe],
+    fitting: TreeFitting,
+    seed: int = 0,
+    teaching: Teaching | None = None,
 ) -> list[Learnt]:
-    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once."""
+    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once.
+
+    *teaching*: learn from a teacher, itself fitted on these rows, in place of the labels.
+    """
+    if teaching is not None:
+        codes, labels = taught_rows(codes, labels, teaching, fitting.bits, seed)
     found: dict[Recipe, Learnt] = {}
     for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
         mine = list(group)

@@ -51,8 +51,8 @@ def with_thermometer(graph: Graph, trees: Forest) -> tuple[Graph, Forest]:
     head = Node(x.name, Input(tuple(features), tuple(titles), made), (), Type((len(kept),), Fixed(1)), x.origin)
     place = {pair: number for number, pair in enumerate(pairs)}
     asked = zip(trees.feature.tolist(), trees.threshold.tolist(), strict=True)
-    feature = np.array([place[pair] for pair in asked], dtype=np.int64)
-    bits = replace(trees, feature=feature, threshold=np.ones(len(feature), dtype=np.int64))
+    element = np.array([place[pair] for pair in asked], dtype=np.int64)
+    bits = replace(trees, feature=element, threshold=np.ones(len(element), dtype=np.int64))
     return replace(graph, nodes=(head, *(node for node in graph.nodes if node is not x))), bits
 
 

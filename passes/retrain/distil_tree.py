@@ -9,11 +9,11 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.evaluation import codes_of, task_of
-from approxhw.ir.graph import Graph, Node, without_unread
+from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
-from approxhw.ir.kinds import ArgMax, Forest, Type
 from approxhw.ir.pass_manager import PassContext
-from approxhw.ir.rewriting import fit_formats, fresh_name
+from approxhw.networks.families.graphs import forest_graph
+from approxhw.networks.families.teaching import noisy_copies
 from approxhw.networks.trees.priced import PricedTree, priced_tree
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices, tree_area
 from approxhw.networks.trees.tree import answers_of_trees, comparators_of
@@ -112,21 +112,8 @@ class DistilTree:
     def _taught(self, graph: Graph, codes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
         """Return noisy copies of *codes*, and the classes that *graph* gives to them."""
         copies = max(1, min(self.copies, _MOST_ROWS // len(codes)))
-        rng = np.random.default_rng(self.seed)
-        seen = np.repeat(codes[None], copies, axis=0)
-        moves = rng.choice([-1, 0, 1], seen.shape, p=[self.noise / 2, 1 - self.noise, self.noise / 2])
-        moves[0] = 0  # the first are the rows themselves
-        noisy = np.clip(seen + moves, 0, (1 << bits) - 1).reshape(-1, codes.shape[1])
+        noisy = noisy_copies(codes, copies, self.noise, bits, self.seed)
         return noisy, run(graph, noisy.reshape(len(noisy), *graph.input.type.shape)).reshape(-1).astype(np.int64)
-
-
-def forest_graph(graph: Graph, trees: Forest) -> Graph:
-    """Return *graph* with *trees* on its Input's codes, and the class of the greatest sum, in place of what it computes."""
-    name = fresh_name(graph, "tree_votes" if len(trees.roots) == 1 else "forest_sums")
-    votes = Node(name, trees, (graph.input.name,), Type((trees.classes,), Fixed(64, signed=True)))
-    bits = max(1, (trees.classes - 1).bit_length())
-    output = Node(graph.output, ArgMax(), (name,), Type((), Fixed(bits)), graph[graph.output].origin)
-    return fit_formats(without_unread(replace(graph, nodes=(graph.input, votes, output))))
 
 
 def _training(graph: Graph, context: PassContext) -> tuple[np.ndarray, np.ndarray]:

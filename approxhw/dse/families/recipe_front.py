@@ -14,7 +14,7 @@ from approxhw.common.statistics import majority_share
 from approxhw.dse.rules.honest_rule import (
     RULES,
     HeldAsked,
-    fit_recipes,
+    fit_robustly,
     judged_recipes,
     nested_picks,
     promise_of,
@@ -84,7 +84,7 @@ class RecipeFront:
             fit, fits = family.fit(studied.facts), 1 if self.watch.ended() else family.fits
             named = [self.study.recipes[i] for i in mine]
             # all of them at once, whatever the jobs: how a tree grows may depend on the sizes asked for beside it
-            circuits = fit_recipes(fit, studied.codes, self.study.labels, named, fits, self.study.seed)
+            circuits = fit_robustly(fit, studied.codes, self.study.labels, named, fits, self.study.seed)
             fitted.update(zip(mine, circuits, strict=True))
         for begin in range(0, len(todo), batch := 2 * self.watch.jobs):
             if begin and self.watch.ended():

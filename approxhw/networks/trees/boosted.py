@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +51,7 @@ class BoostedTrees:
 
 
 @dataclass(eq=False)
-class _Prices:
+class OpenPrices:
     """What every split costs now, and would once its column is used."""
 
     now: np.ndarray
@@ -78,40 +79,63 @@ def boosted_trees(
     Of two classes, the first has a sum of 0. Leaves are steps of Newton's on the cross-entropy, rounded together, and then
     moved by one where fewer training rows are wrong.
     """
+    return boosted_sizes(codes, labels, classes, options, [options.rounds], prices)[0]
+
+
+def boosted_sizes(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    options: BoostedTrees,
+    rounds: Sequence[int],
+    prices: TreePrices | None = None,
+) -> list[Forest]:
+    """Return the first trees of one growth, so many as each of *rounds* says; else as :func:`boosted_trees`."""
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
     fresh, further = split_prices(columns, prices or TreePrices())
-    cost = _Prices(fresh.copy(), further)
+    cost = OpenPrices(fresh.copy(), further)
     counts = np.bincount(labels, minlength=classes) + 0.5
     score = np.repeat(np.log(counts / counts.sum())[None], len(labels), axis=0)
     if classes == 2:
         score -= score[:, :1]
     base, trees, steps, owner = score[0].copy(), [], [], []
-    for _ in range(options.rounds):
-        splits, leaf, values = _step_tree(columns, labels, classes, score, options, cost)
+    for _ in range(max(rounds, default=0)):
+        slope, bend = steepness(labels, score)
+        splits, leaf, values = step_tree(columns, slope, bend, options, cost)
         if not splits:
             break
         score += values[leaf]
         trees.append(splits)
         steps.append(values)
         owner.append(leaf)
-    return _whole(columns, labels, classes, options, base, trees, steps, owner)
+    return [
+        _whole(columns, labels, classes, options, base, trees[:size], steps[:size], owner[:size]) for size in rounds
+    ]
 
 
-def _step_tree(
-    columns: CodeColumns, labels: np.ndarray, classes: int, score: np.ndarray, options: BoostedTrees, cost: _Prices
-) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
-    """Return the splits (leaf, split) of one tree, the leaf of each row, and what each leaf adds (float64, L × C)."""
-    from .kernels.boosting import step_gains
-
+def steepness(labels: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and curvature of the cross-entropy for every row and class (float64, R × C)."""
     share = np.exp(score - score.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
     slope = -share
     slope[np.arange(len(labels)), labels] += 1
     bend = share * (1 - share)
-    if classes == 2:
+    if score.shape[1] == 2:
         slope[:, 0] = bend[:, 0] = 0
-    leaf = np.zeros(len(labels), dtype=np.int64)
+    return slope, bend
+
+
+def step_tree(
+    columns: CodeColumns, slope: np.ndarray, bend: np.ndarray, options: BoostedTrees, cost: OpenPrices
+) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
+    """Grow a tree towards the *slope* of every row (float64, R × S) of curvature *bend*, and note its comparators in *cost*.
+
+    Return its splits (leaf, split), the leaf of each row, and what each leaf adds: a step of Newton's (float64, L × S).
+    """
+    from .kernels.boosting import step_gains
+
+    leaf = np.zeros(len(slope), dtype=np.int64)
     splits: list[tuple[int, int]] = []
     gains: dict[int, np.ndarray] = {}
     fresh = [0]
@@ -122,7 +146,7 @@ def _step_tree(
             step_gains(columns.values, columns.first, rows, slope, bend, HELD, options.least, gains[number])
         best, where, what = 0.0, -1, -1
         for number, gain in gains.items():
-            worth = np.where(gain > 1e-9, gain / len(labels) - options.price * cost.now, -np.inf)
+            worth = np.where(gain > 1e-9, gain / len(slope) - options.price * cost.now, -np.inf)
             split = int(worth.argmax()) if len(worth) else 0
             if len(worth) and np.isfinite(worth[split]) and (where < 0 or worth[split] > best):
                 best, where, what = float(worth[split]), number, split
@@ -135,7 +159,7 @@ def _step_tree(
         cost.take(what, columns)
         fresh = [where, len(splits)]
     count = len(splits) + 1
-    pull, weight = np.zeros((count, classes)), np.zeros((count, classes))
+    pull, weight = np.zeros((count, slope.shape[1])), np.zeros((count, slope.shape[1]))
     np.add.at(pull, leaf, slope)
     np.add.at(weight, leaf, bend)
     return splits, leaf, options.rate * pull / (weight + HELD)
@@ -186,12 +210,13 @@ def _whole(
                 total[rows] = mine
         if wrong == before:
             break
-    return _numbered_trees(columns, trees, leaves, start)
+    return numbered_trees(columns, trees, leaves, start)
 
 
-def _numbered_trees(
+def numbered_trees(
     columns: CodeColumns, trees: list[list[tuple[int, int]]], leaves: list[np.ndarray], start: np.ndarray
 ) -> Forest:
+    """Return *trees*, splits (leaf, split) each, in the numbering of the IR, with *leaves* (L × S each) and the base *start*."""
     roots: list[int] = []
     high: list[int] = []
     low: list[int] = []

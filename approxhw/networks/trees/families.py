@@ -15,8 +15,9 @@ from .priced import PricedTree, priced_trees
 from .prices import TreePrices
 
 PRICES = {
-    "tree": (0.0005, 0.002, 0.005, 0.02),
-    "pairs": (0.0005, 0.002),
+    "tree": (0.0005, 0.002, 0.005, 0.02, 0.04),
+    "entropy": (0.003, 0.006, 0.012, 0.03),
+    "pairs": (0.0005, 0.002, 0.005),
     "optimal": (0.0005, 0.003, 0.01, 0.02, 0.05),
 }
 """Family → impurity, a share of all rows, that a split must win for a mm² of new comparator."""
@@ -33,7 +34,8 @@ class TreeRecipe:
     """How a tree is fitted."""
 
     family: str
-    """tree: splits on one feature; pairs: on sums and differences of two, too; optimal: the best of a few leaves."""
+    """tree: splits on one feature; entropy: likewise, by entropy in place of Gini's impurity; pairs: on sums and differences of
+    two, too; optimal: the best of a few leaves."""
     price: float
     leaves: int
 
@@ -88,6 +90,7 @@ def fit_trees(
             continue
         options = PricedTree(
             price=price,
+            criterion="entropy" if family == "entropy" else "gini",
             splits="pairs" if family == "pairs" else "single",
             exchange=price * len(labels),
             starts=max(1, fitting.starts // 4) if family == "pairs" else fitting.starts,

@@ -198,7 +198,21 @@ def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> flo
 
     One tree answers with the bits of its class; several add their leaves up, and the greatest sum is looked for.
     """
-    prices = prices or TreePrices()
+    if len(trees.roots) != 1:
+        return sums_area(trees, bits, prices) + (STEP + SELECT) * sum(_votes(trees)[1][1:])
+    classes = (trees.base + trees.leaves).argmax(axis=1)
+    used = np.unique(classes, return_inverse=True)[0]
+    selects = _selects(trees, classes[:, None], max(1, int(used.max()).bit_length()))
+    return _comparators(trees, bits, prices or TreePrices()) + selects
+
+
+def sums_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> float:
+    """Return about what *trees* cost in mm² where their sums are all that is asked for: comparators, leaves and adders."""
+    return _comparators(trees, bits, prices or TreePrices()) + _votes(trees)[0]
+
+
+def _comparators(trees: Forest, bits: int, prices: TreePrices) -> float:
+    """Return the area of what *trees* compare, each once."""
     total = 0.0
     columns: dict[tuple[int, int, int], list[int]] = {}
     for feature, other, sign, threshold in comparators_of(trees):
@@ -209,36 +223,26 @@ def tree_area(trees: Forest, bits: int, prices: TreePrices | None = None) -> flo
             continue
         alone = sorted((prices.pair(bits, sign, threshold) for threshold in thresholds), reverse=True)
         total += alone[0] + sum(SHARED * price + GATE for price in alone[1:])
-    if len(trees.roots) == 1:
-        classes = (trees.base + trees.leaves).argmax(axis=1)
-        used = np.unique(classes, return_inverse=True)[0]
-        return total + _selects(trees, classes[:, None], max(1, int(used.max()).bit_length()))
-    return total + _votes(trees)
+    return total
 
 
-def _votes(trees: Forest) -> float:
-    """Return the area of the leaves of several trees, of the adders of their sums, and of the search for the greatest."""
+def _votes(trees: Forest) -> tuple[float, list[int]]:
+    """Return the area of the leaves of several trees and of the adders of their sums, and the widths of these."""
     total, leaf_tree = 0.0, _trees_of_leaves(trees)
     widths = []
     for c in range(trees.classes):
-        span, terms, width = 0, 0, 0
-        for t in range(len(trees.roots)):
-            values = trees.leaves[leaf_tree == t, c]
-            reach = int(np.ptp(values)) if len(values) else 0
-            if reach:
-                if terms:
-                    total += ADDER * width
-                terms += 1
-                span += reach
-                width = max(1, span.bit_length())
-        widths.append(width)
+        reaches = [
+            int(np.ptp(trees.leaves[leaf_tree == t, c])) for t in range(len(trees.roots)) if (leaf_tree == t).any()
+        ]
+        widths.append(max(1, sum(reaches).bit_length()))
+        # a full adder makes two bits of three
+        total += ADDER * max(0, sum(reach.bit_length() for reach in reaches) - widths[-1])
     shifted = trees.leaves.copy()
     for t in range(len(trees.roots)):
         mine = leaf_tree == t
         if mine.any():
             shifted[mine] -= shifted[mine].min(axis=0)
-    total += _selects(trees, shifted, max(1, int(shifted.max(initial=1)).bit_length()))
-    return total + (STEP + SELECT) * sum(widths[1:])
+    return total + _selects(trees, shifted, max(1, int(shifted.max(initial=1)).bit_length())), widths
 
 
 def _trees_of_leaves(trees: Forest) -> np.ndarray:

@@ -11,6 +11,9 @@ from approxhw.ir.kinds import ArgMax, Forest, Input, Threshold, Type
 from approxhw.ir.random_forests import random_forest
 from approxhw.ir.rewriting import fit_formats
 from approxhw.ir.verifier import verify
+from approxhw.networks.families.graphs import scored_graph
+from approxhw.networks.trees.boosted import BoostedTrees
+from approxhw.networks.trees.scored import scored_trees
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.rtl_templates import template_text
 from approxhw.sim import SimulationJob, bundle, lint, simulate
@@ -44,6 +47,21 @@ def test_random_forests_equal_the_interpreter_on_every_code(jobs, simulator, tmp
         several.append(jobs(graph_of(op, head, name=f"trees{seed}")))
     several = [job for job in several if job.inputs]
     assert len(several) > 15
+    result = simulate(bundle(several), simulator, tmp_path / simulator)
+    assert result.failing == {}
+    assert result.vectors >= 512
+
+
+def test_a_score_and_its_table_equal_the_interpreter_on_every_code(jobs, simulator, tmp_path):
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 8, (200, 3))
+    labels = np.clip(codes.sum(axis=1) + rng.integers(0, 4, 200) - 6, 0, 11) // 3
+    several = []
+    for rounds, leaves in ((1, 2), (3, 4), (5, 6)):
+        made = scored_trees(codes, labels, 4, BoostedTrees(rounds=rounds, leaves=leaves, bits=3))
+        graph = scored_graph(graph_of(made.trees, ArgMax(), name=f"score{rounds}"), made)
+        verify(graph)
+        several.append(jobs(graph))
     result = simulate(bundle(several), simulator, tmp_path / simulator)
     assert result.failing == {}
     assert result.vectors >= 512

@@ -1,0 +1,215 @@
+"""The table of families: what each is, the recipes it is tried by, and what fits many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.options import suggestion
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Forest
+from approxhw.networks.trees.boosted import BoostedTrees, boosted_sizes
+from approxhw.networks.trees.families import OPTIMAL_SIZES, PRICES, SIZES, TreeFitting, TreeRecipe, fit_trees
+from approxhw.networks.trees.prices import TreePrices, tree_area
+from approxhw.networks.trees.scored import SCORED, ScoredTrees, scored_sizes
+from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
+from approxhw.networks.trees.tree import answers_of_trees
+
+from .graphs import forest_graph, scored_graph
+from .teaching import Teaching, taught_rows
+from .thermometer import with_thermometer
+
+Made = Forest | ScoredTrees
+"""What a learner makes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a circuit is fitted. Recipes of one :attr:`path` differ in ``size`` alone."""
+
+    family: str
+    price: float
+    """Share of all that can be won that a mm² of new comparator must win."""
+    size: int
+    """Leaves of one tree, or trees."""
+    parts: int = 0
+    """Leaves of each of several trees, literals of each of several units."""
+    unit: str = "leaves"
+    """What ``size`` counts."""
+    part: str = "leaves"
+    """What ``parts`` counts."""
+
+    @property
+    def path(self) -> str:
+        """Everything but the size."""
+        each = f" of {self.parts} {self.part}" if self.parts else ""
+        return f"{self.family}{each}, price {self.price:g}"
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        return f"{self.path}, {self.size} {self.unit}"
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a recipe came to: what it answers (codes, R × F → classes, R), about its area in mm², and what it is."""
+
+    answers: Callable[[np.ndarray], np.ndarray]
+    area_mm2: float
+    made: Made
+
+
+FitPath = Callable[[np.ndarray, np.ndarray, Sequence[Recipe], TreeFitting, int], Sequence[Made]]
+"""(codes, labels, recipes of one path, fitting, seed) → what each of them makes."""
+
+
+@dataclass(frozen=True)
+class LearntFamily:
+    """A family of circuits: ``paths`` are recipes of every path, whose sizes ``sizes`` are."""
+
+    help: str
+    paths: tuple[Recipe, ...]
+    sizes: tuple[int, ...]
+    fit: FitPath
+
+
+def _fit_single(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    wanted = [TreeRecipe(recipe.family, recipe.price, recipe.size) for recipe in recipes]
+    return fit_trees(codes, labels, wanted, fitting, seed)
+
+
+def _fit_boosted(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = BoostedTrees(leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
+    sizes = [recipe.size for recipe in recipes]
+    return boosted_sizes(codes, labels, fitting.classes, asked, sizes, fitting.prices)
+
+
+def _fit_scored(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = replace(SCORED, leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
+    sizes = [recipe.size for recipe in recipes]
+    return scored_sizes(codes, labels, fitting.classes, asked, sizes, seed, fitting.prices)
+
+
+def _fit_ternary(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    asked = TernaryNetwork(literals=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
+    return ternary_sizes(codes, labels, fitting.classes, asked, [recipe.size for recipe in recipes], fitting.prices)
+
+
+def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
+    return LearntFamily(help_, tuple(Recipe(family, price, 0) for price in PRICES[family]), sizes, _fit_single)
+
+
+FAMILIES: Mapping[str, LearntFamily] = {
+    "tree": _single("tree", "one tree whose splits are priced by their comparators", (1, *SIZES)),
+    "entropy": _single("entropy", "the same by entropy, which goes on where no class changes", (1, *SIZES)),
+    "pairs": _single("pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES)),
+    "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
+    "boosted": LearntFamily(
+        "small trees that add whole numbers to a sum for each class",
+        tuple(Recipe("boosted", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
+        (1, 2, 3, 4, 6, 8, 12, 16),
+        _fit_boosted,
+    ),
+    "scored": LearntFamily(
+        "trees that add to one score whose thresholds name the class, for classes that have an order",
+        tuple(
+            Recipe("scored", price, 0, leaves, "trees")
+            for leaves, price in ((4, 0.002), (8, 0.001), (16, 0.0005), (32, 0.0005), (64, 0.0005))
+        ),
+        (1, 2, 3, 4, 6, 8, 12),
+        _fit_scored,
+    ),
+    "ternary": LearntFamily(
+        "hidden units that count thresholds, outputs that add them with weights of −1, 0 and 1",
+        tuple(
+            Recipe("ternary", price, 0, literals, "units", "literals")
+            for literals, price in ((1, 0.001), (3, 0.001), (6, 0.0005), (12, 0.0003))
+        ),
+        (1, 2, 3, 4, 6, 8, 12, 16),
+        _fit_ternary,
+    ),
+}
+"""Name → family, in the order in which they are listed."""
+
+
+def family_recipes(
+    families: Sequence[str] = tuple(FAMILIES), most: int = SIZES[-1], prices: Sequence[float] | None = None
+) -> list[Recipe]:
+    """Return all recipes of *families*, path by path, of at most *most* leaves or literals together.
+
+    *prices*: in place of the table's own.
+
+    Raises :class:`OptionError` for families that are not there.
+    """
+    unknown = [
+        Problem("families", f"there is no {shown(name)}{suggestion(name, tuple(FAMILIES))}")
+        for name in families
+        if name not in FAMILIES
+    ]
+    if unknown:
+        raise OptionError("families", unknown)
+    found: dict[Recipe, None] = {}
+    for name in families:
+        family = FAMILIES[name]
+        for path in family.paths:
+            for price in (path.price,) if prices is None else prices:
+                for size in family.sizes:
+                    if size * max(1, path.parts) <= most:
+                        found[replace(path, price=price, size=size)] = None
+    return list(found)
+
+
+def fit_recipes(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    recipes: Sequence[Recipe],
+    fitting: TreeFitting,
+    seed: int = 0,
+    teaching: Teaching | None = None,
+) -> list[Learnt]:
+    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once.
+
+    *teaching*: learn from a teacher, itself fitted on these rows, in place of the labels.
+    """
+    if teaching is not None:
+        codes, labels = taught_rows(codes, labels, teaching, fitting.bits, seed)
+    found: dict[Recipe, Learnt] = {}
+    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
+        mine = list(group)
+        for recipe, made in zip(mine, FAMILIES[mine[0].family].fit(codes, labels, mine, fitting, seed), strict=True):
+            found[recipe] = _learnt(made, fitting)
+    return [found[recipe] for recipe in recipes]
+
+
+def area_of(made: Made, bits: int, prices: TreePrices | None = None) -> float:
+    """Return about what *made* costs in mm² on codes of *bits* bits."""
+    return tree_area(made, bits, prices) if isinstance(made, Forest) else made.area(bits, prices)
+
+
+def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
+    answers = partial(answers_of_trees, made) if isinstance(made, Forest) else made.answers
+    return Learnt(answers, area_of(made, fitting.bits, fitting.prices), made)
+
+
+def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:
+    """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles.
+
+    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`).
+    """
+    trees = made if isinstance(made, Forest) else made.trees
+    if thermometer:
+        graph, trees = with_thermometer(graph, trees)
+    return forest_graph(graph, trees) if isinstance(made, Forest) else scored_graph(graph, replace(made, trees=trees))

@@ -35,7 +35,7 @@ from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 from approxhw.ir.pass_manager import PassContext
-from approxhw.networks.families.table import Recipe, area_of, family_recipes, fit_recipes, learnt_graph
+from approxhw.networks.families.table import FamilyRecipe, family_recipes, fit_recipes, learnt_area, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.networks.trees.prices import thermometer_prices
 from approxhw.passes.approximate.approximate_gates import ApproximateGates
@@ -180,9 +180,9 @@ class Workshop:
     given: Asked
     study: RecipeStudy
     fit: Callable[..., Sequence[Fitted]]
-    made: dict[tuple[Recipe, bool], tuple[float, float]] = field(default_factory=dict)
+    made: dict[tuple[FamilyRecipe, bool], tuple[float, float]] = field(default_factory=dict)
 
-    def measured(self, recipe: Recipe, system: bool) -> tuple[float, float]:
+    def measured(self, recipe: FamilyRecipe, system: bool) -> tuple[float, float]:
         """Return the area in cm² of the circuit of *recipe*, learnt from all training rows, and its accuracy on test rows."""
         if (recipe, system) not in self.made:
             made = fit_robustly(
@@ -209,13 +209,15 @@ class Workshop:
         after = circuit_area(fewer, "egfet")
         return (fewer, after) if after < area else (graph, area)
 
-    def chosen(self, costs: np.ndarray, allowed: np.ndarray, target: float, rule: str) -> tuple[Recipe, bool, float]:
+    def chosen(
+        self, costs: np.ndarray, allowed: np.ndarray, target: float, rule: str
+    ) -> tuple[FamilyRecipe, bool, float]:
         """Return the recipe among those *allowed* that *rule* takes for *target*, whether it is expected to hold it, and what."""
         judged = judged_recipes(self.study, self.study.folds, HeldAsked(target), rule, len(self.rows.test_labels))
         among = Judged(judged.accuracy[allowed], judged.margin[allowed])
         best, held = among.pick(costs[allowed])
         recipe, expected = self.study.recipes[np.flatnonzero(allowed)[best]], float(among.accuracy[best])
-        assert isinstance(recipe, Recipe)
+        assert isinstance(recipe, FamilyRecipe)
         return recipe, held, expected
 
 
@@ -237,7 +239,7 @@ def choices(task: str, graph: Graph, data: ax.Dataset, rows: Rows, seed: int, sp
         every = np.ones(len(recipes), dtype=np.bool_)
         alone = np.array([recipe.family != "pairs" for recipe in recipes])
         on_bits, whole = thermometer_prices(fitting.bits), fit_recipes(rows.codes, rows.labels, recipes, fitting)
-        systems = np.array([area_of(learnt.made, fitting.bits, on_bits) / 100 for learnt in whole])
+        systems = np.array([learnt_area(learnt.made, fitting.bits, on_bits) / 100 for learnt in whole])
         asked = [(aim, rule, targets[task][0]) for aim, (targets, _, _) in AIMS.items() for rule in RULES]
         asked += [(f"d{k}", ANCHOR_RULE, accuracy) for k, (accuracy, _) in enumerate(ANCHORS[task])]
         for aim, rule, target in asked:

@@ -29,7 +29,7 @@ Made = Forest | ScoredTrees
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FamilyRecipe:
     """How a circuit is fitted. Recipes of one :attr:`path` differ in ``size`` alone."""
 
     family: str
@@ -64,7 +64,7 @@ class Learnt:
     made: Made
 
 
-FitPath = Callable[[np.ndarray, np.ndarray, Sequence[Recipe], TreeFitting, int], Sequence[Made]]
+FitPath = Callable[[np.ndarray, np.ndarray, Sequence[FamilyRecipe], TreeFitting, int], Sequence[Made]]
 """(codes, labels, recipes of one path, fitting, seed) → what each of them makes."""
 
 
@@ -73,20 +73,20 @@ class LearntFamily:
     """A family of circuits: ``paths`` are recipes of every path, whose sizes ``sizes`` are."""
 
     help: str
-    paths: tuple[Recipe, ...]
+    paths: tuple[FamilyRecipe, ...]
     sizes: tuple[int, ...]
     fit: FitPath
 
 
 def _fit_single(
-    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
     wanted = [TreeRecipe(recipe.family, recipe.price, recipe.size) for recipe in recipes]
     return fit_trees(codes, labels, wanted, fitting, seed)
 
 
 def _fit_boosted(
-    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
     asked = BoostedTrees(leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     sizes = [recipe.size for recipe in recipes]
@@ -94,7 +94,7 @@ def _fit_boosted(
 
 
 def _fit_scored(
-    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
     asked = replace(SCORED, leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     sizes = [recipe.size for recipe in recipes]
@@ -102,14 +102,14 @@ def _fit_scored(
 
 
 def _fit_ternary(
-    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[Recipe], fitting: TreeFitting, seed: int
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
     asked = TernaryNetwork(literals=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     return ternary_sizes(codes, labels, fitting.classes, asked, [recipe.size for recipe in recipes], fitting.prices)
 
 
 def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
-    return LearntFamily(help_, tuple(Recipe(family, price, 0) for price in PRICES[family]), sizes, _fit_single)
+    return LearntFamily(help_, tuple(FamilyRecipe(family, price, 0) for price in PRICES[family]), sizes, _fit_single)
 
 
 FAMILIES: Mapping[str, LearntFamily] = {
@@ -119,14 +119,14 @@ FAMILIES: Mapping[str, LearntFamily] = {
     "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
     "boosted": LearntFamily(
         "small trees that add whole numbers to a sum for each class",
-        tuple(Recipe("boosted", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
+        tuple(FamilyRecipe("boosted", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
         (1, 2, 3, 4, 6, 8, 12, 16),
         _fit_boosted,
     ),
     "scored": LearntFamily(
         "trees that add to one score whose thresholds name the class, for classes that have an order",
         tuple(
-            Recipe("scored", price, 0, leaves, "trees")
+            FamilyRecipe("scored", price, 0, leaves, "trees")
             for leaves, price in ((4, 0.002), (8, 0.001), (16, 0.0005), (32, 0.0005), (64, 0.0005))
         ),
         (1, 2, 3, 4, 6, 8, 12),
@@ -135,7 +135,7 @@ FAMILIES: Mapping[str, LearntFamily] = {
     "ternary": LearntFamily(
         "hidden units that count thresholds, outputs that add them with weights of −1, 0 and 1",
         tuple(
-            Recipe("ternary", price, 0, literals, "units", "literals")
+            FamilyRecipe("ternary", price, 0, literals, "units", "literals")
             for literals, price in ((1, 0.001), (3, 0.001), (6, 0.0005), (12, 0.0003))
         ),
         (1, 2, 3, 4, 6, 8, 12, 16),
@@ -147,7 +147,7 @@ FAMILIES: Mapping[str, LearntFamily] = {
 
 def family_recipes(
     families: Sequence[str] = tuple(FAMILIES), most: int = SIZES[-1], prices: Sequence[float] | None = None
-) -> list[Recipe]:
+) -> list[FamilyRecipe]:
     """Return all recipes of *families*, path by path, of at most *most* leaves or literals together.
 
     *prices*: in place of the table's own.
@@ -161,7 +161,7 @@ def family_recipes(
     ]
     if unknown:
         raise OptionError("families", unknown)
-    found: dict[Recipe, None] = {}
+    found: dict[FamilyRecipe, None] = {}
     for name in families:
         family = FAMILIES[name]
         for path in family.paths:
@@ -175,7 +175,7 @@ def family_recipes(
 def fit_recipes(
     codes: np.ndarray,
     labels: np.ndarray,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[FamilyRecipe],
     fitting: TreeFitting,
     seed: int = 0,
     teaching: Teaching | None = None,
@@ -186,7 +186,7 @@ def fit_recipes(
     """
     if teaching is not None:
         codes, labels = taught_rows(codes, labels, teaching, fitting.bits, seed)
-    found: dict[Recipe, Learnt] = {}
+    found: dict[FamilyRecipe, Learnt] = {}
     for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
         mine = list(group)
         for recipe, made in zip(mine, FAMILIES[mine[0].family].fit(codes, labels, mine, fitting, seed), strict=True):
@@ -194,14 +194,14 @@ def fit_recipes(
     return [found[recipe] for recipe in recipes]
 
 
-def area_of(made: Made, bits: int, prices: TreePrices | None = None) -> float:
+def learnt_area(made: Made, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *made* costs in mm² on codes of *bits* bits."""
     return tree_area(made, bits, prices) if isinstance(made, Forest) else made.area(bits, prices)
 
 
 def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
     answers = partial(answers_of_trees, made) if isinstance(made, Forest) else made.answers
-    return Learnt(answers, area_of(made, fitting.bits, fitting.prices), made)
+    return Learnt(answers, learnt_area(made, fitting.bits, fitting.prices), made)
 
 
 def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:

@@ -10,7 +10,7 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import ArgMax, Input, Type
 from approxhw.ir.verifier import verify
-from approxhw.networks.families.table import FAMILIES, Recipe, family_recipes, fit_recipes, learnt_graph
+from approxhw.networks.families.table import FAMILIES, FamilyRecipe, family_recipes, fit_recipes, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.numerics.formats import Encoding, Fixed
 
@@ -36,8 +36,8 @@ def test_recipes_of_a_path_differ_in_size():
         sizes = [recipe.size for recipe in recipes if recipe.path == path]
         assert len(set(sizes)) == len(sizes)
     assert max(recipe.size * max(1, recipe.parts) for recipe in recipes) <= 64
-    assert str(Recipe("scored", 0.002, 4, 8, "trees")) == "scored of 8 leaves, price 0.002, 4 trees"
-    assert str(Recipe("tree", 0.002, 4)) == "tree, price 0.002, 4 leaves"
+    assert str(FamilyRecipe("scored", 0.002, 4, 8, "trees")) == "scored of 8 leaves, price 0.002, 4 trees"
+    assert str(FamilyRecipe("tree", 0.002, 4)) == "tree, price 0.002, 4 leaves"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

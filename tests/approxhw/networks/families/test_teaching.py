@@ -7,7 +7,7 @@ import pytest
 
 from approxhw.common.errors import OptionError
 from approxhw.dse.rules.honest_rule import Fitted, study_recipes
-from approxhw.networks.families.table import Recipe, fit_recipes
+from approxhw.networks.families.table import FamilyRecipe, fit_recipes
 from approxhw.networks.families.teaching import Teaching, noisy_copies, taught_rows
 from approxhw.networks.trees.families import TreeFitting
 
@@ -35,7 +35,7 @@ def test_learners_learn_what_the_teacher_says():
 
     copies, classes = taught_rows(codes, labels, Teaching(contrary, copies=3), 4)
     assert len(copies) == len(classes) == 600
-    (made,) = fit_recipes(codes, labels, [Recipe("tree", 0.001, 2)], TreeFitting(2), teaching=Teaching(contrary))
+    (made,) = fit_recipes(codes, labels, [FamilyRecipe("tree", 0.001, 2)], TreeFitting(2), teaching=Teaching(contrary))
     assert (made.answers(codes) == 1 - labels).all()
 
 
@@ -62,7 +62,7 @@ def test_teachers_of_folds_see_no_row_that_judges():
         fits.append(len(seen[0]))
         return [Fitted(answers, made[0].area_mm2)]
 
-    study_recipes(fit, codes, labels, [Recipe("tree", 0.001, 3)], seed=1)
+    study_recipes(fit, codes, labels, [FamilyRecipe("tree", 0.001, 3)], seed=1)
     assert sorted(fits) == [54] * 10 + [72] * 5
 
 

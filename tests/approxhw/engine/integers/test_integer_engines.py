@@ -298,6 +298,25 @@ def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
         ax.compile(onnx.helper.make_model(graph), target=ax.IntegerEngine(), output=tmp_path / "e")
 
 
+@pytest.mark.parametrize("operator", ["truncated-6,exact", "."])
+def test_several_operators_are_led_to_where_they_go(operator):
+    with pytest.raises(OptionError) as caught:
+        ax.IntegerEngine(operator=operator).check()
+    assert f"there is no operator {operator!r}" in str(caught.value)
+    assert (
+        "do: name one, which may be exact; several go into search --operators, or layer by layer into --layers"
+    ) in str(caught.value)
+    with pytest.raises(OptionError, match=r"'x' is not one of none, bias, .*\n    do: choose bias, or another of them"):
+        ax.IntegerEngine(recover="x").check()
+
+
+def test_an_adder_that_is_too_coarse_is_named(compile_net):
+    with pytest.raises(
+        PassError, match=r"by the adder or-30 its sums need \d+ bits, .*\n    do: choose an adder of fewer"
+    ):
+        compile_net("coarse", adder="or-30")
+
+
 def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, icarus, verilator, tmp_path):
     options = ["--operator", "truncated-6", "--array", "4x4", "--library", "egfet", "--clock-ns", "5e6"]
     words = ["compile", files / "net.onnx", "--data", files / "rows.npz", "--target", "integer-engine", *options]

@@ -270,6 +270,11 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         ("0=", "'0=' is none of"),
         ("0:1=exact;1=truncated-4", "layer 1 is named twice"),
         ("0=exact+4bits+tune+5bits", "layer 0: exact is given the same kind of edit twice"),
+        (
+            "0=some+folder/mul.v+9bits",
+            "layer 0: '9bits' is no edit\n    do: leave that edit out, or write +tune or +fit, and +2bits to +7bits",
+        ),
+        ("0=truncated-6+fit+later", "layer 0: 'later' is no edit"),
     ],
 )
 def test_plans_that_are_none(text, said):

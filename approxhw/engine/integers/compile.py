@@ -48,7 +48,7 @@ from ..opened_model import (
     unsupported_parts,
     without_empty_products,
 )
-from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions
+from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions, with_meant_labels
 from .layers import streams_of, together
 from .rtl import (
     array_fields,
@@ -192,6 +192,7 @@ def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = without_empty_products(opened.graph)
+    feeds = with_meant_labels(feeds, graph)
     kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads))
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-integer-engine", kept)
 

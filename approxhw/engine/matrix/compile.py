@@ -37,7 +37,7 @@ from ..opened_model import (
     unsupported_parts,
     without_empty_products,
 )
-from ..operands import Feeds, Predictions, feeds_of
+from ..operands import Feeds, Predictions, feeds_of, with_meant_labels
 from .built_verilog import module_texts, whole_engine
 from .target import MatrixEngine, fitted_target
 
@@ -158,7 +158,7 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = without_empty_products(opened.graph)
-    emulated = EmulatedEngine(graph, opened.host, asked.threads)
+    emulated, feeds = EmulatedEngine(graph, opened.host, asked.threads), with_meant_labels(feeds, graph)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-engine", kept)
 

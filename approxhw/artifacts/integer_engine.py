@@ -41,6 +41,10 @@ CONSTANTS = ("bias", "coefficient", "multiplier", "shift", "zero", "low", "high"
 """What a column ends its sums with, as arrays of a layer's file."""
 
 
+LARGEST = (1 << 31) - 1
+"""Of a sum."""
+
+
 @dataclass(frozen=True)
 class IntegerLayer:
     """A product of codes of the model and how it goes through the array.
@@ -227,6 +231,8 @@ def _operands(folder: Path, layer: IntegerLayer) -> dict[str, np.ndarray]:
         raise ValueError(wrong)
     if int(x.max()) >= products.shape[1] or int(weights.max()) >= len(products):
         raise ValueError(wrong)
+    if max(-int(products.min()), int(products.max())) * layer.k > LARGEST:  # no sum of a design leaves its 32 bits
+        raise ValueError(f"products of layer {shown(layer.name, 40)}")
     for name in CONSTANTS:
         if arrays[name].shape != (layer.n,) or arrays[name].dtype.kind != "i":
             raise ValueError(f"{name} of layer {shown(layer.name, 40)}")

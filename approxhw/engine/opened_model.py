@@ -19,6 +19,8 @@ from approxhw.flow.stages.targets import target_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.ir.pass_manager import LedgerLine
+from approxhw.ir.tensor.integer_layers import integer_nodes, integer_op, layer_sizes
+from approxhw.ir.tensor.layers import product_layers
 from approxhw.ir.tensor.run import title_of
 
 from .kept_verdicts import verdicts_in
@@ -79,6 +81,21 @@ def graph_of_sizes(
             Problem(f"input {shown(name)!r}", why, f"say them: --shape {shown(name)}=SIZExSIZE") for name in assumed
         ]
         raise OptionError("check", problems) from error
+
+
+def without_empty_products(graph: Graph) -> Graph:
+    """Return *graph*; raise :class:`UnsupportedModelError` naming every product of a matrix without an element."""
+    sizes = [(each.name, each.count, each.m, each.k, each.n) for each in product_layers(graph)]
+    sizes += [(integer_op(node).title, *layer_sizes(graph, node)) for node in integer_nodes(graph)]
+    remedy = "look at its sizes: a layer of 0 neurons, or 0 classes"
+    empty = [
+        Problem(f"layer {shown(name, 60)!r}", f"it multiplies {m} × {k} by {k} × {n}", remedy)
+        for name, count, m, k, n in sizes
+        if min(count, m, k, n) < 1
+    ]
+    if empty:
+        raise UnsupportedModelError(shown(title_of(graph), 120), empty)
+    return graph
 
 
 def counted_parts(graph: Graph, products: Mapping[str, int]) -> dict[str, int]:

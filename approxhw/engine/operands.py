@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from approxhw.common.statistics import majority_share
 from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 from approxhw.ir.tensor.run import HostRuntime, checked_feeds, walk_tensors
+from approxhw.numerics.formats import Float
 
 if TYPE_CHECKING:
     from approxhw.frontends.onnx.loading import Loaded, ModelSource
@@ -105,6 +107,19 @@ def calibration_feeds(model: ModelSource | Loaded, data: DataSpec | None) -> tup
     note = f"the data has one split: its first {cut} rows give ranges, the others are reported"
     first, rest = _rows_of(report, np.arange(cut)), _rows_of(report, np.arange(cut, report.rows))
     return first, Feeds(rest.arrays, rest.labels, (*rest.notes, note), rest.fixed)
+
+
+def with_meant_labels(feeds: Feeds, graph: Graph) -> Feeds:
+    """Return *feeds* without labels that what *graph* gives cannot mean, with a note on how one number is read as a class."""
+    answer = graph[graph.results[0][1] if graph.results else graph.output].type
+    if feeds.labels is None or not isinstance(answer.format, Float) or math.prod(answer.shape[1:]) != 1:
+        return feeds
+    known = np.unique(feeds.labels)
+    if set(known.tolist()) <= {0, 1}:
+        note = "the model gives one number a row: above 0 it is taken for class 1, else for class 0"
+        return replace(feeds, notes=(*feeds.notes, note))
+    note = f"the model gives one number a row, and the labels are {len(known)} classes: no accuracy is told"
+    return replace(feeds, labels=None, notes=(*feeds.notes, note))
 
 
 def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dict[str, Feeds]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from approxhw.artifacts.steps import read_graph, read_step, step_writer, write_graph
 from approxhw.common.data.dataset import CLASSIFICATION, Dataset, DataSpec, load_dataset, targets_a_row
-from approxhw.common.errors import OptionError, OutputError, Problem
+from approxhw.common.errors import OptionError, OutputError, PassError, Problem
 from approxhw.common.files import opened, unwritable
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import Graph
@@ -22,6 +22,12 @@ from .stages.tabulate import tabulate_verilog
 
 MODEL = ".onnx"
 """How the name of an output ends that is a model, not a Graph."""
+
+NO_ROWS = "opt runs no rows through a Graph of whole tensors"
+WITH_ROWS = (
+    "approxhw compile MODEL --target integer-engine --passes … --data ROWS --steps keeps the Graph after every pass"
+)
+"""Why a Graph of whole tensors gets no rows here, and where it does."""
 
 
 def optimize_file(
@@ -56,8 +62,7 @@ def optimize_file(
     _refuse_foreign(output)
     graph = _read(source, tensors, shape)
     if data is not None and graph.is_tensor:
-        why = "a Graph of whole tensors has no rows here"
-        raise OptionError("opt", [Problem("--data", why, "approxhw compile --target matrix-engine tells accuracies")])
+        raise OptionError("opt", [Problem("--data", NO_ROWS, WITH_ROWS)])
     rows = _rows(data, graph) if data is not None else None
     if rows is not None and on_note:
         for note in rows.notes:
@@ -79,9 +84,20 @@ def optimize_file(
         mapped_gates=circuit_gates,
         search=searching("egfet"),
     )
-    result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
+    try:
+        result, records = run_passes(start, todo, context, on_step=on_step, start=from_step)
+    except PassError as error:
+        if not graph.is_tensor:
+            raise
+        raise PassError(error.subject, [_without_rows(each) for each in error.problems]) from error
     _write(result, output)
     return [asdict(record) for record in records]
+
+
+def _without_rows(problem: Problem) -> Problem:
+    """Return *problem* with what to do where a pass asks for ``--data``, which cannot be given for a Graph of whole tensors."""
+    asks, comma, other = problem.remedy.partition(", ")
+    return replace(problem, remedy=f"{WITH_ROWS}{comma}{other}") if asks.startswith("give --data") else problem
 
 
 def _rows(data: DataSpec, graph: Graph) -> Dataset:

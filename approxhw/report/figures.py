@@ -37,6 +37,12 @@ def percent(fraction: float | None, places: int = 1) -> str:
     return DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{places}f} %"
 
 
+def saving(share: float, word: str = "") -> str:
+    """Return a *share* that is saved in per cent, behind it *word*; what is lost is so much ``more``."""
+    told = f"{100 * abs(share):.1f} %"
+    return f"{told} more" if share <= -0.0005 else f"{told} {word}".rstrip()
+
+
 def points(before: float | None, after: float | None) -> str:
     """Return *after* − *before* in percentage points, with its sign."""
     if before is None or after is None:

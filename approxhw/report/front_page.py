@@ -213,6 +213,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
             front=front,
             integers=integers,
             chosen=front.chosen,
+            folder=shlex.quote(folder),
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             numbers={

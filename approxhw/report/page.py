@@ -43,6 +43,7 @@ def environment() -> jinja2.Environment:
         plain=figures.given_figure,
         count=figures.grouped,
         percent=figures.percent,
+        saving=figures.saving,
         scored=figures.scored,
         seconds=figures.seconds,
         scaled=figures.scaled,

@@ -88,8 +88,13 @@ def _with_operator(
         columns = stationary(op, weights, weights_last(graph, node)[1] == node.inputs[0])
         needed = needed_bits(columns, data, mac)
         if needed > 32:
+            plain_bits = needed_bits(columns, data, replace(mac, adder=EXACT))
             why = f"its sums need {needed} bits, and an accumulator has 32 at most"
-            raise PassError("pass approximate-multiplier", [Problem(f"layer {shown(op.title, 60)!r}", why)])
+            remedy = "choose another operator for it, or leave it exact"
+            if plain_bits <= 32:
+                why = f"by the adder {adder} {why}; exact ones need {plain_bits}"
+                remedy = f"choose an adder of fewer low bits, such as {adder.partition('-')[0]}-4"
+            raise PassError("pass approximate-multiplier", [Problem(f"layer {shown(op.title, 60)!r}", why, remedy)])
         mac = replace(mac, accumulator_bits=max(needed, 4, mac.low_bits + 1))
     if op.variate:
         names.append(node.inputs[-1])

@@ -26,6 +26,7 @@ class CheckOptions:
 
 def run(terminal: Terminal, options: CheckOptions) -> dict[str, object]:
     """List everything that keeps MODEL from being compiled for a target: a printed circuit, where no other is named."""
+    from approxhw.cli.terminal.terminal import how_many
     from approxhw.common.errors import UnsupportedModelError
     from approxhw.flow.compile import check, counted
 
@@ -33,7 +34,9 @@ def run(terminal: Terminal, options: CheckOptions) -> dict[str, object]:
     if problems := check(options.model, options.target, shape=shape):
         raise UnsupportedModelError(str(options.model), problems)
     found = counted(options.model, options.target, shape=shape)
-    terminal.say(f"{options.model}: can be compiled: {', '.join(f'{number} {what}' for what, number in found.items())}")
+    terminal.say(
+        f"{options.model}: can be compiled: {', '.join(how_many(number, what) for what, number in found.items())}"
+    )
     return {"model": str(options.model), "problems": [], **found}
 
 

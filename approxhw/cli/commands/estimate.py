@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
 from approxhw.cli.targets.registry import kinds_of
-from approxhw.cli.targets.shared import EstimateOptions, whose_design
+from approxhw.cli.targets.shared import EstimateOptions, page_anew, whose_design
 from approxhw.common.errors import OptionError, Problem
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ def run(terminal: Terminal, given: Given) -> dict[str, object]:
     if not design.exists():
         why = "there is no such design folder or Verilog file"
         raise OptionError("estimate", [Problem(str(design), why, "check the path")])
-    return given.run(whose_design(design) if design.is_dir() else "verilog", terminal)
+    if not design.is_dir():
+        return given.run("verilog", terminal)
+    told = given.run(whose_design(design), terminal)
+    page_anew(design)
+    return told
 
 
 COMMAND = Command("estimate", run, EstimateOptions, lambda: kinds_of("estimate"))

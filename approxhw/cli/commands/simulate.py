@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from approxhw.cli.parameters.command import Command
 from approxhw.cli.parameters.kinds import Given
 from approxhw.cli.targets.registry import kinds_of
-from approxhw.cli.targets.shared import SimulateOptions, whose_design
+from approxhw.cli.targets.shared import SimulateOptions, page_anew, whose_design
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -18,7 +18,10 @@ def run(terminal: Terminal, given: Given) -> dict[str, object]:
 
     Of an engine: a real layer of the model streams through it, and every bit is compared.
     """
-    return given.run(whose_design(given.glance(SimulateOptions).design), terminal)
+    design = given.glance(SimulateOptions).design
+    told = given.run(whose_design(design), terminal)
+    page_anew(design)
+    return told
 
 
 COMMAND = Command("simulate", run, SimulateOptions, lambda: kinds_of("simulate"))

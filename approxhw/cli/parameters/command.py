@@ -69,7 +69,7 @@ class Command:
         for title, kinds, members in self.groups():
             group = cloup.OptionGroup(title) if self.kinds else None
             owners[title] = kinds
-            params += [parameter(each.item, each.help(), each.defaults(), group) for each in members]
+            params += [parameter(each.shown, each.help(), each.defaults(), group) for each in members]
         params += [
             cloup.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object and nothing else."),
             cloup.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem
@@ -50,6 +50,15 @@ class Shared:
 
     item: OptionField
     by: Mapping[str, OptionField] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> OptionField:
+        """As help shows it and Tab completes it: what it may be for any of the kinds, where they differ in that."""
+        known = [each.about.get("choices") for each in self.by.values()]
+        if len(set(known)) < 2 or not all(isinstance(each, tuple) for each in known):
+            return self.item
+        every = dict.fromkeys(choice for each in known for choice in each or ())
+        return replace(self.item, about={**self.item.about, "choices": tuple(every)})
 
     def help(self) -> str:
         """Return what it is for; kinds that mean something else by it say so."""

@@ -158,6 +158,14 @@ def whose_design(folder: Path) -> str:
     return owner
 
 
+def page_anew(folder: Path) -> None:
+    """Write the page of the design in *folder* anew where one is there: it tells what was not known before."""
+    from approxhw.flow.compile import open_folder
+
+    if (folder / "report.html").is_file():
+        open_folder(folder).report()
+
+
 def voided_problems(said: Collection[str], voided: Collection[str]) -> list[Problem]:
     """Return a problem for each option that was *said* though ``--passes`` makes it of no use."""
     why = "does nothing beside --passes, which says every pass and its options"

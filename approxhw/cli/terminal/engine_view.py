@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .terminal import NO_TABLES, Terminal
+from approxhw.report.figures import saving
+
+from .terminal import NO_TABLES, Terminal, how_many
 
 if TYPE_CHECKING:
     from approxhw.artifacts.engine_front import EngineFront
@@ -19,7 +21,7 @@ def show_engine(terminal: Terminal, compiled: CompiledEngine) -> None:
     from rich.table import Table
 
     design = compiled.design
-    terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} matrix products)")
+    terminal.say(f"engine: {compiled.folder}  ({how_many(len(design.layers), 'matrix products')})")
     if design.accuracy:
         told = design.accuracy
         least = f", always the most frequent class {told['majority']:.4f}" if "majority" in told else ""
@@ -136,7 +138,7 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     for member in front.members:
         shares = [f"{100 * share:.2f} %" for share in (member.validation_accuracy, member.test_accuracy)]
         cost = [f"{member.area_um2:.0f}", f"{member.energy_nj:.4g}"]
-        cost += [f"{100 * member.saved:.1f} %"] if front.exact_energy_nj else []
+        cost += [saving(member.saved)] if front.exact_energy_nj else []
         cost += [f"{each.value(member):.4g}" for each in more]
         named = ", ".join(member.arithmetics)
         table.add_row(str(member.index), *shares, *cost, _plain(named), "[bold]chosen[/]" if member.chosen else "")
@@ -146,6 +148,8 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
     terminal.say(f"{given}: validation {100 * told['validation']:.2f} %, test {100 * told['test']:.2f} %")
     if front.exact_energy_nj is not None:
         terminal.say(f"energy of exact products: {front.exact_energy_nj:.4g} nJ an inference")
+        array = f"approxhw estimate {front.folder / 'chosen'}"
+        terminal.say(f"energy and what is saved are those of the operators alone; the array's: {array}")
     if front.rank_correlation is not None:
         terminal.say(f"estimated harm and counted errors: rank correlation {front.rank_correlation:.2f}")
     if "test" in front.majority:

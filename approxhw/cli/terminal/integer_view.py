@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import shown
+from approxhw.report.figures import saving
 
 from .engine_view import show_whole
-from .terminal import Terminal
+from .terminal import Terminal, how_many
 
 if TYPE_CHECKING:
     from approxhw.artifacts.folder import Plain
@@ -21,7 +22,7 @@ def show_integer_engine(terminal: Terminal, compiled: CompiledIntegerEngine) -> 
     from rich.table import Table
 
     design = compiled.design
-    terminal.say(f"engine: {compiled.folder}  ({len(design.layers)} products of codes)")
+    terminal.say(f"engine: {compiled.folder}  ({how_many(len(design.layers), 'products of codes')})")
     if design.accuracy:
         told = design.accuracy
         terminal.say(
@@ -51,11 +52,13 @@ def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     energy = found["energy"]
     terminal.say(
         f"products of a run ({_inputs(energy['inputs'])}): {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "
-        f"({100 * energy['saved']:.1f} % saved); elements and ends in {energy['clocks']} clocks: {energy['array_nj']:.4g} nJ, "
-        f"exact {energy['exact_array_nj']:.4g} nJ ({100 * energy['array_saved']:.1f} % saved)"
+        f"({saving(energy['saved'], 'saved')}); elements and ends in {energy['clocks']} clocks: {energy['array_nj']:.4g} nJ, "
+        f"exact {energy['exact_array_nj']:.4g} nJ ({saving(energy['array_saved'], 'saved')})"
     )
     if energy["left_out"]:
-        terminal.say(f"{energy['left_out']} layers are not in it: no operands of their operator were kept")
+        terminal.say(
+            f"{how_many(energy['left_out'], 'layers')} left out of it: no operands of their operator were kept"
+        )
     show_whole(terminal, found["estimate"], "products")
 
 

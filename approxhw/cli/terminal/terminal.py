@@ -195,3 +195,12 @@ class Terminal:
                 self.out.print(escape(f"    {option.name}: {option.type} = {option.default}{about}"), soft_wrap=True)
         for name, spelled in pipelines.items():
             self.out.print(f"[bold]{escape(name)}[/]  (pipeline)\n    {escape(', '.join(spelled))}", soft_wrap=True)
+
+
+def how_many(number: int, what: str) -> str:
+    """Return *number* of *what*, which is told in the plural: ``1 product of codes`` of ``products of codes``."""
+    words = what.split()
+    if number == 1:
+        place = next((i for i, word in enumerate(words) if word.endswith("s")), -1)
+        words[place] = words[place].removesuffix("es" if words[place].endswith("sses") else "s")
+    return f"{number} {' '.join(words)}"

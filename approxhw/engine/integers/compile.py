@@ -46,8 +46,9 @@ from ..opened_model import (
     target_chosen,
     under_header,
     unsupported_parts,
+    without_empty_products,
 )
-from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions
+from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions, with_meant_labels
 from .layers import streams_of, together
 from .rtl import (
     array_fields,
@@ -190,7 +191,8 @@ def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:
     rows = max(1, min(LOOKED_AT, feeds.rows))
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
-    graph = opened.graph
+    graph = without_empty_products(opened.graph)
+    feeds = with_meant_labels(feeds, graph)
     kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads))
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-integer-engine", kept)
 
@@ -216,7 +218,7 @@ def _looked_at(asked: Asked[IntegerEngine]) -> Graph:
         for value in open_ones
         if value.name not in shape
     }
-    return graph_of_sizes(loaded, shape, assumed, list(assumed), integers=True)
+    return without_empty_products(graph_of_sizes(loaded, shape, assumed, list(assumed), integers=True))
 
 
 def _counts(asked: Asked[IntegerEngine]) -> dict[str, int]:

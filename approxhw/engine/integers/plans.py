@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.multipliers.families import EXACT
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+
+OPERATOR_FILES = (".v", ".sv", ".npz")
+"""How names of files end: what is behind a plus there is part of the name."""
+
+EDITS = "+tune or +fit, and +2bits to +7bits"
+"""What may stand behind an operator."""
 
 _EDIT = re.compile(r"(?P<rest>.+)\+(?:(?P<moved>tune|fit)|(?P<bits>[2-7])bits)\Z")
 
@@ -33,7 +40,7 @@ class LayerPlan:
 
 
 def read_plan(text: str) -> dict[int, LayerPlan]:
-    """Return the plan that *text* spells, by number of layer: ``0=exact;2:3=truncated-8+fit;4=mul.v+5bits``.
+    """Return the plan that *text* spells, by number of layer: ``1=exact;0:3:4=truncated-8+fit;2=mul.v+5bits``.
 
     Layers are numbered from 0, as the report lists them. Raises :class:`OptionError` with everything that is wrong.
     """
@@ -48,7 +55,7 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
             or not all(word.isascii() and word.isdigit() and len(word) < 6 for word in known)
         ):
             why = f"{shown(repr(part), 60)} is none of NUMBER:NUMBER=OPERATOR"
-            problems.append(Problem("layers", why, "write such as '0=exact;2:3=truncated-8+fit'"))
+            problems.append(Problem("layers", why, "write such as '1=exact;0:3:4=truncated-8+fit': numbers one by one"))
             continue
         for number in map(int, known):
             if number in found:
@@ -56,7 +63,7 @@ def read_plan(text: str) -> dict[int, LayerPlan]:
             try:
                 found[number] = _read(said.strip())
             except ValueError as error:
-                problems.append(Problem("layers", f"layer {number}: {error}", "leave that edit out"))
+                problems.append(Problem("layers", f"layer {number}: {error}", f"leave that edit out, or write {EDITS}"))
     if problems:
         raise OptionError("integer engine", problems)
     return found
@@ -97,6 +104,9 @@ def _read(text: str) -> LayerPlan:
             moved = edit["moved"]
         else:
             bits = int(edit["bits"])
+    operator, plus, last = text.rpartition("+")
+    if plus and operator and Path(last).suffix not in OPERATOR_FILES:
+        raise ValueError(f"{shown(repr(last), 40)} is no edit")
     if text == EXACT and moved and bits is None:
         raise ValueError(f"exact products err nowhere: there is nothing to {moved}")
     return LayerPlan(text, bits, moved)

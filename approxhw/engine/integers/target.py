@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,9 +19,19 @@ from approxhw.numerics.multipliers.tables import FIRST
 
 from .plans import layers_by, read_plan
 
+RANGES = ("minmax", "mse", "entropy")
+"""What quantize-model knows."""
+
 RECOVERIES = ("none", "bias", "tune", "fit", "variate", "all", "retrain")
 """What is done about an operator's errors: nothing; biases; weights tuned or fitted, then biases; a control variate; tuned
 weights and a variate; biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
+
+
+ONE = "name one, which may be exact; several go into search --operators, or layer by layer into --layers"
+"""What to do about an operator that there is not: a list of them, or a folder, are none."""
+
+DEFAULTS = {"recover": "bias", "signed": FOUND}
+"""What errors advise."""
 
 
 @dataclass(frozen=True)
@@ -41,33 +51,35 @@ class IntegerEngine:
     operator: str = field(
         default=EXACT,
         metadata={
-            "help": "of products: exact, one of ours such as truncated-4, a .v module or a .npz table",
+            "help": "of products: exact, one of ours such as truncated-4, or a .v module (a table has no gates)",
             "compile_only": True,
         },
     )
     layers: str = field(
         default="",
         metadata={
-            "help": "other operators by number of layer, such as '0=exact;2:3=truncated-8+fit'",
+            "help": "other operators by number of layer, several apart by ':': '1=exact;0:3:4=truncated-8+fit'",
             "compile_only": True,
         },
     )
     signed: str = field(
-        default=FOUND,
+        default=DEFAULTS["signed"],
         metadata={
             "help": "operands of a file in two's complement",
             "choices": (FOUND, *SIGNS),
             "compile_only": True,
         },
     )
-    weight: str = field(
-        default=FIRST, metadata={"help": "port of a .v module, axis a or b of a .npz, that is the weight"}
-    )
+    weight: str = field(default=FIRST, metadata={"help": "port of a .v module that is the weight"})
     adder: str = field(default=EXACT, metadata={"help": "of sums: exact, or-L or cut-L"})
-    recover: str = field(default="bias", metadata={"help": "what is done about errors", "choices": RECOVERIES})
+    recover: str = field(
+        default=DEFAULTS["recover"],
+        metadata={"help": f"what is done about errors: {', '.join(RECOVERIES)}", "choices": RECOVERIES},
+    )
     weight_bits: int = field(default=8, metadata={"help": "of a float model's weights, 2 to 8"})
     ranges: str = field(
-        default="mse", metadata={"help": "of a float model's activations", "choices": ("minmax", "mse", "entropy")}
+        default="mse",
+        metadata={"help": f"of a float model's activations: {', '.join(RANGES)}", "choices": RANGES},
     )
     bias_correction: bool = field(
         default=False, metadata={"help": "take what codes of a float model do to means into biases"}
@@ -109,7 +121,7 @@ class IntegerEngine:
         ):
             if value not in known:
                 why = f"{shown(repr(value), 40)} is not one of {', '.join(known)}"
-                problems.append(Problem(name, why, f"choose {known[0]}"))
+                problems.append(Problem(name, why, f"choose {DEFAULTS[name]}, or another of them"))
         try:
             self.passes()
             own = [each for each in read_plan(self.layers).values() if each.bits is not None or each.moved]
@@ -118,7 +130,9 @@ class IntegerEngine:
                 remedy = "take recover bias, and write +fit behind the layers that are to be fitted"
                 problems.append(Problem("recover", why, remedy))
         except OptionError as error:
-            problems += error.problems
+            problems += [
+                replace(each, remedy=ONE) if each.where.endswith(".operator") else each for each in error.problems
+            ]
         if problems:
             raise OptionError("integer engine", problems)
 

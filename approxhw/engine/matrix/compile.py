@@ -13,7 +13,7 @@ from approxhw.artifacts.design import Model
 from approxhw.artifacts.engine import EngineDesign, EngineFields, LayerInfo, check_engine_output, write_engine
 from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.common.arguments import checked, settle_fields
-from approxhw.common.errors import Problem, UnsupportedModelError, shown
+from approxhw.common.errors import Problem, shown
 from approxhw.common.files import locked
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
@@ -21,7 +21,6 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
 from approxhw.ir.tensor.layers import product_layers
-from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
 from ..kept_verdicts import EngineVerdict
@@ -36,8 +35,9 @@ from ..opened_model import (
     target_chosen,
     under_header,
     unsupported_parts,
+    without_empty_products,
 )
-from ..operands import Feeds, Predictions, feeds_of
+from ..operands import Feeds, Predictions, feeds_of, with_meant_labels
 from .built_verilog import module_texts, whole_engine
 from .target import MatrixEngine, fitted_target
 
@@ -157,8 +157,8 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
-    graph = _without_empty_products(opened.graph)
-    emulated = EmulatedEngine(graph, opened.host, asked.threads)
+    graph = without_empty_products(opened.graph)
+    emulated, feeds = EmulatedEngine(graph, opened.host, asked.threads), with_meant_labels(feeds, graph)
     kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-engine", kept)
 
@@ -184,22 +184,7 @@ def _looked_at(asked: Asked[MatrixEngine]) -> Graph:
         if each.dims is not None and each.name not in given
     }
     assumed = [each.name for each in inputs if each.name in least and not _is_closed(each)]
-    return _without_empty_products(graph_of_sizes(loaded, given, least, assumed))
-
-
-def _without_empty_products(graph: Graph) -> Graph:
-    """Return *graph*; raise :class:`UnsupportedModelError` naming every product of a matrix without an element."""
-    remedy = "look at its sizes: a layer of 0 neurons, or 0 classes"
-    empty = [
-        Problem(
-            f"layer {shown(layer.name, 60)!r}", f"it multiplies {layer.m} × {layer.k} by {layer.k} × {layer.n}", remedy
-        )
-        for layer in product_layers(graph)
-        if min(layer.m, layer.k, layer.n, layer.count) < 1
-    ]
-    if empty:
-        raise UnsupportedModelError(shown(title_of(graph), 120), empty)
-    return graph
+    return without_empty_products(graph_of_sizes(loaded, given, least, assumed))
 
 
 def _is_closed(value: ModelInput) -> bool:

@@ -54,6 +54,12 @@ def test_help_without_a_target_that_is_one_is_that_of_printed_circuits(cli, comm
             assert headings(told.stdout) == plain
 
 
+def test_help_lists_what_an_option_may_be_for_any_target(cli):
+    said = " ".join(cli("compile", "--help").stdout.split())
+    assert "--ranges [mse|extremes|minmax|entropy]" in said
+    assert "integer- engine: of a float model's activations: minmax, mse, entropy" in said
+
+
 def test_help_of_commands_for_designs_is_grouped(cli):
     assert headings(cli("simulate", "-h").stdout) == [
         "General options", "Printed circuits", "Matrix engines and Integer engines", "Other options",

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 import approxhw as ax
 from approxhw.artifacts.steps import read_graph
-from approxhw.common.errors import OptionError
+from approxhw.common.errors import OptionError, PassError
 
 STEPS = [
     "00_input",
@@ -278,7 +278,7 @@ def test_opt_runs_passes_on_a_transformer_and_writes_it_back_equal(tmp_path: Pat
         ({"shape": {"x": (1, 5, 16)}}, "--shape: is for Graphs of whole tensors\n    do: add --tensors"),
         (
             {"tensors": True, "data": "sklearn:iris", "shape": {"x": (1, 5, 16)}},
-            "a Graph of whole tensors has no rows here",
+            "--data: opt runs no rows through a Graph of whole tensors\n    do: approxhw compile MODEL --target integer-engine",
         ),
         ({"tensors": True}, "its sizes are open"),
     ],
@@ -290,3 +290,18 @@ def test_opt_says_what_does_not_go_with_tensors(tmp_path: Path, options: dict[st
     model.write_bytes(transformer_block().SerializeToString())
     with pytest.raises(OptionError, match=re.escape(said)):
         optimize_file(model, tmp_path / "out.axir", "approximate-normalization", **options)
+
+
+@pytest.mark.parametrize("passes", ["quantize-model", "control-variate", "correct-bias"])
+def test_passes_that_learn_from_rows_lead_to_compile(tmp_path: Path, passes: str) -> None:
+    from approxhw.flow.opt import optimize_file
+
+    model = tmp_path / "block.onnx"
+    model.write_bytes(transformer_block().SerializeToString())
+    with pytest.raises(PassError) as raised:
+        optimize_file(model, tmp_path / "out.axir", passes, tensors=True, shape={"x": (1, 5, 16)})
+    assert (
+        "there are none\n    do: approxhw compile MODEL --target integer-engine --passes … --data ROWS --steps"
+        in str(raised.value)
+    )
+    assert "give --data" not in str(raised.value)

@@ -56,6 +56,14 @@ def test_times_and_counts() -> None:
     assert figures.percent(0.95412) == "95.4 %"
 
 
+@pytest.mark.parametrize(
+    ("share", "word", "said"),
+    [(0.12, "saved", "12.0 % saved"), (-0.039, "saved", "3.9 % more"), (0.0, "", "0.0 %"), (-0.0004, "", "0.0 %")],
+)
+def test_what_is_lost_is_so_much_more(share: float, word: str, said: str) -> None:
+    assert figures.saving(share, word) == said
+
+
 def test_a_column_that_just_fits_has_no_gap() -> None:
     for count, gaps in ((SHOWN, 0), (SHOWN + 1, 1)):
         drawing = draw([DrawnLayer("l", "dense", count, 1, weights=((1.0,) * count,))])

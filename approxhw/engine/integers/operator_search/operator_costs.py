@@ -27,6 +27,8 @@ Progress = Callable[[str, int, int], None]
 
 BITS = 8
 """Of x: codes."""
+APART = "search them by themselves: one array has one kind of operands"
+"""What to do with operators of other operands."""
 POSITIONS = 12
 """Weights of a tile whose real activations go through a netlist."""
 
@@ -107,7 +109,7 @@ def priced_operators(
             try:
                 return _of_file(source, stated, cells, timeout)
             except ApproxhwError as error:
-                return why_broken(source, error)
+                return _of_other_widths(source, error, stated) or why_broken(source, error)
 
         for number, (source, made) in enumerate(zip(files, pool.map(work, files)), 1):
             tell("operators", number, total)
@@ -118,11 +120,10 @@ def priced_operators(
         broken += _without_clashes(read)
         kinds = Counter(each.table.signed for each in read.values())
         kind = kinds.most_common(1)[0][0] if kinds else signed
+        most = "those of most" if list(kinds.values()).count(kinds[kind]) == 1 else "those of as many, named first,"
         for source in [source for source, each in read.items() if each.table.signed != kind]:
-            why = f"its operands are signed={read.pop(source).table.signed}, those of most are signed={kind}"
-            broken.append(
-                Problem(shown(source.path or source.name, 160), why, "search them apart: one array has one kind")
-            )
+            why = f"its operands are signed={read.pop(source).table.signed}, {most} are signed={kind}"
+            broken.append(Problem(shown(source.path or source.name, 160), why, APART))
         ours = [each.name for each in found if _is_ours(each) and each.name not in EXACT_FORMS]
 
         def own(name: str) -> PricedOperator:
@@ -138,6 +139,14 @@ def priced_operators(
         why = "only the exact product is left to choose from"
         raise OptionError("search", broken or [Problem("operators", why, "name others, such as truncated-*")])
     return PricedOperators(operators, tuple(exact), kind, tuple(broken), tuple(notes), weight_bits)
+
+
+def _of_other_widths(source: MultiplierSource, error: ApproxhwError, stated: Stated) -> Problem | None:
+    """Return the problem of a file whose operands are not as wide as the model's codes: users state no widths here."""
+    if not any(each.where in ("weight_bits", "x_bits") for each in getattr(error, "problems", ())):
+        return None
+    why = f"its operands are no weights of {stated.weight_bits} bits and x of {stated.x_bits}, as the model's widest codes are"
+    return Problem(str(source.path or source.name), why, APART)
 
 
 def sampled_tile(x: np.ndarray, columns: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -114,7 +114,7 @@ def operator_problem(
     onnx = {
         name: accuracy_on(EmulatedEngine(opened.graph, opened.host, threads), feeds) for name, feeds in splits.items()
     }
-    told = [f"{each.where}: {each.why}" for each in priced.broken]
+    told = [f"{each.where}: {each.why}{f'; {each.remedy}' if each.remedy else ''}" for each in priced.broken]
     return IntegerProblem(
         model=model,
         data=data,

@@ -233,6 +233,11 @@ def test_a_folder_of_another_engine_is_refused(engine, tmp_path):
         arrays["bias"] = arrays["bias"][:-1]
         np.savez(folder / "operands" / "00.npz", **arrays)
 
+    def products(folder, told):
+        arrays = dict(np.load(folder / "operands" / "00.npz"))
+        arrays["products"] = arrays["products"].astype(np.int64) << 40
+        np.savez(folder / "operands" / "00.npz", **arrays)
+
     def sizes(folder, told):
         told["layers"][0]["k"] = -1
 
@@ -240,7 +245,35 @@ def test_a_folder_of_another_engine_is_refused(engine, tmp_path):
     assert "its Verilog is that of another one" in forged(text)
     assert "bias of layer conv1" in forged(operands)
     assert "sizes of layer conv1" in forged(sizes)
+    said = forged(products)
+    assert "does not fit its files" in said
+    assert "products of layer conv1" in said
     assert set(CONSTANTS) < set(np.load(engine.folder / "operands" / "00.npz").files)
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_layers_without_an_element_are_named(tmp_path, coded):
+    """Whether its codes come with the model or not; by ``check`` as by ``compile``."""
+    weights = [("w", np.zeros((4, 0), np.int8 if coded else np.float32)), ("s", np.float32(1)), ("z", np.uint8(0))]
+    nodes, operands = [], ["x", "w"]
+    if coded:
+        nodes = [
+            onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            onnx.helper.make_node("DequantizeLinear", ["w", "s"], ["v"]),
+        ]
+        operands = ["d", "v"]
+    nodes.append(onnx.helper.make_node("MatMul", operands, ["y"], name="none"))
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [3, size]) for name, size in (("x", 4), ("y", 0))]
+    arrays = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], arrays)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    wanted = "layer 'none': it multiplies 3 × 4 by 4 × 0\n    do: look at its sizes: a layer of 0 neurons, or 0 classes"
+    (found,) = check(model, target="integer-engine")
+    assert str(found) == wanted
+    with pytest.raises(UnsupportedModelError) as caught:
+        ax.compile(model, target=ax.IntegerEngine(), data={"x": np.zeros((6, 4), np.float32)}, output=tmp_path / "e")
+    assert wanted in str(caught.value)
 
 
 def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
@@ -265,6 +298,25 @@ def test_everything_wrong_is_told(files, compile_net, tmp_path, cli):
         ax.compile(onnx.helper.make_model(graph), target=ax.IntegerEngine(), output=tmp_path / "e")
 
 
+@pytest.mark.parametrize("operator", ["truncated-6,exact", "."])
+def test_several_operators_are_led_to_where_they_go(operator):
+    with pytest.raises(OptionError) as caught:
+        ax.IntegerEngine(operator=operator).check()
+    assert f"there is no operator {operator!r}" in str(caught.value)
+    assert (
+        "do: name one, which may be exact; several go into search --operators, or layer by layer into --layers"
+    ) in str(caught.value)
+    with pytest.raises(OptionError, match=r"'x' is not one of none, bias, .*\n    do: choose bias, or another of them"):
+        ax.IntegerEngine(recover="x").check()
+
+
+def test_an_adder_that_is_too_coarse_is_named(compile_net):
+    with pytest.raises(
+        PassError, match=r"by the adder or-30 its sums need \d+ bits, .*\n    do: choose an adder of fewer"
+    ):
+        compile_net("coarse", adder="or-30")
+
+
 def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, icarus, verilator, tmp_path):
     options = ["--operator", "truncated-6", "--array", "4x4", "--library", "egfet", "--clock-ns", "5e6"]
     words = ["compile", files / "net.onnx", "--data", files / "rows.npz", "--target", "integer-engine", *options]
@@ -278,6 +330,9 @@ def test_the_command_line_compiles_simulates_measures_and_reports(files, cli, ic
     ):
         assert words in said
     assert (tmp_path / "e" / "report.html").is_file()
+    said = cli("estimate", tmp_path / "e", "--library", "egfet", "--clock-ns", "6e6")
+    assert said.exit_code == 0, said.output
+    assert "6000000 ns" in (tmp_path / "e" / "report.html").read_text()
     told = json.loads(cli("report", tmp_path / "e", "--json").stdout)
     assert {run["mismatches"] for run in told["simulation"]} == {0}
     assert told["estimate"]["energy"]["saved"] > 0

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import approxhw as ax
+from approxhw.backends.estimate import load_library
 from approxhw.common.errors import InvalidDataError, OptionError, PassError
 from approxhw.engine.integers.operator_search import pose
+from approxhw.engine.integers.operator_search.operator_costs import priced_operators
 from approxhw.engine.integers.operator_search.pose import operator_problem
 from approxhw.engine.integers.plans import LayerPlan, read_plan, spell_plan
 
@@ -208,11 +210,11 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
         "broken.v",
         "talking.v: $display: an operator has gates and registers alone",
         "state.v",
-        "narrow.v",
+        "narrow.v: its operands are no weights of 8 bits and x of 8, as the model's widest codes are; search them by",
         "table.npz: gates: it is a table, and a table has no gates to price",
         "an array knows it as 'good.v', and '",
         "semi;colon.v: a plan of layers cannot hold its name",
-        "unsigned.v: its operands are signed=none, those of most are signed=weight",
+        "unsigned.v: its operands are signed=none, those of most are signed=weight; search them by themselves: one array has",
     ):
         assert part in told
     genome = found.upper
@@ -221,6 +223,18 @@ def test_a_library_with_broken_files_goes_on_with_the_good_ones(files, tmp_path)
     assert any("broken.v" in warning for warning in front.warnings)
     found.write(front, genome, tmp_path / "front")
     assert (tmp_path / "front" / "chosen" / "design.json").is_file()
+
+
+def test_operators_of_two_kinds_and_as_many_of_each_are_told_so(files, tmp_path):
+    (tmp_path / "one.v").write_text(own_module("one", "assign O = A * $signed({1'b0, B & 8'hf0});"))
+    (tmp_path / "two.v").write_text(
+        own_module("two", "assign O = A * B;", "input [7:0] A, input [7:0] B, output [15:0] O")
+    )
+    named = (str(tmp_path / "one.v"), str(tmp_path / "two.v"))
+    found = priced_operators(named, load_library("egfet"), signed="weight", weight="first")
+    assert [each.name for each in found.operators] == ["one.v"]
+    (problem,) = found.broken
+    assert problem.why == "its operands are signed=none, those of as many, named first, are signed=weight"
 
 
 class Nothing:
@@ -270,6 +284,11 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
         ("0=", "'0=' is none of"),
         ("0:1=exact;1=truncated-4", "layer 1 is named twice"),
         ("0=exact+4bits+tune+5bits", "layer 0: exact is given the same kind of edit twice"),
+        (
+            "0=some+folder/mul.v+9bits",
+            "layer 0: '9bits' is no edit\n    do: leave that edit out, or write +tune or +fit, and +2bits to +7bits",
+        ),
+        ("0=truncated-6+fit+later", "layer 0: 'later' is no edit"),
     ],
 )
 def test_plans_that_are_none(text, said):
@@ -326,5 +345,10 @@ def test_layers_are_planned_and_searched_on_the_command_line(files, cli, tmp_pat
     assert told["chosen"]["design"] == str(tmp_path / "f" / "chosen")
     shown = cli("search", files / "net.onnx", *rows, *target, *few, "-o", tmp_path / "f")
     assert shown.exit_code == 0, shown.output
-    for part in ("saved", "energy of exact products", "the model as it is given: validation"):
+    for part in (
+        "saved",
+        "those of the operators alone; the array's: approxhw estimate",
+        "energy of exact products",
+        "the model as it is given: validation",
+    ):
         assert part in shown.stdout

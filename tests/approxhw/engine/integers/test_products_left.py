@@ -122,3 +122,25 @@ def test_products_without_weights_are_told_what_to_do(tmp_path):
         output=tmp_path / "e",
     )  # fmt: skip
     assert [layer.name for layer in made.design.layers] == ["inner"]
+
+
+@pytest.mark.parametrize("kind", ["integer", "matrix"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_number_a_row_is_a_class_only_where_there_are_two(tmp_path, kind, classes):
+    held = {"w": HELD["w"][:, :1]}
+    model = network([helper.make_node("MatMul", ["x", "w"], ["y"], name="only")], held, 1)
+    target = ARRAY if kind == "integer" else ax.MatrixEngine(rows=4, columns=4)
+    data = {"x": ROWS, "labels": np.arange(32) % classes}
+    made = ax.compile(model, target=target, data=data, output=tmp_path / "e")
+    if classes == 2:
+        assert made.accuracy["rows"] > 0
+        assert (
+            "the model gives one number a row: above 0 it is taken for class 1, else for class 0"
+            in made.design.warnings
+        )
+    else:
+        assert made.accuracy == {}
+        assert (
+            "the model gives one number a row, and the labels are 3 classes: no accuracy is told"
+            in made.design.warnings
+        )

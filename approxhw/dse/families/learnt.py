@@ -1,0 +1,82 @@
+"""The families of ``networks/families/table.py``, on codes or, where converters count, on the bits of a thermometer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from approxhw.artifacts.converters import COMPARATOR_AREA_MM2
+from approxhw.dse.rules.recipe_study import Fit, Fitted, RecipeLike
+from approxhw.ir.graph import Graph
+from approxhw.ir.kinds import Forest
+from approxhw.networks.families.table import Made, area_of, family_recipes, fit_recipes, learnt_graph
+from approxhw.networks.trees.families import TreeFitting
+from approxhw.networks.trees.prices import TreePrices, thermometer_prices
+
+from .family import Facts, Family, input_area
+
+STARTS = 4
+"""Trees grown for each recipe, of which the least is taken."""
+
+FITS = 3
+"""Fits of a recipe on all rows, where a seed makes a difference: all but the first tree of each are grown by noisy gains."""
+
+SEEDED = ("tree", "entropy", "pairs")
+"""Families whose circuits differ from seed to seed."""
+
+ROWS_A_LEAF, FEWEST, MOST = 16, 8, 192
+"""Leaves of the largest circuits that are tried: one for so many training rows, within these ends."""
+
+SECONDS = 20.0
+"""Of one search for an optimal tree: it takes milliseconds, and what is not proven by then may differ from run to run."""
+
+
+def learnt_family(name: str) -> Family:
+    """Return the family that the table of learners calls *name*."""
+    return Family(name, partial(_recipes, name), learnt_fit, learnt_circuit, FITS if name in SEEDED else 1)
+
+
+def _recipes(name: str, facts: Facts) -> Sequence[RecipeLike]:
+    return family_recipes((name,), max(FEWEST, min(MOST, facts.rows // ROWS_A_LEAF)))
+
+
+def _prices(facts: Facts) -> TreePrices:
+    """Return what comparators cost: gates, or one of a converter each where converters count."""
+    return thermometer_prices(facts.bits, COMPARATOR_AREA_MM2) if facts.system else TreePrices()
+
+
+def learnt_fit(facts: Facts) -> Fit:
+    """Return what fits the circuits of recipes of a task."""
+    fitting = TreeFitting(facts.classes, facts.bits, _prices(facts), STARTS, SECONDS)
+
+    def fit(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], seed: int) -> list[Fitted]:
+        found = fit_recipes(codes, labels, recipes, fitting, seed)  # type: ignore[arg-type]  # its own recipes
+        return [Fitted(each.answers, _area(facts, each.made, each.area_mm2), each.made) for each in found]
+
+    return fit
+
+
+def _area(facts: Facts, made: Made, area: float) -> float:
+    """Return the estimated area of *made* in mm²: *area*, but of codes and their converters where a thermometer cannot be."""
+    if not facts.system or _on_thermometer(made):
+        return area
+    trees = _trees(made)
+    read = np.concatenate([trees.feature, trees.other[trees.other >= 0]])
+    return area_of(made, facts.bits) + input_area(facts, read)
+
+
+def _trees(made: Made) -> Forest:
+    return made if isinstance(made, Forest) else made.trees
+
+
+def _on_thermometer(made: Made) -> bool:
+    """Whether there are tests, and every one looks at one feature, so that a comparator of a converter answers it."""
+    trees = _trees(made)
+    return len(trees.feature) > 0 and not (trees.other >= 0).any()
+
+
+def learnt_circuit(facts: Facts, made: Made) -> Graph:
+    """Return the Graph of *made*; where converters count, and can be comparators, its inputs are those."""
+    return learnt_graph(facts.graph, made, facts.system and _on_thermometer(made))

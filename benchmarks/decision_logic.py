@@ -227,8 +227,8 @@ def choices(task: str, graph: Graph, data: ax.Dataset, rows: Rows, seed: int, sp
     fit = fitter(fitting)
     most = MOST_LEAVES.get(task, SMALL)
     families = [family for family in given.families if family != "scored" or task not in UNORDERED]
-    single = [family for family in families if family not in ("boosted", "scored")]
-    several = [family for family in families if family in ("boosted", "scored")]
+    single = [family for family in families if family not in ("forest", "scored")]
+    several = [family for family in families if family in ("forest", "scored")]
     recipes = [*family_recipes(single, most), *family_recipes(several, 4 * SMALL)]
     study = study_recipes(
         fit, rows.codes, rows.labels, recipes, seed=seed, repeats=given.repeats if split == "given" else 1

@@ -16,10 +16,10 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Gates, Input
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
-from approxhw.networks.trees.families import TreeFitting, TreeRecipe, fit_trees
+from approxhw.networks.families.table import FamilyRecipe, fit_recipes, learnt_graph
+from approxhw.networks.trees.families import TreeFitting
 from approxhw.numerics.logic.gates import MappedGates
 from approxhw.passes.approximate.approximate_gates import ApproximateGates
-from approxhw.passes.retrain.distil_tree import forest_graph
 
 from .family import Facts, Family, input_area
 
@@ -37,7 +37,7 @@ STARTS = 4
 class GatesRecipe:
     """How gates are fitted: of the tree ``base``, until rows set aside lose ``loss``."""
 
-    base: TreeRecipe
+    base: FamilyRecipe
     loss: float
 
     @property
@@ -57,7 +57,7 @@ def gates_family(name: str) -> Family:
 
 def _recipes(facts: Facts) -> Sequence[RecipeLike]:
     # the same ones whatever the rows say: what is smallest by all rows would have seen those put aside
-    return [GatesRecipe(TreeRecipe("tree", PRICE, leaves), loss) for loss in LOSSES for leaves in LEAVES]
+    return [GatesRecipe(FamilyRecipe("tree", PRICE, leaves), loss) for loss in LOSSES for leaves in LEAVES]
 
 
 def _fit(facts: Facts) -> Fit:
@@ -65,12 +65,13 @@ def _fit(facts: Facts) -> Fit:
 
     def fit(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], seed: int) -> list[Fitted]:
         bases = [recipe.base for recipe in recipes if isinstance(recipe, GatesRecipe)]
-        trees = dict(zip(bases, fit_trees(codes, labels, bases, fitting, seed), strict=True))
+        learnt = fit_recipes(codes, labels, bases, fitting, seed)
+        trees = {base: each.made for base, each in zip(bases, learnt, strict=True)}
         found = []
         for recipe in recipes:
             assert isinstance(recipe, GatesRecipe)
             graph, _ = run_passes(
-                forest_graph(facts.graph, trees[recipe.base]), parse_passes("drop-constant,narrow-formats")
+                learnt_graph(facts.graph, trees[recipe.base]), parse_passes("drop-constant,narrow-formats")
             )
             found.append(_removed(facts, graph, codes, labels, recipe.loss, seed))
         return found

@@ -11,7 +11,7 @@ from approxhw.artifacts.converters import COMPARATOR_AREA_MM2
 from approxhw.dse.rules.recipe_study import Fit, Fitted, RecipeLike
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
-from approxhw.networks.families.table import Made, area_of, family_recipes, fit_recipes, learnt_graph
+from approxhw.networks.families.table import Made, learnt_area, family_recipes, fit_recipes, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices
 
@@ -64,7 +64,7 @@ def _area(facts: Facts, made: Made, area: float) -> float:
         return area
     trees = _trees(made)
     read = np.concatenate([trees.feature, trees.other[trees.other >= 0]])
-    return area_of(made, facts.bits) + input_area(facts, read)
+    return learnt_area(made, facts.bits) + input_area(facts, read)
 
 
 def _trees(made: Made) -> Forest:

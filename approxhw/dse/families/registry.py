@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
-from approxhw.networks.trees.families import PRICES
+from approxhw.networks.families.table import FAMILIES as LEARNT
 
 if TYPE_CHECKING:
     from .family import Family
@@ -29,11 +29,10 @@ class FamilyLine:
 
 
 FAMILIES: dict[str, FamilyLine] = {
-    **{name: FamilyLine(f"decision trees: {name}", ".trees:tree_family") for name in PRICES},
-    "forest": FamilyLine("a few boosted trees, whose leaves add up", ".forest:forest_family"),
+    **{name: FamilyLine(family.help, ".learnt:learnt_family") for name, family in LEARNT.items()},
     "gates": FamilyLine("gates of small trees, of which training rows need fewer", ".gates:gates_family"),
 }
-"""Name → where it is. Trees are those that ``networks/trees/families.py`` has prices for."""
+"""Name → where it is: first what ``networks/families/table.py`` has."""
 
 NAMES = (GENETIC, *FAMILIES)
 

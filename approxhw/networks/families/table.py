@@ -85,7 +85,7 @@ def _fit_single(
     return fit_trees(codes, labels, wanted, fitting, seed)
 
 
-def _fit_boosted(
+def _fit_forest(
     codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
 ) -> Sequence[Made]:
     asked = BoostedTrees(leaves=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
@@ -117,11 +117,11 @@ FAMILIES: Mapping[str, LearntFamily] = {
     "entropy": _single("entropy", "the same by entropy, which goes on where no class changes", (1, *SIZES)),
     "pairs": _single("pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES)),
     "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
-    "boosted": LearntFamily(
+    "forest": LearntFamily(
         "small trees that add whole numbers to a sum for each class",
-        tuple(FamilyRecipe("boosted", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
+        tuple(FamilyRecipe("forest", 0.002, 0, leaves, "trees") for leaves in (4, 8)),
         (1, 2, 3, 4, 6, 8, 12, 16),
-        _fit_boosted,
+        _fit_forest,
     ),
     "scored": LearntFamily(
         "trees that add to one score whose thresholds name the class, for classes that have an order",

@@ -22,7 +22,7 @@ from approxhw.ir.evaluation import codes_of, predict
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Gates
 from approxhw.ir.pass_manager import PassContext
-from approxhw.networks.trees.families import PRICES
+from approxhw.networks.families.table import FAMILIES as LEARNT
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def facts(iris, rows) -> Facts:
 
 def test_names_are_those_of_the_registry_and_each_makes_its_family():
     assert NAMES[0] == "mlp"
-    assert set(PRICES) <= set(FAMILIES), "trees are listed once, where their prices are"
+    assert set(LEARNT) < set(FAMILIES), "learners are listed once, in their table"
     assert chosen_families("gates, tree,tree,mlp") == ("mlp", "tree", "gates")
     assert chosen_families(("all",)) == NAMES
     for name in FAMILIES:
@@ -49,7 +49,7 @@ def test_names_are_those_of_the_registry_and_each_makes_its_family():
     assert "there is no family 'trees'; did you mean 'tree'?" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["tree", "pairs", "forest"])
+@pytest.mark.parametrize("name", list(LEARNT))
 @pytest.mark.parametrize("system", [False, True])
 def test_the_graph_of_a_circuit_answers_as_its_family_says(facts, rows, name, system):
     facts = replace(facts, system=system)
@@ -61,7 +61,8 @@ def test_the_graph_of_a_circuit_answers_as_its_family_says(facts, rows, name, sy
     for circuit in circuits:
         graph = family.graph(facts, circuit.made)
         assert np.array_equal(predict(graph, rows.X_test), circuit.answers(seen))
-        thermometer = system and not (circuit.made.other >= 0).any() and len(circuit.made.feature)
+        trees = circuit.made if isinstance(circuit.made, Forest) else circuit.made.trees
+        thermometer = system and not (trees.other >= 0).any() and len(trees.feature)
         assert graph.input.op.encoding.rule == ("thermometer" if thermometer else "round")
     assert len(circuits) > 2
     again = family.fit(facts)(codes, rows.y_train, recipes, 1)
@@ -71,7 +72,7 @@ def test_the_graph_of_a_circuit_answers_as_its_family_says(facts, rows, name, sy
 def test_gates_are_of_the_tree_that_they_began_as_and_see_no_other_rows(facts, rows):
     family = family_named("gates")
     codes = codes_of(facts.graph, rows.X_train)
-    recipe = gates.GatesRecipe(replace(next(iter(family.recipes(facts))).base, leaves=3), 0.03)
+    recipe = gates.GatesRecipe(replace(next(iter(family.recipes(facts))).base, size=3), 0.03)
     found = family.fit(facts)(codes, rows.y_train, [recipe], 0)[0]
     graph = family.graph(facts, found.made)
     assert any(isinstance(node.op, Gates | Forest) for node in graph.nodes)
@@ -103,7 +104,7 @@ def test_every_fit_of_a_fold_is_kept_and_read_instead_of_made_again(facts, rows,
     def broken(*given: object) -> None:
         raise AssertionError("it is made again")
 
-    monkeypatch.setattr("approxhw.dse.families.trees.fit_trees", broken)
+    monkeypatch.setattr("approxhw.dse.families.learnt.fit_recipes", broken)
     again = study_family("optimal", facts, codes, rows.y_train, 1, tmp_path, replace(watch, resume=True))
     assert np.array_equal(again.right, study.right)
     assert np.array_equal(again.costs, study.costs)

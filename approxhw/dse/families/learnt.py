@@ -11,7 +11,7 @@ from approxhw.artifacts.converters import COMPARATOR_AREA_MM2
 from approxhw.dse.rules.recipe_study import Fit, Fitted, RecipeLike
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
-from approxhw.networks.families.table import Made, learnt_area, family_recipes, fit_recipes, learnt_graph
+from approxhw.networks.families.table import FAMILIES, Made, family_recipes, fit_recipes, learnt_area, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices
 
@@ -27,7 +27,10 @@ SEEDED = ("tree", "entropy", "pairs")
 """Families whose circuits differ from seed to seed."""
 
 ROWS_A_LEAF, FEWEST, MOST = 16, 8, 192
-"""Leaves of the largest circuits that are tried: one for so many training rows, within these ends."""
+"""Leaves of the largest tree that is tried: one for so many training rows, within these ends."""
+
+TOGETHER = 4
+"""Times as many leaves, or literals, have circuits of several parts, whose leaves are shared by more rows."""
 
 SECONDS = 20.0
 """Of one search for an optimal tree: it takes milliseconds, and what is not proven by then may differ from run to run."""
@@ -39,7 +42,8 @@ def learnt_family(name: str) -> Family:
 
 
 def _recipes(name: str, facts: Facts) -> Sequence[RecipeLike]:
-    return family_recipes((name,), max(FEWEST, min(MOST, facts.rows // ROWS_A_LEAF)))
+    several = any(path.parts for path in FAMILIES[name].paths)
+    return family_recipes((name,), max(FEWEST, min(MOST, facts.rows // ROWS_A_LEAF)) * (TOGETHER if several else 1))
 
 
 def _prices(facts: Facts) -> TreePrices:

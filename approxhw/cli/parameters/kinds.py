@@ -55,9 +55,10 @@ class Shared:
     def shown(self) -> OptionField:
         """As help shows it and Tab completes it: what it may be for any of the kinds, where they differ in that."""
         known = [each.about.get("choices") for each in self.by.values()]
-        if len(set(known)) < 2 or not all(isinstance(each, tuple) for each in known):
+        listed = [each for each in known if isinstance(each, tuple)]
+        if len(set(known)) < 2 or len(listed) < len(known):
             return self.item
-        every = dict.fromkeys(choice for each in known for choice in each or ())
+        every = dict.fromkeys(choice for each in listed for choice in each)
         return replace(self.item, about={**self.item.about, "choices": tuple(every)})
 
     def help(self) -> str:

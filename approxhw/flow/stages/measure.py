@@ -29,7 +29,7 @@ from approxhw.common.tools import deadline
 from approxhw.ir.graph import Graph
 from approxhw.ir.interpreter import run
 
-from .occurring import left_out, random_words, vectors_that_occur
+from .occurring import excluded_vectors, random_words, vectors_that_occur
 
 if TYPE_CHECKING:
     from approxhw.backends.estimate import CellLibrary, Estimate, EstimatePart, HierarchyEstimate, Netlist
@@ -114,7 +114,7 @@ def simulate_design(
         sources=counts,
         seconds=result.seconds,
         mismatch_file=str(result.mismatch_file) if result.mismatch_file else None,
-        excluded=left_out(design),
+        excluded=excluded_vectors(design),
     )
     write_beside(place / "verdict.json", json_text(verdict))
     return result.raise_on_mismatch()

@@ -36,7 +36,7 @@ def vectors_that_occur(
     return {name: np.concatenate([column[:first], more[name]]) for name, column in vectors.items()}, told
 
 
-def left_out(design: Design) -> str:
+def excluded_vectors(design: Design) -> str:
     """Return which vectors are not driven, in words; nothing where every one can occur."""
     care, reads = _read(design)
     words, bits = count_words(care, reads), int(reads.sum())

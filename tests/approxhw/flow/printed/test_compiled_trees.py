@@ -16,7 +16,7 @@ import approxhw as ax
 from approxhw.common.errors import OptionError
 from approxhw.flow.compile import counted
 from approxhw.flow.stages.measure import job_of
-from approxhw.flow.stages.occurring import left_out, random_words
+from approxhw.flow.stages.occurring import excluded_vectors, random_words
 from approxhw.frontends.classifier import open_classifier
 from approxhw.frontends.runtime.reference import open_reference
 
@@ -121,7 +121,7 @@ def test_where_all_vectors_can_occur_none_is_left_out(iris, tmp_path):
     made = ax.compile(network, data=(x[::2], y[::2], x[1::2], y[1::2]), output=tmp_path / "sums")
     _, counts = job_of(made.design, random=40)
     assert counts["exhaustive"] + counts["random"] >= 40
-    assert left_out(made.design) == ""
+    assert excluded_vectors(made.design) == ""
     assert random_words(made.design) == (None, "")
 
 

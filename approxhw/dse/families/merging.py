@@ -94,9 +94,9 @@ def merged_parts(parts: Sequence[FamiliesPart], wanted: Wanted) -> FamiliesPart:
         ),
     )
     stays = {id(part.circuits[i]) for part in parts for i in part.stays} | {id(best.chosen)}
-    front = pareto_front(points)
-    known = {id(circuits[i]) for i in front}
-    listed = [*front, *(i for i, circuit in enumerate(circuits) if id(circuit) in stays - known)]
+    # what holds an accuracy that was asked for, and is beaten by another part's circuit, is not needed any more
+    listed = pareto_front(points)
+    listed += [i for i, circuit in enumerate(circuits) if circuit is best.chosen and i not in listed]
     listed.sort(key=lambda i: (*points[i].tolist(), i))
     wants = {place for place, i in enumerate(listed) if id(circuits[i]) in stays}
     kept = [circuits[listed[k]] for k in thinned(points[listed], wanted.members, wants)]

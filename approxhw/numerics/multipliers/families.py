@@ -60,7 +60,7 @@ class Operator:
         return nearest_powers(w, x) if self.kind == "rounded" else logarithmic(w, x, self.corrected)
 
     def table(self, weight_bits: int, x_bits: int, signed: str = "weight") -> ProductTable:
-        """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many, or all 0."""
+        """Return all its products for operands of these widths; raise :class:`OptionError` where they are too many."""
         name = f"{spell_operator(self)} of {weight_bits} by {x_bits} bits"
         if why := too_wide(weight_bits, x_bits):
             raise OptionError(
@@ -70,9 +70,6 @@ class Operator:
         weights = operand_values(weight_bits, signed != "none")[:, None]
         codes = operand_values(x_bits, signed == "both")[None, :]
         products = np.asarray(self.product(weights, codes, weight_bits, x_bits, signed))
-        if not products.any():
-            why = f"every product of operands of {weight_bits} and {x_bits} bits is 0"
-            raise OptionError("multiplier", [Problem(spell_operator(self), why, "cut fewer columns")])
         return ProductTable(name, np.broadcast_to(products, (weights.size, codes.size)), signed)
 
 

@@ -25,7 +25,7 @@ def test_commands_complete():
     [
         (["compile", "m.onnx", "--target", ""], ["printed", "matrix-engine", "integer-engine"]),
         (["compile", "m.onnx", "--target", "m"], ["matrix-engine"]),
-        (["compile", "--ranges", ""], ["mse", "extremes"]),
+        (["compile", "--ranges", ""], ["mse", "extremes", "minmax", "entropy"]),
         (["compile", "--pipeline", "printed-h"], ["printed-holistic"]),
         (["compile", "--library", ""], ["egfet", "egfet_0v6", "sky130"]),
         (["compile", "--format", "e"], ["e4m3", "e5m2"]),

@@ -62,7 +62,7 @@ def test_check_knows_targets(cli, tmp_path, inputs, network):
     file = network(tmp_path)
     assert ax.check(file, "matrix-engine") == []
     told = cli("check", file, "--target", "matrix-engine").stdout
-    assert told == f"{file}: can be compiled: 1 inputs, 1 products on the engine, 0 parts on the host\n"
+    assert told == f"{file}: can be compiled: 1 input, 1 product on the engine, 0 parts on the host\n"
     assert json.loads(cli("check", inputs / "tiny.onnx", "--json").stdout)["classes"] == 3
     other = network(tmp_path, operator="Add")
     (problem,) = ax.check(other, "matrix-engine")

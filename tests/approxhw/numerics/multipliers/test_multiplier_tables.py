@@ -147,15 +147,6 @@ def test_a_bad_multiplier_is_not_mistaken_for_other_signs():
         check_signs(ProductTable("nothing", np.zeros((256, 256), dtype=int)))
 
 
-def test_our_own_that_cut_everything_are_refused():
-    with pytest.raises(OptionError) as caught:
-        own_operator("truncated-99").table(8, 4)
-    assert "truncated-99: every product of operands of 8 and 4 bits is 0\n    do: cut fewer columns" in str(
-        caught.value
-    )
-    assert own_operator("truncated-11").table(8, 4).products.any()
-
-
 def test_fitted_gives_rows_and_columns_that_a_layer_reads():
     table = ProductTable("t", EXACT)
     cut = fitted_table(table, np.array([[-8, 7]]), (0, 3), 2, False)

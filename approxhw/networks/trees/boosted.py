@@ -93,13 +93,9 @@ def boosted_sizes(
     """Return the first trees of one growth, so many as each of *rounds* says; else as :func:`boosted_trees`."""
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
-    fresh, further = split_prices(columns, prices or TreePrices())
-    cost = OpenPrices(fresh.copy(), further)
-    counts = np.bincount(labels, minlength=classes) + 0.5
-    score = np.repeat(np.log(counts / counts.sum())[None], len(labels), axis=0)
-    if classes == 2:
-        score -= score[:, :1]
-    base, trees, steps, owner = score[0].copy(), [], [], []
+    cost = open_prices(columns, prices)
+    base, trees, steps, owner = prior_score(labels, classes), [], [], []
+    score = np.repeat(base[None], len(labels), axis=0)
     for _ in range(max(rounds, default=0)):
         slope, bend = steepness(labels, score)
         splits, leaf, values = step_tree(columns, slope, bend, options, cost)
@@ -112,6 +108,19 @@ def boosted_sizes(
     return [
         _whole(columns, labels, classes, options, base, trees[:size], steps[:size], owner[:size]) for size in rounds
     ]
+
+
+def open_prices(columns: CodeColumns, prices: TreePrices | None) -> OpenPrices:
+    """Return what every split costs where none is there yet."""
+    fresh, further = split_prices(columns, prices or TreePrices())
+    return OpenPrices(fresh.copy(), further)
+
+
+def prior_score(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return what each class begins with (float64, C): the logarithm of its share, of two classes less that of the first."""
+    counts = np.bincount(labels, minlength=classes) + 0.5
+    base = np.log(counts / counts.sum())
+    return base - base[0] if classes == 2 else base
 
 
 def steepness(labels: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from approxhw.ir.kinds import Forest
 
-from .boosted import MOST_STEPS, BoostedTrees, OpenPrices, numbered_trees, step_tree
+from .boosted import MOST_STEPS, BoostedTrees, numbered_trees, open_prices, step_tree
 from .columns import columns_of
 from .priced import checked_labels
-from .prices import TreePrices, split_prices, sums_area, tree_area
+from .prices import TreePrices, sums_area, tree_area
 from .tree import answers_of_trees, sums_of_trees
 
 SCORED = BoostedTrees(leaves=8, rate=0.3, price=0.001, least=5)
@@ -72,8 +72,7 @@ def scored_sizes(
     """Return one score for each of *rounds* (trees at most), all of one growth; else as :func:`scored_trees`."""
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
-    fresh, further = split_prices(columns, prices or TreePrices())
-    cost = OpenPrices(fresh.copy(), further)
+    cost = open_prices(columns, prices)
     wanted = (labels - labels.mean()) / max(float(labels.std()), 1e-9)
     rest, flat = wanted[:, None].copy(), np.ones((len(labels), 1))
     trees: list[list[tuple[int, int]]] = []

@@ -10,10 +10,10 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem
 from approxhw.ir.kinds import Forest
 
-from .boosted import HELD, MOST_STEPS, OpenPrices, steepness
+from .boosted import HELD, MOST_STEPS, OpenPrices, open_prices, prior_score, steepness
 from .columns import CodeColumns, columns_of
 from .priced import checked_labels
-from .prices import ADDER, TreePrices, split_prices
+from .prices import ADDER, TreePrices
 from .scored import ScoredTrees
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -89,12 +89,8 @@ def ternary_sizes(
     """Return a network of the first units of one growth, so many as each of *units* says; else as :func:`ternary_network`."""
     labels = checked_labels(codes, labels, classes)
     columns = columns_of(np.asarray(codes), options.bits)
-    fresh, further = split_prices(columns, prices or TreePrices())
-    cost = OpenPrices(fresh.copy(), further)
-    counts = np.bincount(labels, minlength=classes) + 0.5
-    base = np.log(counts / counts.sum())
-    if classes == 2:
-        base -= base[0]
+    cost = open_prices(columns, prices)
+    base = prior_score(labels, classes)
     score = np.repeat(base[None], len(labels), axis=0)
     made: list[_Unit] = []
     steps: list[np.ndarray] = []

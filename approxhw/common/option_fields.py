@@ -36,6 +36,12 @@ Value = Any
 """A value of the type that a field declares, or the field itself, which stands in a class where such a value would."""
 
 
+def field_of(maker: type[DataclassInstance], name: str) -> Value:
+    """Return a field with the default and the help that it has in *maker*: options that are handed on stand in one place."""
+    known = maker.__dataclass_fields__[name]
+    return dataclasses.field(default=known.default, metadata=known.metadata)
+
+
 class _Words(TypedDict, total=False):
     """What may be told of an option besides what it is for; :func:`option` says what each of them means."""
 

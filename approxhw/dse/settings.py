@@ -11,7 +11,7 @@ from approxhw.artifacts.front import share_of
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective, chosen_objectives
 from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
-from approxhw.common.option_fields import Value
+from approxhw.common.option_fields import Value, field_of
 from approxhw.common.options import Keywords, suggestion
 from approxhw.flow.printed.target import Printed
 from approxhw.flow.stages.protocol import Clock
@@ -22,18 +22,10 @@ from .families.registry import GENETIC, chosen_families, family_names
 from .genetic.options import GeneticOptions, Seeding
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from .evolve import Hooks
 
 FOLDS = 4
 """Searches that put other rows aside each, where nothing else is asked for."""
-
-
-def _as(maker: type[DataclassInstance], name: str) -> Value:
-    """Return a field with the default and the help that it has in *maker*."""
-    known = maker.__dataclass_fields__[name]
-    return field(default=known.default, metadata=known.metadata)
 
 
 @dataclass(frozen=True)
@@ -55,14 +47,14 @@ class SearchSettings:
             "metavar": "NAMES",
         },
     )
-    population: int = _as(GeneticOptions, "population")
-    generations: int = _as(GeneticOptions, "generations")
-    max_accuracy_loss: str | float = _as(GeneticOptions, "max_accuracy_loss")
+    population: int = field_of(GeneticOptions, "population")
+    generations: int = field_of(GeneticOptions, "generations")
+    max_accuracy_loss: str | float = field_of(GeneticOptions, "max_accuracy_loss")
     target_accuracy: str | float | None = field(
         default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
     )
-    seed: int = _as(GeneticOptions, "seed")
-    islands: int = _as(GeneticOptions, "islands")
+    seed: int = field_of(GeneticOptions, "seed")
+    islands: int = field_of(GeneticOptions, "islands")
     jobs: int | None = field(
         default=None, metadata={"help": "workers; one a core by default", "fewest": 1, "shown_default": "cores"}
     )
@@ -86,8 +78,8 @@ class SearchSettings:
         default=64,
         metadata={"help": "of more inputs, those that tell classes apart best alone are searched with", "fewest": 1},
     )
-    starts: int = _as(Seeding, "starts")
-    moves: int = _as(Seeding, "moves")
+    starts: int = field_of(Seeding, "starts")
+    moves: int = field_of(Seeding, "moves")
     seeding: Seeding | None = field(
         default=None, metadata={"help": "how starts are made, in place of the two above", "option": False}
     )
@@ -104,14 +96,14 @@ class SearchSettings:
     )
     require_tools: bool = field(default=False, metadata={"help": "a missing simulator is an error, not a note"})
     timeout: float = field(default=600.0, metadata={"help": "seconds that a tool may take", "least": 0, "above": True})
-    migration_every: int = _as(GeneticOptions, "migration_every")
-    migrants: int = _as(GeneticOptions, "migrants")
-    crossover: float = _as(GeneticOptions, "crossover")
-    crossover_shares: tuple[float, ...] = _as(GeneticOptions, "crossover_shares")
-    mutation: float = _as(GeneticOptions, "mutation")
-    mutation_weights: tuple[float, ...] = _as(GeneticOptions, "mutation_weights")
-    prune: float = _as(GeneticOptions, "prune")
-    archive: int = _as(GeneticOptions, "archive")
+    migration_every: int = field_of(GeneticOptions, "migration_every")
+    migrants: int = field_of(GeneticOptions, "migrants")
+    crossover: float = field_of(GeneticOptions, "crossover")
+    crossover_shares: tuple[float, ...] = field_of(GeneticOptions, "crossover_shares")
+    mutation: float = field_of(GeneticOptions, "mutation")
+    mutation_weights: tuple[float, ...] = field_of(GeneticOptions, "mutation_weights")
+    prune: float = field_of(GeneticOptions, "prune")
+    archive: int = field_of(GeneticOptions, "archive")
 
     def __post_init__(self) -> None:
         """Refuse values that are not of the types of their fields."""

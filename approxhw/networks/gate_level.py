@@ -149,10 +149,7 @@ def simplified_gates(
     rng = gate_generator(seed)
     rows = rows_of_gates(name, graph, codes, labels, options, rng)
     mapped = mapped_circuit(name, graph, mapped_gates)
-
-    def remap(gates: GateList) -> MappedGates:
-        return mapped_gates(graph_of_gates(graph, gates))
-
+    remap = remapper(graph, mapped_gates)
     found = remove_gates(
         mapped,
         rows,
@@ -166,14 +163,16 @@ def simplified_gates(
     return Simplified(mapped, found, rows)
 
 
+def remapper(graph: Graph, mapped_gates: Mapper) -> Callable[[GateList], MappedGates]:
+    """Return what synthesises gates in the place of *graph* anew."""
+    return lambda gates: mapped_gates(graph_of_gates(graph, gates))
+
+
 def resynthesised_gates(
     graph: Graph, mapped: MappedGates, mapped_gates: Mapper, candidates: int, seed: int
 ) -> Resynthesised | None:
     """Return gates that equal *mapped*, the circuit of *graph*, on every code that can occur; None: too many can, to prove it."""
-
-    def remap(gates: GateList) -> MappedGates:
-        return mapped_gates(graph_of_gates(graph, gates))
-
+    remap = remapper(graph, mapped_gates)
     return resynthesise(mapped, care_set_of(graph), remap, candidates=candidates, rng=gate_generator(seed))
 
 

@@ -362,7 +362,7 @@ def _forest_sum(
     block.cells.extend(lanes)
     word = Word(low + change, high + change, bits)
     constant = int(node.op.base[index])
-    text = f"what {len(words)} trees add to it"
+    text = f"what {len(words)} trees add to it" if len(words) > 1 else "what the tree adds to it"
     text += f" {'+' if constant > 0 else '-'} {abs(constant)}" if constant else ""
     tools.blocks.append(block)
     if decides is not None and isinstance(decides.op, Threshold):

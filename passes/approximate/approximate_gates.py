@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from approxhw.common.errors import OptionError
+from approxhw.common.option_fields import field_of
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
@@ -36,12 +37,12 @@ class ApproximateGates:
 
     kind: ClassVar[str] = "approximating"
 
-    max_loss: float = field(default=0.005, metadata={"help": "accuracy on rows set aside that may be lost, 0 to 1"})
-    aside: float = field(default=0.3, metadata={"help": "share of training rows that no move sees"})
-    copies: int = field(default=4, metadata={"help": "noisy copies of each row that moves see"})
-    noise: float = field(default=0.2, metadata={"help": "chance of each code of a copy to be one off"})
-    candidates: int = field(default=4, metadata={"help": "earlier signals tried in the place of each"})
-    rows: int = field(default=10_000, metadata={"help": "training rows that are looked at, at most"})
+    max_loss: float = field_of(GateOptions, "max_loss")
+    aside: float = field_of(GateOptions, "aside")
+    copies: int = field_of(GateOptions, "copies")
+    noise: float = field_of(GateOptions, "noise")
+    candidates: int = field_of(GateOptions, "candidates")
+    rows: int = field_of(GateOptions, "rows")
     seed: int = field(default=1, metadata={"help": "which rows are set aside, and the noise; same seed, same gates"})
 
     def __post_init__(self) -> None:

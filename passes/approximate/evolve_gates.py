@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from approxhw.common.errors import OptionError, PassError, Problem
+from approxhw.common.option_fields import field_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.networks.gate_level import option_problems
+from approxhw.networks.gate_level import GateOptions, option_problems
 
 from ._gates import refuse_without_gates
 
@@ -29,13 +30,13 @@ class EvolveGates:
     kind: ClassVar[str] = "approximating"
 
     generations: int = field(default=900, metadata={"help": "generations, of all rounds together"})
-    max_loss: float = field(default=0.005, metadata={"help": "accuracy on rows set aside that may be lost, 0 to 1"})
+    max_loss: float = field_of(GateOptions, "max_loss")
     population: int = field(default=256, metadata={"help": "netlists of a generation"})
     islands: int = field(default=2, metadata={"help": "populations that meet by migration only"})
     aside: float = field(default=0.3, metadata={"help": "share of training rows that no genome sees"})
     copies: int = field(default=4, metadata={"help": "noisy copies of each row that genomes see"})
-    noise: float = field(default=0.2, metadata={"help": "chance of each code of a copy to be one off"})
-    rows: int = field(default=10_000, metadata={"help": "training rows that are looked at, at most"})
+    noise: float = field_of(GateOptions, "noise")
+    rows: int = field_of(GateOptions, "rows")
     seed: int = field(default=1, metadata={"help": "which rows are set aside, and every draw; same seed, same gates"})
 
     def __post_init__(self) -> None:

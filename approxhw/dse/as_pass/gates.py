@@ -23,6 +23,7 @@ from approxhw.networks.gate_level import (
     graph_of_gates,
     mapped_circuit,
     option_problems,
+    remapper,
     rows_of_gates,
 )
 from approxhw.numerics.logic.gates import GateList, MappedGates
@@ -195,9 +196,7 @@ def evolved_gates(
     lost = int(options.max_loss * len(rows.codes))
     best, evaluations, interrupted = before, 0, False
 
-    def remap(gates: GateList) -> MappedGates:
-        return mapped_gates(graph_of_gates(graph, gates))
-
+    remap = remapper(graph, mapped_gates)
     start = before.gates
     for number in range(ROUNDS if len(start.functions) else 0):
         problem = _problem(start, before.function_areas, planes, right, len(rows.codes))

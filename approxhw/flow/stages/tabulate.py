@@ -87,8 +87,8 @@ def tabulate(
 class TabulatedModule:
     """The products of a module, and the gates that they were read from.
 
-    ``weight``, ``x``, ``product``: its ports. ``alike``: signs that fit its products best, and those that fit alike; empty
-    where signs were stated.
+    ``weight``, ``x``, ``product``: its ports. ``verilog``: its text, without directives. ``alike``: signs that fit its
+    products best, and those that fit alike; empty where signs were stated.
     """
 
     table: ProductTable
@@ -96,6 +96,7 @@ class TabulatedModule:
     weight: str
     x: str
     product: str
+    verilog: str
     alike: tuple[str, ...] = ()
 
 
@@ -155,7 +156,7 @@ def tabulate_module(
     table = ProductTable(name, as_signed(patterns, bits, signed), signed)
     if stated.signed is not None:
         check_signs(table, bits)
-    return TabulatedModule(table, netlist, weight, x, netlist.outputs[0].name, alike)
+    return TabulatedModule(table, netlist, weight, x, netlist.outputs[0].name, text, alike)
 
 
 def _netlist(

@@ -28,6 +28,9 @@ Made = Forest | ScoredTrees
 """What a learner makes."""
 
 
+_ONE = {"leaves": "leaf"}  # others lose their s
+
+
 @dataclass(frozen=True)
 class FamilyRecipe:
     """How a circuit is fitted. Recipes of one :attr:`path` differ in ``size`` alone."""
@@ -52,7 +55,7 @@ class FamilyRecipe:
 
     def __str__(self) -> str:
         """Return it as people read it."""
-        return f"{self.path}, {self.size} {self.unit}"
+        return f"{self.path}, {self.size} {self.unit if self.size != 1 else _ONE.get(self.unit, self.unit[:-1])}"
 
 
 @dataclass(frozen=True, eq=False)

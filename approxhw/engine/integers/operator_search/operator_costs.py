@@ -12,7 +12,7 @@ import numpy as np
 from approxhw.common.errors import ApproxhwError, OptionError, Problem, shown
 from approxhw.common.tools import tool_threads
 from approxhw.flow.multipliers.sources import MultiplierSource, multiplier_sources, why_broken
-from approxhw.flow.stages.tabulate import operator_text, tabulate_module, without_directives
+from approxhw.flow.stages.tabulate import tabulate_module
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products, operator_name
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.tables import FIRST, ProductTable, Stated
@@ -201,6 +201,6 @@ def _of_file(source: MultiplierSource, stated: Stated, cells: CellLibrary, timeo
         raise OptionError(path.name, [Problem("gates", "it is a table, and a table has no gates to price")])
     module = tabulate_module(path, stated, cells, timeout)
     # what the array could not hold in the end is told now
-    text, bits = without_directives(operator_text(path), path, timeout), stated.weight_bits or BITS
-    read_operator_module(path.name, text, weight_bits=bits, x_bits=BITS, weight=stated.weight)
+    bits = stated.weight_bits or BITS
+    read_operator_module(path.name, module.verilog, weight_bits=bits, x_bits=BITS, weight=stated.weight)
     return PricedOperator(spelling, module.table, module.netlist, (module.weight, module.x))

@@ -23,7 +23,7 @@ STARTS = 4
 FITS = 3
 """Fits of a recipe on all rows, where a seed makes a difference: all but the first tree of each are grown by noisy gains."""
 
-SEEDED = ("tree", "entropy", "pairs")
+SEEDED = ("tree", "entropy", "taught", "pairs")
 """Families whose circuits differ from seed to seed."""
 
 ROWS_A_LEAF, FEWEST, MOST = 16, 8, 192

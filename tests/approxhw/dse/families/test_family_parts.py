@@ -59,7 +59,7 @@ def _forests(made) -> tuple[Forest, ...]:
 def test_the_graph_of_a_circuit_answers_as_its_family_says(facts, rows, name, system):
     facts = replace(facts, system=system)
     family = family_named(name)
-    recipes = list(family.recipes(facts))[:: 5 if name in ("tree", "entropy", "pairs") else 2]
+    recipes = list(family.recipes(facts))[:: 5 if name in ("tree", "entropy", "taught", "pairs") else 2]
     codes = codes_of(facts.graph, rows.X_train)
     circuits = family.fit(facts)(codes, rows.y_train, recipes, 1)
     seen = codes_of(facts.graph, rows.X_test)

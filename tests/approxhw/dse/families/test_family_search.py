@@ -205,7 +205,7 @@ def test_what_is_wrong_with_families_is_told(iris, tmp_path):
     with pytest.raises(OptionError) as caught:
         ax.search(iris.model, data=iris.data, families="tre,mlp")
     assert "families: there is no family 'tre'; did you mean 'tree'?" in str(caught.value)
-    assert "give some of mlp, tree, entropy, pairs, optimal, forest" in str(caught.value)
+    assert "give some of mlp, tree, entropy, taught, pairs, optimal, forest" in str(caught.value)
     data = np.load(iris.data)
     few = {name: data[name][:9] if "train" in name else data[name] for name in data.files}
     few["y_train"] = np.arange(9) % 3

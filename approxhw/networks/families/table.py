@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.options import suggestion
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
@@ -19,12 +19,13 @@ from approxhw.networks.trees.prices import TreePrices, tree_area
 from approxhw.networks.trees.scored import SCORED, ScoredTrees, scored_sizes
 from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
 from approxhw.networks.trees.tree import answers_of_trees
+from approxhw.networks.trees.trimmed import LOSSES, TrimmedTree, trimmed_tree
 
-from .graphs import forest_graph, scored_graph
+from .graphs import forest_graph, scored_graph, trimmed_graph
 from .teaching import Teaching, taught_rows
 from .thermometer import with_thermometer
 
-Made = Forest | ScoredTrees
+Made = Forest | ScoredTrees | TrimmedTree
 """What a learner makes."""
 
 
@@ -46,12 +47,19 @@ class FamilyRecipe:
     """What ``size`` counts."""
     part: str = "leaves"
     """What ``parts`` counts."""
+    loss: float | None = None
+    """Share of rows set aside that may be lost when gates are taken off; None: none are."""
+
+    @property
+    def growth(self) -> str:
+        """Everything but the size and the loss: circuits of one growth are fitted together."""
+        each = f" of {self.parts} {self.part}" if self.parts else ""
+        return f"{self.family}{each}, price {self.price:g}"
 
     @property
     def path(self) -> str:
         """Everything but the size."""
-        each = f" of {self.parts} {self.part}" if self.parts else ""
-        return f"{self.family}{each}, price {self.price:g}"
+        return self.growth if self.loss is None else f"{self.growth}, losing {100 * self.loss:g} %"
 
     def __str__(self) -> str:
         """Return it as people read it."""
@@ -68,7 +76,7 @@ class Learnt:
 
 
 FitPath = Callable[[np.ndarray, np.ndarray, Sequence[FamilyRecipe], TreeFitting, int], Sequence[Made]]
-"""(codes, labels, recipes of one path, fitting, seed) → what each of them makes."""
+"""(codes, labels, recipes of one growth, fitting, seed) → what each of them makes."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,19 @@ def _fit_ternary(
     return ternary_sizes(codes, labels, fitting.classes, asked, [recipe.size for recipe in recipes], fitting.prices)
 
 
+def _fit_gates(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    sizes = sorted({recipe.size for recipe in recipes})
+    trees = fit_trees(codes, labels, [TreeRecipe("entropy", recipes[0].price, size) for size in sizes], fitting, seed)
+    found: dict[tuple[int, float], Made] = {}
+    for size, tree in zip(sizes, trees, strict=True):
+        losses = [recipe.loss or 0.0 for recipe in recipes if recipe.size == size]
+        made = trimmed_tree(codes, labels, fitting.classes, fitting.bits, tree, losses, seed)
+        found.update(zip([(size, loss) for loss in losses], made, strict=True))
+    return [found[recipe.size, recipe.loss or 0.0] for recipe in recipes]
+
+
 def _single(family: str, help_: str, sizes: tuple[int, ...]) -> LearntFamily:
     return LearntFamily(help_, tuple(FamilyRecipe(family, price, 0) for price in PRICES[family]), sizes, _fit_single)
 
@@ -143,6 +164,12 @@ FAMILIES: Mapping[str, LearntFamily] = {
         ),
         (1, 2, 3, 4, 6, 8, 12, 16),
         _fit_ternary,
+    ),
+    "gates": LearntFamily(
+        "one tree by entropy, of whose gates training rows need fewer",
+        tuple(FamilyRecipe("gates", price, 0, loss=loss) for price in (0.003, 0.012) for loss in LOSSES),
+        (3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64),
+        _fit_gates,
     ),
 }
 """Name → family, in the order in which they are listed."""
@@ -183,14 +210,14 @@ def fit_recipes(
     seed: int = 0,
     teaching: Teaching | None = None,
 ) -> list[Learnt]:
-    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once.
+    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one growth grow but once.
 
     *teaching*: learn from a teacher, itself fitted on these rows, in place of the labels.
     """
     if teaching is not None:
         codes, labels = taught_rows(codes, labels, teaching, fitting.bits, seed)
     found: dict[FamilyRecipe, Learnt] = {}
-    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
+    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.growth), key=lambda recipe: recipe.growth):
         mine = list(group)
         for recipe, made in zip(mine, FAMILIES[mine[0].family].fit(codes, labels, mine, fitting, seed), strict=True):
             found[recipe] = _learnt(made, fitting)
@@ -199,6 +226,8 @@ def fit_recipes(
 
 def learnt_area(made: Made, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *made* costs in mm² on codes of *bits* bits."""
+    if isinstance(made, TrimmedTree):
+        return made.area()
     return tree_area(made, bits, prices) if isinstance(made, Forest) else made.area(bits, prices)
 
 
@@ -210,8 +239,16 @@ def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
 def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:
     """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles.
 
-    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`).
+    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`), which gates of codes have not:
+    an :class:`UnsupportedModelError`.
     """
+    if isinstance(made, TrimmedTree):
+        if thermometer:
+            why = "its gates look at bits of codes, and a bit is no threshold"
+            raise UnsupportedModelError(
+                "learnt gates", [Problem(shown(graph.name), why, "take trees of single inputs")]
+            )
+        return trimmed_graph(graph, made)
     trees = made if isinstance(made, Forest) else made.trees
     if thermometer:
         graph, trees = with_thermometer(graph, trees)

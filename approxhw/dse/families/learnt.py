@@ -14,6 +14,8 @@ from approxhw.ir.kinds import Forest
 from approxhw.networks.families.table import FAMILIES, Made, family_recipes, fit_recipes, learnt_area, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices
+from approxhw.networks.trees.scored import ScoredTrees
+from approxhw.networks.trees.trimmed import TrimmedTree
 
 from .family import Facts, Family, input_area
 
@@ -23,7 +25,7 @@ STARTS = 4
 FITS = 3
 """Fits of a recipe on all rows, where a seed makes a difference: all but the first tree of each are grown by noisy gains."""
 
-SEEDED = ("tree", "entropy", "taught", "pairs")
+SEEDED = ("tree", "entropy", "taught", "pairs", "gates")
 """Families whose circuits differ from seed to seed."""
 
 ROWS_A_LEAF, FEWEST, MOST = 16, 8, 192
@@ -66,17 +68,25 @@ def _area(facts: Facts, made: Made, area: float) -> float:
     """Return the estimated area of *made* in mm²: *area*, but of codes and their converters where a thermometer cannot be."""
     if not facts.system or _on_thermometer(made):
         return area
-    trees = _trees(made)
-    read = np.concatenate([trees.feature, trees.other[trees.other >= 0]])
-    return learnt_area(made, facts.bits) + input_area(facts, read)
+    return learnt_area(made, facts.bits) + input_area(facts, _read(made))
 
 
-def _trees(made: Made) -> Forest:
+def _trees(made: Forest | ScoredTrees) -> Forest:
     return made if isinstance(made, Forest) else made.trees
+
+
+def _read(made: Made) -> np.ndarray:
+    """Return the features (numbers, maybe twice) that *made* looks at."""
+    if isinstance(made, TrimmedTree):
+        return made.read
+    trees = _trees(made)
+    return np.concatenate([trees.feature, trees.other[trees.other >= 0]])
 
 
 def _on_thermometer(made: Made) -> bool:
     """Whether there are tests, and every one looks at one feature, so that a comparator of a converter answers it."""
+    if isinstance(made, TrimmedTree):
+        return False
     trees = _trees(made)
     return len(trees.feature) > 0 and not (trees.other >= 0).any()
 

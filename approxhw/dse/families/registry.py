@@ -1,15 +1,13 @@
-"""The families that a search knows, by name: each is imported when somebody asks for it."""
+"""The families that a search knows, by name: those of the table of learners, and the one that the genetic search finds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import suggestion
-from approxhw.networks.families.table import FAMILIES as LEARNT
+from approxhw.networks.families.table import FAMILIES
 
 if TYPE_CHECKING:
     from .family import Family
@@ -19,29 +17,14 @@ GENETIC = "mlp"
 
 EVERY = "all"
 
-
-@dataclass(frozen=True)
-class FamilyLine:
-    """What a family is, and ``module:function`` of what makes it of its name."""
-
-    help: str
-    maker: str
-
-
-FAMILIES: dict[str, FamilyLine] = {
-    **{name: FamilyLine(family.help, ".learnt:learnt_family") for name, family in LEARNT.items()},
-    "gates": FamilyLine("gates of small trees, of which training rows need fewer", ".gates:gates_family"),
-}
-"""Name → where it is: first what ``networks/families/table.py`` has."""
-
 NAMES = (GENETIC, *FAMILIES)
 
 
 def family_named(name: str) -> Family:
-    """Return the family called *name*, one of :data:`FAMILIES`."""
-    module, _, maker = FAMILIES[name].maker.partition(":")
-    found: Family = getattr(import_module(module, __package__), maker)(name)
-    return found
+    """Return the family of the table of learners that is called *name*."""
+    from .learnt import learnt_family
+
+    return learnt_family(name)
 
 
 def family_names() -> tuple[str, ...]:

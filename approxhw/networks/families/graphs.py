@@ -1,13 +1,14 @@
-"""Graphs of what learners made: trees in the place of whatever names the classes of a Graph."""
+"""Graphs of what learners made: trees, or gates, in the place of whatever names the classes of a Graph."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from approxhw.ir.graph import Graph, Node, without_unread
-from approxhw.ir.kinds import ArgMax, Forest, Type
+from approxhw.ir.kinds import ArgMax, Forest, Gates, Type
 from approxhw.ir.rewriting import fit_formats, fresh_name
 from approxhw.networks.trees.scored import ScoredTrees
+from approxhw.networks.trees.trimmed import TrimmedTree
 from approxhw.numerics.formats import Fixed
 
 
@@ -21,6 +22,13 @@ def scored_graph(graph: Graph, made: ScoredTrees) -> Graph:
     """Return *graph* with the score of *made* on its Input's codes, and its table, in place of what it computes."""
     score = _sums(fresh_name(graph, "score"), made.trees, graph.input.name)
     return _named(graph, (score, _sums(fresh_name(graph, "score_votes"), made.table, score.name)))
+
+
+def trimmed_graph(graph: Graph, made: TrimmedTree) -> Graph:
+    """Return *graph* with the gates of *made* on its Input's codes in place of what it computes."""
+    head, gates = graph[graph.output], Gates(made.gates, made.bits, made.classes)
+    node = Node(graph.output, gates, (graph.input.name,), Type((), Fixed(made.width)), head.origin)
+    return without_unread(replace(graph, nodes=(graph.input, node)))
 
 
 def _sums(name: str, trees: Forest, read: str) -> Node:

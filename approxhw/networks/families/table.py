@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.common.errors import OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.options import suggestion
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
@@ -20,12 +20,13 @@ from approxhw.networks.trees.prices import TreePrices, tree_area
 from approxhw.networks.trees.scored import SCORED, ScoredTrees, scored_sizes
 from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
 from approxhw.networks.trees.tree import answers_of_trees
+from approxhw.networks.trees.trimmed import LOSSES, TrimmedTree, trimmed_tree
 
-from .graphs import forest_graph, scored_graph
+from .graphs import forest_graph, scored_graph, trimmed_graph
 from .teaching import Teaching, taught_rows
 from .thermometer import with_thermometer
 
-Made = Forest | ScoredTrees
+Made = Forest | ScoredTrees | TrimmedTree
 """What a learner makes."""
 
 
@@ -47,12 +48,19 @@ class FamilyRecipe:
     """What ``size`` counts."""
     part: str = "leaves"
     """What ``parts`` counts."""
+    loss: float | None = None
+    """Share of rows set aside that may be lost when gates are taken off; None: none are."""
+
+    @property
+    def growth(self) -> str:
+        """Everything but the size and the loss: circuits of one growth are fitted together."""
+        each = f" of {self.parts} {self.part}" if self.parts else ""
+        return f"{self.family}{each}, price {self.price:g}"
 
     @property
     def path(self) -> str:
         """Everything but the size."""
-        each = f" of {self.parts} {self.part}" if self.parts else ""
-        return f"{self.family}{each}, price {self.price:g}"
+        return self.growth if self.loss is None else f"{self.growth}, losing {100 * self.loss:g} %"
 
     def __str__(self) -> str:
         """Return it as people read it."""
@@ -69,7 +77,7 @@ class Learnt:
 
 
 FitPath = Callable[[np.ndarray, np.ndarray, Sequence[FamilyRecipe], TreeFitting, int], Sequence[Made]]
-"""(codes, labels, recipes of one path, fitting, seed) → what each of them makes."""
+"""(codes, labels, recipes of one growth, fitting, seed) → what each of them makes."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,19 @@ def _fit_ternary(
 ) -> Sequence[Made]:
     asked = TernaryNetwork(literals=recipes[0].parts, price=recipes[0].price, bits=fitting.bits)
     return ternary_sizes(codes, labels, fitting.classes, asked, [recipe.size for recipe in recipes], fitting.prices)
+
+
+def _fit_gates(
+    codes: np.ndarray, labels: np.ndarray, recipes: Sequence[FamilyRecipe], fitting: TreeFitting, seed: int
+) -> Sequence[Made]:
+    sizes = sorted({recipe.size for recipe in recipes})
+    trees = fit_trees(codes, labels, [TreeRecipe("entropy", recipes[0].price, size) for size in sizes], fitting, seed)
+    found: dict[tuple[int, float], Made] = {}
+    for size, tree in zip(sizes, trees, strict=True):
+        losses = [recipe.loss or 0.0 for recipe in recipes if recipe.size == size]
+        made = trimmed_tree(codes, labels, fitting.classes, fitting.bits, tree, losses, seed)
+        found.update(zip([(size, loss) for loss in losses], made, strict=True))
+    return [found[recipe.size, recipe.loss or 0.0] for recipe in recipes]
 
 
 _GROWN = {"taught": "tree"}
@@ -166,6 +187,13 @@ FAMILIES: Mapping[str, LearntFamily] = {
         (1, 2, 3, 4, 6, 8, 12, 16),
         _fit_ternary,
     ),
+    "gates": LearntFamily(
+        "one tree by entropy, taught by a bag of trees, of whose gates noisy copies of the rows need fewer",
+        tuple(FamilyRecipe("gates", price, 0, loss=loss) for price in (0.003, 0.006, 0.012) for loss in LOSSES),
+        (3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64),
+        _fit_gates,
+        _taught,
+    ),
 }
 """Name → family, in the order in which they are listed."""
 
@@ -205,26 +233,29 @@ def fit_recipes(
     seed: int = 0,
     teaching: Teaching | None = None,
 ) -> list[Learnt]:
-    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one path grow but once.
+    """Return what each of *recipes* makes of *codes* (integers, R × F) and *labels* (R): those of one growth grow but once.
 
     *teaching*: learn from a teacher, itself fitted on these rows, in place of the labels and of whom a family learns from.
     """
     found: dict[FamilyRecipe, Learnt] = {}
-    rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.path), key=lambda recipe: recipe.path):
+    rows: dict[object, tuple[np.ndarray, np.ndarray]] = {}
+    for _, group in groupby(sorted(recipes, key=lambda recipe: recipe.growth), key=lambda recipe: recipe.growth):
         mine = list(group)
-        name = mine[0].family
-        family = FAMILIES[name]
-        if name not in rows:
+        family = FAMILIES[mine[0].family]
+        if family.teaching not in rows:
             lesson = teaching or (family.teaching(fitting, len(labels)) if family.teaching else None)
-            rows[name] = (codes, labels) if lesson is None else taught_rows(codes, labels, lesson, fitting.bits, seed)
-        for recipe, made in zip(mine, family.fit(*rows[name], mine, fitting, seed), strict=True):
+            rows[family.teaching] = (
+                (codes, labels) if lesson is None else taught_rows(codes, labels, lesson, fitting.bits, seed)
+            )
+        for recipe, made in zip(mine, family.fit(*rows[family.teaching], mine, fitting, seed), strict=True):
             found[recipe] = _learnt(made, fitting)
     return [found[recipe] for recipe in recipes]
 
 
 def learnt_area(made: Made, bits: int, prices: TreePrices | None = None) -> float:
     """Return about what *made* costs in mm² on codes of *bits* bits."""
+    if isinstance(made, TrimmedTree):
+        return made.area()
     return tree_area(made, bits, prices) if isinstance(made, Forest) else made.area(bits, prices)
 
 
@@ -236,8 +267,16 @@ def _learnt(made: Made, fitting: TreeFitting) -> Learnt:
 def learnt_graph(graph: Graph, made: Made, thermometer: bool = False) -> Graph:
     """Return *graph* with *made* on its Input's codes in place of what it computes: a Graph that compiles.
 
-    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`).
+    *thermometer*: on an input of one bit for each threshold instead (:func:`with_thermometer`), which gates of codes have not:
+    an :class:`UnsupportedModelError`.
     """
+    if isinstance(made, TrimmedTree):
+        if thermometer:
+            why = "its gates look at bits of codes, and a bit is no threshold"
+            raise UnsupportedModelError(
+                "learnt gates", [Problem(shown(graph.name), why, "take trees of single inputs")]
+            )
+        return trimmed_graph(graph, made)
     trees = made if isinstance(made, Forest) else made.trees
     if thermometer:
         graph, trees = with_thermometer(graph, trees)

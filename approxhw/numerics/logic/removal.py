@@ -7,7 +7,7 @@ rows that it got wrong are free. Rows set aside judge the whole, by their errors
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,24 +199,44 @@ def remove_gates(
     *candidates*: signals that are tried in the place of each, besides constants. *on_stage*: hears how many stages are done, of
     how many.
     """
+    return removed_along(
+        mapped, rows, bits, remap, losses=(max_loss,), candidates=candidates, rng=rng, on_stage=on_stage
+    )[0]
+
+
+def removed_along(
+    mapped: MappedGates,
+    rows: CareRows,
+    bits: int,
+    remap: Callable[[GateList], MappedGates],
+    *,
+    losses: Sequence[float],
+    candidates: int,
+    rng: np.random.Generator,
+    on_stage: Callable[[int, int], None] | None = None,
+) -> list[Removed]:
+    """Return what :func:`remove_gates` comes to within each of *losses* (shares, rising), all on one way.
+
+    Each goes on from the smallest netlist of the one before, so that what comes of a loss does not depend on those behind it.
+    """
     most = max(1, MOST_WORDS // (mapped.gates.first + len(mapped.gates.functions))) * 64
     rows = CareRows(rows.codes[:most], rows.labels[:most], rows.aside_codes[:most], rows.aside_labels[:most])
-    losses = max_loss * len(rows.codes), max_loss * len(rows.aside_codes)
-    return Removal(mapped, planes_of_rows(mapped.gates, rows, bits), losses, remap, candidates, rng).finished(on_stage)
+    removal = Removal(mapped, planes_of_rows(mapped.gates, rows, bits), remap, candidates, rng)
+    stages = -(-STAGES // len(losses))
+    return [removal.within(loss * len(rows.codes), loss * len(rows.aside_codes), stages, on_stage) for loss in losses]
 
 
 class Removal:
     """One removal: the netlist as it is, and the smallest one so far whose rows set aside are right enough.
 
-    *losses*: rows seen, and set aside, that may be lost. *sources*: the input bits, as signals, that gates may become (all, by
-    default). *pairs*: whether two signals that make a third one are looked for, too.
+    *sources*: the input bits, as signals, that gates may become (all, by default). *pairs*: whether two signals that make a
+    third one are looked for, too.
     """
 
     def __init__(
         self,
         mapped: MappedGates,
         rows: RowPlanes,
-        losses: tuple[float, float],
         remap: Callable[[GateList], MappedGates],
         candidates: int,
         rng: np.random.Generator,
@@ -235,9 +255,9 @@ class Removal:
         self.right = int(np.bitwise_count(self.mask[: rows.width]).sum())
         self.before = self._wrong()[1]
         self.now = (0, self.before)
-        self.allowed = losses[0]
-        self.aside_limit = int(self.before + losses[1])
-        self.moves = self.mappings = 0
+        self.allowed = 0.0
+        self.aside_limit = self.before
+        self.moves = self.mappings = self.mapped_before = 0
 
     def _wrong(self) -> tuple[int, int]:
         """Return how many rows seen are lost, and how many set aside are wrong."""
@@ -247,13 +267,24 @@ class Removal:
         given = (state.outputs, self.rows.wanted, self.mask, state.planes)
         return count_wrong(*given, 0, self.rows.width), count_wrong(*given, self.rows.width, words)
 
-    def finished(self, on_stage: Callable[[int, int], None] | None = None) -> Removed:
-        """Return the smallest netlist, after all stages or when rows set aside have lost too much; *on_stage* hears of each."""
-        stages = STAGES + 1 if self.allowed >= 1 else 1
+    def within(
+        self, lost: float = 0.0, lost_aside: float = 0.0, parts: int = STAGES,
+        on_stage: Callable[[int, int], None] | None = None,
+    ) -> Removed:  # fmt: skip
+        """Return the smallest netlist that loses at most *lost* rows seen, and *lost_aside* of those set aside.
+
+        It goes on from the smallest one so far; rows are given away in *parts* stages, unless rows set aside have lost too much
+        before. *on_stage* hears of each.
+        """
+        if self.moves:  # what was tried beyond the last bound is no way to go on
+            self.state = _loaded(self.best.gates, self.rows)
+        given, self.allowed, self.mapped_before = self.allowed, lost, self.mappings
+        self.aside_limit = int(self.before + lost_aside)
+        stages = parts + 1 if lost >= 1 else 1
         for stage in range(stages):
             if on_stage:
                 on_stage(stage, stages)
-            if not self._stage(int(self.allowed * stage / STAGES)):
+            if not self._stage(int(given + (lost - given) * stage / parts)):
                 break
         if on_stage:
             on_stage(stages, stages)
@@ -265,7 +296,7 @@ class Removal:
             gates, within, small = self._rounds(limit)
             if gates is not None:
                 self._map(gates)
-            if not within or self.mappings >= MOST_MAPPINGS:
+            if not within or self.mappings - self.mapped_before >= MOST_MAPPINGS:
                 return False
             if small or gates is None:
                 return True

@@ -55,7 +55,7 @@ def resynthesise(
         return None
     rows = _occurring(mapped.gates, care, reads)
     sources = CONSTANTS + np.flatnonzero(reads)  # other bits have no plane of their own
-    found = Removal(mapped, rows, (0.0, 0.0), remap, candidates, rng, sources=sources, pairs=True).finished()
+    found = Removal(mapped, rows, remap, candidates, rng, sources=sources, pairs=True).within()
     if differing_words(mapped.gates, found.mapped.gates, care):
         raise ValueError("resynthesised gates differ on codes that can occur")
     return Resynthesised(found.mapped, total, found.moves, found.mappings)

@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 import approxhw as ax
+from approxhw.artifacts.converters import AREA_MM2
 from approxhw.artifacts.results import AskedAccuracy, Promise
 from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import OptionError
-from approxhw.dse.families import gates
 from approxhw.dse.families.circuits import FrontCircuit
 from approxhw.dse.families.family import Facts
 from approxhw.dse.families.kept_folds import Watch, study_family
 from approxhw.dse.families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
-from approxhw.dse.families.registry import FAMILIES, NAMES, chosen_families, family_named
+from approxhw.dse.families.registry import NAMES, chosen_families, family_named
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.ir.evaluation import codes_of, predict
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Gates
 from approxhw.ir.pass_manager import PassContext
-from approxhw.networks.families.table import FAMILIES as LEARNT
+from approxhw.networks.families.table import FAMILIES
+from approxhw.networks.trees.trimmed import LOSSES, TrimmedTree
+from approxhw.numerics.logic.gates import GateList
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def facts(iris, rows) -> Facts:
 
 def test_names_are_those_of_the_registry_and_each_makes_its_family():
     assert NAMES[0] == "mlp"
-    assert set(LEARNT) < set(FAMILIES), "learners are listed once, in their table"
+    assert NAMES[1:] == tuple(FAMILIES), "learners are listed once, in their table"
     assert chosen_families("gates, tree,tree,mlp") == ("mlp", "tree", "gates")
     assert chosen_families(("all",)) == NAMES
     for name in FAMILIES:
@@ -49,50 +51,65 @@ def test_names_are_those_of_the_registry_and_each_makes_its_family():
     assert "there is no family 'trees'; did you mean 'tree'?" in str(caught.value)
 
 
-def _forests(made) -> tuple[Forest, ...]:
+def _parts(made) -> tuple[Forest | GateList, ...]:
     """Return what *made* is made of, which is compared value by value."""
+    if isinstance(made, TrimmedTree):
+        return (made.gates,)
     return (made,) if isinstance(made, Forest) else (made.trees, made.table)
 
 
-@pytest.mark.parametrize("name", list(LEARNT))
+@pytest.mark.parametrize("name", list(FAMILIES))
 @pytest.mark.parametrize("system", [False, True])
 def test_the_graph_of_a_circuit_answers_as_its_family_says(facts, rows, name, system):
     facts = replace(facts, system=system)
     family = family_named(name)
-    recipes = list(family.recipes(facts))[:: 5 if name in ("tree", "entropy", "taught", "pairs") else 2]
+    recipes = list(family.recipes(facts))[:: 5 if name in ("tree", "entropy", "taught", "pairs", "gates") else 2]
     codes = codes_of(facts.graph, rows.X_train)
     circuits = family.fit(facts)(codes, rows.y_train, recipes, 1)
     seen = codes_of(facts.graph, rows.X_test)
     for circuit in circuits:
         graph = family.graph(facts, circuit.made)
         assert np.array_equal(predict(graph, rows.X_test), circuit.answers(seen))
-        trees = circuit.made if isinstance(circuit.made, Forest) else circuit.made.trees
-        thermometer = system and not (trees.other >= 0).any() and len(trees.feature)
+        tests = [part for part in _parts(circuit.made)[:1] if isinstance(part, Forest)]
+        thermometer = system and any(len(trees.feature) and not (trees.other >= 0).any() for trees in tests)
         assert graph.input.op.encoding.rule == ("thermometer" if thermometer else "round")
     assert len(circuits) > 2
     again = family.fit(facts)(codes, rows.y_train, recipes, 1)
-    assert [_forests(one.made) for one in again] == [_forests(one.made) for one in circuits]
+    assert [_parts(one.made) for one in again] == [_parts(one.made) for one in circuits]
 
 
-def test_gates_are_of_the_tree_that_they_began_as_and_see_no_other_rows(facts, rows):
+def test_gates_are_of_the_tree_that_they_began_as_and_loss_is_part_of_the_recipe(facts, rows):
     family = family_named("gates")
     codes = codes_of(facts.graph, rows.X_train)
-    recipe = gates.GatesRecipe(replace(next(iter(family.recipes(facts))).base, size=3), 0.03)
-    found = family.fit(facts)(codes, rows.y_train, [recipe], 0)[0]
-    graph = family.graph(facts, found.made)
-    assert any(isinstance(node.op, Gates | Forest) for node in graph.nodes)
-    assert found.cost == pytest.approx(circuit_area(graph))
+    recipes = [recipe for recipe in family.recipes(facts) if recipe.growth == "gates, price 0.003" and recipe.size == 5]
+    assert [recipe.loss for recipe in recipes] == list(LOSSES)
+    assert str(recipes[2]) == "gates, price 0.003, losing 0.5 %, 5 leaves"
+    found = family.fit(facts)(codes, rows.y_train, recipes, 0)
     every = np.random.default_rng(1).integers(0, 16, (500, 4))
-    assert np.array_equal(found.answers(every), run(graph, every).reshape(-1))
-    tree = family_named("tree").fit(facts)(codes, rows.y_train, [recipe.base], 0)[0]
-    assert found.cost <= circuit_area(family_named("tree").graph(facts, tree.made)) + 1e-9
-    assert (found.answers(codes) == rows.y_train).mean() >= (tree.answers(codes) == rows.y_train).mean() - 0.06
-    assert str(recipe).startswith("gates of tree, price 0.002, 3 leaves, losing 3 %")
+    for circuit in found:
+        graph = family.graph(facts, circuit.made)
+        assert any(isinstance(node.op, Gates) for node in graph.nodes)
+        assert np.array_equal(circuit.answers(every), run(graph, every).reshape(-1))
+    costs = [circuit.cost for circuit in found]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < costs[0], "a loss buys something"
+    synthesised = [circuit_area(family.graph(facts, each.made)) for each in (found[0], found[-1])]
+    assert synthesised[1] < synthesised[0]
+
+
+def test_where_converters_count_those_of_gates_do_as_whole_ones(facts, rows):
+    codes = codes_of(facts.graph, rows.X_train)
+    counted = replace(facts, system=True)
+    recipes = [recipe for recipe in family_named("gates").recipes(facts) if recipe.size == 4][:2]
+    for circuit in family_named("gates").fit(counted)(codes, rows.y_train, recipes, 0):
+        inputs = len(np.unique(circuit.made.read))
+        assert inputs
+        assert circuit.cost == pytest.approx(circuit.made.area() + AREA_MM2 * inputs)
 
 
 def test_recipes_of_gates_do_not_depend_on_rows(facts):
     """Taking the smallest trees by all rows would look at rows put aside."""
-    assert family_named("gates").recipes(facts) == family_named("gates").recipes(replace(facts, rows=5000))
+    assert family_named("gates").recipes(facts) == family_named("gates").recipes(replace(facts, rows=100))
 
 
 def test_every_fit_of_a_fold_is_kept_and_read_instead_of_made_again(facts, rows, tmp_path, monkeypatch):

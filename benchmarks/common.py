@@ -96,6 +96,19 @@ def write(name: str, parts: Sequence[str]) -> None:
     print(text)
 
 
+def page_rows(name: str, title: str) -> list[dict[str, str]]:
+    """Return the first table of results/*name*.md below a heading that begins with *title*, a row a dictionary."""
+    text = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    part = text[text.index(f"\n## {title}") :]
+    lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("|")]
+    heads, found = lines[0], list[dict[str, str]]()
+    for cells in lines[2:]:
+        if len(cells) != len(heads) or cells[0] == heads[0]:
+            break
+        found.append(dict(zip(heads, cells, strict=True)))
+    return found
+
+
 def note(text: str) -> None:
     """Say on stderr how far it is."""
     print(text, file=sys.stderr, flush=True)

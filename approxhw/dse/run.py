@@ -20,7 +20,7 @@ from approxhw.common.version import __version__
 from approxhw.flow.printed.reading import reference_accuracies, told_of_rows
 from approxhw.flow.printed.write_report import report_design
 from approxhw.flow.stages.describe import about
-from approxhw.ir.evaluation import accuracy
+from approxhw.ir.evaluation import accuracy, predict
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
@@ -89,7 +89,8 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             parts.append(part_of(pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)))
         if studied is not None:
             origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
-            fitted = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"]), watch)
+            right = predict(graph, rows.data.X_train) == rows.data.y_train
+            fitted = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"], right=right), watch)
             parts.append(front_of_recipes(fitted, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
         choice = merged_parts(parts, wanted)
         majority = {name: majority_share(y) for name, y in _labels(rows).items()}

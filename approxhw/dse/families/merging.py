@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +40,13 @@ class Wanted:
     """What is to be least beside the errors; the first is the one that circuits are sorted by."""
     test_rows: int | None = None
     """Rows of the sample that a promise is held to."""
+    right: np.ndarray | None = field(default=None, compare=False)
+    """bool, R: whether the model is right on each training row, where that is known: a loss is told on the same rows."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether the loss against the model is asked for, row by row."""
+        return self.target is None and self.reference is not None and self.right is not None
 
     @property
     def aim(self) -> float | None:

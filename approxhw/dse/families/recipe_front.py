@@ -145,9 +145,19 @@ class RecipeFront:
             self.make([best])
 
     def _picked(self, aim: float | None) -> tuple[int, bool]:
-        judged = judged_recipes(self.study, self.study.folds, _asked(aim), RULE)
+        judged = judged_recipes(self.study, self.study.folds, self._asked(aim), RULE)
         best, held = judged.pick(self.costs())
         return best, held or aim is None
+
+    def _asked(self, aim: float | None) -> HeldAsked:
+        """Return *aim* as a target; without one the most accurate is asked for.
+
+        The loss that was asked for is one against the model on the same rows: where both are right, or both wrong, there is no
+        chance in it.
+        """
+        if self.wanted.paired and aim == self.wanted.aim:
+            return HeldAsked(max_loss=self.wanted.loss, reference=self.wanted.right)
+        return HeldAsked(1.0 if aim is None else min(1.0, max(0.0, aim)))
 
     def promise(self, aim: float | None) -> Promise | None:
         """Return what the choice for *aim* holds on folds that it has not seen; None where the study was ended."""
@@ -155,7 +165,7 @@ class RecipeFront:
             return None
         estimates = np.where(self.estimates > 0, self.estimates, 1.0)
         moved = np.where(self.estimates > 0, self.costs() / estimates, 1.0)
-        nested = nested_picks(self.study, _asked(aim), RULE, costs=self.study.costs * moved)
+        nested = nested_picks(self.study, self._asked(aim), RULE, costs=self.study.costs * moved)
         return promise_of(promised_right(self.study, nested), self.study.fold, self.wanted.test_rows)
 
     def ask(self, target: float) -> AskedAccuracy | None:
@@ -194,6 +204,9 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
     order = [numbers[order[k]] for k in places]
     asked = "the most accurate circuit" if wanted.aim is None else f"{least} expected to hold {100 * wanted.aim:.2f} %"
     doubt = f"made to rise with {cost}, less {RULES[RULE]:g} standard errors"
+    if wanted.paired:
+        asked = f"{least} expected to lose at most {100 * wanted.loss:g} % against the model"
+        doubt += " of the difference on the same rows"
     rule = f"{asked} (of recipes: accuracy on {front.study.folds} folds put aside, {doubt})"
     if not held:
         rule += "; there is none, so it is the one that is expected to hold most"
@@ -207,11 +220,6 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
         summaries=front.summaries(),
         ask=front.ask,
     )
-
-
-def _asked(aim: float | None) -> HeldAsked:
-    """Return *aim* as a target; without one the most accurate is asked for."""
-    return HeldAsked(1.0 if aim is None else min(1.0, max(0.0, aim)))
 
 
 def _shifted(tell: Progress, before: int, total: int, step: str, done: int, of: int) -> None:

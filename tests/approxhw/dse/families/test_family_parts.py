@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,10 @@ from approxhw.dse.families.circuits import FrontCircuit
 from approxhw.dse.families.family import Facts
 from approxhw.dse.families.kept_folds import Watch, study_family
 from approxhw.dse.families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
+from approxhw.dse.families.recipe_front import RecipeFront, front_of_recipes
 from approxhw.dse.families.registry import NAMES, chosen_families, family_named
+from approxhw.dse.families.searching import Studied
+from approxhw.dse.rules.recipe_study import RecipeStudy
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.ir.evaluation import codes_of, predict
 from approxhw.ir.interpreter import run
@@ -154,6 +157,43 @@ def wanted(**more: object) -> Wanted:
 
 
 PROMISE = Promise(0.9, 0.8, 0.95, 100)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A recipe that nobody fits."""
+
+    path: str
+
+
+def test_a_loss_is_one_against_the_model_on_the_same_rows():
+    """A small circuit that is right where the model is has lost nothing: no chance that both share is in its loss."""
+    rng = np.random.default_rng(1)
+    fold, model = np.arange(400) % 5, rng.random(400) < 0.8
+    small, large = model.copy(), np.ones(400, dtype=bool)
+    small[np.flatnonzero(model)[:2]] = False  # 0.5 % less, on two rows
+    right = np.stack([small, large])[None].repeat(6, axis=0)
+    judged = fold[None] != np.arange(6)[:, None]
+    study = RecipeStudy(
+        (Sized("small"), Sized("large")), np.zeros(400, int), fold, right, judged, np.tile([1.0, 9.0], (6, 1)), 0
+    )
+    studied = Studied(study, ("tree", "tree"), None, None, (), ())  # type: ignore[arg-type]
+    given = wanted(target=None, reference=float(model.mean()), loss=0.01, right=model)
+    chosen = []
+    for asked in (given, replace(given, right=None)):
+        front = RecipeFront(studied, None, asked, Watch())  # type: ignore[arg-type]
+        front.made = {0: circuit("tree", 0.8, 1.0), 1: circuit("tree", 1.0, 9.0)}
+        chosen.append(front.choose(asked.aim))
+        assert front.choose(0.999)[0] == 1, "another accuracy is no loss"
+    assert chosen == [(0, True), (1, True)]
+    front = RecipeFront(studied, None, given, Watch())  # type: ignore[arg-type]
+    front.made = {0: circuit("tree", 0.8, 1.0), 1: circuit("tree", 1.0, 9.0)}
+    part = front_of_recipes(front, "area", "the smallest circuit")
+    assert part.rule == (
+        "the smallest circuit expected to lose at most 1 % against the model (of recipes: accuracy on 5 folds put aside, "
+        "made to rise with area, less 0.5 standard errors of the difference on the same rows)"
+    )
+    assert part.index == 0
 
 
 def test_a_front_of_two_kinds_keeps_what_nothing_beats_and_chooses_the_cheapest_that_holds():

@@ -21,7 +21,7 @@ TASKS = {
 }
 RANDOM = 50
 INTERPRETED = 500
-"""Vectors of a task on Icarus, data rows first: on pendigits each takes 30 ms there. Verilator and the netlist see all of them."""
+"""Vectors of a task on Icarus, data rows first: on pendigits each takes 30 ms there. Verilator and the netlist see all."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,9 @@ def test_verilator_equals_the_interpreter_on_every_test_row(name, compiled, veri
 def test_icarus_equals_the_interpreter_on_test_rows(name, compiled, icarus, tmp_path):
     job, _ = job_of(compiled(name).design, random=RANDOM)
     assert job.count >= TASKS[name][0] + RANDOM
-    vectors, expected = ({port: column[:INTERPRETED] for port, column in c.items()} for c in (job.vectors, job.expected))
+    vectors, expected = (
+        {port: column[:INTERPRETED] for port, column in c.items()} for c in (job.vectors, job.expected)
+    )
     result = simulate(replace(job, vectors=vectors, expected=expected), "icarus", tmp_path / "icarus")
     assert (result.vectors, result.mismatches) == (min(job.count, INTERPRETED), 0)
 

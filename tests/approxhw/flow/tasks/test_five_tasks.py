@@ -20,8 +20,8 @@ TASKS = {
     "whitewine": (1470, 3370.0, 0.01, 0.01),
 }
 RANDOM = 50
-INTERPRETED = 500
-"""Vectors of a task on Icarus, data rows first: on pendigits each takes 30 ms there. Verilator and the netlist see all."""
+INTERPRETED = 200
+"""Vectors of a task on Icarus, data rows first: on pendigits each takes 50 ms there. Verilator and the netlist see all."""
 
 
 @pytest.fixture(scope="module")

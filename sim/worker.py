@@ -7,10 +7,12 @@ its working directory reaches the simulator.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,10 +44,26 @@ def main(step: str, settings_file: Path) -> None:
 
 def _runner(spelled: str) -> Runner:
     """Return cocotb's runner of this name, or an object of the class that ``module:Class`` names."""
+    module, colon, name = spelled.partition(":")
+    if not colon:
+        _do_without_cocotb()
     from cocotb_tools.runner import get_runner
 
-    module, colon, name = spelled.partition(":")
     return getattr(importlib.import_module(module), name)() if colon else get_runner(spelled)
+
+
+def _do_without_cocotb() -> None:
+    """Put modules in the place of cocotb that hold what its own runners ask for: to load it takes longer than most builds.
+
+    Those are two types of values of Verilog parameters, which our benches do not have, and where ``cocotb.simulator`` lies.
+    """
+    spec = importlib.util.find_spec("cocotb")
+    stand_in = ModuleType("cocotb")
+    stand_in.__path__ = list(spec.submodule_search_locations or ()) if spec else []
+    sys.modules.update({"cocotb": stand_in, "cocotb.types": ModuleType("cocotb.types")})
+    for name, kind in (("cocotb.types._logic", "Logic"), ("cocotb.types._logic_array", "LogicArray")):
+        sys.modules[name] = ModuleType(name)
+        setattr(sys.modules[name], kind, type(kind, (), {}))
 
 
 def _build(runner: Runner, settings: RunSettings, folder: Path) -> None:

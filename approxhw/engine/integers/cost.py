@@ -240,7 +240,7 @@ def estimate_integer_engine(
     two forms that one stands beside an operator that takes the least energy on its tile, of those that keep the clock where
     one does.
     """
-    from approxhw.backends.estimate import estimate, load_library
+    from approxhw.backends.estimate import estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import BY_TABLES
 
     refuse_below("estimate", 0, above=True, timeout=timeout)
@@ -276,9 +276,13 @@ def estimate_integer_engine(
         "power_mw": count * most.power_mw,
         "delay_ns": most.delay_ns,
     }
+    parts = integer_parts(array)
+    end = next(each for each in parts if each.part == "column ends")
+    tell("parts of the engine", 0, len(parts))
+    netlist = synthesise(end.verilog, end.top, cells, timeout=timeout)
     whole = array_cost(
         part,
-        integer_parts(array),
+        parts,
         integer_register_bits(array),
         integer_memories(array),
         cells,
@@ -286,18 +290,10 @@ def estimate_integer_engine(
         known=most.timed_by == BY_TABLES,
         timeout=timeout,
         on_progress=tell,
+        mapped={end.part: netlist},
     )
     at_work = next(row["power_mw"] for row in whole["parts"] if row["part"] == "column ends") or 0.0
-    end, told_of = next(part for part in integer_parts(array) if part.part == "column ends"), "sums that stay"
-    still = estimate(
-        end.verilog,
-        end.top,
-        cells,
-        clock_ns=clock,
-        timeout=timeout,
-        vectors=resting_vectors(array),
-        vectors_from=told_of,
-    )
+    still = estimate_netlist(netlist, clock_ns=clock, vectors=resting_vectors(array), vectors_from="sums that stay")
     at_rest = end.count * still.known_power_mw()
     told: IntegerEstimate = {
         "library": cells.name,

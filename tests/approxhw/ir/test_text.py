@@ -25,9 +25,9 @@ def random_graphs(count):
         yield random_float_graph(seed, rational=True)
 
 
-def test_round_trip_is_equal_on_3000_random_graphs():
+def test_round_trip_is_equal_on_900_random_graphs():
     seen = 0
-    for graph in random_graphs(1000):
+    for graph in random_graphs(300):
         text = print_graph(graph)
         again = parse_graph(text)
         assert again == graph
@@ -38,7 +38,7 @@ def test_round_trip_is_equal_on_3000_random_graphs():
         ]
         assert print_graph(again) == text
         seen += 1
-    assert seen == 3000
+    assert seen == 900
 
 
 def test_printed_form_is_the_documented_one():

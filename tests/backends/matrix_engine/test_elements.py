@@ -73,18 +73,16 @@ def test_elements_equal_the_reference_on_icarus(making, icarus, depth, tmp_path)
 
 
 @pytest.mark.slow
-def test_elements_equal_the_reference_on_a_million_vectors(making, verilator, tmp_path):
-    """Every pair of codes of each 8-bit format with four sets of states; the 16-bit formats with as many random vectors."""
+def test_elements_equal_the_reference_on_half_a_million_vectors(making, verilator, tmp_path):
+    """Every pair of codes of each 8-bit format with two sets of states; the 16-bit formats with as many random vectors."""
     pairs = making.every_pair(8)
     assert len(set(itertools.pairwise(pairs))) == 1 << 16
     jobs = []
     for number, (format, bits) in enumerate(FORMATS):
-        for variant, normalization in enumerate((NORMALIZATIONS[1 + number % 4], "exact")):
-            mac = FloatMac(format, bits, normalization)
-            depth, fast = 1 + (number + variant) % 4, number % 3
-            codes = pairs if mac.code.bits == 8 else None
-            jobs.append(job_of(making, mac, depth, fast, 2, len(pairs), codes))
-    assert sum(job.count for job in jobs) >= 1_000_000
+        mac = FloatMac(format, bits, "exact" if number % 2 else NORMALIZATIONS[1 + number // 2])
+        codes = pairs if mac.code.bits == 8 else None
+        jobs.append(job_of(making, mac, 1 + (number + number // 4) % 4, number % 3, 2, len(pairs), codes))
+    assert sum(job.count for job in jobs) >= 500_000
     assert failing(jobs, "verilator", tmp_path / "verilator") == {}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import approxhw as ax
 from approxhw.artifacts.integer_engine import CONSTANTS
+from approxhw.backends import estimate as estimating
 from approxhw.backends.estimate import estimate
 from approxhw.common.errors import InvalidDesignError, OptionError, PassError, UnsupportedModelError
 from approxhw.engine.integers.array_parts import integer_parts, resting_vectors
@@ -110,8 +111,14 @@ def test_weights_with_a_zero_point_of_their_own(compile_net, files, icarus, tmp_
     assert made.simulate("icarus", layer="conv1", vectors=5).mismatches == 0
 
 
-def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine):
-    found = engine.estimate(clock_ns=5e6)
+def test_an_element_is_measured_on_real_tiles_beside_an_exact_one(engine, monkeypatch):
+    made, right = [], estimating.synthesise
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            estimating, "synthesise", lambda text, top, *more, **kw: made.append(top) or right(text, top, *more, **kw)
+        )
+        found = engine.estimate(clock_ns=5e6)
+    assert made.count("integer_end") == 1, "the largest part is mapped once, for sums that move and for those that stay"
     (element,) = found["elements"]
     assert element["operator"] == "truncated-6"
     assert element["checked"] > 100

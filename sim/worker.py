@@ -45,11 +45,17 @@ def main(step: str, settings_file: Path) -> None:
 def _runner(spelled: str) -> Runner:
     """Return cocotb's runner of this name, or an object of the class that ``module:Class`` names."""
     module, colon, name = spelled.partition(":")
-    if not colon:
-        _do_without_cocotb()
-    from cocotb_tools.runner import get_runner
-
-    return getattr(importlib.import_module(module), name)() if colon else get_runner(spelled)
+    if colon:
+        runner: Runner = getattr(importlib.import_module(module), name)()
+        return runner
+    _do_without_cocotb()
+    try:
+        from cocotb_tools.runner import get_runner
+    except ImportError:  # a release that asks cocotb for more than ours did
+        for stand_in in [each for each in sys.modules if each.partition(".")[0] in ("cocotb", "cocotb_tools")]:
+            del sys.modules[stand_in]
+        from cocotb_tools.runner import get_runner
+    return get_runner(spelled)
 
 
 def _do_without_cocotb() -> None:

@@ -277,3 +277,20 @@ def test_harness_cuts_ports_into_chunks_of_whole_ports(bits):
 def test_importing_sim_is_light():
     code = "import sys, approxhw.sim; print([m for m in ('cocotb', 'numba', 'amaranth', 'onnx') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_release_of_cocotb_that_asks_for_more_is_loaded_whole():
+    code = (
+        "import sys\n"
+        "from approxhw.sim import worker\n"
+        "stand_in = worker._do_without_cocotb\n"
+        "def less():\n"
+        "    stand_in()\n"
+        "    del sys.modules['cocotb.types._logic'].Logic\n"
+        "worker._do_without_cocotb = less\n"
+        "print(type(worker._runner('icarus')).__name__, hasattr(sys.modules['cocotb'], '__version__'))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "Icarus True\n"
+    )

@@ -251,7 +251,7 @@ class Search:
 def compared(found: Sequence[Row]) -> list[str]:
     """Return the table that holds every other circuit against what our search chose at its accuracy."""
     rows, ratios = [], dict[tuple[str, str], list[float]]()
-    for theirs in found:
+    for theirs in sorted(found, key=lambda row: TASKS.index(row.task)):
         ours = [row for row in found if row.source == OURS and (row.task, row.of) == (theirs.task, _named(theirs))]
         if len(ours) != 2:
             continue
@@ -397,7 +397,8 @@ def main() -> None:
             "  another split) and areas (its own synthesis): no ratio is made of them.\n",
             "## At the accuracy of others\n",
             "A target is the accuracy of the other circuit on test rows; ours is chosen for it by training rows alone, and may",
-            "come out lower, which is told, and then is in no mean.\n",
+            "come out lower, which is told, and then is in no mean. A standard error is taken off what ours is expected to hold,",
+            "and nothing off what others held: where they were lucky on test rows, ours is the larger one.\n",
             *compared(every),
             "\n## Every circuit\n",
             *(line for task in tasks for line in every_circuit(every, task)),

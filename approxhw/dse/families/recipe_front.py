@@ -31,6 +31,7 @@ from .kept_folds import Watch
 from .merging import HURRIED, FamiliesPart, Wanted
 from .registry import family_named
 from .searching import Studied
+from .synthesised import Synthesised
 
 RULE = "H"
 """Standard errors that are taken off: as many as off the curves of masked networks."""
@@ -120,8 +121,9 @@ class RecipeFront:
             train=train,
             validation=validation,
             test=test,
-            design=partial(_design, origin, found, notes),
+            design=partial(_design, origin, found, notes, measured.made),
             origin=origin,
+            made=measured.made,
         )
 
     def costs(self) -> np.ndarray:
@@ -225,5 +227,5 @@ def _spelled(search: str, family: str, recipe: str) -> str:
     return f"{search[:-1]},{told}}}" if search.endswith("}") else f"{search}{{{told}}}"
 
 
-def _design(origin: Origin, found: Graph, notes: tuple[str, ...], number: str) -> Design:
-    return circuit_design(origin, found, number, (f"member {number} of the front", *notes))
+def _design(origin: Origin, found: Graph, notes: tuple[str, ...], made: Synthesised | None, number: str) -> Design:
+    return circuit_design(origin, found, number, (f"member {number} of the front", *notes), made=made)

@@ -11,6 +11,7 @@ import numpy as np
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
 from approxhw.common.statistics import majority_share
+from approxhw.common.tools import tool_threads
 from approxhw.dse.rules.honest_rule import (
     RULES,
     HeldAsked,
@@ -85,7 +86,10 @@ class RecipeFront:
             fit, fits = family.fit(studied.facts), 1 if self.watch.ended() else family.fits
             named = [self.study.recipes[i] for i in mine]
             # all of them at once, whatever the jobs: how a tree grows may depend on the sizes asked for beside it
-            circuits = fit_robustly(fit, studied.codes, self.study.labels, named, fits, self.study.seed)
+            with tool_threads(min(self.watch.jobs, fits)) as pool:
+                circuits = fit_robustly(
+                    fit, studied.codes, self.study.labels, named, fits, self.study.seed, each=pool.map
+                )
             fitted.update(zip(mine, circuits, strict=True))
         for begin in range(0, len(todo), batch := 2 * self.watch.jobs):
             if begin and self.watch.ended():

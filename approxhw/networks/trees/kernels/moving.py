@@ -52,8 +52,8 @@ def _margins(
     for r in range(rows.size):
         row = rows[r]
         label = labels[row]
-        least = second = np.int64(1) << 60
-        where = np.int64(-1)
+        least = second = 1 << 60
+        where = -1
         for c in range(sums.shape[1]):
             if c != label:
                 lead = sums[row, label] - sums[row, c] - (c < label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from approxhw.artifacts.results import FamilySummary
 from approxhw.common.errors import InvalidDataError, ToolNotFoundError
 from approxhw.common.files import beside
 from approxhw.common.statistics import majority_share, no_better
+from approxhw.common.tools import tool_threads
 from approxhw.common.version import __version__
 from approxhw.flow.printed.reading import reference_accuracies, told_of_rows
 from approxhw.flow.printed.write_report import report_design
@@ -25,7 +27,7 @@ from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
 from .evolve import Found, prices_of
-from .families.circuits import Origin, compile_circuits, simulate_members
+from .families.circuits import Origin, Progress, compile_circuits, simulate_members
 from .families.kept_folds import Watch
 from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
 from .families.recipe_front import RecipeFront, front_of_recipes
@@ -229,19 +231,31 @@ def _stacked(genomes: Sequence[np.ndarray]) -> np.ndarray:
 
 def _simulate(task: Task, folder: Path, designs: Sequence[Design]) -> tuple[dict[str, list[int]], list[str]]:
     """Return how many vectors each design was compared on, by simulator, and a line for each that is missing."""
-    done: dict[str, list[int]] = {}
-    missing = []
-    for simulator in task.settings.simulate:
+
+    def work(simulator: str) -> list[int] | ToolNotFoundError:
+        told = task.hooks.on_progress and partial(_told_of, task.hooks.on_progress, simulator)
         try:
-            done[simulator] = simulate_members(
-                folder, designs, simulator, timeout=task.settings.timeout, on_progress=task.hooks.on_progress
-            )
+            return simulate_members(folder, designs, simulator, timeout=task.settings.timeout, on_progress=told)
         except ToolNotFoundError as error:
-            if task.settings.require_tools:
-                raise
-            missing.append(f"not simulated on {simulator}: {error.tool} is not usable here; {error.hint}")
+            return error
+
+    # side by side: one core is busy with either
+    with tool_threads(min(task.jobs, max(1, len(task.settings.simulate)))) as pool:
+        found = dict(zip(task.settings.simulate, pool.map(work, task.settings.simulate), strict=True))
+    lacking = {name: error for name, error in found.items() if isinstance(error, ToolNotFoundError)}
+    if lacking and task.settings.require_tools:
+        raise next(iter(lacking.values()))
+    done = {name: counts for name, counts in found.items() if not isinstance(counts, ToolNotFoundError)}
+    missing = [
+        f"not simulated on {name}: {error.tool} is not usable here; {error.hint}" for name, error in lacking.items()
+    ]
     shutil.rmtree(folder / "simulation", ignore_errors=True)  # each member has its own verdict
     return done, missing
+
+
+def _told_of(tell: Progress, simulator: str, step: str, done: int, total: int) -> None:
+    """Tell of a step of one of the simulators."""
+    tell(f"{step} {simulator}", done, total)
 
 
 def _members(

@@ -188,6 +188,7 @@ def part_of(choice: Choice) -> FamiliesPart:
                 test=test,
                 design=partial(workshop.design, genome),
                 origin=workshop.origin,
+                made=workshop.made(genome),
             )
         )
     best = max(circuit.expected for circuit in circuits)

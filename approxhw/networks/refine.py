@@ -27,7 +27,7 @@ MOST_LOOKED_AT, FEWEST_LOOKED_AT = 20_000_000, 500
 """Genes of all genomes that a round looks at, at most, and moves at least: 10 000 moves of a network of 2000 genes."""
 
 MOST_ROUNDS = 12
-"""Rounds of a walk that cannot look at all moves."""
+"""Rounds of so many moves that a walk has: more, where its rounds have fewer."""
 
 _TOGETHER = 1024  # genomes that are estimated together: a copy of the genome for each
 _SAME = 1e-9  # areas in mm² that differ by less are the same
@@ -101,7 +101,8 @@ def refine_round(
     """Return *walk* after one more round: the moves from its genome planned, and tried one after the other.
 
     A network of many genes has too many moves to look at all of them: ``MOST_LOOKED_AT`` genes of genomes are, drawn anew
-    in every round; such a walk ends after ``MOST_ROUNDS``.
+    in every round. A walk ends where nothing more drops, and where it has looked at as many moves as ``MOST_ROUNDS`` of these
+    have: a bound on work, not on time, so that the same walk ends the same everywhere.
     """
     from approxhw.networks.kernels import moves
 
@@ -141,9 +142,8 @@ def refine_round(
             genes, values, position = genes[rest], values[rest], 0
         else:
             position += 1
-    many = planned > most
-    rounds = len(walk.planned) + 1
-    done = rounds >= MOST_ROUNDS if many else kept == walk.kept
+    looked = sum(min(count, most) for count in (*walk.planned, planned))
+    done = looked >= MOST_ROUNDS * most or (planned <= most and kept == walk.kept)
     return RefiningWalk(state.genome.copy(), walk.allowed, kept, tried + len(genes), (*walk.planned, planned), done)
 
 

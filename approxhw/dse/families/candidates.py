@@ -12,6 +12,7 @@ from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.ir.graph import Graph
 
 from .circuits import Measured, Origin, Progress, circuit_design, cleaned_up, each_of, measured_circuit
+from .synthesised import Synthesised
 
 if TYPE_CHECKING:
     from approxhw.dse.rows.thin_inputs import Thinned
@@ -59,6 +60,11 @@ class Workshop:
         self.known.update(zip(todo, made, strict=True))
         return [self.known[key] for key in keys]
 
+    def made(self, genome: np.ndarray) -> Synthesised | None:
+        """Return the circuit of *genome*, where it was measured already."""
+        known = self.known.get(self._key(genome))
+        return None if known is None else known.made
+
     def without_unread(self, genomes: np.ndarray) -> np.ndarray:
         """Return *genomes* (P × G) without the mask bits of input bits that their netlists do not read.
 
@@ -87,4 +93,5 @@ class Workshop:
 
     def design(self, genome: np.ndarray, number: str) -> Design:
         """Return the Design of *genome*, with the whole ledger from the model to the circuit; *number* goes into its name."""
-        return circuit_design(self.origin, self.masked.decoded(genome), number, (f"member {number} of the front",))
+        notes = (f"member {number} of the front",)
+        return circuit_design(self.origin, self.masked.decoded(genome), number, notes, made=self.made(genome))

@@ -26,6 +26,8 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
 from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes, weights_and_bits
 
+from .synthesised import Synthesised
+
 if TYPE_CHECKING:
     from approxhw.backends.estimate import Estimate
 
@@ -80,6 +82,7 @@ class Measured:
     power_mw: float = math.nan
     """Over the training rows."""
     delay_ms: float = math.nan
+    made: Synthesised | None = None
 
     @property
     def energy_uj(self) -> float:
@@ -124,6 +127,8 @@ class FrontCircuit:
     design: Callable[[str], Design]
     """Makes its Design; the text goes into its name."""
     origin: Origin
+    made: Synthesised | None = None
+    """What it was synthesised to for its costs."""
 
 
 def measured_circuit(graph: Graph, origin: Origin, costs: Sequence[Objective]) -> Measured:
@@ -142,7 +147,8 @@ def measured_circuit(graph: Graph, origin: Origin, costs: Sequence[Objective]) -
     for name, positions in emitted.input_bits:
         bits[places[name]] = sum(1 << positions[i] for i in read[name])
     outside = input_converters(graph, [places[name] for name, _ in emitted.input_bits])
-    found = Measured(netlist.area(), bits, len(emitted.input_bits), outside.area_mm2, outside.power_mw)
+    made = Synthesised(emitted, netlist)
+    found = Measured(netlist.area(), bits, len(emitted.input_bits), outside.area_mm2, outside.power_mw, made=made)
     if not any(cost.field in POWERED for cost in costs):
         return found
     codes = codes_of(graph, origin.data.X_train)
@@ -161,15 +167,25 @@ def cleaned_up(graph: Graph, data: Dataset) -> tuple[Graph, tuple[PassRecord, ..
 
 
 def circuit_design(
-    origin: Origin, found: Graph, number: str, notes: Sequence[str] = (), *, registers: bool = False
+    origin: Origin,
+    found: Graph,
+    number: str,
+    notes: Sequence[str] = (),
+    *,
+    registers: bool = False,
+    made: Synthesised | None = None,
 ) -> Design:
-    """Return the Design of the Graph *found* by a search, with the whole ledger; *number* goes into its name."""
+    """Return the Design of the Graph *found* by a search, with the whole ledger; *number* goes into its name.
+
+    *made*: its circuit, where that was synthesised already.
+    """
     graph, cleaned = cleaned_up(found, origin.data)
     searched = _searched(origin, found, cleaned[0], notes)
     ledger = [*origin.ledger, searched, *(replace(row, index=row.index + searched.index) for row in cleaned)]
     named = replace(graph, name=f"{graph.name[:56]}_{number}")
     header = header_of(named, None, origin.target, [row.spelled for row in ledger])
-    design = designed(named, origin.data, origin.onnx, header=header, registers=registers)
+    emitted = None if made is None or registers else made.called(named.name, header)
+    design = designed(named, origin.data, origin.onnx, header=header, registers=registers, emitted=emitted)
     return replace(
         design,
         model=origin.model,
@@ -231,7 +247,8 @@ def compile_circuits(
         place = folder / f"{number:02d}"
         design = circuit.design(place.name)
         write_design(design, place)
-        return design, estimate_design(place, design, timeout=circuit.origin.timeout)
+        netlist = None if circuit.made is None else circuit.made.netlist_of(design.verilog, design.top)
+        return design, estimate_design(place, design, timeout=circuit.origin.timeout, netlist=netlist)
 
     return each_of(work, enumerate(circuits), jobs, "compile", on_progress)
 

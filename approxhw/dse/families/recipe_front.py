@@ -11,6 +11,7 @@ import numpy as np
 from approxhw.artifacts.design import Design
 from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
 from approxhw.common.statistics import majority_share
+from approxhw.common.tools import tool_threads
 from approxhw.dse.rules.honest_rule import (
     RULES,
     HeldAsked,
@@ -31,6 +32,7 @@ from .kept_folds import Watch
 from .merging import HURRIED, FamiliesPart, Wanted
 from .registry import family_named
 from .searching import Studied
+from .synthesised import Synthesised
 
 RULE = "H"
 """Standard errors that are taken off: as many as off the curves of masked networks."""
@@ -84,7 +86,10 @@ class RecipeFront:
             fit, fits = family.fit(studied.facts), 1 if self.watch.ended() else family.fits
             named = [self.study.recipes[i] for i in mine]
             # all of them at once, whatever the jobs: how a tree grows may depend on the sizes asked for beside it
-            circuits = fit_robustly(fit, studied.codes, self.study.labels, named, fits, self.study.seed)
+            with tool_threads(min(self.watch.jobs, fits)) as pool:
+                circuits = fit_robustly(
+                    fit, studied.codes, self.study.labels, named, fits, self.study.seed, each=pool.map
+                )
             fitted.update(zip(mine, circuits, strict=True))
         for begin in range(0, len(todo), batch := 2 * self.watch.jobs):
             if begin and self.watch.ended():
@@ -120,8 +125,9 @@ class RecipeFront:
             train=train,
             validation=validation,
             test=test,
-            design=partial(_design, origin, found, notes),
+            design=partial(_design, origin, found, notes, measured.made),
             origin=origin,
+            made=measured.made,
         )
 
     def costs(self) -> np.ndarray:
@@ -233,5 +239,5 @@ def _spelled(search: str, family: str, recipe: str) -> str:
     return f"{search[:-1]},{told}}}" if search.endswith("}") else f"{search}{{{told}}}"
 
 
-def _design(origin: Origin, found: Graph, notes: tuple[str, ...], number: str) -> Design:
-    return circuit_design(origin, found, number, (f"member {number} of the front", *notes))
+def _design(origin: Origin, found: Graph, notes: tuple[str, ...], made: Synthesised | None, number: str) -> Design:
+    return circuit_design(origin, found, number, (f"member {number} of the front", *notes), made=made)

@@ -8,7 +8,7 @@ that neither its choice nor its fit has seen (``recipe_study.py`` says which cir
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,11 +143,15 @@ def robust_middle(circuits: Sequence[Fitted], codes: np.ndarray) -> Fitted:
 
 
 def fit_robustly(
-    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], fits: int = FITS, seed: int = 0
-) -> list[Fitted]:
-    """Return of each recipe the robust middle one of *fits* circuits, fitted on all rows by seed 0 and by further seeds."""
+    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], fits: int = FITS, seed: int = 0,
+    each: Callable[[Callable[[int], Sequence[Fitted]], Sequence[int]], Iterable[Sequence[Fitted]]] = map,
+) -> list[Fitted]:  # fmt: skip
+    """Return of each recipe the robust middle one of *fits* circuits, fitted on all rows by seed 0 and by further seeds.
+
+    *each*: what maps the fits, such as ``map``, or that of a pool of threads.
+    """
     seeds = [0, *(int(s) for s in np.random.SeedSequence((seed, _FITTED)).generate_state(max(0, fits - 1)))]
-    made = [fit(codes, labels, recipes, s) for s in seeds]
+    made = each(lambda s: fit(codes, labels, recipes, s), seeds)
     return [robust_middle(circuits, codes) for circuits in zip(*made, strict=True)]
 
 

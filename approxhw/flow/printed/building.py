@@ -100,11 +100,13 @@ def designed(
     header: Sequence[str] = (),
     registers: bool = False,
     clock: Clock | None = None,
+    emitted: Emitted | None = None,
 ) -> Design:
     """Return the Design of an integer *graph*: its circuit, emitted, and read back.
 
     ``data``: readings and labels, whose codes and accuracies go with it. ``reference``: accuracies of the model before any
-    pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file.
+    pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file. ``emitted``: the circuit
+    under its header, where it is there already.
     """
     from approxhw.backends.bespoke.circuit import build_circuit
     from approxhw.backends.bespoke.emit import emit
@@ -112,9 +114,9 @@ def designed(
 
     clock = clock or Clock()
     with clock.step("emit"):
-        circuit = build_circuit(graph)
         head = header or (f"made by approxhw {__version__}",)  # files travel alone
-        emitted = emit(circuit, registers=registers, header=head, on_block=clock.part("emit"))
+        if emitted is None:
+            emitted = emit(build_circuit(graph), registers=registers, header=head, on_block=clock.part("emit"))
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):

@@ -132,13 +132,15 @@ def estimate_design(
     recipe: str = "reference",
     clock_ns: float | None = None,
     on_progress: Progress | None = None,
+    netlist: Netlist | None = None,
 ) -> Estimate:
     """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
 
     Power comes from the design's own training rows, from 10 000 seeded random vectors that can occur where it has none.
     ``frequency``: vectors per second; the library's own by default. ``clock_ns``: a clock period instead: slack is told,
     and there is a vector a clock. ``prove``: also prove blocks of at most 10 input
-    bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
+    bits equal to their netlists by SAT. ``netlist``: what the design was synthesised to already, on that library by that recipe.
+    The result, and the one by layer from a second synthesis that keeps the
     hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
     """
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
@@ -155,7 +157,8 @@ def estimate_design(
     started = time.perf_counter()
     file = place_in(folder, estimate_file(cells.name))
     tell("synthesise", 0, 4)
-    netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
+    if netlist is None:
+        netlist = synthesise(design.verilog, design.top, cells, timeout=timeout, recipe=recipe)
     tell("netlist = graph", 1, 4)
     job, _ = job_of(design, every_row=True)
     checked = check_netlist(job, netlist, place_in(folder, "estimate/netlist_mismatches.json"))

@@ -185,6 +185,8 @@ def _whole(
     owner: list[np.ndarray],
 ) -> Forest:
     """Return the trees with whole numbers in their leaves, moved where that makes fewer errors."""
+    from .kernels.moving import move_numbers
+
     top = (1 << (options.weight_bits - 1)) - 1
     greatest = max((float(np.abs(step).max()) for step in steps), default=1.0) or 1.0
     scale = top / greatest
@@ -195,29 +197,14 @@ def _whole(
     total = np.repeat(start[None], len(labels), axis=0)
     for values, leaf in zip(leaves, owner, strict=True):
         total += values[leaf]
-    wrong = int((total.argmax(axis=1) != labels).sum())
-    free = range(1, 2) if classes == 2 else range(classes)
+    first, moves = 1 if classes == 2 else 0, np.array([-1, 1])
+    rows = [[np.flatnonzero(leaf == number) for number in range(len(v))] for v, leaf in zip(leaves, owner, strict=True)]
     for _ in range(MOST_STEPS):
-        before = wrong
-        for values, leaf in zip(leaves, owner, strict=True):
-            for number in range(len(values)):
-                rows = np.flatnonzero(leaf == number)
-                mine = total[rows]
-                here = int((mine.argmax(axis=1) != labels[rows]).sum())
-                for c in free:
-                    for by in (-1, 1):
-                        if abs(values[number, c] + by) > top:
-                            continue
-                        mine[:, c] += by
-                        then = int((mine.argmax(axis=1) != labels[rows]).sum())
-                        if then < here:
-                            wrong += then - here
-                            values[number, c] += by
-                            here = then
-                        else:
-                            mine[:, c] -= by
-                total[rows] = mine
-        if wrong == before:
+        saved = 0
+        for values, groups in zip(leaves, rows, strict=True):
+            for own, mine in zip(values, groups, strict=True):
+                saved += move_numbers(labels, total, mine, own, first, moves, top)
+        if not saved:
             break
     return numbered_trees(columns, trees, leaves, start)
 

@@ -22,6 +22,9 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 FAR = (-8, 8, -4, 4, -2, 2, -1, 1)
 """Moves of what sums start from."""
 
+UNBOUNDED = 1 << 40
+"""No sum starts as far from 0."""
+
 Literal = tuple[int, bool]
 """A split, and whether it counts where the split does not hold."""
 
@@ -171,26 +174,17 @@ def _moved_weights(labels: np.ndarray, fires: np.ndarray, weights: np.ndarray, s
         start[1] -= start[0]
         weights[:, 1] = np.clip(weights[:, 1] - weights[:, 0], -1, 1)
         start[0], weights[:, 0] = 0, 0
+    from .kernels.moving import move_numbers
+
     sums = start + fires.T.astype(np.int64) @ weights
-    free = range(1, 2) if len(start) == 2 else range(len(start))
+    first = 1 if len(start) == 2 else 0
     rows = [np.flatnonzero(each) for each in fires]
-    every = np.arange(len(labels))
+    every, near, far = np.arange(len(labels)), np.array([-1, 1]), np.array(FAR)
     for _ in range(MOST_STEPS):
-        moved = False
-        for u in (-1, *range(len(rows))):  # −1: what the sums start from
-            mine, own, moves = (every, start, FAR) if u < 0 else (rows[u], weights[u], (-1, 1))
-            for c in free:
-                for by in moves:
-                    if u >= 0 and abs(own[c] + by) > 1:
-                        continue
-                    now = int((sums[mine].argmax(axis=1) != labels[mine]).sum())
-                    sums[mine, c] += by
-                    if int((sums[mine].argmax(axis=1) != labels[mine]).sum()) < now:
-                        own[c] += by
-                        moved = True
-                    else:
-                        sums[mine, c] -= by
-        if not moved:
+        saved = move_numbers(labels, sums, every, start, first, far, UNBOUNDED)
+        for mine, own in zip(rows, weights, strict=True):
+            saved += move_numbers(labels, sums, mine, own, first, near, 1)
+        if not saved:
             break
     return int((sums.argmax(axis=1) != labels).sum())
 

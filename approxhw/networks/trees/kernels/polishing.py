@@ -42,9 +42,12 @@ def _part(
 @numba.njit(cache=True, nogil=True)
 def _named(
     high: np.ndarray, low: np.ndarray, top: int, order: np.ndarray, leaf_begin: np.ndarray, leaf_end: np.ndarray,
-    y: np.ndarray, labels: np.ndarray, count: np.ndarray, stack: np.ndarray,
+    y: np.ndarray, labels: np.ndarray, said: np.ndarray, count: np.ndarray, stack: np.ndarray,
 ) -> None:  # fmt: skip
-    """Give every leaf below *top* the most frequent class of its rows, the one it has where that is as frequent."""
+    """Give every leaf below *top* the most frequent class of its rows, the one it has where that is as frequent.
+
+    *said* of its rows becomes that class.
+    """
     stack[0], depth = top, 1
     while depth:
         depth -= 1
@@ -63,6 +66,8 @@ def _named(
                 if count[c] > count[best]:
                     best = c
             labels[leaf] = best
+            for r in range(leaf_begin[leaf], leaf_end[leaf]):
+                said[order[r]] = best
 
 
 @numba.njit(cache=True, nogil=True)
@@ -159,9 +164,12 @@ def polish(
     if root < 0:
         return root
     alive = np.zeros(nodes, np.bool_)
+    said = np.empty(y.size, np.int64)  # the class that the tree gives each row
+    changes = 0
+    settled = np.full(nodes, -1, np.int64)  # how many changes there had been when a node last stayed as it was
     end[root] = y.size
     _part(values, column, cut, high, low, root, order, begin, end, leaf_begin, leaf_end, stack, scratch)
-    _named(high, low, root, order, leaf_begin, leaf_end, y, labels, count, stack)
+    _named(high, low, root, order, leaf_begin, leaf_end, y, labels, said, count, stack)
     stack[0], depth = root, 1
     while depth:
         depth -= 1
@@ -175,18 +183,27 @@ def polish(
     for _ in range(sweeps):
         changed = False
         for node in range(nodes - 1, -1, -1):
-            if not alive[node] or root < 0:
+            if not alive[node] or root < 0 or settled[node] == changes:
                 continue
             b, e = begin[node], end[node]
             now = all_high = all_low = 0
             marked = 0
             for r in range(b, e):
                 row = order[r]
-                wrong_high = _answer(values, column, cut, high, low, labels, high[node], row) != y[row]
-                wrong_low = _answer(values, column, cut, high, low, labels, low[node], row) != y[row]
+                wrong = said[row] != y[row]
+                now += wrong
+                if values[column[node], row] >= cut[node]:
+                    wrong_high, wrong_low = (
+                        wrong,
+                        _answer(values, column, cut, high, low, labels, low[node], row) != y[row],
+                    )
+                else:
+                    wrong_high, wrong_low = (
+                        _answer(values, column, cut, high, low, labels, high[node], row) != y[row],
+                        wrong,
+                    )
                 all_high += wrong_high
                 all_low += wrong_low
-                now += wrong_high if values[column[node], row] >= cut[node] else wrong_low
                 if wrong_high != wrong_low:
                     touched[marked] = row
                     difference[marked] = np.int64(wrong_low) - np.int64(wrong_high)
@@ -238,8 +255,10 @@ def polish(
                         best, best_score = s, score
             if best == split[node]:
                 _used(split[node], column[node], 1, used, in_column, fresh, further)
+                settled[node] = changes
                 continue
             changed = True
+            changes += 1
             if best >= 0:
                 k = 0
                 while first[k + 1] <= best:
@@ -247,7 +266,7 @@ def polish(
                 column[node], cut[node], split[node] = k, best - first[k] + 1, best
                 _used(best, k, 1, used, in_column, fresh, further)
                 _part(values, column, cut, high, low, node, order, begin, end, leaf_begin, leaf_end, stack, scratch)
-                _named(high, low, node, order, leaf_begin, leaf_end, y, labels, count, stack)
+                _named(high, low, node, order, leaf_begin, leaf_end, y, labels, said, count, stack)
                 continue
             keeps, drops = (high[node], low[node]) if best == -1 else (low[node], high[node])
             _counted(split, column, high, low, drops, -1, used, in_column, fresh, further, node_price, stack)
@@ -273,7 +292,7 @@ def polish(
                 parent[keeps] = up
                 begin[keeps], end[keeps] = b, e
                 _part(values, column, cut, high, low, keeps, order, begin, end, leaf_begin, leaf_end, stack, scratch)
-                _named(high, low, keeps, order, leaf_begin, leaf_end, y, labels, count, stack)
+                _named(high, low, keeps, order, leaf_begin, leaf_end, y, labels, said, count, stack)
             else:
                 leaf_begin[~keeps], leaf_end[~keeps] = b, e
                 count[:] = 0
@@ -282,6 +301,8 @@ def polish(
                 for c in range(classes):
                     if count[c] > count[labels[~keeps]]:
                         labels[~keeps] = c
+                for r in range(b, e):
+                    said[order[r]] = labels[~keeps]
         if not changed:
             break
     return root

@@ -110,6 +110,28 @@ def test_large_networks_look_at_some_moves_and_come_to_an_end(problem, genomes, 
     assert np.array_equal(first.genome, refine(problem.space, genome, rows, area).genome), "drawn from a seed"
 
 
+def test_a_walk_of_many_rounds_ends_with_the_moves_that_it_may_look_at(problem, genomes, monkeypatch):
+    """By moves, not by seconds: the rounds that are left are the first ones of the walk that nothing bounds."""
+    from approxhw.networks.kernels.masked_network import pack_rows
+
+    rows = pack_rows(problem.codes, problem.labels)
+
+    def walked():
+        walk = begin_walk(problem.space, genomes[0], rows)
+        while not walk.done:
+            walk = refine_round(problem.space, walk, rows, problem.area, seed=3)
+        return walk
+
+    whole = walked()
+    assert len(whole.planned) > 3
+    monkeypatch.setattr(walking, "MOST_LOOKED_AT", sum(whole.planned[:2]) * problem.space.genes)
+    monkeypatch.setattr(walking, "FEWEST_LOOKED_AT", 1)
+    monkeypatch.setattr(walking, "MOST_ROUNDS", 1)
+    short = walked()
+    assert short.planned == whole.planned[:2]
+    assert not np.array_equal(short.genome, whole.genome)
+
+
 def test_fewer_genomes_of_large_networks_are_refined(problem, genomes, tmp_path, monkeypatch):
     monkeypatch.setattr(refinement, "LARGE", problem.space.genes // 3)
     told = []

@@ -8,33 +8,29 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from common import TASKS, arguments, clock, command, machine, met, need_tasks, note, table, write
 from published import ANCHORS, INPUTS, PUBLISHED
+from recipe_workshop import LEFT_OUT, MOST_NEAR, NEAR, WHOLE_CODES, Rows, Workshop, opened, single_folds
 
 import approxhw as ax
-from approxhw.artifacts.converters import AREA_MM2, COMPARATOR_AREA_MM2
+from approxhw.artifacts.converters import AREA_MM2
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.dse.families.family import Facts
-from approxhw.dse.families.learnt import learnt_circuit
-from approxhw.dse.families.registry import family_named
 from approxhw.dse.rules.honest_rule import (
     RULES,
     HeldAsked,
     choose_from_study,
-    judged_recipes,
     shared_rows_note,
     smoothed_by_path,
 )
-from approxhw.dse.rules.recipe_study import Each, Fit, Fitted, RecipeLike, RecipeStudy, study_recipes
-from approxhw.flow.stages.measure import circuit_area
+from approxhw.dse.rules.recipe_study import RecipeStudy
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
-from approxhw.numerics.formats import Fixed
 
 EXACT = {
     "breast_cancer": (196 / 205, 4.89),
@@ -46,7 +42,7 @@ EXACT = {
 """The same of our own `printed-calibrated` circuits: results/exact_circuits.md."""
 
 SYSTEMS = {task: (accuracy, area + AREA_MM2 / 100 * INPUTS[task]) for task, (accuracy, area) in PUBLISHED.items()}
-"""The published circuits with a 4-bit flash converter an input."""
+"""The published circuits with a 4-bit flash converter for each input that they read."""
 
 AIMS = {"a": (PUBLISHED, 0.08, 4), "b": (EXACT, 0.04, 3), "c": (SYSTEMS, 0.02, 4)}
 """Aim → accuracies and areas, the greatest geometric mean of ratios, and how many of five seeds are to hold each."""
@@ -57,15 +53,6 @@ HELD_WITHIN = 5e-5
 
 TARGETS = 6
 """Accuracies a task and seed that promises are asked for."""
-
-WHOLE_CODES = ("pairs", "gates")
-"""Families that read codes, so that comparators of thresholds are no converters for them."""
-
-LEFT_OUT = {"pendigits": ("scored",)}
-"""Families that are not tried: its classes have no order, and no score names digits."""
-
-NEAR, MOST_NEAR = 1.6, 4
-"""Of recipes expected to hold a target, those of at most so many times the least estimate, and so many, are synthesised."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +78,6 @@ class Choice:
     high: float = math.nan
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Codes and classes of a task, training and test rows."""
-
-    codes: np.ndarray
-    labels: np.ndarray
-    test_codes: np.ndarray
-    test_labels: np.ndarray
-
-    def drawn(self, seed: int) -> Rows:
-        """Return all rows divided anew, as many for the test, so that training and test rows are alike."""
-        codes = np.concatenate([self.codes, self.test_codes])
-        labels = np.concatenate([self.labels, self.test_labels])
-        order = np.random.default_rng(1000 + seed).permutation(len(labels))
-        train, test = order[: len(self.labels)], order[len(self.labels) :]
-        return Rows(codes[train], labels[train], codes[test], labels[test])
-
-
 def coded(task: str, tasks: Path) -> tuple[Graph, ax.Dataset, Rows, list[str]]:
     """Return the model with 4-bit input codes, its data, the rows as codes, and what is odd about them."""
     graph, data = ax.read(tasks / f"{task}.onnx"), ax.load_dataset(tasks / f"{task}.npz")
@@ -122,65 +91,6 @@ def targets_of(study: RecipeStudy) -> list[float]:
     accuracy = smoothed_by_path(study.recipes, study.costs[-1], study.mean_right.mean(axis=1))
     low, high = majority_share(study.labels) or 0.0, float(accuracy.max())
     return [low + (high - low) * share for share in np.linspace(0.5, 0.98, TARGETS)]
-
-
-@dataclass
-class Workshop:
-    """A task while its circuits are chosen: what folds say of all recipes, and what is known of their circuits."""
-
-    facts: Facts
-    rows: Rows
-    study: RecipeStudy
-    owners: tuple[str, ...]
-    fit: Fit
-    circuits: dict[RecipeLike, Fitted] = field(default_factory=dict)
-    measured: dict[RecipeLike, float] = field(default_factory=dict)
-
-    def circuit(self, recipe: RecipeLike) -> Fitted:
-        """Return the circuit of *recipe*, learnt from all training rows; all that one fit makes are kept."""
-        if recipe not in self.circuits:
-            made = self.fit(self.rows.codes, self.rows.labels, self.study.recipes, 0)
-            self.circuits.update(zip(self.study.recipes, made, strict=True))
-        return self.circuits[recipe]
-
-    def area(self, recipe: RecipeLike) -> float:
-        """Return what it costs in cm², synthesised; with its converters where these count."""
-        if recipe not in self.measured:
-            graph = learnt_circuit(self.facts, self.circuit(recipe).made)
-            area = circuit_area(graph, "egfet")
-            if self.facts.system:
-                inputs = COMPARATOR_AREA_MM2 * graph.input.type.elements
-                area += inputs if graph.input.type.format == Fixed(1) else math.inf
-            self.measured[recipe] = area / 100
-        return self.measured[recipe]
-
-    def chosen(self, target: float, rule: str) -> tuple[RecipeLike, bool, float]:
-        """Return the recipe that *rule* takes for *target*, whether it is expected to hold it, and what it is expected to hold.
-
-        Of those near the least estimate the one that is smallest when it is synthesised: areas know nothing of test rows.
-        """
-        judged = judged_recipes(self.study, self.study.folds, HeldAsked(target), rule, len(self.rows.test_labels))
-        costs = self.study.costs[self.study.folds]
-        best, held = judged.pick(costs)
-        if held:
-            near = [i for i in np.flatnonzero(judged.margin >= -1e-12).tolist() if costs[i] <= NEAR * costs[best]]
-            near = sorted(near, key=lambda i: (costs[i], i))[:MOST_NEAR]
-            best = min(near, key=lambda i: (self.area(self.study.recipes[i]), -judged.accuracy[i], i))
-        return self.study.recipes[best], held, float(judged.accuracy[best])
-
-
-def opened(facts: Facts, rows: Rows, families: Sequence[str], seed: int, each: Each) -> Workshop:
-    """Return what folds of the training *rows* say of all recipes of *families*."""
-    known = [family_named(name) for name in families]
-    recipes = [(name, recipe) for name, family in zip(families, known, strict=True) for recipe in family.recipes(facts)]
-    fit = known[0].fit(facts)  # one fits those of the whole table, and a bag of trees teaches them all
-    study = study_recipes(fit, rows.codes, rows.labels, [recipe for _, recipe in recipes], seed=seed, each=each)
-    return Workshop(facts, rows, study, tuple(name for name, _ in recipes), fit)
-
-
-def single_folds(one, places):
-    """Map *one* over folds alone: nothing is promised of what is chosen by them."""
-    return map(one, [place for place in places if len(place) == 1])
 
 
 def choices(task: str, graph: Graph, rows: Rows, seed: int, split: str, families: Sequence[str]) -> list[Choice]:
@@ -415,7 +325,7 @@ def main() -> None:
             "\n## Areas\n",
             "(a): at the accuracy of the published DATE 2024 circuits. (b): at that of our own `printed-calibrated` circuits.",
             "(c): the system at the accuracies of (a): comparators of thresholds and logic (families without",
-            f"{', '.join(WHOLE_CODES)}), against the published circuits with a flash converter an input.\n",
+            f"{', '.join(WHOLE_CODES)}), against the published circuits with a flash converter for each input that they read.\n",
             *(line for rule in RULES for line in areas(found, rule)),
             "## Anchors\n",
             f"(d): rule {ANCHOR_RULE} at the accuracies of published ternary networks, a front picked on its test rows (another",

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 from common import TASKS, arguments, clock, command, machine, need_tasks, note, page_rows, table, write
-from published import ANCHORS, INPUTS, PUBLISHED, REPOSITORY, published_file, resimulated
+from published import ANCHORS, FEATURES, INPUTS, PUBLISHED, REPOSITORY, published_file, resimulated
+from recipe_workshop import LEFT_OUT, WHOLE_CODES, Rows, opened, single_folds
 
 import approxhw as ax
 from approxhw.artifacts.converters import AREA_MM2
@@ -26,9 +27,9 @@ from approxhw.common.data.dataset import Dataset
 from approxhw.common.errors import ApproxhwError
 from approxhw.common.tools import deadline
 from approxhw.dse.families.family import Facts
-from approxhw.dse.families.learnt import learnt_fit
-from approxhw.dse.rules.honest_rule import HeldAsked, choose_from_study, judged_recipes, shared_rows_note
-from approxhw.dse.rules.recipe_study import study_recipes
+from approxhw.dse.families.learnt import learnt_circuit
+from approxhw.dse.rules.honest_rule import shared_rows_note
+from approxhw.dse.rules.recipe_study import RecipeLike
 from approxhw.flow.printed.building import designed
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.frontends.classifier import open_classifier
@@ -36,9 +37,6 @@ from approxhw.ir.evaluation import accuracy, codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import PassContext, run_passes
-from approxhw.networks.families.table import family_recipes, fit_recipes, learnt_area, learnt_graph
-from approxhw.networks.trees.families import TreeFitting
-from approxhw.networks.trees.prices import thermometer_prices
 
 SKLEARN, OURS, NETWORKS, EXACTLY, DATE, TERNARY = (
     "scikit-learn",
@@ -49,14 +47,7 @@ SKLEARN, OURS, NETWORKS, EXACTLY, DATE, TERNARY = (
     "ternary network",
 )
 RULE = "S"
-FAMILIES = ("tree", "entropy", "pairs", "optimal", "gates")
-TOGETHER = ("scored",)
-"""Families of several trees, for classes that have an order."""
-
-UNORDERED = ("pendigits",)
-SMALL, MOST_LEAVES = 64, {"pendigits": 192}
-WHOLE = ("pairs", "gates")
-"""Families that need whole codes, so that no thermometer is their input."""
+FAMILIES = ("tree", "entropy", "taught", "pairs", "optimal", "scored", "gates")
 
 INPUT_CODES = {"4-bit codes": None, "borders": "borders", "thermometer": "thermometer"}
 """Front end of scikit-learn's circuits → input code of ``printed-tree``; of 4-bit codes they are fitted on these."""
@@ -90,7 +81,7 @@ def quoted() -> list[Row]:
     for row in page_rows("exact_circuits", "Accuracy on test rows"):
         task, pipeline = row["task"], row["pipeline"]
         area = areas[task, pipeline]
-        system = with_converters(area, INPUTS[task])
+        system = with_converters(area, FEATURES[task])
         found.append(Row(task, EXACTLY, pipeline, float(row["hardware"]), area, system))
     for aim in ("(a)", "(b)"):
         for row in page_rows("printed_search", aim):
@@ -198,54 +189,26 @@ def _scored(graph: Graph, data: Dataset, area: float) -> tuple[float, float, flo
     return right, area, system_area(graph, data, area)
 
 
-class Search:
-    """Our recipes for one task, judged by folds of the training rows once, and chosen from for every target."""
+def searched(task: Task, seed: int, targets: Mapping[str, float]) -> Iterator[Row]:
+    """Yield, for the accuracy of every circuit in *targets*, the circuit of least area and the system of least area that hold it.
 
-    def __init__(self, task: Task, seed: int) -> None:
-        self.task, self.data, codes = task, task.data, task.codes
-        most = MOST_LEAVES.get(task.name, SMALL)
-        several = family_recipes(TOGETHER, 4 * SMALL) if task.name not in UNORDERED else []
-        recipes = [*family_recipes(FAMILIES, most), *several]
-        self.fit = learnt_fit(Facts(task.coded, len(codes)))
-        self.study = study_recipes(self.fit, codes, self.data.y_train, recipes, seed=seed)
-        fitting = TreeFitting(task.coded.classes)
-        comparators = thermometer_prices(fitting.bits)
-        whole = fit_recipes(codes, self.data.y_train, recipes, fitting, seed)
-        self.single = np.array([recipe.family not in WHOLE for recipe in recipes])
-        self.systems = np.array(
-            [
-                learnt_area(each.made, fitting.bits, comparators) if one else np.inf
-                for each, one in zip(whole, self.single)
-            ]
-        )
-        self.kept: dict[Any, Any] = {}
-        self.measured: dict[tuple[str, bool], tuple[float, float, float]] = {}
-
-    def rows(self, target: float, of: str) -> Iterator[Row]:
-        """Yield the circuit of least area, and the system of least area, that the rule expects to hold *target*."""
-        asked, tests = HeldAsked(target), len(self.data.y_test)
-        chosen = choose_from_study(
-            self.study, self.fit, self.task.codes, asked, rule=RULE, test_rows=tests, fits=1, kept=self.kept
-        )
-        about = f"promised {chosen.promised:.4f} ({chosen.low:.3f}…{chosen.high:.3f})"
-        yield self._row("codes", str(chosen.recipe), chosen.circuit.made, False, target, of, chosen.held, about)
-        judged = judged_recipes(self.study, self.study.folds, asked, RULE, tests)
-        among = replace(judged, accuracy=judged.accuracy[self.single], margin=judged.margin[self.single])
-        place, held = among.pick(self.systems[self.single])
-        recipe = self.study.recipes[np.flatnonzero(self.single)[place]]
-        made = self.fit(self.task.codes, self.data.y_train, [recipe], 0)[0].made
-        yield self._row("thermometer", str(recipe), made, True, target, of, held, "")
-
-    def _row(
-        self, front: str, recipe: str, made: Any, system: bool, target: float, of: str, held: bool, about: str
-    ) -> Row:
-        if (recipe, system) not in self.measured:
-            graph = learnt_graph(self.task.coded, made, system)
-            self.measured[recipe, system] = _scored(graph, self.data, circuit_area(graph, "egfet") / 100)
-        expected = "" if held else "; none is expected to hold it, the best"
-        return Row(
-            self.task.name, OURS, f"{front}: {recipe}{expected}", *self.measured[recipe, system], target, of, about
-        )
+    That is: which the rule expects to, by folds of the training rows that judge all recipes once.
+    """
+    labels, tests = task.data.y_train, codes_of(task.coded, task.data.X_test).reshape(len(task.data.X_test), -1)
+    rows = Rows(task.codes, labels, tests, task.data.y_test)
+    names = [name for name in FAMILIES if name not in LEFT_OUT.get(task.name, ())]
+    for front, system in (("codes", False), ("thermometer", True)):
+        mine = [name for name in names if not (system and name in WHOLE_CODES)]
+        shop = opened(Facts(task.coded, len(labels), system), rows, mine, seed, single_folds)
+        scored: dict[RecipeLike, tuple[float, float, float]] = {}
+        for of, target in targets.items():
+            recipe, held, expected = shop.chosen(target, RULE)
+            if recipe not in scored:
+                graph = learnt_circuit(shop.facts, shop.circuit(recipe).made)
+                scored[recipe] = _scored(graph, task.data, circuit_area(graph, "egfet") / 100)
+            told = "" if held else "; none is expected to hold it, the best"
+            about = f"expected {expected:.4f}"
+            yield Row(task.name, OURS, f"{front}: {recipe}{told}", *scored[recipe], target, of, about)
 
 
 def compared(found: Sequence[Row]) -> list[str]:
@@ -321,9 +284,8 @@ def _model(name: str, task: Task, known: Sequence[Row], asked: argparse.Namespac
 
 
 def _searched(task: Task, known: Sequence[Row], asked: argparse.Namespace) -> tuple[list[Row], list[str]]:
-    search = Search(task, asked.seed)
     theirs = [row for row in known if row.task == task.name and row.source not in (OURS, TERNARY)]
-    return [row for each in theirs for row in search.rows(each.accuracy, _named(each))], []
+    return [*searched(task, asked.seed, {_named(each): each.accuracy for each in theirs})], []
 
 
 STEPS: Mapping[str, Step] = {
@@ -389,7 +351,7 @@ def main() -> None:
             "  on 4-bit codes, or on readings and compiled by `printed-tree` without loss, as codes that count borders or a",
             "  thermometer.",
             f"- our search: rule {RULE} at the accuracy of another circuit, seed {asked.seed}, families",
-            f"  {', '.join((*FAMILIES, *TOGETHER))} (scores not of pendigits); losses of `gates` are judged in folds; by area on",
+            f"  {', '.join(FAMILIES)} (scores not of pendigits), as in [decision_logic.md](decision_logic.md); by area on",
             "  4-bit codes, by system on a thermometer.",
             "- masked perceptron: [printed_search.md](printed_search.md); exact circuit: [exact_circuits.md](exact_circuits.md).",
             f"- DATE 2024: [their Verilog]({REPOSITORY}), simulated and synthesised here where a checkout was given.",

@@ -11,7 +11,15 @@ from approxhw.artifacts.converters import COMPARATOR_AREA_MM2
 from approxhw.dse.rules.recipe_study import Fit, Fitted, RecipeLike
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
-from approxhw.networks.families.table import FAMILIES, Made, family_recipes, fit_recipes, learnt_area, learnt_graph
+from approxhw.networks.families.table import (
+    FAMILIES,
+    FamilyRecipe,
+    Made,
+    family_recipes,
+    fit_recipes,
+    learnt_area,
+    learnt_graph,
+)
 from approxhw.networks.trees.families import TreeFitting
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices
 from approxhw.networks.trees.scored import ScoredTrees
@@ -48,18 +56,22 @@ def _recipes(name: str, facts: Facts) -> Sequence[RecipeLike]:
     return family_recipes((name,), max(FEWEST, min(MOST, facts.rows // ROWS_A_LEAF)) * (TOGETHER if several else 1))
 
 
-def _prices(facts: Facts) -> TreePrices:
-    """Return what comparators cost: gates, or one of a converter each where converters count."""
-    return thermometer_prices(facts.bits, COMPARATOR_AREA_MM2) if facts.system else TreePrices()
-
-
 def learnt_fit(facts: Facts) -> Fit:
-    """Return what fits the circuits of recipes of a task."""
-    fitting = TreeFitting(facts.classes, facts.bits, _prices(facts), STARTS, SECONDS)
+    """Return what fits the circuits of recipes of a task, of any family of the table.
+
+    Comparators cost gates, or one of a converter each where converters count and may be comparators.
+    """
 
     def fit(codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], seed: int) -> list[Fitted]:
-        found = fit_recipes(codes, labels, recipes, fitting, seed)  # type: ignore[arg-type]  # its own recipes
-        return [Fitted(each.answers, _area(facts, each.made, each.area_mm2), each.made) for each in found]
+        wanted = [recipe for recipe in recipes if isinstance(recipe, FamilyRecipe)]
+        on_bits = [recipe for recipe in wanted if facts.system and not FAMILIES[recipe.family].whole_codes]
+        bit_prices = thermometer_prices(facts.bits, COMPARATOR_AREA_MM2)
+        found: dict[FamilyRecipe, Fitted] = {}
+        for mine, prices in ((on_bits, bit_prices), ([each for each in wanted if each not in on_bits], TreePrices())):
+            fitting = TreeFitting(facts.classes, facts.bits, prices, STARTS, SECONDS)
+            for recipe, each in zip(mine, fit_recipes(codes, labels, mine, fitting, seed), strict=True):
+                found[recipe] = Fitted(each.answers, _area(facts, each.made, each.area_mm2), each.made)
+        return [found[recipe] for recipe in wanted]
 
     return fit
 

@@ -90,6 +90,8 @@ class LearntFamily:
     fit: FitPath
     teaching: Callable[[TreeFitting, int], Teaching] | None = None
     """(fitting, rows) → whom it learns from in place of the labels; it is fitted on the rows that the learner gets."""
+    whole_codes: bool = False
+    """Whether its circuits read codes alone: comparators of thresholds are no converters for them."""
 
 
 def _fit_single(
@@ -151,17 +153,20 @@ def _taught(fitting: TreeFitting, rows: int) -> Teaching:
 
 
 def _single(
-    family: str, help_: str, sizes: tuple[int, ...], teaching: Callable[[TreeFitting, int], Teaching] | None = None
-) -> LearntFamily:
+    family: str, help_: str, sizes: tuple[int, ...], teaching: Callable[[TreeFitting, int], Teaching] | None = None,
+    whole_codes: bool = False,
+) -> LearntFamily:  # fmt: skip
     paths = tuple(FamilyRecipe(family, price, 0) for price in PRICES[_GROWN.get(family, family)])
-    return LearntFamily(help_, paths, sizes, _fit_single, teaching)
+    return LearntFamily(help_, paths, sizes, _fit_single, teaching, whole_codes)
 
 
 FAMILIES: Mapping[str, LearntFamily] = {
     "tree": _single("tree", "one tree whose splits are priced by their comparators", (1, *SIZES)),
     "entropy": _single("entropy", "the same by entropy, which goes on where no class changes", (1, *SIZES)),
     "taught": _single("taught", "one tree that learns what a bag of trees says of noisy copies", (1, *SIZES), _taught),
-    "pairs": _single("pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES)),
+    "pairs": _single(
+        "pairs", "one tree that splits on sums and differences of two inputs, too", (1, *SIZES), whole_codes=True
+    ),
     "optimal": _single("optimal", "the best tree of a few leaves", OPTIMAL_SIZES),
     "forest": LearntFamily(
         "small trees that add whole numbers to a sum for each class",
@@ -193,6 +198,7 @@ FAMILIES: Mapping[str, LearntFamily] = {
         (3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64),
         _fit_gates,
         _taught,
+        whole_codes=True,
     ),
 }
 """Name → family, in the order in which they are listed."""

@@ -31,7 +31,7 @@ import approxhw as ax
 from approxhw.ir.evaluation import predict
 
 AIMS = {"a": (PUBLISHED, 0.25), "b": (CALIBRATED, 0.1), "c": (PUBLISHED_HERE, 0.35)}
-"""Aim → accuracies and areas, and the greatest geometric mean of ratios. Searches are asked for the first, and keep the others."""
+"""Aim → accuracies and areas, and the greatest geometric mean of ratios. Searches ask for the first and keep the others."""
 
 WHOSE = {
     "a": "published DATE 2024 circuits on their own split",

@@ -37,8 +37,9 @@ BUDGETS = {
 """cm², by the estimate: about what a small, a middling and a large circuit of a front has."""
 
 SPLITS = ("validation", "test")
-CERTAIN = 2.0
-"""Standard errors that a difference must exceed to be told from chance."""
+CERTAIN, FEWEST = 3.0, 20
+"""Standard errors that a difference must exceed to be told from chance, and splits below which none is: the error itself is
+hardly known from a few, and of a dozen variants one is beyond two errors by chance every other time."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def together(found: Sequence[Measured], shown: dict[str, Variant], tasks: Sequen
             continue
         size, error = statistics.fmean(aside), _error(aside)
         verdict = "chance" if abs(size) <= CERTAIN * error else "helps" if size > 0 else "harms"
+        verdict = "too few splits" if len(aside) < FEWEST else verdict
         yield [variant.title, str(len(aside)), told(aside), verdict, told(means["test"])]
 
 
@@ -210,7 +212,7 @@ def main() -> None:
             kept = {"variants": same, "found": [asdict(each) for each in found]}
             given.kept.write_text(json.dumps(kept), encoding="utf-8")
     names = [task for task in TASKS if any(each.task == task for each in found)]
-    titles = ["starts", "splits", "rows put aside, %", f"beyond {CERTAIN:g} errors", "test rows, %"]
+    titles = ["starts", "splits", "rows put aside, %", f"beyond {CERTAIN:g} errors of {FEWEST} splits", "test rows, %"]
     spent = {
         name: statistics.fmean(each.seconds for each in found if each.variant == name)
         for name in shown

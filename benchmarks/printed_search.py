@@ -5,36 +5,38 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from common import TASKS, arguments, clock, command, machine, met, need_tasks, note, table, write
+from common import (
+    CALIBRATED,
+    HELD_WITHIN,
+    TASKS,
+    arguments,
+    clock,
+    command,
+    machine,
+    met,
+    need_tasks,
+    note,
+    table,
+    write,
+)
+from published import PUBLISHED, PUBLISHED_HERE
 
 import approxhw as ax
 from approxhw.ir.evaluation import predict
 
-PUBLISHED = {
-    "breast_cancer": (0.942, 0.0325),
-    "cardio": (0.873, 1.30),
-    "pendigits": (0.901, 11.5),
-    "redwine": (0.519, 0.0323),
-    "whitewine": (0.514, 0.202),
+AIMS = {"a": (PUBLISHED, 0.25), "b": (CALIBRATED, 0.1), "c": (PUBLISHED_HERE, 0.35)}
+"""Aim → accuracies and areas, and the greatest geometric mean of ratios. Searches ask for the first and keep the others."""
+
+WHOSE = {
+    "a": "published DATE 2024 circuits on their own split",
+    "b": "our own `printed-calibrated` circuits",
+    "c": "published DATE 2024 circuits on these test rows",
 }
-"""Test accuracy and area (cm², synthesised by the reference recipe of this project) of the DATE 2024 circuits."""
-
-CALIBRATED = {
-    "breast_cancer": (196 / 205, 4.89),
-    "cardio": (577 / 638, 13.38),
-    "pendigits": (3149 / 3298, 34.89),
-    "redwine": (297 / 480, 10.76),
-    "whitewine": (816 / 1470, 17.40),
-}
-"""Test accuracy (right rows of all) and area (cm²) of our own `printed-calibrated` circuits: results/exact_circuits.md.
-
-They are smaller than the published exact ones."""
-
-AIMS = {"a": (PUBLISHED, 0.25), "b": (CALIBRATED, 0.1)}
 SLACK = 0.01
 """The bound on the loss of accuracy lets in circuits that are this much worse than the lower target."""
 
@@ -62,11 +64,11 @@ class Found:
     @property
     def hit(self) -> bool:
         """Whether it holds the accuracy that was asked for on test rows."""
-        return self.test >= AIMS[self.aim][0][self.task][0]
+        return self.test >= AIMS[self.aim][0][self.task][0] - HELD_WITHIN
 
 
 def search(task: str, seed: int, tasks: Path, folder: Path) -> list[Found]:
-    """Search *task* once with *seed*, and let the rule choose for both aims."""
+    """Search *task* once with *seed*, and let the rule choose for all aims."""
     data = ax.load_dataset(tasks / f"{task}.npz")
     model = ax.read(tasks / f"{task}.onnx")
     lowest = min(aim[task][0] for aim, _ in AIMS.values())
@@ -80,7 +82,7 @@ def search(task: str, seed: int, tasks: Path, folder: Path) -> list[Found]:
             output=folder / f"{task}-{seed}",
             seed=seed,
             target_accuracy=AIMS["a"][0][task][0],
-            keep=[AIMS["b"][0][task][0]],
+            keep=[AIMS[aim][0][task][0] for aim in "bc"],
             max_accuracy_loss=loss,
             members=4,
             simulate=(),
@@ -120,6 +122,8 @@ def report(found: list[Found]) -> list[str]:
     parts = []
     for aim, (targets, share) in AIMS.items():
         rows, ratios = [], []
+        if not any(f.aim == aim for f in found):
+            continue
         for task in TASKS:
             mine = [f for f in found if f.task == task and f.aim == aim]
             if not mine:
@@ -143,7 +147,6 @@ def report(found: list[Found]) -> list[str]:
                 ]
             )
         mean = math.exp(statistics.fmean(math.log(max(r, 1e-6)) for r in ratios)) if ratios else math.nan
-        whose = "published DATE 2024 circuits" if aim == "a" else "our own `printed-calibrated` circuits"
         titles = [
             "task",
             "accuracy asked for",
@@ -154,10 +157,10 @@ def report(found: list[Found]) -> list[str]:
         ]
         titles += ["test accuracy by seed", "on rows not among training rows", "area by seed", "inputs read"]
         parts += [
-            f"## ({aim}) at the accuracy of {whose}, areas in cm²\n",
+            f"## ({aim}) at the accuracy of {WHOSE[aim]}, areas in cm²\n",
             table(titles, rows),
             f"Geometric mean of the ratios of these medians: **{mean:.3f}**; asked for: at most {share:g}: {met(mean <= share)}."
-            + (f" None larger: {met(all(r <= 1 for r in ratios))}." if aim == "a" else "")
+            + (f" None larger: {met(all(r <= 1 for r in ratios))}." if aim != "b" else "")
             + f" {_held(found, aim)}\n",
         ]
     return parts
@@ -171,20 +174,28 @@ def _held(found: list[Found], aim: str) -> str:
     )
 
 
+def _is_whole(path: Path) -> bool:
+    return path.exists() and {told["aim"] for told in json.loads(path.read_text(encoding="utf-8"))} == set(AIMS)
+
+
 def main() -> None:
     """Measure, and write ``results/printed_search.md``."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="seeds, with commas between")
     parser.add_argument("--only", help="tasks, with commas between; all by default")
     parser.add_argument("--folder", type=Path, default=Path("build/printed_search"), help="where fronts and figures go")
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, help="begin no search after so long, and write what is there"
+    )
     given = parser.parse_args()
     need_tasks(given.tasks)
     given.folder.mkdir(parents=True, exist_ok=True)
-    names = given.only.split(",") if given.only else list(TASKS)
+    names, end = given.only.split(",") if given.only else list(TASKS), time.monotonic() + given.seconds
     for seed in map(int, given.seeds.split(",")):
         for task in names:
             path = given.folder / f"{task}-{seed}.json"
-            if not path.exists():  # searches that were done stay: 25 of them take hours
+            # searches that were done stay, unless an aim was added since: 25 of them take hours
+            if not _is_whole(path) and time.monotonic() < end:
                 path.write_text(
                     json.dumps([asdict(f) for f in search(task, seed, given.tasks, given.folder)], indent=1)
                 )
@@ -201,7 +212,7 @@ def main() -> None:
             command(),
             machine() + "\n",
             "One member a seed is chosen by the rule of `dse/rules/decision_rule.py` from validation rows (four folds of 20 % of "
-            "the training rows), then scored once on the test rows. Both circuits come from one front.\n",
+            "the training rows), then scored once on the test rows. All its circuits come from one front.\n",
             *report(found),
             "Slowest search of a task, synthesis and designs included, simulators left out: "
             + ", ".join(f"{task} {seconds:.0f} s" for task, seconds in slowest.items())

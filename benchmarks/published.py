@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from common import TASKS
 
 from approxhw.artifacts.converters import AREA_MM2
 from approxhw.backends.estimate import simulate_netlist, synthesise
@@ -13,13 +14,19 @@ from approxhw.common.data.dataset import Dataset
 from approxhw.sim import SimulationJob, simulate
 
 PUBLISHED = {
-    "breast_cancer": (0.9463, 0.0325),
-    "cardio": (0.9044, 1.30),
-    "pendigits": (0.8905, 11.5),
-    "redwine": (0.5604, 0.0323),
-    "whitewine": (0.5082, 0.202),
+    "breast_cancer": (0.942, 0.0325),
+    "cardio": (0.873, 1.30),
+    "pendigits": (0.901, 11.5),
+    "redwine": (0.519, 0.0323),
+    "whitewine": (0.514, 0.202),
 }
-"""Accuracy of the published DATE 2024 circuits on these test rows, and their areas (cm², by the reference recipe)."""
+"""Test accuracy, on a split of their own, and area (cm², synthesised by the reference recipe) of the DATE 2024 circuits."""
+
+PUBLISHED_HERE = {
+    task: (accuracy, PUBLISHED[task][1])
+    for task, accuracy in zip(TASKS, (0.9463, 0.9044, 0.8905, 0.5604, 0.5082), strict=True)
+}
+"""The same circuits' accuracy on the test rows of the tasks, some of which they were trained on, and their areas."""
 
 ANCHORS = {
     "breast_cancer": ((0.961, 0.0056), (0.976, 0.050), (0.985, 1.24)),

@@ -21,8 +21,8 @@ from approxhw.networks.area_model import AreaModel, model_of
 from approxhw.networks.costs import Area, CellFigures, Cost, Delay, Energy, Inputs, Power, Together, measured_figures
 from approxhw.numerics.pareto import pareto_front
 
-from .genetic.initial_population import STARTS, make_starts
 from .genetic.refinement import REFINED, WALKS, refined
+from .genetic.starts.initial_population import STARTS, make_starts
 
 if TYPE_CHECKING:
     from deap import base
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from approxhw.dse.genetic.executors import Executor
     from approxhw.dse.genetic.options import GeneticOptions, Seeding
     from approxhw.dse.genetic.problem import GeneticProblem, NetworkProblem
-    from approxhw.dse.genetic.seeding import Seeder
+    from approxhw.dse.genetic.starts.seeding import Seeder
     from approxhw.networks.space import Space
 
     from .families.candidates import Workshop
@@ -105,7 +105,7 @@ def seeder_of(
     teacher: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Seeder:
     """Return what makes the starts of a search of *problem*; ``teacher``: codes → classes of the model."""
-    from approxhw.dse.genetic.seeding import Seeder
+    from approxhw.dse.genetic.starts.seeding import Seeder
 
     rows = len(problem.labels)
     # a little beyond the bound: evolution may bring such circuits back

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from approxhw.dse.genetic.evolution import GenerationRecord
     from approxhw.dse.genetic.options import GeneticOptions, Seeding
     from approxhw.dse.genetic.problem import NetworkProblem
-    from approxhw.dse.genetic.seeding import Seeder
+    from approxhw.dse.genetic.starts.seeding import Seeder
     from approxhw.ir.graph import Graph
     from approxhw.networks.space import Space
 

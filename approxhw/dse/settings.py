@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FOLDS = 4
 """Searches that put other rows aside each, where nothing else is asked for."""
 
+_LATER = ("far_noise", "averaged", "teachers", "thin_starts", "thin_inputs", "early_starts", "early_price")
+"""Fields of ``Seeding`` that a front tells where they are not the default: fronts of before they were there read alike."""
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -80,8 +83,17 @@ class SearchSettings:
     )
     starts: int = field_of(Seeding, "starts")
     moves: int = field_of(Seeding, "moves")
+    copies: int = field_of(Seeding, "copies")
+    noise: float = field_of(Seeding, "noise")
+    far_noise: float = field_of(Seeding, "far_noise")
+    averaged: int = field_of(Seeding, "averaged")
+    teachers: int = field_of(Seeding, "teachers")
+    thin_starts: float = field_of(Seeding, "thin_starts")
+    thin_inputs: float = field_of(Seeding, "thin_inputs")
+    early_starts: float = field_of(Seeding, "early_starts")
+    early_price: float = field_of(Seeding, "early_price")
     seeding: Seeding | None = field(
-        default=None, metadata={"help": "how starts are made, in place of the two above", "option": False}
+        default=None, metadata={"help": "how starts are made, in place of those above", "option": False}
     )
     synthesise_every: int = field(
         default=100, metadata={"help": "generations between syntheses of the front; 0: never", "fewest": 0}
@@ -146,8 +158,10 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
     except OptionError as error:
         found += error.problems
     try:
-        seeding = asked.seeding or Seeding(starts=asked.starts, moves=asked.moves)
-        asked = replace(asked, seeding=seeding, starts=seeding.starts, moves=seeding.moves)
+        own = [f.name for f in fields(Seeding) if f.name in known]
+        seeding = asked.seeding or Seeding(**{name: getattr(asked, name) for name in own})
+        same: Keywords = {name: getattr(seeding, name) for name in own}
+        asked = replace(asked, seeding=seeding, **same)
     except OptionError as error:
         found += error.problems
     try:
@@ -258,7 +272,14 @@ class Task:
     def asked(self) -> dict[str, object]:
         """Return everything that decides what the front is, as plain types, but the objectives, which it tells itself."""
         options = asdict(self.options)
-        options.update({f"seeding_{name}": value for name, value in asdict(self.seeding).items()})
+        plain = Seeding()
+        options.update(
+            {
+                f"seeding_{name}": value
+                for name, value in asdict(self.seeding).items()
+                if name not in _LATER or value != getattr(plain, name)
+            }
+        )
         if self.recipes:  # fronts of masked networks alone read as ever
             options["families"] = ",".join(self.settings.families)
         names = ("target_accuracy", "validation_share", "folds", "synthesise_every", "members", "synthesised", "keep")

@@ -111,16 +111,25 @@ def anneal(
 
 
 def noisy(
-    codes: np.ndarray, labels: np.ndarray, *, copies: int, probability: float, highest: int, seed: int
+    codes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    copies: int,
+    probability: float,
+    highest: int,
+    seed: int,
+    far: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and *copies* of them in which a code is one off with *probability*: codes (rows × features), labels.
 
-    Half of the changed codes are one more, half one less, all within 0 … *highest*.
+    Half of the changed codes are more, half are less, all within 0 … *highest*. *far*: probability that a code is two off
+    instead; the two together at most 1.
     """
     rng = np.random.default_rng(seed)
     parts = [np.asarray(codes)]
     for _ in range(copies):
-        moved = rng.integers(0, 1 << 30, codes.shape) < int(probability * (1 << 30))
-        steps = np.where(moved, 2 * rng.integers(0, 2, codes.shape) - 1, 0)
+        drawn = rng.integers(0, 1 << 30, codes.shape)
+        sizes = (drawn < int((probability + far) * (1 << 30))).astype(np.int64) + (drawn < int(far * (1 << 30)))
+        steps = sizes * (2 * rng.integers(0, 2, codes.shape) - 1)
         parts.append(np.clip(codes + steps, 0, highest))
     return np.concatenate(parts).astype(codes.dtype), np.tile(labels, copies + 1)

@@ -74,8 +74,23 @@ class Seeding:
     rows: int = field(default=4000, metadata={"help": "most rows looked at by a move, drawn anew at each price"})
     copies: int = field(default=2, metadata={"help": "noisy copies of every row"})
     noise: float = field(default=0.2, metadata={"help": "probability that a code of a copy is off by one"})
+    far_noise: float = field(default=0.0, metadata={"help": "probability that a code of a copy is off by two"})
+    averaged: int = field(default=1, metadata={"help": "retrained networks averaged into what a start begins with"})
+    teachers: int = field(
+        default=0, metadata={"help": "retrained networks that teach in place of the model, as their mean; 0: none"}
+    )
+    thin_starts: float = field(default=0.0, metadata={"help": "share of the starts that see few inputs alone"})
+    thin_inputs: float = field(
+        default=0.5, metadata={"help": "share of the inputs that those see: what tells classes apart best alone"}
+    )
     first_price: float = field(
         default=0.02, metadata={"help": "share of the rows that the whole start is worth at first"}
+    )
+    early_starts: float = field(
+        default=0.0, metadata={"help": "share of the starts whose first price is the early one, which leaves less"}
+    )
+    early_price: float = field(
+        default=0.5, metadata={"help": "share of the rows that the whole of such a start is worth at first"}
     )
     last_price: float = field(default=0.06, metadata={"help": "share of the rows that one mm² is worth in the end"})
 
@@ -83,13 +98,22 @@ class Seeding:
         """Refuse what cannot be, all at once."""
         found = field_problems(self)
         odd = {problem.where for problem in found}
-        least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0}
+        least = {"starts": 0, "levels": 1, "moves": 1, "rows": 1, "copies": 0, "averaged": 1, "teachers": 0}
         found += integer_problems(self, {name: low for name, low in least.items() if name not in odd})
-        if "noise" not in odd and not 0 <= self.noise <= 1:
-            found.append(Problem("noise", f"{self.noise!r} is not in 0…1"))
+        shares = ("noise", "far_noise", "thin_starts", "early_starts")
+        found += [
+            Problem(name, f"{getattr(self, name)!r} is not in 0…1")
+            for name in shares
+            if name not in odd and not 0 <= getattr(self, name) <= 1
+        ]
+        if not found and self.noise + self.far_noise > 1:
+            why = (
+                f"codes off by one with probability {self.noise:g} and by two with {self.far_noise:g} are more than all"
+            )
+            found.append(Problem("far_noise", why, f"at most {1 - self.noise:g}"))
         found += [
             Problem(name, f"{getattr(self, name)!r} is not above 0 and at most 1")
-            for name in ("first_price", "last_price")
+            for name in ("thin_inputs", "first_price", "early_price", "last_price")
             if name not in odd and not 0 < getattr(self, name) <= 1
         ]
         if found:

@@ -135,6 +135,8 @@ def propose(
     at = o * n + i
     gene, sign, exponent, bias, shift = layer[3] + at, layer[4] + at, layer[5] + at, layer[6] + o, layer[7]
     full, mask = upper[gene], genome[gene]
+    if full == 0:  # a summand that may not be there
+        return -1
     kind = _draw(seed, 100)
     if shift >= 0 and kind < 1:
         step = 2 * _draw(seed, 2) - 1
@@ -176,7 +178,7 @@ def propose(
             _new_summand(layer, at, genome, upper, seed)
     elif kind < 82:  # change places with another input of the neuron
         other = o * n + _draw(seed, n)
-        if other == at or (mask == 0 and genome[layer[3] + other] == 0):
+        if other == at or upper[layer[3] + other] == 0 or (mask == 0 and genome[layer[3] + other] == 0):
             return -1
         for part in range(3, 6):
             a, b = layer[part] + at, layer[part] + other

@@ -12,9 +12,11 @@ import approxhw as ax
 from approxhw.artifacts.converters import AREA_MM2
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, ENGINE, chosen_objectives
 from approxhw.common.errors import OptionError
-from approxhw.dse.evolve import prices_of
+from approxhw.dse.evolve import Hooks, prices_of
 from approxhw.dse.genetic.options import Seeding
-from approxhw.dse.settings import SearchSettings, settled
+from approxhw.dse.settings import SearchSettings, Task, settled
+from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.protocol import Clock
 from approxhw.networks.costs import CellFigures, Delay, Energy, Inputs, Power
 from approxhw.networks.space import make_space
 
@@ -166,3 +168,24 @@ def test_settings_are_one_object_or_options_by_name():
     base = SearchSettings(population=80, starts=3, objectives=("errors", "area"))
     assert settled({"starts": 1}, base) == replace(settled({}, base), starts=1, seeding=Seeding(starts=1))
     assert settled({"validation_share": "0%", "folds": 3}).folds == 1
+
+
+def test_options_of_starts_make_how_starts_are_made():
+    own = {"far_noise": 0.1, "averaged": 3, "teachers": 2, "thin_starts": 0.5, "early_starts": 0.25, "copies": 4}
+    found = settled(own)
+    assert found.seeding == Seeding(**own)
+    assert settled({"seeding": Seeding(averaged=3, starts=2)}).averaged == 3, "the one tells the other"
+    with pytest.raises(OptionError) as caught:
+        settled({"averaged": 0, "thin_inputs": 2.0})
+    assert "averaged: 0 is no integer of 1 or more" in str(caught.value)
+    assert "thin_inputs: 2.0 is not above 0 and at most 1" in str(caught.value)
+
+
+def test_a_front_tells_options_of_starts_that_were_asked_for():
+    def told(**given):
+        task = Task(Printed(), (), settled(given), Hooks(), "", Clock())
+        return {name: value for name, value in task.asked().items() if name.startswith("seeding_")}
+
+    assert "seeding_noise" in told()
+    assert not {"seeding_averaged", "seeding_thin_starts", "seeding_thin_inputs"} & set(told()), "as fronts of before"
+    assert told(averaged=2, thin_inputs=0.25) == {**told(), "seeding_averaged": 2, "seeding_thin_inputs": 0.25}

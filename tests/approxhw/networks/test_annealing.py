@@ -112,6 +112,26 @@ def test_every_gene_can_be_reached_and_no_move_leaves_the_bounds(networks):
     assert moved.all()
 
 
+def test_masks_that_may_not_be_set_stay_empty(networks):
+    space = make_space((4, 2, 3))
+    upper = space.upper.copy()
+    space.layer_genes(upper[None], 0).masks[:, :, [0, 2]] = 0
+    upper.flags.writeable = False  # as a space's own are
+    genome = np.minimum(networks.genomes(space, 1, np.random.default_rng(1), bias=1 / 64)[0], upper)
+    seed, kept, others = np.array([7], np.uint64), 0, set()
+    for _ in range(10_000):
+        before = genome.copy()
+        if kernel.propose(space.layout, space.head, genome, space.lower, upper, seed) < 0:
+            genome = before
+            continue
+        kept += 1
+        masks = space.layer_genes(genome[None], 0).masks[0]
+        assert not masks[:, [0, 2]].any()
+        others.update(np.flatnonzero(masks[:, [1, 3]]).tolist())
+    assert kept > 3000
+    assert others == {0, 1, 2, 3}
+
+
 def test_draws_are_those_of_splitmix64_and_uniform():
     seed = np.array([1234567], np.uint64)
     drawn = [int(kernel._draw(seed, 1 << 32)) for _ in range(3)]

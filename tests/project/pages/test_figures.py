@@ -113,10 +113,9 @@ def rows_of(page: Path, first: str) -> dict[str, list[str]]:
 def test_areas_of_searches_are_medians_of_the_seeds_that_held_the_accuracy() -> None:
     """Each table tells how many held it, and its median is that of their areas."""
     tables = (RESULTS / "printed_search.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    tables = [text for text in tables if "| seeds that held it |" in text]
     seen = 0
     for text in tables:
-        if "| seeds that held it |" not in text:
-            continue
         for line in text.splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if len(cells) != 10 or not re.fullmatch(r"[\d.]+", cells[1]):
@@ -126,7 +125,8 @@ def test_areas_of_searches_are_medians_of_the_seeds_that_held_the_accuracy() -> 
             assert held == f"{len(areas)} of {len(cells[8].split())}", line
             assert told == "none held it" if not areas else float(told) == pytest.approx(median(areas), rel=1e-3), line
             seen += 1
-    assert seen == 10
+    assert len(tables) >= 2
+    assert seen == 5 * len(tables)
     assert PAGES[0].read_text(encoding="utf-8").count("| seeds that held it ") == 2
 
 

@@ -18,7 +18,7 @@ from approxhw.common.files import write_beside
 
 if TYPE_CHECKING:
     from approxhw.dse.genetic.executors import Executor
-    from approxhw.dse.genetic.seeding import Seeder
+    from approxhw.dse.genetic.starts.seeding import Seeder
 
 STARTS = "starts.npz"
 

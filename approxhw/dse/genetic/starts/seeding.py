@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.dse.genetic.options import Seeding
+from approxhw.dse.rows.thin_inputs import univariate_scores
 from approxhw.networks.anneal import AnnealingSchedule, anneal, noisy
-from approxhw.networks.retrain import Settings, retrain
+from approxhw.networks.retrain import Settings, retrain, train_starts
 from approxhw.networks.space import Space
 
-from .options import Seeding
+from .averaging import averaged_start, mean_teacher
 
 if TYPE_CHECKING:
     from approxhw.networks.area_model import AreaModel
 
 _STREAM = 0x5EED
 """Keeps the draws of starts apart from those of islands."""
+
+_THIN, _EARLY = 0x7417, 0xEA51
+"""Keep apart the draws of which start is first to see few inputs, and of which has early prices."""
 
 _RETRAINING_WORK = 150_000_000
 """Weights × rows × epochs of one retraining: about half a second."""
@@ -33,6 +38,8 @@ class Start:
     number: int
     genomes: np.ndarray
     done: bool = False
+    teachers: np.ndarray | None = None
+    """int32, networks × G: what teaches it where the model does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +49,8 @@ class Seeder:
     Each start is retrained from *genome* with draws of its own on jittered codes, then annealed: at every level the price
     of a mm² is a fixed multiple of the one before, and the rows, and noisy copies of them, are drawn anew. In every second
     start the copies bear the classes that *teacher*, the model, gives them. No further level is begun once more than
-    *allowed* of the rows are wrong.
+    *allowed* of the rows are wrong. *seeding* says what else there is: several retrained networks that are averaged or
+    teach, starts that never see some inputs, and starts whose price is high at once.
     """
 
     space: Space
@@ -76,9 +84,11 @@ class Seeder:
 
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, _STREAM, start.number)))
         trained = int(rng.integers(1 << 30))
+        space = self._seen(start.number)
         if not len(start.genomes):
-            return replace(start, genomes=self._retrained(trained)[None])
-        prices, level = self._prices(start.genomes[0]), len(start.genomes) - 1
+            genome, teachers = self._retrained(space, trained, start.number)
+            return replace(start, genomes=genome[None], teachers=teachers)
+        prices, level = self._prices(start.genomes[0], start.number), len(start.genomes) - 1
         for _ in range(level):  # what the levels before have drawn
             self._drawn(rng), rng.integers(1 << 30), rng.integers(1 << 30)
         chosen = self._drawn(rng)
@@ -90,28 +100,65 @@ class Seeder:
             probability=self.seeding.noise,
             highest=highest,
             seed=int(rng.integers(1 << 30)),
+            far=self.seeding.far_noise,
         )
-        if self.teacher is not None and start.number % 2:
-            labels[len(chosen) :] = self.teacher(codes[len(chosen) :])
+        if self._taught(start.number):
+            labels[len(chosen) :] = self._teacher(start)(codes[len(chosen) :])
         schedule = AnnealingSchedule((prices[level],), moves=self.seeding.moves)
         rows, genome = pack_rows(codes, labels), start.genomes[-1]
-        genome = anneal(self.space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
+        genome = anneal(space, genome, rows, self.model, schedule, int(rng.integers(1 << 30))).genomes[-1]
         wrong = count_errors(self.space.layout, self.space.head, genome[None], self.codes, self.labels)
         done = int(wrong[0]) > self.allowed or level + 1 == len(prices)
-        return Start(start.number, np.concatenate([start.genomes, genome[None]]).astype(np.int32), done)
+        return replace(start, genomes=np.concatenate([start.genomes, genome[None]]).astype(np.int32), done=done)
 
-    def _retrained(self, seed: int) -> np.ndarray:
+    def _among(self, number: int, share: float, stream: int) -> bool:
+        """Return whether start *number* is of the *share* of starts that something is done with; evenly, which first by seed."""
+        place = number + int(np.random.default_rng((self.seed, _STREAM, stream)).integers(1 << 16))
+        return int((place + 1) * share) > int(place * share)
+
+    def _taught(self, number: int) -> bool:
+        return bool(number % 2) and (self.teacher is not None or self.seeding.teachers > 0)
+
+    def _teacher(self, start: Start) -> Callable[[np.ndarray], np.ndarray]:
+        if start.teachers is not None:
+            return mean_teacher(self.space, start.teachers, self.codes, self.labels)
+        assert self.teacher is not None
+        return self.teacher
+
+    def _seen(self, number: int) -> Space:
+        """Return the space of start *number*: where it sees few inputs, no mask of another one may be set."""
+        seeding, space = self.seeding, self.space
+        if not self._among(number, seeding.thin_starts, _THIN):
+            return space
+        count = max(1, round(seeding.thin_inputs * space.features))
+        left = np.argsort(-univariate_scores(self.codes, self.labels), kind="stable")[count:]
+        upper = space.upper.copy()
+        space.layer_genes(upper[None], 0).masks[:, :, left] = 0
+        upper.flags.writeable = False  # as the space's own: kernels are compiled for arrays of one kind
+        return replace(space, upper=upper)
+
+    def _retrained(self, space: Space, seed: int, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what start *number* begins with, and the networks that teach it, where some do."""
         work = max(1, self.space.genes * len(self.labels))
         epochs = min(max(_RETRAINING_WORK // work, _FEWEST_EPOCHS), _MOST_EPOCHS)
         settings = Settings(epochs=epochs, jitter=self.seeding.noise / 2, seed=seed)
         settings = replace(settings, l1=1e-4)
-        return np.asarray(retrain(self.space, self.genome[None], self.codes, self.labels, settings).genomes[0])
+        averaged, teaching = self.seeding.averaged, self.seeding.teachers if self._taught(number) else 0
+        first = np.minimum(self.genome, space.upper)
+        made = np.repeat(first[None], max(averaged, teaching), axis=0)
+        made = np.asarray(retrain(self.space, made, self.codes, self.labels, settings).genomes)
+        genome, teachers = made[0], made[:teaching] if teaching else None
+        if averaged > 1:
+            mean = averaged_start(self.space, made[:averaged], self.codes, self.labels)
+            genome = train_starts(self.space, first[None], [mean], self.codes, self.labels, settings).genomes[0]
+        return genome, teachers
 
-    def _prices(self, genome: np.ndarray) -> list[float]:
-        """Return the price of a mm² at each level, in shares of the rows."""
+    def _prices(self, genome: np.ndarray, number: int) -> list[float]:
+        """Return the price of a mm² at each level of start *number*, in shares of the rows."""
         area = float(self.model.area_mm2(self.space.layout, self.space.head, genome[None])[0])
-        last = self.seeding.last_price
-        first = min(self.seeding.first_price / max(area, 1.0), last)
+        early = self._among(number, self.seeding.early_starts, _EARLY)
+        last, worth = self.seeding.last_price, self.seeding.early_price if early else self.seeding.first_price
+        first = min(worth / max(area, 1.0), last)
         steps = max(1, self.seeding.levels - 1)
         return [first * (last / first) ** (level / steps) for level in range(self.seeding.levels)]
 

@@ -1,0 +1,1 @@
+"""The starts of a search: retrained, averaged, annealed, and kept on disk."""

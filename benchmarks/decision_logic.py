@@ -89,7 +89,7 @@ def coded(task: str, tasks: Path) -> tuple[Graph, ax.Dataset, Rows, list[str]]:
 
 def targets_of(study: RecipeStudy) -> list[float]:
     """Return accuracies between a little above the most frequent class and the best that recipes have, evenly."""
-    accuracy = smoothed_by_path(study.recipes, study.costs[-1], study.mean_right.mean(axis=1))
+    accuracy = smoothed_by_path(study.recipes, study.costs[-1], study.right[-1].mean(axis=1))
     low, high = majority_share(study.labels) or 0.0, float(accuracy.max())
     return [low + (high - low) * share for share in np.linspace(0.5, 0.98, TARGETS)]
 

@@ -116,7 +116,7 @@ def judged_recipes(
     Standard errors are those of all rows that judge: without a fold as with it, so that the procedure doubts as much.
     """
     rows = np.flatnonzero(study.judged[outer])
-    right = (study.mean_right if outer == study.folds else study.right[outer])[:, rows]
+    right = study.right[outer][:, rows]
     costs = study.costs[outer]
     accuracy = smoothed_by_path(study.recipes, costs, right.mean(axis=1))
     count = len(rows)
@@ -155,18 +155,6 @@ def fit_robustly(
     return [robust_middle(circuits, codes) for circuits in zip(*made, strict=True)]
 
 
-Finish = Callable[[Fitted, np.ndarray, np.ndarray], Fitted]
-"""(circuit, codes, labels) → a cheaper one, by these rows alone."""
-
-
-def _finished(
-    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipe: RecipeLike, fits: int, seed: int, finish: Finish | None
-) -> Fitted:
-    """Return the robust middle one of *fits* circuits of *recipe*, and what *finish* makes of it."""
-    made = fit_robustly(fit, codes, labels, [recipe], fits, seed)[0]
-    return made if finish is None else finish(made, codes, labels)
-
-
 def choose_from_study(
     study: RecipeStudy,
     fit: Fit,
@@ -176,15 +164,12 @@ def choose_from_study(
     rule: str = "T",
     test_rows: int | None = None,
     fits: int = FITS,
-    finish: Finish | None = None,
     kept: dict[tuple[int, RecipeLike], Fitted] | None = None,
 ) -> RecipeChoice:
     """Return the recipe that *study* says is the cheapest to hold *target*, its circuit on all rows, and the promise.
 
     *rule*: one of :data:`RULES`. *test_rows*: rows of the sample that will judge it, where that is known: the interval, and
-    rule T, count their noise, too. *finish*: what is done to circuits of chosen recipes with the rows that they were fitted on,
-    inside folds as in the end, so that the promise is one of finished circuits. *kept*: circuits of the folds, kept from choice
-    to choice. The study must be whole.
+    rule T, count their noise, too. *kept*: circuits of the folds, kept from choice to choice. The study must be whole.
     """
     if rule not in RULES:
         raise OptionError("honest rule", [Problem("rule", f"there is no {rule!r}; there are {', '.join(RULES)}")])
@@ -193,17 +178,17 @@ def choose_from_study(
     best, held = judged.pick(study.costs[study.folds])
     recipe = study.recipes[best]
     if (-1, recipe) not in kept:
-        kept[-1, recipe] = _finished(fit, codes, study.labels, recipe, fits, study.seed, finish)
+        kept[-1, recipe] = fit_robustly(fit, codes, study.labels, [recipe], fits, study.seed)[0]
     nested = nested_picks(study, target, rule, test_rows)
     right = promised_right(study, nested)
-    for j in range(study.folds) if fits > 1 or finish is not None else ():
+    for j in range(study.folds) if fits > 1 else ():
         rows, outside, inner = (
             np.flatnonzero(study.fold != j),
             np.flatnonzero(study.fold == j),
             study.recipes[nested[j]],
         )
         if (j, inner) not in kept:
-            kept[j, inner] = _finished(fit, codes[rows], study.labels[rows], inner, fits, study.seed, finish)
+            kept[j, inner] = fit_robustly(fit, codes[rows], study.labels[rows], [inner], fits, study.seed)[0]
         right[outside] = kept[j, inner].answers(codes[outside]) == study.labels[outside]
     promise = promise_of(right, study.fold, test_rows)
     told = f"the cheapest recipe expected to hold {target.asked()} (rule {rule}, {study.folds} folds)"

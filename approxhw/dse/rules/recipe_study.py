@@ -19,8 +19,6 @@ from approxhw.common.errors import InvalidDataError, Problem
 FOLDS = 5
 """Folds where nothing else is asked for."""
 
-_DIVIDED = 2  # seed of further divisions into folds
-
 
 class RecipeLike(Hashable, Protocol):
     """How a circuit is fitted. Recipes of one ``path`` differ in size alone: what costs more is no worse, but for chance."""
@@ -61,18 +59,11 @@ class RecipeStudy:
     judged: np.ndarray
     costs: np.ndarray
     seed: int
-    shares: np.ndarray | None = None
-    """float64, P × R: of several divisions into folds, the share in which circuits fitted without the row's fold are right."""
 
     @property
     def folds(self) -> int:
         """How many there are."""
         return len(self.right) - 1
-
-    @property
-    def mean_right(self) -> np.ndarray:
-        """Right answers of circuits fitted without the row's fold, of all divisions into folds there are: 0…1, P × R."""
-        return self.right[self.folds] if self.shares is None else self.shares
 
     @property
     def whole(self) -> bool:
@@ -108,13 +99,10 @@ def study_recipes(
     folds: int = FOLDS,
     seed: int = 0,
     each: Each = map,
-    repeats: int = 1,
 ) -> RecipeStudy:
     """Fit all *recipes* without every fold, and without every two, and note on which rows they are right.
 
-    *each*: what maps the fits. Where it ends early, the study says of which rows something is known. *repeats*: divisions into
-    folds that the choice is the mean of; nested folds are those of the first alone, as circuits of others have learnt from the
-    rows that they keep apart.
+    *each*: what maps the fits. Where it ends early, the study says of which rows something is known.
     """
     codes, labels = np.asarray(codes), np.asarray(labels)
     _check(codes, labels, recipes, folds)
@@ -139,23 +127,7 @@ def study_recipes(
             counts[outer] += 1
     with np.errstate(invalid="ignore"):
         means = costs / counts
-    shares = _shares(fit, codes, labels, recipes, folds, seed, right[folds], repeats) if repeats > 1 else None
-    return RecipeStudy(tuple(recipes), labels, fold, right, judged, means, seed, shares)
-
-
-def _shares(
-    fit: Fit, codes: np.ndarray, labels: np.ndarray, recipes: Sequence[RecipeLike], folds: int, seed: int,
-    first: np.ndarray, repeats: int,
-) -> np.ndarray:  # fmt: skip
-    """Return in which share of all divisions into folds each recipe is right on each row; *first*: what the first one says."""
-    total = first.astype(np.float64)
-    for further in np.random.SeedSequence((seed, _DIVIDED)).generate_state(repeats - 1):
-        fold = stratified_folds(labels, folds, int(further))
-        for i in range(folds):
-            inside, outside = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
-            for place, circuit in enumerate(fit(codes[inside], labels[inside], recipes, 0)):
-                total[place, outside] += circuit.answers(codes[outside]) == labels[outside]
-    return total / repeats
+    return RecipeStudy(tuple(recipes), labels, fold, right, judged, means, seed)
 
 
 def left_out(folds: int) -> list[tuple[int, ...]]:
@@ -174,7 +146,6 @@ def joined_studies(studies: Sequence[RecipeStudy]) -> RecipeStudy:
         np.logical_and.reduce([study.judged for study in studies]),
         np.concatenate([study.costs for study in studies], axis=1),
         first.seed,
-        None if any(study.shares is None for study in studies) else np.concatenate([study.shares for study in studies]),
     )
 
 

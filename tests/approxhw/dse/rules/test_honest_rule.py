@@ -284,39 +284,3 @@ def test_what_is_wrong_is_told():
         HeldAsked(max_loss=0.1)
     with pytest.raises(OptionError, match="there is no 'Q'; there are H, S, T"):
         choose_recipe(made_up_fit(0), *rows_of(40), RECIPES[:2], HeldAsked(0.5), rule="Q")
-
-
-def test_several_divisions_make_the_choice_steadier():
-    codes, labels = rows_of(200)
-    spread = []
-    for repeats in (1, 6):
-        means = [
-            study_recipes(made_up_fit(seed), codes, labels, RECIPES[:1], seed=seed, repeats=repeats).mean_right.mean()
-            for seed in range(40)
-        ]
-        assert np.mean(means) == pytest.approx(RECIPES[0].truth, abs=0.02)
-        spread.append(float(np.std(means)))
-    assert spread[1] < 0.6 * spread[0]
-    one = study_recipes(made_up_fit(1), codes, labels, RECIPES, seed=1)
-    assert np.array_equal(one.mean_right, one.right[-1])
-    several = study_recipes(made_up_fit(1), codes, labels, RECIPES, seed=1, repeats=2)
-    assert np.array_equal(several.right, one.right)
-    assert np.allclose(several.costs[-1], one.costs[-1])
-
-
-def test_what_is_finished_is_promised():
-    codes, labels = rows_of(200)
-    rows_seen = []
-
-    def finish(circuit, part, part_labels):
-        rows_seen.append(frozenset(part[:, 0].tolist()))
-        assert np.array_equal(part[:, 1], part_labels)
-        return Fitted(lambda rows: 1 - rows[:, 1], 0.5 * circuit.cost)  # it ruins them all
-
-    study = study_recipes(made_up_fit(2), codes, labels, RECIPES, seed=2)
-    found = choose_from_study(study, made_up_fit(2), codes, HeldAsked(0.85), rule="S", fits=1, finish=finish)
-    assert found.promised == 0.0
-    assert found.expected > 0.8
-    assert found.circuit.cost == 0.5 * found.recipe.cost
-    wanted = {frozenset(np.flatnonzero(study.fold != j).tolist()) for j in range(5)} | {frozenset(range(200))}
-    assert set(rows_seen) == wanted

@@ -86,6 +86,8 @@ def _outlines(text: str) -> dict[str, ModuleOutline]:
 def find_top(verilog: str | VerilogSource, timeout: float) -> str:
     """Return the module that no other one instantiates; raise :class:`OptionError` unless there is exactly one."""
     modules = outline_modules(verilog, timeout)
+    if all(outline.empty for outline in modules.values()):
+        raise OptionError("top", [Problem("top", "the source has no module", "give the file that defines one")])
     below = {inner for module, outline in modules.items() for inner in outline.instances if inner != module}
     tops = sorted(name for name, outline in modules.items() if name not in below and not outline.empty)
     if len(tops) > 1:  # a test bench in the same file stands above everything, and is no circuit

@@ -100,6 +100,13 @@ def test_an_unknown_top_lists_the_modules(cli, adder):
     assert "cell2" in result.stderr
 
 
+def test_a_source_without_a_module_says_so(cli, tmp_path):
+    (tmp_path / "defs.vh").write_text("`define WIDTH 4\n")
+    result = cli("estimate", tmp_path / "defs.vh")
+    assert result.exit_code == 2
+    assert "top: the source has no module\n    do: give the file that defines one" in result.stderr
+
+
 def test_the_top_is_found_where_there_is_only_one(cli, adder):
     result = cli("estimate", adder, "--json")
     assert json.loads(result.stdout)["estimate"]["top"] == "adder"

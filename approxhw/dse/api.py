@@ -22,10 +22,12 @@ from approxhw.flow.stages.protocol import Clock
 from approxhw.flow.stages.targets import target_of
 from approxhw.frontends.classifier import Classifier, open_classifier
 from approxhw.ir.evaluation import task_of
-from approxhw.ir.graph import titled
+from approxhw.ir.graph import Graph, titled
+from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import Pass, PassesSpec, passes_of
 
 from .evolve import Hooks
+from .families.registry import GENETIC
 from .rows.split_rows import search_rows
 from .run import make_front
 from .settings import SearchSettings, Task, settled
@@ -82,6 +84,7 @@ def search(
         opened = open_classifier(model)
         graph = opened.graph
         refuse_regressor(opened, data)
+        refuse_trees(graph, asked.families)
     folder = Path(output) if output is not None else Path("build") / f"{graph.name}-front"
     with locked(folder):
         check_front_output(folder)
@@ -106,6 +109,14 @@ def refuse_regressor(model: Classifier, data: DataSpec) -> None:
         why = f"a search trains classifiers; this is for {task}"
         remedy = "compile it: approxhw compile MODEL --data DATA"
         raise UnsupportedModelError(shown(model.title), [Problem("model", why, remedy)])
+
+
+def refuse_trees(graph: Graph, families: Sequence[str]) -> None:
+    """Raise :class:`OptionError` where *graph* is of trees, and masked networks are among *families*."""
+    if GENETIC in families and any(isinstance(node.op, Forest) for node in graph.nodes):
+        others = ",".join(name for name in families if name != GENETIC) or "tree,forest,gates"
+        why = f"{GENETIC} makes networks cheaper, and this model is of trees"
+        raise OptionError("search", [Problem("families", why, f"--families {others}")])
 
 
 def _search_target(

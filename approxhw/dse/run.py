@@ -31,7 +31,7 @@ from .families.circuits import Origin, Progress, compile_circuits, simulate_memb
 from .families.kept_folds import Watch
 from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
 from .families.recipe_front import RecipeFront, front_of_recipes
-from .families.searching import Studied, check_rows, study_families
+from .families.searching import Studied, check_rows, coding_of, study_families
 from .fold import Branch, branch_of, search_branches
 from .rows.split_rows import SearchRows
 from .rules.honest_rule import shared_rows_note
@@ -51,8 +51,10 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     """
     clock, notes = task.clock, list[str]()
     recipes = _fitted_families(task, rows, notes)
+    if recipes:
+        coding_of(task.passes, recipes)  # what is wrong with it is told before any work
     with clock.step("reference"):
-        onnx = _references(model, graph, rows)
+        onnx = _references(task, model, graph, rows)
     shared: Keywords = {
         "data": rows.data,
         "onnx": {"train": onnx["train"], "test": onnx["test"]},
@@ -71,6 +73,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
                 recipes,
                 graph,
                 rows.data,
+                coding_of(task.passes, recipes),
                 task.objectives,
                 task.target.library,
                 task.settings.timeout,
@@ -185,7 +188,7 @@ def _tell_start(
         task.hooks.on_start(
             {
                 "rows": len(branches[0].judge.labels["train"]) if branches else len(rows.data.y_train),
-                "validation": len(rows.validated()),
+                "validation": len(_judging(task, rows)),
                 "folds": len(rows.folds),
                 "genes": branches[0].space.genes if branches else 0,
                 "families": recipes,
@@ -200,7 +203,7 @@ def _wanted(task: Task, rows: SearchRows, onnx: Mapping[str, float | None], inte
     wanted = Wanted(
         target=task.target_accuracy,
         keep=settings.keep,
-        reference=onnx["validation"] if len(rows.validated()) else onnx["train"],
+        reference=onnx["validation"] if len(_judging(task, rows)) else onnx["train"],
         loss=task.options.max_accuracy_loss,
         synthesised=settings.synthesised,
         members=settings.members,
@@ -210,9 +213,14 @@ def _wanted(task: Task, rows: SearchRows, onnx: Mapping[str, float | None], inte
     return wanted.hurried if interrupted else wanted
 
 
-def _references(model: Classifier, graph: Graph, rows: SearchRows) -> dict[str, float | None]:
+def _judging(task: Task, rows: SearchRows) -> np.ndarray:
+    """Return the training rows (numbers) that pick winners: of recipes alone all of them, fold after fold."""
+    return rows.validated() if task.genetic else np.arange(len(rows.data.y_train))
+
+
+def _references(task: Task, model: Classifier, graph: Graph, rows: SearchRows) -> dict[str, float | None]:
     """Return the accuracy of the model on all training rows, on those that pick winners, on test rows and for each fold."""
-    data, chosen = rows.data, rows.validated()
+    data, chosen = rows.data, _judging(task, rows)
     splits = {"train": rows.splits()["all"], "validation": (data.X_train[chosen], data.y_train[chosen])}
     splits["test"] = (data.X_test, data.y_test)
     splits.update({f"fold {i}": rows.splits(i)["train"] for i in range(len(rows.folds))})
@@ -314,7 +322,7 @@ def _labels(rows: SearchRows) -> dict[str, np.ndarray]:
 
 
 def _about_rows(task: Task, rows: SearchRows) -> FrontData:
-    data, validated = rows.data, len(rows.validated())
+    data, validated = rows.data, len(_judging(task, rows))
     searched = len(rows.folds[0][0]) if task.genetic else len(data.y_train)
     counts = {"train": searched, "validation": validated, "test": len(data.y_test)}
     return {"name": data.name, "rows": counts, "folds": len(rows.folds), "features": data.X_train.shape[1]}

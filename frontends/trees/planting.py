@@ -6,8 +6,9 @@ import numpy as np
 
 from approxhw.frontends.tensors.values import Refusal
 from approxhw.ir.kinds import Forest
+from approxhw.ir.kinds.forest import MOST_DEPTH, forest_depth
 
-from .tables import REMEDY_EXPORT, TreeTable
+from .tables import REMEDY_EXPORT, REMEDY_SMALLER, TreeTable
 
 
 def planted(table: TreeTable, outputs: int, base: np.ndarray, share: float = 1.0) -> Forest:
@@ -50,7 +51,7 @@ def planted(table: TreeTable, outputs: int, base: np.ndarray, share: float = 1.0
     sums = np.zeros((table.leaves, outputs))
     np.add.at(sums, (table.leaf, table.target), table.weight)
     chosen = np.array(order, dtype=np.int64)
-    return Forest(
+    forest = Forest(
         roots=np.array(roots, dtype=np.int64),
         feature=table.feature[chosen],
         threshold=table.threshold[chosen],
@@ -61,6 +62,9 @@ def planted(table: TreeTable, outputs: int, base: np.ndarray, share: float = 1.0
         mode=tuple(table.mode[place] for place in order),
         missing=table.missing[chosen],
     )
+    if forest_depth(forest, MOST_DEPTH) > MOST_DEPTH:
+        raise Refusal(f"has a tree that is deeper than {MOST_DEPTH} tests", REMEDY_SMALLER)
+    return forest
 
 
 def _once(place: int, seen: set[int]) -> None:

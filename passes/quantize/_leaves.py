@@ -106,7 +106,8 @@ def neighbours(op: Forest, codes: np.ndarray) -> np.ndarray:
 def clear(sums: np.ndarray, bound: float | None) -> np.ndarray:
     """Return which *sums* (rows × classes) are decided by more than how float32 rounds: by an argmax, or by a *bound*."""
     best = np.sort(sums, axis=1)
-    margin = best[:, -1] - best[:, -2] if bound is None else np.abs(sums - bound).min(axis=1)
+    with np.errstate(invalid="ignore"):  # of two infinite sums nothing decides
+        margin = best[:, -1] - best[:, -2] if bound is None else np.abs(sums - bound).min(axis=1)
     return np.asarray(margin > _TIE * np.abs(sums).max(initial=1e-300))
 
 

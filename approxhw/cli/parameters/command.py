@@ -113,14 +113,14 @@ class GroupedCommand(cloup.Command):
 
 def _callback(command: Command) -> Callable[..., None]:
     def called(as_json: bool, verbose: bool, **values: object) -> None:
-        from approxhw.cli.terminal.ending import EndedError, ended_in_order
+        from approxhw.cli.terminal.ending import EndedError, LostInterrupts, ended_in_order, interrupts_kept
         from approxhw.cli.terminal.terminal import Terminal
         from approxhw.common.files import locks_kept
 
         said = {name: value for name, value in values.items() if value is not None and value != ()}
-        terminal = Terminal(as_json)
+        terminal, lost = Terminal(as_json), LostInterrupts()
         try:
-            with ended_in_order(), locks_kept(), _what_is_written(said), terminal:
+            with interrupts_kept() as lost, ended_in_order(), locks_kept(), _what_is_written(said), terminal:
                 result = _run(command, terminal, said)
         except ApproxhwError as error:
             if verbose:
@@ -151,6 +151,8 @@ def _callback(command: Command) -> Callable[..., None]:
         except Exception as error:
             if verbose:
                 traceback.print_exc()
+            if lost.any:
+                _fail("interrupted; what was finished stays", 130, as_json)
             text = f"defect of approxhw: {type(error).__name__}: {error}\n    do: run it again with -v and report what it says"
             _fail(text, 70, as_json)
         else:

@@ -1,12 +1,14 @@
-"""SIGTERM and SIGHUP while a command runs: an orderly end, with what was begun cleared away, and exit code 128 + signal."""
+"""Signals while a command runs: SIGTERM and SIGHUP end it in order, with exit code 128 + signal; no Ctrl-C is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -74,3 +76,42 @@ def _watch(told: int, mine: list[signal.Signals], done: threading.Event) -> None
                 if not done.wait(GRACE):
                     os._exit(128 + number)
                 return
+
+
+AGAIN = 0.2
+"""Seconds after which a Ctrl-C that a callback swallowed comes again."""
+
+
+@dataclass
+class LostInterrupts:
+    """Whether a Ctrl-C came where nobody could raise it: what fails then, fails because of it."""
+
+    any: bool = False
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[LostInterrupts]:
+    """Note a Ctrl-C that comes inside a callback of a library, where Python can but print it, and let it come again.
+
+    LLVM asks for compiled code through one, and what it was to hold is missing afterwards: an error that is nobody's fault.
+    """
+    lost, before = LostInterrupts(), sys.unraisablehook
+
+    def come_again() -> None:
+        if sys.unraisablehook is heard:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it ends what waits, too
+
+    def heard(raised: sys.UnraisableHookArgs) -> None:
+        if not issubclass(raised.exc_type, KeyboardInterrupt):
+            before(raised)
+            return
+        lost.any = True
+        again = threading.Timer(AGAIN, come_again)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = heard
+    try:
+        yield lost
+    finally:
+        sys.unraisablehook = before

@@ -20,7 +20,7 @@ from approxhw.common.tools import tool_threads
 from approxhw.flow.printed.building import designed
 from approxhw.flow.printed.target import Printed
 from approxhw.flow.stages.describe import header_of, ledger_row
-from approxhw.flow.stages.measure import estimate_design, job_of
+from approxhw.flow.stages.measure import estimate_synthesised, job_of
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Input
@@ -248,7 +248,7 @@ def compile_circuits(
         design = circuit.design(place.name)
         write_design(design, place)
         netlist = None if circuit.made is None else circuit.made.netlist_of(design.verilog, design.top)
-        return design, estimate_design(place, design, timeout=circuit.origin.timeout, netlist=netlist)
+        return design, estimate_synthesised(place, design, netlist, timeout=circuit.origin.timeout)
 
     return each_of(work, enumerate(circuits), jobs, "compile", on_progress)
 

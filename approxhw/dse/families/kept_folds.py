@@ -27,6 +27,7 @@ FOLDER = "family-{}"
 """Of what is kept of a family, in the folder of the checkpoint."""
 
 _ANEW = "start again without --resume"
+_THIS_ALONE = "delete this file and resume: its fold is fitted anew; or start again without --resume"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +136,10 @@ def _read(
         ):
             raise ValueError("its arrays are not of this search's recipes")
     except InvalidDataError as error:
-        raise CheckpointError(str(path), [Problem(p.where, p.why, _ANEW) for p in error.problems]) from error
+        raise CheckpointError(str(path), [Problem(p.where, p.why, _THIS_ALONE) for p in error.problems]) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"it holds no fit of a fold ({type(error).__name__}: {shown(error)})"
-        raise CheckpointError(str(path), [Problem(path.name, why, _ANEW)]) from error
+        raise CheckpointError(str(path), [Problem(path.name, why, _THIS_ALONE)]) from error
     if found:
         raise CheckpointError(str(path), found)
     return without, answers, costs

@@ -213,7 +213,8 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
     if wanted.paired:
         asked = f"{least} expected to lose at most {100 * wanted.loss:g} % against the model"
         doubt += " of the difference on the same rows"
-    rule = f"{asked} (of recipes: accuracy on {front.study.folds} folds put aside, {doubt})"
+    aside = len(np.unique(front.study.fold[front.study.judged[-1]]))  # fewer where the search was ended
+    rule = f"{asked} (of recipes: accuracy on {aside} folds put aside, {doubt})"
     if not held:
         rule += "; there is none, so it is the one that is expected to hold most"
     return FamiliesPart(

@@ -10,17 +10,16 @@ import numpy as np
 
 from approxhw.artifacts.objectives import Objective
 from approxhw.common.data.dataset import Dataset
-from approxhw.common.errors import InvalidDataError, Problem
+from approxhw.common.errors import InvalidDataError, OptionError, Problem
 from approxhw.dse.rules.recipe_study import FOLDS, RecipeStudy, joined_studies
 from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import PassContext, PassRecord, parse_passes, run_passes
+from approxhw.ir.pass_manager import Pass, PassContext, PassRecord, run_passes
+from approxhw.networks.trees.columns import MOST_BITS
+from approxhw.passes.quantize.quantize_inputs import QuantizeInputs
 
 from .family import Facts
 from .kept_folds import Watch, study_family
-
-CODED = "quantize-inputs"
-"""What makes codes of readings: without a look at labels, so that folds may share them."""
 
 SYSTEM = ("converters", "system-area", "system-power")
 """Objectives that converters count for."""
@@ -54,10 +53,29 @@ def check_rows(data: Dataset, names: Sequence[str]) -> None:
         raise InvalidDataError(data.name, [Problem("X_train", why, f"give at least {fewest} rows, or --families mlp")])
 
 
+def coding_of(passes: Sequence[Pass], names: Sequence[str]) -> QuantizeInputs:
+    """Return what makes codes of readings for families called *names*: as *passes* do it, and without a look at labels.
+
+    So folds may share the codes. Raises :class:`OptionError` for codes that no tree is learnt on.
+    """
+    found = next((each for each in passes if isinstance(each, QuantizeInputs)), QuantizeInputs())
+    wrong = []
+    if found.bits > MOST_BITS:
+        why = f"{', '.join(names)} are learnt on codes of at most {MOST_BITS} bits, not {found.bits}"
+        wrong.append(Problem("input_bits", why, f"give {MOST_BITS} or fewer, or --families mlp"))
+    if found.code in ("thermometer", "borders"):
+        why = f"{', '.join(names)} are learnt on codes of whole levels, not on {found.code} ones"
+        wrong.append(Problem("input_code", why, "--objectives errors,system-area gives trees thermometers"))
+    if wrong:
+        raise OptionError("search", wrong)
+    return found
+
+
 def study_families(
     names: Sequence[str],
     graph: Graph,
     data: Dataset,
+    coding: QuantizeInputs,
     objectives: Sequence[Objective],
     library: str,
     timeout: float,
@@ -67,9 +85,9 @@ def study_families(
 ) -> Studied:
     """Return what folds of the training rows of *data* say of the recipes of all families *names*; *folder* keeps every fit.
 
-    *graph*: the classifier. Once ``watch.stop`` says so no more is begun than one family.
+    *graph*: the classifier; *coding*: what gives its Input codes. Once ``watch.stop`` says so no more is begun than one family.
     """
-    coded, ledger = run_passes(graph, parse_passes(CODED), PassContext(data, graph, library=library))
+    coded, ledger = run_passes(graph, [coding], PassContext(data, graph, library=library))
     codes = codes_of(coded, data.X_train).reshape(len(data.X_train), -1).astype(np.int64)
     system = any(each.name in SYSTEM for each in objectives)
     facts = Facts(coded, len(codes), system, library, timeout)

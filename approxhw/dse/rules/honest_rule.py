@@ -132,7 +132,10 @@ def judged_recipes(
         variance = np.maximum(differ - (right.mean(axis=1) - reference.mean()) ** 2, 1 / (4 * count))
     share = 1 / max(1, int(study.judged[study.folds].sum()))
     share += 1 / test_rows if rule == "T" and test_rows else 0.0
-    return Judged(accuracy, margin - RULES[rule] * np.sqrt(variance * share))
+    margin = margin - RULES[rule] * np.sqrt(variance * share)
+    if target.reference is not None:  # how often a circuit differs from the reference is chance, too
+        margin = smoothed_by_path(study.recipes, costs, margin)
+    return Judged(accuracy, margin)
 
 
 def robust_middle(circuits: Sequence[Fitted], codes: np.ndarray) -> Fitted:

@@ -125,6 +125,9 @@ class Printed:
         """Return the options of trees among *options*, and those that are not as usual, which the pipeline then refuses."""
         usual = {f.name: f.default for f in fields(self)}
         changed = {name: value for name, value in options.items() if value != usual[name]}
+        if "input_bits" in changed:
+            why = "a code of a tree has as many bits as its thresholds need"
+            raise OptionError("printed", [Problem("input_bits", why, "leave --input-bits out for models of trees")])
         if "weight_bits" in changed:
             changed["leaf_bits"] = changed.pop("weight_bits")
         return changed

@@ -132,17 +132,43 @@ def estimate_design(
     recipe: str = "reference",
     clock_ns: float | None = None,
     on_progress: Progress | None = None,
-    netlist: Netlist | None = None,
 ) -> Estimate:
     """Measure the design on *library* (a built-in name or a Liberty file), its netlist checked against the Graph first.
 
     Power comes from the design's own training rows, from 10 000 seeded random vectors that can occur where it has none.
     ``frequency``: vectors per second; the library's own by default. ``clock_ns``: a clock period instead: slack is told,
     and there is a vector a clock. ``prove``: also prove blocks of at most 10 input
-    bits equal to their netlists by SAT. ``netlist``: what the design was synthesised to already, on that library by that recipe.
-    The result, and the one by layer from a second synthesis that keeps the
+    bits equal to their netlists by SAT. The result, and the one by layer from a second synthesis that keeps the
     hierarchy, are kept in ``estimate/``. Raises :class:`MismatchError` where netlist and Graph differ.
     """
+    return estimate_synthesised(
+        folder,
+        design,
+        None,
+        library,
+        frequency=frequency,
+        timeout=timeout,
+        prove=prove,
+        recipe=recipe,
+        clock_ns=clock_ns,
+        on_progress=on_progress,
+    )
+
+
+def estimate_synthesised(
+    folder: Path,
+    design: Design,
+    netlist: Netlist | None,
+    library: str | Path | None = None,
+    *,
+    frequency: float | None = None,
+    timeout: float = 600.0,
+    prove: bool = False,
+    recipe: str = "reference",
+    clock_ns: float | None = None,
+    on_progress: Progress | None = None,
+) -> Estimate:
+    """Measure as :func:`estimate_design` does; *netlist*: what it was synthesised to already, on that library by that recipe."""
     from approxhw.backends.estimate import estimate_hierarchy, estimate_netlist, load_library, synthesise
     from approxhw.backends.estimate.estimator import TIMED, check_rate
     from approxhw.backends.estimate.netlist.text import verilog_of_titles

@@ -307,9 +307,10 @@ def real_sums(op: Forest, reached: np.ndarray) -> np.ndarray:
     """Return what the leaves that are *reached* (rows × trees) add up to: tree by tree in float32, the base last (float64)."""
     leaves = op.leaves.astype(np.float32)
     total = np.zeros((len(reached), op.classes), dtype=np.float32)
-    for tree in range(len(op.roots)):
-        total += leaves[reached[:, tree]]
-    return (total + op.base.astype(np.float32)).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # sums beyond float32 are infinite, as onnxruntime has them
+        for tree in range(len(op.roots)):
+            total += leaves[reached[:, tree]]
+        return (total + op.base.astype(np.float32)).astype(np.float64)
 
 
 # Range ------------------------------------------------------------------------------------------------------------------

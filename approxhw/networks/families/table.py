@@ -63,8 +63,9 @@ class FamilyRecipe:
         return self.growth if self.loss is None else f"{self.growth}, losing {100 * self.loss:g} %"
 
     def __str__(self) -> str:
-        """Return it as people read it."""
-        return f"{self.path}, {self.size} {self.unit if self.size != 1 else _ONE.get(self.unit, self.unit[:-1])}"
+        """Return it as people read it: leaves of one tree are those that it may have, and merged ones are fewer."""
+        most = "at most " if self.unit == "leaves" else ""
+        return f"{self.path}, {most}{self.size} {self.unit if self.size != 1 else _ONE.get(self.unit, self.unit[:-1])}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ class TreeRecipe:
 
     def __str__(self) -> str:
         """Return it as people read it."""
-        return f"{self.path}, {self.leaves} leaves"
+        return f"{self.path}, at most {self.leaves} leaves"
 
 
 @dataclass(frozen=True)

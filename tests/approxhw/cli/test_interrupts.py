@@ -223,3 +223,39 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     with heeded(), subprocess.Popen([sys.executable, "-c", code]) as process:
         assert process.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_an_interrupt_inside_a_callback_is_not_lost():
+    code = """
+import ctypes, os, signal, sys, time
+from approxhw.cli.terminal.ending import interrupts_kept
+before = sys.unraisablehook
+def called():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0)
+with interrupts_kept() as lost:
+    try:
+        ctypes.CFUNCTYPE(None)(called)()
+        assert lost.any
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("came again")
+assert sys.unraisablehook is before
+"""
+    with heeded():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("came again\n", "")
+
+
+def test_what_fails_for_a_lost_interrupt_is_no_defect(cli, monkeypatch):
+    from types import SimpleNamespace
+
+    def fails(*_):
+        sys.unraisablehook(SimpleNamespace(exc_type=KeyboardInterrupt))
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr("approxhw.cli.parameters.command._run", fails)
+    monkeypatch.setattr("approxhw.cli.terminal.ending.AGAIN", 1000.0)
+    done = cli("check", "x.onnx")
+    assert done.exit_code == 130
+    assert "error: interrupted; what was finished stays" in done.stderr

@@ -272,8 +272,14 @@ def test_what_the_newer_operator_may_not_hold(changes, why):
     assert why in str(caught.value)
 
 
-def test_a_hundred_thousand_tests_are_too_many():
-    count = 100_002
+@pytest.mark.parametrize(
+    ("count", "why"),
+    [
+        (100_002, "has 100002 nodes that test something; at most 100000 are read"),
+        (4_097, "has a tree that is deeper than 4096 tests"),
+    ],
+)
+def test_a_chain_of_tests_that_is_too_long(count, why):
     numbers = list(range(2 * count + 1))
     leaf = [n % 2 == 1 or n == 2 * count for n in numbers]
     chain = {
@@ -289,4 +295,4 @@ def test_a_hundred_thousand_tests_are_too_many():
     proto = model("TreeEnsembleClassifier", {**chain, **names, "classlabels_int64s": [0, 1]}, outputs=2)
     with pytest.raises(UnsupportedModelError) as caught:
         open_classifier(proto)
-    assert f"has {count} nodes that test something; at most 100000 are read" in str(caught.value)
+    assert f"{why}\n    do: " in str(caught.value)

@@ -86,7 +86,7 @@ def test_gates_are_of_the_tree_that_they_began_as_and_loss_is_part_of_the_recipe
     codes = codes_of(facts.graph, rows.X_train)
     recipes = [recipe for recipe in family.recipes(facts) if recipe.growth == "gates, price 0.003" and recipe.size == 5]
     assert [recipe.loss for recipe in recipes] == list(LOSSES)
-    assert str(recipes[2]) == "gates, price 0.003, losing 0.5 %, 5 leaves"
+    assert str(recipes[2]) == "gates, price 0.003, losing 0.5 %, at most 5 leaves"
     found = family.fit(facts)(codes, rows.y_train, recipes, 0)
     every = np.random.default_rng(1).integers(0, 16, (500, 4))
     for circuit in found:

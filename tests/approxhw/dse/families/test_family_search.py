@@ -18,10 +18,12 @@ from approxhw.common.errors import (
     OptionError,
     UnsupportedModelError,
 )
+from approxhw.dse.api import refuse_trees
 from approxhw.dse.evolve import Hooks
 from approxhw.dse.genetic.options import Seeding
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.kinds import Forest
+from approxhw.ir.pass_manager import PassContext
 
 FEW = {"members": 5, "synthesised": 5, "simulate": (), "jobs": 1}
 TREES = "tree,optimal"
@@ -167,10 +169,13 @@ def test_where_converters_count_trees_read_the_bits_of_thermometers(iris, tmp_pa
     )
     assert found.front.objectives == ("errors", "system-area")
     data = ax.load_dataset(iris.data)
-    trees = [member for member in found.members if member.family == "tree"]
-    assert len(trees) >= 2
+    assert len(found.members) >= 2
+    assert any(member.family == "tree" for member in found.members)
     for member in found.members:
-        design, single = member.design.design, member.family == "tree"
+        design = member.design.design
+        forests = [node.op for node in design.graph.nodes if isinstance(node.op, Forest)]
+        single = not any((forest.other >= 0).any() for forest in forests)  # no sum: every test is a comparator's
+        assert single or member.family == "pairs"
         assert design.graph.input.op.encoding.rule == ("thermometer" if single else "round")
         each = 0.08 if single else 16.5  # a comparator, or the whole converter that a sum of codes needs
         assert member.converters_area_mm2 == pytest.approx(each * len(design.inputs))
@@ -199,6 +204,35 @@ def test_masked_networks_and_trees_share_a_front(iris, passes, tmp_path):
         ]  # fmt: skip
         assert not beaten or member.chosen
     assert "family" in both.report().read_text(encoding="utf-8").lower()
+
+
+def test_codes_are_those_that_were_asked_for(iris, tmp_path):
+    target = ax.Printed(input_bits=3, low=(0.0,), high=(8.0,), ranges="extremes", pipeline="printed-po2")
+    found = ax.search(iris.model, data=iris.data, output=tmp_path / "front", target=target, families="optimal", **FEW)
+    for member in found.members:
+        encoding = member.design.design.graph.input.op.encoding
+        assert encoding.bits == 3
+        assert set(encoding.low) == {0.0}
+        assert set(encoding.high) == {8.0}
+    rows = ax.load_dataset(iris.data)
+    right = found.front.onnx
+    assert found.front.data["rows"]["validation"] == len(rows.y_train), "every row judges, fold after fold"
+    assert right["validation"] == right["train"]
+    wide = ax.Printed(input_bits=10, input_code="thermometer", pipeline="printed-po2")
+    with pytest.raises(OptionError) as told:
+        ax.search(iris.model, data=iris.data, output=tmp_path / "wide", target=wide, families="tree,gates", **FEW)
+    assert "input_bits: tree, gates are learnt on codes of at most 8 bits, not 10" in str(told.value)
+    assert "do: give 8 or fewer, or --families mlp" in str(told.value)
+
+
+def test_a_model_of_trees_has_no_masked_network(iris):
+    data = ax.load_dataset(iris.data)
+    trees, _ = ax.run_passes(ax.read(iris.model), ax.parse_passes("distil-tree{leaves=3}"), PassContext(data))
+    refuse_trees(trees, ("tree", "gates"))
+    with pytest.raises(OptionError) as told:
+        refuse_trees(trees, ("mlp", "tree"))
+    assert "families: mlp makes networks cheaper, and this model is of trees" in str(told.value)
+    assert "do: --families tree" in str(told.value)
 
 
 def test_what_is_wrong_with_families_is_told(iris, tmp_path):

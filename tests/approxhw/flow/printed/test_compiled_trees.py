@@ -144,3 +144,10 @@ def test_options_that_trees_have_no_use_for_are_refused(iris, tmp_path):
     x, y, proto = iris
     with pytest.raises(OptionError, match="printed-tree"):
         ax.compile(proto, target=ax.Printed(hidden_bits=4), data=(x, y), output=tmp_path / "no")
+
+
+def test_bits_of_tree_codes_are_not_asked_for():
+    with pytest.raises(OptionError) as told:
+        ax.Printed(input_bits=8, pipeline="printed-tree").passes()
+    assert "input_bits: a code of a tree has as many bits as its thresholds need" in str(told.value)
+    assert "do: leave --input-bits out for models of trees" in str(told.value)

@@ -37,7 +37,7 @@ def test_recipes_of_a_path_differ_in_size():
         assert len(set(sizes)) == len(sizes)
     assert max(recipe.size * max(1, recipe.parts) for recipe in recipes) <= 64
     assert str(FamilyRecipe("scored", 0.002, 4, 8, "trees")) == "scored of 8 leaves, price 0.002, 4 trees"
-    assert str(FamilyRecipe("tree", 0.002, 4)) == "tree, price 0.002, 4 leaves"
+    assert str(FamilyRecipe("tree", 0.002, 4)) == "tree, price 0.002, at most 4 leaves"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -21,9 +21,9 @@ from approxhw.networks.families.table import (
     learnt_graph,
 )
 from approxhw.networks.trees.families import TreeFitting
+from approxhw.networks.trees.gates.trimmed import TrimmedTree
 from approxhw.networks.trees.prices import TreePrices, thermometer_prices
 from approxhw.networks.trees.scored import ScoredTrees
-from approxhw.networks.trees.trimmed import TrimmedTree
 
 from .family import Facts, Family, input_area
 

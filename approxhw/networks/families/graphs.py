@@ -7,8 +7,8 @@ from dataclasses import replace
 from approxhw.ir.graph import Graph, Node, without_unread
 from approxhw.ir.kinds import ArgMax, Forest, Gates, Type
 from approxhw.ir.rewriting import fit_formats, fresh_name
+from approxhw.networks.trees.gates.trimmed import TrimmedTree
 from approxhw.networks.trees.scored import ScoredTrees
-from approxhw.networks.trees.trimmed import TrimmedTree
 from approxhw.numerics.formats import Fixed
 
 

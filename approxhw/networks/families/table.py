@@ -16,11 +16,11 @@ from approxhw.ir.kinds import Forest
 from approxhw.networks.trees.bagged import BaggedTrees, bag_of_trees
 from approxhw.networks.trees.boosted import BoostedTrees, boosted_sizes
 from approxhw.networks.trees.families import OPTIMAL_SIZES, PRICES, SIZES, TreeFitting, TreeRecipe, fit_trees
+from approxhw.networks.trees.gates.trimmed import LOSSES, TrimmedTree, trimmed_tree
 from approxhw.networks.trees.prices import TreePrices, tree_area
 from approxhw.networks.trees.scored import SCORED, ScoredTrees, scored_sizes
 from approxhw.networks.trees.ternary import TernaryNetwork, ternary_sizes
 from approxhw.networks.trees.tree import answers_of_trees
-from approxhw.networks.trees.trimmed import LOSSES, TrimmedTree, trimmed_tree
 
 from .graphs import forest_graph, scored_graph, trimmed_graph
 from .teaching import Teaching, taught_rows

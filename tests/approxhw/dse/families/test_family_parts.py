@@ -26,7 +26,7 @@ from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Forest, Gates
 from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.families.table import FAMILIES
-from approxhw.networks.trees.trimmed import LOSSES, TrimmedTree
+from approxhw.networks.trees.gates.trimmed import LOSSES, TrimmedTree
 from approxhw.numerics.logic.gates import GateList
 
 

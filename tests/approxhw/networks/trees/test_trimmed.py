@@ -10,10 +10,10 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Forest, Input, Type
 from approxhw.networks.families.table import FamilyRecipe, family_recipes, fit_recipes, learnt_graph
 from approxhw.networks.trees.families import TreeFitting
+from approxhw.networks.trees.gates.tree_gates import priced_gates, tree_gates
+from approxhw.networks.trees.gates.trimmed import ASIDE, COPIES, LOSSES, NOISE, trimmed_tree
 from approxhw.networks.trees.priced import PricedTree, priced_trees
 from approxhw.networks.trees.tree import answers_of_trees
-from approxhw.networks.trees.tree_gates import priced_gates, tree_gates
-from approxhw.networks.trees.trimmed import ASIDE, COPIES, LOSSES, NOISE, trimmed_tree
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.logic.gates import gate_faults, run_gates
 from approxhw.numerics.logic.removal import care_rows, remove_gates, removed_along

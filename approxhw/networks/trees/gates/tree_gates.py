@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from approxhw.ir.kinds import Forest
+from approxhw.networks.trees.prices import GATE, INVERTER
+from approxhw.networks.trees.prices import SELECT as SELECTING
 from approxhw.numerics.logic.gates import AND, CONSTANTS, NOT, OR, SELECT, GateList, MappedGates
-
-from .prices import GATE, INVERTER
-from .prices import SELECT as SELECTING
 
 AREAS = (INVERTER / 2, GATE, GATE, 2 * SELECTING, GATE, GATE, 2 * SELECTING, SELECTING)
 """About what a gate of each of ``FUNCTIONS`` costs in mm² once it is synthesised: inverters often vanish into what they feed."""

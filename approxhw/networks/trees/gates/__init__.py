@@ -1,0 +1,1 @@
+"""Trees as gates, and gates that rows do not need taken off them."""

@@ -255,7 +255,7 @@ def test_an_earlier_front_is_replaced_only_by_a_whole_one(front, iris, passes, m
         raise ToolNotFoundError("yosys", "gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("approxhw.dse.families.circuits.estimate_design", broken)
+        patch.setattr("approxhw.dse.families.circuits.estimate_synthesised", broken)
         with pytest.raises(ToolNotFoundError):
             ax.search(iris.model, **common, **options)
     assert (front / "front.json").read_bytes() == before

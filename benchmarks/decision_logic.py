@@ -27,9 +27,8 @@ from common import (
     write,
 )
 from published import ANCHORS, INPUTS, PUBLISHED_HERE
-from recipe_workshop import LEFT_OUT, MOST_NEAR, NEAR, WHOLE_CODES, Rows, Workshop, opened, single_folds
+from recipe_workshop import LEFT_OUT, MOST_NEAR, NEAR, TRIED, WHOLE_CODES, Rows, Workshop, coded, opened, single_folds
 
-import approxhw as ax
 from approxhw.artifacts.converters import AREA_MM2
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.dse.families.family import Facts
@@ -37,13 +36,10 @@ from approxhw.dse.rules.honest_rule import (
     RULES,
     HeldAsked,
     choose_from_study,
-    shared_rows_note,
     smoothed_by_path,
 )
 from approxhw.dse.rules.recipe_study import RecipeStudy
-from approxhw.ir.evaluation import codes_of
 from approxhw.ir.graph import Graph
-from approxhw.ir.pass_manager import PassContext
 
 SYSTEMS = {task: (accuracy, area + AREA_MM2 / 100 * INPUTS[task]) for task, (accuracy, area) in PUBLISHED_HERE.items()}
 """The published circuits with a 4-bit flash converter for each input that they read."""
@@ -77,14 +73,6 @@ class Choice:
     promised: float = math.nan
     low: float = math.nan
     high: float = math.nan
-
-
-def coded(task: str, tasks: Path) -> tuple[Graph, ax.Dataset, Rows, list[str]]:
-    """Return the model with 4-bit input codes, its data, the rows as codes, and what is odd about them."""
-    graph, data = ax.read(tasks / f"{task}.onnx"), ax.load_dataset(tasks / f"{task}.npz")
-    graph, _ = ax.run_passes(graph, ax.parse_passes("quantize-inputs"), PassContext(data))
-    rows = Rows(codes_of(graph, data.X_train), data.y_train, codes_of(graph, data.X_test), data.y_test)
-    return graph, data, rows, [f"{task}: {line}" for line in shared_rows_note(data.X_train, data.X_test)]
 
 
 def targets_of(study: RecipeStudy) -> list[float]:
@@ -259,9 +247,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=5, help="of the folds, from 0 on")
     parser.add_argument("--drawn", type=int, default=5, help="divisions of rows that promises are tried on")
-    parser.add_argument(
-        "--families", default="tree,entropy,taught,pairs,optimal,scored,gates", help="families of recipes"
-    )
+    parser.add_argument("--families", default=",".join(TRIED), help="families of recipes")
     parser.add_argument("--only", default=",".join(TASKS), help="tasks, in their order")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--kept", type=Path, metavar="FILE", help="choices made so far: goes on where it was stopped")

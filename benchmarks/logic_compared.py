@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from common import TASKS, arguments, clock, command, machine, need_tasks, note, page_rows, table, write
 from published import ANCHORS, FEATURES, INPUTS, PUBLISHED_HERE, REPOSITORY, published_file, resimulated
-from recipe_workshop import LEFT_OUT, WHOLE_CODES, Rows, opened, single_folds
+from recipe_workshop import LEFT_OUT, TRIED, WHOLE_CODES, Rows, coded, opened, single_folds
 
-import approxhw as ax
 from approxhw.artifacts.converters import AREA_MM2
 from approxhw.artifacts.design import input_converters
 from approxhw.common.data.dataset import Dataset
@@ -28,12 +27,11 @@ from approxhw.common.errors import ApproxhwError
 from approxhw.common.tools import deadline
 from approxhw.dse.families.family import Facts
 from approxhw.dse.families.learnt import learnt_circuit
-from approxhw.dse.rules.honest_rule import shared_rows_note
 from approxhw.dse.rules.recipe_study import RecipeLike
 from approxhw.flow.printed.building import designed
 from approxhw.flow.stages.measure import circuit_area
 from approxhw.frontends.classifier import open_classifier
-from approxhw.ir.evaluation import accuracy, codes_of
+from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -47,7 +45,6 @@ SKLEARN, OURS, NETWORKS, EXACTLY, DATE, TERNARY = (
     "ternary network",
 )
 RULE = "S"
-FAMILIES = ("tree", "entropy", "taught", "pairs", "optimal", "scored", "gates")
 
 INPUT_CODES = {"4-bit codes": None, "borders": "borders", "thermometer": "thermometer"}
 """Front end of scikit-learn's circuits → input code of ``printed-tree``; of 4-bit codes they are fitted on these."""
@@ -136,14 +133,7 @@ class Task:
     name: str
     data: Dataset
     coded: Graph
-    codes: np.ndarray
-
-
-def opened_task(name: str, tasks: Path) -> Task:
-    """Return the task called *name* of the folder *tasks*."""
-    data = ax.load_dataset(tasks / f"{name}.npz")
-    coded, _ = run_passes(ax.read(tasks / f"{name}.onnx"), "quantize-inputs", PassContext(data))
-    return Task(name, data, coded, codes_of(coded, data.X_train).reshape(len(data.X_train), -1).astype(np.int64))
+    rows: Rows
 
 
 def of_sklearn(task: Task, name: str, seconds: float) -> tuple[list[Row], list[str]]:
@@ -154,7 +144,7 @@ def of_sklearn(task: Task, name: str, seconds: float) -> tuple[list[Row], list[s
     found, why, known = list[Row](), list[str](), dict[bool, tuple[Graph, str]]()
     for front, code in INPUT_CODES.items():
         what = f"{name}, {front}"
-        x = (task.codes if code is None else task.data.X_train).astype(np.float32)
+        x = (task.rows.codes if code is None else task.data.X_train).astype(np.float32)
         try:
             if (code is None) not in known:
                 with warnings.catch_warnings():
@@ -194,12 +184,10 @@ def searched(task: Task, seed: int, targets: Mapping[str, float]) -> Iterator[Ro
 
     That is: which the rule expects to, by folds of the training rows that judge all recipes once.
     """
-    labels, tests = task.data.y_train, codes_of(task.coded, task.data.X_test).reshape(len(task.data.X_test), -1)
-    rows = Rows(task.codes, labels, tests, task.data.y_test)
-    names = [name for name in FAMILIES if name not in LEFT_OUT.get(task.name, ())]
+    names = [name for name in TRIED if name not in LEFT_OUT.get(task.name, ())]
     for front, system in (("codes", False), ("thermometer", True)):
         mine = [name for name in names if not (system and name in WHOLE_CODES)]
-        shop = opened(Facts(task.coded, len(labels), system), rows, mine, seed, single_folds)
+        shop = opened(Facts(task.coded, len(task.rows.labels), system), task.rows, mine, seed, single_folds)
         scored: dict[RecipeLike, tuple[float, float, float]] = {}
         for of, target in targets.items():
             recipe, held, expected = shop.chosen(target, RULE)
@@ -318,15 +306,16 @@ def main() -> None:
     end, others = time.monotonic() + asked.seconds, quoted()
     notes, tasks = list[str](), asked.only.split(",")
     for name in tasks:
-        task = opened_task(name, asked.tasks)
-        notes += [f"{name}: {line}" for line in shared_rows_note(task.data.X_train, task.data.X_test)]
+        graph, data, rows, odd = coded(name, asked.tasks)
+        task = Task(name, data, graph, rows)
+        notes += odd
         for step, work in STEPS.items():
             if f"{name}, {step}" in state["done"] or time.monotonic() > end:
                 continue
             note(f"{name}, {step}")
             with clock() as taken:
-                rows, why = work(task, [*found, *others], asked)
-            found += rows
+                more, why = work(task, [*found, *others], asked)
+            found += more
             state = {
                 "rows": [asdict(row) for row in found],
                 "why": state["why"] + why,
@@ -351,7 +340,7 @@ def main() -> None:
             "  on 4-bit codes, or on readings and compiled by `printed-tree` without loss, as codes that count borders or a",
             "  thermometer.",
             f"- our search: rule {RULE} at the accuracy of another circuit, seed {asked.seed}, families",
-            f"  {', '.join(FAMILIES)} (scores not of pendigits), as in [decision_logic.md](decision_logic.md); by area on",
+            f"  {', '.join(TRIED)} (scores not of pendigits), as in [decision_logic.md](decision_logic.md); by area on",
             "  4-bit codes, by system on a thermometer.",
             "- masked perceptron: [printed_search.md](printed_search.md); exact circuit: [exact_circuits.md](exact_circuits.md).",
             f"- DATE 2024: [their Verilog]({REPOSITORY}), simulated and synthesised here where a checkout was given.",

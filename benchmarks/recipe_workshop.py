@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+import approxhw as ax
 from approxhw.artifacts.converters import COMPARATOR_AREA_MM2
 from approxhw.dse.families.family import Facts
 from approxhw.dse.families.learnt import learnt_circuit
 from approxhw.dse.families.registry import family_named
-from approxhw.dse.rules.honest_rule import HeldAsked, judged_recipes
+from approxhw.dse.rules.honest_rule import HeldAsked, judged_recipes, shared_rows_note
 from approxhw.dse.rules.recipe_study import Each, Fit, Fitted, RecipeLike, RecipeStudy, Study, study_recipes
 from approxhw.flow.stages.measure import circuit_area
+from approxhw.ir.evaluation import codes_of
+from approxhw.ir.graph import Graph
+from approxhw.ir.pass_manager import PassContext
 from approxhw.networks.families.table import FAMILIES
 from approxhw.numerics.formats import Fixed
+
+TRIED = ("tree", "entropy", "taught", "pairs", "optimal", "scored", "gates")
+"""Families of the table of learners that take seconds a fold, not minutes."""
 
 WHOLE_CODES = tuple(name for name, family in FAMILIES.items() if family.whole_codes)
 """Families that comparators of thresholds are no converters for."""
@@ -46,6 +54,14 @@ class Rows:
         return Rows(codes[train], labels[train], codes[test], labels[test])
 
 
+def coded(task: str, tasks: Path) -> tuple[Graph, ax.Dataset, Rows, list[str]]:
+    """Return the model with 4-bit input codes, its data, the rows as codes, and what is odd about them."""
+    graph, data = ax.read(tasks / f"{task}.onnx"), ax.load_dataset(tasks / f"{task}.npz")
+    graph, _ = ax.run_passes(graph, ax.parse_passes("quantize-inputs"), PassContext(data))
+    rows = Rows(codes_of(graph, data.X_train), data.y_train, codes_of(graph, data.X_test), data.y_test)
+    return graph, data, rows, [f"{task}: {line}" for line in shared_rows_note(data.X_train, data.X_test)]
+
+
 @dataclass
 class Workshop:
     """A task while its circuits are chosen: what folds say of all recipes, and what is known of their circuits."""
@@ -53,7 +69,6 @@ class Workshop:
     facts: Facts
     rows: Rows
     study: RecipeStudy
-    owners: tuple[str, ...]
     fit: Fit
     circuits: dict[RecipeLike, Fitted] = field(default_factory=dict)
     measured: dict[RecipeLike, float] = field(default_factory=dict)
@@ -94,10 +109,10 @@ class Workshop:
 def opened(facts: Facts, rows: Rows, families: Sequence[str], seed: int, each: Each) -> Workshop:
     """Return what folds of the training *rows* say of all recipes of *families*."""
     known = [family_named(name) for name in families]
-    recipes = [(name, recipe) for name, family in zip(families, known, strict=True) for recipe in family.recipes(facts)]
+    recipes = [recipe for family in known for recipe in family.recipes(facts)]
     fit = known[0].fit(facts)  # one fits those of the whole table, and a bag of trees teaches them all
-    study = study_recipes(fit, rows.codes, rows.labels, [recipe for _, recipe in recipes], seed=seed, each=each)
-    return Workshop(facts, rows, study, tuple(name for name, _ in recipes), fit)
+    study = study_recipes(fit, rows.codes, rows.labels, recipes, seed=seed, each=each)
+    return Workshop(facts, rows, study, fit)
 
 
 def single_folds(one: Callable[[tuple[int, ...]], Study], places: Sequence[tuple[int, ...]]) -> Iterable[Study]:

@@ -51,8 +51,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     """
     clock, notes = task.clock, list[str]()
     recipes = _fitted_families(task, rows, notes)
-    if recipes:
-        coding_of(task.passes, recipes)  # what is wrong with it is told before any work
+    coding = coding_of(task.passes, recipes) if recipes else None  # what is wrong with it is told before any work
     with clock.step("reference"):
         onnx = _references(task, model, graph, rows)
     shared: Keywords = {
@@ -67,13 +66,13 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     _tell_start(task, rows, branches, recipes, onnx["train"])
     watch = Watch(task.jobs, task.hooks.on_progress, task.hooks.stop, task.settings.resume)
     studied = None
-    if recipes:
+    if coding is not None:
         with clock.step("families"):
             studied = study_families(
                 recipes,
                 graph,
                 rows.data,
-                coding_of(task.passes, recipes),
+                coding,
                 task.objectives,
                 task.target.library,
                 task.settings.timeout,

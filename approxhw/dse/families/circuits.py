@@ -83,6 +83,7 @@ class Measured:
     """Over the training rows."""
     delay_ms: float = math.nan
     made: Synthesised | None = None
+    """What was measured, so that its design need not be synthesised again."""
 
     @property
     def energy_uj(self) -> float:

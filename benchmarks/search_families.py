@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,42 +92,36 @@ def main() -> None:
     asked = parser.parse_args()
     need_tasks(asked.tasks)
     parts, tasks = asked.parts.split(","), asked.only.split(",")
-    text = [
-        "# Searches of families\n",
-        command(),
-        f"{machine()} Fronts are synthesised, compiled and simulated on both simulators.\n",
-    ]
-    whole = len(tasks) == len(TASKS)
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        if "trees" in parts:
-            (folder / "trees").mkdir()
-            found = [
-                search(task, asked.tasks / f"{task}.onnx", asked.tasks / f"{task}.npz", folder / "trees", TREES)
-                for task in tasks
-            ]
-            total = sum(one.seconds for one in found)
-            verdict = met(total <= TREE_SECONDS) if whole else "not all tasks"
-            text += [f"## Trees: `--families {TREES}`\n", lines(found)]
-            text += [f"All together: **{total:.0f} s** (target {TREE_SECONDS:g} s for five tasks): {verdict}.\n"]
-        if "wide" in parts:
-            model, data = wide_task(folder)
-            one = search("wide", model, data, folder, "all", generations=asked.generations)
-            text += [f"## {WIDE} inputs, {WIDE} training rows: `--families all`\n", lines([one])]
-            text += [f"**{one.seconds:.0f} s** (target {WIDE_SECONDS:g} s): {met(one.seconds <= WIDE_SECONDS)}.\n"]
-        if "all" in parts:
-            (folder / "all").mkdir()
-            more = {"generations": asked.generations}
-            found = [
-                search(task, asked.tasks / f"{task}.onnx", asked.tasks / f"{task}.npz", folder / "all", "all", **more)
-                for task in tasks
-            ]
-            most = max(one.seconds for one in found)
-            text += ["## The five tasks: `--families all`\n", lines(found)]
-            text += [
-                f"The slowest took **{most:.0f} s** (target {ALL_SECONDS:g} s a task): {met(most <= ALL_SECONDS)}.\n"
-            ]
-    write("search_families", text)
+        for part in parts:
+            write(f"search_families_{part}", page(part, asked, tasks, Path(place)))
+
+
+def page(part: str, asked: argparse.Namespace, tasks: list[str], folder: Path) -> list[str]:
+    """Return the page of one part: what was searched, how long it took, and what was asked of it."""
+    more = {} if part == "trees" else {"generations": asked.generations}
+    families = TREES if part == "trees" else "all"
+    (folder / part).mkdir()
+    if part == "wide":
+        files = {"wide": wide_task(folder)}
+    else:
+        files = {task: (asked.tasks / f"{task}.onnx", asked.tasks / f"{task}.npz") for task in tasks}
+    found = [search(name, *files[name], folder / part, families, **more) for name in files]
+    title, bound, told = {
+        "trees": ("Trees of five tasks", TREE_SECONDS, "All together"),
+        "wide": (f"{WIDE} inputs, {WIDE} training rows", WIDE_SECONDS, "It took"),
+        "all": ("All families of five tasks", ALL_SECONDS, "The slowest took"),
+    }[part]
+    taken = (sum if part == "trees" else max)(one.seconds for one in found)
+    whole = part == "wide" or len(tasks) == len(TASKS)
+    verdict = met(taken <= bound) if whole else "not all tasks"
+    return [
+        f"# Searches of families: {title[:1].lower()}{title[1:]}\n",
+        command(),
+        f"{machine()} `--families {families}`; fronts are synthesised, compiled and simulated on both simulators.\n",
+        lines(found),
+        f"{told}: **{taken:.0f} s** (target {bound:g} s): {verdict}.\n",
+    ]
 
 
 if __name__ == "__main__":

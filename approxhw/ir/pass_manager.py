@@ -34,6 +34,7 @@ from .evaluation import care_set_of, codes_of, score
 from .graph import Graph, Node, ranges
 from .interpreter import run
 from .kinds import Constant, Conv, ConvInteger, ConvTranspose, Dense, Gemm, MatMul, MatMulInteger
+from .rewriting import Reshaping
 from .verifier import problems
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ KINDS = ("algebraic", "exact", "approximating")
 _PACKAGE = "approxhw.passes"
 _PIPELINES = "pipelines"
 _CHECKED_ROWS = 512
-_DEFECT = "this is a defect of the pass, not of your model; please report it"
+_DEFECT = "this is a defect of the pass; please report it"
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,12 @@ class PassContext:
     """Training rows of a tensor Graph, an array by the title of each input, and their class indices."""
     fits: dict[str, np.ndarray] | None = None
     """Weights that fit-weights found, by a digest of all that they depend on: kept by who runs it many times on the same rows."""
+    reshaping: Reshaping | None = None
+    """Of a tensor Graph whose shapes passes may change: channels, ranks."""
     threads: int = 1
     """That a pass may take; they change nothing but the time."""
     search: Callable[[Graph, Pass, PassContext], Graph] | None = None
     """Finds a network, or gates, in place of a Graph, as its second argument, a pass that searches, asks for it."""
-
     on_progress: Callable[[str, int, int], None] | None = None
     """Hears how much of a long pass is done, of how much."""
 
@@ -389,9 +391,7 @@ def _run_one(graph: Graph, item: Pass, context: PassContext) -> Graph:
         if not isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)):
             raise
         why = f"it failed on Graph {shown(graph.name)}: {type(error).__name__}: {shown(error, 200)}"
-        raise PassError(
-            f"pass {name}", [Problem(name, why, "this is a defect of the pass; please report it")]
-        ) from error
+        raise PassError(f"pass {name}", [Problem(name, why, _DEFECT)]) from error
     broken = problems(result)
     if broken:
         raise PassError(f"pass {name} made a Graph that breaks rules", broken)
@@ -408,7 +408,7 @@ def _check_exact(before: Graph, after: Graph, item: Pass, context: PassContext) 
         why = (
             f"it is exact, but {len(different)} of {len(rows)} rows differ; the first is {rows[different[0]].tolist()}"
         )
-        raise PassError(f"pass {name}", [Problem(name, why, "this is a defect of the pass; please report it")])
+        raise PassError(f"pass {name}", [Problem(name, why, _DEFECT)])
     return len(rows)
 
 

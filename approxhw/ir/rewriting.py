@@ -1,9 +1,9 @@
-"""Small tools for whoever rewrites Graphs: fit formats to exact ranges, fresh names, integer Constants."""
+"""Small tools for whoever rewrites Graphs: fit formats to exact ranges, fresh names, integer Constants, shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -64,3 +64,18 @@ def finer_codes(nodes: Sequence[Node], read: Node, factor: int, taken: frozenset
 def fresh_name(graph: Graph, base: str, taken: frozenset[str] | set[str] = frozenset()) -> str:
     """Return a legal name like *base* that no Node of *graph* bears and that is not in *taken*."""
     return identifier(base, {node.name for node in graph.nodes} | set(taken))
+
+
+@dataclass(frozen=True)
+class Reshaping:
+    """What lets passes change the shapes of a tensor Graph: they know no host's runtime and no array by themselves.
+
+    ``apart``: a Graph with one operator a Host Node and all types known. ``typed``: a changed one with its types anew.
+    ``clocks``: what M × K by K × N takes on the array, clocks; ``rows`` and ``columns``: the array's, parts of K and of N.
+    """
+
+    apart: Callable[[Graph], Graph]
+    typed: Callable[[Graph], Graph]
+    clocks: Callable[[int, int, int], int] = lambda m, k, n: m * k * n
+    rows: int = 1
+    columns: int = 1

@@ -28,6 +28,7 @@ from approxhw.ir.tensor.layers import product_nodes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.formats import format_of
 
+from .apart import taken_apart
 from .building import Building
 from .codes import code_node, is_code_node
 from .model import PRODUCTS, EngineModel, is_engine_product, read_engine_model, sizes_of_inputs
@@ -53,6 +54,17 @@ class OpenedModel:
     host: OnnxHost
     notes: tuple[str, ...]
     model: EngineModel
+
+    def typed(self, graph: Graph) -> Graph:
+        """Return *graph*, made of this model's by a pass, with its types anew, at the sizes that the model has now."""
+        try:
+            return _typed(graph, self.model, self.host)
+        except (MisfitError, InvalidDataError) as error:
+            raise _refused(self.model, error) from error
+
+    def apart(self, graph: Graph) -> Graph:
+        """Return *graph*, of this model, with one ONNX node a Host Node, and all types."""
+        return self.typed(taken_apart(graph, self.host))
 
     def at(self, sizes: Mapping[str, Sequence[int]]) -> OpenedModel:
         """Return the same model with the types of inputs of other *sizes*; nothing is read or built again."""

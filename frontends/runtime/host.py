@@ -41,7 +41,9 @@ class OnnxHost:
         assert isinstance(node.op, Host)
         session = self.sessions.get(node.op.program)
         if session is None:
-            session = self.sessions[node.op.program] = open_session(_parsed(node.op.program, self.title), self.title)
+            session = self.sessions[node.op.program] = open_session(
+                parsed_program(node.op.program, self.title), self.title
+            )
         names = [value.name for value in session.get_inputs()]
         feeds = dict(zip(names, operands, strict=True))
         return run_session(session, list(node.op.makes), feeds, self.title)
@@ -50,14 +52,15 @@ class OnnxHost:
         """Return what onnxruntime itself makes of the product *node*."""
         assert isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
         given = [operand for operand in operands if operand is not None]
-        key = (node.name, tuple(operand.dtype.name for operand in given))
+        product = product_of(node.op, ())  # a pass may have given the Node of this name another way to multiply
+        key = (f"{product.op} {sorted(product.attributes.items())}", tuple(operand.dtype.name for operand in given))
         if key not in self.sessions:
             self.sessions[key] = open_session(_product_model(node.op, given), self.title)
         feeds = {f"x{i}": operand for i, operand in enumerate(given)}
         return run_session(self.sessions[key], None, feeds, self.title)[0]
 
 
-def _parsed(program: bytes, title: str) -> ModelProto:
+def parsed_program(program: bytes, title: str) -> ModelProto:
     """Return the model in *program*; it comes from a file, so that it may be anything."""
     import onnx
     from google.protobuf.message import DecodeError

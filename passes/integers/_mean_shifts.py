@@ -32,7 +32,7 @@ def with_float_means(graph: Graph, coded: Graph, names: Sequence[str], observe: 
             continue
         move = wanted[name] - column_means(coded, [name], observe)[name]
         if np.any(move):
-            coded, moved = _added(coded, coded[name], move), moved + 1
+            coded, moved = with_column_shift(coded, coded[name], move), moved + 1
     return coded, moved
 
 
@@ -61,7 +61,7 @@ def _column_axis(graph: Graph, node: Node) -> int | None:
     return None if len(graph[node.inputs[1]].type.shape) < 2 else len(node.type.shape) - 1
 
 
-def _added(graph: Graph, product: Node, move: np.ndarray) -> Graph:
+def with_column_shift(graph: Graph, product: Node, move: np.ndarray) -> Graph:
     """Return *graph* with *move* (one value a column) added to what *product* makes: in its own bias, or the one behind it."""
     editor = Editor(graph)
     readers = readers_of(graph)(product.name)

@@ -49,6 +49,7 @@ from ..opened_model import (
     without_empty_products,
 )
 from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions, with_meant_labels
+from ..reshaping import reshaping_on
 from .layers import streams_of, together
 from .rtl import (
     array_fields,
@@ -236,6 +237,7 @@ def integer_context(source: Source[OpenedCodes], asked: Asked[IntegerEngine]) ->
         observe=kept.observe if kept.train.rows else None,
         training=(kept.train.arrays, kept.train.labels) if kept.train.labels is not None else None,
         tabulate=tabulate_verilog,
+        reshaping=reshaping_on(kept.model, asked.target),
         threads=asked.threads,
     )
 

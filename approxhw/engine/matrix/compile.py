@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
@@ -37,7 +38,8 @@ from ..opened_model import (
     unsupported_parts,
     without_empty_products,
 )
-from ..operands import Feeds, Predictions, feeds_of, with_meant_labels
+from ..operands import Feeds, Predictions, calibration_feeds, feeds_of, observe_rows, with_meant_labels
+from ..reshaping import reshaping_on
 from .built_verilog import module_texts, whole_engine
 from .target import MatrixEngine, fitted_target
 
@@ -137,10 +139,12 @@ def compile_engine(
 class OpenedProducts:
     """What is kept of a model: as it was read and partitioned, the user's inputs, the emulation and what it said so far.
 
-    ``rows``: how many of the inputs are looked at, and what their Graph is typed for.
+    ``train``: rows that passes look at, none where no pass asks for some. ``rows``: how many of the inputs are looked at, and
+    what their Graph is typed for.
     """
 
     model: OpenedModel
+    train: Feeds
     feeds: Feeds
     rows: int
     emulated: EmulatedEngine
@@ -152,14 +156,17 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     from approxhw.frontends.products.partition import open_model
 
     loaded = asked_model(asked)
-    feeds = feeds_of(loaded, asked.data)
+    if any(getattr(each, "calibrated", False) for each in asked.passes):
+        train, feeds = calibration_feeds(loaded, asked.data)
+    else:
+        train, feeds = Feeds({}), feeds_of(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1))
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = without_empty_products(opened.graph)
     emulated, feeds = EmulatedEngine(graph, opened.host, asked.threads), with_meant_labels(feeds, graph)
-    kept = OpenedProducts(opened, feeds, rows, emulated, Predictions(emulated, feeds))
+    kept = OpenedProducts(opened, train, feeds, rows, emulated, Predictions(emulated, feeds))
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-engine", kept)
 
 
@@ -197,8 +204,15 @@ def _counts(asked: Asked[MatrixEngine]) -> dict[str, int]:
 
 
 def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -> PassContext:
-    """Return what passes may look at: the model, and its accuracy on the engine."""
-    return PassContext(model=source.graph, accuracy=source.kept.told.accuracies)
+    """Return what passes may look at: the model, training rows through it, its accuracy on the engine, clocks of the array."""
+    kept = source.kept
+    return PassContext(
+        model=source.graph,
+        accuracy=kept.told.accuracies,
+        observe=partial(observe_rows, kept.train, kept.model.host) if kept.train.rows else None,
+        reshaping=reshaping_on(kept.model, asked.target),
+        threads=asked.threads,
+    )
 
 
 def build_engine(
@@ -213,7 +227,7 @@ def build_engine(
     accuracy = EngineAccuracy()
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
-            accuracy = kept.told.beside_float(graph)
+            accuracy = kept.told.beside_float(source.graph, graph)
     with clock.step("layers"):
         layers, operands, packed, notes = _layers(emulated, array, kept.feeds.first(kept.rows))
     with clock.step("emit"):

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from approxhw.common.errors import InvalidDataError, OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Constant
 from approxhw.ir.kinds.tensor.blocks import Matrix, MisfitError, Product, ProductBlock
 from approxhw.ir.kinds.tensor.integers import ConvInteger, MatMulInteger
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul
@@ -100,8 +101,13 @@ class EmulatedEngine:
         return self.on(with_codes(self.graph, read_codes(compress)))
 
     def on(self, graph: Graph) -> EmulatedEngine:
-        """Return *graph*, which has the same Host Nodes and constants, on what is open and rounded already."""
-        return replace(self, graph=graph, counts={})
+        """Return *graph* on what is open already, and on what is rounded where its constants are the same."""
+        known = self.graph.by_name
+        others = any(
+            isinstance(node.op, Constant) and node.name in known and known[node.name].op is not node.op
+            for node in graph.nodes
+        )
+        return replace(self, graph=graph, counts={}, kept={} if others else self.kept)
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
         """Return the model's outputs by name. *inputs*: an array each, of any size that the model leaves open.

@@ -1,0 +1,159 @@
+"""A tensor Graph without some of its channels: every constant loses their places, sizes that a model holds follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from approxhw.common.errors import InvalidDataError, InvalidModelError, PassError, Problem, shown
+from approxhw.ir.graph import Graph, Node, Op, identifier, without_unread
+from approxhw.ir.kinds import Constant, Type
+from approxhw.ir.kinds.tensor.ops import Conv, Host
+
+from ._channels import Channels
+from ._operators import host_operator
+
+PASSED_ON = frozenset(["Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape"])
+"""Operators that hand the one entry of a shape on."""
+
+
+def sliced(channels: Channels, gone: np.ndarray, typed: Callable[[Graph], Graph]) -> Graph:
+    """Return the Graph without the channels *gone* (their ids), its types found by *typed*.
+
+    Values keep their order; changed constants have new names. Without any channel gone it is the same Graph. Raises
+    :class:`PassError` naming every value that does not get the size it should have.
+    """
+    if not len(gone):
+        return channels.graph
+    change = _Change(channels, np.asarray(gone, np.int64), {node.name for node in channels.graph.nodes})
+    for node in channels.graph.nodes:
+        change.put(node)
+    try:
+        made = typed(without_unread(replace(channels.graph, nodes=tuple(change.nodes))))
+    except (InvalidModelError, InvalidDataError) as error:
+        gone_from = [group.title for group in channels.groups if np.isin(group.channels, change.gone).any()]
+        where = f"layers {shown(', '.join(gone_from), 200)}"
+        why = f"the model computes sizes that do not follow them: {error.problems[0].why}"
+        raise PassError("channels", [Problem(where, why, "leave out the layer in question: layers=…")]) from error
+    _check(channels, change, made)
+    return made
+
+
+def kept_places(axis: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """Return which places of an axis stay (indices): those of no channel that is *gone*."""
+    return np.flatnonzero(~np.isin(axis, gone))
+
+
+@dataclass(eq=False)
+class _Change:
+    """A Graph as its channels leave."""
+
+    channels: Channels
+    gone: np.ndarray
+    taken: set[str]
+    nodes: list[Node] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """Constants that became others, by what they were called."""
+
+    def put(self, node: Node) -> None:
+        """Append what *node* becomes."""
+        op = node.op
+        if isinstance(op, Constant):
+            self._constant(node, op)
+            return
+        node = replace(node, inputs=tuple(self.names.get(name, name) for name in node.inputs))
+        if isinstance(op, Conv) and op.group > 1:
+            axis = self.channels.axes[node.inputs[0]][1]
+            groups = op.group if axis is None else len(kept_places(axis, self.gone))
+            node = replace(node, op=replace(op, group=groups))
+        elif isinstance(op, Host):
+            node = self._reshaped(node)
+        self.nodes.append(node)
+
+    def _constant(self, node: Node, op: Constant) -> None:
+        data = op.data
+        for place, axis in enumerate(self.channels.axes[node.name]):
+            if axis is not None and np.isin(axis, self.gone).any():
+                data = np.take(data, kept_places(axis, self.gone), axis=place)
+        if data is op.data:
+            self.nodes.append(node)
+            return
+        name = self._fresh(node.name)
+        self.names[node.name] = name
+        self.nodes.append(Node(name, Constant(data), (), Type(data.shape, node.type.format), node.origin))
+
+    def _reshaped(self, node: Node) -> Node:
+        """Return the Reshape *node* with sizes of what is left; every other Node as it is."""
+        for place in [place for name, place in self.channels.reshaped if name == node.name]:
+            axis = self.channels.axes[node.name][place]
+            assert axis is not None
+            left = len(kept_places(axis, self.gone))
+            if left != len(axis):
+                known = host_operator(node)
+                assert known is not None
+                shape = node.inputs[known[2][1]]
+                renewed = self._renewed(shape, place, len(axis), left)
+                node = replace(node, inputs=tuple(renewed if name == shape else name for name in node.inputs))
+        return node
+
+    def _renewed(self, name: str, entry: int, old: int, new: int) -> str:
+        """Return a value like the shape *name* whose *entry* is *new* where it is *old*; itself where it is computed."""
+        graph = self.channels.graph
+        node = next((each for each in self.nodes if each.name == name), None) or graph[name]
+        if isinstance(node.op, Constant):
+            data = np.array(node.op.data)
+            if data.reshape(-1)[entry] != old:
+                return name  # −1, or 0: it follows by itself
+            data.reshape(-1)[entry] = new
+            return self._append(node, Constant(data), ())
+        known = host_operator(node) if isinstance(node.op, Host) else None
+        if known is None:
+            return name
+        kind, _, places = known
+        operands = [node.inputs[place] for place in places if place >= 0]
+        if kind == "Concat":
+            start = 0
+            for i, part in enumerate(operands):
+                size = graph[part].type.elements if part in graph.by_name else 1
+                if entry < start + size:
+                    operands[i] = self._renewed(part, entry - start, old, new)
+                    break
+                start += size
+        elif kind in PASSED_ON:
+            operands[0] = self._renewed(operands[0], entry, old, new)
+        if operands == [node.inputs[place] for place in places if place >= 0]:
+            return name
+        if len(set(places)) < len(places):
+            return name  # one operand at two places: what follows is checked
+        return self._append(node, node.op, tuple(operands[places.index(i)] for i in range(len(node.inputs))))
+
+    def _append(self, node: Node, op: Op, inputs: tuple[str, ...]) -> str:
+        name = self._fresh(node.name)
+        self.nodes.append(replace(node, name=name, op=op, inputs=inputs))
+        return name
+
+    def _fresh(self, name: str) -> str:
+        fresh = identifier(f"{name}_kept", self.taken)
+        self.taken.add(fresh)
+        return fresh
+
+
+def _check(channels: Channels, change: _Change, made: Graph) -> None:
+    """Raise :class:`PassError` where a value of *made* lacks the size that the channels left give it."""
+    problems = []
+    for node in made.nodes:
+        axes = channels.axes.get(node.name)
+        if axes is None or isinstance(node.op, Constant):
+            continue
+        before = channels.graph[node.name].type.shape
+        wanted = tuple(
+            size if axis is None else len(kept_places(axis, change.gone))
+            for size, axis in zip(before, axes, strict=True)
+        )
+        if node.type.shape != wanted:
+            why = f"it has the sizes {node.type.shape} after its channels left, not {wanted}: the model computes them"
+            problems.append(Problem(f"value {shown(node.name, 60)}", why, "leave its layer out of the pass"))
+    if problems:
+        raise PassError("channels", problems[:8])

@@ -1,0 +1,168 @@
+"""prune-outputs and low-rank: what they leave, what they promise, what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from approxhw.common.errors import OptionError, PassError
+from approxhw.ir.pass_manager import parse_passes, run_passes
+from approxhw.ir.tensor.layers import product_layers
+from approxhw.passes.structure._layers import clocks_of
+
+SEEDS = range(4)
+KINDS = ("convolutions", "encoder")
+
+
+def _made(net, passes):
+    return run_passes(net.model.graph, passes, net.context, check=False)
+
+
+def _off(net, graph):
+    expected = net.run(net.model.graph)
+    return float(np.mean((net.run(graph) - expected) ** 2) / np.mean((expected - expected.mean(axis=0)) ** 2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("passes", ["prune-outputs{budget=80%}", "prune-outputs{keep=0.7}"])
+def test_a_pruned_model_takes_the_clocks_that_its_note_says(opened, kind, seed, passes):
+    net = opened(kind, seed)
+    graph, (line,) = _made(net, passes)
+    reshaping = net.context.reshaping
+    before, after = (clocks_of(reshaping, each) for each in (net.model.graph, graph))
+    assert after < before or "budget" not in passes  # a share may be less than what fills a column
+    assert after <= before
+    assert f"{after:,} of {before:,} clocks" in line.notes[0]
+    if "budget" in passes:
+        assert after <= 0.8 * before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_repair_is_worth_it(opened, kind):
+    off = {
+        how: np.median(
+            [
+                _off(net, _made(net, f"prune-outputs{{budget=85%,repair={how}}}")[0])
+                for net in map(opened, [kind] * 6, range(6))
+            ]
+        )
+        for how in ("none", "once", "refit")
+    }
+    assert off["once"] < off["none"]
+    assert off["refit"] < 1.1 * off["once"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keeping_everything_changes_nothing(opened, kind):
+    net = opened(kind, 1)
+    graph, (line,) = _made(net, "prune-outputs{keep=1}")
+    assert graph is net.model.graph
+    assert line.notes == ("every channel stays",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_factors_of_full_rank_would_be_the_weights(opened, kind, seed):
+    """A layer whose outputs have few directions loses nothing by factors of that rank."""
+    from approxhw.passes.structure._channels import weights_of
+    from approxhw.passes.structure._layers import matrix_of, with_matrix
+
+    net = opened(kind, seed)
+    whole = net.whole
+    rng = np.random.default_rng(seed)
+    thin = whole
+    for node in [node for node in whole.nodes if weights_of(whole, node) is not None]:
+        k, n = matrix_of(whole, node).shape
+        if min(k, n) > 2:
+            thin = with_matrix(thin, thin[node.name], rng.standard_normal((k, 2)) @ rng.standard_normal((2, n)) / 3)
+    context = replace(net.context, reshaping=replace(net.context.reshaping, clocks=lambda m, k, n: m * k * n))
+    graph, (line,) = run_passes(thin, "low-rank{rank=2,refit=false}", context, check=False)
+    expected = net.run(thin)
+    assert np.allclose(net.run(graph), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    assert len(product_layers(graph)) > len(product_layers(thin))
+    assert "ranks: " in line.notes[0]
+    assert "worst condition of weights" in line.notes[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passes_follow_one_another(opened, kind):
+    net = opened(kind, 2)
+    context = replace(net.context, reshaping=replace(net.context.reshaping, clocks=lambda m, k, n: m * k * n))
+    graph, lines = run_passes(
+        net.model.graph,
+        "prune-outputs{budget=90%},low-rank{budget=95%},approximate-normalization{layers=all}",
+        context,
+        check=False,
+    )
+    assert len(lines) == 3
+    assert np.isfinite(net.run(graph)).all()
+
+
+def test_the_same_rows_give_the_same_model(opened):
+    net = opened("convolutions", 3)
+    one, other = (_made(net, "prune-outputs{budget=75%}")[0] for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("spelled", "told"),
+    [
+        ("prune-outputs{keep=0}", "0.0 leaves nothing"),
+        ("prune-outputs{keep=1.5}", "no share above 0 and at most 1"),
+        ("prune-outputs", "neither is given"),
+        ("prune-outputs{keep=0.5,budget=50%}", "both are given"),
+        ("low-rank{rank=0}", "0 leaves nothing"),
+        ("low-rank", "neither is given"),
+        ("low-rank{rank=2,budget=50%}", "both are given"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(spelled, told):
+    with pytest.raises(OptionError, match=told.replace(".", r"\.")):
+        parse_passes(spelled)
+
+
+@pytest.mark.parametrize(
+    ("passes", "told", "remedy"),
+    [
+        ("prune-outputs{budget=1%}", "the fewest channels that can stay take", "give budget="),
+        ("prune-outputs{keep=0.5,layers=nowhere}", "the model has no such product", "its products are"),
+        ("low-rank{rank=9999}", "above the full rank of every layer", "give less than"),
+        ("low-rank{budget=1%}", "rank 1 everywhere still takes", "or more"),
+        ("low-rank{rank=2,layers=nowhere}", "the model has no such product", "its products are"),
+    ],
+)
+def test_what_a_model_cannot_give_is_told(opened, passes, told, remedy):
+    net = opened("encoder", 1)
+    with pytest.raises(PassError) as error:
+        _made(net, passes)
+    assert told in str(error.value)
+    assert remedy in str(error.value)
+
+
+def test_a_budget_that_is_advised_can_be_met(opened):
+    net = opened("encoder", 1)
+    for name in ("prune-outputs", "low-rank"):
+        with pytest.raises(PassError) as error:
+            _made(net, f"{name}{{budget=1%}}")
+        advised = error.value.problems[0].remedy.split("budget=")[1].split(" ")[0]
+        graph, _ = _made(net, f"{name}{{budget={advised}}}")
+        assert np.isfinite(net.run(graph)).all()
+
+
+def test_a_layer_that_cannot_be_sliced_is_named_with_why(opened):
+    net = opened("encoder", 1)
+    title = product_layers(net.model.graph)[-1].name
+    with pytest.raises(PassError, match="its channels stay: they leave the model"):
+        _made(net, f"prune-outputs{{keep=0.5,layers={title}}}")
+
+
+@pytest.mark.parametrize("passes", ["prune-outputs{keep=0.5}", "low-rank{rank=2}"])
+def test_without_rows_or_without_a_model_to_run_there_is_one_error(opened, passes):
+    net = opened("encoder", 1)
+    with pytest.raises(PassError, match="give --data with training rows"):
+        run_passes(net.model.graph, passes, replace(net.context, observe=None), check=False)
+    with pytest.raises(PassError, match="--target matrix-engine"):
+        run_passes(net.model.graph, passes, replace(net.context, reshaping=None), check=False)

@@ -1,1 +1,1 @@
-"""Passes that take channels, heads, ranks and neurons out of tensor Graphs, and the ground they stand on."""
+"""Passes that take channels, heads, ranks and neurons out of tensor Graphs; what they stand on is in ``ground``."""

@@ -18,11 +18,11 @@ from approxhw.ir.tensor.layers import product_sizes
 from approxhw.passes.integers._editing import Editor
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
-from ._budget import Form, within_budget
-from ._channels import weights_of
-from ._layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem
-from ._moments import Moments, input_moments
-from ._refit import Meant, refitted
+from .ground.budget import Form, within_budget
+from .ground.channels import weights_of
+from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem
+from .ground.moments import Moments, input_moments
+from .ground.refit import Meant, refitted
 
 _NAME = "low-rank"
 

@@ -13,9 +13,9 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 
-from ._channels import ChannelGroup, Channels, channels_of, weights_of
-from ._layers import ALL, clocks_of, ground_of, share_problem
-from ._leaving import (
+from .ground.channels import ChannelGroup, Channels, channels_of, weights_of
+from .ground.layers import ALL, clocks_of, ground_of, share_problem
+from .ground.leaving import (
     chosen_groups,
     clocks_without,
     group_readers,
@@ -23,10 +23,10 @@ from ._leaving import (
     useful_sizes,
     without_channels,
 )
-from ._moments import input_moments
-from ._refit import Meant, refitted
-from ._repair import Leaving, order_of_leaving
-from ._slicing import kept_places
+from .ground.moments import input_moments
+from .ground.refit import Meant, refitted
+from .ground.repair import Leaving, order_of_leaving
+from .ground.slicing import kept_places
 
 _NAME = "prune-outputs"
 

@@ -17,10 +17,10 @@ from approxhw.frontends.products.writing import onnx_of
 from approxhw.frontends.runtime.sessions import open_session
 from approxhw.ir.kinds.tensor.ops import Host
 from approxhw.ir.verifier import problems
-from approxhw.passes.structure._channels import channels_of
-from approxhw.passes.structure._layers import matrix_of, with_matrix
-from approxhw.passes.structure._leaving import matrix_channels
-from approxhw.passes.structure._slicing import sliced
+from approxhw.passes.structure.ground.channels import channels_of
+from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
+from approxhw.passes.structure.ground.leaving import matrix_channels
+from approxhw.passes.structure.ground.slicing import sliced
 
 SEEDS = range(12)
 KINDS = ("convolutions", "encoder")
@@ -198,12 +198,12 @@ def _computed():
 
 def test_breaking_a_tie_is_seen(opened, monkeypatch):
     """The test of silent channels fails where a rule forgets a tie: it is broken here on purpose."""
-    from approxhw.passes.structure import _ids
+    from approxhw.passes.structure.ground import ids
 
     net = opened("convolutions", 0)
     whole = net.whole
     sound = channels_of(whole)
-    monkeypatch.setattr(_ids.Ids, "tie", lambda self, one, other, why: one)
+    monkeypatch.setattr(ids.Ids, "tie", lambda self, one, other, why: one)
     broken = channels_of(whole)
     assert len(broken.groups) != len(sound.groups) or any(
         a.makers != b.makers for a, b in zip(broken.groups, sound.groups, strict=True)

@@ -9,13 +9,13 @@ import pytest
 
 from approxhw.common.errors import PassError
 from approxhw.ir.tensor.run import run_tensors, walk_tensors
-from approxhw.passes.structure import _moments
-from approxhw.passes.structure._budget import Form, hull_of, within_budget
-from approxhw.passes.structure._channels import channels_of, weights_of
-from approxhw.passes.structure._layers import matrix_of, with_matrix
-from approxhw.passes.structure._moments import Moments, depth_of, input_moments, vectors_of
-from approxhw.passes.structure._refit import Meant, columns_last, joined_graphs, refitted
-from approxhw.passes.structure._repair import WeightReader, order_of_leaving, repaired
+from approxhw.passes.structure.ground import moments as gathering
+from approxhw.passes.structure.ground.budget import Form, hull_of, within_budget
+from approxhw.passes.structure.ground.channels import channels_of, weights_of
+from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
+from approxhw.passes.structure.ground.moments import Moments, depth_of, input_moments, vectors_of
+from approxhw.passes.structure.ground.refit import Meant, columns_last, joined_graphs, refitted
+from approxhw.passes.structure.ground.repair import WeightReader, order_of_leaving, repaired
 
 SEEDS = range(4)
 
@@ -64,8 +64,8 @@ def test_moments_are_those_of_all_rows_at_once(opened, kind, seed, monkeypatch):
         runs.append(graph)
         net.context.observe(graph, seen)
 
-    monkeypatch.setattr(_moments, "_ROWS", 7)  # many small parts of each batch
-    monkeypatch.setattr(_moments, "MOST_BYTES", 1)  # one covariance a run
+    monkeypatch.setattr(gathering, "_ROWS", 7)  # many small parts of each batch
+    monkeypatch.setattr(gathering, "MOST_BYTES", 1)  # one covariance a run
     found = input_moments(whole, names, observe)
     assert len(runs) == len(names) > 1
     assert list(found) == names
@@ -77,7 +77,7 @@ def test_moments_are_those_of_all_rows_at_once(opened, kind, seed, monkeypatch):
 
 
 def test_a_large_mean_leaves_its_digits_to_the_covariance():
-    sums = _moments._Sums(3)
+    sums = gathering._Sums(3)
     rows = 1e8 + np.random.default_rng(0).standard_normal((1000, 3))
     for part in np.split(rows, 10):
         sums.add(part)

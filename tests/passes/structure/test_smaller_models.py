@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.pass_manager import parse_passes, run_passes
 from approxhw.ir.tensor.layers import product_layers
-from approxhw.passes.structure._layers import clocks_of
+from approxhw.passes.structure.ground.layers import clocks_of
 
 SEEDS = range(4)
 KINDS = ("convolutions", "encoder")
@@ -67,8 +67,8 @@ def test_keeping_everything_changes_nothing(opened, kind):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_factors_of_full_rank_would_be_the_weights(opened, kind, seed):
     """A layer whose outputs have few directions loses nothing by factors of that rank."""
-    from approxhw.passes.structure._channels import weights_of
-    from approxhw.passes.structure._layers import matrix_of, with_matrix
+    from approxhw.passes.structure.ground.channels import weights_of
+    from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
 
     net = opened(kind, seed)
     whole = net.whole

@@ -12,8 +12,8 @@ from approxhw.ir.graph import Graph, Node, Op, identifier, without_unread
 from approxhw.ir.kinds import Constant, Type
 from approxhw.ir.kinds.tensor.ops import Conv, Host
 
-from ._channels import Channels
-from ._operators import host_operator
+from .channels import Channels
+from .operators import host_operator
 
 PASSED_ON = frozenset(["Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape"])
 """Operators that hand the one entry of a shape on."""

@@ -12,8 +12,8 @@ from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant, Relu
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
-from ._ids import Axis, Ids
-from ._operators import Axes, HostOperator, broadcast, followed_axes, host_operator
+from .ids import Axis, Ids
+from .operators import Axes, HostOperator, broadcast, followed_axes, host_operator
 
 UNFOLLOWED = "they meet values whose channels are not followed"
 

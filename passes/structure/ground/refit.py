@@ -12,9 +12,9 @@ from approxhw.ir.kinds.tensor.ops import Conv, Feed, Gemm
 from approxhw.ir.tensor.integer_layers import held
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
-from ._layers import matrix_of, with_matrix
-from ._moments import Observe, vectors_of
-from ._repair import damped
+from .layers import matrix_of, with_matrix
+from .moments import Observe, vectors_of
+from .repair import damped
 
 Told = Callable[[int, int], None]
 """Hears how many layers are done, of how many."""
@@ -88,7 +88,7 @@ def _refit(graph: Graph, before: Graph, meant: Meant, observe: Observe) -> Graph
 
 
 def columns_last(node: Node, value: np.ndarray) -> np.ndarray:
-    """Return what the product *node* made as vectors × columns, in the order of :func:`._moments.vectors_of`."""
+    """Return what the product *node* made as vectors × columns, in the order of :func:`.moments.vectors_of`."""
     moved = np.moveaxis(value, 1, -1) if isinstance(node.op, Conv) else value
     return moved.reshape(-1, moved.shape[-1])
 

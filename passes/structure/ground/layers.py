@@ -17,8 +17,8 @@ from approxhw.ir.tensor.integer_layers import held
 from approxhw.ir.tensor.layers import near, product_layers
 from approxhw.passes.integers._editing import Editor
 
-from ._channels import weights_of
-from ._moments import Observe
+from .channels import weights_of
+from .moments import Observe
 
 ALL = "all"
 

@@ -14,11 +14,11 @@ from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.ir.rewriting import Reshaping
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
-from ._channels import ChannelGroup, Channels, weights_of
-from ._layers import ALL, chosen_titles, matrix_of, with_matrix
-from ._moments import Moments
-from ._repair import WeightReader, repaired
-from ._slicing import kept_places, sliced
+from .channels import ChannelGroup, Channels, weights_of
+from .layers import ALL, chosen_titles, matrix_of, with_matrix
+from .moments import Moments
+from .repair import WeightReader, repaired
+from .slicing import kept_places, sliced
 
 
 def chosen_groups(channels: Channels, layers: str, name: str) -> list[ChannelGroup]:

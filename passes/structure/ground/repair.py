@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._moments import Moments
+from .moments import Moments
 
 DAMPING = 1e-4
 """Of a covariance's mean diagonal, added to it: rows show some directions hardly, or not at all."""

@@ -12,7 +12,7 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.ir.graph import Node
 
-from ._ids import Axis, Ids
+from .ids import Axis, Ids
 
 Axes = tuple[Axis, ...]
 """The ids of every axis of a value."""

@@ -1,0 +1,1 @@
+"""What passes that change shapes stand on: channels, slices along them, calibration statistics, repair, budgets."""

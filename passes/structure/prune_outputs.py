@@ -13,20 +13,20 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 
-from .ground.channels import ChannelGroup, Channels, channels_of, weights_of
+from .ground.channels import ChannelGroup, Channels, channels_of
 from .ground.layers import ALL, clocks_of, ground_of, share_problem
 from .ground.leaving import (
     chosen_groups,
     clocks_without,
     group_readers,
+    meant_columns,
     touched_by,
     useful_sizes,
     without_channels,
 )
 from .ground.moments import input_moments
-from .ground.refit import Meant, refitted
+from .ground.refit import refitted
 from .ground.repair import Leaving, order_of_leaving
-from .ground.slicing import kept_places
 
 _NAME = "prune-outputs"
 
@@ -97,26 +97,13 @@ class PruneOutputs:
         context.note(f"{_told(groups, kept)}: {after:,} of {before:,} clocks ({after / before:.1%})")
         if self.repair == "refit" and len(gone):
             tell = None if context.on_progress is None else partial(context.on_progress, "refit layers")
-            made = refitted(made, whole, _meant(channels, groups, gone), ground.observe, tell)
+            made = refitted(made, whole, meant_columns(channels, groups, gone), ground.observe, tell)
         return made
 
 
 def _nearest(sizes: list[int], wanted: float) -> int:
     """Return the smallest of *sizes* that is at least *wanted*."""
     return next(size for size in sizes if size >= wanted - 1e-9)
-
-
-def _meant(channels: Channels, groups: list[ChannelGroup], gone: np.ndarray) -> list[Meant]:
-    """Return what the products are to give that read channels of *groups*: what they gave before."""
-    graph, found = channels.graph, []
-    for name in dict.fromkeys(name for group in groups for name in group.readers):
-        node = graph[name]
-        weights = weights_of(graph, node)
-        assert weights is not None
-        axis = channels.axes[node.inputs[weights.place]][weights.columns]
-        assert axis is not None
-        found.append(Meant(name, name, kept_places(axis, gone)))
-    return found
 
 
 def gone_of(groups: list[ChannelGroup], leaving: list[Leaving], kept: list[int]) -> np.ndarray:

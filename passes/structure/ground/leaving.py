@@ -17,6 +17,7 @@ from approxhw.passes.integers._mean_shifts import with_column_shift
 from .channels import ChannelGroup, Channels, weights_of
 from .layers import ALL, chosen_titles, matrix_of, with_matrix
 from .moments import Moments
+from .refit import Meant
 from .repair import WeightReader, repaired
 from .slicing import kept_places, sliced
 
@@ -133,3 +134,16 @@ def clocks_without(
             sizes = operand_sizes(product_of(op, node.inputs), shapes)
             total += sizes.count * reshaping.clocks(sizes.m, sizes.k, sizes.n)
     return total
+
+
+def meant_columns(channels: Channels, groups: list[ChannelGroup], gone: np.ndarray) -> list[Meant]:
+    """Return what the products are to give that read channels of *groups*: what they gave before."""
+    graph, found = channels.graph, []
+    for name in dict.fromkeys(name for group in groups for name in group.readers):
+        node = graph[name]
+        weights = weights_of(graph, node)
+        assert weights is not None
+        axis = channels.axes[node.inputs[weights.place]][weights.columns]
+        assert axis is not None
+        found.append(Meant(name, name, kept_places(axis, gone)))
+    return found

@@ -10,7 +10,10 @@ import pytest
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.pass_manager import parse_passes, run_passes
 from approxhw.ir.tensor.layers import product_layers
-from approxhw.passes.structure.ground.layers import clocks_of
+from approxhw.passes.structure import fuse_neurons
+from approxhw.passes.structure.ground.channels import channels_of, weights_of
+from approxhw.passes.structure.ground.layers import clocks_of, matrix_of, with_matrix
+from approxhw.passes.structure.ground.slicing import sliced
 
 SEEDS = range(4)
 KINDS = ("convolutions", "encoder")
@@ -67,9 +70,6 @@ def test_keeping_everything_changes_nothing(opened, kind):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_factors_of_full_rank_would_be_the_weights(opened, kind, seed):
     """A layer whose outputs have few directions loses nothing by factors of that rank."""
-    from approxhw.passes.structure.ground.channels import weights_of
-    from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
-
     net = opened(kind, seed)
     whole = net.whole
     rng = np.random.default_rng(seed)
@@ -114,6 +114,8 @@ def test_the_same_rows_give_the_same_model(opened):
         ("prune-outputs{keep=1.5}", "no share above 0 and at most 1"),
         ("prune-outputs", "neither is given"),
         ("prune-outputs{keep=0.5,budget=50%}", "both are given"),
+        ("fuse-neurons{keep=0}", "0.0 leaves nothing"),
+        ("fuse-neurons{starts=0}", "0 draws find nothing"),
         ("low-rank{rank=0}", "0 leaves nothing"),
         ("low-rank", "neither is given"),
         ("low-rank{rank=2,budget=50%}", "both are given"),
@@ -159,10 +161,58 @@ def test_a_layer_that_cannot_be_sliced_is_named_with_why(opened):
         _made(net, f"prune-outputs{{keep=0.5,layers={title}}}")
 
 
-@pytest.mark.parametrize("passes", ["prune-outputs{keep=0.5}", "low-rank{rank=2}"])
+@pytest.mark.parametrize("passes", ["prune-outputs{keep=0.5}", "low-rank{rank=2}", "fuse-neurons"])
 def test_without_rows_or_without_a_model_to_run_there_is_one_error(opened, passes):
     net = opened("encoder", 1)
     with pytest.raises(PassError, match="give --data with training rows"):
         run_passes(net.model.graph, passes, replace(net.context, observe=None), check=False)
     with pytest.raises(PassError, match="--target matrix-engine"):
         run_passes(net.model.graph, passes, replace(net.context, reshaping=None), check=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_neurons_that_are_twins_become_one_without_a_trace(opened, kind, seed):
+    """A layer whose channels come in pairs of the same weights loses half of them, and gives the same."""
+    net = opened(kind, seed)
+    whole = net.whole
+    channels = channels_of(whole)
+    group = next(group for group in channels.groups if not group.why and group.size > 1)
+    clusters = np.arange(group.size) // 2
+    twins, count = whole, 0
+    for number, axis, reads in fuse_neurons._places(channels, group):
+        node = whole.nodes[number]
+        if reads:
+            continue
+        data, ids = np.array(node.op.data), channels.axes[node.name][axis]
+        moved = np.moveaxis(data, axis, 0)
+        for pair in range(group.size // 2):
+            moved[ids == group.channels[2 * pair + 1]] = moved[ids == group.channels[2 * pair]]
+            count += 1
+        nodes = [
+            replace(each, op=replace(each.op, data=data)) if each.name == node.name else each for each in twins.nodes
+        ]
+        twins = replace(twins, nodes=tuple(nodes))
+    assert count > 0
+    again = channels_of(twins)
+    same = next(each for each in again.groups if each.title == group.title)
+    fused, gone = fuse_neurons._fused(again, same, clusters)
+    assert len(gone) == group.size // 2
+    made = sliced(fuse_neurons._of(again, fused), gone, net.model.typed)
+    assert np.allclose(net.run(made), net.run(twins), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fused_models_are_whole_and_seeded(opened, kind):
+    net = opened(kind, 2)
+    one, other = (_made(net, "fuse-neurons{keep=0.6,starts=3}")[0] for _ in range(2))
+    assert one == other
+    assert clocks_of(net.context.reshaping, one) < clocks_of(net.context.reshaping, net.model.graph)
+    assert np.isfinite(net.run(one)).all()
+
+
+def test_k_means_leaves_no_cluster_empty():
+    rows = np.repeat(np.random.default_rng(0).standard_normal((3, 4)), 5, axis=0)
+    found = fuse_neurons._clustered(rows, 3, 5, np.random.default_rng(1))
+    assert sorted(np.bincount(found).tolist()) == [5, 5, 5]
+    assert len(np.unique(fuse_neurons._clustered(np.zeros((6, 2)), 4, 1, np.random.default_rng(1)))) == 4

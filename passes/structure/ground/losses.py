@@ -1,0 +1,80 @@
+"""What a model loses on calibration rows: cross-entropy of all rows, and of each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from approxhw.common.errors import PassError, Problem
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.pass_manager import PassContext
+
+from .moments import Observe
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What tells losses: a run over the rows, and the class index of each row (int64).
+
+    Classes are those of the labels, or where the rows have none, those that the model itself gave.
+    """
+
+    observe: Observe
+    classes: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """The classes that occur."""
+        return np.unique(self.classes)
+
+
+def judge_of(context: PassContext, graph: Graph, observe: Observe) -> Judge:
+    """Return the judge of *graph*, the model before a pass; raise :class:`PassError` where it gives no scores of classes."""
+    scores = scores_of(graph, observe)
+    if scores.shape[1] < 2:
+        why = "its first output is one number a row, no score for each class: no loss tells what leaves"
+        raise PassError("losses", [Problem("model", why, "use prune-outputs or low-rank, which look at layers alone")])
+    labels = context.training[1] if context.training is not None else None
+    if labels is not None and (labels.max(initial=0) >= scores.shape[1] or labels.min(initial=0) < 0):
+        labels = None
+    classes = scores.argmax(axis=1) if labels is None else labels[: len(scores)]
+    return Judge(observe, classes.astype(np.int64))
+
+
+def scores_of(graph: Graph, observe: Observe) -> np.ndarray:
+    """Return what the first output of *graph* gives the calibration rows: rows × scores, float64."""
+    found: list[np.ndarray] = []
+
+    def seen(node: Node, value: np.ndarray) -> None:
+        if node.name == graph.output:
+            found.append(value.reshape(len(value), -1).astype(np.float64))
+
+    observe(graph, seen)
+    if not found:
+        raise PassError(
+            "losses", [Problem("data", "no calibration row reaches the output", "give training rows with --data")]
+        )
+    return np.concatenate(found)
+
+
+def row_losses(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each row; *scores* that are chances already (none below 0, sums of 1) are taken as such."""
+    rows = np.arange(len(classes))
+    scores = scores[: len(classes)]
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        return -np.log(np.maximum(scores[rows, classes], 1e-12))
+    moved = scores - scores.max(axis=1, keepdims=True)
+    found: np.ndarray = np.log(np.exp(moved).sum(axis=1)) - moved[rows, classes]
+    return np.where(np.isfinite(found), found, 1e3)
+
+
+def losses_of(judge: Judge, graph: Graph) -> np.ndarray:
+    """Return the mean loss of *graph* on the rows of each class that occurs (``judge.known``)."""
+    lost = row_losses(scores_of(graph, judge.observe), judge.classes)
+    return np.array([lost[judge.classes[: len(lost)] == each].mean() for each in judge.known])
+
+
+def loss_of(judge: Judge, graph: Graph) -> float:
+    """Return the mean loss of *graph* over all rows."""
+    return float(row_losses(scores_of(graph, judge.observe), judge.classes).mean())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from approxhw.engine.matrix.settings import EngineSearch
     from approxhw.engine.matrix.target import MatrixEngine
     from approxhw.flow.compile import check, compile, open_folder, read
+    from approxhw.flow.exporting import export_onnx
     from approxhw.flow.multipliers.measure import MeasuredMultipliers, measure_multipliers
     from approxhw.flow.printed.compiled import CompiledDesign, open_design
     from approxhw.flow.printed.target import Printed
@@ -61,6 +62,7 @@ _HOMES = {
     "compile_integer_engine": "engine.integers.compile",
     "compress_model": "frontends.compressed.compress_model",
     "estimate": "flow.stages.measure",
+    "export_onnx": "flow.exporting",
     "load_dataset": "common.data.dataset",
     "measure_multipliers": "flow.multipliers.measure",
     "named_pipeline": "ir.pass_manager",
@@ -102,6 +104,7 @@ __all__ = [
     "compile_integer_engine",
     "compress_model",
     "estimate",
+    "export_onnx",
     "load_dataset",
     "measure_multipliers",
     "named_pipeline",

@@ -13,7 +13,7 @@ import cloup
 
 from approxhw.common.version import __version__
 
-from .commands import check, compile, estimate, fuzz, multiplier, opt, passes, report, search, simulate
+from .commands import check, compile, estimate, export, fuzz, multiplier, opt, passes, report, search, simulate
 from .commands.eight_bit import compress, eight_bit_rtl, link_model
 from .parameters.command import Command, fail_unheard, is_unheard, tell_machine
 
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
         compress,
         eight_bit_rtl,
         estimate,
+        export,
         fuzz,
         link_model,
         multiplier,

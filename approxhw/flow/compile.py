@@ -109,8 +109,9 @@ def compile(
     an ``.npz`` with an array for every input by name, and ``labels`` where there are any. ``output``: the folder, below
     ``build/`` by default; only a design is ever replaced. ``shape``: sizes of inputs that an engine's model leaves open,
     those of the data by default. ``passes``: instead of the target's: pass objects, or texts as :func:`approxhw.parse_passes`
-    reads them, names of pipelines among them. ``steps``: keep the Graph after every pass;
-    ``from_step``: start behind that step of the design that is in ``output`` already. ``threads``: of an engine's emulation.
+    reads them, names of pipelines among them. ``steps``: keep the Graph after every pass, as it is kept anyway where one changes
+    shapes; ``from_step``: start behind that step of the design that is in ``output`` already. ``threads``: of an engine's
+    emulation.
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
     target = Printed() if target is None else target_of(target)
@@ -143,8 +144,10 @@ def compile(
         ledger = (*earlier, *(ledger_row(record) for record in records))
         lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
         design = flow.build(source, asked, lowered, clock)
+        # a smaller model is what a user of such passes wants to have, too
+        steps = steps or from_step is not None or any(getattr(each, "reshapes", False) for each in todo)
         with clock.step("write"):
-            return flow.write(design, folder, graphs if steps or from_step is not None else ())
+            return flow.write(design, folder, graphs if steps else ())
 
 
 def _restarted(

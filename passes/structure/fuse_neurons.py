@@ -34,8 +34,8 @@ class FuseNeurons:
 
     kind: ClassVar[str] = "approximating"
     tensors: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = True
-    """It looks at training rows."""
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
 
     keep: float = field(default=0.75, metadata={"help": "share of every layer's neurons that stays"})
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})

@@ -38,8 +38,8 @@ class LowRank:
 
     kind: ClassVar[str] = "approximating"
     tensors: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = True
-    """It looks at training rows."""
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
 
     budget: float | None = field(
         default=None, metadata={"help": "share of the engine's clocks that stays, such as 70%"}

@@ -46,8 +46,8 @@ class PruneChannels:
 
     kind: ClassVar[str] = "approximating"
     tensors: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = True
-    """It looks at training rows."""
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
 
     bound: float = field(
         default=0.05, metadata={"help": "how much a class's loss may rise at the first layer, of itself"}

@@ -46,8 +46,8 @@ class PruneOutputs:
 
     kind: ClassVar[str] = "approximating"
     tensors: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = True
-    """It looks at training rows."""
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
 
     keep: float | None = field(
         default=None, metadata={"help": "share of every layer's channels that stays, such as 0.6"}

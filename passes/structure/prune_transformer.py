@@ -34,8 +34,8 @@ class PruneTransformer:
 
     kind: ClassVar[str] = "approximating"
     tensors: ClassVar[bool] = True
-    calibrated: ClassVar[bool] = True
-    """It looks at training rows."""
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
 
     max_rise: float = field(default=0.0, metadata={"help": "of the loss, against the least so far, such as 2%"})
     parts: int = field(

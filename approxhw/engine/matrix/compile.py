@@ -63,6 +63,9 @@ KEPT_BYTES, KEPT_ROWS = 64 << 20, 256
 MEASURED_ROWS = 512
 """Rows of every layer in which needed shifts are counted."""
 
+CALIBRATION_ROWS = 1024
+"""Training rows that passes look at, the first ones."""
+
 
 @dataclass(frozen=True)
 class CompiledEngine:
@@ -156,7 +159,7 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     from approxhw.frontends.products.partition import open_model
 
     loaded = asked_model(asked)
-    if any(getattr(each, "calibrated", False) for each in asked.passes):
+    if any(getattr(each, "reshapes", False) for each in asked.passes):
         train, feeds = calibration_feeds(loaded, asked.data)
     else:
         train, feeds = Feeds({}), feeds_of(loaded, asked.data)
@@ -209,7 +212,8 @@ def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -
     return PassContext(
         model=source.graph,
         accuracy=kept.told.accuracies,
-        observe=partial(observe_rows, kept.train, kept.model.host) if kept.train.rows else None,
+        observe=partial(observe_rows, kept.train.some(CALIBRATION_ROWS), kept.model.host) if kept.train.rows else None,
+        training=None if kept.train.labels is None else (kept.train.arrays, kept.train.labels),
         reshaping=reshaping_on(kept.model, asked.target),
         threads=asked.threads,
     )

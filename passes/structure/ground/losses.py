@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext
+from approxhw.numerics.formats import Float
 
 from .moments import Observe
 
@@ -33,7 +35,7 @@ def judge_of(context: PassContext, graph: Graph, observe: Observe) -> Judge:
     """Return the judge of *graph*, the model before a pass; raise :class:`PassError` where it gives no scores of classes."""
     scores = scores_of(graph, observe)
     if scores.shape[1] < 2:
-        why = "its first output is one number a row, no score for each class: no loss tells what leaves"
+        why = "no output of it is a score for each class: no loss tells what leaves"
         raise PassError("losses", [Problem("model", why, "use prune-outputs or low-rank, which look at layers alone")])
     labels = context.training[1] if context.training is not None else None
     if labels is not None and (labels.max(initial=0) >= scores.shape[1] or labels.min(initial=0) < 0):
@@ -43,11 +45,19 @@ def judge_of(context: PassContext, graph: Graph, observe: Observe) -> Judge:
 
 
 def scores_of(graph: Graph, observe: Observe) -> np.ndarray:
-    """Return what the first output of *graph* gives the calibration rows: rows × scores, float64."""
+    """Return the scores that *graph* gives the calibration rows: rows × scores, float64.
+
+    They are its first output of several real numbers a row; where there is none, whatever the first output is.
+    """
     found: list[np.ndarray] = []
+    leaving = [graph[name] for name in graph.leaving]
+    several = [
+        node.name for node in leaving if isinstance(node.type.format, Float) and math.prod(node.type.shape[1:]) > 1
+    ]
+    output = (several or [graph.output])[0]
 
     def seen(node: Node, value: np.ndarray) -> None:
-        if node.name == graph.output:
+        if node.name == output:
             found.append(value.reshape(len(value), -1).astype(np.float64))
 
     observe(graph, seen)

@@ -44,6 +44,7 @@ WAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "fuse-neurons": tuple(f"fuse-neurons{{keep={keep}}}" for keep in (0.9, 0.8, 0.7, 0.6)),
         "low-rank": tuple(f"low-rank{{budget={share}%}}" for share in (97, 90, 80, 75, 70)),
+        "tucker": tuple(f"tucker{{budget={share}%}}" for share in (90, 80, 70, 65, 60)),
         "low-rank, then prune-outputs": tuple(
             f"low-rank{{budget=90%}},prune-outputs{{budget={share}%}}" for share in (85, 75, 70, 65, 60)
         ),

@@ -1,0 +1,219 @@
+"""The pass that writes filters of convolutions as thin ones between two convolutions of 1 × 1: Tucker decompositions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, PassError, Problem, shown
+from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds.tensor.ops import Conv
+from approxhw.ir.pass_manager import PassContext
+from approxhw.ir.rewriting import Reshaping
+from approxhw.ir.tensor.layers import product_sizes
+from approxhw.passes.integers._editing import Editor
+
+from .ground.budget import Form, hull_of, within_budget
+from .ground.channels import weights_of
+from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem
+from .ground.moments import Moments, input_moments
+from .ground.refit import Meant, refitted
+
+_NAME = "tucker"
+
+
+@dataclass(frozen=True)
+class Tucker:
+    """Write filters as a core of fewer channels between two convolutions of 1 × 1, their numbers told by the engine's clocks.
+
+    Channels go in as the principal directions that the filters make most of over calibration rows, and come out as those of what
+    the layer gives. Of all core shapes of all layers those are taken that keep within the *budget* at least error, by the tails
+    of both spectra: every pair of ranks is looked at. A shape may leave either convolution out. Source: core shapes as in arXiv
+    2302.03886, whose surrogate this is, counted in clocks.
+    """
+
+    kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
+    reshapes: ClassVar[bool] = True
+    """It changes shapes, by what training rows tell."""
+
+    budget: float = field(default=0.7, metadata={"help": "share of the engine's clocks that stays, such as 70%"})
+    layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
+    refit: bool = field(
+        default=True, metadata={"help": "the last convolutions once more, layer after layer, by least squares"}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing."""
+        found = share_problem(_NAME, "budget", self.budget)
+        if found:
+            raise OptionError(_NAME, found)
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """Return *graph* with cores in place of the filters that they make cheaper."""
+        ground = ground_of(context, _NAME)
+        nodes = self._chosen(graph)
+        whole = ground.reshaping.typed(graph)
+        moments = input_moments(whole, [node.name for node in nodes], ground.observe)
+        spectra = [_spectrum(whole, node, moments[node.name]) for node in nodes]
+        before = clocks_of(ground.reshaping, whole)
+        shapes = [core_forms(whole, node, each, ground.reshaping) for node, each in zip(nodes, spectra, strict=True)]
+        others = before - sum(each[0].costs for each in shapes)
+        forms, total = within_budget(shapes, self.budget * before - others)
+        if total + others > self.budget * before:
+            least = math.ceil(100 * (total + others) / before - 1e-9)
+            why = f"the smallest cores still take {total + others:,} of {before:,} clocks"
+            raise PassError(f"pass {_NAME}", [Problem(f"{_NAME}.budget", why, f"give budget={least}% or more")])
+        made, changed = whole, []
+        for node, form, spectrum in zip(nodes, forms, spectra, strict=True):
+            if form.size:
+                made = _with_core(made, made[node.name], spectrum, _ranks_of(form, spectrum))
+                changed.append((node, form, spectrum))
+        if not changed:
+            context.note("no filters have a core that is cheaper")
+            return graph
+        after = clocks_of(ground.reshaping, made)
+        told = ", ".join(
+            f"{shown(node.op.title, 40)} {' × '.join(map(str, _ranks_of(form, spectrum)))}"  # type: ignore[union-attr]
+            for node, form, spectrum in changed[:8]
+        )
+        context.note(
+            f"cores: {told}{', …' if len(changed) > 8 else ''}: {after:,} of {before:,} clocks ({after / before:.1%})"
+        )
+        if self.refit:
+            meant = [Meant(node.name, node.name, np.arange(len(spectrum.out_values))) for node, _, spectrum in changed]
+            tell = None if context.on_progress is None else partial(context.on_progress, "refit layers")
+            made = refitted(made, whole, meant, ground.observe, tell)
+        return made
+
+    def _chosen(self, graph: Graph) -> list[Node]:
+        """Return the convolutions that are asked for; raise :class:`PassError` for those that have no core."""
+        convolutions = {node.op.title: node for node in graph.nodes if isinstance(node.op, Conv)}
+        if not convolutions:
+            why = "it has no convolution"
+            raise PassError(f"pass {_NAME}", [Problem("model", why, "use low-rank, which factors every product")])
+        chosen = [convolutions[title] for title in chosen_titles(list(convolutions), self.layers, _NAME)]
+        fit = [node for node in chosen if weights_of(graph, node) is not None]
+        if (self.layers != ALL and len(fit) < len(chosen)) or not fit:
+            found = [
+                Problem(f"layer {shown(node.op.title, 60)!r}", "its filters are computed, or in groups", "leave it out")  # type: ignore[union-attr]
+                for node in chosen
+                if node not in fit
+            ]
+            raise PassError(f"pass {_NAME}", found)
+        return fit
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Of filters O × I × places: how channels go in and come out, principal directions first.
+
+    ``kernel``: the filters, float64. ``into`` (I × I) makes principal channels of those that come, ``back`` (I × I) undoes it;
+    ``in_values``, ``out_values``: shares of what the layer gives along each; ``out``: directions of what it gives (O × O).
+    """
+
+    kernel: np.ndarray
+    into: np.ndarray
+    back: np.ndarray
+    in_values: np.ndarray
+    out: np.ndarray
+    out_values: np.ndarray
+
+
+def _spectrum(graph: Graph, node: Node, moments: Moments) -> Spectrum:
+    kernel = matrix_of(graph, node).T.reshape(graph[node.inputs[1]].type.shape)
+    count, channels = kernel.shape[:2]
+    places = kernel.reshape(count, channels, -1)
+    blocks = moments.covariance.reshape(channels, places.shape[2], channels, places.shape[2])
+    within = np.mean([blocks[:, place, :, place] for place in range(places.shape[2])], axis=0)
+    values, axes = np.linalg.eigh(within)
+    roots = np.sqrt(np.maximum(values, 1e-6 * max(float(values.max()), 1e-12)))
+    root, inverse = (axes * roots) @ axes.T, (axes / roots) @ axes.T
+    made = np.einsum("oip,ojp->ij", places, places)
+    in_values, directions = np.linalg.eigh(root @ made @ root)
+    order = directions[:, ::-1]
+    matrix = matrix_of(graph, node)
+    out_values, out = np.linalg.eigh(matrix.T @ moments.covariance @ matrix)
+    return Spectrum(kernel, order.T @ root, inverse @ order, _shares(in_values), out[:, ::-1], _shares(out_values))
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    found = np.maximum(values[::-1], 0.0)
+    return found / max(float(found.sum()), np.finfo(float).tiny)
+
+
+def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshaping) -> list[Form]:
+    """Return the filters of *node* as they are, and every core shape on the hull of clocks and error.
+
+    A shape's ``size`` is R_in · (O + 1) + R_out, so that it tells both (:func:`_ranks_of`).
+    """
+    sizes = product_sizes(graph, node)
+    channels, count = len(spectrum.in_values), len(spectrum.out_values)
+    lost_in, lost_out = (
+        np.append(np.cumsum(each[::-1])[::-1], 0.0) for each in (spectrum.in_values, spectrum.out_values)
+    )
+    image = math.prod(graph[node.inputs[0]].type.shape) // channels
+    kernel = math.prod(spectrum.kernel.shape[2:])
+    whole = sizes.count * reshaping.clocks(sizes.m, sizes.k, sizes.n)
+    forms = [Form(0, whole, 0.0)]
+    for r_in in range(1, channels + 1):
+        first = 0 if r_in == channels else reshaping.clocks(image, channels, r_in)
+        for r_out in range(1, count + 1):
+            last = 0 if r_out == count else reshaping.clocks(sizes.m, r_out, count)
+            core = reshaping.clocks(sizes.m, r_in * kernel, r_out)
+            if (costs := first + core + last) < whole:
+                forms.append(Form(r_in * (count + 1) + r_out, costs, float(lost_in[r_in] + lost_out[r_out])))
+    return hull_of(forms)
+
+
+def _ranks_of(form: Form, spectrum: Spectrum) -> tuple[int, int]:
+    return divmod(form.size, len(spectrum.out_values) + 1)
+
+
+def _with_core(graph: Graph, node: Node, spectrum: Spectrum, ranks: Sequence[int]) -> Graph:
+    """Return *graph* with up to three convolutions in place of *node*, whose name the last one has."""
+    op = node.op
+    assert isinstance(op, Conv)
+    r_in, r_out = ranks
+    count, channels = spectrum.kernel.shape[:2]
+    places = spectrum.kernel.shape[2:]
+    core = spectrum.kernel.reshape(count, channels, -1)
+    if r_in < channels:
+        core = np.einsum("oip,ir->orp", core, spectrum.back[:, :r_in])
+    if r_out < count:
+        core = np.einsum("oip,or->rip", core, spectrum.out[:, :r_out])
+    ones = (1,) * len(places)
+    plain = Conv("", arithmetic=op.arithmetic, result=op.result, codes=op.codes)
+    editor = Editor(graph)
+    for each in graph.nodes:
+        if each.name != node.name:
+            editor.nodes.append(each)
+            continue
+        base, read, fmt = graph[node.inputs[1]].name, node.inputs[0], node.type.format
+        if r_in < channels:
+            shape = list(graph[read].type.shape)
+            shape[1] = r_in
+            filters = _filters(editor, f"{base}_in", spectrum.into[:r_in].reshape(r_in, channels, *ones))
+            read = editor.add(f"{node.name}_in", replace(plain, title=f"{op.title}/in"), [read, filters], shape, fmt)
+        filters = _filters(editor, f"{base}_core", core.reshape(min(r_out, count), min(r_in, channels), *places))
+        if r_out == count:
+            editor.nodes.append(
+                replace(node, op=replace(op, title=f"{op.title}/core"), inputs=(read, filters, *node.inputs[2:]))
+            )
+            continue
+        shape = list(node.type.shape)
+        shape[1] = r_out
+        read = editor.add(f"{node.name}_core", replace(op, title=f"{op.title}/core"), [read, filters], shape, fmt)
+        filters = _filters(editor, f"{base}_out", spectrum.out[:, :r_out].reshape(count, r_out, *ones))
+        last = replace(plain, title=f"{op.title}/out")
+        editor.nodes.append(replace(node, op=last, inputs=(read, filters, *node.inputs[2:])))
+    return editor.done()
+
+
+def _filters(editor: Editor, name: str, data: np.ndarray) -> str:
+    return editor.constant(name, np.ascontiguousarray(data.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""What approximating does to the worst and not the mean, as a record: classes, subgroups, steps, layers, margins, and a verdict."""
+"""What approximating does to the worst and not the mean, as a record: classes, subgroups, steps, layers, and a verdict."""
 
 from __future__ import annotations
 

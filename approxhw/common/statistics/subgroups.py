@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def quarter_parts(
 
 def _quarter_names(title: str, ends: Sequence[float]) -> list[str]:
     told = [f"{end:.4g}" for end in ends]
-    middle = [f"{title}: above {low} up to {high}" for low, high in zip(told, told[1:], strict=False)]
+    middle = [f"{title}: above {low} up to {high}" for low, high in pairwise(told)]
     return [f"{title}: up to {told[0]}", *middle, f"{title}: above {told[-1]}"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from .changes import RowChange, changes_of
 
 QUARTERS = (0.25, 0.5, 0.75)
-MOST_VALUES = 24
+MOST_VALUES = 12
 """Different numbers of a column that are groups of their own; of more, its quarters are."""
 MOST_FEATURES = 4096
 """Features whose quarters are looked at, the first ones."""

@@ -22,11 +22,12 @@ from approxhw.common.version import __version__
 from approxhw.flow.printed.reading import reference_accuracies, told_of_rows
 from approxhw.flow.printed.write_report import report_design
 from approxhw.flow.stages.describe import about
-from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
 from .evolve import Found, prices_of
+from .families.asked_classes import asked_classes, held_against_model
 from .families.circuits import Origin, Progress, compile_circuits, simulate_members
 from .families.kept_folds import Watch
 from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
@@ -62,8 +63,9 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
         "target": task.target,
         "command": task.command,
         "timeout": task.settings.timeout,
+        "held": held_against_model(task.options, graph, rows),
     }
-    classes = _asked_classes(task, graph, rows)
+    classes = asked_classes(task.options, shared["held"], _judging(task, rows), rows)
     branches = _branches(task, graph, rows, onnx, shared, classes) if task.genetic else []
     _tell_start(task, rows, branches, recipes, onnx["train"])
     watch = Watch(task.jobs, task.hooks.on_progress, task.hooks.stop, task.settings.resume)
@@ -95,7 +97,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             parts.append(part_of(pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)))
         if studied is not None:
             origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
-            right = predict(graph, rows.data.X_train) == rows.data.y_train
+            right = shared["held"].reference.answers["train"] == rows.data.y_train
             every = None if classes is None else replace(classes, judging=np.arange(len(right)))
             reference = float(right.mean()) if onnx["train"] is None and classes is not None else onnx["train"]
             fitting = replace(wanted, reference=reference, right=right, classes=every)
@@ -206,17 +208,6 @@ def _tell_start(
                 "objectives": task.settings.objectives,
             }
         )
-
-
-def _asked_classes(task: Task, graph: Graph, rows: SearchRows) -> AskedClasses | None:
-    """Return what any class may lose against *graph*, the model as it was read; None where nothing bounds it."""
-    loss = task.options.max_class_loss
-    if loss is None:
-        return None
-    data, judging = rows.data, _judging(task, rows)
-    answers = predict(graph, data.X_train)
-    judging = judging if len(judging) else np.arange(len(data.y_train))
-    return AskedClasses(loss, data.y_train, answers, judging, tuple(map(str, graph.labels)))
 
 
 def _wanted(

@@ -24,6 +24,7 @@ from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
 from approxhw.common.statistics import majority_share, no_better
 from approxhw.common.statistics.class_bounds import ClassBound, class_bound
+from approxhw.flow.stages.safety import CLASS_LOSS, SafetyOptions
 
 from .operands import Feeds, predictions
 
@@ -38,6 +39,18 @@ OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
+
+
+class GeneticLosses(Protocol):
+    """What a search is asked to hold."""
+
+    @property
+    def max_accuracy_loss(self) -> float:
+        """What all rows may lose."""
+
+    @property
+    def max_class_loss(self) -> float | None:
+        """What any class may lose; None where nothing bounds it."""
 
 
 class SearchRecord(Protocol):
@@ -129,7 +142,7 @@ def errors_and_costs(posed: LayerSearch, genomes: np.ndarray) -> np.ndarray:
 
 
 def errors_once(posed: LayerSearch, genome: np.ndarray) -> int:
-    """Return the wrong rows of those searched on, counted once a genome; as a bound on classes counts them, where there is one."""
+    """Return the wrong rows of those searched on, counted once a genome, and as a bound on classes counts them."""
     key = np.asarray(genome, dtype=np.int32).tobytes()
     if key not in posed.known:
         bound = posed.bounds.get("search")
@@ -160,6 +173,12 @@ def references(
         if max_class_loss is not None and name in ("search", "validation"):
             bounds[name] = class_bound(labels, found, max_class_loss)
     return accuracies, bounds
+
+
+def safety_of(options: GeneticLosses) -> SafetyOptions:
+    """Return what the safety report of the chosen member marks: what was asked for."""
+    most = options.max_class_loss
+    return SafetyOptions(options.max_accuracy_loss, CLASS_LOSS if most is None else most)
 
 
 def sent_state(posed: LayerSearch) -> dict[str, object]:

@@ -36,6 +36,7 @@ from ..layer_search import (
     model_digest,
     most_errors,
     references,
+    safety_of,
     search_identity,
     sent_state,
     with_asked,
@@ -235,7 +236,13 @@ class EngineProblem:
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
         chosen = replace(self.target, mac=most, layers=layers)
         compile_engine(
-            self.source, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
+            self.source,
+            target=chosen,
+            data=self.data,
+            output=folder / "chosen",
+            shape=self.shape,
+            command=self.command,
+            safety=safety_of(self.options),
         )
         write_front_and_page(front, folder)
 

@@ -25,6 +25,7 @@ from approxhw.engine.layer_search import (
     genetic_settings,
     member_accuracies,
     most_errors,
+    safety_of,
     search_identity,
     sent_state,
     write_front_and_page,
@@ -325,5 +326,6 @@ class IntegerProblem:
             output=folder / "chosen",
             shape=self.shape,
             command=self.command,
+            safety=safety_of(self.options),
         )
         write_front_and_page(front, folder)

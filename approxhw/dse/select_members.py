@@ -106,11 +106,11 @@ def pick(
     rows = sum(c.rows for c in curves)
     called: Keywords = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
 
-    held = None if wanted.classes is None else wanted.classes.reference()
+    model = None if wanted.classes is None else wanted.classes.reference()
 
     def class_loss(i: int) -> float:
         """Return what the worst class loses in a circuit, on all training rows, or on those that its search has not seen."""
-        return 0.0 if held is None else max(own_losses[i], worst_expected(by_class, held, float(estimate[i, 0])))
+        return 0.0 if model is None else max(own_losses[i], worst_expected(by_class, model, float(estimate[i, 0])))
 
     def candidates(places: Sequence[int], costs: Mapping[int, float]) -> list[Candidate]:
         return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i], class_loss(i)) for i in places]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
-from small_networks import network
 
 import approxhw as ax
 from approxhw.common.errors import InvalidDataError, InvalidDesignError, OptionError
@@ -16,42 +13,10 @@ from approxhw.common.statistics.safety import SafetyReport
 from approxhw.engine.integers.layers_alone import layer_alone
 from approxhw.engine.safety import JUDGED_ROWS
 from approxhw.flow.stages.safety import SafetyOptions
-from approxhw.frontends.products.partition import open_model
 from approxhw.ir.pass_manager import parse_passes, spell_pass
-from approxhw.ir.tensor.run import walk_tensors
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 ROUGH = {"rows": 4, "columns": 4, "vectors": 16, "library": "egfet"}
-RANDOM = np.random.default_rng(7)
-TRAIN, TEST = (RANDOM.normal(size=(rows, 1, 8, 8)).astype(np.float32) for rows in (150, 90))
-
-
-def answers_of(model, rows):
-    """Return the scores (rows × 6) of the network in float32."""
-    opened = open_model(model, {"x": rows.shape})
-    return walk_tensors(opened.graph, {"x": rows}, opened.host, None)[opened.graph.output]
-
-
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    """A file of the network, and rows in two splits that it labels itself; every seventh label is another one.
-
-    Its last bias is moved so that all classes are near each other, and small errors change answers.
-    """
-    path = tmp_path_factory.mktemp("safety") / "net.onnx"
-    model = network()
-    (last,) = (array for array in model.graph.initializer if array.name == "b4")
-    moved = numpy_helper.to_array(last) - answers_of(model, TRAIN).mean(axis=0)
-    last.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), "b4"))
-    onnx.save(model, path)
-    data = {}
-    for split, rows in (("train", TRAIN), ("test", TEST)):
-        answers = answers_of(model, rows).argmax(axis=1)
-        answers[::7] = (answers[::7] + 1) % 6
-        bright = np.where(rows.mean(axis=(1, 2, 3)) > 0, "yes", "no")
-        data |= {f"X_{split}": rows, f"y_{split}": answers, f"bright_{split}": bright}
-    assert len(np.unique(data["y_train"])) == 6
-    return path, data
 
 
 def compiled(net, tmp_path, target, data=None, **options):
@@ -143,7 +108,11 @@ def test_groups_of_a_column(net, tmp_path):
 
 
 def test_rows_in_one_split_judge_themselves(net, tmp_path):
-    data = {"x": np.tile(TRAIN, (6, 1, 1, 1)), "labels": np.tile(net[1]["y_train"], 6), "site": np.arange(900) % 3}
+    data = {
+        "x": np.tile(net[1]["X_train"], (6, 1, 1, 1)),
+        "labels": np.tile(net[1]["y_train"], 6),
+        "site": np.arange(900) % 3,
+    }
     told = compiled(net, tmp_path, TARGETS["matrix-engine"], data=ax.DataSource(data, groups="site")).safety
     assert (told.judged_by, told.told_by) == ("rows of the data", "")
     assert told.whole.judged.rows == 900
@@ -152,7 +121,7 @@ def test_rows_in_one_split_judge_themselves(net, tmp_path):
 
 
 def test_what_cannot_be_told(net, tmp_path):
-    rows = {"x": TRAIN[:8]}
+    rows = {"x": net[1]["X_train"][:8]}
     bare = compiled(net, tmp_path, TARGETS["matrix-engine"], data=rows)
     assert bare.safety is None
     with pytest.raises(

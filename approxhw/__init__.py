@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from approxhw.flow.printed.compiled import CompiledDesign, open_design
     from approxhw.flow.printed.target import Printed
     from approxhw.flow.stages.measure import estimate
+    from approxhw.flow.stages.safety import SafetyOptions
     from approxhw.flow.stages.tabulate import tabulate
     from approxhw.frontends.compressed.compress_model import CompressedModel, compress_model
     from approxhw.frontends.products.writing import write_onnx
@@ -54,6 +55,7 @@ _HOMES = {
     "MatrixEngine": "engine.matrix.target",
     "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
+    "SafetyOptions": "flow.stages.safety",
     "SearchResult": "dse.api",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",
@@ -96,6 +98,7 @@ __all__ = [
     "MatrixEngine",
     "MeasuredMultipliers",
     "Printed",
+    "SafetyOptions",
     "SearchResult",
     "available_passes",
     "check",

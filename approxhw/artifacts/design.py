@@ -27,6 +27,7 @@ from approxhw.common.data.arrays import read_npz
 from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.common.errors import shown
 from approxhw.common.files import read_text
+from approxhw.common.statistics.safety import SafetyReport, check_safety
 from approxhw.ir.evaluation import task_of
 from approxhw.ir.graph import IDENTIFIER, Graph
 from approxhw.ir.kinds import Input
@@ -154,6 +155,8 @@ class DesignRecord:
     accuracy: CircuitAccuracy
     calibrated_splits: Mapping[str, float | None] = field(default_factory=dict)
     """Scores of ``calibrated.axir``; none where that is not there."""
+    safety: SafetyReport | None = None
+    """What approximating does to classes and subgroups of rows; designs of before lack it."""
     saturated_readings: Mapping[str, int]
     ledger: tuple[PassRecord, ...]
     seconds: Mapping[str, float]
@@ -168,6 +171,7 @@ def _needed(told: DesignRecord) -> list[str]:
         raise ValueError("accuracy: not all of it is there")
     if "title" not in told.model:
         raise ValueError("model: no title")
+    check_safety(told.safety)
     modules = [f"rtl/{name}.v" for name in told.modules if IDENTIFIER.fullmatch(name)]
     if told.calibrated_splits and told.calibrated_splits.keys() != {"train", "test"}:
         raise ValueError("calibrated_splits: not all of it is there")
@@ -239,6 +243,8 @@ class Design:
     warnings: tuple[str, ...] = ()
     calibrated: Calibrated | None = None
     """What the report offers in place of an exact circuit, where there is anything."""
+    safety: SafetyReport | None = None
+    """What approximating does to classes and subgroups of rows; None without rows, and where no class is named."""
 
     @property
     def output(self) -> str:
@@ -328,6 +334,7 @@ def _record(design: Design) -> DesignRecord:
         command=design.command,
         accuracy=design.accuracy,
         calibrated_splits={} if design.calibrated is None else design.calibrated.splits,
+        safety=design.safety,
         saturated_readings=design.saturated,
         ledger=tuple(PassRecord(**row) for row in design.ledger),
         seconds=design.seconds,
@@ -392,6 +399,7 @@ def _design(folder: Path, told: DesignRecord) -> Design:
         seconds=told.seconds,
         warnings=told.warnings,
         calibrated=_calibrated(folder, told, graph) if told.calibrated_splits else None,
+        safety=told.safety,
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import OptionError, shown
+from approxhw.common.statistics.safety import SafetyReport, check_safety
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, Packed
@@ -135,6 +136,8 @@ class EngineDesign:
     pipeline: str = ""
     ledger: tuple[LedgerLine, ...] = ()
     """Of each pass what :class:`~approxhw.ir.pass_manager.PassRecord` tells, as plain types; folders of before have none."""
+    safety: SafetyReport | None = None
+    """What approximating does to classes and subgroups of rows; None without labels, and in folders of before."""
 
     @property
     def top(self) -> str:
@@ -169,6 +172,7 @@ class EngineRecord:
     warnings: tuple[str, ...] = ()
     pipeline: str = ""
     ledger: tuple[PassRecord, ...] = ()
+    safety: SafetyReport | None = None
     modules: tuple[str, ...]
     top: str = ""
     layers: tuple[LayerInfo, ...]
@@ -177,6 +181,7 @@ class EngineRecord:
 
 def _needed(told: EngineRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names, sizes or 8-bit codes cannot be."""
+    check_safety(told.safety)
     check_told(told.modules, told.accuracy, told.model or None)  # folders of before may have no model at all
     for layer in told.layers:
         _check_layer(layer)

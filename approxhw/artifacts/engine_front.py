@@ -59,6 +59,9 @@ class EngineMember:
     saved: float = 0.0
     """Share of the energy of exact products that it saves; of integer engines."""
 
+    class_loss: float | None = None
+    """What its worst class loses on validation rows; None where no bound on that was asked for."""
+
     @property
     def accuracy(self) -> float:
         """What the chosen member is picked by."""
@@ -145,6 +148,7 @@ def write_engine_front(front: EngineFront, folder: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     more = [each.field for each in front.costs if each.field not in ("area_um2", "energy_nj")]
     more += ["apart_um2", "saved"] if front.exact_energy_nj is not None else []
+    more += ["class_loss"] if any(member.class_loss is not None for member in front.members) else []
     titles = ["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"]
     writer.writerow([*titles, *more])
     for m in front.members:

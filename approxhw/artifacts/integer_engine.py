@@ -22,6 +22,7 @@ import numpy as np
 
 from approxhw.common.data.arrays import read_npz
 from approxhw.common.errors import shown
+from approxhw.common.statistics.safety import SafetyReport, check_safety
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, PassRecord
 
@@ -127,6 +128,8 @@ class IntegerDesign:
     warnings: tuple[str, ...] = ()
     pipeline: str = ""
     ledger: tuple[LedgerLine, ...] = ()
+    safety: SafetyReport | None = None
+    """What approximating does to classes and subgroups of rows; None without labels, and in folders of before."""
 
     @property
     def top(self) -> str:
@@ -161,6 +164,7 @@ class IntegerRecord:
     warnings: tuple[str, ...] = ()
     pipeline: str = ""
     ledger: tuple[PassRecord, ...] = ()
+    safety: SafetyReport | None = None
     modules: tuple[str, ...]
     layers: tuple[IntegerLayer, ...]
     files: Mapping[str, str]
@@ -168,6 +172,7 @@ class IntegerRecord:
 
 def _needed(told: IntegerRecord) -> list[str]:
     """Return the files that *told* speaks of; raise ``ValueError`` where its names or sizes cannot be."""
+    check_safety(told.safety)
     check_told(told.modules, told.accuracy, told.model)
     for layer in told.layers:
         others = (layer.tiles, layer.clocks, layer.variate, *layer.blocks)

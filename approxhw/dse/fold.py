@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .evolve import Hooks
     from .rows.split_rows import SearchRows
+    from .rules.class_rule import AskedClasses
     from .settings import Task
 
 TARGET_SLACK = 0.01
@@ -73,8 +74,12 @@ def branch_of(
     reference: float,
     prices: Prices,
     origin: Keywords,
+    classes: AskedClasses | None = None,
 ) -> Branch:
-    """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share."""
+    """Return fold *number* of a search of *graph*; ``origin``: the fields of :class:`Origin` that all folds share.
+
+    ``classes``: what any class may lose, where that is bounded.
+    """
     from approxhw.dse.genetic.problem import NetworkProblem
     from approxhw.networks.space import encode_genome, space_of
 
@@ -93,6 +98,9 @@ def branch_of(
     wrong = round((1 - reference) * len(labels))
     estimate, start = area_of(prices.area, space), encode_genome(space, masked)[None]
     problem = NetworkProblem(space, codes["train"], labels, wrong, estimate, start, print_graph(masked))
+    if classes is not None:
+        fit, _ = rows.folds[number]
+        problem = replace(problem, bound=classes.bound(labels, fit))
     costs = task.objectives[1:]
     if task.objectives != problem.objectives:
         problem = replace(problem, objectives=task.objectives, costs=prices.costs(space, costs))

@@ -22,11 +22,12 @@ from approxhw.common.version import __version__
 from approxhw.flow.printed.reading import reference_accuracies, told_of_rows
 from approxhw.flow.printed.write_report import report_design
 from approxhw.flow.stages.describe import about
-from approxhw.ir.evaluation import accuracy, predict
+from approxhw.ir.evaluation import accuracy
 from approxhw.ir.graph import Graph
 from approxhw.report import write_front_page
 
 from .evolve import Found, prices_of
+from .families.asked_classes import asked_classes, held_against_model
 from .families.circuits import Origin, Progress, compile_circuits, simulate_members
 from .families.kept_folds import Watch
 from .families.merging import FamiliesPart, Wanted, asked_accuracies, merged_parts
@@ -34,6 +35,7 @@ from .families.recipe_front import RecipeFront, front_of_recipes
 from .families.searching import Studied, check_rows, coding_of, study_families
 from .fold import Branch, branch_of, search_branches
 from .rows.split_rows import SearchRows
+from .rules.class_rule import AskedClasses
 from .rules.honest_rule import shared_rows_note
 from .select_members import part_of, pick
 from .settings import Task
@@ -61,8 +63,10 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
         "target": task.target,
         "command": task.command,
         "timeout": task.settings.timeout,
+        "held": held_against_model(task.options, graph, rows),
     }
-    branches = _branches(task, graph, rows, onnx, shared) if task.genetic else []
+    classes = asked_classes(task.options, shared["held"], _judging(task, rows), rows)
+    branches = _branches(task, graph, rows, onnx, shared, classes) if task.genetic else []
     _tell_start(task, rows, branches, recipes, onnx["train"])
     watch = Watch(task.jobs, task.hooks.on_progress, task.hooks.stop, task.settings.resume)
     studied = None
@@ -85,7 +89,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
     for branch in branches:
         branch.workshop.origin = replace(branch.workshop.origin, seconds=seconds)
     interrupted = any(one.interrupted for one in found) or (studied is not None and studied.interrupted)
-    wanted = _wanted(task, rows, onnx, interrupted)
+    wanted = _wanted(task, rows, onnx, interrupted, classes)
     parts = []
     with clock.step("synthesise"):
         if found:
@@ -93,8 +97,11 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
             parts.append(part_of(pick(searched, wanted, task.hooks.on_progress, task.hooks.stop)))
         if studied is not None:
             origin = Origin(nodes=len(graph.nodes), ledger=studied.ledger, search=task.spelled_recipes(), **shared)
-            right = predict(graph, rows.data.X_train) == rows.data.y_train
-            fitted = RecipeFront(studied, origin, replace(wanted, reference=onnx["train"], right=right), watch)
+            right = shared["held"].reference.answers["train"] == rows.data.y_train
+            every = None if classes is None else replace(classes, judging=np.arange(len(right)))
+            reference = float(right.mean()) if onnx["train"] is None and classes is not None else onnx["train"]
+            fitting = replace(wanted, reference=reference, right=right, classes=every)
+            fitted = RecipeFront(studied, origin, fitting, watch)
             parts.append(front_of_recipes(fitted, wanted.costs[0].name, wanted.costs[0].least.format("circuit")))
         choice = merged_parts(parts, wanted)
         majority = {name: majority_share(y) for name, y in _labels(rows).items()}
@@ -131,6 +138,7 @@ def make_front(task: Task, model: Classifier, graph: Graph, rows: SearchRows, fo
                 *told,
                 *shared_rows_note(rows.data.X_train, rows.data.X_test),
                 *notes,
+                *([] if classes is None else classes.notes()),
                 *_no_better(members, choice, onnx["test"], majority),
                 *_thinned(branches),
                 *_warnings(task, branches, found, choice),
@@ -161,7 +169,12 @@ def _fitted_families(task: Task, rows: SearchRows, notes: list[str]) -> tuple[st
 
 
 def _branches(
-    task: Task, graph: Graph, rows: SearchRows, onnx: Mapping[str, float | None], shared: Keywords
+    task: Task,
+    graph: Graph,
+    rows: SearchRows,
+    onnx: Mapping[str, float | None],
+    shared: Keywords,
+    classes: AskedClasses | None,
 ) -> list[Branch]:
     """Return the folds of the genetic search, ready to begin."""
     clock, folds = task.clock, range(len(rows.folds))
@@ -172,7 +185,7 @@ def _branches(
         for i in folds:
             if task.hooks.on_progress and len(folds) > 1:
                 task.hooks.on_progress("passes of each fold", i, len(folds))
-            branches.append(branch_of(task, graph, rows, i, onnx[f"fold {i}"] or 0.0, prices, shared))
+            branches.append(branch_of(task, graph, rows, i, onnx[f"fold {i}"] or 0.0, prices, shared, classes))
     return branches
 
 
@@ -197,17 +210,27 @@ def _tell_start(
         )
 
 
-def _wanted(task: Task, rows: SearchRows, onnx: Mapping[str, float | None], interrupted: bool) -> Wanted:
+def _wanted(
+    task: Task,
+    rows: SearchRows,
+    onnx: Mapping[str, float | None],
+    interrupted: bool,
+    classes: AskedClasses | None,
+) -> Wanted:
     settings = task.settings
+    reference = onnx["validation"] if len(_judging(task, rows)) else onnx["train"]
+    if reference is None and classes is not None:  # onnxruntime cannot say: the model as it was read can
+        reference = float(classes.right[classes.judging].mean())
     wanted = Wanted(
         target=task.target_accuracy,
         keep=settings.keep,
-        reference=onnx["validation"] if len(_judging(task, rows)) else onnx["train"],
+        reference=reference,
         loss=task.options.max_accuracy_loss,
         synthesised=settings.synthesised,
         members=settings.members,
         costs=task.objectives[1:],
         test_rows=len(rows.data.y_test) or None,
+        classes=classes,
     )
     return wanted.hurried if interrupted else wanted
 

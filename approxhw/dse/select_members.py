@@ -18,9 +18,11 @@ from .evolve import distinct
 from .families.circuits import FrontCircuit
 from .families.merging import HURRIED, FamiliesPart, Wanted
 from .families.registry import GENETIC
+from .rules.class_rule import AskedClasses, class_curves, worst_expected, worst_loss
 from .rules.decision_rule import (
     DOUBT,
     Candidate,
+    Curve,
     accuracy_curve,
     choose_candidate,
     expected_accuracies,
@@ -82,6 +84,7 @@ def pick(
     ended = stop or (lambda: False)
     branches = [branch for branch, _ in found]
     owners, genomes, estimates, sizes, steady, curves = [], [], [], [], [], []
+    by_class, own_losses = [], list[float]()
     for number, (branch, mine) in enumerate(found):
         plain = distinct(branch.space, mine)
         costs = branch.estimates(plain)
@@ -91,6 +94,9 @@ def pick(
         checked = branch.judge.accuracies(plain[listed], split)
         assert checked is not None
         curves.append(accuracy_curve(costs[listed, 0].tolist(), checked.tolist(), len(branch.judge.labels[split])))
+        if wanted.classes is not None:
+            by_class.append(_class_curves(branch, plain[listed], costs[listed, 0].tolist(), wanted.classes))
+            own_losses += _own_losses(branch, plain[listed], wanted.classes)
         owners += [number] * len(listed)
         genomes += list(plain[listed])
         estimates.append(costs[listed])
@@ -100,13 +106,22 @@ def pick(
     rows = sum(c.rows for c in curves)
     called: Keywords = {"cost": wanted.costs[0].name, "least": wanted.costs[0].least.format("circuit")}
 
+    model = None if wanted.classes is None else wanted.classes.reference()
+
+    def class_loss(i: int) -> float:
+        """Return what the worst class loses in a circuit, on all training rows, or on those that its search has not seen."""
+        return 0.0 if model is None else max(own_losses[i], worst_expected(by_class, model, float(estimate[i, 0])))
+
     def candidates(places: Sequence[int], costs: Mapping[int, float]) -> list[Candidate]:
-        return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i]) for i in places]
+        return [Candidate(mean_at(curves, float(estimate[i, 0])), rows, costs[i], class_loss(i)) for i in places]
 
     aims = [aim for aim in (wanted.aim, *wanted.keep) if aim is not None]
     nearby = layers_of_front(_points(estimate, steadiness), MOST_LISTED)
     best = sorted(nearby, key=lambda i: (estimate[i, 0], i))
     likely = expected_accuracies(candidates(best, dict(enumerate(estimate[:, 0].tolist()))))
+    most = None if wanted.classes is None else wanted.classes.loss
+    if most is not None:  # what loses a class is as far from what was asked for
+        likely = [each - max(0.0, class_loss(i) - most) for each, i in zip(likely, best, strict=True)]
     # what is not worth a synthesis: circuits far from what was asked for, but for a few
     tried = [best[i] for i in nearest(likely, aims, wanted.synthesised)]
     measured: dict[int, np.ndarray] = {}
@@ -123,11 +138,18 @@ def pick(
     tried = [i for i in tried if i in measured]
     costs = np.array([measured[i] for i in tried])
     front = [tried[i] for i in pareto_front(_points(costs, steadiness[tried]))]
+    if most is not None:  # what holds every class may be beaten by what does not
+        kept_classes = [i for i, place in enumerate(tried) if class_loss(place) <= most]
+        also = pareto_front(_points(costs[kept_classes], steadiness[tried][kept_classes])) if kept_classes else []
+        front = sorted({*front, *(tried[kept_classes[k]] for k in also)}, key=lambda i: (float(measured[i][0]), i))
     known = candidates(front, {i: float(figures[0]) for i, figures in measured.items()})
     # a bound on the loss keeps what holds it on average, too; what further accuracies ask for stays
     asked: Keywords = {"target": wanted.target, "reference": wanted.reference, "loss": wanted.loss}
     stays = {choose_candidate(known, target=target, reference=None, loss=wanted.loss)[0] for target in wanted.keep}
+    asked["max_class_loss"] = most
     stays.add(choose_candidate(known, **asked, doubt=DOUBT if wanted.target is not None else 0.0)[0])
+    if most is not None:
+        stays.add(choose_candidate(known, **asked)[0])
     points = _points(np.array([measured[i] for i in front]), steadiness[front])
     kept = thinned(points, min(wanted.members, HURRIED) if ended() else wanted.members, stays)
     index, rule, held = choose_candidate(known, **asked, **called, among=kept)
@@ -165,6 +187,20 @@ def pick(
         synthesised=len(tried),
         stays=frozenset(places[k] for k in stays),
     )
+
+
+def _class_curves(
+    branch: Branch, genomes: np.ndarray, costs: Sequence[float], asked: AskedClasses
+) -> list[Curve | None]:
+    """Return what circuits of a fold hold of each class on the rows that its search has not seen, over their *costs*."""
+    split = branch.judge.split
+    return class_curves(costs, branch.judge.by_class(genomes, split, asked.classes), branch.judge.labels[split])
+
+
+def _own_losses(branch: Branch, genomes: np.ndarray, asked: AskedClasses) -> list[float]:
+    """Return what the worst class of each of *genomes* loses on all training rows."""
+    bound = asked.bound(asked.labels)
+    return [worst_loss(bound.losses(wrong)) for wrong in branch.judge.by_class(genomes, "all", asked.classes)]
 
 
 def part_of(choice: Choice) -> FamiliesPart:

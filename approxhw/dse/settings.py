@@ -53,6 +53,7 @@ class SearchSettings:
     population: int = field_of(GeneticOptions, "population")
     generations: int = field_of(GeneticOptions, "generations")
     max_accuracy_loss: str | float = field_of(GeneticOptions, "max_accuracy_loss")
+    max_class_loss: str | float | None = field_of(GeneticOptions, "max_class_loss")
     target_accuracy: str | float | None = field(
         default=None, metadata={"help": "what the chosen member must hold", "unit": "share"}
     )
@@ -141,7 +142,7 @@ def settled(given: Mapping[str, object], base: SearchSettings | None = None) -> 
         found += error.problems
         wrong = {problem.where for problem in error.problems}
         asked = replace(asked, **{name: value for name, value in wanted.items() if name not in wrong})
-    for name in ("max_accuracy_loss", "target_accuracy", "validation_share"):
+    for name in ("max_accuracy_loss", "max_class_loss", "target_accuracy", "validation_share"):
         share: Value = getattr(asked, name)
         try:
             share = None if share is None else share_of(share, name)
@@ -261,6 +262,8 @@ class Task:
         }
         told["folds"] = self.settings.folds or 1
         told["max_accuracy_loss"] = options.max_accuracy_loss
+        if options.max_class_loss is not None:
+            told["max_class_loss"] = options.max_class_loss
         if self.settings.objectives != DEFAULT:
             told["objectives"] = "+".join(self.settings.objectives)
         return f"search{{{','.join(f'{name}={value}' for name, value in told.items())}}}"
@@ -272,6 +275,8 @@ class Task:
     def asked(self) -> dict[str, object]:
         """Return everything that decides what the front is, as plain types, but the objectives, which it tells itself."""
         options = asdict(self.options)
+        if options["max_class_loss"] is None:  # fronts without such a bound read as ever
+            options.pop("max_class_loss")
         plain = Seeding()
         options.update(
             {

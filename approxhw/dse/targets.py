@@ -222,8 +222,8 @@ def search_target(
                 )
             finally:
                 executor.close()
-            genomes, described = _with_least(problem, options.max_accuracy_loss, *_members(problem, found, members))
-            chosen, rule = _chosen(problem, described, options.max_accuracy_loss)
+            genomes, described = _with_least(problem, options, *_members(problem, found, members))
+            chosen, rule = _chosen(problem, described, options)
             front = problem.front(
                 described, chosen, rule + ("; the search was interrupted" if found.interrupted else ""), found
             )
@@ -256,33 +256,48 @@ def _members(problem: TargetProblem[SomeFront], found: Evolution, most: int) -> 
 
 
 def _with_least(
-    problem: TargetProblem[SomeFront], loss: float, genomes: np.ndarray, members: list[MemberTold]
+    problem: TargetProblem[SomeFront], asked: GeneticOptions, genomes: np.ndarray, members: list[MemberTold]
 ) -> tuple[np.ndarray, list[MemberTold]]:
-    """Return *genomes* and *members* with what approximates least, where no other holds the *loss* and it does.
+    """Return *genomes* and *members* with what approximates least, where no other holds what is *asked* and it does.
 
     It is beaten on the rows searched on, so that the front has lost it; rows that pick the winner may say otherwise.
     """
-    if any(_holds(problem, told, loss) for told in members):
+    if any(_missed(problem, told, asked) <= 1e-12 for told in members):
         return genomes, members
     told = problem.describe(problem.lower)
-    if not _holds(problem, told, loss):
+    if _missed(problem, told, asked) > 1e-12:
         return genomes, members
     cost = problem.objectives[1].field
     place = sum(each[cost] <= told[cost] for each in members)
     return np.insert(genomes, place, problem.lower, axis=0), [*members[:place], told, *members[place:]]
 
 
-def _holds(problem: TargetProblem[SomeFront], told: MemberTold, loss: float) -> bool:
-    """Return whether a member loses at most *loss* on the rows that pick the winner."""
-    return bool(told["accuracy"] >= problem.reference - loss - 1e-12)
+def _missed(problem: TargetProblem[SomeFront], told: MemberTold, asked: GeneticOptions) -> float:
+    """Return by how much a member misses what is *asked* on the rows that pick the winner; 0 or less where it holds it.
+
+    Raises :class:`OptionError` where a bound on classes is asked for, and the target's search does not tell what they lose.
+    """
+    missed = float(problem.reference - asked.max_accuracy_loss - told["accuracy"])
+    if asked.max_class_loss is None:
+        return missed
+    if told.get("class_loss") is None:
+        why = "the search of this target does not tell what a class loses"
+        raise OptionError("search", [Problem("max_class_loss", why, "leave it out")])
+    return max(missed, float(told["class_loss"]) - asked.max_class_loss)
 
 
-def _chosen(problem: TargetProblem[SomeFront], members: Sequence[MemberTold], loss: float) -> tuple[int, str]:
+def _chosen(problem: TargetProblem[SomeFront], members: Sequence[MemberTold], asked: GeneticOptions) -> tuple[int, str]:
     """Return which of *members* (by rising cost) is chosen by the rows that pick the winner, and the rule in words."""
     cost = problem.objectives[1]
-    held = [i for i, told in enumerate(members) if _holds(problem, told, loss)]
-    rule = f"{cost.least} that loses at most {100 * loss:g} % against {problem.against} on validation rows"
+    missed = [_missed(problem, told, asked) for told in members]
+    held = [i for i, by in enumerate(missed) if by <= 1e-12]
+    rule = f"{cost.least} that loses at most {100 * asked.max_accuracy_loss:g} % against {problem.against} on validation rows"
+    if asked.max_class_loss is not None:
+        rule += f", and no class more than {100 * asked.max_class_loss:g} %"
     if held:
         return held[0], rule
+    if asked.max_class_loss is not None:
+        best = min(range(len(members)), key=lambda i: (missed[i], members[i][cost.field]))
+        return best, f"{rule}; there is none, so it is the one that misses this least, by {100 * missed[best]:.2f} %"
     best = max(range(len(members)), key=lambda i: (members[i]["accuracy"], -members[i][cost.field]))
     return best, f"{rule}; there is none, so it is the most accurate on them"

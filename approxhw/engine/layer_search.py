@@ -23,6 +23,8 @@ from approxhw.common.files import sha256_of
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords, suggestion
 from approxhw.common.statistics import majority_share, no_better
+from approxhw.common.statistics.class_bounds import ClassBound, class_bound
+from approxhw.flow.stages.safety import CLASS_LOSS, SafetyOptions
 
 from .operands import Feeds, predictions
 
@@ -37,6 +39,18 @@ OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 SPLITS = {"search": "search", "validation": "validation", "test": "report"}
 """What a front calls the rows, and what they are called while they are searched on."""
+
+
+class GeneticLosses(Protocol):
+    """What a search is asked to hold."""
+
+    @property
+    def max_accuracy_loss(self) -> float:
+        """What all rows may lose."""
+
+    @property
+    def max_class_loss(self) -> float | None:
+        """What any class may lose; None where nothing bounds it."""
 
 
 class SearchRecord(Protocol):
@@ -57,6 +71,8 @@ class LayerSearch(Protocol):
     splits: Mapping[str, Feeds]
     onnx: Mapping[str, float]
     known: dict[bytes, int]
+    bounds: Mapping[str, ClassBound]
+    """What any class may lose on the rows searched on and on those that pick the winner; empty where nothing bounds it."""
     folder: Path
     title: str
     command: str
@@ -65,6 +81,13 @@ class LayerSearch(Protocol):
     @property
     def options(self) -> DataclassInstance:
         """What was asked for."""
+
+    @property
+    def max_accuracy_loss(self) -> float:
+        """What all rows may lose."""
+
+    def allowed_errors(self, max_accuracy_loss: float) -> int:
+        """Return the most wrong rows of those searched on."""
 
     @property
     def source(self) -> str | Path | ModelProto:
@@ -79,6 +102,9 @@ class LayerSearch(Protocol):
 
     def errors(self, genome: np.ndarray) -> int:
         """Return the wrong rows of those searched on."""
+
+    def said(self, genome: np.ndarray, split: str) -> np.ndarray:
+        """Return the class index (int64) that it gives every row of a split."""
 
     def wrong(self, genome: np.ndarray, split: str) -> int:
         """Return the wrong rows of a split."""
@@ -97,7 +123,7 @@ def with_asked(options: OptionsT, asked: Mapping[str, Value]) -> OptionsT:
 
 def genetic_settings(options: DataclassInstance) -> Keywords:
     """Return what the genetic search is asked for."""
-    names = ("population", "generations", "max_accuracy_loss", "seed", "islands", "members")
+    names = ("population", "generations", "max_accuracy_loss", "max_class_loss", "seed", "islands", "members")
     return {name: getattr(options, name) for name in names}
 
 
@@ -116,18 +142,43 @@ def errors_and_costs(posed: LayerSearch, genomes: np.ndarray) -> np.ndarray:
 
 
 def errors_once(posed: LayerSearch, genome: np.ndarray) -> int:
-    """Return the wrong rows of those searched on, counted once a genome."""
+    """Return the wrong rows of those searched on, counted once a genome, and as a bound on classes counts them."""
     key = np.asarray(genome, dtype=np.int32).tobytes()
     if key not in posed.known:
-        posed.known[key] = posed.wrong(genome, "search")
+        bound = posed.bounds.get("search")
+        if bound is None:
+            posed.known[key] = posed.wrong(genome, "search")
+        else:
+            allowed = posed.allowed_errors(posed.max_accuracy_loss)
+            posed.known[key] = int(bound.counted(bound.wrong(posed.said(genome, "search")), allowed))
     return posed.known[key]
 
 
-def wrong_rows(engine: EmulatedEngine, feeds: Feeds) -> int:
-    """Return how many labelled rows *engine* gives another class."""
+def wrong_rows(found: np.ndarray, feeds: Feeds) -> int:
+    """Return how many labelled rows *found* (class indices) gives another class."""
     assert feeds.labels is not None
-    found = predictions(engine, feeds)
     return int(np.sum(found != feeds.labels[: len(found)]))
+
+
+def references(
+    engine: EmulatedEngine, splits: Mapping[str, Feeds], max_class_loss: float | None
+) -> tuple[dict[str, float], dict[str, ClassBound]]:
+    """Return the accuracy of *engine*, the model itself, on each split, and the bounds on what any class may lose against it."""
+    accuracies, bounds = {}, {}
+    for name, feeds in splits.items():
+        assert feeds.labels is not None
+        found = predictions(engine, feeds)
+        labels = feeds.labels[: len(found)]
+        accuracies[name] = float(np.mean(found == labels))
+        if max_class_loss is not None and name in ("search", "validation"):
+            bounds[name] = class_bound(labels, found, max_class_loss)
+    return accuracies, bounds
+
+
+def safety_of(options: GeneticLosses) -> SafetyOptions:
+    """Return what the safety report of the chosen member marks: what was asked for."""
+    most = options.max_class_loss
+    return SafetyOptions(options.max_accuracy_loss, CLASS_LOSS if most is None else most)
 
 
 def sent_state(posed: LayerSearch) -> dict[str, object]:
@@ -147,9 +198,17 @@ def sent_state(posed: LayerSearch) -> dict[str, object]:
 def member_accuracies(posed: LayerSearch, genome: np.ndarray) -> dict[str, float]:
     """Return the accuracy of *genome* on each split by the name it has in a member, and that which it is chosen by."""
     rows = {name: feeds.rows for name, feeds in posed.splits.items()}
-    validation = 1 - posed.wrong(genome, "validation") / rows["validation"]
+    bound, classes = posed.bounds.get("validation"), dict[str, float]()
+    if bound is None:
+        wrong, searched = posed.wrong(genome, "validation"), posed.errors(genome)
+    else:  # errors searched on count what passes the bound, too: they are no wrong rows
+        said = posed.said(genome, "validation")
+        wrong, searched = wrong_rows(said, posed.splits["validation"]), posed.wrong(genome, "search")
+        classes["class_loss"] = float(np.nanmax(bound.losses(bound.wrong(said))))
+    validation = 1 - wrong / rows["validation"]
     return {
-        "search_accuracy": 1 - posed.errors(genome) / rows["search"],
+        **classes,
+        "search_accuracy": 1 - searched / rows["search"],
         "validation_accuracy": validation,
         "accuracy": validation,
         "test_accuracy": 1 - posed.wrong(genome, "report") / rows["report"],
@@ -178,7 +237,7 @@ def front_of(
         members=tuple(made),
         onnx=onnx,
         majority=majority,
-        warnings=(*notes, *told_warnings(onnx, majority, made[chosen].test_accuracy)),
+        warnings=(*notes, *unbounded_classes(posed), *told_warnings(onnx, majority, made[chosen].test_accuracy)),
         options={key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()},
         elements=elements,
         evaluations=found.evaluations,
@@ -192,6 +251,19 @@ def front_of(
         command=posed.command,
         rows={name: posed.splits[split].rows for name, split in SPLITS.items()},
     )
+
+
+def unbounded_classes(posed: LayerSearch) -> list[str]:
+    """Return a line that names classes without a row that picks the winner, where a bound on classes is asked for."""
+    bound = posed.bounds.get("validation")
+    labels = [feeds.labels for feeds in posed.splits.values() if feeds.labels is not None]
+    if bound is None:
+        return []
+    lacking = sorted(set(np.unique(np.concatenate(labels)).tolist()) - set(np.unique(bound.labels).tolist()))
+    if not lacking:
+        return []
+    named = ", ".join(map(str, lacking[:8])) + (", …" if len(lacking) > 8 else "")
+    return [f"no validation row is of class {named}: what it loses there is not known, and not bounded"]
 
 
 def front_folder(output: str | Path | None, title: str) -> Path:
@@ -232,13 +304,6 @@ def search_identity(about: str, searched: Feeds) -> dict[str, str]:
         plain = np.ascontiguousarray(array)
         rows.update(f"{name} {plain.dtype.str}{plain.shape}".encode() + plain.tobytes())
     return {"model": hashlib.sha256(about.encode()).hexdigest(), "data": rows.hexdigest()}
-
-
-def accuracy_on(engine: EmulatedEngine, feeds: Feeds) -> float:
-    """Return the accuracy of *engine* on labelled rows."""
-    assert feeds.labels is not None
-    found = predictions(engine, feeds)
-    return float(np.mean(found == feeds.labels[: len(found)]))
 
 
 def majorities(splits: Mapping[str, Feeds]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.common.arguments import told
 from approxhw.common.errors import InvalidModelError, OptionError, Problem, UnsupportedModelError, shown
 from approxhw.common.statistics import no_better
+from approxhw.common.statistics.safety import SafetyReport
 from approxhw.common.version import __version__
 from approxhw.flow.stages.protocol import Asked, Clock, Lowered, T, Target
 from approxhw.flow.stages.targets import target_of
@@ -162,6 +163,8 @@ class _Design(Protocol):
     @property
     def accuracy(self) -> EngineAccuracy: ...
     @property
+    def safety(self) -> SafetyReport | None: ...
+    @property
     def layers(self) -> Sequence[Any]: ...
     @property
     def seconds(self) -> Mapping[str, float]: ...
@@ -178,6 +181,7 @@ def engine_summary(
         "engine": dict(design.engine),
         **array,
         "accuracy": dict(design.accuracy),
+        "safety": None if design.safety is None else asdict(design.safety),
         "layers": [asdict(layer) for layer in design.layers],
         "simulation": verdicts_in(folder),
         **cost,

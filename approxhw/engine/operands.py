@@ -12,9 +12,11 @@ import numpy as np
 
 from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.common.data.arrays import read_npz
-from approxhw.common.data.dataset import DataSpec, load_dataset
+from approxhw.common.data.dataset import DataSource, DataSpec, load_dataset
+from approxhw.common.data.row_groups import checked_groups, unknown_column
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.common.statistics import majority_share
+from approxhw.common.statistics.margins import GatheredMargins
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.tensor.layers import macs_of, product_nodes, with_macs
 from approxhw.ir.tensor.run import HostRuntime, checked_feeds, walk_tensors
@@ -41,6 +43,9 @@ class Feeds:
     notes: tuple[str, ...] = ()
     fixed: int | None = None
     """Rows of one run where the model leaves no choice."""
+    groups: np.ndarray | None = None
+    """Of each row its value in the column ``grouped_by``, texts or numbers; None where no column parts the rows."""
+    grouped_by: str = ""
 
     @property
     def rows(self) -> int:
@@ -58,8 +63,19 @@ class Feeds:
 
     def part(self, start: int, stop: int) -> Feeds:
         """Return the rows from *start* to *stop*, those that there are, with their labels."""
-        labels = None if self.labels is None else self.labels[start:stop]
-        return Feeds({name: array[start:stop] for name, array in self.arrays.items()}, labels, self.notes, self.fixed)
+        return self._cut(slice(start, stop))
+
+    def chosen(self, rows: np.ndarray) -> Feeds:
+        """Return the rows of these numbers, with their labels."""
+        return self._cut(rows)
+
+    def _cut(self, rows: slice | np.ndarray) -> Feeds:
+        return replace(
+            self,
+            arrays={name: array[rows] for name, array in self.arrays.items()},
+            labels=None if self.labels is None else self.labels[rows],
+            groups=None if self.groups is None else self.groups[rows],
+        )
 
     def batches(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the rows in runs as large as one takes; what a model of fixed rows cannot fill is left out."""
@@ -80,11 +96,17 @@ def feeds_of(model: ModelSource | Loaded, data: DataSpec | None) -> Feeds:
     Labelled rows (what :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are used, the
     training rows where there are none. Raises :class:`InvalidDataError` with everything that does not fit.
     """
+    return feeds_by_split(model, data)[1]
+
+
+def feeds_by_split(model: ModelSource | Loaded, data: DataSpec | None) -> tuple[Feeds, Feeds]:
+    """Return the training rows of *data*, none where it has one split, and the rows of :func:`feeds_of`; both empty without."""
     from approxhw.frontends.products.model import model_inputs
 
     if data is None:
-        return Feeds({})
-    return _feeds(model_inputs(model), data)["report"]
+        return Feeds({}), Feeds({})
+    found = _feeds(model_inputs(model), data)
+    return found.get("search", Feeds({})), found["report"]
 
 
 def calibration_feeds(model: ModelSource | Loaded, data: DataSpec | None) -> tuple[Feeds, Feeds]:
@@ -105,8 +127,8 @@ def calibration_feeds(model: ModelSource | Loaded, data: DataSpec | None) -> tup
     if cut < 1:
         return report, report
     note = f"the data has one split: its first {cut} rows give ranges, the others are reported"
-    first, rest = _rows_of(report, np.arange(cut)), _rows_of(report, np.arange(cut, report.rows))
-    return first, Feeds(rest.arrays, rest.labels, (*rest.notes, note), rest.fixed)
+    rest = report.part(cut, report.rows)
+    return report.part(0, cut), replace(rest, notes=(*rest.notes, note))
 
 
 def with_meant_labels(feeds: Feeds, graph: Graph) -> Feeds:
@@ -136,7 +158,7 @@ def split_feeds(model: ModelSource, data: DataSpec, seed: int, most: int) -> dic
     if rest is None:
         parts = order.permutation(report.rows)
         cut = 3 * report.rows // 5
-        rest, report = _rows_of(report, np.sort(parts[:cut])), _rows_of(report, np.sort(parts[cut:]))
+        rest, report = report.chosen(np.sort(parts[:cut])), report.chosen(np.sort(parts[cut:]))
     return labelled_splits(rest, report, order, most, most)
 
 
@@ -158,22 +180,17 @@ def labelled_splits(
         raise InvalidDataError("data", [Problem("rows", why, "give more rows")])
     parts = order.permutation(train.rows)
     return {
-        "search": _rows_of(train, np.sort(parts[third:][:rows])),
-        "validation": _rows_of(train, np.sort(parts[:third][:validation_rows])),
+        "search": train.chosen(np.sort(parts[third:][:rows])),
+        "validation": train.chosen(np.sort(parts[:third][:validation_rows])),
         "report": report,
     }
-
-
-def _rows_of(feeds: Feeds, chosen: np.ndarray) -> Feeds:
-    labels = None if feeds.labels is None else feeds.labels[chosen]
-    return Feeds({name: array[chosen] for name, array in feeds.arrays.items()}, labels, feeds.notes, feeds.fixed)
 
 
 def _feeds(known: Sequence[ModelInput], data: DataSpec) -> dict[str, Feeds]:
     """Return the rows for the ``report``, and those to ``search`` on where the data has splits."""
     arrays = _arrays(data)
     if arrays is not None and all(each.name in arrays for each in known):
-        return {"report": _named(arrays, known)}
+        return {"report": _named(arrays, known, data.groups if isinstance(data, DataSource) else None)}
     if len(known) != 1:
         names = ", ".join(shown(each.name, 40) for each in known)
         why = f"the model has {len(known)} inputs ({names}), and the data has no array for each"
@@ -187,17 +204,23 @@ def _feeds(known: Sequence[ModelInput], data: DataSpec) -> dict[str, Feeds]:
     found = load_dataset(data, features)
     fixed = only.dims[0] if only.dims and isinstance(only.dims[0], int) else None
 
-    def rows(x: np.ndarray, y: np.ndarray) -> Feeds:
-        sizes = tuple(whole) if features is not None else x.shape[1:]
-        return Feeds({only.name: x.reshape(len(x), *sizes).astype(only.dtype)}, y, found.notes, fixed)
+    column = found.groups
 
-    train, test = rows(found.X_train, found.y_train), rows(found.X_test, found.y_test)
+    def rows(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> Feeds:
+        sizes = tuple(whole) if features is not None else x.shape[1:]
+        arrays = {only.name: x.reshape(len(x), *sizes).astype(only.dtype)}
+        return Feeds(arrays, y, found.notes, fixed, groups, "" if column is None else column.title)
+
+    train = rows(found.X_train, found.y_train, None if column is None else column.train)
+    test = rows(found.X_test, found.y_test, None if column is None else column.test)
     if train.rows and test.rows:
         return {"report": test, "search": train}
     return {"report": test if test.rows else train}
 
 
 def _arrays(data: DataSpec) -> Mapping[str, np.ndarray] | None:
+    if isinstance(data, DataSource) and data.label is None:
+        data = data.data
     if isinstance(data, Mapping):
         return {str(name): np.asarray(array) for name, array in data.items()}
     if isinstance(data, str | Path) and str(data).endswith(".npz") and Path(data).is_file():
@@ -205,7 +228,7 @@ def _arrays(data: DataSpec) -> Mapping[str, np.ndarray] | None:
     return None
 
 
-def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput]) -> Feeds:
+def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput], column: str | None) -> Feeds:
     found: list[Problem] = []
     feeds = {each.name: np.asarray(arrays[each.name]) for each in known}
     for each in known:
@@ -224,13 +247,19 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput]) -> Fee
             found.append(
                 Problem(LABELS, f"class indices are needed, one a row; it is {labels.dtype} {list(labels.shape)}")
             )
+    groups = None
+    if column is not None and column not in arrays:
+        own = {each.name for each in known} | {LABELS}
+        found.append(unknown_column(column, column, [name for name in arrays if name not in own]))
+    elif column is not None:
+        groups = checked_groups(column, np.asarray(arrays[column]), next(iter(lengths.values()), None), found)
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{shown(name, 40)} {count}" for name, count in lengths.items())
         found.append(Problem("rows", f"the arrays differ in their rows: {told}"))
     if found:
         raise InvalidDataError("data", found)
     fixed = next((each.dims[0] for each in known if each.dims and isinstance(each.dims[0], int)), None)
-    return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed)
+    return Feeds(feeds, None if labels is None else labels.astype(np.int64), (), fixed, groups, column or "")
 
 
 def observe_rows(feeds: Feeds, host: HostRuntime, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
@@ -239,18 +268,36 @@ def observe_rows(feeds: Feeds, host: HostRuntime, graph: Graph, seen: Callable[[
         walk_tensors(graph, checked_feeds(graph, part), host, None, seen)
 
 
+@dataclass(frozen=True, eq=False)
+class EngineAnswers:
+    """What a model says of rows: ``classes`` (int64, R), and by how much the winner wins (float64, R; None without scores)."""
+
+    classes: np.ndarray
+    margins: np.ndarray | None
+
+
 def predictions(engine: EmulatedEngine, feeds: Feeds) -> np.ndarray:
-    """Return the class index (int64) of every row by the first output: its largest value; an integer is the class itself.
+    """Return the class index (int64) of every row, as :func:`answered` does."""
+    return answered(engine, feeds).classes
+
+
+def answered(engine: EmulatedEngine, feeds: Feeds) -> EngineAnswers:
+    """Return what *engine* says of every row by the first output: its largest value; an integer is the class itself.
 
     Of one value that is no integer: whether it is above 0.
     """
-    step, found = feeds.fixed or BATCH, []
+    step, found, margins, scored = feeds.fixed or BATCH, list[np.ndarray](), GatheredMargins(), True
     for start in range(0, feeds.rows, step):
         part = {name: array[start : start + step] for name, array in feeds.arrays.items()}
         if feeds.fixed and min(len(array) for array in part.values()) < feeds.fixed:
             break  # the model takes whole batches only
-        found.append(_classes(np.asarray(next(iter(engine.run(part).values())))))
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+        scores = np.asarray(next(iter(engine.run(part).values())))
+        found.append(_classes(scores))
+        scored = scored and (scores.dtype.kind == "f" or scores.reshape(len(scores), -1).shape[1] > 1)
+        if scored:
+            margins.add(scores)
+    classes = np.concatenate(found) if found else np.zeros(0, np.int64)
+    return EngineAnswers(classes, margins.all() if scored and found else None)
 
 
 def _classes(scores: np.ndarray) -> np.ndarray:
@@ -267,19 +314,24 @@ class Predictions:
     def __init__(self, engine: EmulatedEngine, feeds: Feeds) -> None:
         """Keep what runs a Graph, and the rows; nothing is run yet."""
         self.engine, self.feeds = engine, feeds
-        self.known: dict[tuple[object, ...], tuple[Graph, np.ndarray]] = {}
+        self.known: dict[tuple[object, ...], tuple[Graph, Feeds, EngineAnswers]] = {}
 
     def of(self, graph: Graph) -> np.ndarray:
         """Return the class index (int64) that *graph* gives every row."""
+        return self.answers(graph, self.feeds).classes
+
+    def answers(self, graph: Graph, feeds: Feeds) -> EngineAnswers:
+        """Return what *graph* says of *feeds*; the same arithmetic in the same shape on the same rows is run once."""
         how: tuple[object, ...] = tuple(node.op for node in product_nodes(graph))
         if all(mac is None for mac in macs_of(graph).values()):
             how = ()  # whatever codes and results would be, nothing uses them
         products = {node.name for node in product_nodes(graph)}
-        # a pass may have made other weights, and another shape, under the same names: kept Graphs keep ids from coming twice
+        # a pass may have made other weights, and another shape, under the same names; what is kept keeps ids from coming twice
         rest = tuple((n.name, n.inputs, 0 if n.name in products else id(n.op)) for n in graph.nodes)
-        if (how, rest) not in self.known:
-            self.known[how, rest] = graph, predictions(self.engine.on(graph), self.feeds)
-        return self.known[how, rest][1]
+        key = (how, rest, id(feeds))
+        if key not in self.known:
+            self.known[key] = (graph, feeds, answered(self.engine.on(graph), feeds))
+        return self.known[key][2]
 
     def accuracies(self, graph: Graph) -> tuple[float | None, float | None]:
         """Return the accuracy of *graph* on training rows, of which an engine reads none, and on the others."""

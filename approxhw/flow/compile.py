@@ -19,6 +19,7 @@ from approxhw.ir.pass_manager import LedgerLine, Pass, PassesSpec, PassRecord, p
 from .printed.target import Printed
 from .stages.describe import ledger_row
 from .stages.protocol import Asked, Clock, Compiled, Lowered, Progress, Result, SomeFlow, Target
+from .stages.safety import SafetyOptions
 from .stages.targets import flow_in, flow_of, target_of
 
 
@@ -81,6 +82,7 @@ class CompileKeywords(TypedDict, total=False):
     from_step: int | None
     threads: int
     command: str
+    safety: SafetyOptions | None
     on_progress: Progress | None
 
 
@@ -97,6 +99,7 @@ def compile(
     from_step: int | None = None,
     threads: int = 1,
     command: str = "",
+    safety: SafetyOptions | None = None,
     on_progress: Progress | None = None,
 ) -> Result:
     """Compile *model* into Verilog of *target*, checked against its Graph, and write the design folder.
@@ -112,11 +115,21 @@ def compile(
     reads them, names of pipelines among them. ``steps``: keep the Graph after every pass, as it is kept anyway where one changes
     shapes; ``from_step``: start behind that step of the design that is in ``output`` already. ``threads``: of an engine's
     emulation.
+    ``safety``: what the safety report marks, and whether it looks at each layer alone.
     Raises errors of :mod:`approxhw.common.errors`; nothing half-written is left.
     """
     target = Printed() if target is None else target_of(target)
     flow = flow_of(target)
-    asked = Asked(model, target, data, shape, None if passes is None else passes_of(passes), threads, command)
+    asked = Asked(
+        model,
+        target,
+        data,
+        shape,
+        None if passes is None else passes_of(passes),
+        threads,
+        command,
+        safety or SafetyOptions(),
+    )
     clock = Clock(on_progress)
     flow.sane(target)
     with clock.step("read"):
@@ -142,7 +155,8 @@ def compile(
             context = replace(flow.context(source, asked), on_progress=heard)
             graph, records = run_passes(graphs[-1][1], todo, context, on_step=keep, start=from_step or 0)
         ledger = (*earlier, *(ledger_row(record) for record in records))
-        lowered = Lowered(graph, tuple(spell_pass(item) for item in todo), ledger, folder)
+        spelled = tuple(spell_pass(item) for item in todo)
+        lowered = Lowered(graph, spelled, ledger, folder, tuple(made for _, made in graphs))
         design = flow.build(source, asked, lowered, clock)
         # a smaller model is what a user of such passes wants to have, too
         steps = steps or from_step is not None or any(getattr(each, "reshapes", False) for each in todo)

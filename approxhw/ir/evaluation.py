@@ -8,10 +8,10 @@ from approxhw.common.data.dataset import CLASSIFICATION, MULTILABEL, REGRESSION
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.logic.care_set import CareSet, care_set
 
-from .chain import is_decision
+from .chain import compares_values, is_decision
 from .graph import Graph
-from .interpreter import run
-from .kinds import Binarize, Input
+from .interpreter import run, run_all
+from .kinds import Binarize, Input, Threshold
 
 MEASURES = {CLASSIFICATION: "accuracy", REGRESSION: "R²", MULTILABEL: "exact match"}
 """Task → what its score is called: the share of right rows, the coefficient of determination, the share of rows whose labels are
@@ -57,6 +57,20 @@ def predict(graph: Graph, readings: np.ndarray) -> np.ndarray:
     return run(graph, codes_of(graph, readings)).reshape(len(readings)).astype(np.int64)
 
 
+def deciding_values(graph: Graph, readings: np.ndarray) -> np.ndarray | None:
+    """Return the values that the head of *graph* compares for every row of *readings*: float64, rows × classes.
+
+    Of a threshold, one value a row, above 0 for class 1. In any unit: what is added to all of a row, or multiplies all values, is
+    not told apart. None where the head compares nothing: gates, say, that have decided.
+    """
+    head = graph[graph.output]
+    if not compares_values(head):
+        return None
+    found = run_all(graph, codes_of(graph, readings))[head.inputs[0]]
+    values = found.reshape(len(readings), -1).astype(np.float64)
+    return values - float(head.op.threshold) if isinstance(head.op, Threshold) else values
+
+
 def real_values(graph: Graph, found: np.ndarray) -> np.ndarray:
     """Return what the values *found* at the output of *graph* stand for: float64, rows × outputs."""
     flat = found.reshape(len(found), -1)
@@ -89,12 +103,15 @@ def confusion(graph: Graph, codes: np.ndarray, labels: np.ndarray, classes: int)
     return table
 
 
-def score(graph: Graph, readings: np.ndarray, targets: np.ndarray) -> float | None:
-    """Return how good *graph* is on rows, by the measure of its task (``MEASURES``); None without rows."""
+def score(graph: Graph, readings: np.ndarray, targets: np.ndarray, found: np.ndarray | None = None) -> float | None:
+    """Return how good *graph* is on rows, by the measure of its task (``MEASURES``); None without rows.
+
+    *found*: what it says of them, where that is known already.
+    """
     width = graph[graph.output].type.elements
     if not len(readings) or (task_of(graph) != CLASSIFICATION and targets.size != len(readings) * width):
         return None
-    return score_of(task_of(graph), predict(graph, readings), targets)
+    return score_of(task_of(graph), predict(graph, readings) if found is None else found, targets)
 
 
 def score_of(task: str, found: np.ndarray, wanted: np.ndarray) -> float:

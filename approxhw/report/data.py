@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from approxhw.common.statistics.safety import SafetyReport
 from approxhw.ir.pass_manager import LedgerLine
 
 
@@ -182,3 +183,5 @@ class ReportData:
     commands: tuple[str, ...] = ()
     seconds: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
+    safety: SafetyReport | None = None
+    """What approximating does to classes and subgroups of rows."""

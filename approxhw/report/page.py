@@ -67,6 +67,7 @@ def render(data: ReportData) -> str:
         .get_template("page.html")
         .render(
             data=data,
+            safety=data.safety,
             cost=data.cost,
             name_length=NAME,
             drawing=draw(data.layers, data.inputs, data.labels),

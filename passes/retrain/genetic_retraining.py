@@ -23,6 +23,7 @@ class GeneticRetraining:
 
     target_accuracy: float | None = field(default=None, metadata={"help": "what the network is to hold, 0 to 1"})
     max_accuracy_loss: float = field(default=0.05, metadata={"help": "against the model, where there is no target"})
+    max_class_loss: float | None = field(default=None, metadata={"help": "of any class, against the model"})
     population: int = field(default=100, metadata={"help": "networks of a generation"})
     generations: int = field(default=100, metadata={"help": "generations"})
     starts: int = field(default=8, metadata={"help": "retrained and annealed networks that the search starts from"})
@@ -33,7 +34,8 @@ class GeneticRetraining:
     def __post_init__(self) -> None:
         """Refuse options out of reach."""
         found = []
-        for name, value in (("target_accuracy", self.target_accuracy), ("max_accuracy_loss", self.max_accuracy_loss)):
+        for name in ("target_accuracy", "max_accuracy_loss", "max_class_loss"):
+            value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 why = f"{value:g} is not between 0 and 1"
                 found.append(Problem(f"genetic-retraining.{name}", why, "write 0.9 for 90 %"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from approxhw.engine.matrix.compile import CompiledEngine
     from approxhw.engine.matrix.target import MatrixEngine
     from approxhw.flow.stages.protocol import Compiled, Option
+    from approxhw.flow.stages.safety import SafetyOptions
 
 E = TypeVar("E", "CompiledEngine", "CompiledIntegerEngine")
 
@@ -29,6 +30,8 @@ class _Own(Protocol):
     def target(self) -> MatrixEngine | IntegerEngine: ...
     @property
     def steps(self) -> Steps: ...
+    @property
+    def safety(self) -> SafetyOptions: ...
     @property
     def open(self) -> OpenSizes: ...
 
@@ -43,6 +46,7 @@ def compile_and_tell(
 ) -> Json:
     """Compile an engine by *build*, *show* it, stream a layer through it, *measure* it, and say what came of it."""
     from approxhw.backends.estimate import load_library
+    from approxhw.cli.terminal.safety_view import show_safety
 
     if not asked.no_estimate:
         load_library(own.target.library)  # before anything is built for it
@@ -53,10 +57,12 @@ def compile_and_tell(
         output=asked.output,
         shape=own.open.sizes(),
         **own.steps.asked(),
+        safety=own.safety,
         command=command_line(),
         on_progress=terminal.step,
     )
     show(terminal, compiled)
+    show_safety(terminal, compiled.safety)
     for simulator in () if asked.no_simulate or not compiled.design.operands else SIMULATORS:
         try:
             streamed(terminal, compiled, simulator)

@@ -53,11 +53,11 @@ class LabelColumn:
         shown_default="label, labels, class, target, y, else the last",
     )
 
-    def of(self, data: str) -> DataSource | str:
-        """Return *data* with the column that is asked for, as :func:`load_dataset` takes it."""
+    def of(self, data: str, groups: str | None = None) -> DataSource | str:
+        """Return *data* with the columns that are asked for, as :func:`load_dataset` takes it."""
         from approxhw.common.data.dataset import DataSource
 
-        return data if self.label is None else DataSource(data, self.label)
+        return data if self.label is None and groups is None else DataSource(data, self.label, groups)
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,19 @@ class TargetChoice:
     target: str = option("what to build for", "printed", choices=target_choices, metavar="TARGET")
     data: str | None = option(f"{DATA}; ranges come from its training rows", None, metavar="ROWS")
     column: LabelColumn = nested(LabelColumn())
+    groups: str | None = option(
+        "column that parts the rows into subgroups for the safety report: title, number or array",
+        None,
+        metavar="COLUMN",
+        shown_default="quarters of each feature",
+    )
 
     @property
     def rows(self) -> DataSource | str | None:
-        """The rows that are meant, with the column of their labels."""
-        return None if self.data is None else self.column.of(self.data)
+        """The rows that are meant, with the columns of their labels and groups."""
+        if self.data is None and self.groups is not None:
+            raise OptionError("compile", [Problem("--groups", "there are no rows to group", "give them with --data")])
+        return None if self.data is None else self.column.of(self.data, self.groups)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class NamedArrays:
     arrays: dict[str, np.ndarray]
     titles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    group_at: tuple[int, str] | None = None
+    """Where among the features the column of groups stood that was taken out of them, and its title."""
 
 
 def read_npz(path: Path) -> NamedArrays:

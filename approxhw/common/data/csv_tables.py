@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.common.files import opened, size_text
 
 from .arrays import NamedArrays
+from .row_groups import MISSING
 
 MAXIMUM_TEXT = 1 << 28
 """Most bytes of a csv file, unpacked."""
@@ -32,7 +34,6 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SETTLE = "--label NAME (DataSource(file, label=NAME) in Python) chooses another column"
 
-_MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none")
 _SAMPLE = 50
 _SHOWN = 5
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d{1,3})?")
@@ -40,19 +41,20 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
 _LONGEST_LABEL = 200
 
 
-def read_csv(path: Path, label: str | None = None) -> NamedArrays:
+def read_csv(path: Path, label: str | None = None, groups: str | None = None) -> NamedArrays:
     """Return X (float64) and y (texts) of a csv file (plain or gzip), its titles where it has them, and notes on doubts.
 
     The separator is a comma, semicolon, tab or bar, whichever makes the most numbers. The first line gives the titles where no
     cell of a feature in it is a number, or where the column of the label is named in it. *label*: the title, or the number
     (from 1), of the column that holds the labels; by default the one whose title comes first in
-    :data:`LABEL_COLUMNS`, else the last one. Raises :class:`InvalidDataError` that names the lines which are ragged or hold
-    no numbers.
+    :data:`LABEL_COLUMNS`, else the last one. *groups*: the title, or the number, of a column that parts rows into groups: it
+    is no feature, and comes as an array (texts) of that name. Raises :class:`InvalidDataError` that names the lines which are
+    ragged or hold no numbers.
     """
     try:
         with opened(path) as stream:
             text = _Text(_unpacked(stream))
-            return _read(path, text, label)
+            return _read(path, text, label, groups)
     except UnicodeDecodeError as error:
         why = f"it is no csv file (no UTF-8 text: {shown(error)})"
         raise InvalidDataError(str(path), [Problem(path.name, why, "save it as UTF-8")]) from error
@@ -106,6 +108,7 @@ class _Layout:
     width: int
     titles: tuple[str, ...] = ()
     label: int = -1
+    group: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -113,7 +116,7 @@ Line = tuple[int, list[str]]
 """Its number, counted from 1, and its cells."""
 
 
-def _read(path: Path, text: _Text, label: str | None) -> NamedArrays:
+def _read(path: Path, text: _Text, label: str | None, groups: str | None) -> NamedArrays:
     begin: list[str] = []
     sample: list[str] = []
     lines = iter(text)
@@ -134,11 +137,11 @@ def _read(path: Path, text: _Text, label: str | None) -> NamedArrays:
         head.append(row)
         if len(head) >= _SAMPLE or text.size > 2 * MAXIMUM_ROW:
             break
-    layout, body = _laid_out(path, head, separator, label)
+    layout, body = _laid_out(path, head, separator, label, groups)
     table = _Table(path, layout)
     for row in _chained(body, rows):
         table.add(*row)
-    arrays = table.arrays(label)
+    arrays = table.arrays(label, groups)
     if blank:
         told = f"{_lines(blank)} hold {SEPARATORS[separator]} alone, and are no rows"
         arrays = replace(arrays, notes=(*arrays.notes, told))
@@ -183,13 +186,17 @@ def _is_comma(text: str) -> bool:
     return _DECIMAL_COMMA.fullmatch(text) is not None
 
 
-def _laid_out(path: Path, head: list[Line], separator: str, label: str | None) -> tuple[_Layout, list[Line]]:
+def _laid_out(
+    path: Path, head: list[Line], separator: str, label: str | None, groups: str | None
+) -> tuple[_Layout, list[Line]]:
     """Return the layout, and the lines of *head* that are rows."""
     layout = _Layout(separator, len(head[0][1]))
-    if _has_titles(path, head, separator, label):
+    if (groups is not None and not _is_number(groups)) or _has_titles(path, head, separator, label):
         layout.titles = tuple(head[0][1])
     body = head[1:] if layout.titles else head
     _choose_label(path, layout, body, label)
+    if groups is not None:
+        layout.group = _named_column(path, layout, groups, "--groups")
     if not layout.titles:
         _look_at_first(path, layout, head)
     return layout, body
@@ -203,7 +210,7 @@ def _has_titles(path: Path, head: list[Line], separator: str, label: str | None)
     if label is not None and not _is_number(label):
         return True  # whoever names a column says that columns have names
     if not any(numeric):
-        told = [i for i, cell in enumerate(lower) if cell not in _MISSING]
+        told = [i for i, cell in enumerate(lower) if cell not in MISSING]
         if len(told) == 1 and len(first) > 2:  # a row of which the label alone is there: others have that label, too
             return all(len(row) <= told[0] or row[told[0]] != first[told[0]] for _, row in head[1:])
         return bool(told)
@@ -238,7 +245,7 @@ def _choose_label(path: Path, layout: _Layout, body: list[Line], label: str | No
     """Set ``layout.label``, and tell where another column might be meant."""
     titles, width = [title.lower() for title in layout.titles], layout.width
     if label is not None:
-        layout.label = _named_column(path, layout, label)
+        layout.label = _named_column(path, layout, label, "--label")
         return
     found = [name for name in LABEL_COLUMNS if name in titles]
     doubled = [name for name in found if titles.count(name) > 1]
@@ -270,17 +277,17 @@ def _could_be_labels(body: list[Line], column: int) -> bool:
     return all(not _is_number(cell) or float(cell).is_integer() for cell in cells)
 
 
-def _named_column(path: Path, layout: _Layout, label: str) -> int:
-    wanted = label.strip().lower()
+def _named_column(path: Path, layout: _Layout, column: str, flag: str) -> int:
+    wanted = column.strip().lower()
     columns = [i for i, title in enumerate(layout.titles) if title.lower() == wanted]
     if len(columns) == 1:
         return columns[0]
     if not columns and wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted[:9]) <= layout.width:
         return int(wanted) - 1
     there = ", ".join(shown(title, 40) for title in layout.titles[:20]) or "no titles"
-    why = f"{len(columns)} columns are called {shown(label, 40)!r}; there are {there}"
+    why = f"{len(columns)} columns are called {shown(column, 40)!r}; there are {there}"
     remedy = f"name one of them, or its number from 1 to {layout.width}"
-    raise InvalidDataError(str(path), [Problem("--label", why, remedy)])
+    raise InvalidDataError(str(path), [Problem(flag, why, remedy)])
 
 
 def _look_at_first(path: Path, layout: _Layout, head: list[Line]) -> None:
@@ -306,33 +313,39 @@ class _Table:
     def __init__(self, path: Path, layout: _Layout) -> None:
         self.path, self.layout = path, layout
         self.numbers, self.labels, self.known = array("d"), list[str](), dict[str, str]()
+        self.groups = list[str]()
+        self.apart = {layout.label} if layout.group is None else {layout.label, layout.group}
+        ends = [-1, *sorted(self.apart), layout.width]
+        self.readings = [slice(low + 1, high) for low, high in pairwise(ends)]
         self.ragged, self.bad, self.commas = list[int](), list[int](), list[int]()
         self.first_bad, self.first_comma, self.points, self.grouped = ("", 0), "", False, True
         self.texts: Counter[int] = Counter()
 
     def add(self, number: int, row: list[str]) -> None:
-        label = self.layout.label
+        label, group = self.layout.label, self.layout.group
         if len(row) != self.layout.width:
             self.ragged.append(number)
             return
         self.labels.append(self.known.setdefault(row[label], row[label]))
+        if group is not None:
+            self.groups.append(self.known.setdefault(row[group], row[group]))
         try:
-            self.numbers.extend(map(float, row[:label]))
-            self.numbers.extend(map(float, row[label + 1 :]))
+            for part in self.readings:
+                self.numbers.extend(map(float, row[part]))
         except ValueError:
             self._add_slowly(number, row)
             return
         if any("_" in cell for cell in row):
             self._add_slowly(number, row)
         elif not self.points and self.layout.separator != ",":
-            self.points = any("." in cell for i, cell in enumerate(row) if i != label)
+            self.points = any("." in cell for i, cell in enumerate(row) if i not in self.apart)
 
     def _add_slowly(self, number: int, row: list[str]) -> None:
         """Look at every cell of a row that is not all numbers."""
         wrong = False
         for i, cell in enumerate(row):
-            if i == self.layout.label or _is_number(cell):
-                self.points = self.points or (i != self.layout.label and "." in cell)
+            if i in self.apart or _is_number(cell):
+                self.points = self.points or (i not in self.apart and "." in cell)
                 continue
             if self.layout.separator != "," and _is_comma(cell):
                 self.first_comma = self.first_comma or cell
@@ -347,11 +360,11 @@ class _Table:
                 self.bad.append(number)
         if not wrong:
             given = self.numbers
-            del given[(len(self.labels) - 1) * (self.layout.width - 1) :]
-            cells = (cell for i, cell in enumerate(row) if i != self.layout.label)
+            del given[(len(self.labels) - 1) * (self.layout.width - len(self.apart)) :]
+            cells = (cell for i, cell in enumerate(row) if i not in self.apart)
             given.extend(float(cell.replace(",", ".") if _is_comma(cell) else cell) for cell in cells)
 
-    def arrays(self, label: str | None) -> NamedArrays:
+    def arrays(self, label: str | None, groups: str | None = None) -> NamedArrays:
         """Return the arrays, or raise :class:`InvalidDataError` with everything that is wrong."""
         layout, name = self.layout, self.path.name
         problems = []
@@ -384,13 +397,18 @@ class _Table:
             layout.notes.append(
                 f"decimal commas are read as points, as in {self.first_comma!r} on line {self.commas[0]}"
             )
-        titles = tuple(title for i, title in enumerate(layout.titles) if i != layout.label)
-        x = np.frombuffer(self.numbers, dtype=np.float64).reshape(len(self.labels), layout.width - 1)
+        titles = tuple(title for i, title in enumerate(layout.titles) if i not in self.apart)
+        x = np.frombuffer(self.numbers, dtype=np.float64).reshape(len(self.labels), layout.width - len(self.apart))
         if titles and not titles[0] and np.array_equal(x[:, 0] - x[:1, 0], np.arange(len(x))):
             layout.notes.append(
                 "column 1 has no title and counts the rows: it is read as a feature (pandas: index=False)"
             )
-        return NamedArrays({"X": x, "y": np.array(self.labels)}, titles, tuple(layout.notes))
+        made = {"X": x, "y": np.array(self.labels)}
+        if layout.group is None or groups is None:
+            return NamedArrays(made, titles, tuple(layout.notes))
+        place = layout.group - (layout.label < layout.group)
+        own = layout.titles[layout.group] if layout.titles else ""
+        return NamedArrays({**made, groups: np.array(self.groups)}, titles, tuple(layout.notes), (place, own))
 
     def _bad(self, label: str | None) -> Problem:
         (cell, column), layout = self.first_bad, self.layout

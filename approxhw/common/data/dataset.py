@@ -18,6 +18,7 @@ from approxhw.common.files import is_plain_file
 
 from .arrays import NamedArrays, read_npy, read_npz
 from .csv_tables import read_csv
+from .row_groups import RowGroups, groups_by_title, with_group_feature
 
 TEST_SHARE = 0.3
 """Share of the rows of each class that a data set without splits gives to the test split."""
@@ -49,6 +50,8 @@ class Dataset:
     name: str = "data"
     notes: tuple[str, ...] = ()
     """What was doubtful in reading it, such as which column the labels are."""
+    groups: RowGroups | None = None
+    """A column that parts the rows into groups, where one was asked for."""
 
     def __post_init__(self) -> None:
         """Refuse values that are not of the types of their fields."""
@@ -57,10 +60,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A table in a file (``NAME.csv``), and the title or number (from 1) of the column that holds the labels."""
+    """A data set, and which of its columns are meant.
 
-    data: str | Path
+    ``label``: of a table in a file (``NAME.csv``) the title or number (from 1) of the column that holds the labels. ``groups``:
+    the column that parts rows into groups: of a table its title or number, else a feature's title or the name of an array
+    (``NAME_train`` and ``NAME_test`` beside ``X_train`` and ``X_test``), one text or number a row.
+    """
+
+    data: str | Path | Mapping[str, ArrayLike]
     label: str | None = None
+    groups: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are not of the types of their fields."""
@@ -98,7 +107,9 @@ def load_dataset(
         table, name = NamedArrays(arrays, spec.features, spec.notes), spec.name
     else:
         table, name = _read(spec)
-    return _checked(table, name, features, classes, labels, seed, task, outputs)
+    groups = spec.groups if isinstance(spec, DataSource) else None
+    made = _checked(table, name, features, classes, labels, seed, task, outputs, groups)
+    return replace(made, groups=spec.groups) if isinstance(spec, Dataset) else made
 
 
 def task_of_targets(spec: DataSpec) -> str | None:
@@ -141,6 +152,7 @@ def _read(
     """Return arrays and a name for messages."""
     source = spec if isinstance(spec, DataSource) else None
     label = None if source is None else source.label
+    groups = None if source is None else source.groups
     if isinstance(spec, DataSource):
         spec = spec.data
     if isinstance(spec, Mapping):
@@ -165,7 +177,7 @@ def _read(
     path = Path(text)
     _refuse_missing(path)
     if path.name.lower().endswith(_TABLES):
-        return read_csv(path, label), path.name.split(".")[0] or path.stem
+        return read_csv(path, label, groups), path.name.split(".")[0] or path.stem
     if path.suffix.lower() != ".npz":
         why = f"no data is read from {shown(path.suffix or 'a file without a suffix')!r}"
         raise InvalidDataError(text, [Problem(path.name, why, f"give {_KINDS}")])
@@ -217,7 +229,10 @@ def _checked(
     seed: int,
     task: str,
     outputs: int | None,
+    groups: str | None = None,
 ) -> Dataset:
+    if groups is not None:
+        table = with_group_feature(table, groups, features)
     arrays = table.arrays
     found: list[Problem] = []
     if "X_train" in arrays or "X_test" in arrays:
@@ -252,6 +267,10 @@ def _checked(
     sound = {x: value for x, value in rows.items() if value is not None}
     if not found and not any(map(len, sound.values())):
         found.append(Problem(name, "it has no rows"))
+    parted: dict[str, np.ndarray] = {}
+    if groups is not None:
+        counts = {x: len(value) for x, value in sound.items()}
+        parted = groups_by_title(table, groups, [x for x, _ in keys], counts, found)
     if found:
         raise InvalidDataError(name, found)
     width = next(iter(widths.values()))
@@ -260,11 +279,16 @@ def _checked(
         whole, given = sound["X"], indices[0]
         strata = given if task == CLASSIFICATION else np.zeros(len(given), dtype=np.int64)
         train, test = split_rows(strata, TEST_SHARE, seed)
-        return Dataset(whole[train], given[train], whole[test], given[test], titles, name, table.notes)
+        column = None if groups is None else RowGroups(groups, parted["X"][train], parted["X"][test])
+        return Dataset(whole[train], given[train], whole[test], given[test], titles, name, table.notes, column)
     none = np.empty(0, np.int64) if task == CLASSIFICATION else indices[0][:0]
     empty = Dataset(np.empty((0, width)), none, np.empty((0, width)), none)
     parts = {x: sound[x].reshape(-1, width) for x, _ in keys} | {y: part for (_, y), part in zip(keys, indices)}
-    return replace(empty, features=titles, name=name, notes=table.notes, **parts)
+    made = replace(empty, features=titles, name=name, notes=table.notes, **parts)
+    if groups is None:
+        return made
+    rest = next(iter(parted.values()))[:0]
+    return replace(made, groups=RowGroups(groups, parted.get("X_train", rest), parted.get("X_test", rest)))
 
 
 def readings_of(given: ArrayLike, features: int) -> np.ndarray:

@@ -37,7 +37,8 @@ def retrained(graph: Graph, item: GeneticRetraining, context: PassContext, libra
         why = f"it is no masked network: {error.problems[0].why}"
         found = [Problem(graph.name, why, "put printed-po2 or printed-masked in front of it")]
         raise PassError("pass genetic-retraining", found) from error
-    names = ("target_accuracy", "max_accuracy_loss", "population", "generations", "starts", "moves", "folds", "seed")
+    losses = ("target_accuracy", "max_accuracy_loss", "max_class_loss")
+    names = (*losses, "population", "generations", "starts", "moves", "folds", "seed")
     options = {name: getattr(item, name) for name in names}
     islands = max(1, min(4, item.population // 4))
     # what comes out is a masked network again

@@ -18,6 +18,7 @@ from approxhw.common.errors import MismatchError
 from approxhw.common.files import write_beside
 from approxhw.common.tools import tool_threads
 from approxhw.flow.printed.building import designed
+from approxhw.flow.printed.safety import HeldAgainst
 from approxhw.flow.printed.target import Printed
 from approxhw.flow.stages.describe import header_of, ledger_row
 from approxhw.flow.stages.measure import estimate_synthesised, job_of
@@ -67,6 +68,8 @@ class Origin:
     timeout: float = 600.0
     pipeline: str = ""
     """What stands before the search in the pipeline of a design."""
+    held: HeldAgainst | None = None
+    """What the safety report of a member holds its answers against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +189,9 @@ def circuit_design(
     named = replace(graph, name=f"{graph.name[:56]}_{number}")
     header = header_of(named, None, origin.target, [row.spelled for row in ledger])
     emitted = None if made is None or registers else made.called(named.name, header)
-    design = designed(named, origin.data, origin.onnx, header=header, registers=registers, emitted=emitted)
+    design = designed(
+        named, origin.data, origin.onnx, header=header, registers=registers, emitted=emitted, held=origin.held
+    )
     return replace(
         design,
         model=origin.model,

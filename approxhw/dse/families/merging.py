@@ -9,6 +9,7 @@ import numpy as np
 
 from approxhw.artifacts.objectives import CIRCUIT, Objective
 from approxhw.artifacts.results import AskedAccuracy, FamilySummary, Promise
+from approxhw.dse.rules.class_rule import AskedClasses
 from approxhw.dse.rules.decision_rule import aim_of
 from approxhw.dse.rules.short_lists import thinned
 from approxhw.numerics.pareto import pareto_front
@@ -42,6 +43,8 @@ class Wanted:
     """Rows of the sample that a promise is held to."""
     right: np.ndarray | None = field(default=None, compare=False)
     """bool, R: whether the model is right on each training row, where that is known: a loss is told on the same rows."""
+    classes: AskedClasses | None = field(default=None, compare=False)
+    """What any class may lose, where that is bounded."""
 
     @property
     def paired(self) -> bool:

@@ -161,9 +161,10 @@ class RecipeFront:
         The loss that was asked for is one against the model on the same rows: where both are right, or both wrong, there is no
         chance in it.
         """
+        classes = self.wanted.classes if aim == self.wanted.aim else None
         if self.wanted.paired and aim == self.wanted.aim:
-            return HeldAsked(max_loss=self.wanted.loss, reference=self.wanted.right)
-        return HeldAsked(1.0 if aim is None else min(1.0, max(0.0, aim)))
+            return HeldAsked(max_loss=self.wanted.loss, reference=self.wanted.right, classes=classes)
+        return HeldAsked(1.0 if aim is None else min(1.0, max(0.0, aim)), classes=classes)
 
     def promise(self, aim: float | None) -> Promise | None:
         """Return what the choice for *aim* holds on folds that it has not seen; None where the study was ended."""
@@ -213,6 +214,8 @@ def front_of_recipes(front: RecipeFront, cost: str, least: str) -> FamiliesPart:
     if wanted.paired:
         asked = f"{least} expected to lose at most {100 * wanted.loss:g} % against the model"
         doubt += " of the difference on the same rows"
+    if wanted.classes is not None:
+        asked += wanted.classes.words()
     aside = len(np.unique(front.study.fold[front.study.judged[-1]]))  # fewer where the search was ended
     rule = f"{asked} (of recipes: accuracy on {aside} folds put aside, {doubt})"
     if not held:

@@ -61,6 +61,8 @@ def identity_of(
     """Return what makes a search the same search: hashes of model and rows, options, names of the operators, version."""
     chosen = asdict(options)
     chosen.pop("generations")  # a finished search may go on
+    if chosen["max_class_loss"] is None:  # searches of before there was such a bound go on, too
+        chosen.pop("max_class_loss")
     return {
         "version": __version__,
         **problem.identity(),

@@ -43,6 +43,18 @@ class Judge:
         errors = count_errors(space.layout, space.head, genomes, self.codes[split], self.labels[split])
         return 1 - np.asarray(errors) / rows
 
+    def by_class(self, genomes: np.ndarray, split: str, classes: int) -> np.ndarray:
+        """Return how many rows of each class every one of *genomes* (P × G) gets wrong on a split (int64, P × classes)."""
+        from approxhw.networks.kernels.masked_network import count_errors
+
+        found, labels = np.zeros((len(genomes), classes), dtype=np.int64), self.labels[split]
+        for label in np.unique(labels).tolist():
+            rows = labels == label
+            found[:, label] = count_errors(
+                self.space.layout, self.space.head, genomes, self.codes[split][rows], labels[rows]
+            )
+        return found
+
     def accuracy(self, genome: np.ndarray, split: str) -> float | None:
         """Return the accuracy of *genome* (G) on a split; None without rows."""
         found = self.accuracies(genome[None], split)

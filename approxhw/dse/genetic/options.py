@@ -20,6 +20,14 @@ class GeneticOptions:
     max_accuracy_loss: float = field(
         default=0.05, metadata={"help": "absolute, against the reference, training rows", "unit": "share"}
     )
+    max_class_loss: float | None = field(
+        default=None,
+        metadata={
+            "help": "absolute, of any class, against the reference, on the rows that judge",
+            "unit": "share",
+            "shown_default": "no bound",
+        },
+    )
     seed: int = field(default=1, metadata={"help": "seed of every random draw"})
     islands: int = field(default=4, metadata={"help": "populations that meet by migration only"})
     migration_every: int = field(default=5, metadata={"help": "generations between migrations; 0: none"})
@@ -45,8 +53,8 @@ class GeneticOptions:
         found += integer_problems(self, bounds)
         found += [
             Problem(name, f"{getattr(self, name)!r} is not in 0…1")
-            for name in ("max_accuracy_loss", "crossover", "prune")
-            if name not in odd and not 0 <= getattr(self, name) <= 1
+            for name in ("max_accuracy_loss", "max_class_loss", "crossover", "prune")
+            if name not in odd and getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1
         ]
         if "mutation" not in odd and not 1 <= self.mutation <= 1000:
             found.append(Problem("mutation", f"{self.mutation!r} is not in 1…1000"))

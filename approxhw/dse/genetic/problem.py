@@ -12,6 +12,7 @@ import numpy as np
 from deap import base
 
 from approxhw.artifacts.objectives import CIRCUIT, DEFAULT, Objective
+from approxhw.common.statistics.class_bounds import ClassBound
 from approxhw.networks.kernels.masked_network import PackedRows, count_errors, pack_rows
 from approxhw.networks.space import Space
 from approxhw.numerics.pareto import select_nsga2, tournament
@@ -53,6 +54,7 @@ class NetworkProblem:
     reference (the ONNX model) classifies wrongly. ``area``: genomes (int32, P × G) → mm² (float64, P). ``starts``:
     genomes (int32, S × G) to start from, the retrained network first. ``model``: a text that tells models apart.
     ``costs``: what the objectives after the errors are estimated by, the same way; the area alone where there are none.
+    ``bound``: of what any class may lose on these rows; what passes it counts as more errors than are allowed.
     """
 
     space: Space
@@ -64,6 +66,7 @@ class NetworkProblem:
     model: str = ""
     objectives: tuple[Objective, ...] = tuple(CIRCUIT[name] for name in DEFAULT)
     costs: tuple[Callable[[np.ndarray], np.ndarray], ...] = ()
+    bound: ClassBound | None = None
 
     @property
     def bounds(self) -> operators.GeneMap:
@@ -80,7 +83,12 @@ class NetworkProblem:
         model = (space.layout, space.head, space.lower, space.upper, np.asarray(self.starts, np.int32))
         return {
             "model": digest(self.model, *model),
-            "data": digest(str(int(self.reference_errors)), np.asarray(self.codes, np.int64), self.labels),
+            "data": digest(
+                str(int(self.reference_errors)),
+                np.asarray(self.codes, np.int64),
+                self.labels,
+                *([] if self.bound is None else [self.bound.allowed]),
+            ),
         }
 
     def estimates(self, genomes: np.ndarray) -> np.ndarray:
@@ -122,6 +130,29 @@ def evaluate_all(
     return np.stack(columns, axis=1)
 
 
+def evaluate_bounded(
+    space: Space,
+    rows: Sequence[PackedRows],
+    bound: ClassBound,
+    allowed: int,
+    costs: Sequence[Callable[[np.ndarray], np.ndarray]],
+    scales: Sequence[float],
+    genomes: np.ndarray,
+) -> np.ndarray:
+    """Return what :func:`evaluate_all` does, with errors as *bound* counts them beside the *allowed* ones.
+
+    *rows*: those of each class.
+    """
+    wrong = np.zeros((len(genomes), len(rows)), dtype=np.int64)
+    for label, part in enumerate(rows):
+        if len(part.labels):
+            wrong[:, label] = count_errors(space.layout, space.head, genomes, part)
+    made = [
+        np.rint(np.asarray(cost(genomes), dtype=np.float64) * scale) for cost, scale in zip(costs, scales, strict=True)
+    ]
+    return np.stack([bound.counted(wrong, allowed), *(column.astype(np.int64) for column in made)], axis=1)
+
+
 def default_toolbox(problem: NetworkProblem, options: GeneticOptions) -> base.Toolbox:
     """Return DEAP's toolbox with operators on whole populations; register others under the same names to swap them.
 
@@ -137,9 +168,13 @@ def default_toolbox(problem: NetworkProblem, options: GeneticOptions) -> base.To
     toolbox.register("parents", tournament)
     toolbox.register("mate", operators.crossover, genes, **shares)
     toolbox.register("mutate", operators.mutate, genes, **chances)
-    rows = pack_rows(problem.codes, problem.labels)
-    if problem.costs:
-        scales = tuple(objective.scale for objective in problem.objectives[1:])
+    rows, scales = pack_rows(problem.codes, problem.labels), tuple(each.scale for each in problem.objectives[1:])
+    if problem.bound is not None:
+        codes, labels = np.asarray(problem.codes), np.asarray(problem.labels)
+        parts = [pack_rows(codes[labels == each], labels[labels == each]) for each in range(len(problem.bound.allowed))]
+        allowed, costs = problem.allowed_errors(options.max_accuracy_loss), problem.costs or (problem.area,)
+        toolbox.register("evaluate", evaluate_bounded, problem.space, parts, problem.bound, allowed, costs, scales)
+    elif problem.costs:
         toolbox.register("evaluate", evaluate_all, problem.space, rows, problem.costs, scales)
     else:
         toolbox.register("evaluate", evaluate, problem.space, rows, problem.area)

@@ -26,6 +26,8 @@ class Candidate:
     rows: int
     cost: float
     """Its area in mm², or what else the search asks for first beside the errors."""
+    class_loss: float = 0.0
+    """What its worst class loses against the model; looked at where that is bounded."""
 
 
 DOUBT = 0.5
@@ -100,18 +102,22 @@ def choose_candidate(
     least: str = "the smallest circuit",
     among: Sequence[int] | None = None,
     doubt: float = DOUBT,
+    max_class_loss: float | None = None,
 ) -> tuple[int, str, bool]:
     """Return which of *candidates* (by rising cost) is chosen, by what rule, and whether it holds what was asked for.
 
     With *target*: the cheapest that is expected to hold this accuracy. Without: the cheapest that is expected to hold at most
     *loss* (absolute) less than *reference*, the model's own on the same rows. Where none holds that: the most accurate, the
     cheaper of equals. *cost*, *least*: what the cost is, and what the cheapest is called.
-    *among*: which may be chosen. *doubt*: standard errors that are taken off.
+    *among*: which may be chosen. *doubt*: standard errors that are taken off. *max_class_loss*: what no class may lose more than;
+    where none holds both, the one that misses what is asked for least, the cheaper of equals.
     """
     places = range(len(candidates)) if among is None else among
     smooth, expected = isotonic([c.accuracy for c in candidates]), expected_accuracies(candidates, doubt)
     aim = aim_of(target, reference, loss)
+    most = math.inf if max_class_loss is None else max_class_loss
     held = [i for i in places if aim is not None and expected[i] >= aim - 1e-12]
+    held = [i for i in held if candidates[i].class_loss <= most + 1e-12]
     if target is not None:
         rule = f"{least} expected to hold an accuracy of {100 * target:.2f} % ({EXPECTED.format(cost)})"
     elif aim is not None:
@@ -119,8 +125,18 @@ def choose_candidate(
         rule += f"with {DOUBT:g} standard errors taken off its accuracy there"
     else:
         rule = "the most accurate circuit on validation rows: the accuracy of the model itself is not known"
+    if max_class_loss is not None:
+        rule += f", and no class more than {100 * max_class_loss:g} %"
     if held:
         return held[0], rule, True
+    if max_class_loss is not None and aim is not None:
+        missed = {i: max(aim - expected[i], candidates[i].class_loss - most) for i in places}
+        best = min(places, key=lambda i: (missed[i], candidates[i].cost))
+        return (
+            best,
+            f"{rule}; there is none, so it is the one that misses this least, by {100 * missed[best]:.2f} %",
+            False,
+        )
     best = max(places, key=lambda i: (smooth[i], -candidates[i].cost))
     if aim is None:
         return best, rule, True

@@ -17,6 +17,7 @@ from approxhw.artifacts.results import Promise
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.statistics import isotonic, majority_share, no_better
 
+from .class_rule import AskedClasses, class_margins
 from .recipe_study import FOLDS, Fit, Fitted, RecipeLike, RecipeStudy, study_recipes
 
 RULES = {"H": 0.5, "S": 1.0, "T": 1.0}
@@ -39,6 +40,8 @@ class HeldAsked:
     max_loss: float | None = None
     reference: np.ndarray | None = None
     """bool, R: whether what is replaced is right on each training row that it has not learnt from."""
+    classes: AskedClasses | None = None
+    """What any class may lose besides."""
 
     def __post_init__(self) -> None:
         """Refuse a target of neither or of both kinds."""
@@ -54,9 +57,10 @@ class HeldAsked:
 
     def asked(self) -> str:
         """Return it as a text."""
+        more = "" if self.classes is None else self.classes.words()
         if self.accuracy is not None:
-            return f"an accuracy of {100 * self.accuracy:.2f} %"
-        return f"a loss of at most {100 * (self.max_loss or 0.0):g} %"
+            return f"an accuracy of {100 * self.accuracy:.2f} %{more}"
+        return f"a loss of at most {100 * (self.max_loss or 0.0):g} %{more}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +139,9 @@ def judged_recipes(
     margin = margin - RULES[rule] * np.sqrt(variance * share)
     if target.reference is not None:  # how often a circuit differs from the reference is chance, too
         margin = smoothed_by_path(study.recipes, costs, margin)
+    if target.classes is not None:
+        kept = [smoothed_by_path(study.recipes, costs, each) for each in class_margins(target.classes, right, rows)]
+        margin = np.minimum.reduce([margin, *kept])
     return Judged(accuracy, margin)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -21,6 +22,7 @@ from approxhw.artifacts.integer_engine import (
 from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import Problem
 from approxhw.common.files import locked
+from approxhw.common.statistics.safety import SafetyReport
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.flow.stages.tabulate import tabulate_verilog
@@ -48,9 +50,11 @@ from ..opened_model import (
     unsupported_parts,
     without_empty_products,
 )
-from ..operands import Feeds, beside_labels, calibration_feeds, observe_rows, predictions, with_meant_labels
+from ..operands import EngineAnswers, Feeds, answered, beside_labels, calibration_feeds, observe_rows, with_meant_labels
 from ..reshaping import reshaping_on
+from ..safety import EngineForms, SplitFeeds, check_judging, engine_safety, judging_feeds, with_layers
 from .layers import streams_of, together
+from .layers_alone import layers_alone
 from .rtl import (
     array_fields,
     array_for,
@@ -97,6 +101,11 @@ class CompiledIntegerEngine:
     def accuracy(self) -> EngineAccuracy:
         """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
         return self.design.accuracy
+
+    @property
+    def safety(self) -> SafetyReport | None:
+        """What approximating does to classes and subgroups of rows; None without labels."""
+        return self.design.safety
 
     def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
         """Stream a layer through the Verilog; options and result as :func:`.simulate.simulate_integer_engine`."""
@@ -149,23 +158,29 @@ class _Told:
     model: OpenedModel
     feeds: Feeds
     threads: int
-    known: list[tuple[Graph, np.ndarray]] = field(default_factory=list)
+    known: list[tuple[Graph, Feeds, EngineAnswers]] = field(default_factory=list)
 
-    def answers(self, graph: Graph, feeds: Feeds) -> np.ndarray:
-        """Return the class index (int64) of every row of *feeds*."""
-        return predictions(EmulatedEngine(graph, self.model.host, self.threads), feeds)
+    @cached_property
+    def some(self) -> Feeds:
+        """The rows on which the ledger tells accuracies."""
+        return self.feeds.some(TOLD_ROWS)
+
+    def answers(self, graph: Graph, feeds: Feeds) -> EngineAnswers:
+        """Return what *graph* says of *feeds*, once of the same Graph and rows."""
+        for known, rows, made in self.known:
+            if known is graph and rows is feeds:
+                return made
+        found = answered(EmulatedEngine(graph, self.model.host, self.threads), feeds)
+        self.known.append((graph, feeds, found))
+        return found
 
     def accuracies(self, graph: Graph) -> tuple[float | None, float | None]:
         """Return the accuracy of *graph* on training rows, of which none are told, and on the first others."""
         if self.feeds.labels is None:
             return None, None
-        some = self.feeds.some(TOLD_ROWS)
-        found = next((made for known, made in self.known if known is graph), None)
-        if found is None:
-            found = self.answers(graph, some)
-            self.known.append((graph, found))
-        assert some.labels is not None
-        return None, float(np.mean(found == some.labels[: len(found)]))
+        found = self.answers(graph, self.some).classes
+        assert self.some.labels is not None
+        return None, float(np.mean(found == self.some.labels[: len(found)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +191,7 @@ class OpenedCodes:
     train: Feeds
     feeds: Feeds
     told: _Told
+    judging: SplitFeeds
 
     def observe(self, graph: Graph, seen: Callable[[Node, np.ndarray], None]) -> None:
         """Carry *graph* out on training rows, batch by batch, and show every value."""
@@ -194,7 +210,9 @@ def read_codes_model(asked: Asked[IntegerEngine]) -> Source[OpenedCodes]:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = without_empty_products(opened.graph)
     feeds = with_meant_labels(feeds, graph)
-    kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads))
+    judging = judging_feeds(with_meant_labels(train, graph), feeds)
+    check_judging(asked.safety, judging)
+    kept = OpenedCodes(opened, train, feeds, _Told(opened, feeds, asked.threads), judging)
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-integer-engine", kept)
 
 
@@ -252,8 +270,9 @@ def build_integer_engine(
     accuracy = EngineAccuracy()
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
-            plain, made = kept.told.answers(source.graph, kept.feeds), kept.told.answers(graph, kept.feeds)
+            plain, made = (kept.told.answers(each, kept.feeds).classes for each in (source.graph, graph))
             accuracy = beside_labels(plain, made, kept.feeds.labels)
+    safety = _safety(source, asked, lowered, clock)
     with clock.step("layers"):
         layers, operands, notes = _layers(kept, graph, array_fields(array))
     with clock.step("emit"):
@@ -266,8 +285,24 @@ def build_integer_engine(
         clock_ns=float(target.clock_ns),
         model=source.about,
         library=target.library,
+        safety=safety,
         **made_fields(asked, lowered, clock, accuracy, [*kept.model.notes, *_left(graph), *notes, *kept.feeds.notes]),
     )
+
+
+def _safety(
+    source: Source[OpenedCodes], asked: Asked[IntegerEngine], lowered: Lowered, clock: Clock
+) -> SafetyReport | None:
+    """Return the safety report: against the model as it is given, and where it is asked for of every layer alone."""
+    kept, run = source.kept, source.kept.told.answers
+    with clock.step("safety"):
+        forms = EngineForms("the model as it is given", source.graph, lowered.graph, lowered.approximated)
+        report = engine_safety(asked.safety, kept.judging, forms, run)
+    if not asked.safety.sensitivity or not lowered.graphs:
+        return report
+    context = replace(integer_context(source, asked), accuracy=None)
+    exact, layers = layers_alone(asked.passes, lowered.graphs, context)
+    return with_layers(report, kept.judging, exact, "the model in codes, all products exact", layers, run, clock)
 
 
 def _header(engine: IntegerFields) -> list[str]:

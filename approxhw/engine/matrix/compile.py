@@ -16,12 +16,13 @@ from approxhw.artifacts.engine_parts import EngineAccuracy
 from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import Problem, shown
 from approxhw.common.files import locked
+from approxhw.common.statistics.safety import SafetyReport
 from approxhw.flow.compile import CompileKeywords, compile
 from approxhw.flow.stages.protocol import Asked, Clock, Flow, Ledger, Lowered, Option, Source, Steps
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.emulate import EmulatedEngine
-from approxhw.ir.tensor.layers import product_layers
+from approxhw.ir.tensor.layers import macs_of, product_layers, with_macs
 from approxhw.numerics.eight_bit.port_codes import Packed, largest_of, pack, unpack
 
 from ..kept_verdicts import EngineVerdict
@@ -38,8 +39,9 @@ from ..opened_model import (
     unsupported_parts,
     without_empty_products,
 )
-from ..operands import Feeds, Predictions, calibration_feeds, feeds_of, observe_rows, with_meant_labels
+from ..operands import Feeds, Predictions, calibration_feeds, feeds_by_split, observe_rows, with_meant_labels
 from ..reshaping import reshaping_on
+from ..safety import EngineForms, SplitFeeds, check_judging, engine_safety, judging_feeds, with_layers
 from .built_verilog import module_texts, whole_engine
 from .target import MatrixEngine, fitted_target
 
@@ -87,6 +89,11 @@ class CompiledEngine:
     def accuracy(self) -> EngineAccuracy:
         """Of the model in float32 (``onnx``) and on the engine, and on how many rows; empty without labels."""
         return self.design.accuracy
+
+    @property
+    def safety(self) -> SafetyReport | None:
+        """What approximating does to classes and subgroups of rows; None without labels."""
+        return self.design.safety
 
     def simulate(self, simulator: str = "verilator", **options: Option) -> EngineVerdict:
         """Stream a layer through the Verilog; options and result as :func:`approxhw.engine.matrix.simulate.simulate_engine`."""
@@ -152,6 +159,7 @@ class OpenedProducts:
     rows: int
     emulated: EmulatedEngine
     told: Predictions
+    judging: SplitFeeds
 
 
 def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
@@ -159,17 +167,17 @@ def read_products(asked: Asked[MatrixEngine]) -> Source[OpenedProducts]:
     from approxhw.frontends.products.partition import open_model
 
     loaded = asked_model(asked)
-    if any(getattr(each, "reshapes", False) for each in asked.passes):
-        train, feeds = calibration_feeds(loaded, asked.data)
-    else:
-        train, feeds = Feeds({}), feeds_of(loaded, asked.data)
+    reshapes = any(getattr(each, "reshapes", False) for each in asked.passes)
+    train, feeds = (calibration_feeds if reshapes else feeds_by_split)(loaded, asked.data)
     opened = open_model(loaded, asked.shape or feeds.shapes(1))
     rows = _rows(opened.graph, feeds)
     if asked.shape is None and rows > 1:
         opened = opened.at(feeds.shapes(rows) or {})
     graph = without_empty_products(opened.graph)
     emulated, feeds = EmulatedEngine(graph, opened.host, asked.threads), with_meant_labels(feeds, graph)
-    kept = OpenedProducts(opened, train, feeds, rows, emulated, Predictions(emulated, feeds))
+    judging = judging_feeds(with_meant_labels(train, graph), feeds)
+    check_judging(asked.safety, judging)
+    kept = OpenedProducts(opened, train, feeds, rows, emulated, Predictions(emulated, feeds), judging)
     return Source(graph, about_model(loaded, graph), f"{model_name(graph)}-engine", kept)
 
 
@@ -232,6 +240,7 @@ def build_engine(
     if kept.feeds.labels is not None:
         with clock.step("accuracy"):
             accuracy = kept.told.beside_float(source.graph, graph)
+    safety = _safety(source, asked, lowered, clock)
     with clock.step("layers"):
         layers, operands, packed, notes = _layers(emulated, array, kept.feeds.first(kept.rows))
     with clock.step("emit"):
@@ -245,8 +254,27 @@ def build_engine(
         clock_ns=float(target.clock_ns),
         model=source.about,
         library=target.library,
+        safety=safety,
         **made_fields(asked, lowered, clock, accuracy, [*kept.model.notes, *notes, *kept.feeds.notes]),
     )
+
+
+def _safety(
+    source: Source[OpenedProducts], asked: Asked[MatrixEngine], lowered: Lowered, clock: Clock
+) -> SafetyReport | None:
+    """Return the safety report: against the model in float32, and where it is asked for of every layer alone."""
+    kept, graph, run = source.kept, lowered.graph, source.kept.told.answers
+    plain = with_macs(source.graph, None)
+    with clock.step("safety"):
+        forms = EngineForms("the model in float32", plain, graph, lowered.approximated)
+        report = engine_safety(asked.safety, kept.judging, forms, run)
+    if not asked.safety.sensitivity:
+        return report
+    alone = [
+        (name, partial(with_macs, graph, None, {name: mac})) for name, mac in macs_of(graph).items() if mac is not None
+    ]
+    against = "the same Graph with all products in float32"
+    return with_layers(report, kept.judging, with_macs(graph, None), against, alone, run, clock)
 
 
 def _write(design: EngineDesign, folder: Path, steps: Steps) -> CompiledEngine:

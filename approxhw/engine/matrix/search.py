@@ -20,13 +20,13 @@ from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import Value
 from approxhw.common.options import Keywords
+from approxhw.common.statistics.class_bounds import ClassBound
 from approxhw.common.tools import tool_threads
 from approxhw.ir.tensor.run import title_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
 from ..layer_search import (
     SearchRecord,
-    accuracy_on,
     errors_and_costs,
     errors_once,
     front_folder,
@@ -35,13 +35,15 @@ from ..layer_search import (
     member_accuracies,
     model_digest,
     most_errors,
+    references,
+    safety_of,
     search_identity,
     sent_state,
     with_asked,
     write_front_and_page,
     wrong_rows,
 )
-from ..operands import Feeds, split_feeds
+from ..operands import Feeds, predictions, split_feeds
 from .compile import compile_engine
 from .cost import ElementCost, element_cost
 from .settings import EngineSearch
@@ -88,6 +90,8 @@ class EngineProblem:
     opened: EmulatedEngine | None = None
     known: dict[bytes, int] = field(default_factory=dict)
     """Wrong rows of genomes seen before."""
+    bounds: Mapping[str, ClassBound] = field(default_factory=dict)
+    """What any class may lose on the rows searched on and on those that pick the winner; empty where nothing bounds it."""
     against: str = "float32"
 
     def __getstate__(self) -> dict[str, object]:
@@ -119,6 +123,11 @@ class EngineProblem:
     def reference(self) -> float:
         """Accuracy of the model in float32 on validation rows."""
         return self.onnx["validation"]
+
+    @property
+    def max_accuracy_loss(self) -> float:
+        """What all rows may lose."""
+        return self.options.max_accuracy_loss
 
     def settings(self) -> Keywords:
         """Return what the genetic search is asked for."""
@@ -180,9 +189,13 @@ class EngineProblem:
         """Return the wrong rows of those searched on."""
         return errors_once(self, genome)
 
+    def said(self, genome: np.ndarray, split: str) -> np.ndarray:
+        """Return the class index (int64) that it gives every row of a split."""
+        return predictions(self.engine().configured(None, self.layers(genome)), self.splits[split])
+
     def wrong(self, genome: np.ndarray, split: str) -> int:
         """Return the wrong rows of a split."""
-        return wrong_rows(self.engine().configured(None, self.layers(genome)), self.splits[split])
+        return wrong_rows(self.said(genome, split), self.splits[split])
 
     def layers(self, genome: np.ndarray) -> dict[str, FloatMac | None]:
         """Return the arithmetic of every product."""
@@ -223,7 +236,13 @@ class EngineProblem:
         most = max((mac for mac in macs if mac is not None), key=lambda mac: (macs.count(mac), str(mac)))
         chosen = replace(self.target, mac=most, layers=layers)
         compile_engine(
-            self.source, target=chosen, data=self.data, output=folder / "chosen", shape=self.shape, command=self.command
+            self.source,
+            target=chosen,
+            data=self.data,
+            output=folder / "chosen",
+            shape=self.shape,
+            command=self.command,
+            safety=safety_of(self.options),
         )
         write_front_and_page(front, folder)
 
@@ -267,6 +286,7 @@ def problem(
     choices = options.choices()
     products = np.array([layer.products for layer in emulated.layers], dtype=np.float64)
     largest = names[int(products.argmax())]
+    onnx, bounds = references(emulated, splits, options.max_class_loss)
     return EngineProblem(
         model=model,
         data=data,
@@ -277,7 +297,8 @@ def problem(
         names=tuple(names),
         choices=choices,
         splits=splits,
-        onnx={name: accuracy_on(emulated, feeds) for name, feeds in splits.items()},
+        onnx=onnx,
+        bounds=bounds,
         elements=tuple(_elements(emulated, largest, search, target, choices, jobs, on_progress)),
         products=products,
         folder=folder,

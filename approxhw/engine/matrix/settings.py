@@ -21,13 +21,22 @@ class EngineSearch:
 
     ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
     elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
-    the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows.
+    the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
+    ``max_class_loss``: the same of any class.
     """
 
     population: int = field(default=32, metadata={"help": "individuals"})
     generations: int = field(default=10, metadata={"help": "generations after the start population"})
     max_accuracy_loss: float = field(
         default=0.01, metadata={"help": "absolute, against the model in float32", "unit": "share"}
+    )
+    max_class_loss: float | None = field(
+        default=None,
+        metadata={
+            "help": "absolute, of any class, against the same model on the same rows",
+            "unit": "share",
+            "shown_default": "no bound",
+        },
     )
     objective: str | None = field(
         default=None, metadata={"help": "area or energy, beside the errors", "choices": OBJECTIVES}
@@ -49,8 +58,11 @@ class EngineSearch:
         settle_fields(self, "search")
         least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1}
         found = integer_problems(self, least)
-        if not 0 <= self.max_accuracy_loss <= 1:
-            found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
+        found += [
+            Problem(name, f"{value!r} is not in 0…1")
+            for name, value in (("max_accuracy_loss", self.max_accuracy_loss), ("max_class_loss", self.max_class_loss))
+            if value is not None and not 0 <= value <= 1
+        ]
         if self.objective is not None and self.objective not in OBJECTIVES:
             found.append(Problem("objective", f"{self.objective!r} is not one of {', '.join(OBJECTIVES)}"))
         elif self.objective is not None and self.objectives != DEFAULT:

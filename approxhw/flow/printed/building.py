@@ -33,6 +33,7 @@ from approxhw.numerics.formats import BORDERED, Fixed
 
 from .calibrated import calibrated_beside
 from .reading import OpenedClassifier
+from .safety import HeldAgainst, circuit_safety, held_against
 from .target import Printed
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ def build_design(source: Source[OpenedClassifier], asked: Asked[Printed], lowere
         clock.tell(f"a circuit that adds up {bits} bits: about {duration(bits * SECONDS_A_BIT)}", 0.0)
     header = header_of(lowered.graph, source.about, target, lowered.spelled)
     reference = kept.reference or {}
-    design = designed(lowered.graph, kept.rows, reference, header=header, registers=target.registers, clock=clock)
+    with clock.step("safety"):
+        held = held_against(source, asked, lowered)
+    design = designed(
+        lowered.graph, kept.rows, reference, header=header, registers=target.registers, clock=clock, held=held
+    )
     with clock.step("calibrate"):
         calibrated = calibrated_beside(source, asked, lowered.graph, circuit_context(source, asked))
     return replace(
@@ -101,12 +106,13 @@ def designed(
     registers: bool = False,
     clock: Clock | None = None,
     emitted: Emitted | None = None,
+    held: HeldAgainst | None = None,
 ) -> Design:
     """Return the Design of an integer *graph*: its circuit, emitted, and read back.
 
     ``data``: readings and labels, whose codes and accuracies go with it. ``reference``: accuracies of the model before any
     pass on ``train`` and ``test`` rows. ``header``: comment lines on top of every file. ``emitted``: the circuit
-    under its header, where it is there already.
+    under its header, where it is there already. ``held``: what a safety report holds its answers against.
     """
     from approxhw.backends.bespoke.circuit import build_circuit
     from approxhw.backends.bespoke.emit import emit
@@ -120,7 +126,7 @@ def designed(
     with clock.step("read back"):
         modules = check_emitted(emitted)
     with clock.step("accuracy"):
-        return _design(graph, emitted, tuple(modules), data, reference)
+        return _design(graph, emitted, tuple(modules), data, reference, held)
 
 
 def _design(
@@ -129,6 +135,7 @@ def _design(
     order: Sequence[str],
     data: Dataset | None,
     reference: Mapping[str, float | None],
+    held: HeldAgainst | None,
 ) -> Design:
     op = graph.input.op
     assert isinstance(op, Input)
@@ -139,7 +146,11 @@ def _design(
     x_test, y_test = (data.X_test, data.y_test) if data else (empty, np.zeros(0, dtype=np.int64))
     train, saturated_train = op.encoding.encode(x_train)
     test, saturated_test = op.encoding.encode(x_test)
-    hardware = {"train": score(graph, x_train, y_train), "test": score(graph, x_test, y_test)}
+    found = {name: predict(graph, x) for name, x in (("train", x_train), ("test", x_test)) if len(x)}
+    hardware = {
+        "train": score(graph, x_train, y_train, found.get("train")),
+        "test": score(graph, x_test, y_test, found.get("test")),
+    }
     split = "test" if len(x_test) else "train"
     task = task_of(graph)
     classes = task == CLASSIFICATION
@@ -156,11 +167,11 @@ def _design(
         warnings += [] if emitted.input_bits else ["the circuit is constant: it reads no input"]
         scores = {"the model": reference.get(split), "the circuit": hardware[split]}
         usual = majority_share(y_test if split == "test" else y_train)
-        for what, found in scores.items():
+        for what, reached in scores.items():
             if task == REGRESSION:
-                warnings += no_better_than_mean(what, found, named)
+                warnings += no_better_than_mean(what, reached, named)
             else:
-                warnings += no_better(what, found, usual, named, "the most frequent labels")
+                warnings += no_better(what, reached, usual, named, "the most frequent labels")
     if count := int(saturated_test.sum()):
         titles = [title for title, n in zip(op.titles, saturated_test.tolist(), strict=True) if n]
         where = ", ".join(shown(title, 40) for title in titles[:5]) + (", …" if len(titles) > 5 else "")
@@ -169,7 +180,7 @@ def _design(
         warnings.append("onnxruntime cannot run this model (QONNX, say): its own accuracy is not known")
     if data is None:
         warnings.append("no data was given: no accuracy is known")
-    told = (x_test, y_test) if len(x_test) else (x_train, y_train)
+    told = y_test if len(x_test) else y_train
     return Design(
         name=graph.name,
         top=emitted.top,
@@ -188,12 +199,13 @@ def _design(
             "onnx_splits": dict(reference),
             "hardware_splits": hardware,
             "measure": MEASURES[task],
-            "details": details_of(task, predict(graph, told[0]), told[1]) if len(told[0]) else {},
+            "details": details_of(task, found[split], told) if len(told) else {},
             "majority": majority[split],
             "majority_splits": majority,
         },
         saturated={"train": int(saturated_train.sum()), "test": int(saturated_test.sum())},
         warnings=tuple(warnings),
+        safety=None if data is None or held is None else circuit_safety(graph, data, found, held),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from approxhw.common.data.dataset import (
     readings_of,
 )
 from approxhw.common.files import locked
+from approxhw.common.statistics.safety import SafetyReport
 from approxhw.flow.stages.protocol import Option
 from approxhw.ir.evaluation import predict
 from approxhw.ir.kinds import Input
@@ -53,6 +54,11 @@ class CompiledDesign:
         """Accuracies: ``onnx`` and ``hardware`` on test rows (training rows where there are none), and both splits."""
         return self.design.accuracy
 
+    @property
+    def safety(self) -> SafetyReport | None:
+        """What approximating does to classes and subgroups of rows; None without rows."""
+        return self.design.safety
+
     def simulate(self, simulator: str = "verilator", **options: Option) -> SimulationResult:
         """Simulate on ``icarus`` or ``verilator``; options and result as :func:`approxhw.flow.stages.measure.simulate_design`."""
         from approxhw.flow.stages.measure import simulate_design
@@ -84,6 +90,7 @@ class CompiledDesign:
         return {
             "design": str(self.folder),
             "accuracy": dict(self.accuracy),
+            "safety": None if self.safety is None else asdict(self.safety),
             "simulation": simulation,
             "estimate": found[-1] if found else None,
             "system": system_cost(self.design, found[-1]) if found else None,

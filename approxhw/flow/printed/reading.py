@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class ReferenceAnswers:
+    """What the model says of the rows of each split before any pass, and who says so: ``against``."""
+
+    against: str
+    answers: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class OpenedClassifier:
     """What is kept of a model: the file as it was read, the user's rows, and its accuracy on ``train`` and ``test`` rows.
 
@@ -40,6 +48,7 @@ class OpenedClassifier:
     reference: Mapping[str, float | None] | None = None
     notes: tuple[str, ...] = ()
     """What the user should know of how model and rows were taken."""
+    answers: ReferenceAnswers | None = None
 
 
 def read_classifier(asked: Asked[Target]) -> Source[OpenedClassifier]:
@@ -79,12 +88,13 @@ def prepare(source: Source[OpenedClassifier], asked: Asked[Target], clock: Clock
             graph = titled(graph, rows.features)
     with clock.step("reference"):
         reference: Mapping[str, float | None] = {"train": None, "test": None}
+        answers = None
         notes = [] if model.reading is None else list(model.reading.notes)
         if rows is not None:
             splits = {"train": (rows.X_train, rows.y_train), "test": (rows.X_test, rows.y_test)}
-            reference, differ = compared(model, graph, splits)
+            reference, answers, differ = compared(model, graph, splits)
             notes += [*told_of_rows(model, (rows.X_train, rows.X_test)), *differ]
-    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, tuple(notes)))
+    return replace(source, graph=graph, kept=OpenedClassifier(model, rows, reference, tuple(notes), answers))
 
 
 def _told_by_data(model: Classifier, graph: Graph, asked: Asked[Target]) -> tuple[Classifier, Graph]:
@@ -113,29 +123,38 @@ def reference_accuracies(
 
 def compared(
     model: Classifier, graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> tuple[dict[str, float | None], list[str]]:
-    """Return what :func:`reference_accuracies` does, and a line where onnxruntime and *graph*, as it was read, differ."""
+) -> tuple[dict[str, float | None], ReferenceAnswers, list[str]]:
+    """Return what :func:`reference_accuracies` does, the answers, and a line where onnxruntime and *graph*, as read, differ."""
     if model.loaded is None:
-        return {name: score(graph, x, y) for name, (x, y) in splits.items()}, []
+        own = answers_of_graph(graph, splits)
+        return {name: score(graph, x, y, own.answers.get(name)) for name, (x, y) in splits.items()}, own, []
     from approxhw.frontends.runtime.reference import open_reference
 
     try:
         session = open_reference(model)
     except UnsupportedModelError:  # it compiles, but has operators (QONNX) that onnxruntime lacks
-        return dict.fromkeys(splits), []
+        return dict.fromkeys(splits), answers_of_graph(graph, splits), []
+    answers = dict[str, np.ndarray]()
     task, found = task_of(graph), dict[str, float | None](dict.fromkeys(splits))
     differ = rows = 0
     for name, (x, y) in splits.items():
         if len(x):
             said = session.predict(x)
-            found[name] = score_of(task, said, y)
+            found[name], answers[name] = score_of(task, said, y), said
             if not graph.is_integer and task == CLASSIFICATION:
                 differ, rows = differ + int((said != predict(graph, x)).sum()), rows + len(x)
     told = (
         f"onnxruntime gives {differ} of {rows} rows another class than the greatest score does: float32 does not tell their "
         "probabilities apart there; the circuit goes by the scores (skl2onnx: raw_scores has a model do so, too)"
     )
-    return found, [told] if differ else []
+    return found, ReferenceAnswers("the model in onnxruntime", answers), [told] if differ else []
+
+
+def answers_of_graph(graph: Graph, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> ReferenceAnswers:
+    """Return what *graph*, the model as it was read, says of the rows of each split."""
+    return ReferenceAnswers(
+        "the model as it was read", {name: predict(graph, x) for name, (x, _) in splits.items() if len(x)}
+    )
 
 
 def told_of_rows(model: Classifier, rows: Sequence[np.ndarray]) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ def report_data(folder: Path, design: Design) -> ReportData:
         commands=_commands(folder, design, found),
         seconds=tuple((name, float(value)) for name, value in design.seconds.items()),
         warnings=design.warnings,
+        safety=design.safety,
     )
 
 

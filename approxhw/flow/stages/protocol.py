@@ -15,6 +15,8 @@ from approxhw.common.files import unwritable
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import LedgerLine, Pass, PassContext, passes_of
 
+from .safety import SafetyOptions
+
 if TYPE_CHECKING:
     from approxhw.artifacts.design import Model
 
@@ -90,6 +92,7 @@ class Asked(Generic[T_co]):
     given: tuple[Pass, ...] | None = None
     threads: int = 1
     command: str = ""
+    safety: SafetyOptions = field(default_factory=SafetyOptions)
 
     @property
     def passes(self) -> tuple[Pass, ...]:
@@ -109,12 +112,24 @@ class Source(Generic[S]):
 
 @dataclass(frozen=True)
 class Lowered:
-    """What the passes made. ``spelled``: of each; ``ledger``: what each did; ``folder``: where the design goes."""
+    """What the passes made. ``spelled``: of each; ``ledger``: what each did; ``folder``: where the design goes.
+
+    ``graphs``: the Graph before any pass, and after each.
+    """
 
     graph: Graph
     spelled: tuple[str, ...]
     ledger: tuple[LedgerLine, ...]
     folder: Path
+    graphs: tuple[Graph, ...] = ()
+
+    @property
+    def approximated(self) -> tuple[tuple[str, Graph], ...]:
+        """Every pass that is not exact, as it is spelled, and the Graph after it."""
+        if len(self.graphs) != 1 + len(self.ledger):
+            return ()
+        after = zip(self.ledger, self.graphs[1:], strict=True)
+        return tuple((str(line["spelled"]), graph) for line, graph in after if line["kind"] != "exact")
 
 
 class Compiled(Protocol):

@@ -29,6 +29,7 @@ def fill_engine_page(
         .get_template(template)
         .render(
             design=design,
+            safety=design.safety,
             runs=runs,
             mismatches=sum(run["mismatches"] for run in runs),
             cost=cost,

@@ -7,6 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approxhw.common.statistics.changes import RowChange
+from approxhw.common.statistics.margins import SHARES, MarginShift
+from approxhw.common.statistics.safety import FormChange, SafetyReport
+from approxhw.common.statistics.subgroups import PartChange
 from approxhw.report import Accuracy, Confusion, Cost, DrawnLayer, LayerCost, LedgerRow, PortRow, ReportData, Simulation
 
 
@@ -22,6 +26,33 @@ def _layer(name: str, inputs: int, outputs: int, seed: int, **more: object) -> D
         weight_bits=8,
         weights=tuple(tuple(map(int, row)) for row in weights),
         **more,
+    )
+
+
+def _change(rows: int, lost: int) -> RowChange:
+    return RowChange(rows, rows - rows // 30, lost, rows // 200, lost + rows // 100)
+
+
+def _safety() -> SafetyReport:
+    classes = tuple(
+        PartChange(str(i), _change(750, 60 if i == 8 else 6), _change(350, 30 if i == 8 else 3)) for i in range(10)
+    )
+    worst = FormChange("encode-inputs{bits=4}", _change(7494, 80), "8", _change(750, 60))
+    return SafetyReport(
+        against="the model in onnxruntime",
+        judged_by="training rows",
+        told_by="test rows",
+        whole=PartChange("all rows", _change(7494, 110), _change(3498, 60)),
+        classes=classes,
+        flips=((8, 3, 41), (3, 8, 9), (1, 2, 7)),
+        groups_by="quarters of each of 16 features",
+        groups_seen=64,
+        groups=(PartChange("y3 of the pen: above 71", _change(1873, 70), _change(870, 31)),),
+        margins=MarginShift(SHARES, (0.01, 0.09, 0.4, 0.8, 1.3, 1.9), (0.0, 0.05, 0.36, 0.77, 1.28, 1.9), 2000),
+        steps=(worst,),
+        layers=(replace(worst, name="layer1"),),
+        layers_against="exact products",
+        notes=("no training row is of class 11: what it loses is not known",),
     )
 
 
@@ -100,11 +131,22 @@ def realistic() -> ReportData:
         ),
         seconds=(("read", 0.041), ("passes", 0.071), ("emit", 0.51), ("simulate icarus", 3.91), ("estimate", 8.44)),
         warnings=("12 of 55 968 test readings lie outside their feature's range and were saturated.",),
+        safety=_safety(),
     )
 
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"{{ 7*7 }}{% raw %}"
 LONG = "long_name_" * 1000
+
+
+def _hostile_safety(text: str) -> SafetyReport:
+    """Return the report with every text in it that one."""
+    told = _safety()
+    parts = tuple(replace(part, name=text) for part in told.classes)
+    forms = tuple(replace(form, name=text, worst_class=text) for form in told.steps)
+    words = dict.fromkeys(("against", "judged_by", "told_by", "groups_by", "layers_against"), text)
+    groups = (replace(told.groups[0], name=text),)
+    return replace(told, classes=parts, groups=groups, steps=forms, layers=forms, notes=(text,), **words)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +156,7 @@ def hostile(realistic: ReportData) -> ReportData:
     return replace(
         realistic,
         title=both,
+        safety=_hostile_safety(both),
         model=both,
         pipeline=both,
         measure=both,

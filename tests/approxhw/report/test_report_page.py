@@ -75,7 +75,9 @@ def test_every_part_of_a_full_report_is_there(realistic: ReportData) -> None:
         "fold-affine", "quantize-weights", "bits=8",
         "25 weights became 0", "outputs equal on 10 992 rows",
         "data 3498, corners 64, random 1000", "x1 of the pen", "clip(floor((x - 0.0)",
-        "12 of 55 968 test readings", "simulate icarus", "8.44 s", *realistic.commands,
+        "12 of 55 968 test readings", "✗ a class is lost behind the mean", "class 8 −7.6 points of 750 rows", "before ↓ after →",
+        "of 64 by quarters of each of 16 features", "y3 of the pen: above 71", "Each layer alone",
+        "no training row is of class 11", "simulate icarus", "8.44 s", *realistic.commands,
     ):  # fmt: skip
         assert text in page.text, text
     assert "not run yet" not in page.text
@@ -89,11 +91,11 @@ def test_all_neurons_and_all_nonzero_weights_are_drawn(realistic: ReportData) ->
 
 def test_sections_without_data_say_which_command_fills_them(empty: ReportData) -> None:
     page = Page(render(empty))
-    for section in ("Network", "Accuracy", "Area and power", "Simulation", "Ports", "Passes", "Reproduce"):
+    for section in ("Network", "Accuracy", "Safety", "Area and power", "Simulation", "Ports", "Passes", "Reproduce"):
         assert section in page.text
     assert "not run yet: approxhw simulate build/iris" in page.text
     assert "not run yet: approxhw estimate build/iris" in page.text
-    assert page.text.count("not run yet: approxhw compile MODEL") == 6
+    assert page.text.count("not run yet: approxhw compile MODEL") == 7
     assert "not simulated yet" in page.text
 
 

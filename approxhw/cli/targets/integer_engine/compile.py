@@ -12,6 +12,7 @@ from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, Target
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.engine.integers.target import IntegerEngine
+from approxhw.flow.stages.safety import SafetyOptions
 
 if TYPE_CHECKING:
     from approxhw.cli.terminal.terminal import Terminal
@@ -28,6 +29,7 @@ class IntegerEngineOptions:
     source: TargetChoice = nested(TargetChoice())
     target: IntegerEngine = nested(IntegerEngine())
     steps: Steps = nested(Steps())
+    safety: SafetyOptions = nested(SafetyOptions())
     open: OpenSizes = nested(OpenSizes())
 
     def problems(self, said: Mapping[str, object]) -> list[Problem]:

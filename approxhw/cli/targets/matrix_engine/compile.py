@@ -13,6 +13,7 @@ from approxhw.cli.targets.shared import CompileOptions, OpenSizes, Steps, Target
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.engine.matrix.target import MatrixEngine
+from approxhw.flow.stages.safety import SafetyOptions
 from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems, read_codes
 from approxhw.numerics.mac.arithmetic import FloatMac
 
@@ -29,6 +30,7 @@ class EngineOptions:
     source: TargetChoice = nested(TargetChoice())
     target: MatrixEngine = nested(MatrixEngine())
     steps: Steps = nested(Steps())
+    safety: SafetyOptions = nested(SafetyOptions())
     open: OpenSizes = nested(OpenSizes())
 
     def problems(self, said: Mapping[str, object]) -> list[Problem]:

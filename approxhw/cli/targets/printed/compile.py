@@ -12,6 +12,7 @@ from approxhw.cli.targets.shared import CompileOptions, Steps, TargetChoice
 from approxhw.common.errors import OptionError, Problem
 from approxhw.common.option_fields import nested
 from approxhw.flow.printed.target import Printed
+from approxhw.flow.stages.safety import SafetyOptions
 
 from .folder import IS_FOR, finish_design
 
@@ -30,6 +31,7 @@ class PrintedOptions:
     source: TargetChoice = nested(TargetChoice())
     target: Printed = nested(Printed())
     steps: Steps = nested(Steps())
+    safety: SafetyOptions = nested(SafetyOptions(), without="engines_only")
 
     def problems(self, said: Mapping[str, object]) -> list[Problem]:
         """Return what is wrong with the passes."""
@@ -55,6 +57,7 @@ def run(terminal: Terminal, asked: CompileOptions, own: PrintedOptions) -> Json:
         output=asked.output,
         command=command_line(),
         **own.steps.asked(),
+        safety=own.safety,
         on_progress=terminal.step,
     )
     return finish_design(terminal, compiled, asked)

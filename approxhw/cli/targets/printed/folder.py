@@ -18,7 +18,10 @@ IS_FOR = "is for printed circuits"
 
 def finish_design(terminal: Terminal, compiled: CompiledDesign, asked: CompileOptions) -> Json:
     """Simulate, measure and report a compiled design as far as it was asked for."""
+    from approxhw.cli.terminal.safety_view import show_safety
+
     terminal.compiled(compiled)
+    show_safety(terminal, compiled.safety)
     for simulator in () if asked.no_simulate else SIMULATORS:
         try:
             terminal.simulated(compiled.simulate(simulator, on_progress=terminal.progress))

@@ -15,7 +15,7 @@ from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
-from approxhw.engine.layer_search import accuracy_on, front_folder, model_digest, with_asked
+from approxhw.engine.layer_search import front_folder, model_digest, references, with_asked
 from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, observe_rows
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -111,9 +111,8 @@ def operator_problem(
     target = replace(target, signed=priced.signed)
     posing = _Posing(base, target, context, opened, train, priced, options, jobs, on_progress or _silent)
     layers = posing.layers()
-    onnx = {
-        name: accuracy_on(EmulatedEngine(opened.graph, opened.host, threads), feeds) for name, feeds in splits.items()
-    }
+    engine = EmulatedEngine(opened.graph, opened.host, threads)
+    onnx, bounds = references(engine, splits, options.max_class_loss)
     told = [f"{each.where}: {each.why}{f'; {each.remedy}' if each.remedy else ''}" for each in priced.broken]
     return IntegerProblem(
         model=model,
@@ -131,6 +130,7 @@ def operator_problem(
         calibration=calibration,
         splits=splits,
         onnx=onnx,
+        bounds=bounds,
         tables=posing.tables,
         areas=(min(each.area_um2 for each in priced.exact), *(each.area_um2 for each in priced.operators)),
         rest_um2=_rest_of_element(target, priced),

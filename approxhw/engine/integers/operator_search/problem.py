@@ -16,6 +16,7 @@ from approxhw.artifacts.objectives import Objective
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
+from approxhw.common.statistics.class_bounds import ClassBound
 from approxhw.engine.layer_search import (
     SearchRecord,
     errors_and_costs,
@@ -24,12 +25,13 @@ from approxhw.engine.layer_search import (
     genetic_settings,
     member_accuracies,
     most_errors,
+    safety_of,
     search_identity,
     sent_state,
     write_front_and_page,
     wrong_rows,
 )
-from approxhw.engine.operands import Feeds, observe_rows
+from approxhw.engine.operands import Feeds, observe_rows, predictions
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.emulate import EmulatedEngine
@@ -102,6 +104,8 @@ class IntegerProblem:
     opened: OpenedModel | None = None
     known: dict[bytes, int] = field(default_factory=dict)
     """Wrong rows of genomes seen before."""
+    bounds: Mapping[str, ClassBound] = field(default_factory=dict)
+    """What any class may lose on the rows searched on and on those that pick the winner; empty where nothing bounds it."""
     against: str = "the model as it is given"
 
     def __getstate__(self) -> dict[str, object]:
@@ -133,6 +137,11 @@ class IntegerProblem:
     def reference(self) -> float:
         """Accuracy of the model as it is given on validation rows."""
         return self.onnx["validation"]
+
+    @property
+    def max_accuracy_loss(self) -> float:
+        """What all rows may lose."""
+        return self.options.max_accuracy_loss
 
     def settings(self) -> Keywords:
         """Return what the genetic search is asked for."""
@@ -220,10 +229,14 @@ class IntegerProblem:
         """Return the wrong rows of those searched on."""
         return errors_once(self, genome)
 
+    def said(self, genome: np.ndarray, split: str) -> np.ndarray:
+        """Return the class index (int64) that it gives every row of a split."""
+        engine = EmulatedEngine(self.lowered(genome), self.whole().host, self.threads)
+        return predictions(engine, self.splits[split])
+
     def wrong(self, genome: np.ndarray, split: str) -> int:
         """Return the wrong rows of a split."""
-        engine = EmulatedEngine(self.lowered(genome), self.whole().host, self.threads)
-        return wrong_rows(engine, self.splits[split])
+        return wrong_rows(self.said(genome, split), self.splits[split])
 
     def plan(self, genome: np.ndarray) -> dict[int, LayerPlan]:
         """Return what each layer has, by its number."""
@@ -313,5 +326,6 @@ class IntegerProblem:
             output=folder / "chosen",
             shape=self.shape,
             command=self.command,
+            safety=safety_of(self.options),
         )
         write_front_and_page(front, folder)

@@ -26,7 +26,8 @@ class IntegerSearch:
     always among them. ``edits``: ``none``, ``fit`` (sums of training rows follow the exact ones), ``5bits`` (weights keep so
     many bits), ``5bits+fit``, ``tune`` (weights become those that the operator multiplies best). ``objectives``: errors
     with ``energy`` (of one inference's products, by toggles of real tiles), ``area`` (of one element that holds all operators
-    that are used), or both. ``max_accuracy_loss``: absolute, against the model as it is given. ``rows``: those that a
+    that are used), or both. ``max_accuracy_loss``: absolute, against the model as it is given; ``max_class_loss``: of
+    any class. ``rows``: those that a
     configuration is judged on; ``validation_rows``: those that choose. Both are training rows.
     """
 
@@ -41,6 +42,14 @@ class IntegerSearch:
     generations: int = field(default=8, metadata={"help": "generations after the start population"})
     max_accuracy_loss: float = field(
         default=0.005, metadata={"help": "absolute, against the model as it is given", "unit": "share"}
+    )
+    max_class_loss: float | None = field(
+        default=None,
+        metadata={
+            "help": "absolute, of any class, against the same model on the same rows",
+            "unit": "share",
+            "shown_default": "no bound",
+        },
     )
     objectives: str | tuple[str, ...] = field(
         default=DEFAULT,
@@ -65,8 +74,11 @@ class IntegerSearch:
             "islands": 1,
         }
         found = integer_problems(self, least)
-        if not 0 <= self.max_accuracy_loss <= 1:
-            found.append(Problem("max_accuracy_loss", f"{self.max_accuracy_loss!r} is not in 0…1"))
+        found += [
+            Problem(name, f"{value!r} is not in 0…1")
+            for name, value in (("max_accuracy_loss", self.max_accuracy_loss), ("max_class_loss", self.max_class_loss))
+            if value is not None and not 0 <= value <= 1
+        ]
         if not self.named:
             found.append(Problem("operators", "none is named", f"name some, such as {OPERATORS}"))
         known = "choose none, tune, fit, 2bits to 7bits, 2bits+fit to 7bits+fit"

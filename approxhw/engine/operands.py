@@ -90,17 +90,13 @@ class Feeds:
         return {name: tuple(array.shape) for name, array in self.first(count).items()} or None
 
 
-def feeds_of(model: ModelSource | Loaded, data: DataSpec | None) -> Feeds:
-    """Return the rows of *data* for *model*: an ``.npz`` (or a mapping) with an array for every input, or labelled rows.
-
-    Labelled rows (what :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are used, the
-    training rows where there are none. Raises :class:`InvalidDataError` with everything that does not fit.
-    """
-    return feeds_by_split(model, data)[1]
-
-
 def feeds_by_split(model: ModelSource | Loaded, data: DataSpec | None) -> tuple[Feeds, Feeds]:
-    """Return the training rows of *data*, none where it has one split, and the rows of :func:`feeds_of`; both empty without."""
+    """Return the training rows of *data* for *model*, none where it has one split, and the rows to report; both empty without.
+
+    *data*: an ``.npz`` (or a mapping) with an array for every input, or labelled rows. Labelled rows (what
+    :func:`approxhw.load_dataset` takes) fit a model with one input; the test rows are reported, the training rows where there are
+    none. Raises :class:`InvalidDataError` with everything that does not fit.
+    """
     from approxhw.frontends.products.model import model_inputs
 
     if data is None:
@@ -113,7 +109,7 @@ def calibration_feeds(model: ModelSource | Loaded, data: DataSpec | None) -> tup
     """Return the rows of *data* that passes may look at, and those of the report; both empty without data.
 
     Labelled rows in two splits: training and test rows. Where there is one split alone, its first half is looked at and the
-    rest reported, and a note says so. Raises as :func:`feeds_of`.
+    rest reported, and a note says so. Raises as :func:`feeds_by_split`.
     """
     from approxhw.frontends.products.model import model_inputs
 

@@ -23,7 +23,7 @@ from .ground.leaving import (
     useful_sizes,
     without_channels,
 )
-from .ground.losses import Judge, judge_of, losses_of
+from .ground.losses import LossJudge, judge_of, losses_of
 from .ground.moments import Moments, input_moments
 from .ground.refit import refitted
 from .ground.repair import Leaving, order_of_leaving
@@ -129,7 +129,7 @@ class _Thinning:
     leaving: list[Leaving]
     moments: dict[str, Moments]
     ground: Ground
-    judge: Judge
+    judge: LossJudge
     gone: dict[int, np.ndarray] = field(default_factory=dict)
 
     def run(self, tell: object) -> np.ndarray:

@@ -15,7 +15,7 @@ from approxhw.ir.pass_manager import PassContext
 from .ground.channels import channels_of
 from .ground.layers import Ground, clocks_of, ground_of
 from .ground.leaving import group_readers, without_channels
-from .ground.losses import Judge, judge_of, loss_of
+from .ground.losses import LossJudge, judge_of, mean_loss
 from .ground.moments import input_moments
 from .ground.repair import order_of_leaving
 
@@ -61,7 +61,7 @@ class PruneTransformer:
         if not names:
             why = "no sum adds a value to what products made of it: there is no block behind a residual"
             raise PassError(f"pass {_NAME}", [Problem("model", why, "use prune-outputs, which needs none")])
-        search = _Pruning(self, ground, judge, whole, loss_of(judge, whole))
+        search = _Pruning(self, ground, judge, whole, mean_loss(judge, whole))
         for done, name in enumerate(reversed(names)):
             search.block(name)
             if context.on_progress is not None:
@@ -114,7 +114,7 @@ class _Pruning:
 
     asked: PruneTransformer
     ground: Ground
-    judge: Judge
+    judge: LossJudge
     graph: Graph
     loss: float
     """The least so far."""
@@ -138,7 +138,7 @@ class _Pruning:
 
     def _taken(self, made: Graph) -> bool:
         """Take *made* where its loss allows, and say so."""
-        loss = loss_of(self.judge, made)
+        loss = mean_loss(self.judge, made)
         if loss > (1 + self.asked.max_rise) * self.loss:
             return False
         self.graph, self.loss = made, min(self.loss, loss)

@@ -16,7 +16,7 @@ from .moments import Observe
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class LossJudge:
     """What tells losses: a run over the rows, and the class index of each row (int64).
 
     Classes are those of the labels, or where the rows have none, those that the model itself gave.
@@ -31,7 +31,7 @@ class Judge:
         return np.unique(self.classes)
 
 
-def judge_of(context: PassContext, graph: Graph, observe: Observe) -> Judge:
+def judge_of(context: PassContext, graph: Graph, observe: Observe) -> LossJudge:
     """Return the judge of *graph*, the model before a pass; raise :class:`PassError` where it gives no scores of classes."""
     scores = scores_of(graph, observe)
     if scores.shape[1] < 2:
@@ -41,7 +41,7 @@ def judge_of(context: PassContext, graph: Graph, observe: Observe) -> Judge:
     if labels is not None and (labels.max(initial=0) >= scores.shape[1] or labels.min(initial=0) < 0):
         labels = None
     classes = scores.argmax(axis=1) if labels is None else labels[: len(scores)]
-    return Judge(observe, classes.astype(np.int64))
+    return LossJudge(observe, classes.astype(np.int64))
 
 
 def scores_of(graph: Graph, observe: Observe) -> np.ndarray:
@@ -79,12 +79,12 @@ def row_losses(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, 1e3)
 
 
-def losses_of(judge: Judge, graph: Graph) -> np.ndarray:
+def losses_of(judge: LossJudge, graph: Graph) -> np.ndarray:
     """Return the mean loss of *graph* on the rows of each class that occurs (``judge.known``)."""
     lost = row_losses(scores_of(graph, judge.observe), judge.classes)
     return np.array([lost[judge.classes[: len(lost)] == each].mean() for each in judge.known])
 
 
-def loss_of(judge: Judge, graph: Graph) -> float:
+def mean_loss(judge: LossJudge, graph: Graph) -> float:
     """Return the mean loss of *graph* over all rows."""
     return float(row_losses(scores_of(graph, judge.observe), judge.classes).mean())

@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import OptionError, PassError
 from approxhw.ir.pass_manager import parse_passes, run_passes
 from approxhw.passes.structure.ground.layers import clocks_of
-from approxhw.passes.structure.ground.losses import judge_of, loss_of, losses_of, row_losses
+from approxhw.passes.structure.ground.losses import judge_of, losses_of, mean_loss, row_losses
 from approxhw.passes.structure.prune_channels import geometric_share
 from approxhw.passes.structure.prune_transformer import blocks_of_residuals, without_block
 
@@ -60,7 +60,7 @@ def test_a_bound_of_nothing_takes_nothing_out_that_costs_something(opened):
     labels = net.run(net.model.graph).argmax(axis=1)
     graph, _ = _made(net, "prune-channels{bound=0}", training=({"x": net.x}, labels))
     judge = judge_of(net.context, net.whole, net.context.observe)
-    assert loss_of(judge, graph) <= loss_of(judge, net.whole) + 0.05
+    assert mean_loss(judge, graph) <= mean_loss(judge, net.whole) + 0.05
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -84,7 +84,7 @@ def test_pruning_that_can_only_help_does_not_hurt(opened, seed):
     training = {"x": net.x}, labels
     judge = judge_of(replace(net.context, training=training), net.whole, net.context.observe)
     graph, (line,) = _made(net, "prune-transformer", training=training)
-    assert loss_of(judge, graph) <= loss_of(judge, net.whole)
+    assert mean_loss(judge, graph) <= mean_loss(judge, net.whole)
     assert "blocks left" in line.notes[0]
 
 

@@ -26,7 +26,7 @@ from approxhw.numerics.eight_bit.codes import EightBit
 from approxhw.numerics.eight_bit_words import decoded, starts
 from approxhw.numerics.exact.rounding import rounded_shift
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.functions import formula_text
+from approxhw.numerics.functions.formulas import formula_text
 
 from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane

@@ -10,7 +10,7 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.exact.rounding import SHIFTED, rounded_shift
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format
-from approxhw.numerics.functions import Formula, formula_faults, formula_text, formula_values
+from approxhw.numerics.functions.formulas import Formula, formula_faults, formula_text, formula_values
 
 from .attributes import integer, integers, json_number
 from .kind import EXACT_IN_INT64, Fault, Kind, Operand, Operands, Range, Values, activation, is_code
@@ -40,7 +40,7 @@ MOST_LOOKUP_BITS = 10
 class Lookup:
     """The value of ``formula`` at x; on codes ``table[x mod size]``, where the table alone is the meaning.
 
-    ``table``: a power of two of codes, at most 2^10; empty in float Nodes. ``formula``: as in ``numerics/functions.py``; empty
+    ``table``: a power of two of codes, at most 2^10; empty in float Nodes. ``formula``: as in ``numerics/functions/formulas.py``; empty
     where nobody knows what a table came from.
     """
 

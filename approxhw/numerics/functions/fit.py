@@ -1,0 +1,137 @@
+"""Find the unit of a kind that stays within bounds at every code: all folds and all fits, the smallest by what it stores and multiplies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.numerics.formats import Fixed
+
+from .bounds import Wanted, ulp_error, wanted, wanted_values
+from .fit_pieces import fitted_lines, fitted_parabolas
+from .fit_ratios import fitted_ratios
+from .fit_tables import bits_of, compressed_tables
+from .folding import folds_of
+from .formulas import Formula, formula_text
+from .units import UNIT_KINDS, ActivationUnit, Core, Differences, Entries, Pieces, unit_faults, unit_values
+
+Cost = Callable[[ActivationUnit], float]
+"""What a unit costs: the least one is taken."""
+
+TABLES = ("table", "compressed-table")
+"""Kinds that make the nearest code everywhere, whatever error is allowed."""
+
+_LADDER = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+"""Errors that are tried where one that was asked for is met by nothing."""
+
+
+@dataclass(frozen=True)
+class FittedUnit:
+    """A unit, and how far it is at most, over every code, from the values that it was made for: in steps of the result."""
+
+    unit: ActivationUnit
+    ulp: float
+
+
+def fit_activation(
+    formula: Formula, x: Fixed, y: Fixed, kind: str = "table", max_ulp: float = 1.0, cost: Cost | None = None
+) -> FittedUnit:
+    """Return a unit of *kind* that makes *formula* of codes of *x* as codes of *y*, at most *max_ulp* steps off at every code.
+
+    The error is counted against float64, over all codes; values beyond *y* are its ends (:func:`wanted_values`). ``cost``: as of
+    :func:`fit_within`. Raises :class:`OptionError` with what can be had where no unit of the kind is so near.
+    """
+    check_kind(kind, max_ulp)
+    values = wanted_values(formula, x, y)
+    return fit_within(wanted(values, x, y, max_ulp), kind, formula_text(formula), max_ulp, cost)
+
+
+def check_kind(kind: str, max_ulp: float, where: str = "") -> None:
+    """Raise :class:`OptionError` for a kind that is none, and a bound that is no number of at least 0; *where*: a prefix of names."""
+    found = []
+    if kind not in UNIT_KINDS:
+        found.append(Problem(f"{where}kind", f"{shown(kind, 40)!r} is not one of {', '.join(UNIT_KINDS)}"))
+    if not max_ulp >= 0:  # NaN too
+        found.append(Problem(f"{where}max_ulp", f"{max_ulp} is not 0 or more"))
+    if found:
+        raise OptionError("activation unit", found)
+
+
+def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | None = None) -> FittedUnit:
+    """Return the cheapest unit of *kind* within the bounds of *goal*; *said*: what it makes, for messages.
+
+    ``cost``: by what the cheapest of each fold is chosen among the few with the fewest bits, :func:`unit_bits` by default.
+    """
+    found = list(_candidates(goal, kind))
+    if not found:
+        best = _best_there_is(goal, kind)
+        told = f"the nearest one found is {best:g} steps off: allow max-ulp={best:g}" if best else "none was found at all"
+        why = f"no {kind} unit makes it within {max_ulp:g} steps of {goal.y} from {goal.x}"
+        raise OptionError("activation unit", [Problem(said, why, f"{told}, or take kind=table")])
+    found.sort(key=unit_bits)
+    unit = found[0] if cost is None else min(found[:6], key=cost)
+    return FittedUnit(unit, ulp_error(unit_values(unit), goal.values))
+
+
+def _candidates(goal: Wanted, kind: str) -> Iterator[ActivationUnit]:
+    """Yield units of *kind* within *goal*."""
+    x, y = goal.x, goal.y
+    if kind in TABLES:  # nothing is lost: a table that could be nearer for nothing is
+        nearest = np.clip(np.floor(goal.values + 0.5).astype(np.int64), y.low, y.high)
+        goal = replace(goal, low=nearest, high=nearest)
+    for fold, low, high in folds_of(goal):
+        for core in _FITS[kind](low, high):
+            unit = ActivationUnit(x.bits, x.signed, y.bits, y.signed, core, fold)
+            # every code is looked at: nothing is taken for granted of the fits
+            made = unit_values(unit) if not unit_faults(unit) else None
+            if made is not None and (made >= goal.low).all() and (made <= goal.high).all():
+                yield unit
+
+
+_FITS: dict[str, Callable[[np.ndarray, np.ndarray], Iterable[Core]]] = {
+    "table": lambda low, high: [Entries(tuple(low.tolist()))],
+    "compressed-table": lambda low, high: compressed_tables(low),
+    "pwl": fitted_lines,
+    "poly": fitted_parabolas,
+    "pade": fitted_ratios,
+}
+
+
+def _best_there_is(goal: Wanted, kind: str) -> float | None:
+    """Return the least error of a ladder of them that a unit of *kind* keeps to."""
+    for bound in _LADDER:
+        try:
+            nearer = wanted(goal.values, goal.x, goal.y, bound)
+        except OptionError:
+            continue
+        if (nearer.low >= goal.low).all() and (nearer.high <= goal.high).all():
+            continue
+        if next(_candidates(nearer, kind), None) is not None:
+            return bound
+    return None
+
+
+def unit_bits(unit: ActivationUnit) -> float:
+    """Return roughly how many gates *unit* takes: bits of tables, as logic shares them, and of products, comparisons and sums."""
+    core, bits = unit.core, unit.core_bits
+    cost = 4.0 * bits if unit.fold is not None else 0.0
+    cost += 8.0 * unit.out_bits if unit.fold is not None and (unit.fold.slope or unit.fold.offset) else 0.0
+    if isinstance(core, Entries):
+        return cost + 0.2 * len(core.values) * bits_of(np.array(core.values))
+    if isinstance(core, Differences):
+        tables = [core.coarse, *(differences for _, differences in core.levels)]
+        stored = sum(0.2 * len(table) * bits_of(np.array(table)) for table in tables)
+        return cost + stored + 5.0 * unit.out_bits * len(core.levels)
+    chosen = len(core.starts) - 1
+    if isinstance(core, Pieces):
+        widths = [bits_of(np.array(column)) for column in zip(*core.rows)]
+        inner = widths[0] if len(widths) == 2 else max(widths[0] + bits, widths[1]) - core.shifts[0]
+        products = 7.0 * bits * (widths[0] + (inner if len(widths) == 3 else 0))
+        return cost + products + chosen * (bits + sum(widths)) + 5.0 * sum(widths[1:])
+    above, below = ([bits_of(np.array(column)) for column in zip(*rows)] for rows in (core.numerators, core.denominators))
+    products = 7.0 * bits * (sum(above[:-1]) + sum(below[:-1]) + bits * (len(above) + len(below) - 4))
+    divider = 9.0 * unit.out_bits * (below[-1] + 2)
+    return cost + products + divider + chosen * (bits + sum(above) + sum(below))

@@ -1,0 +1,1 @@
+"""Activation units as circuits: instances of templates, and a module of their own."""

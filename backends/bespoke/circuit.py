@@ -10,6 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from approxhw.backends.cells.blocks import (
+    LOCAL,
+    Bit,
+    Block,
+    Cell,
+    Lane,
+    Word,
+    constant_word,
+    prune,
+    range_text,
+    uninverted,
+    width_of,
+)
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node, identifier, kind_of, ranges
@@ -33,7 +46,6 @@ from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, range_text, uninverted, width_of
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
 from .elements import ELEMENTS, decode_word, element, encode_word

@@ -99,7 +99,7 @@ ACTIVATIONS: dict[str, Callable[..., Formula]] = {
 def activation_formula(name: str, **parameters: float | Sequence[float]) -> Formula:
     """Return the formula of the activation called *name*.
 
-    Raises :class:`OptionError` with everything that is wrong: an unknown name or parameter, and values that are no finite numbers.
+    Raises :class:`OptionError` with all that is wrong: an unknown name or parameter, values that are no finite numbers.
     """
     if name not in ACTIVATIONS:
         why = f"there is no activation of this name{suggestion(name, list(ACTIVATIONS))}"

@@ -48,7 +48,9 @@ def wanted_values(formula: Formula, x: Fixed, y: Fixed) -> np.ndarray:
     after = np.minimum(np.searchsorted(sound, np.arange(len(codes))), len(sound) - 1)
     before = np.maximum(after - 1, 0)
     nearer = np.abs(sound[before] - np.arange(len(codes))) <= np.abs(sound[after] - np.arange(len(codes)))
-    filled: np.ndarray = found[np.where(np.isnan(found), np.where(nearer, sound[before], sound[after]), np.arange(len(codes)))]
+    filled: np.ndarray = found[
+        np.where(np.isnan(found), np.where(nearer, sound[before], sound[after]), np.arange(len(codes)))
+    ]
     return np.clip(filled, y.low, y.high)
 
 

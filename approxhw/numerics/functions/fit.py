@@ -1,4 +1,4 @@
-"""Find the unit of a kind that stays within bounds at every code: all folds and all fits, the smallest by what it stores and multiplies."""
+"""Find the unit of a kind that stays within bounds at every code: of all folds and fits the smallest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fit_activation(
 
 
 def check_kind(kind: str, max_ulp: float, where: str = "") -> None:
-    """Raise :class:`OptionError` for a kind that is none, and a bound that is no number of at least 0; *where*: a prefix of names."""
+    """Raise :class:`OptionError` for a kind that is none, and a bound that is none; *where*: in front of names."""
     found = []
     if kind not in UNIT_KINDS:
         found.append(Problem(f"{where}kind", f"{shown(kind, 40)!r} is not one of {', '.join(UNIT_KINDS)}"))
@@ -68,7 +68,9 @@ def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | 
     found = list(_candidates(goal, kind))
     if not found:
         best = _best_there_is(goal, kind)
-        told = f"the nearest one found is {best:g} steps off: allow max-ulp={best:g}" if best else "none was found at all"
+        told = (
+            f"the nearest one found is {best:g} steps off: allow max-ulp={best:g}" if best else "none was found at all"
+        )
         why = f"no {kind} unit makes it within {max_ulp:g} steps of {goal.y} from {goal.x}"
         raise OptionError("activation unit", [Problem(said, why, f"{told}, or take kind=table")])
     found.sort(key=unit_bits)
@@ -131,7 +133,9 @@ def unit_bits(unit: ActivationUnit) -> float:
         inner = widths[0] if len(widths) == 2 else max(widths[0] + bits, widths[1]) - core.shifts[0]
         products = 7.0 * bits * (widths[0] + (inner if len(widths) == 3 else 0))
         return cost + products + chosen * (bits + sum(widths)) + 5.0 * sum(widths[1:])
-    above, below = ([bits_of(np.array(column)) for column in zip(*rows)] for rows in (core.numerators, core.denominators))
+    above, below = (
+        [bits_of(np.array(column)) for column in zip(*rows)] for rows in (core.numerators, core.denominators)
+    )
     products = 7.0 * bits * (sum(above[:-1]) + sum(below[:-1]) + bits * (len(above) + len(below) - 4))
     divider = 9.0 * unit.out_bits * (below[-1] + 2)
     return cost + products + divider + chosen * (bits + sum(above) + sum(below))

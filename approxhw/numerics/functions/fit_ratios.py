@@ -20,7 +20,7 @@ _Real = Callable[[int, int], np.ndarray | None]
 
 
 def fitted_ratios(low: np.ndarray, high: np.ndarray, most: int = MOST_RATIOS) -> Iterator[Ratios]:
-    """Yield ratios, at most *most* pieces, that keep low[u] … high[u] for every u: of each degree, and coefficients of more bits."""
+    """Yield ratios, at most *most* pieces, that keep low[u] … high[u] for every u: of each degree, of more and more bits."""
     least = int(low.min())
     for above, below in DEGREES:
         # pieces are asked for again with every number of bits; the real ratio is the same
@@ -45,7 +45,7 @@ def _ratio(
     if real is None:
         return None
     scale = (1 << bits) / np.abs(real[above + 1 :]).max()
-    row = tuple(int(round(value)) for value in (real * scale).tolist())
+    row = tuple(round(value) for value in (real * scale).tolist())
     upper, lower = (_at(part, u) for part in (row[: above + 1], row[above + 1 :]))
     # P may be moved as a whole: its constant is what rounding the others left least right
     missing = (low * lower - upper).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -239,7 +240,7 @@ def _difference_faults(core: Differences, size: int) -> list[str]:
 
 
 def _start_faults(starts: Sequence[int], tables: Sequence[Sequence[tuple[int, ...]]], size: int) -> list[str]:
-    rising = len(starts) > 0 and starts[0] == 0 and all(a < b for a, b in zip(starts, starts[1:]))
+    rising = len(starts) > 0 and starts[0] == 0 and all(a < b for a, b in itertools.pairwise(starts))
     if not rising or starts[-1] >= size:
         return [f"pieces start at 0 and further on, below {size}"]
     if any(len(rows) != len(starts) or len({len(row) for row in rows}) != 1 or not rows[0] for rows in tables):

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from approxhw.backends.bespoke.blocks import Bit, Cell, Dot, Whole, Word, inverted, width_of
-from approxhw.backends.bespoke.products import looked_up
 from approxhw.numerics.functions.units import (
     ActivationUnit,
     Differences,
@@ -16,6 +14,9 @@ from approxhw.numerics.functions.units import (
     Ratios,
     core_values,
 )
+
+from .blocks import Bit, Cell, Dot, Whole, Word, inverted, width_of
+from .tables import looked_up
 
 Bits = tuple[Bit, ...]
 

@@ -1,1 +1,0 @@
-"""Activation units as circuits: instances of templates, and a module of their own."""

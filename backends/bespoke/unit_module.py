@@ -14,8 +14,8 @@ from .emit import Emitted, emit
 def unit_module(unit: ActivationUnit, name: str = "activation") -> Emitted:
     """Return *unit* as Verilog: a module *name* that makes ``y`` (``out_bits``) of ``x`` (``bits``), and the templates in it.
 
-    A bit of ``x`` that nothing depends on is no part of the port: ``input_bits`` tells. Raises :class:`OptionError` for what is no
-    unit.
+    A bit of ``x`` that nothing depends on is no part of the port: ``input_bits`` tells. Raises :class:`OptionError` for what
+    is no unit.
     """
     if faults := unit_faults(unit):
         raise OptionError("activation unit", [Problem(name, why) for why in faults])

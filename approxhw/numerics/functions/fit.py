@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -24,7 +26,7 @@ Cost = Callable[[ActivationUnit], float]
 TABLES = ("table", "compressed-table")
 """Kinds that make the nearest code everywhere, whatever error is allowed."""
 
-_LADDER = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+_LADDER = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 """Errors that are tried where one that was asked for is met by nothing."""
 
 
@@ -49,15 +51,20 @@ def fit_activation(
     return fit_within(wanted(values, x, y, max_ulp), kind, formula_text(formula), max_ulp, cost)
 
 
-def check_kind(kind: str, max_ulp: float, where: str = "") -> None:
-    """Raise :class:`OptionError` for a kind that is none, and a bound that is none; *where*: in front of names."""
-    found = []
-    if kind not in UNIT_KINDS:
-        found.append(Problem(f"{where}kind", f"{shown(kind, 40)!r} is not one of {', '.join(UNIT_KINDS)}"))
-    if not max_ulp >= 0:  # NaN too
-        found.append(Problem(f"{where}max_ulp", f"{max_ulp} is not 0 or more"))
-    if found:
+def check_kind(kind: str, max_ulp: float) -> None:
+    """Raise :class:`OptionError` for a kind that is none, and a bound that is none."""
+    if found := kind_problems("kind", kind, UNIT_KINDS) + bound_problems("max_ulp", max_ulp):
         raise OptionError("activation unit", found)
+
+
+def kind_problems(where: str, kind: str, kinds: tuple[str, ...]) -> list[Problem]:
+    """Return what is wrong with *kind*, which should be one of *kinds*."""
+    return [] if kind in kinds else [Problem(where, f"{shown(kind, 40)!r} is not one of {', '.join(kinds)}")]
+
+
+def bound_problems(where: str, max_ulp: float) -> list[Problem]:
+    """Return what is wrong with *max_ulp*, a number of at least 0."""
+    return [] if 0 <= max_ulp < math.inf else [Problem(where, f"{max_ulp} is not a number from 0 on")]  # NaN neither
 
 
 def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | None = None) -> FittedUnit:
@@ -68,11 +75,9 @@ def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | 
     found = list(_candidates(goal, kind))
     if not found:
         best = _best_there_is(goal, kind)
-        told = (
-            f"the nearest one found is {best:g} steps off: allow max-ulp={best:g}" if best else "none was found at all"
-        )
+        told = f"the nearest one found is {best:g} steps off: allow {best:g}" if best else "none was found at all"
         why = f"no {kind} unit makes it within {max_ulp:g} steps of {goal.y} from {goal.x}"
-        raise OptionError("activation unit", [Problem(said, why, f"{told}, or take kind=table")])
+        raise OptionError("activation unit", [Problem(said, why, f"{told}, or take a table")])
     found.sort(key=unit_bits)
     unit = found[0] if cost is None else min(found[:6], key=cost)
     return FittedUnit(unit, ulp_error(unit_values(unit), goal.values))
@@ -103,17 +108,16 @@ _FITS: dict[str, Callable[[np.ndarray, np.ndarray], Iterable[Core]]] = {
 
 
 def _best_there_is(goal: Wanted, kind: str) -> float | None:
-    """Return the least error of a ladder of them that a unit of *kind* keeps to."""
-    for bound in _LADDER:
+    """Return the least error of a ladder of them that a unit of *kind* keeps to, by halves."""
+
+    def met(bound: float) -> bool:
         try:
             nearer = wanted(goal.values, goal.x, goal.y, bound)
         except OptionError:
-            continue
-        if (nearer.low >= goal.low).all() and (nearer.high <= goal.high).all():
-            continue
-        if next(_candidates(nearer, kind), None) is not None:
-            return bound
-    return None
+            return False
+        return next(_candidates(nearer, kind), None) is not None
+
+    return next(iter(_LADDER[bisect.bisect_left(_LADDER, True, key=met) :]), None)
 
 
 def unit_bits(unit: ActivationUnit) -> float:

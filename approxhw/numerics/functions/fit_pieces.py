@@ -108,7 +108,9 @@ def _rounder(u: np.ndarray, bottom: np.ndarray, top: np.ndarray, a: int) -> tupl
 
 
 def _roundest(low: int, high: int) -> int:
-    """Return the number from *low* to *high* with the most low zeros."""
+    """Return the number with the most low zeros in the middle half of *low* to *high*: near the least worst error."""
+    quarter = (high - low) // 4
+    low, high = low + quarter, high - quarter
     if low <= 0 <= high:
         return 0
     zeros = max((high ^ (low - 1)).bit_length() - 1, 0)

@@ -10,7 +10,7 @@ import numpy as np
 from .fit_pieces import longest_pieces
 from .units import Ratios
 
-DEGREES = ((1, 1), (2, 1), (1, 2), (2, 2))
+DEGREES = ((1, 1), (2, 2))
 """Degrees of P and Q that are tried; higher ones need wider products than a piece more."""
 MOST_RATIOS = 16
 _ROUNDS = 8

@@ -22,7 +22,7 @@ def unit_words(unit: ActivationUnit) -> dict[str, object]:
     }
     if unit.fold is not None:
         made["fold"] = {
-            field.name: value for field in fields(Fold) if (value := getattr(unit.fold, field.name)) not in (0, None)
+            field.name: value for field in fields(Fold) if (value := getattr(unit.fold, field.name)) != field.default
         }
     return made | {word: {field.name: _listed(getattr(unit.core, field.name)) for field in fields(unit.core)}}
 
@@ -106,9 +106,8 @@ def _fold(value: object) -> Fold | None:
     kinds = {"inverted": bool, "subtract": bool, "slope": int, "offset": int, "shift": int, "most": int}
     wrong = [name for name, each in given.items() if type(each) is not kinds.get(name)]
     if wrong:
-        raise ValueError(
-            f"a unit's fold has truth values inverted and subtract, integers slope, offset, shift and most: not {shown(wrong[0])}"
-        )
+        known = "truth values inverted and subtract, integers slope, offset, shift and most"
+        raise ValueError(f"a unit's fold has {known}, not {shown(wrong[0])}")
     numbers = [each for each in given.values() if isinstance(each, int)]
     if any(abs(each) >= 1 << 40 for each in numbers):
         raise ValueError("the numbers of a unit's fold have at most 40 bits")

@@ -13,6 +13,7 @@ from approxhw.numerics.functions.units import (
     Pieces,
     Ratios,
     core_values,
+    level_index,
 )
 
 from .blocks import Bit, Cell, Dot, Whole, Word, inverted, width_of
@@ -88,22 +89,27 @@ def _core(cells: list[Cell], core: Entries | Differences | Pieces | Ratios, u: B
 
 def _differences(cells: list[Cell], core: Differences, u: Bits, prefix: str) -> Word:
     """Add a coarse table and the differences that make it finer."""
-
-    def read(table: Sequence[int], name: str) -> Word:
-        upper = len(table).bit_length() - 1
-        return looked_up(cells, f"{prefix}{name}", list(table), _unsigned(u[len(u) - upper :]))
-
-    word, values = read(core.coarse, "coarse"), np.array(core.coarse, dtype=np.int64)
-    for number, (low, differences) in enumerate(core.levels):
-        finer = read(differences, f"finer{number}")
-        values = (np.repeat(values, len(differences) // len(values)) << low) + np.array(differences, dtype=np.int64)
-        if finer.high < 1 << low:  # no carry: bits side by side
-            beside = (*(finer.bit(i) for i in range(low)), *_signed(word))
-            word = Word(int(values.min()), int(values.max()), beside)
-            word = Word(word.low, word.high, tuple(beside[: max(1, width_of(word.low, word.high))]))
+    word = looked_up(cells, f"{prefix}coarse", list(core.coarse), _unsigned(u[len(u) - _log2(core.coarse) :]))
+    values = np.array(core.coarse, dtype=np.int64)
+    for number, level in enumerate(core.levels):
+        known = u[len(u) - level.bits :]
+        upper = _log2(level.differences) - level.fine
+        index = (*known[: level.fine], *known[len(known) - upper :])
+        finer = looked_up(cells, f"{prefix}finer{number}", list(level.differences), _unsigned(index))
+        codes = np.arange(1 << level.bits) << (len(u) - level.bits)
+        differences = np.array(level.differences, dtype=np.int64)[level_index(core, level, codes)]
+        values = (np.repeat(values, len(codes) // len(values)) << level.low) + differences
+        if finer.high < 1 << level.low:  # no carry: bits side by side
+            low, high = int(values.min()), int(values.max())
+            beside = (*(finer.bit(i) for i in range(level.low)), *_signed(word))
+            word = Word(low, high, beside[: max(1, width_of(low, high))])
             continue
-        word = _sum(cells, f"{prefix}sum{number}", word, finer, low, values)
+        word = _sum(cells, f"{prefix}sum{number}", word, finer, level.low, values)
     return word
+
+
+def _log2(table: Sequence[int]) -> int:
+    return len(table).bit_length() - 1
 
 
 def _sum(cells: list[Cell], group: str, coarse: Word, finer: Word, shift: int, values: np.ndarray) -> Word:

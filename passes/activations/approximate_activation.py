@@ -160,6 +160,6 @@ def unit_text(unit: ActivationUnit) -> str:
         degrees = f"degree {len(core.numerators[0]) - 1} over {len(core.denominators[0]) - 1}"
         return f"{len(core.starts)} ratios of {degrees}{folded}"
     if isinstance(core, Differences):
-        sizes = [len(core.coarse), *(len(differences) for _, differences in core.levels)]
+        sizes = [len(core.coarse), *(len(level.differences) for level in core.levels)]
         return f"tables of {', '.join(map(str, sizes))} codes that add up{folded}"
     return f"a table of {len(core.values)} codes{folded}"

@@ -128,9 +128,10 @@ def unit_bits(unit: ActivationUnit) -> float:
     if isinstance(core, Entries):
         return cost + 0.2 * len(core.values) * bits_of(np.array(core.values))
     if isinstance(core, Differences):
-        tables = [core.coarse, *(differences for _, differences in core.levels)]
-        stored = sum(0.2 * len(table) * bits_of(np.array(table)) for table in tables)
-        return cost + stored + 5.0 * unit.out_bits * len(core.levels)
+        # differences are as good as random: nothing of them is shared
+        stored = sum(0.27 * len(level.differences) * bits_of(np.array(level.differences)) for level in core.levels)
+        added = [max(0, unit.out_bits - level.low) for level in core.levels if max(level.differences) >> level.low]
+        return cost + 0.2 * len(core.coarse) * bits_of(np.array(core.coarse)) + stored + 5.0 * sum(added)
     chosen = len(core.starts) - 1
     if isinstance(core, Pieces):
         widths = [bits_of(np.array(column)) for column in zip(*core.rows)]

@@ -6,40 +6,50 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .units import Differences
+from .units import Differences, Level
 
-MOST_LEVELS = 5
-_MOST_STEP = 4
+MOST_STEPS = 4
+"""How often a table is halved, quartered, … at most."""
+_MOST_STEP = 5
 """Upper bits of u that a level adds at most."""
 
 
 def compressed_tables(values: np.ndarray) -> Iterator[Differences]:
-    """Yield the ways to make *values* (2^k codes, ascending) of one to five levels: for each number of levels the smallest ones.
-
-    Smallest by :func:`stored_bits`; each level halves, quarters, … the table below it.
-    """
-    for steps in _splits(len(values).bit_length() - 1):
+    """Yield ways to make *values* (2^k codes, ascending): of one to four levels, the finest of which may be shared."""
+    bits = len(values).bit_length() - 1
+    for steps in _splits(bits):
         yield compressed(values, steps)
+        for shared in range(1, bits - steps[-1]):
+            yield compressed(values, steps, shared)
 
 
 def _splits(bits: int) -> Iterator[tuple[int, ...]]:
     """Yield by how many bits each level is finer than the one before, the finest last."""
-    for levels in range(1, MOST_LEVELS + 1):
+    for levels in range(1, MOST_STEPS + 1):
         for step in range(1, _MOST_STEP + 1):
             if levels * step < bits:
                 yield (step,) * levels
-        if levels > 1 and levels + 1 < bits:
-            yield (*(1,) * (levels - 1), 2)
-            yield (2, *(1,) * (levels - 1))
+                if levels > 1 and step > 1:
+                    yield (*(step - 1,) * (levels - 1), step)
 
 
-def compressed(values: np.ndarray, steps: tuple[int, ...]) -> Differences:
-    """Return *values* as a coarse table and levels, the last of which is finer by ``steps[-1]`` bits than the one before."""
+def compressed(values: np.ndarray, steps: tuple[int, ...], shared: int = 0) -> Differences:
+    """Return *values* as a coarse table and levels, the last of which is finer by ``steps[-1]`` bits than the one before.
+
+    ``shared``: that last level leaves out so many bits in the middle; another one of all bits adds what is missing.
+    """
     table = np.asarray(values, dtype=np.int64)
-    levels: list[tuple[int, tuple[int, ...]]] = []
+    levels: list[Level] = []
     for step in reversed(steps):
+        bits = len(table).bit_length() - 1
         low, table, differences = _split(table, step)
-        levels.append((low, tuple(differences.tolist())))
+        if shared and not levels:
+            blocks = differences.reshape(-1, 1 << shared, 1 << step)
+            common = blocks.min(axis=1)
+            missing = (blocks - common[:, None, :]).reshape(-1)
+            levels.append(Level(bits, step, 0, tuple(missing.tolist())))
+            differences = common.reshape(-1)
+        levels.append(Level(bits, step, low, tuple(differences.tolist())))
     return Differences(tuple(table.tolist()), tuple(reversed(levels)))
 
 
@@ -61,9 +71,3 @@ def bits_of(table: np.ndarray) -> int:
     """Return the bits that hold every entry of *table* beside its least one's sign."""
     least, most = int(table.min()), int(table.max())
     return max(most.bit_length(), (-least - 1).bit_length() + 1) if least < 0 else most.bit_length()
-
-
-def stored_bits(core: Differences) -> int:
-    """Return the bits of all tables of *core*."""
-    tables = [core.coarse, *(differences for _, differences in core.levels)]
-    return sum(len(table) * bits_of(np.array(table)) for table in tables)

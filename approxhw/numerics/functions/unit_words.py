@@ -7,7 +7,7 @@ from typing import Any
 
 from approxhw.common.errors import shown
 
-from .units import ActivationUnit, Core, Differences, Entries, Fold, Pieces, Ratios, unit_faults
+from .units import ActivationUnit, Core, Differences, Entries, Fold, Level, Pieces, Ratios, unit_faults
 
 _CORES: dict[str, type[Any]] = {"table": Entries, "differences": Differences, "pieces": Pieces, "ratios": Ratios}
 """Word → core. Any: each has fields of its own, by which it is called."""
@@ -64,7 +64,7 @@ _DEPTHS: dict[tuple[type[Any], str], str] = {
     (Ratios, "denominators"): "rows",
     (Ratios, "low"): "one",
 }
-"""Core and field → what it holds: one integer, a row of them, rows, or levels: pairs of an integer and a row."""
+"""Core and field → what it holds: one integer, a row of them, rows, or levels."""
 
 
 def _tupled(value: object, depth: str) -> Any:
@@ -76,13 +76,15 @@ def _tupled(value: object, depth: str) -> Any:
     if not isinstance(value, list):
         raise ValueError(f"a list is needed, not {shown(value)!r}")
     if depth == "levels":
-        if not all(isinstance(each, list) and len(each) == 2 for each in value):
-            raise ValueError("a level is a list of a shift and a list of differences")
-        return tuple((_tupled(low, "one"), _tupled(differences, "row")) for low, differences in value)
+        if not all(isinstance(each, list) and len(each) == 4 for each in value):
+            raise ValueError("a level is a list: bits, fine, low, and the list of its differences")
+        return tuple(Level(*(_tupled(one, "one") for one in each[:3]), _tupled(each[3], "row")) for each in value)
     return tuple(_tupled(each, "one" if depth == "row" else "row") for each in value)
 
 
 def _listed(value: object) -> object:
+    if isinstance(value, Level):
+        return [value.bits, value.fine, value.low, list(value.differences)]
     return [_listed(each) for each in value] if isinstance(value, tuple) else value
 
 

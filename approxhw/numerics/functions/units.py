@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -37,16 +38,30 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Differences:
-    """A coarse table, made finer by one table of small differences after another.
+class Level:
+    """value = (value so far << low) + differences[index], where the ``bits`` upper bits of u are known.
 
-    value = (coarse << low) + differences[u], where u's upper bits look the coarse value up, which may itself be made so.
-    Source: Christ, Forget and de Dinechin, Lossless differential table compression, hal-03040364, 2021; there one level.
+    The index has as many bits as the table needs: the ``fine`` lowest of those that are known, above them u's uppermost.
+    """
+
+    bits: int
+    fine: int
+    low: int
+    differences: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A coarse table, which u's upper bits look up, made finer by one table of small differences after another.
+
+    Source: Christ, Forget and de Dinechin, Lossless differential table compression, hal-03040364, 2021: there one level, whose
+    index is all of u. A level that leaves bits out in the middle shares differences between neighbours, as the tables of de
+    Dinechin and Tisserand, Multipartite table methods, IEEE TC, 2005, do; one more level makes up for what that loses.
     """
 
     coarse: tuple[int, ...]
-    levels: tuple[tuple[int, tuple[int, ...]], ...]
-    """(low, differences) of each level, the coarsest first; every table is longer than the one before by a power of two."""
+    levels: tuple[Level, ...]
+    """The coarsest first; the last one knows all bits of u."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +148,9 @@ def core_value(core: Core, u: int) -> int:
     if isinstance(core, Entries):
         return core.values[u]
     if isinstance(core, Differences):
-        value = core.coarse[u * len(core.coarse) // _entries(core)]
-        for low, differences in core.levels:
-            value = (value << low) + differences[u * len(differences) // _entries(core)]
+        value = core.coarse[u >> _bits_below(core)]
+        for level in core.levels:
+            value = (value << level.low) + level.differences[level_index(core, level, u)]
         return value
     piece = max(i for i, start in enumerate(core.starts) if start <= u)
     if isinstance(core, Pieces):
@@ -151,8 +166,23 @@ def core_value(core: Core, u: int) -> int:
     return core.low + numerator // denominator
 
 
-def _entries(core: Differences) -> int:
-    return len(core.levels[-1][1]) if core.levels else len(core.coarse)
+Index = TypeVar("Index", int, np.ndarray)
+
+
+def level_index(core: Differences, level: Level, u: Index) -> Index:
+    """Return the entry of *level*'s table at *u*, one or several."""
+    known = u >> (core.levels[-1].bits - level.bits)
+    upper = known >> (level.bits - _log2(level.differences) + level.fine)
+    return (upper << level.fine) | (known & ((1 << level.fine) - 1))
+
+
+def _bits_below(core: Differences) -> int:
+    """Return how many bits of u the coarse table does not read."""
+    return core.levels[-1].bits - _log2(core.coarse) if core.levels else 0
+
+
+def _log2(table: Sequence[int]) -> int:
+    return len(table).bit_length() - 1
 
 
 # NumPy -------------------------------------------------------------------------------------------------------------------
@@ -182,9 +212,10 @@ def core_values(core: Core, u: np.ndarray) -> np.ndarray:
         found: np.ndarray = np.array(core.values, dtype=np.int64)[u]
         return found
     if isinstance(core, Differences):
-        found = np.array(core.coarse, dtype=np.int64)[u * len(core.coarse) // _entries(core)]
-        for low, differences in core.levels:
-            found = (found << low) + np.array(differences, dtype=np.int64)[u * len(differences) // _entries(core)]
+        found = np.array(core.coarse, dtype=np.int64)[u >> _bits_below(core)]
+        for level in core.levels:
+            differences = np.array(level.differences, dtype=np.int64)
+            found = (found << level.low) + differences[level_index(core, level, u)]
         return found
     piece = np.searchsorted(core.starts, u, side="right") - 1
     if isinstance(core, Pieces):
@@ -230,12 +261,18 @@ def _entry_faults(core: Entries, size: int) -> list[str]:
 
 
 def _difference_faults(core: Differences, size: int) -> list[str]:
-    sizes = [len(core.coarse), *(len(differences) for _, differences in core.levels)]
-    powers = all(count >= 1 and count & (count - 1) == 0 for count in sizes)
-    if not powers or sorted(set(sizes)) != sizes or sizes[-1] != size:
-        return [f"its tables have {', '.join(map(str, sizes))} entries: rising powers of two, the last {size}"]
-    if not all(0 <= low <= MOST_UNIT_BITS for low, _ in core.levels):
+    tables = [core.coarse, *(level.differences for level in core.levels)]
+    if not all(table and len(table) & (len(table) - 1) == 0 for table in tables):
+        return [f"its tables have {', '.join(str(len(table)) for table in tables)} entries: powers of two are needed"]
+    known = [_log2(core.coarse), *(level.bits for level in core.levels)]
+    if sorted(known) != known or 1 << known[-1] != size:
+        return [f"its tables know {', '.join(map(str, known))} bits: more and more, the last all {_log2(range(size))}"]
+    if not all(0 <= level.fine <= _log2(level.differences) <= level.bits for level in core.levels):
+        return ["a level reads no more bits than are known, the fine ones among them"]
+    if not all(0 <= level.low <= MOST_UNIT_BITS for level in core.levels):
         return [f"a level shifts by 0 to {MOST_UNIT_BITS} bits"]
+    if any(min(level.differences) < 0 for level in core.levels):
+        return ["differences are not negative"]
     return []
 
 

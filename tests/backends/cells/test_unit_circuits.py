@@ -22,6 +22,7 @@ from approxhw.numerics.functions.units import (
     Differences,
     Entries,
     Fold,
+    Level,
     Pieces,
     Ratios,
     unit_codes,
@@ -30,6 +31,7 @@ from approxhw.numerics.functions.units import (
 from approxhw.sim import SimulationJob, bundle, lint, simulate
 
 X = Fixed(6, True, Fraction(1, 8))
+LEVELS = (Level(1, 1, 1, (0, 5)), Level(3, 1, 0, (0, 1, 2, 9)), Level(4, 2, 1, (1, 0, 1, 1) * 4))
 BY_HAND = {
     "one_piece": ActivationUnit(4, False, 6, True, Pieces((0,), ((3, -5),), (1,))),
     "falling": ActivationUnit(5, True, 6, True, Pieces((0, 7), ((-3, 40), (0, 2)), (2,))),
@@ -41,10 +43,8 @@ BY_HAND = {
     "clamped_below_0": ActivationUnit(
         3, True, 5, True, Entries((-9, 2, -5, 8)), Fold(inverted=True, subtract=True, offset=-1, most=-2)
     ),
-    "no_carry": ActivationUnit(4, False, 6, True, Differences((-3, 4), ((2, (0, 3) * 8),))),
-    "three_levels": ActivationUnit(
-        4, True, 6, True, Differences((-3,), ((1, (0, 5)), (0, (0, 1, 2, 9)), (1, (1, 0, 1, 1) * 4)))
-    ),
+    "no_carry": ActivationUnit(4, False, 6, True, Differences((-3, 4), (Level(4, 1, 2, (0, 3) * 8),))),
+    "three_levels": ActivationUnit(4, True, 6, True, Differences((-3,), LEVELS)),
     "one_code": ActivationUnit(4, False, 3, False, Entries((5,) * 16)),
     "ratio": ActivationUnit(5, False, 7, True, Ratios((0, 12), ((2, 30), (0, 99)), ((1, 3), (2, 1)), -40)),
     "ratio_from_0": ActivationUnit(4, True, 6, False, Ratios((0,), ((1, 0, 7),), ((3, 5),), 0)),

@@ -112,9 +112,10 @@ def test_compressed_tables_lose_nothing():
     tables = [np.cumsum(rng.integers(-1, 3, 64)), rng.integers(-99, 99, 64), np.full(64, -7), np.arange(64) ** 2]
     for table in tables:
         for steps in ((1,), (3,), (1, 1), (2, 1, 1)):
-            core = compressed(table, steps)
-            assert len(core.levels) == len(steps)
-            assert core_values(core, np.arange(64)).tolist() == table.tolist()
+            for shared in (0, 1, 2):
+                core = compressed(table, steps, shared)
+                assert len(core.levels) == len(steps) + (shared > 0)
+                assert core_values(core, np.arange(64)).tolist() == table.tolist()
 
 
 def test_a_symmetry_that_does_not_hold_at_one_code_is_no_fold():

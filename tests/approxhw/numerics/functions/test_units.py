@@ -14,6 +14,7 @@ from approxhw.numerics.functions.units import (
     Differences,
     Entries,
     Fold,
+    Level,
     Pieces,
     Ratios,
     unit_codes,
@@ -29,7 +30,10 @@ def random_core(kind, bits, rng):
     if kind == "table":
         return Entries(tuple(rng.integers(-20, 20, size).tolist()))
     if kind == "compressed-table":
-        levels = [(int(rng.integers(0, 3)), tuple(rng.integers(0, 3, size >> less).tolist())) for less in (1, 0)]
+        levels = []
+        for known, read in ((bits - 1, bits - 1), (bits, max(bits - 2, 0)), (bits, bits)):
+            fine, low = min(read, int(rng.integers(0, 3))), int(rng.integers(0, 3))
+            levels.append(Level(known, fine, low, tuple(rng.integers(0, 3, 1 << read).tolist())))
         return Differences(tuple(rng.integers(-2, 2, size >> 2).tolist()), tuple(levels))
     starts = (0, *np.sort(rng.choice(np.arange(1, size), 2, replace=False)).tolist())
     if kind == "pade":
@@ -92,7 +96,14 @@ def test_the_meaning_of_a_fold_by_hand():
         ({"bits": 17}, "codes of 1 to 16 bits, not 17 and 6"),
         ({"signed": False, "fold": Fold(inverted=False, subtract=True)}, "only a unit that reads signed codes"),
         ({"core": Entries((1, 2))}, "its table has 2 entries, not 16"),
-        ({"core": Differences((1, 2, 3), ())}, "its tables have 3 entries: rising powers of two, the last 16"),
+        ({"core": Differences((1, 2, 3), ())}, "its tables have 3 entries: powers of two are needed"),
+        (
+            {"core": Differences((1, 2), (Level(3, 1, 0, (0, 1)),))},
+            "its tables know 1, 3 bits: more and more, the last all 4",
+        ),
+        ({"core": Differences((1, 2), (Level(4, 2, 0, (0, 1)),))}, "a level reads no more bits than are known"),
+        ({"core": Differences((1, 2), (Level(4, 1, 99, (0, 1)),))}, "a level shifts by 0 to 16 bits"),
+        ({"core": Differences((1, 2), (Level(4, 1, 0, (0, -1)),))}, "differences are not negative"),
         ({"core": Pieces((1,), ((1, 1),), (0,))}, "pieces start at 0 and further on, below 16"),
         ({"core": Pieces((0, 2), ((1, 1),), (0,))}, "every piece has coefficients"),
         ({"core": Pieces((0,), ((1, 1),), (0, 0))}, "one shift and two coefficients, or two and three"),

@@ -53,7 +53,7 @@ def unit_cells(unit: ActivationUnit, x: Bits, prefix: str) -> tuple[list[Cell], 
         ("OUT", unit.out_bits, 32),
         ("SUBTRACT", int(fold.subtract), 32),
         ("CLAMPED", int(fold.most is not None), 32),
-        ("MOST", most % (1 << unit.out_bits), unit.out_bits),
+        ("MOST", most % (2 << unit.out_bits), unit.out_bits + 1),
     )
     inputs = (("negative", (negative,)), ("v", v), ("base", start))
     cells.append(Whole("unfold_code", f"{prefix}unfolded", inputs, (("y", y),), parameters))

@@ -1,12 +1,12 @@
-// y = v, at most MOST where CLAMPED; where negative: base + v (SUBTRACT: base - v). v, base: two's complement; what OUT bits do
-// not hold is dropped.
+// y = v, at most MOST where CLAMPED; where negative: base + v (SUBTRACT: base - v). v, base, MOST: two's complement; what OUT bits
+// do not hold is dropped.
 module unfold_code #(
   parameter A_BITS   = 8,
   parameter B_BITS   = 8,
   parameter OUT      = 8,
   parameter SUBTRACT = 1,
   parameter CLAMPED  = 0,
-  parameter [OUT-1:0] MOST = 0
+  parameter [OUT:0] MOST = 0
 ) (
   input  wire              negative,
   input  wire [A_BITS-1:0] v,
@@ -32,12 +32,16 @@ module unfold_code #(
   assign turned = value ^ {WIDE{negative && SUBTRACT != 0}};
   assign below  = start + turned + {{(WIDE-1){1'b0}}, negative && SUBTRACT != 0};
   generate
-    if (CLAMPED != 0) begin : clamped  // v is compared as it is: MOST is the highest code, which need not be signed
-      assign above = ~negative & ~value[WIDE-1] & (value > {{(WIDE-OUT){1'b0}}, MOST});
+    if (CLAMPED != 0) begin : clamped
+      wire signed [WIDE-1:0] most;
+      wire signed [WIDE-1:0] met;
+      assign most  = {{(WIDE-OUT-1){MOST[OUT]}}, MOST};
+      assign met   = value;
+      assign above = ~negative & (met > most);
     end else begin : free
       assign above = 1'b0;
     end
   endgenerate
-  assign y           = above ? MOST : below[OUT-1:0];
+  assign y           = above ? MOST[OUT-1:0] : below[OUT-1:0];
   assign unused_bits = ^below;
 endmodule

@@ -46,15 +46,12 @@ class MadeActivation:
 
     def estimate(self, library: str | Path = "sky130") -> Estimate:
         """Return area, power and delay in cells of *library*; power over every code once, in a seeded order."""
-        from approxhw.backends.bespoke.unit_module import unit_module
+        from approxhw.backends.bespoke.unit_module import unit_module, unit_vectors
         from approxhw.backends.estimate import estimate
 
         emitted = unit_module(self.unit)
         codes = np.random.default_rng(1).permutation(unit_codes(self.unit))
-        vectors = {
-            port: sum((codes >> bit & 1) << place for place, bit in enumerate(bits))
-            for port, bits in emitted.input_bits
-        }
+        vectors = unit_vectors(emitted, codes)
         return estimate(emitted.verilog, emitted.top, library, vectors=vectors, vectors_from="every code once")
 
 
@@ -69,11 +66,11 @@ def activation_unit(
 ) -> MadeActivation:
     """Return a unit of *kind* for the activation called *name* with *parameters*, such as ``alpha``.
 
-    ``x``, ``y``: formats of at most 16 bits, such as ``s8<2^-4>``. ``kind``: ``table``, ``compressed-table``, ``pwl``, ``poly`` or
-    ``pade``. ``max_ulp``: steps of ``y`` that a result may be off at any code. What lies beyond the ends of ``y`` is the end,
-    infinity too, and where the function is not defined it is as at the nearest code where it is: a logarithm below 0 is the
-    lowest code. Raises :class:`OptionError` for what is unknown, too wide or no number, and with the best that can be had where
-    nothing is within *max_ulp*.
+    ``x``, ``y``: formats of at most 16 bits, such as ``s8<2^-4>``. ``kind``: ``table``, ``compressed-table``, ``pwl``,
+    ``poly`` or ``pade``. ``max_ulp``: steps of ``y`` that a result may be off at any code. What lies beyond the ends of ``y``
+    is the end, infinity too, and where the function is not defined it is as at the nearest code where it is: a logarithm
+    below 0 is the lowest code. Raises :class:`OptionError` for what is unknown, too wide or no number, and with the best that
+    can be had where nothing is within *max_ulp*.
     """
     formula = activation_formula(name, **parameters)
     formats = {"x": _fixed(x), "y": _fixed(y)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from approxhw.backends.cells.blocks import Block, Word, prune
 from approxhw.backends.cells.units import unit_cells
 from approxhw.common.errors import OptionError, Problem
@@ -26,3 +28,12 @@ def unit_module(unit: ActivationUnit, name: str = "activation") -> Emitted:
     blocks, read = prune([block], seen.bits)
     inputs = (InputPort("x", 0, read["x"]),) if "x" in read else ()
     return emit(Circuit(name, tuple(blocks), inputs, (("y", seen.bits),), read))
+
+
+def unit_vectors(emitted: Emitted, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the ports of a module of :func:`unit_module` carry for *codes*: patterns of the bits that are read (int64)."""
+    found: dict[str, np.ndarray] = {}
+    for port, bits in emitted.input_bits:
+        parts = [(np.asarray(codes, dtype=np.int64) >> bit & 1) << place for place, bit in enumerate(bits)]
+        found[port] = np.sum(parts, axis=0)
+    return found

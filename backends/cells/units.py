@@ -35,8 +35,8 @@ def unit_cells(unit: ActivationUnit, x: Bits, prefix: str) -> tuple[list[Cell], 
         return cells, tuple(value.bit(i) for i in range(unit.out_bits))
     negative: Dot = (f"{prefix}fold_negative", 0)
     u = _outputs(f"{prefix}fold_u", unit.core_bits)
-    parameters = (("IN", unit.bits, 32), ("INVERTED", int(fold.inverted), 32))
-    cells.append(Whole("fold_code", f"{prefix}fold", (("x", x),), (("u", u), ("negative", (negative,))), parameters))
+    how = (("IN", unit.bits, 32), ("INVERTED", int(fold.inverted), 32))
+    cells.append(Whole("fold_code", f"{prefix}fold", (("x", x),), (("u", u), ("negative", (negative,))), how))
     value = _core(cells, unit.core, u, prefix)
     if fold.slope:
         lines = (fold.slope * np.arange(1 << unit.core_bits) + fold.offset) >> fold.shift

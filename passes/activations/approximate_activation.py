@@ -108,7 +108,7 @@ class ApproximateActivation:
                 areas = [context.area(alone(node, read)) for node in (after, plain)]
                 told += f"; {areas[0]:.4g} mm² beside {areas[1]:.4g} of the whole table ({shown(context.library, 40)})"
             except ApproxhwError as error:  # a cost is told where it can be; the unit stands without
-                told += f"; its area is not known: {shown(error.subject, 60)}"
+                told += f"; its area is not known: {shown(error, 60)}"
         context.note(told)
 
 

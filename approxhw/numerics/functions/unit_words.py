@@ -78,7 +78,8 @@ def _tupled(value: object, depth: str) -> Any:
     if depth == "levels":
         if not all(isinstance(each, list) and len(each) == 4 for each in value):
             raise ValueError("a level is a list: bits, fine, low, and the list of its differences")
-        return tuple(Level(*(_tupled(one, "one") for one in each[:3]), _tupled(each[3], "row")) for each in value)
+        one, row = (lambda each: _tupled(each, "one")), (lambda each: _tupled(each, "row"))
+        return tuple(Level(one(bits), one(fine), one(low), row(entries)) for bits, fine, low, entries in value)
     return tuple(_tupled(each, "one" if depth == "row" else "row") for each in value)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from approxhw.backends.bespoke.readback import check_emitted, read_modules
-from approxhw.backends.bespoke.unit_module import unit_module
+from approxhw.backends.bespoke.unit_module import unit_module, unit_vectors
 from approxhw.backends.estimate import prove_blocks, simulate_netlist, synthesise
 from approxhw.common.errors import OptionError
 from approxhw.numerics.formats import Fixed
@@ -74,11 +74,16 @@ def job_of(name: str, unit: ActivationUnit) -> SimulationJob:
     emitted = unit_module(unit)
     check_emitted(emitted)
     codes = unit_codes(unit)
-    ports = {port: sum((codes >> bit & 1) << i for i, bit in enumerate(bits)) for port, bits in emitted.input_bits}
     expected = np.array([unit_value(unit, code) for code in codes.tolist()]) % (1 << unit.out_bits)
     inputs = tuple((port, len(bits)) for port, bits in emitted.input_bits)
     return SimulationJob(
-        name, emitted.verilog, emitted.top, inputs, emitted.outputs, vectors=ports, expected={"y": expected}
+        name,
+        emitted.verilog,
+        emitted.top,
+        inputs,
+        emitted.outputs,
+        vectors=unit_vectors(emitted, codes),
+        expected={"y": expected},
     )
 
 

@@ -14,8 +14,8 @@ from approxhw.ir.kinds import Input, Lookup, Type
 from approxhw.ir.kinds.requantize import table_of_unit
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.functions.bounds import Wanted
-from approxhw.numerics.functions.fit import FittedUnit, bound_problems, fit_within, kind_problems, unit_bits
+from approxhw.numerics.functions.bounds import WantedCodes
+from approxhw.numerics.functions.fit import FittedUnit, fit_within, unit_bits, unit_bound_problems, unit_kind_problems
 from approxhw.numerics.functions.formulas import formula_text
 from approxhw.numerics.functions.units import UNIT_KINDS, ActivationUnit, Differences, Pieces, Ratios, unit_values
 
@@ -42,8 +42,8 @@ class ApproximateActivation:
 
     def __post_init__(self) -> None:
         """Refuse options out of reach."""
-        found = kind_problems("approximate-activation.unit", self.unit, (*UNIT_KINDS, SMALLEST))
-        found += bound_problems("approximate-activation.max_ulp", self.max_ulp)
+        found = unit_kind_problems("approximate-activation.unit", self.unit, (*UNIT_KINDS, SMALLEST))
+        found += unit_bound_problems("approximate-activation.max_ulp", self.max_ulp)
         if found:
             raise OptionError("approximate-activation", found)
 
@@ -77,7 +77,7 @@ class ApproximateActivation:
             raise PassError("pass approximate-activation", found)
         return replace(graph, nodes=tuple(nodes[node.name] for node in graph.nodes))
 
-    def _fitted(self, node: Node, read: Node, goal: Wanted, context: PassContext) -> FittedUnit:
+    def _fitted(self, node: Node, read: Node, goal: WantedCodes, context: PassContext) -> FittedUnit:
         """Return the unit for the table of *node*; of several kinds the one of least area (bits without synthesis)."""
         assert isinstance(node.op, Lookup)
         said = formula_text(node.op.formula) if node.op.formula else "its table"
@@ -95,7 +95,7 @@ class ApproximateActivation:
         return min(found, key=lambda fitted: cost(fitted.unit))
 
     def _tell(
-        self, before: Node, after: Node, read: Node, fitted: FittedUnit, goal: Wanted, context: PassContext
+        self, before: Node, after: Node, read: Node, fitted: FittedUnit, goal: WantedCodes, context: PassContext
     ) -> None:
         """Note what the unit is, how far it is off its table, and what it costs."""
         assert isinstance(before.op, Lookup)
@@ -112,7 +112,7 @@ class ApproximateActivation:
         context.note(told)
 
 
-def wanted_of_table(node: Node, read: Node, low: int, high: int, max_ulp: float) -> Wanted:
+def wanted_of_table(node: Node, read: Node, low: int, high: int, max_ulp: float) -> WantedCodes:
     """Return what is near enough to the table of *node*, which reads *low* to *high* of *read*: elsewhere anything is.
 
     Codes that cannot occur have the value of the nearest one that can.
@@ -128,10 +128,10 @@ def wanted_of_table(node: Node, read: Node, low: int, high: int, max_ulp: float)
     there = (codes >= low) & (codes <= high)
     least = np.where(there, np.maximum(values - step, y.low), y.low)
     most = np.where(there, np.minimum(values + step, y.high), y.high)
-    return Wanted(x, y, values.astype(np.float64), least, most)
+    return WantedCodes(x, y, values.astype(np.float64), least, most)
 
 
-def _occurring(goal: Wanted) -> np.ndarray:
+def _occurring(goal: WantedCodes) -> np.ndarray:
     """Return at which codes of *goal* not anything is near enough; at all of them where it is everywhere."""
     bound: np.ndarray = (goal.low > goal.y.low) | (goal.high < goal.y.high)
     return bound if bound.any() else np.ones(len(bound), dtype=bool)

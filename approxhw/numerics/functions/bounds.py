@@ -15,7 +15,7 @@ from .units import MOST_UNIT_BITS
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class WantedCodes:
     """For every code of ``x``, ascending: ``values``, float64, on the scale of the codes of ``y`` and within its ends.
 
     ``low``, ``high`` (int64): the least and greatest code that are near enough.
@@ -54,7 +54,7 @@ def wanted_values(formula: Formula, x: Fixed, y: Fixed) -> np.ndarray:
     return np.clip(filled, y.low, y.high)
 
 
-def wanted(values: np.ndarray, x: Fixed, y: Fixed, max_ulp: float) -> Wanted:
+def wanted_codes(values: np.ndarray, x: Fixed, y: Fixed, max_ulp: float) -> WantedCodes:
     """Return what is near enough to *values* (as of :func:`wanted_values`): at most *max_ulp* steps of *y* away, and in it.
 
     Raises :class:`OptionError` where *max_ulp* leaves no code near a value, which half a step never does.
@@ -66,7 +66,7 @@ def wanted(values: np.ndarray, x: Fixed, y: Fixed, max_ulp: float) -> Wanted:
         why = f"no table is so near: the nearest codes are up to {best:.3g} steps of {y} away"
         # rounded up, so that what is advised works
         raise OptionError("activation unit", [Problem("max_ulp", f"{max_ulp:g}: {why}", f"allow {_up(best):g}")])
-    return Wanted(x, y, values, low, high)
+    return WantedCodes(x, y, values, low, high)
 
 
 def ulp_error(made: np.ndarray, values: np.ndarray) -> float:

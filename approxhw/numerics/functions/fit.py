@@ -12,15 +12,15 @@ import numpy as np
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.formats import Fixed
 
-from .bounds import Wanted, ulp_error, wanted, wanted_values
+from .bounds import WantedCodes, ulp_error, wanted_codes, wanted_values
 from .fit_pieces import fitted_lines, fitted_parabolas
 from .fit_ratios import fitted_ratios
-from .fit_tables import bits_of, compressed_tables
+from .fit_tables import compressed_tables, entry_bits
 from .folding import folds_of
 from .formulas import Formula, formula_text
 from .units import UNIT_KINDS, ActivationUnit, Core, Differences, Entries, Pieces, unit_faults, unit_values
 
-Cost = Callable[[ActivationUnit], float]
+UnitCost = Callable[[ActivationUnit], float]
 """What a unit costs: the least one is taken."""
 
 TABLES = ("table", "compressed-table")
@@ -39,7 +39,7 @@ class FittedUnit:
 
 
 def fit_activation(
-    formula: Formula, x: Fixed, y: Fixed, kind: str = "table", max_ulp: float = 1.0, cost: Cost | None = None
+    formula: Formula, x: Fixed, y: Fixed, kind: str = "table", max_ulp: float = 1.0, cost: UnitCost | None = None
 ) -> FittedUnit:
     """Return a unit of *kind* that makes *formula* of codes of *x* as codes of *y*, at most *max_ulp* steps off at every code.
 
@@ -48,26 +48,26 @@ def fit_activation(
     """
     check_kind(kind, max_ulp)
     values = wanted_values(formula, x, y)
-    return fit_within(wanted(values, x, y, max_ulp), kind, formula_text(formula), max_ulp, cost)
+    return fit_within(wanted_codes(values, x, y, max_ulp), kind, formula_text(formula), max_ulp, cost)
 
 
 def check_kind(kind: str, max_ulp: float) -> None:
     """Raise :class:`OptionError` for a kind that is none, and a bound that is none."""
-    if found := kind_problems("kind", kind, UNIT_KINDS) + bound_problems("max_ulp", max_ulp):
+    if found := unit_kind_problems("kind", kind, UNIT_KINDS) + unit_bound_problems("max_ulp", max_ulp):
         raise OptionError("activation unit", found)
 
 
-def kind_problems(where: str, kind: str, kinds: tuple[str, ...]) -> list[Problem]:
+def unit_kind_problems(where: str, kind: str, kinds: tuple[str, ...]) -> list[Problem]:
     """Return what is wrong with *kind*, which should be one of *kinds*."""
     return [] if kind in kinds else [Problem(where, f"{shown(kind, 40)!r} is not one of {', '.join(kinds)}")]
 
 
-def bound_problems(where: str, max_ulp: float) -> list[Problem]:
+def unit_bound_problems(where: str, max_ulp: float) -> list[Problem]:
     """Return what is wrong with *max_ulp*, a number of at least 0."""
     return [] if 0 <= max_ulp < math.inf else [Problem(where, f"{max_ulp} is not a number from 0 on")]  # NaN neither
 
 
-def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | None = None) -> FittedUnit:
+def fit_within(goal: WantedCodes, kind: str, said: str, max_ulp: float, cost: UnitCost | None = None) -> FittedUnit:
     """Return the cheapest unit of *kind* within the bounds of *goal*; *said*: what it makes, for messages.
 
     ``cost``: by what the cheapest of each fold is chosen among the few with the fewest bits, :func:`unit_bits` by default.
@@ -83,7 +83,7 @@ def fit_within(goal: Wanted, kind: str, said: str, max_ulp: float, cost: Cost | 
     return FittedUnit(unit, ulp_error(unit_values(unit), goal.values))
 
 
-def _candidates(goal: Wanted, kind: str) -> Iterator[ActivationUnit]:
+def _candidates(goal: WantedCodes, kind: str) -> Iterator[ActivationUnit]:
     """Yield units of *kind* within *goal*."""
     x, y = goal.x, goal.y
     if kind in TABLES:  # nothing is lost: a table that could be nearer for nothing is
@@ -107,12 +107,12 @@ _FITS: dict[str, Callable[[np.ndarray, np.ndarray], Iterable[Core]]] = {
 }
 
 
-def _best_there_is(goal: Wanted, kind: str) -> float | None:
+def _best_there_is(goal: WantedCodes, kind: str) -> float | None:
     """Return the least error of a ladder of them that a unit of *kind* keeps to, by halves."""
 
     def met(bound: float) -> bool:
         try:
-            nearer = wanted(goal.values, goal.x, goal.y, bound)
+            nearer = wanted_codes(goal.values, goal.x, goal.y, bound)
         except OptionError:
             return False
         return next(_candidates(nearer, kind), None) is not None
@@ -126,20 +126,20 @@ def unit_bits(unit: ActivationUnit) -> float:
     cost = 4.0 * bits if unit.fold is not None else 0.0
     cost += 8.0 * unit.out_bits if unit.fold is not None and (unit.fold.slope or unit.fold.offset) else 0.0
     if isinstance(core, Entries):
-        return cost + 0.2 * len(core.values) * bits_of(np.array(core.values))
+        return cost + 0.2 * len(core.values) * entry_bits(np.array(core.values))
     if isinstance(core, Differences):
         # differences are as good as random: nothing of them is shared
-        stored = sum(0.27 * len(level.differences) * bits_of(np.array(level.differences)) for level in core.levels)
+        stored = sum(0.27 * len(level.differences) * entry_bits(np.array(level.differences)) for level in core.levels)
         added = [max(0, unit.out_bits - level.low) for level in core.levels if max(level.differences) >> level.low]
-        return cost + 0.2 * len(core.coarse) * bits_of(np.array(core.coarse)) + stored + 5.0 * sum(added)
+        return cost + 0.2 * len(core.coarse) * entry_bits(np.array(core.coarse)) + stored + 5.0 * sum(added)
     chosen = len(core.starts) - 1
     if isinstance(core, Pieces):
-        widths = [bits_of(np.array(column)) for column in zip(*core.rows)]
+        widths = [entry_bits(np.array(column)) for column in zip(*core.rows)]
         inner = widths[0] if len(widths) == 2 else max(widths[0] + bits, widths[1]) - core.shifts[0]
         products = 7.0 * bits * (widths[0] + (inner if len(widths) == 3 else 0))
         return cost + products + chosen * (bits + sum(widths)) + 5.0 * sum(widths[1:])
     above, below = (
-        [bits_of(np.array(column)) for column in zip(*rows)] for rows in (core.numerators, core.denominators)
+        [entry_bits(np.array(column)) for column in zip(*rows)] for rows in (core.numerators, core.denominators)
     )
     products = 7.0 * bits * (sum(above[:-1]) + sum(below[:-1]) + bits * (len(above) + len(below) - 4))
     divider = 9.0 * unit.out_bits * (below[-1] + 2)

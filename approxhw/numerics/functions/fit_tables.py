@@ -60,14 +60,14 @@ def _split(table: np.ndarray, step: int) -> tuple[int, np.ndarray, np.ndarray]:
     for low in range(max(int(np.ptp(table)).bit_length(), 1)):
         coarse = blocks.min(axis=1) >> low
         differences = blocks - (coarse[:, None] << low)
-        size = len(coarse) * bits_of(coarse) + table.size * bits_of(differences)
+        size = len(coarse) * entry_bits(coarse) + table.size * entry_bits(differences)
         if best is None or size < best[0]:
             best = size, low, coarse, differences.reshape(-1)
     assert best is not None
     return best[1:]
 
 
-def bits_of(table: np.ndarray) -> int:
+def entry_bits(table: np.ndarray) -> int:
     """Return the bits that hold every entry of *table* beside its least one's sign."""
     least, most = int(table.min()), int(table.max())
     return max(most.bit_length(), (-least - 1).bit_length() + 1) if least < 0 else most.bit_length()

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bounds import Wanted
+from .bounds import WantedCodes
 from .units import Fold
 
 _MOST_SHIFT = 12
 """Bits behind the point of the slope of the part that is straight."""
 
 
-def folds_of(wanted: Wanted) -> Iterator[tuple[Fold | None, np.ndarray, np.ndarray]]:
+def folds_of(wanted: WantedCodes) -> Iterator[tuple[Fold | None, np.ndarray, np.ndarray]]:
     """Yield how *wanted* may be made: each fold, and for every u, ascending, the least and greatest value of the core.
 
     The first is always no fold at all. A fold is there where what both sides allow has a value in common for every u, so that

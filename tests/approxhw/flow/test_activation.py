@@ -40,5 +40,5 @@ def test_what_cannot_be_made_is_told_with_all_that_is_wrong(given, told):
 
 
 def test_a_parameter_that_is_none_is_told():
-    with pytest.raises(OptionError, match="elu.alpha: nan is not finite"):
+    with pytest.raises(OptionError, match=r"elu\.alpha: nan is not finite"):
         ax.activation_unit("elu", "s8", "s8", alpha=float("nan"))

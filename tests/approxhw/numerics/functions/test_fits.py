@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import OptionError
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions.activations import ACTIVATIONS, activation_formula
-from approxhw.numerics.functions.bounds import ulp_error, wanted, wanted_values
+from approxhw.numerics.functions.bounds import ulp_error, wanted_codes, wanted_values
 from approxhw.numerics.functions.fit import fit_activation, fit_within
 from approxhw.numerics.functions.fit_pieces import line_within, longest_pieces, minimax_parabola
 from approxhw.numerics.functions.fit_tables import compressed
@@ -120,9 +120,9 @@ def test_compressed_tables_lose_nothing():
 
 def test_a_symmetry_that_does_not_hold_at_one_code_is_no_fold():
     values = wanted_values(activation_formula("tanh"), X, FINE["tanh"])
-    assert [fold for fold, _, _ in folds_of(wanted(values, X, FINE["tanh"], 0.5)) if fold is not None]
+    assert [fold for fold, _, _ in folds_of(wanted_codes(values, X, FINE["tanh"], 0.5)) if fold is not None]
     values[3] += 9
-    assert [fold for fold, _, _ in folds_of(wanted(values, X, FINE["tanh"], 0.5)) if fold is not None] == []
+    assert [fold for fold, _, _ in folds_of(wanted_codes(values, X, FINE["tanh"], 0.5)) if fold is not None] == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_symmetry_that_does_not_hold_at_one_code_is_no_fold():
 )
 def test_symmetries_that_are_known_are_found(name, odd, slope):
     y = FINE.get(name, WIDE)
-    goal = wanted(wanted_values(activation_formula(name), X, y), X, y, 0.75)
+    goal = wanted_codes(wanted_values(activation_formula(name), X, y), X, y, 0.75)
     folds = [fold for fold, _, _ in folds_of(goal) if fold is not None]
     assert (odd, slope) in {(fold.subtract, fold.slope) for fold in folds if not fold.inverted}
 
@@ -164,9 +164,9 @@ def test_what_cannot_be_is_told(given, told):
 
 def test_the_best_that_exists_is_told_and_works():
     x, y = Fixed(8, False, Fraction(1, 16)), Fixed(6, False)
-    goal = wanted(np.random.default_rng(1).integers(0, 64, 256).astype(float), x, y, 0.5)
+    goal = wanted_codes(np.random.default_rng(1).integers(0, 64, 256).astype(float), x, y, 0.5)
     with pytest.raises(OptionError, match=r"noise: no pwl unit makes it within 0\.5 steps of u6 from u8") as caught:
         fit_within(goal, "pwl", "noise", 0.5)
     bound = float(str(caught.value).split("allow ")[1].split(",")[0])
     assert bound > 0.5
-    assert fit_within(wanted(goal.values, x, y, bound), "pwl", "noise", bound).ulp <= bound
+    assert fit_within(wanted_codes(goal.values, x, y, bound), "pwl", "noise", bound).ulp <= bound

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from common import clock, machine, met, note, table, write
 
-from approxhw.backends.bespoke.unit_module import unit_module, unit_vectors
+from approxhw.backends.activation.unit_module import unit_module, unit_vectors
 from approxhw.backends.estimate import analyse, simulate_netlist, synthesise
 from approxhw.common.errors import OptionError
 from approxhw.numerics.formats import Fixed

@@ -40,13 +40,13 @@ class MadeActivation:
 
     def verilog(self, name: str = "activation") -> str:
         """Return it as a module *name*, ``y`` of ``x``, with the templates in it."""
-        from approxhw.backends.bespoke.unit_module import unit_module
+        from approxhw.backends.activation.unit_module import unit_module
 
         return unit_module(self.unit, name).verilog
 
     def estimate(self, library: str | Path = "sky130") -> Estimate:
         """Return area, power and delay in cells of *library*; power over every code once, in a seeded order."""
-        from approxhw.backends.bespoke.unit_module import unit_module, unit_vectors
+        from approxhw.backends.activation.unit_module import unit_module, unit_vectors
         from approxhw.backends.estimate import estimate
 
         emitted = unit_module(self.unit)

@@ -11,7 +11,7 @@ from approxhw.rtl_templates import template_closure, template_names, template_te
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 
 LANES = tuple(name for name in template_names() if "parameter WIDTH = 1\n" in template_text(name))
-"""Templates of one width; tables, trees, tests/backends/{cells,integer_engine} have those with parameters of their own."""
+"""Templates of one width; tables, trees, tests/backends/{activation,integer_engine} have those with parameters of their own."""
 ENGINE = tuple(
     name
     for name in template_names()
@@ -52,6 +52,7 @@ def test_every_template_has_a_meaning_here(cells):
     assert sorted(cells.templates) == list(LANES)
     multipliers = {f"{name}_multiplier" for name in ("truncated", "broken_array", "logarithmic", "leading", "rounding")}
     units = {"fold_code", "unfold_code", "piece_constants", "multiply_step", "difference_sum", "floor_divide"}
+    units |= {"row_distances", "row_shares", "row_normalize", "floor_root"}
     assert others == {"at_least", "table_lookup", "leading_digits", "nearest_power"} | multipliers | units
 
 

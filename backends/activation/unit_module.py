@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from approxhw.backends.bespoke.circuit import Circuit, InputPort
+from approxhw.backends.bespoke.emit import Emitted, emit
 from approxhw.backends.cells.blocks import Block, Word, prune
 from approxhw.backends.cells.units import unit_cells
 from approxhw.common.errors import OptionError, Problem
 from approxhw.numerics.functions.units import ActivationUnit, unit_faults, unit_values
-
-from .circuit import Circuit, InputPort
-from .emit import Emitted, emit
 
 
 def unit_module(unit: ActivationUnit, name: str = "activation") -> Emitted:

@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from approxhw.backends.activation.unit_module import unit_module, unit_vectors
 from approxhw.backends.bespoke.readback import check_emitted, read_modules
-from approxhw.backends.bespoke.unit_module import unit_module, unit_vectors
 from approxhw.backends.estimate import prove_blocks, simulate_netlist, synthesise
 from approxhw.common.errors import OptionError
 from approxhw.numerics.formats import Fixed

@@ -15,7 +15,7 @@ from approxhw.ir.kinds.requantize import table_of_unit
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions.bounds import WantedCodes
-from approxhw.numerics.functions.fit import FittedUnit, fit_within, unit_bits, unit_bound_problems, unit_kind_problems
+from approxhw.numerics.functions.fit import FittedUnit, fit_within, unit_bound_problems, unit_kind_problems, unit_size
 from approxhw.numerics.functions.formulas import formula_text
 from approxhw.numerics.functions.units import UNIT_KINDS, ActivationUnit, Differences, Pieces, Ratios, unit_values
 
@@ -78,10 +78,10 @@ class ApproximateActivation:
         return replace(graph, nodes=tuple(nodes[node.name] for node in graph.nodes))
 
     def _fitted(self, node: Node, read: Node, goal: WantedCodes, context: PassContext) -> FittedUnit:
-        """Return the unit for the table of *node*; of several kinds the one of least area (bits without synthesis)."""
+        """Return the unit for the table of *node*; of several kinds the one of least area (by size without synthesis)."""
         assert isinstance(node.op, Lookup)
         said = formula_text(node.op.formula) if node.op.formula else "its table"
-        cost: Callable[[ActivationUnit], float] = unit_bits
+        cost: Callable[[ActivationUnit], float] = unit_size
         if (area := context.area) is not None:
             cost = lambda unit: area(alone(_with_unit(node, unit), read))  # noqa: E731
         if self.unit != SMALLEST:

@@ -15,7 +15,7 @@ from approxhw.numerics.formats import Fixed
 from .bounds import WantedCodes, ulp_error, wanted_codes, wanted_values
 from .fit_pieces import fitted_lines, fitted_parabolas
 from .fit_ratios import fitted_ratios
-from .fit_tables import compressed_tables, entry_bits
+from .fit_tables import compressed_tables, entry_bits, table_nodes
 from .folding import folds_of
 from .formulas import Formula, formula_text
 from .units import UNIT_KINDS, ActivationUnit, Core, Differences, Entries, Pieces, unit_faults, unit_values
@@ -70,7 +70,7 @@ def unit_bound_problems(where: str, max_ulp: float) -> list[Problem]:
 def fit_within(goal: WantedCodes, kind: str, said: str, max_ulp: float, cost: UnitCost | None = None) -> FittedUnit:
     """Return the cheapest unit of *kind* within the bounds of *goal*; *said*: what it makes, for messages.
 
-    ``cost``: by what the cheapest of each fold is chosen among the few with the fewest bits, :func:`unit_bits` by default.
+    ``cost``: by what the cheapest of the few of least :func:`unit_size` is chosen; without it the first of these.
     """
     found = list(_candidates(goal, kind))
     if not found:
@@ -78,7 +78,7 @@ def fit_within(goal: WantedCodes, kind: str, said: str, max_ulp: float, cost: Un
         told = f"the nearest one found is {best:g} steps off: allow {best:g}" if best else "none was found at all"
         why = f"no {kind} unit makes it within {max_ulp:g} steps of {goal.y} from {goal.x}"
         raise OptionError("activation unit", [Problem(said, why, f"{told}, or take a table")])
-    found.sort(key=unit_bits)
+    found.sort(key=unit_size)
     unit = found[0] if cost is None else min(found[:6], key=cost)
     return FittedUnit(unit, ulp_error(unit_values(unit), goal.values))
 
@@ -120,18 +120,21 @@ def _best_there_is(goal: WantedCodes, kind: str) -> float | None:
     return next(iter(_LADDER[bisect.bisect_left(_LADDER, True, key=met) :]), None)
 
 
-def unit_bits(unit: ActivationUnit) -> float:
-    """Return roughly how many gates *unit* takes: bits of tables, as logic shares them, and of products, comparisons and sums."""
-    core, bits = unit.core, unit.core_bits
-    cost = 4.0 * bits if unit.fold is not None else 0.0
-    cost += 8.0 * unit.out_bits if unit.fold is not None and (unit.fold.slope or unit.fold.offset) else 0.0
+def unit_size(unit: ActivationUnit) -> float:
+    """Return roughly how large *unit* is: one is a quarter of a multiplexer of one bit, which tables and choices are made of."""
+    core, bits, fold = unit.core, unit.core_bits, unit.fold
+    cost = 0.0
+    if fold is not None:
+        cost = 10.0 * bits + 8.0 * bits * max(0, abs(fold.slope).bit_count() - 1) + 2.0 * bits * (fold.most is not None)
     if isinstance(core, Entries):
-        return cost + 0.2 * len(core.values) * entry_bits(np.array(core.values))
+        return cost + 4.0 * table_nodes(core.values)
     if isinstance(core, Differences):
-        # differences are as good as random: nothing of them is shared
-        stored = sum(0.27 * len(level.differences) * entry_bits(np.array(level.differences)) for level in core.levels)
-        added = [max(0, unit.out_bits - level.low) for level in core.levels if max(level.differences) >> level.low]
-        return cost + 0.2 * len(core.coarse) * entry_bits(np.array(core.coarse)) + stored + 5.0 * sum(added)
+        cost += 4.0 * table_nodes(core.coarse)
+        for level in core.levels:
+            both = max(level.differences).bit_length() - level.low  # bits that are added; above them a carry runs
+            cost += 4.0 * table_nodes(level.differences)
+            cost += 8.0 * both + 4.0 * max(0, unit.out_bits - level.low - both) if both > 0 else 0.0
+        return cost
     chosen = len(core.starts) - 1
     if isinstance(core, Pieces):
         widths = [entry_bits(np.array(column)) for column in zip(*core.rows)]

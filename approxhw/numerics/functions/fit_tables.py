@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,8 +15,9 @@ _MOST_STEP = 5
 
 
 def compressed_tables(values: np.ndarray) -> Iterator[Differences]:
-    """Yield ways to make *values* (2^k codes, ascending): of one to four levels, the finest of which may be shared."""
+    """Yield ways to make *values* (2^k codes, ascending): as they are, or of one to four levels, the finest perhaps shared."""
     bits = len(values).bit_length() - 1
+    yield Differences(tuple(np.asarray(values).tolist()), ())
     for steps in _splits(bits):
         yield compressed(values, steps)
         for shared in range(1, bits - steps[-1]):
@@ -71,3 +72,24 @@ def entry_bits(table: np.ndarray) -> int:
     """Return the bits that hold every entry of *table* beside its least one's sign."""
     least, most = int(table.min()), int(table.max())
     return max(most.bit_length(), (-least - 1).bit_length() + 1) if least < 0 else most.bit_length()
+
+
+def table_nodes(table: Sequence[int]) -> int:
+    """Return how many multiplexers of one bit look *table* (2^k entries) up, each distinct one once.
+
+    They are the nodes of its decision diagram. Bits of the index are asked from the highest on, as ``table_lookup`` does; one that is another one inverted is the same.
+    """
+    values = np.asarray(table, dtype=np.int64)
+    columns = (values[None, :] >> np.arange(entry_bits(values))[:, None] & 1).astype(np.uint64)
+    found = 0
+    for known in range(1, len(values).bit_length()):
+        parts = columns.reshape(-1, 1 << known)
+        if known > 6:  # few are left, and longer than a word
+            kept = parts[(parts[:, : 1 << (known - 1)] != parts[:, 1 << (known - 1) :]).any(axis=1)]
+            found += len({min(part.tobytes(), (1 - part).tobytes()) for part in kept})
+            continue
+        words = (parts << np.arange(1 << known, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+        half, ones = np.uint64(1 << (known - 1)), np.uint64((1 << (1 << known)) - 1)
+        differ = (words >> half) != (words & (ones >> half))
+        found += len(np.unique(np.minimum(words, words ^ ones)[differ]))
+    return found

@@ -13,7 +13,7 @@ from approxhw.numerics.functions.activations import ACTIVATIONS, activation_form
 from approxhw.numerics.functions.bounds import ulp_error, wanted_codes, wanted_values
 from approxhw.numerics.functions.fit import fit_activation, fit_within
 from approxhw.numerics.functions.fit_pieces import line_within, longest_pieces, minimax_parabola
-from approxhw.numerics.functions.fit_tables import compressed
+from approxhw.numerics.functions.fit_tables import compressed, compressed_tables, table_nodes
 from approxhw.numerics.functions.folding import folds_of
 from approxhw.numerics.functions.units import UNIT_KINDS, core_values, unit_faults, unit_values
 
@@ -116,6 +116,39 @@ def test_compressed_tables_lose_nothing():
                 core = compressed(table, steps, shared)
                 assert len(core.levels) == len(steps) + (shared > 0)
                 assert core_values(core, np.arange(64)).tolist() == table.tolist()
+
+
+def nodes_by_recursion(table):
+    """The same count in plain Python, column by column, half by half."""
+    found = set()
+
+    def visit(column):
+        if len(column) > 1:
+            low, high = column[: len(column) // 2], column[len(column) // 2 :]
+            if low != high:
+                found.add(min(column, tuple(1 - bit for bit in column)))
+            visit(low)
+            visit(high)
+
+    width = 12
+    for place in range(width):
+        visit(tuple(value >> place & 1 for value in table))
+    return len(found)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 6, 7, 8])
+def test_multiplexers_of_a_table_are_counted(bits):
+    rng = np.random.default_rng(bits)
+    tables = [rng.integers(-300, 300, 1 << bits), np.arange(1 << bits) // 3, np.full(1 << bits, 5)]
+    assert [table_nodes(table.tolist()) for table in tables] == [nodes_by_recursion(table.tolist()) for table in tables]
+    assert table_nodes([7] * 8) == 0
+
+
+def test_tables_that_nothing_compresses_stay_as_they_are():
+    noise = np.random.default_rng(7).integers(-99, 99, 32)
+    first = next(compressed_tables(noise))
+    assert first.levels == ()
+    assert first.coarse == tuple(noise.tolist())
 
 
 def test_a_symmetry_that_does_not_hold_at_one_code_is_no_fold():

@@ -70,6 +70,7 @@ ACTIVATIONS: dict[str, Callable[..., Formula]] = {
     "elu": lambda alpha=1.0: ("x", alpha, "elu"),
     "erf": lambda: ("x", "erf"),
     "exp": lambda: ("x", "exp"),
+    "exp-minus": lambda: ("x", "neg", "exp"),
     "gelu": _gelu,
     "gelu-tanh": _gelu_tanh,
     "hard-sigmoid": _hard_sigmoid,

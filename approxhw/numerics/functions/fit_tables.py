@@ -77,7 +77,8 @@ def entry_bits(table: np.ndarray) -> int:
 def table_nodes(table: Sequence[int]) -> int:
     """Return how many multiplexers of one bit look *table* (2^k entries) up, each distinct one once.
 
-    They are the nodes of its decision diagram. Bits of the index are asked from the highest on, as ``table_lookup`` does; one that is another one inverted is the same.
+    They are the nodes of its decision diagram. Bits of the index are asked from the highest on, as ``table_lookup`` does; one
+    that is another one inverted is the same.
     """
     values = np.asarray(table, dtype=np.int64)
     columns = (values[None, :] >> np.arange(entry_bits(values))[:, None] & 1).astype(np.uint64)

@@ -78,8 +78,10 @@ def _tupled(value: object, depth: str) -> Any:
     if depth == "levels":
         if not all(isinstance(each, list) and len(each) == 4 for each in value):
             raise ValueError("a level is a list: bits, fine, low, and the list of its differences")
-        one, row = (lambda each: _tupled(each, "one")), (lambda each: _tupled(each, "row"))
-        return tuple(Level(one(bits), one(fine), one(low), row(entries)) for bits, fine, low, entries in value)
+        return tuple(
+            Level(_tupled(bits, "one"), _tupled(fine, "one"), _tupled(low, "one"), _tupled(entries, "row"))
+            for bits, fine, low, entries in value
+        )
     return tuple(_tupled(each, "one" if depth == "row" else "row") for each in value)
 
 

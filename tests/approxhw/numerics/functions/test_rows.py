@@ -18,7 +18,7 @@ from approxhw.numerics.functions.units import ActivationUnit, Entries
 @cache
 def exponential(bits=8, out=12, reach=8):
     """e^(−d · reach / 2^bits) of a distance d."""
-    formula = ("x", "neg", "exp")
+    formula = activation_formula("exp-minus")
     x, y = Fixed(bits, False, Fraction(reach, 1 << bits)), Fixed(out, False, Fraction(1, 1 << out))
     return fit_activation(formula, x, y, "pwl", 1.0).unit
 
@@ -107,7 +107,7 @@ def test_what_is_no_row_is_told_with_all_that_is_wrong():
 def test_the_parabola_of_the_exponential():
     p = np.linspace(-math.log(2), 0, 100001)
     off = np.abs(0.3585 * (p + 1.353) ** 2 + 0.344 - np.exp(p)).max()
-    assert 1.5e-3 < off < 3e-3  # published: 1.9e-3
+    assert 2.1e-3 < off < 2.2e-3  # published: 1.9e-3, of constants with more places
 
 
 def test_the_parabola_of_erf_as_gelu():
@@ -116,7 +116,7 @@ def test_the_parabola_of_erf_as_gelu():
     erf = np.sign(z) * (-0.2888 * (np.minimum(np.abs(z), 1.769) - 1.769) ** 2 + 1)
     gelu = x / 2 * (1 + np.vectorize(math.erf)(z))
     off = np.abs(x / 2 * (1 + erf) - gelu).max()
-    assert 1.5e-2 < off < 2e-2  # published: 1.8e-2
+    assert 1.8e-2 < off < 1.82e-2  # published: 1.8e-2
     step = Fixed(8, True, Fraction(1, 64))
     unit = fit_activation(activation_formula("gelu"), step, step, "poly", 1.0)
     assert unit.ulp / 64 < off  # a unit of 8-bit codes to 2 is nearer

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from approxhw.engine.matrix.compile import CompiledEngine, compile_engine, open_engine_design
     from approxhw.engine.matrix.settings import EngineSearch
     from approxhw.engine.matrix.target import MatrixEngine
+    from approxhw.flow.activation import MadeActivation, activation_unit
     from approxhw.flow.compile import check, compile, open_folder, read
     from approxhw.flow.exporting import export_onnx
     from approxhw.flow.multipliers.measure import MeasuredMultipliers, measure_multipliers
@@ -52,11 +53,13 @@ _HOMES = {
     "Graph": "ir.graph",
     "IntegerEngine": "engine.integers.target",
     "IntegerMac": "numerics.mac.integer_mac",
+    "MadeActivation": "flow.activation",
     "MatrixEngine": "engine.matrix.target",
     "MeasuredMultipliers": "flow.multipliers.measure",
     "Printed": "flow.printed.target",
     "SafetyOptions": "flow.stages.safety",
     "SearchResult": "dse.api",
+    "activation_unit": "flow.activation",
     "available_passes": "ir.pass_manager",
     "check": "flow.compile",
     "compile": "flow.compile",
@@ -95,11 +98,13 @@ __all__ = [
     "Graph",
     "IntegerEngine",
     "IntegerMac",
+    "MadeActivation",
     "MatrixEngine",
     "MeasuredMultipliers",
     "Printed",
     "SafetyOptions",
     "SearchResult",
+    "activation_unit",
     "available_passes",
     "check",
     "compile",

@@ -8,8 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from approxhw.backends.cells.blocks import (
+    LOCAL,
+    Bit,
+    Block,
+    Cell,
+    Lane,
+    Word,
+    constant_word,
+    prune,
+    range_text,
+    uninverted,
+    width_of,
+)
 from approxhw.common.errors import PassError, Problem
 from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Graph, Node, identifier, kind_of, ranges
@@ -33,10 +44,10 @@ from approxhw.numerics.formats import EightBit, Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, Exact, MaskedPowerOfTwo
 from approxhw.rtl_templates import template_names
 
-from .blocks import LOCAL, Bit, Block, Cell, Lane, Word, constant_word, prune, range_text, uninverted, width_of
 from .comparing import add_match, not_negative
 from .compression import Columns, compress
 from .elements import ELEMENTS, decode_word, element, encode_word
+from .formulas import sum_text, summand_lines, terms_text, weighted_text
 from .gates import build_gates
 from .products import Neuron, masked_neuron, table_neuron
 from .shift_add import Plan, pair_terms, plan_layer
@@ -218,7 +229,7 @@ class _Builder:
             out = self._fresh(f"{block.name}_y")
             block.comment += [f"{out} = {total}", range_text(word)]
             if isinstance(node.op.arithmetic, Exact):
-                block.comment.extend(_built_from(neuron.terms, neuron.names))
+                block.comment.extend(summand_lines(neuron.terms, neuron.names))
             results.append(block.leave(out, word))
             self.blocks.append(block)
         return tuple(results)
@@ -235,17 +246,17 @@ class _Builder:
                 masked_neuron(row, masks, start, x, names)
                 for row, masks, start in zip(weights.tolist(), operand[0].tolist(), bias.tolist(), strict=True)
             ]
-            return made, [_with_constant(_terms_text(n.terms, n.names), n.constant) for n in made], {}
+            return made, [sum_text(terms_text(n.terms, n.names), n.constant) for n in made], {}
         if isinstance(arithmetic, ApproximateMultiplier):
             made = [
                 table_neuron(arithmetic, operand[0], row, start, x, names)
                 for row, start in zip(weights.tolist(), bias.tolist(), strict=True)
             ]
-            return made, [_with_constant(_terms_text(n.terms, n.names), n.constant) for n in made], {}
+            return made, [sum_text(terms_text(n.terms, n.names), n.constant) for n in made], {}
         plan = plan_layer(weights.tolist(), [w.low for w in x], [w.high for w in x])
         sources, texts, arrival = self._shared(layer, plan, list(x), names)
         made = [Neuron(int(b), sources, texts, list(terms)) for terms, b in zip(plan.neurons, bias, strict=True)]
-        return made, [_formula(row, b, names) for row, b in zip(weights, bias, strict=True)], arrival
+        return made, [weighted_text(row, b, names) for row, b in zip(weights, bias, strict=True)], arrival
 
     def _shared(
         self, layer: str, plan: Plan, words: list[Word], names: list[str]
@@ -269,7 +280,7 @@ class _Builder:
             lanes, bits = compress(columns, arrival, f"{LOCAL}{name}_")
             block.cells.extend(lanes)
             inside = Word(source.low, source.high, bits)
-            block.comment += [f"{name} = {_terms_text(terms, texts)}", range_text(inside)]
+            block.comment += [f"{name} = {terms_text(terms, texts)}", range_text(inside)]
             arrival.update(_levels(lanes))
             words.append(inside)
             texts.append(name)
@@ -468,32 +479,3 @@ def _common_factor(
         return None
     multiple = signs[0] * first[1] + signs[1] * (second[1] << shift)
     return (first[0], multiple) if multiple > 0 else None
-
-
-def _terms_text(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> str:
-    parts = []
-    for source, shift, sign in terms:
-        product = names[source] if shift == 0 else f"({names[source]} << {shift})"
-        parts.append(f"{'+' if sign > 0 else '-'} {product}")
-    return " ".join(parts).removeprefix("+ ")
-
-
-def _with_constant(text: str, constant: int) -> str:
-    """Return the sum *text* and a constant as one formula."""
-    if not text or not constant:
-        return text or str(constant)
-    return f"{text} {'+' if constant > 0 else '-'} {abs(constant)}"
-
-
-def _formula(weights: np.ndarray, bias: int, names: Sequence[str]) -> str:
-    parts = [
-        f"{'+' if w > 0 else '-'} {f'{abs(w)}*' if abs(w) > 1 else ''}{names[i]}" for i, w in enumerate(weights) if w
-    ]
-    if bias or not parts:
-        parts.append(f"{'+' if bias >= 0 else '-'} {abs(bias)}")
-    return " ".join(parts).removeprefix("+ ")
-
-
-def _built_from(terms: Sequence[tuple[int, int, int]], names: Sequence[str]) -> list[str]:
-    """Return the summands as comment lines."""
-    return [f"  summands: {_terms_text(terms, names)}"] if terms else []

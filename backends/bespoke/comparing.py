@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .blocks import Bit, Block, Dot, Lane, Whole, Word, inverted, width_of
+from approxhw.backends.cells.blocks import Bit, Block, Dot, Lane, Whole, Word, inverted, width_of
 
 
 def greater(block: Block, group: str, a: Word, b: Word) -> Bit:

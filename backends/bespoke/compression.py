@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .blocks import Bit, Cell, Dot, Lane, Whole, Word, inverted, uninverted
+from approxhw.backends.cells.blocks import Bit, Cell, Dot, Lane, Whole, Word, inverted, uninverted
 
 TEMPLATES = {"full": "full_adders", "half": "half_adders", "half_plus_one": "half_adders_plus_one"}
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from approxhw.backends.cells.blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
+from approxhw.backends.cells.tables import looked_up, table_entries
+from approxhw.backends.cells.units import unit_cells
 from approxhw.ir.graph import Op, kind_of
 from approxhw.ir.kinds import (
     Binarize,
@@ -26,12 +29,10 @@ from approxhw.numerics.eight_bit.codes import EightBit
 from approxhw.numerics.eight_bit_words import decoded, starts
 from approxhw.numerics.exact.rounding import rounded_shift
 from approxhw.numerics.formats import Fixed
-from approxhw.numerics.functions import formula_text
+from approxhw.numerics.functions.formulas import formula_text
 
-from .blocks import LOCAL, Bit, Block, Dot, Whole, Word, constant_word, inverted, width_of
 from .comparing import greater, lane
 from .compression import Columns, compress
-from .products import looked_up, table_entries
 from .shift_add import signed_digits
 
 Element = Callable[[Block, Any, int, Word, str], tuple[Word, str]]
@@ -119,6 +120,11 @@ def _lookup(block: Block, op: Lookup, index: int, word: Word, text: str) -> tupl
     low, high = _reached(op, word)
     if low == high:
         return constant_word(low), formula
+    if op.unit is not None:
+        read = tuple(word.bit(i) for i in range(op.unit.bits))
+        cells, bits = unit_cells(op.unit, read, f"{_local(block, 'unit')}_")
+        block.cells.extend(cells)
+        return Word(low, high, bits[: width_of(low, high)]), formula.replace("table", f"{op.unit.kind} unit", 1)
     group = _local(block, "looked_up")
     made = looked_up(block.cells, group, table_entries(op.table, word), word)
     return Word(low, high, tuple(made.bit(i) for i in range(width_of(low, high)))), formula

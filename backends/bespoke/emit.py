@@ -13,12 +13,24 @@ from dataclasses import dataclass, field
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, ClockDomain, Const, Instance, Module, Mux, Signal, Value
 
+from approxhw.backends.cells.blocks import (
+    LOCAL,
+    Bit,
+    Block,
+    Cell,
+    Dot,
+    Lane,
+    Whole,
+    bits_made,
+    bits_read,
+    is_gate,
+    uninverted,
+)
 from approxhw.common.errors import ToolFailedError
 from approxhw.common.files import is_full, no_room, working_folder
 from approxhw.common.tools import find_yosys, run_tool
-from approxhw.rtl_templates import template_text
+from approxhw.rtl_templates import template_closure
 
-from .blocks import LOCAL, Bit, Block, Cell, Dot, Lane, Whole, bits_made, bits_read, is_gate, uninverted
 from .circuit import Circuit
 from .trees import AND, ANY, SELECT
 
@@ -89,7 +101,7 @@ def _emitted(
         top_text, clock = _top_rtlil(circuit, registers)
     verilog = _written("\n".join([*parts, top_text]), [circuit.name, *(block.name for block in circuit.blocks)])
     body = _commented(verilog, comments)
-    library = "\n".join(template_text(name) for name in sorted(templates))
+    library = template_closure(*sorted(templates))
     head = "".join(f"// {line}\n" for line in header)
     inputs = tuple((port.name, port.positions) for port in circuit.inputs)
     outputs = tuple((name, len(bits)) for name, bits in circuit.outputs)

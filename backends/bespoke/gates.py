@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from approxhw.backends.cells.blocks import LOCAL, Bit, Block, Whole, Word, width_of
 from approxhw.ir.graph import Node
 from approxhw.ir.kinds import Gates, Range
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.logic.gates import ARITIES, FUNCTIONS, SELECT
-
-from .blocks import LOCAL, Bit, Block, Whole, Word, width_of
 
 CELLS = ("$_NOT_", "$_AND_", "$_OR_", "$_XOR_", "$_NAND_", "$_NOR_", "$_XNOR_", "$_MUX_")
 """Function → Yosys' own gate, which its Verilog writer spells as one expression."""

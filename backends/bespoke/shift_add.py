@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .blocks import Word, width_of
+from approxhw.backends.cells.blocks import Word, width_of
+
 from .compression import Columns, adder_counts, compress
 
 HALF_ADDER = 0.55

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from approxhw.backends.cells.blocks import width_of
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node, ranges
 from approxhw.ir.kinds import Dense, Forest
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.mac.arithmetic import ApproximateMultiplier, MaskedPowerOfTwo
-
-from .blocks import width_of
 
 SECONDS_A_BIT = 1.2e-3
 """What building, writing and reading back takes on one core, for each bit; ``benchmarks/results/compile_time.md``."""

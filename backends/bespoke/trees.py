@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from approxhw.backends.cells.blocks import LOCAL, SIGNED, Bit, Block, Dot, Whole, Word, inverted, range_text, width_of
 from approxhw.ir.chain import is_decision
 from approxhw.ir.graph import Node
 from approxhw.ir.kinds import Forest, Range, Threshold
 
-from .blocks import LOCAL, SIGNED, Bit, Block, Dot, Whole, Word, inverted, range_text, width_of
 from .comparing import not_negative
 from .compression import Columns, compress
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from approxhw.backends.bespoke.blocks import prune
 from approxhw.backends.bespoke.circuit import Circuit, InputPort, _Builder
 from approxhw.backends.bespoke.emit import emit
+from approxhw.backends.cells.blocks import prune
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds import ArgMax, Dense, Input, Relu
 from approxhw.numerics.formats import Fixed

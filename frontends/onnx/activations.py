@@ -21,7 +21,7 @@ from approxhw.ir.kinds import (
     Relu,
     ThresholdedRelu,
 )
-from approxhw.numerics.functions import (
+from approxhw.numerics.functions.formulas import (
     IDENTITY,
     MOST_WORDS,
     Formula,

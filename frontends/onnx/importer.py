@@ -30,7 +30,7 @@ from approxhw.frontends.trees.scaling import Steps, scaling_steps
 from approxhw.ir.graph import Node, Op, identifier
 from approxhw.ir.kinds import Affine, ArgMax, Binarize, Constant, Dense, Forest, Lookup, Reshape, Threshold, Type
 from approxhw.numerics.formats import FLOAT64, Format, fixed_for
-from approxhw.numerics.functions import Formula
+from approxhw.numerics.functions.formulas import Formula
 
 if TYPE_CHECKING:
     from onnx import NodeProto

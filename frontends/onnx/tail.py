@@ -29,7 +29,7 @@ from approxhw.frontends.tensors.values import (
 )
 from approxhw.ir.kinds import Add, Affine, ArgMax, Binarize, Concat, Lookup, Threshold
 from approxhw.numerics.exact.rounding import least_for
-from approxhw.numerics.functions import (
+from approxhw.numerics.functions.formulas import (
     IDENTITY,
     MOST_WORDS,
     Formula,

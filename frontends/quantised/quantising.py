@@ -14,7 +14,7 @@ from approxhw.ir.graph import Node, Op
 from approxhw.ir.kinds import MOST_LOOKUP_BITS, HardSwish, Lookup, ThresholdedRelu
 from approxhw.numerics.exact.requantizing import Scaled, Stage, fit
 from approxhw.numerics.formats import fixed_for
-from approxhw.numerics.functions import formula_text, formula_values
+from approxhw.numerics.functions.formulas import formula_text, formula_values
 
 from .encoding import encoded
 from .quantiser import NEEDS_QUANTISER, Quantiser, UnreadError

@@ -17,7 +17,7 @@ from approxhw.ir.kinds import Lookup, Requantize, Type
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import fresh_name
 from approxhw.numerics.formats import Fixed, fixed_for
-from approxhw.numerics.functions import Formula, formula_text, formula_values
+from approxhw.numerics.functions.formulas import Formula, formula_text, formula_values
 
 _SAMPLES = 4097
 """Points at which a function is looked at to find where it does not change any more."""

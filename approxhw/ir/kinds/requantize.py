@@ -10,7 +10,9 @@ import numpy as np
 from approxhw.common.errors import shown
 from approxhw.numerics.exact.rounding import SHIFTED, rounded_shift
 from approxhw.numerics.formats import MAXIMUM_BITS, Fixed, Format
-from approxhw.numerics.functions import Formula, formula_faults, formula_text, formula_values
+from approxhw.numerics.functions.formulas import Formula, formula_faults, formula_text, formula_values
+from approxhw.numerics.functions.unit_words import unit_of_words, unit_words
+from approxhw.numerics.functions.units import ActivationUnit, unit_faults, unit_values
 
 from .attributes import integer, integers, json_number
 from .kind import EXACT_IN_INT64, Fault, Kind, Operand, Operands, Range, Values, activation, is_code
@@ -40,12 +42,13 @@ MOST_LOOKUP_BITS = 10
 class Lookup:
     """The value of ``formula`` at x; on codes ``table[x mod size]``, where the table alone is the meaning.
 
-    ``table``: a power of two of codes, at most 2^10; empty in float Nodes. ``formula``: as in ``numerics/functions.py``; empty
-    where nobody knows what a table came from.
+    ``table``: a power of two of codes, at most 2^10; empty in float Nodes. ``formula``: as in ``numerics/functions/formulas.py``;
+    empty where nobody knows what a table came from. ``unit``: how hardware makes the table, none: by looking it up.
     """
 
     formula: Formula = ()
     table: tuple[int, ...] = ()
+    unit: ActivationUnit | None = None
 
 
 def _attribute_faults(op: Requantize, operands: Operands, own: Operand) -> list[Fault]:
@@ -174,12 +177,31 @@ def _lookup_faults(op: Lookup, operands: Operands, own: Operand) -> list[Fault]:
     why: list[Fault] = [*formula_faults(op.formula)] if op.formula or own.type.is_float else []
     size = len(op.table)
     if own.type.is_float:
-        return [*why, *(["a float lookup has no table"] if size else [])]
+        said = "table" if size else "unit"
+        return [*why, *([f"a float lookup has no {said}"] if size or op.unit is not None else [])]
     if not 2 <= size <= 1 << MOST_LOOKUP_BITS or size & (size - 1):
         why.append(f"its table has {size} codes; a power of two from 2 to {1 << MOST_LOOKUP_BITS} is looked up")
     if not all(map(is_code, op.table)):
         why.append("its table holds something else than integers")
+    elif op.unit is not None:
+        why += unit_faults(op.unit) or _differing(op.unit, op.table)
     return why
+
+
+def _differing(unit: ActivationUnit, table: tuple[int, ...]) -> list[str]:
+    """Return a fault where *unit* does not make *table*, entry by entry."""
+    if len(table) != 1 << unit.bits:
+        return [f"its unit reads {unit.bits} bits, its table has {len(table)} codes"]
+    made = table_of_unit(unit)
+    differ = [entry for entry, code in enumerate(table) if code != made[entry]]
+    if differ:
+        return [f"its unit makes {made[differ[0]]} of entry {differ[0]}, its table says {table[differ[0]]}"]
+    return []
+
+
+def table_of_unit(unit: ActivationUnit) -> tuple[int, ...]:
+    """Return what *unit* makes of every pattern of its code, as a ``Lookup`` has it: entry x mod 2^bits is that of code x."""
+    return tuple(np.roll(unit_values(unit), unit.low).tolist())
 
 
 def _fits_table(op: Lookup, operands: Operands, own: Operand) -> list[Fault]:
@@ -210,7 +232,13 @@ def _read_formula(value: object, fmt: Format) -> Formula:
 
 
 def _lookup_attributes(op: Lookup) -> dict[str, object]:
-    return {"formula": list(op.formula), "table": [json_number(code) for code in op.table]}
+    unit = {} if op.unit is None else {"unit": unit_words(op.unit)}
+    return {"formula": list(op.formula), "table": [json_number(code) for code in op.table], **unit}
+
+
+def _said(op: Lookup) -> str:
+    how = "table" if op.unit is None else f"{op.unit.kind} unit"
+    return f"{how} of {formula_text(op.formula)}" if op.formula else how
 
 
 def _sample_lookup(rng: np.random.Generator, elements: int) -> tuple[Lookup, Fixed]:
@@ -229,9 +257,9 @@ LOOKUP = replace(
             widest=lambda op, reach: max(reach, *map(abs, op.table)),
             slope=_table_slope,
             attributes=_lookup_attributes,
-            readers={"formula": _read_formula, "table": integers},
-            optional=frozenset({"formula", "table"}),
-            said=lambda op: f"table of {formula_text(op.formula)}" if op.formula else "table",
+            readers={"formula": _read_formula, "table": integers, "unit": lambda value, fmt: unit_of_words(value)},
+            optional=frozenset({"formula", "table", "unit"}),
+            said=_said,
             coarser=None,
             sample=_sample_lookup,
         ),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from approxhw.backends.bespoke.blocks import Bit, Cell, Dot, Whole
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.emit import Emitted, emit
 from approxhw.backends.bespoke.readback import check_emitted
+from approxhw.backends.cells.blocks import Bit, Cell, Dot, Whole
 from approxhw.ir.graph import Graph, Node, Op
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import ArgMax, Binarize, Concat, Dense, Input, Threshold, Type

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from approxhw.backends.bespoke.blocks import Lane, Word
 from approxhw.backends.bespoke.compression import Columns, adder_counts, compress
+from approxhw.backends.cells.blocks import Lane, Word
 
 
 def columns_of(dots, constant, width):

@@ -11,7 +11,7 @@ from approxhw.rtl_templates import template_closure, template_names, template_te
 from approxhw.sim import SimulationJob, bundle, bundle_ports, lint, simulate
 
 LANES = tuple(name for name in template_names() if "parameter WIDTH = 1\n" in template_text(name))
-"""Templates of one width; tables and trees and tests/backends/integer_engine have those with parameters of their own."""
+"""Templates of one width; tables, trees, tests/backends/{activation,integer_engine} have those with parameters of their own."""
 ENGINE = tuple(
     name
     for name in template_names()
@@ -51,7 +51,9 @@ def test_every_template_has_a_meaning_here(cells):
     others = set(template_names()) - set(LANES) - set(ENGINE)
     assert sorted(cells.templates) == list(LANES)
     multipliers = {f"{name}_multiplier" for name in ("truncated", "broken_array", "logarithmic", "leading", "rounding")}
-    assert others == {"at_least", "table_lookup", "leading_digits", "nearest_power"} | multipliers
+    units = {"fold_code", "unfold_code", "piece_constants", "multiply_step", "difference_sum", "floor_divide"}
+    units |= {"row_distances", "row_shares", "row_normalize", "floor_root"}
+    assert others == {"at_least", "table_lookup", "leading_digits", "nearest_power"} | multipliers | units
 
 
 def test_templates_equal_their_meaning_for_every_input(cells, simulator, tmp_path):

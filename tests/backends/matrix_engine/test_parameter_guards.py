@@ -10,7 +10,7 @@ from approxhw.common.errors import ToolFailedError
 from approxhw.common.tools import find_icarus, find_yosys, run_tool
 from approxhw.rtl_templates import template_closure, template_names, template_text
 
-FREE = {"TABLE", "CORRECTION", "LEAST"}
+FREE = {"TABLE", "CORRECTION", "LEAST", "MOST", "FACTOR", "EPSILON"}
 """Parameters that hold bits of which any is right."""
 
 
@@ -78,6 +78,14 @@ BAD = {
     "OUT": (0, -1),
     "A_BITS": (0, -1),
     "B_BITS": (0, -1),
+    "D_BITS": (0, -1),
+    "ROOT": (0, -1),
+    "SUM": (8, 0),
+    "U_BITS": (0, -1),
+    "SHIFT": (-1, 63),
+    "INVERTED": (-1, 2),
+    "SUBTRACT": (-1, 2),
+    "CLAMPED": (-1, 2),
     "A_SIGNED": (-1, 2),
     "B_SIGNED": (-1, 2),
     "SIGNED": (-1, 2),
@@ -117,6 +125,8 @@ OTHERS = [
     ("leading_multiplier", {"A_BITS": 20, "B_BITS": 11}, "at_most_30"),
     ("rounding_multiplier", {"A_BITS": 20, "B_BITS": 11}, "at_most_30"),
     ("rounding_multiplier", {"B_BITS": 1}, "B_BITS_of_2_or_more"),
+    ("fold_code", {"IN": 1}, "IN_from_2_to_16"),
+    ("row_normalize", {"OUT": 1}, "OUT_of_2_or_more"),
     ("mac_adder", {"WIDTH": 1}, "WIDTH_of_2_or_more"),
     ("integer_adder", {"WIDTH": 8, "LOW": 8}, "LOW_from_1_to_below_WIDTH"),
     ("integer_element", {"SUM_BITS": 16, "LOW": 16}, "LOW_from_1_to_below_SUM_BITS"),

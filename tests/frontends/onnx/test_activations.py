@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from approxhw.common.errors import UnsupportedModelError
 from approxhw.frontends import read_model
 from approxhw.ir.kinds import HardSwish, Lookup, PRelu, Threshold
-from approxhw.numerics.functions import formula_text
+from approxhw.numerics.functions.formulas import formula_text
 
 
 def f32(*shape):

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from approxhw.backends.bespoke.blocks import uninverted
 from approxhw.backends.bespoke.circuit import Circuit
+from approxhw.backends.cells.blocks import uninverted
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Requantize, Threshold, Type
 from approxhw.ir.rewriting import code_constant

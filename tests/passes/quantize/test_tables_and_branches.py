@@ -26,7 +26,7 @@ from approxhw.ir.kinds import (
 )
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.numerics.formats import FLOAT64, Fixed
-from approxhw.numerics.functions import formula_values
+from approxhw.numerics.functions.formulas import formula_values
 
 ROWS = np.random.default_rng(3).uniform(-1, 1, (300, 2))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from approxhw.backends.bespoke import compression
-from approxhw.backends.bespoke.blocks import Whole
 from approxhw.backends.bespoke.circuit import _Builder
+from approxhw.backends.cells.blocks import Whole
 from approxhw.flow.fuzz import random_program
 from approxhw.ir.interpreter import run_all
 from approxhw.ir.kinds import Input

@@ -10,7 +10,7 @@ import pytest
 
 from approxhw.backends.bespoke import circuit as bespoke
 from approxhw.backends.bespoke import compression
-from approxhw.backends.bespoke.blocks import inverted
+from approxhw.backends.cells.blocks import inverted
 from approxhw.backends.estimate import Netlist
 from approxhw.common.errors import MismatchError
 from approxhw.flow import fuzz as fuzzing

@@ -1,7 +1,7 @@
 """What nothing reads is not built: cells, blocks, sums of adders whose carry alone counts."""
 
-from approxhw.backends.bespoke.blocks import Block, Lane, Whole, Word, prune
 from approxhw.backends.bespoke.compression import Columns, compress
+from approxhw.backends.cells.blocks import Block, Lane, Whole, Word, prune
 
 
 def adder(name, width):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from approxhw.backends.bespoke.blocks import Word
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.products import table_neuron
+from approxhw.backends.cells.blocks import Word
 from approxhw.backends.estimate import simulate_netlist, synthesise
 from approxhw.ir.interpreter import run
 from approxhw.ir.kinds import Clip, Dense, Requantize

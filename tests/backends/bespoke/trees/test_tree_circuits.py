@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from approxhw.backends.bespoke.blocks import Block, Word
 from approxhw.backends.bespoke.circuit import build_circuit
 from approxhw.backends.bespoke.trees import path_gates, select_gates, tree_bits, trees_of
+from approxhw.backends.cells.blocks import Block, Word
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Forest, Input, Threshold, Type
 from approxhw.ir.random_forests import random_forest

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from approxhw.numerics.functions import (
+from approxhw.numerics.functions.formulas import (
     MOST_WORDS,
     WORDS,
     composed,

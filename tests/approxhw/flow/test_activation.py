@@ -1,0 +1,44 @@
+"""Activation units from Python: what they say of themselves, and what is refused."""
+
+import numpy as np
+import pytest
+
+import approxhw as ax
+from approxhw.common.errors import OptionError
+
+
+def test_a_unit_knows_its_error_its_codes_its_verilog_and_its_cost():
+    unit = ax.activation_unit("sigmoid", "s6<2^-3>", "u6<2^-6>", kind="pwl")
+    x = np.arange(-32, 32)
+    wanted = np.minimum(64 / (1 + np.exp(-x / 8)), 63)
+    assert unit.ulp == pytest.approx(np.abs(unit.values() - wanted).max())
+    assert unit.ulp <= 1
+    assert (unit.values(x[5:9]) == unit.values()[5:9]).all()
+    assert "module sig(" in unit.verilog("sig")
+    cost = unit.estimate("egfet")
+    assert cost.vectors == 64
+    assert cost.area_mm2 > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("gelu", "f8", "float<8,23>"), ["x: 'f8' is no format", "y: float<8,23> is no fixed-point format"]),
+        (("gelu", "s17", "s8"), ["x: s17: every code is looked at", "at most 16 bits"]),
+        (("geluu", "s8", "s8"), ["did you mean 'gelu'?"]),
+        (
+            ("gelu", "s8<2^-4>", "s8<2^-4>", "spline"),
+            ["'spline' is not one of table, compressed-table, pwl, poly, pade"],
+        ),
+        (("gelu", "s8<2^-4>", "s8<2^-4>", "pwl", 0.1), ["no table is so near", "do: allow 0."]),
+    ],
+)
+def test_what_cannot_be_made_is_told_with_all_that_is_wrong(given, told):
+    with pytest.raises(OptionError) as caught:
+        ax.activation_unit(*given)
+    assert all(part in str(caught.value) for part in told), str(caught.value)
+
+
+def test_a_parameter_that_is_none_is_told():
+    with pytest.raises(OptionError, match=r"elu\.alpha: nan is not finite"):
+        ax.activation_unit("elu", "s8", "s8", alpha=float("nan"))

@@ -49,10 +49,11 @@ def decode_parameters(mac: FloatMac) -> dict[str, int]:
 
 
 def normalize_parameters(mac: FloatMac) -> dict[str, int]:
-    """Return what chooses the normalizer, EXACT, K and L, and how much the other shifter shifts by, ALIGN."""
-    k, further = mac.shifts or (1, 1)
+    """Return what chooses the normalizer, EXACT, K and L, what both shifters move by multiples of, STEP, and how far one does, ALIGN."""
+    k, further = mac.shifts or (mac.exponent_step or 1,) * 2
     align = _EXACT_ALIGN if mac.alignment is None else mac.alignment
-    return {"ALIGN": align, "EXACT": int(mac.shifts is None), "K": k, "L": further}
+    step = mac.exponent_step or 0
+    return {"ALIGN": align, "STEP": step, "EXACT": int(mac.shifts is None), "K": k, "L": further}
 
 
 def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:

@@ -104,6 +104,8 @@ module mac_align_by #(
 
   generate
     if (S > 0) begin : multiples
+      wire [S-1:0] unused_zeros;
+      assign unused_zeros = state_exponent[S-1:0];
       assign exponent = {lower ? state_exponent[9:S] : e[9:S], {S{1'b0}}};
     end else begin : all
       assign exponent = lower ? state_exponent : e;

@@ -21,7 +21,7 @@ module normalize_approximate #(
     if (K < 0) begin : refuse_K normalize_approximate_needs_K_of_0_or_more stop (); end
     if (L < 0 || (K == 0 && L > 0)) begin : refuse_L normalize_approximate_needs_L_of_0_or_more_and_0_with_K stop (); end
     if (K + L >= W) begin : refuse_K_and_L normalize_approximate_needs_K_plus_L_below_W stop (); end
-    if ((K | L) & (STEP - 1)) begin : refuse_multiples normalize_approximate_needs_K_and_L_in_multiples_of_STEP stop (); end
+    if (((K | L) & (STEP - 1)) != 0) begin : refuse_multiples normalize_approximate_needs_K_and_L_in_multiples_of_STEP stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST normalize_approximate_needs_FAST_from_0_to_2 stop (); end
   endgenerate
   localparam [31:0] RIGHT   = STEP;

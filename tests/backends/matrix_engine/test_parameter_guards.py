@@ -48,8 +48,9 @@ BAD = {
     "COUNT": (0, -1),
     "RESULT_BITS": (0, 24, 64),
     "W": (3, 33, 0, -5),
-    "K": (0, -1),
-    "L": (0, -1),
+    "K": (-1,),
+    "L": (-1,),
+    "STEP": (-1, 3, 5),
     "LANES": (0, -1, 1025),
     "KIND": (-1, 4),
     "PARALLEL": (-1, 8),
@@ -97,6 +98,10 @@ BAD = {
 
 OTHERS = [
     ("normalize_approximate", {"W": 20, "K": 12, "L": 8}, "K_plus_L_below_W"),
+    ("normalize_approximate", {"K": 0, "L": 2}, "L_of_0_or_more_and_0_with_K"),
+    ("normalize_approximate", {"STEP": 4, "K": 4, "L": 2}, "K_and_L_in_multiples_of_STEP"),
+    ("normalize_exact", {"W": 12, "STEP": 4}, "W_of_4_STEP_or_more"),
+    ("mac_align_by", {"STEP": 4, "ALIGN": 1}, "ALIGN_to_5_that_holds_STEP"),
     ("mac_element", {"FRACTION_BITS": 10, "W": 20}, "W_from_2_FRACTION_BITS_plus_2_to_32"),
     ("matrix_engine", {"FRACTION_BITS": 10, "W": 20}, "W_from_2_FRACTION_BITS_plus_2_to_32"),
     ("float_decode", {"EXPONENT_BITS": 4, "FRACTION_BITS": 3, "INFINITY": 0, "OPERAND_EXPONENT_BITS": 4}, "hold_all"),

@@ -49,7 +49,7 @@ def decode_parameters(mac: FloatMac) -> dict[str, int]:
 
 
 def normalize_parameters(mac: FloatMac) -> dict[str, int]:
-    """Return what chooses the normalizer, EXACT, K and L, what both shifters move by multiples of, STEP, and how far one does, ALIGN."""
+    """Return what chooses the normalizer, EXACT, K, L, what shifters move by, STEP, and how far the aligner's does, ALIGN."""
     k, further = mac.shifts or (mac.exponent_step or 1,) * 2
     align = _EXACT_ALIGN if mac.alignment is None else mac.alignment
     step = mac.exponent_step or 0

@@ -36,7 +36,8 @@ class ApproximateNormalization:
     result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
     layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
     exponent_step: int | None = field(
-        default=None, metadata={"help": "1, 2 or 4: products as they stand, exponents its multiples; None normalises products"}
+        default=None,
+        metadata={"help": "1, 2 or 4: products as they stand, exponents its multiples; None normalises products"},
     )
 
     def __post_init__(self) -> None:

@@ -17,9 +17,9 @@ OBJECTIVES = ("area", "energy")
 
 @dataclass(frozen=True)
 class EngineSearch:
-    """How to search. ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``, ``exponent_steps``: what a layer
-    may have.
+    """How to search.
 
+    ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``, ``exponent_steps``: what a layer may have.
     ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
     elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
     the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows.

@@ -285,7 +285,9 @@ def parse_arithmetic(text: str) -> Arithmetic:
     raise ValueError(f"no arithmetic: {text[:80]!r}")
 
 
-_FLOAT_MAC = re.compile(r"float-mac<([a-z0-9]{1,8}),(\d{1,3}),([a-z0-9-]{1,16})(?:,align-(\d{1,3}))?(?:,by-(\d{1,3}))?>\Z")
+_FLOAT_MAC = re.compile(
+    r"float-mac<([a-z0-9]{1,8}),(\d{1,3}),([a-z0-9-]{1,16})(?:,align-(\d{1,3}))?(?:,by-(\d{1,3}))?>\Z"
+)
 
 
 def parse_float_mac(text: str) -> FloatMac:

@@ -77,7 +77,9 @@ def mismatches_of(jobs, simulator, folder) -> dict[str, int]:
 
 
 def test_the_parameter_says_what_shifters_move_by():
-    assert [element_parameters(FloatMac(normalization="an-4", exponent_step=step))["STEP"] for step in (None, 1, 4)] == [0, 1, 4]
+    assert [
+        element_parameters(FloatMac(normalization="an-4", exponent_step=step))["STEP"] for step in (None, 1, 4)
+    ] == [0, 1, 4]
     parameters = element_parameters(FloatMac(normalization="exact", exponent_step=4))
     assert (parameters["EXACT"], parameters["K"], parameters["L"]) == (1, 4, 4)
     engine = Engine(mac=FloatMac(normalization="an-4", exponent_step=4))
@@ -117,7 +119,12 @@ def test_a_defect_in_a_step_is_found(making, icarus, old, new, tmp_path):
 
 def test_column_ends_know_the_headroom(making, icarus, tmp_path):
     jobs = []
-    for step, bits, result, width in ((4, 20, "float32", 32), (4, 20, "bf16", 16), (2, 16, "float32", 32), (1, 24, "bf16", 16)):
+    for step, bits, result, width in (
+        (4, 20, "float32", 32),
+        (4, 20, "bf16", 16),
+        (2, 16, "float32", 32),
+        (1, 24, "bf16", 16),
+    ):
         source = random.Random(step + width)
         states = [making.state_word(source, bits) & ~((step - 1) << bits) for _ in range(400)]
         expected = [finish(from_word(state, bits), result, bits, step) for state in states]
@@ -132,7 +139,9 @@ def test_column_ends_know_the_headroom(making, icarus, tmp_path):
     assert mismatches_of(jobs, "icarus", tmp_path / "icarus") == {}
 
 
-@pytest.mark.parametrize("mac", [FloatMac("bf16", 20, "an-4", None, 4), FloatMac("e4m3", 16, "exact", None, 2)], ids=str)
+@pytest.mark.parametrize(
+    "mac", [FloatMac("bf16", 20, "an-4", None, 4), FloatMac("e4m3", 16, "exact", None, 2)], ids=str
+)
 def test_an_engine_in_steps_multiplies_matrices(icarus, mac, tmp_path):
     """K > rows, N > columns, ports that rest: every word is the kernel's, and products normalised would give others."""
     engine = Engine(3, 2, mac, vectors=8, depth=3)

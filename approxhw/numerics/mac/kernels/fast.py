@@ -114,9 +114,7 @@ def _lowered_by_steps(state: np.float32, e: np.int32, k: np.int32, most: np.int3
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(
-    states: np.ndarray, width: int, moved: int, bf16: bool, step: np.int32 | None, row: np.ndarray
-) -> None:
+def _finish(states: np.ndarray, width: int, moved: int, bf16: bool, step: np.int32 | None, row: np.ndarray) -> None:
     """Fill *row* with *states* (both float32 as bits, int32) as the column's end rounds them; exponents are *moved* too high."""
     kept = np.int32(-(1 << (24 - width)))
     for j in range(row.size):

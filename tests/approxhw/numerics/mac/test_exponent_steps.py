@@ -15,7 +15,11 @@ from approxhw.numerics.mac.float_mac import EMIN, START, State, accumulate, unpa
 from approxhw.numerics.mac.kernels import gemm as float_gemm
 from approxhw.numerics.mac.kernels.codes import from_codes, to_codes
 
-SHIFTS = {1: ("exact", "an-1-2", "an-2", "an-0"), 2: ("exact", "an-2-2", "an-2", "an-0"), 4: ("exact", "an-4-4", "an-4", "an-0")}
+SHIFTS = {
+    1: ("exact", "an-1-2", "an-2", "an-0"),
+    2: ("exact", "an-2-2", "an-2", "an-0"),
+    4: ("exact", "an-4-4", "an-4", "an-0"),
+}
 EVERY = [
     FloatMac(name, width, SHIFTS[step][(width + step) % 4], (None, 3, None, 2)[(width + step // 2) % 4], step)
     for name, code in FLOAT_CODES.items()
@@ -114,7 +118,9 @@ def test_steps_and_what_does_not_fit_them_is_refused():
 def test_shifts_that_are_none_are_refused(text):
     with pytest.raises(OptionError) as raised:
         FloatMac("bf16", 20, text)
-    assert "do: write exact, an-K-L with K and L of at least 1, such as an-1-2, or an-K with K of at least 0" in str(raised.value)
+    assert "do: write exact, an-K-L with K and L of at least 1, such as an-1-2, or an-K with K of at least 0" in str(
+        raised.value
+    )
 
 
 def test_steps_are_spelled_and_read():
@@ -138,7 +144,9 @@ def test_a_step_is_the_definitions(mac):
         found = float_mac.step(mac, before, a, b)
         assert found == defined(mac, before, a, b), (before, a, b)
         assert found.exponent % mac.exponent_step == 0
-        carries += found.significand != 0 and found.exponent > max(before.exponent, float_mac.product_exponent(mac, a, b))
+        carries += found.significand != 0 and found.exponent > max(
+            before.exponent, float_mac.product_exponent(mac, a, b)
+        )
         cancelled += found.significand == 0
     assert carries + cancelled > 3
 
@@ -239,7 +247,10 @@ def test_with_one_guard_bit_less_no_step_loses_more_than_with_all_exponents(step
     assert counts["equal"] > 100
 
 
-@pytest.mark.parametrize(("format", "width", "step"), [("bf16", 16, 1), ("bf16", 20, 2), ("bf16", 20, 4), ("fp16", 22, 2), ("e4m3", 20, 4), ("e5m2", 17, 4)])
+WIDE = [("bf16", 16, 1), ("bf16", 20, 2), ("bf16", 20, 4), ("fp16", 22, 2), ("e4m3", 20, 4), ("e5m2", 17, 4)]
+
+
+@pytest.mark.parametrize(("format", "width", "step"), WIDE)
 def test_no_step_loses_more_on_real_widths(format, width, step):
     one, other = FloatMac(format, width, "exact"), FloatMac(format, width + step, "exact", None, step)
     source, less = random.Random(f"{format}{width}{step}"), 0
@@ -278,7 +289,9 @@ def test_products_of_both_kernels_are_the_references(mac, wide, monkeypatch):
     calls = []
     for name in ("_fast", "_wide"):
         kernel = getattr(float_gemm, name)
-        monkeypatch.setattr(float_gemm, name, lambda *given, kernel=kernel, name=name: (calls.append(name), kernel(*given)))
+        monkeypatch.setattr(
+            float_gemm, name, lambda *given, kernel=kernel, name=name: (calls.append(name), kernel(*given))
+        )
     if wide:
         monkeypatch.setattr(float_gemm, "_moves", lambda *given: None)
     source, compared = random.Random(f"{mac} {wide}"), 0
@@ -312,7 +325,10 @@ def test_states_and_single_steps_are_the_references(mac):
     x, y = code_matrices(mac, source, 4, 4, 4)
     before = [[state_near(source, mac, int(x[m, n]), int(y[m, n])) for n in range(4)] for m in range(4)]
     given = float_gemm.States(
-        *(np.array([[getattr(each, name) for each in row] for row in before]) for name in ("sign", "exponent", "significand")),
+        *(
+            np.array([[getattr(each, name) for each in row] for row in before])
+            for name in ("sign", "exponent", "significand")
+        ),
         np.zeros((4, 4), np.int32),
     )
     after = float_gemm.step(x, y, mac, given)

@@ -39,8 +39,9 @@ class UnpackedOperand:
 class State:
     """A sum on its way down the column: value = ± ``significand`` · 2^(``exponent`` + ``headroom`` − (W − 1)).
 
-    W = ``accumulator_bits``.     ``sign``: 1 is negative. Significand 0 always has the exponent ``EMIN``. Where ``nan`` or ``inf`` is set, exponent and
-    significand mean nothing (and so does a NaN's sign); here they are ``EMIN`` and 0, hardware may hold anything there.
+    W = ``accumulator_bits``. ``sign``: 1 is negative. Significand 0 always has the exponent ``EMIN``. Where ``nan`` or ``inf``
+    is set, exponent and significand mean nothing (and so does a NaN's sign); here they are ``EMIN`` and 0, hardware may hold
+    anything there.
     """
 
     sign: int

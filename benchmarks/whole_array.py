@@ -282,9 +282,10 @@ def report(results: Mapping[Circuit, Mapping[str, Any]]) -> list[str]:
     return [
         "# Whole arrays as one netlist\n",
         "    python benchmarks/whole_array.py --liberty ../shared/liberty\n",
-        f"Each row is one synthesis of the whole circuit, flattened, mapped for area alone; depth {DEPTH}. The engine has a memory",
-        f"of {VECTORS} states a column; that and all queues are flip-flops here, the same on both sides. Power at {CLOCK_NS:g} ns while",
-        "tiles of layer 0 of a perceptron on scaled digits go through (leakage and ½CV² of all toggles, without the clock's tree).",
+        f"Each row is one synthesis of the whole circuit, flattened, mapped for area alone; depth {DEPTH}. The engine has a",
+        f"memory of {VECTORS} states a column; that and all queues are flip-flops here, the same on both sides. Power at",
+        f"{CLOCK_NS:g} ns while tiles of layer 0 of a perceptron on scaled digits go through (leakage and ½CV² of all toggles,",
+        "without the clock's tree).",
         f"{compared:,} results of the netlists were compared with the reference, and all were equal. {machine()}\n",
         table([*titles, "beside exact", "seconds of synthesis"], rows),
     ]

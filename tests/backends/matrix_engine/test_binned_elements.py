@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from approxhw.backends.matrix_engine.templates import bins_parameters, binned_element, decode_parameters, operand_bits
+from approxhw.backends.matrix_engine.templates import binned_element, bins_parameters, decode_parameters, operand_bits
 from approxhw.backends.systolic.templates import configured, modules_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.numerics.mac.binned_mac import BinnedMac, binned_finish, binned_start, binned_step
@@ -31,7 +31,8 @@ def bench(mac: BinnedMac, depth: int, bits: int) -> str:
     later = "assign result = code_out;"
     if late:
         kept = "code_out" if late == bits else f"{{late[{late - bits - 1}:0], code_out}}"
-        later = f"reg [{late - 1}:0] late; always @(posedge clock) late <= {kept}; assign result = late[{late - 1}:{late - bits}];"
+        shift = f"always @(posedge clock) late <= {kept};"
+        later = f"reg [{late - 1}:0] late; {shift} assign result = late[{late - 1}:{late - bits}];"
     waiting = depth + 1  # clocks from a code's word to the one in which its product meets the state
     return f"""
 module binned_bench(input clock, input [{mac.code.bits - 1}:0] code, input first, output [{bits - 1}:0] result);

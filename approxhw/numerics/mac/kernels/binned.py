@@ -26,7 +26,7 @@ def binned_matmul(a: np.ndarray, b: np.ndarray, mac: BinnedMac, *, result: Resul
     x, y = (from_codes(to_codes(each, mac.format), mac.format).astype(np.float64) for each in (a, b))
     (xh, xl), (yh, yl) = _halves(x), _halves(y)
     made = _rounded_once(xh @ yh, xh @ yl + xl @ yh, xl @ yl, 7 if result == "bf16" else 23)
-    odd = ~np.isfinite(x).all(axis=1)[:, None] | ~np.isfinite(y).all(axis=0)
+    odd = (~np.isfinite(x)).sum(axis=1)[:, None] + (~np.isfinite(y)).sum(axis=0) > 0
     if odd.any():
         with np.errstate(invalid="ignore"):
             special = x @ y

@@ -57,7 +57,17 @@ APPROXIMATE = ("an-1-1", CHOSEN, "an-2-2")
 LIMITED = (FloatMac(FORMAT, 16, CHOSEN, 3),)
 FURTHER = (FloatMac(FORMAT, 16, CHOSEN), *LIMITED, FloatMac(FORMAT, 16, "an-1-1"), FloatMac("e4m3", 16, CHOSEN))
 """What else may stand in the place of exact normalization with W = 20, where accuracy allows it."""
-AREA, POWER, AIM = 0.16, 0.13, 0.30
+STEPPED = (
+    FloatMac(FORMAT, W, "an-4", None, 4),
+    FloatMac(FORMAT, 16, "an-4", None, 4),
+    FloatMac(FORMAT, W, "an-0", None, 4),
+    FloatMac(FORMAT, 16, "an-0", None, 4),
+    FloatMac(FORMAT, 24, EXACT, None, 4),
+    FloatMac(FORMAT, W, EXACT, None, 4),
+    FloatMac(FORMAT, W, CHOSEN, None, 1),
+)
+"""Exponents in multiples of a step, products as they stand; that of 24 bits loses no more in any step than exact with 20."""
+AREA, POWER, AIM, AIM_OF_STEPS = 0.16, 0.13, 0.30, 0.20
 POSITIONS, ROWS = 12, 150
 
 
@@ -74,7 +84,8 @@ class Setting:
         """Return what its file is called."""
         form = "" if self.mac.format == FORMAT else f"{self.mac.format}-"
         limited = "" if self.mac.alignment is None else f"-align-{self.mac.alignment}"
-        return f"{self.library}-{self.depth}-{form}{self.mac.accumulator_bits}-{self.mac.normalization}{limited}"
+        steps = "" if self.mac.exponent_step is None else f"-by-{self.mac.exponent_step}"
+        return f"{self.library}-{self.depth}-{form}{self.mac.accumulator_bits}-{self.mac.normalization}{limited}{steps}"
 
 
 def main() -> None:
@@ -82,6 +93,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--liberty", type=Path, action="append", metavar="PATH", help=f"file, or folder of {LIBRARIES}")
     parser.add_argument("--depth", type=int, action="append", metavar="N", help="pipeline depths (by default 3 and 2)")
+    parser.add_argument("--steps", action="store_true", help="exponents in steps, into a result of their own")
+    parser.add_argument(
+        "--only", metavar="WORD", help="measure what has it in its name; of all else, take what is kept"
+    )
     parser.add_argument("--quick", action="store_true", help="one library, one depth, two clocks; nothing is written")
     given = parser.parse_args()
     files = liberty_files(given.liberty or [DEFAULT])
@@ -93,15 +108,19 @@ def main() -> None:
     libraries = {file.name.split(".")[0]: load_library(file) for file in files}
     operands = digits_operands()
     results: dict[Setting, dict[str, Any]] = {}
-    for setting in settings(tuple(libraries), depths, given.quick):
+    chosen = stepped(tuple(libraries), depths) if given.steps else settings(tuple(libraries), depths, given.quick)
+    for setting in chosen:
         cells = libraries[setting.library]
         periods = clocks(setting, cells, given.quick)
-        results[setting] = measured(setting, cells, periods, operands, given.quick)
-        lines = report(results)
+        only_kept = given.only is not None and given.only not in setting.name
+        found = measured(setting, cells, periods, operands, given.quick, only_kept)
+        if found is None:
+            continue
+        results[setting] = found
         if given.quick:
-            note("\n".join(lines))
+            note("\n".join(report(results)))
         else:
-            write("element_area", lines)
+            write("element_steps" if given.steps else "element_area", report(results, " --steps" * given.steps))
 
 
 def liberty_files(paths: Sequence[Path]) -> list[Path]:
@@ -128,6 +147,18 @@ def settings(libraries: Sequence[str], depths: Sequence[int], quick: bool) -> li
     ):
         chosen += [Setting(library, depth, mac) for depth in at for library in libraries for mac in macs]
     return chosen
+
+
+def stepped(libraries: Sequence[str], depths: Sequence[int]) -> list[Setting]:
+    """Return what is measured of exponents in steps, and what stands beside it."""
+    beside = [FloatMac(FORMAT, W, each) for each in (EXACT, CHOSEN)]
+    return [
+        Setting(library, depth, mac)
+        for depth in depths
+        for macs in ((beside[0], *STEPPED[:2]), (beside[1], *STEPPED[2:]))
+        for library in libraries
+        for mac in macs
+    ]
 
 
 def digits_operands() -> tuple[np.ndarray, np.ndarray]:
@@ -165,8 +196,12 @@ def measured(
     periods: Sequence[float],
     operands: tuple[np.ndarray, np.ndarray],
     quick: bool,
-) -> dict[str, Any]:
-    """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one."""
+    only_kept: bool = False,
+) -> dict[str, Any] | None:
+    """Return, and keep, the smallest circuit of *setting* for each period, with its power, and the unconstrained one.
+
+    *only_kept*: None where it is not kept already.
+    """
     verilog = element_verilog(setting.mac, setting.depth)
     options: dict[str, Any] = {"variants": VARIANTS, "sized": 8, "around": AROUND}
     searches = [(list(periods), ("balanced", "kept"), 2)]
@@ -176,7 +211,7 @@ def measured(
     searches[0][0].insert(0, BEYOND * periods[0])
     file, made_from = KEPT / f"{setting.name}{'-quick' * quick}.json", f"{verilog}{searches}{options}"
     kept = read(file, made_from)
-    if kept is not None:
+    if kept is not None or only_kept:
         return kept
     a, b = (to_codes(each, setting.mac.format) for each in operands)
     spread = np.linspace(0, a.shape[1] - 1, POSITIONS).round().astype(int)
@@ -215,7 +250,7 @@ def power(netlist: Netlist, fed: Stimulus, clock_ns: float) -> dict[str, Any]:
     }
 
 
-def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
+def report(results: Mapping[Setting, Mapping[str, Any]], flags: str = "") -> list[str]:
     """Return the parts of the result file."""
     groups = sorted({(each.library, each.depth) for each in results}, key=lambda each: (-each[1], each[0]))
     compared = sum(
@@ -223,7 +258,7 @@ def report(results: Mapping[Setting, Mapping[str, Any]]) -> list[str]:
     )
     parts = [
         "# Elements at equal clocks\n",
-        "    python benchmarks/element_area.py --liberty ../shared/liberty\n",
+        f"    python benchmarks/element_area.py --liberty ../shared/liberty{flags}\n",
         "Area (µm²) of the smallest processing element found for each clock period, bf16 if not said, and its power (mW at",
         "that clock, leakage and ½CV² of the toggles of a tile: layer 0 of a perceptron on scaled digits). Both sides of a",
         "comparison have the same depth and registers, and the best of two forms of the RTL, two kinds of adders and five",
@@ -245,8 +280,10 @@ def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
             mac.format != FORMAT,
             mac.accumulator_bits != W,
             mac.accumulator_bits,
+            mac.exponent_step or 0,
             mac.normalization != EXACT,
             -(mac.alignment or 5),
+            mac.normalization,
         ),
     )
     titles = ["clock"] + [called(mac) for mac in order]
@@ -262,10 +299,10 @@ def curves(here: Mapping[FloatMac, Mapping[str, Any]]) -> str:
 
 def called(mac: FloatMac) -> str:
     """Return how *mac* is called in tables."""
+    form = "" if mac.format == FORMAT else f"{mac.format}, "
     limited = "" if mac.alignment is None else f", align-{mac.alignment}"
-    return (
-        f"{'' if mac.format == FORMAT else mac.format + ', '}{mac.normalization}, W = {mac.accumulator_bits}{limited}"
-    )
+    steps = "" if mac.exponent_step is None else f", by-{mac.exponent_step}"
+    return f"{form}{mac.normalization}, W = {mac.accumulator_bits}{limited}{steps}"
 
 
 def cell(here: Mapping[FloatMac, Mapping[str, Any]], mac: FloatMac, number: int | None) -> str:
@@ -290,17 +327,18 @@ def at(found: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None
 def targets(results: Mapping[Setting, Mapping[str, Any]]) -> str:
     """Return the table of what is to be reached, over the clocks that both sides meet."""
     rows: list[list[str]] = []
-    for mac in (FloatMac(FORMAT, W, CHOSEN), *FURTHER):
+    for mac in (FloatMac(FORMAT, W, CHOSEN), *FURTHER, *STEPPED):
         for setting, found in results.items():
             exact = results.get(Setting(setting.library, setting.depth, FloatMac(FORMAT, W, EXACT)))
             if setting.mac == mac and exact is not None:
                 title = f"{called(mac)}; {setting.library}, depth {setting.depth}"
-                rows += compared_rows(title, exact, found, mac.accumulator_bits == W)
+                aim = AREA if mac == FloatMac(FORMAT, W, CHOSEN) else AIM_OF_STEPS if mac.accumulator_bits >= W else AIM
+                rows += compared_rows(title, exact, found, aim)
     return table(["beside exact, W = 20", "clock", "area", "target", "power", "target"], rows)
 
 
-def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any], paper: bool) -> list[list[str]]:
-    """Return rows: the clock with the most saved area, and means over the shortest clocks and over all."""
+def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any], area: float) -> list[list[str]]:
+    """Return rows: the clock with the most saved area, and means over the shortest clocks and over all; *area*: the aim."""
     saved: dict[float, tuple[float, float]] = {}
     for ours, theirs in zip(found["points"], exact["points"], strict=True):
         if ours["met"] and theirs["met"]:
@@ -313,7 +351,7 @@ def compared_rows(title: str, exact: Mapping[str, Any], found: Mapping[str, Any]
     mean, quick = (
         [float(np.mean([saved[each][place] for each in among])) for place in (0, 1)] for among in (saved, first)
     )
-    area, watts = (AREA, POWER) if paper else (AIM, None)
+    watts = POWER if area == AREA else None
     rows = []
     clocks = (
         (f"{best / 1e3:.2f} ns, the best", saved[best]),

@@ -31,6 +31,11 @@ OTHERS = (
 )
 LIMITED = tuple(FloatMac("bf16", 16, "an-1-2", bits) for bits in (3, 2, 1, 4))
 """Alignment limited to so many bits of distance; with 4, a sum of 16 bits is what it is with exact alignment."""
+STEPPED = tuple(
+    FloatMac("bf16", width, name, None, 4)
+    for width, name in ((20, "an-4"), (16, "an-4"), (20, "an-0"), (16, "an-0"), (20, "exact"), (16, "exact"))
+)
+"""Exponents of sums in multiples of four, products as they stand."""
 CODED = FloatMac("bf16", 16, "an-1-2")
 CODES = ("dynamic8,block=256", "dynamic8", "dynamic8,block=256,activations=true")
 """What goes over the ports of an engine of ``CODED`` as 8-bit codes; None of it at first, to compare with."""
@@ -79,6 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--narrow", action="store_true", help="other formats than bf16, into a result of their own")
     parser.add_argument("--alignment", action="store_true", help="limited alignment, into a result of its own")
+    parser.add_argument("--steps", action="store_true", help="exponents in steps of four, into a result of its own")
     parser.add_argument("--codes", action="store_true", help="operands as 8-bit codes, into a result of its own")
     given = parser.parse_args()
     lacking = [name for name in ("model.onnx", "documents.npz") if not (given.folder / name).is_file()]
@@ -128,7 +134,8 @@ def main() -> None:
     write_shifts(given.folder / "shifts.svg", shifts, "Sentence transformer: shifts that exact normalization needs")
     counts = sum(shifts.values())
     assert isinstance(counts, np.ndarray)
-    for mac in LIMITED if given.alignment else OTHERS if given.narrow else configurations:
+    asked = LIMITED if given.alignment else OTHERS if given.narrow else STEPPED if given.steps else configurations
+    for mac in asked:
         with clock() as seconds:
             found, odd = embed(mac, news.tested, str(mac))
         seen = classifier.predict(found)
@@ -226,8 +233,8 @@ def report(
     verdicts.append(
         (f"the same for the slowest ({slowest[1]})", f"{slowest[0] / 60:.1f} minutes", met(slowest[0] <= 60 * MINUTES))
     )
-    kind = "alignment" if given.alignment else "formats" if given.narrow else ""
-    flag = {"": "", "formats": " --narrow", "alignment": " --alignment"}[kind]
+    kind = "alignment" if given.alignment else "formats" if given.narrow else "steps" if given.steps else ""
+    flag = {"": "", "formats": " --narrow", "alignment": " --alignment", "steps": " --steps"}[kind]
     options = f"--seed {given.seed} --threads {given.threads}{flag}"
     words = f"python benchmarks/transformer.py --tokens {given.tokens} --fitted {given.fitted} --tested {given.tested}"
     write(

@@ -137,9 +137,14 @@ def matrix_engine(
     normalization: str = "an-1-2",
     alignment: int | None = None,
     result: str = "float32",
+    exponent_step: int | None = None,
 ) -> tuple[Pass, ...]:
     """Every product on an engine of floating-point multiply-adds, with one arithmetic for all."""
-    return (ApproximateNormalization(format, accumulator, normalization, alignment, result),)
+    return (
+        ApproximateNormalization(
+            format, accumulator, normalization, alignment, result=result, exponent_step=exponent_step
+        ),
+    )
 
 
 PIPELINES: dict[str, Callable[..., tuple[Pass, ...]]] = {

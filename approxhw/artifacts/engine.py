@@ -82,6 +82,7 @@ class MacFields(TypedDict):
     accumulator_bits: int
     normalization: str
     alignment: NotRequired[int | None]
+    exponent_step: NotRequired[int | None]
 
 
 class CodesFields(TypedDict, total=False):
@@ -112,7 +113,7 @@ class EngineDesign:
     """A compiled matrix engine: everything but what simulators and synthesis say about it.
 
     ``engine``: rows, columns, depth, vectors, result, fast, ``codes`` and ``mac`` (format, accumulator_bits, normalization,
-    alignment).
+    alignment, exponent_step).
     ``operands``: file name → (a, b), unsigned codes. ``packed``: the same files → 8-bit codes of a's rows and of b's columns,
     None where a port carries numbers.
     """

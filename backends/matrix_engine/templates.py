@@ -5,6 +5,7 @@ from __future__ import annotations
 from approxhw.backends.systolic.templates import configured
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.mac.arithmetic import FloatMac
+from approxhw.numerics.mac.binned_mac import BinnedMac
 
 _EXACT_ALIGN = 5  # shifts by up to 31: beyond that, nothing of 24 bits is left
 FORMS = (0, 1, 2)
@@ -13,7 +14,7 @@ DEPTHS = (1, 2, 3, 4)
 """Pipeline depths of an element: how many groups of multiply, align, add, normalize the registers make."""
 
 
-def operand_exponent_bits(mac: FloatMac) -> int:
+def operand_exponent_bits(mac: FloatMac | BinnedMac) -> int:
     """Return the width of a decoded operand's exponent: unbiased, two's complement, subnormals normalised."""
     code = mac.code
     lowest = 1 - code.bias - (code.fraction_bits if code.subnormals else 0)
@@ -36,7 +37,7 @@ def element_latency(depth: int) -> tuple[int, int]:
     return int(depth > 2), depth - int(depth > 2)
 
 
-def decode_parameters(mac: FloatMac) -> dict[str, int]:
+def decode_parameters(mac: FloatMac | BinnedMac) -> dict[str, int]:
     """Return the parameters of ``float_decode`` for the codes of *mac*."""
     code = mac.code
     return {
@@ -49,10 +50,11 @@ def decode_parameters(mac: FloatMac) -> dict[str, int]:
 
 
 def normalize_parameters(mac: FloatMac) -> dict[str, int]:
-    """Return what chooses the normalizer, EXACT, K and L, and how much the other shifter shifts by, ALIGN."""
-    k, further = mac.shifts or (1, 1)
+    """Return what chooses the normalizer, EXACT, K, L, what shifters move by, STEP, and how far the aligner's does, ALIGN."""
+    k, further = mac.shifts or (mac.exponent_step or 1,) * 2
     align = _EXACT_ALIGN if mac.alignment is None else mac.alignment
-    return {"ALIGN": align, "EXACT": int(mac.shifts is None), "K": k, "L": further}
+    step = mac.exponent_step or 0
+    return {"ALIGN": align, "STEP": step, "EXACT": int(mac.shifts is None), "K": k, "L": further}
 
 
 def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[str, int]:
@@ -72,6 +74,28 @@ def element_parameters(mac: FloatMac, depth: int = 2, *, fast: int = 0) -> dict[
         "DEPTH": depth,
         "FAST": int(fast),
     }
+
+
+def bins_parameters(mac: BinnedMac) -> dict[str, int]:
+    """Return the parameters that ``mac_bins`` and ``bins_end`` share."""
+    return {
+        "FRACTION_BITS": mac.code.fraction_bits,
+        "LOWEST": -mac.lowest,
+        "LOG": mac.bin_log,
+        "BINS": mac.bins,
+        "BIN_BITS": mac.bin_bits,
+    }
+
+
+def binned_element(mac: BinnedMac, depth: int = 3, *, fast: int = 0) -> str:
+    """Return ``mac_bins``, one element with binned sums, as Verilog with all its parts. ``depth``: 1 to 3."""
+    own = {
+        "EXPONENT_BITS": operand_exponent_bits(mac),
+        "PLACED": mac.addend_bits + 1,
+        "DEPTH": depth,
+        "FAST": fast,
+    }
+    return configured("mac_bins", bins_parameters(mac) | own)
 
 
 def check_depth(depth: int) -> None:

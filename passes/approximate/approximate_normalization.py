@@ -31,10 +31,14 @@ class ApproximateNormalization:
 
     format: str = field(default="bf16", metadata={"help": f"{', '.join(FLOAT_CODES)}: of both operands; or {HOST}"})
     accumulator: int = field(default=20, metadata={"help": "bits of a sum's significand, 16 to 24"})
-    normalization: str = field(default="an-1-2", metadata={"help": "exact or an-K-L"})
+    normalization: str = field(default="an-1-2", metadata={"help": "exact, an-K-L or an-K"})
     alignment: int | None = field(default=None, metadata={"help": "bits of distance, 1 to 4; None is exact"})
     result: str = field(default="float32", metadata={"help": "what leaves a column: bf16 or float32"})
     layers: str = field(default=ALL, metadata={"help": "names of products, such as all, /encoder/*, or first:last"})
+    exponent_step: int | None = field(
+        default=None,
+        metadata={"help": "1, 2 or 4: products as they stand, exponents its multiples; None normalises products"},
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -58,7 +62,7 @@ class ApproximateNormalization:
         """The arithmetic that products get; None: the host's."""
         if self.format == HOST:
             return None
-        return FloatMac(self.format, self.accumulator, self.normalization, self.alignment)
+        return FloatMac(self.format, self.accumulator, self.normalization, self.alignment, self.exponent_step)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with this arithmetic at the chosen products."""

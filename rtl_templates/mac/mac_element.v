@@ -5,12 +5,14 @@
 //   2  multiply, align | add, normalize
 //   3  multiply | align | add, normalize
 //   4  multiply | align | add | normalize
+// STEP: exponents of states are multiples of it, and products are added as they stand; 0: any, and a product is normalised.
 // state_in belongs to the operand in this cell's register (DEPTH 1 and 2), or to the one before it (3 and 4).
 module mac_element #(
   parameter EXPONENT_BITS = 8,
   parameter FRACTION_BITS = 7,
   parameter W             = 20,
   parameter ALIGN         = 5,
+  parameter STEP          = 0,
   parameter EXACT         = 0,
   parameter K             = 1,
   parameter L             = 2,
@@ -33,17 +35,19 @@ module mac_element #(
     end
     if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W mac_element_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop (); end
     if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN mac_element_needs_ALIGN_from_1_to_5 stop (); end
+    if (STEP < 0 || STEP == 3 || STEP > 4) begin : refuse_STEP mac_element_needs_STEP_0_1_2_or_4 stop (); end
     if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT mac_element_needs_EXACT_0_or_1 stop (); end
-    if (K < 1) begin : refuse_K mac_element_needs_K_of_1_or_more stop (); end
-    if (L < 1) begin : refuse_L mac_element_needs_L_of_1_or_more stop (); end
+    if (K < 0) begin : refuse_K mac_element_needs_K_of_0_or_more stop (); end
+    if (L < 0) begin : refuse_L mac_element_needs_L_of_0_or_more stop (); end
     if (K + L >= W) begin : refuse_K_and_L mac_element_needs_K_plus_L_below_W stop (); end
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_element_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_element_needs_FAST_from_0_to_2 stop (); end
   endgenerate
-  localparam P = 2 * FRACTION_BITS + 2;
-  localparam M = P + EXPONENT_BITS + 5;  // bits between multiply and align
-  localparam A = 2 * W + 16;             // between align and add
-  localparam N = W + 16;                 // between add and normalize
+  localparam P      = 2 * FRACTION_BITS + 2;
+  localparam M      = P + EXPONENT_BITS + 5;  // bits between multiply and align
+  localparam A      = 2 * W + 16;             // between align and add
+  localparam N      = W + 16;                 // between add and normalize
+  localparam STRIDE = STEP == 0 ? 1 : STEP;   // of what a sum is shifted by
 
   reg [EXPONENT_BITS+FRACTION_BITS+1:0] weight;
   always @(posedge clock) begin
@@ -89,30 +93,60 @@ module mac_element #(
   wire         both_zero;
   wire         nan;
   wire         infinity;
-  mac_align #(
-    .EXPONENT_BITS(EXPONENT_BITS),
-    .FRACTION_BITS(FRACTION_BITS),
-    .W(W),
-    .ALIGN(ALIGN),
-    .FAST(FAST)
-  ) align (
-    .product(to_align[M-1-:P]),
-    .product_exponent(to_align[4+:EXPONENT_BITS+1]),
-    .product_sign(to_align[3]),
-    .product_zero(to_align[2]),
-    .product_nan(to_align[1]),
-    .product_infinity(to_align[0]),
-    .state(state_in),
-    .larger(larger),
-    .smaller(smaller),
-    .exponent(base),
-    .above(above),
-    .negative(negative),
-    .subtract(subtract),
-    .both_zero(both_zero),
-    .nan(nan),
-    .infinity(infinity)
-  );
+  generate
+    if (STEP != 0) begin : by_steps
+      mac_align_by #(
+        .EXPONENT_BITS(EXPONENT_BITS),
+        .FRACTION_BITS(FRACTION_BITS),
+        .W(W),
+        .STEP(STEP),
+        .ALIGN(ALIGN),
+        .FAST(FAST)
+      ) align (
+        .product(to_align[M-1-:P]),
+        .product_exponent(to_align[4+:EXPONENT_BITS+1]),
+        .product_sign(to_align[3]),
+        .product_zero(to_align[2]),
+        .product_nan(to_align[1]),
+        .product_infinity(to_align[0]),
+        .state(state_in),
+        .larger(larger),
+        .smaller(smaller),
+        .exponent(base),
+        .negative(negative),
+        .subtract(subtract),
+        .both_zero(both_zero),
+        .nan(nan),
+        .infinity(infinity)
+      );
+      assign above = 1'b0;
+    end else begin : closely
+      mac_align #(
+        .EXPONENT_BITS(EXPONENT_BITS),
+        .FRACTION_BITS(FRACTION_BITS),
+        .W(W),
+        .ALIGN(ALIGN),
+        .FAST(FAST)
+      ) align (
+        .product(to_align[M-1-:P]),
+        .product_exponent(to_align[4+:EXPONENT_BITS+1]),
+        .product_sign(to_align[3]),
+        .product_zero(to_align[2]),
+        .product_nan(to_align[1]),
+        .product_infinity(to_align[0]),
+        .state(state_in),
+        .larger(larger),
+        .smaller(smaller),
+        .exponent(base),
+        .above(above),
+        .negative(negative),
+        .subtract(subtract),
+        .both_zero(both_zero),
+        .nan(nan),
+        .infinity(infinity)
+      );
+    end
+  endgenerate
   // FAST: inverted before the register, where time is left: one bit that turns W others is slow
   wire [A-1:0] aligned;
   wire [A-1:0] to_add;
@@ -161,7 +195,7 @@ module mac_element #(
   wire [9:0]   exponent;
   generate
     if (EXACT) begin : exact
-      normalize_exact #(.W(W), .FAST(FAST)) normalize (
+      normalize_exact #(.W(W), .STEP(STRIDE), .FAST(FAST)) normalize (
         .sum(to_normalize[N-1-:W+1]),
         .zero(to_normalize[14]),
         .exponent(to_normalize[12:3]),
@@ -170,7 +204,7 @@ module mac_element #(
         .result_exponent(exponent)
       );
     end else begin : approximate
-      normalize_approximate #(.W(W), .K(K), .L(L), .FAST(FAST)) normalize (
+      normalize_approximate #(.W(W), .STEP(STRIDE), .K(K), .L(L), .FAST(FAST)) normalize (
         .sum(to_normalize[N-1-:W+1]),
         .zero(to_normalize[14]),
         .exponent(to_normalize[12:3]),

@@ -1,7 +1,9 @@
 // The south end of a column: a state normalised exactly, below 2^-126 taken as zero, rounded to nearest even, one clock
-// later. RESULT_BITS = 16: bfloat16; 32: float32, which holds every significand of up to 24 bits as it is.
+// later. RESULT_BITS = 16: bfloat16; 32: float32, which holds every significand of up to 24 bits as it is. STEP: as that of the
+// elements, so many bits of a significand stand above the one that weighs 2^E.
 module column_end #(
   parameter W           = 20,
+  parameter STEP        = 0,
   parameter RESULT_BITS = 32,
   parameter FAST        = 0
 ) (
@@ -11,10 +13,12 @@ module column_end #(
 );
   generate  // what the module is not made for stops elaboration
     if (W < 4 || W > 32) begin : refuse_W column_end_needs_W_from_4_to_32 stop (); end
+    if (STEP < 0 || STEP == 3 || STEP > 4) begin : refuse_STEP column_end_needs_STEP_0_1_2_or_4 stop (); end
     if (RESULT_BITS != 16 && RESULT_BITS != 32) begin : refuse_RESULT_BITS column_end_needs_RESULT_BITS_16_or_32 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST column_end_needs_FAST_from_0_to_2 stop (); end
   endgenerate
-  localparam F = RESULT_BITS - 9;  // bits of the result's fraction
+  localparam        F    = RESULT_BITS - 9;  // bits of the result's fraction
+  localparam [31:0] BIAS = 127 + STEP;
   wire [W-1:0] significand;
   wire [9:0]   exponent;
   normalize_exact #(.W(W), .FAST(FAST)) normalize (
@@ -27,13 +31,13 @@ module column_end #(
   );
 
   reg [W-1:0] v;
-  reg [9:0]   biased;  // exponent + 127, still signed
+  reg [9:0]   biased;  // of the top bit, still signed
   reg         sign;
   reg         infinity;
   reg         nan;
   always @(posedge clock) begin
     v                     <= significand;
-    biased                <= exponent + 10'd127;
+    biased                <= exponent + BIAS[9:0];
     {nan, infinity, sign} <= state[W+12:W+10];
   end
 

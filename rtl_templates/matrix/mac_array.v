@@ -14,6 +14,7 @@ module mac_array #(
   parameter OPERAND_EXPONENT_BITS = 8,
   parameter W                     = 20,
   parameter ALIGN                 = 5,
+  parameter STEP                  = 0,
   parameter EXACT                 = 0,
   parameter K                     = 1,
   parameter L                     = 2,
@@ -45,9 +46,10 @@ module mac_array #(
     end
     if (W < 2 * FRACTION_BITS + 2 || W > 32) begin : refuse_W mac_array_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop (); end
     if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN mac_array_needs_ALIGN_from_1_to_5 stop (); end
+    if (STEP < 0 || STEP == 3 || STEP > 4) begin : refuse_STEP mac_array_needs_STEP_0_1_2_or_4 stop (); end
     if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT mac_array_needs_EXACT_0_or_1 stop (); end
-    if (K < 1) begin : refuse_K mac_array_needs_K_of_1_or_more stop (); end
-    if (L < 1) begin : refuse_L mac_array_needs_L_of_1_or_more stop (); end
+    if (K < 0) begin : refuse_K mac_array_needs_K_of_0_or_more stop (); end
+    if (L < 0) begin : refuse_L mac_array_needs_L_of_0_or_more stop (); end
     if (K + L >= W) begin : refuse_K_and_L mac_array_needs_K_plus_L_below_W stop (); end
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH mac_array_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST mac_array_needs_FAST_from_0_to_2 stop (); end
@@ -104,6 +106,7 @@ module mac_array #(
           .FRACTION_BITS(FRACTION_BITS),
           .W(W),
           .ALIGN(ALIGN),
+          .STEP(STEP),
           .EXACT(EXACT),
           .K(K),
           .L(L),

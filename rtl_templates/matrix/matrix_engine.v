@@ -17,6 +17,7 @@ module matrix_engine #(
   parameter OPERAND_EXPONENT_BITS = 8,
   parameter W                     = 20,
   parameter ALIGN                 = 5,
+  parameter STEP                  = 0,
   parameter EXACT                 = 0,
   parameter K                     = 1,
   parameter L                     = 2,
@@ -63,9 +64,10 @@ module matrix_engine #(
       matrix_engine_needs_W_from_2_FRACTION_BITS_plus_2_to_32 stop ();
     end
     if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN matrix_engine_needs_ALIGN_from_1_to_5 stop (); end
+    if (STEP < 0 || STEP == 3 || STEP > 4) begin : refuse_STEP matrix_engine_needs_STEP_0_1_2_or_4 stop (); end
     if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT matrix_engine_needs_EXACT_0_or_1 stop (); end
-    if (K < 1) begin : refuse_K matrix_engine_needs_K_of_1_or_more stop (); end
-    if (L < 1) begin : refuse_L matrix_engine_needs_L_of_1_or_more stop (); end
+    if (K < 0) begin : refuse_K matrix_engine_needs_K_of_0_or_more stop (); end
+    if (L < 0) begin : refuse_L matrix_engine_needs_L_of_0_or_more stop (); end
     if (K + L >= W) begin : refuse_K_and_L matrix_engine_needs_K_plus_L_below_W stop (); end
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH matrix_engine_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST matrix_engine_needs_FAST_from_0_to_2 stop (); end
@@ -140,6 +142,7 @@ module matrix_engine #(
     .OPERAND_EXPONENT_BITS(OPERAND_EXPONENT_BITS),
     .W(W),
     .ALIGN(ALIGN),
+    .STEP(STEP),
     .EXACT(EXACT),
     .K(K),
     .L(L),
@@ -155,7 +158,7 @@ module matrix_engine #(
   genvar c;
   generate
     for (c = 0; c < COLUMNS; c = c + 1) begin : column
-      column_end #(.W(W), .RESULT_BITS(RESULT_BITS), .FAST(FAST)) finish (
+      column_end #(.W(W), .STEP(STEP), .RESULT_BITS(RESULT_BITS), .FAST(FAST)) finish (
         .clock(aclk),
         .state(states_out[c*STATE+:STATE]),
         .code(ended[c*RESULT_BITS+:RESULT_BITS])

@@ -7,6 +7,7 @@ module matrix_engine_codes #(
   parameter COLUMNS          = 4,
   parameter W                = 20,
   parameter ALIGN            = 5,
+  parameter STEP             = 0,
   parameter EXACT            = 0,
   parameter K                = 1,
   parameter L                = 2,
@@ -39,9 +40,10 @@ module matrix_engine_codes #(
     if (COLUMNS < 1 || COLUMNS > 256) begin : refuse_COLUMNS matrix_engine_codes_needs_COLUMNS_from_1_to_256 stop (); end
     if (W < 16 || W > 32) begin : refuse_W matrix_engine_codes_needs_W_from_16_to_32 stop (); end
     if (ALIGN < 1 || ALIGN > 5) begin : refuse_ALIGN matrix_engine_codes_needs_ALIGN_from_1_to_5 stop (); end
+    if (STEP < 0 || STEP == 3 || STEP > 4) begin : refuse_STEP matrix_engine_codes_needs_STEP_0_1_2_or_4 stop (); end
     if (EXACT < 0 || EXACT > 1) begin : refuse_EXACT matrix_engine_codes_needs_EXACT_0_or_1 stop (); end
-    if (K < 1) begin : refuse_K matrix_engine_codes_needs_K_of_1_or_more stop (); end
-    if (L < 1) begin : refuse_L matrix_engine_codes_needs_L_of_1_or_more stop (); end
+    if (K < 0) begin : refuse_K matrix_engine_codes_needs_K_of_0_or_more stop (); end
+    if (L < 0) begin : refuse_L matrix_engine_codes_needs_L_of_0_or_more stop (); end
     if (K + L >= W) begin : refuse_K_and_L matrix_engine_codes_needs_K_plus_L_below_W stop (); end
     if (DEPTH < 1 || DEPTH > 4) begin : refuse_DEPTH matrix_engine_codes_needs_DEPTH_from_1_to_4 stop (); end
     if (FAST < 0 || FAST > 2) begin : refuse_FAST matrix_engine_codes_needs_FAST_from_0_to_2 stop (); end
@@ -142,6 +144,7 @@ module matrix_engine_codes #(
     .OPERAND_EXPONENT_BITS(8),
     .W(W),
     .ALIGN(ALIGN),
+    .STEP(STEP),
     .EXACT(EXACT),
     .K(K),
     .L(L),

@@ -197,7 +197,12 @@ def engine_parts(engine: Engine) -> list[LogicPart]:
 
     mac, flight = engine.mac, _flight(engine)
     decoder = configured("float_decode", decode_parameters(mac))
-    end = {"W": mac.accumulator_bits, "RESULT_BITS": engine.result_bits, "FAST": int(engine.fast)}
+    end = {
+        "W": mac.accumulator_bits,
+        "STEP": mac.headroom,
+        "RESULT_BITS": engine.result_bits,
+        "FAST": int(engine.fast),
+    }
     control = {
         "COLUMNS": engine.columns,
         "COLUMN_BITS": engine.columns.bit_length(),

@@ -17,8 +17,9 @@ OBJECTIVES = ("area", "energy")
 
 @dataclass(frozen=True)
 class EngineSearch:
-    """How to search. ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``: what a layer may have.
+    """How to search.
 
+    ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``, ``exponent_steps``: what a layer may have.
     ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
     elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
     the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
@@ -49,6 +50,7 @@ class EngineSearch:
     accumulator_bits: tuple[int, ...] = (16, 18, 20, 22, 24)
     normalizations: tuple[str, ...] = ("exact", "an-1-1", "an-1-2", "an-2-2", "an-2-3")
     alignments: tuple[int | None, ...] = (None,)
+    exponent_steps: tuple[int | None, ...] = (None,)
     rows: int = field(default=512, metadata={"help": "most rows that a configuration is judged on"})
     members: int = field(default=12, metadata={"help": "members of the front at most"})
     seed: int = field(default=1, metadata={"help": "seed of every random draw"})
@@ -88,9 +90,9 @@ class EngineSearch:
         made = []
         for code in self.formats:
             for bits in self.accumulator_bits:
-                for normalization, alignment in product(self.normalizations, self.alignments):
+                for further in product(self.normalizations, self.alignments, self.exponent_steps):
                     try:
-                        made.append(FloatMac(code, bits, normalization, alignment))
+                        made.append(FloatMac(code, bits, *further))
                     except OptionError:
                         continue  # they do not fit together
         return tuple(made)

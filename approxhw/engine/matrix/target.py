@@ -124,6 +124,10 @@ def arithmetic_pass(mac: FloatMac | None, result: str, layers: str = "all") -> P
     options: Keywords = {"format": "float32"}
     if mac is not None:
         options = {"format": mac.format, "accumulator": mac.accumulator_bits}
-        options |= {"normalization": mac.normalization, "alignment": mac.alignment}
+        options |= {
+            "normalization": mac.normalization,
+            "alignment": mac.alignment,
+            "exponent_step": mac.exponent_step,
+        }
     made: Pass = pass_named("approximate-normalization")(**options, result=result, layers=layers)
     return made

@@ -130,7 +130,9 @@ FLOAT_CODES = {
 }
 """The input formats of a ``FloatMac``: codes of ``ml_dtypes``' bfloat16, float8_e4m3fn and float8_e5m2, and NumPy's float16."""
 
-_NORMALIZATION = re.compile(r"an-([1-9]\d{0,2})-([1-9]\d{0,2})\Z")
+_NORMALIZATION = re.compile(r"an-(?:(0)|([1-9]\d{0,2})(?:-([1-9]\d{0,2}))?)\Z")
+EXPONENT_STEPS = (1, 2, 4)
+"""What exponents of sums may be multiples of; 1 is every exponent, but products are added as they stand."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,10 @@ class FloatMac:
 
     ``format``: of both inputs, one of ``FLOAT_CODES``. ``accumulator_bits``: significand of the sum, 16 to 24.
     ``normalization``: ``exact``, or ``an-K-L``: the sum moves left by 0, K or K + L, whichever its top K and next L bits
-    ask for, and may stay un-normalised. ``alignment``: None is exact; M of 1 to 4 shifts the smaller addend by less than
-    2^M and drops it where it lies farther away. ``docs/float-mac.md`` defines every bit, ``float_mac.py`` is the reference.
+    ask for, and may stay un-normalised; ``an-K``: by 0 or K; ``an-0``: never. ``alignment``: None is exact; M of 1 to 4 shifts
+    the smaller addend by less than 2^M and drops it where it lies farther away. ``exponent_step``: None normalises products;
+    1, 2 or 4 adds them as they stand, and exponents of sums are multiples of it, so sums move by multiples only.
+    ``docs/float-mac.md`` defines every bit, ``float_mac.py`` is the reference.
     Raises :class:`OptionError` with everything that is wrong. Source of an-K-L: Alexandridis et al., *Floating-Point
     Multiply-Add with Approximate Normalization for Low-Cost Matrix Engines*, arXiv 2408.11997.
     """
@@ -150,8 +154,8 @@ class FloatMac:
     normalization: str = field(
         default="an-1-2",
         metadata={
-            "help": "exact or an-K-L",
-            "choices": ("exact", "an-1-1", "an-1-2", "an-2-2"),
+            "help": "exact, an-K-L or an-K",
+            "choices": ("exact", "an-1-1", "an-1-2", "an-2-2", "an-4"),
             "metavar": "NORMALIZATION",
         },
     )
@@ -160,6 +164,13 @@ class FloatMac:
         metadata={
             "help": "bits of distance, 1 to 4: smaller addends farther away are dropped",
             "shown_default": "exact",
+        },
+    )
+    exponent_step: int | None = field(
+        default=None,
+        metadata={
+            "help": "1, 2 or 4: products are added as they stand, exponents of sums are multiples of it",
+            "shown_default": "products are normalised",
         },
     )
 
@@ -183,20 +194,16 @@ class FloatMac:
                 f"a product of two {self.format} significands has {code.product_bits} bits, the accumulator {width}",
                 f"choose {code.product_bits}…24, or a format of fewer fraction bits",
             )
+        step: int | None = self.exponent_step
+        if step is not None and (isinstance(step, bool) or step not in EXPONENT_STEPS):
+            yield Problem(
+                "exponent_step",
+                f"{told(step)} is none of 1, 2, 4",
+                "leave it out to have products normalised; 4 makes the smallest element",
+            )
+            step = None
         if not isinstance(self.normalization, str) or self.normalization != "exact":
-            match = _NORMALIZATION.match(self.normalization) if isinstance(self.normalization, str) else None
-            if match is None:
-                yield Problem(
-                    "normalization",
-                    f"{told(self.normalization)} is no normalization",
-                    "write exact, or an-K-L with K and L of at least 1, such as an-1-2",
-                )
-            elif width is not None and int(match[1]) + int(match[2]) >= width:
-                yield Problem(
-                    "normalization",
-                    f"{self.normalization} shifts left by {int(match[1]) + int(match[2])}, the accumulator has {width} bits",
-                    f"choose K + L < {width}",
-                )
+            yield from self._shift_problems(width, step)
         bits = self.alignment
         if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 4):
             yield Problem(
@@ -204,12 +211,40 @@ class FloatMac:
                 f"{told(bits)} is no number of bits of distance from 1 to 4",
                 "leave it out for exact alignment: from 5 bits on nothing that counts is dropped",
             )
+        elif bits is not None and step is not None and 1 << bits < step:
+            yield Problem(
+                "alignment",
+                f"{bits} bits of distance hold no step of {step}",
+                f"choose {step.bit_length() - 1} to 4, or leave it out",
+            )
+
+    def _shift_problems(self, width: int | None, step: int | None) -> Iterator[Problem]:
+        match = _NORMALIZATION.match(self.normalization) if isinstance(self.normalization, str) else None
+        if match is None:
+            yield Problem(
+                "normalization",
+                f"{told(self.normalization)} is no normalization",
+                "write exact, an-K-L with K and L of at least 1, such as an-1-2, or an-K with K of at least 0",
+            )
+            return
+        k, further = _shifts(match)
+        if width is not None and k + further >= width:
+            why = f"{self.normalization} shifts left by {k + further}, the accumulator has {width} bits"
+            yield Problem("normalization", why, f"choose K + L < {width}")
+        if step is not None and (k % step or further % step):
+            why = f"{self.normalization} shifts left by what is no multiple of exponent_step, {step}"
+            yield Problem("normalization", why, f"choose multiples of {step}, such as an-{step}")
 
     @property
     def shifts(self) -> tuple[int, int] | None:
-        """(k, λ) of an approximate normalization; None for the exact one."""
+        """(k, λ) of an approximate normalization, λ = 0: by k if at all, k = 0, too: never left; None for the exact one."""
         match = _NORMALIZATION.match(self.normalization)
-        return (int(match[1]), int(match[2])) if match else None
+        return _shifts(match) if match else None
+
+    @property
+    def headroom(self) -> int:
+        """How many bits of a significand stand above the one that weighs 2^E: 0, or ``exponent_step``."""
+        return self.exponent_step or 0
 
     @property
     def reach(self) -> int | None:
@@ -222,9 +257,14 @@ class FloatMac:
         return FLOAT_CODES[self.format]
 
     def __str__(self) -> str:
-        """Return the one spelling, such as ``float-mac<bf16,20,an-1-2>`` or ``float-mac<bf16,16,an-1-2,align-3>``."""
+        """Return the one spelling, such as ``float-mac<bf16,20,an-1-2>`` or ``float-mac<bf16,16,an-4,align-3,by-4>``."""
         limited = "" if self.alignment is None else f",align-{self.alignment}"
-        return f"float-mac<{self.format},{self.accumulator_bits},{self.normalization}{limited}>"
+        coarse = "" if self.exponent_step is None else f",by-{self.exponent_step}"
+        return f"float-mac<{self.format},{self.accumulator_bits},{self.normalization}{limited}{coarse}>"
+
+
+def _shifts(match: re.Match[str]) -> tuple[int, int]:
+    return int(match[2] or 0), int(match[3] or 0)
 
 
 Arithmetic = Exact | MaskedPowerOfTwo | ApproximateMultiplier
@@ -245,7 +285,9 @@ def parse_arithmetic(text: str) -> Arithmetic:
     raise ValueError(f"no arithmetic: {text[:80]!r}")
 
 
-_FLOAT_MAC = re.compile(r"float-mac<([a-z0-9]{1,8}),(\d{1,3}),([a-z0-9-]{1,16})(?:,align-(\d{1,3}))?>\Z")
+_FLOAT_MAC = re.compile(
+    r"float-mac<([a-z0-9]{1,8}),(\d{1,3}),([a-z0-9-]{1,16})(?:,align-(\d{1,3}))?(?:,by-(\d{1,3}))?>\Z"
+)
 
 
 def parse_float_mac(text: str) -> FloatMac:
@@ -254,7 +296,8 @@ def parse_float_mac(text: str) -> FloatMac:
     if match is None:
         raise ValueError(f"no floating-point multiply-add: {text[:80]!r}")
     try:
-        return FloatMac(match[1], int(match[2]), match[3], None if match[4] is None else int(match[4]))
+        align, step = (None if each is None else int(each) for each in match.group(4, 5))
+        return FloatMac(match[1], int(match[2]), match[3], align, step)
     except OptionError as error:
         raise ValueError(error.problems[0].why) from None
 

@@ -37,10 +37,11 @@ class UnpackedOperand:
 
 @dataclass(frozen=True)
 class State:
-    """A sum on its way down the column: value = ± ``significand`` · 2^(``exponent`` − (W − 1)), W = ``accumulator_bits``.
+    """A sum on its way down the column: value = ± ``significand`` · 2^(``exponent`` + ``headroom`` − (W − 1)).
 
-    ``sign``: 1 is negative. Significand 0 always has the exponent ``EMIN``. Where ``nan`` or ``inf`` is set, exponent and
-    significand mean nothing (and so does a NaN's sign); here they are ``EMIN`` and 0, hardware may hold anything there.
+    W = ``accumulator_bits``. ``sign``: 1 is negative. Significand 0 always has the exponent ``EMIN``. Where ``nan`` or ``inf``
+    is set, exponent and significand mean nothing (and so does a NaN's sign); here they are ``EMIN`` and 0, hardware may hold
+    anything there.
     """
 
     sign: int
@@ -101,7 +102,7 @@ def nearest_code(format: str, number: float) -> int:
 
 
 def multiply_codes(mac: FloatMac, a_code: int, b_code: int) -> State:
-    """Return the exact product of two codes, normalised, as an addend (step 1)."""
+    """Return the product of two codes as an addend (step 1): exact and normalised, or as it stands in multiples of a step."""
     a, b = unpack_operand(mac.format, a_code), unpack_operand(mac.format, b_code)
     sign = a.sign ^ b.sign
     if a.nan or b.nan or (a.inf and not b.inf and b.significand == 0) or (b.inf and not a.inf and a.significand == 0):
@@ -111,6 +112,10 @@ def multiply_codes(mac: FloatMac, a_code: int, b_code: int) -> State:
     product = a.significand * b.significand
     if product == 0:
         return State(sign, EMIN, 0)
+    if mac.exponent_step is not None:
+        e, up = a.exponent + b.exponent, mac.accumulator_bits - mac.code.product_bits
+        exponent = e - e % mac.exponent_step
+        return State(sign, exponent, (product << up) >> (mac.exponent_step - 1 - (e - exponent)))
     two_or_more = product >> (mac.code.product_bits - 1)
     up = mac.accumulator_bits - product.bit_length()
     return State(sign, a.exponent + b.exponent + two_or_more, product << up)
@@ -121,6 +126,7 @@ def normalize(mac: FloatMac, exponent: int, significand: int) -> tuple[int, int]
     width = mac.accumulator_bits
     if mac.shifts is None:
         shift = width - significand.bit_length()
+        shift -= shift % (mac.exponent_step or 1)
     else:
         k, further = mac.shifts
         if significand >> (width - k):
@@ -133,9 +139,13 @@ def normalize(mac: FloatMac, exponent: int, significand: int) -> tuple[int, int]
 
 
 def product_exponent(mac: FloatMac, a_code: int, b_code: int) -> int:
-    """Return e of step 2: e_a + e_b, the product taken as less than 2; ``EMIN`` where it is 0 or special."""
+    """Return e of step 2, the product taken as less than 2; ``EMIN`` where it is 0 or special.
+
+    It is e_a + e_b, or the multiple of ``exponent_step`` that is not above it.
+    """
     a, b = unpack_operand(mac.format, a_code), unpack_operand(mac.format, b_code)
-    return a.exponent + b.exponent if a.significand and b.significand else EMIN
+    e = a.exponent + b.exponent
+    return e - e % (mac.exponent_step or 1) if a.significand and b.significand else EMIN
 
 
 def accumulate(mac: FloatMac, state: State, product: State, e: int | None = None) -> State:
@@ -147,10 +157,11 @@ def accumulate(mac: FloatMac, state: State, product: State, e: int | None = None
         return _NAN
     if state.inf or product.inf:
         return State(state.sign if state.inf else product.sign, EMIN, 0, inf=True)
+    stride = mac.exponent_step or 1
     exponent = max(state.exponent, product.exponent)
     e = product.exponent if e is None else e
     total = 0
-    for addend, steps in ((state, e - state.exponent), (product, state.exponent - e - 1)):
+    for addend, steps in ((state, e - state.exponent), (product, state.exponent - e - stride)):
         dropped = mac.reach is not None and steps >= mac.reach
         aligned = 0 if dropped else addend.significand >> (exponent - addend.exponent)
         total += -aligned if addend.sign else aligned
@@ -158,7 +169,7 @@ def accumulate(mac: FloatMac, state: State, product: State, e: int | None = None
         return State(state.sign & product.sign, EMIN, 0)
     sign, size = int(total < 0), abs(total)
     if size >> mac.accumulator_bits:
-        return State(sign, exponent + 1, size >> 1)
+        return State(sign, exponent + stride, size >> stride)
     return State(sign, *normalize(mac, exponent, size))
 
 
@@ -174,26 +185,29 @@ def chain(mac: FloatMac, a_codes: Iterable[int], b_codes: Iterable[int], state: 
     return state
 
 
-def finish(state: State, result: Result, accumulator_bits: int) -> int:
-    """Return the bf16 or float32 code at the column's end: normalised exactly, small ones 0, rounded half to even."""
+def finish(state: State, result: Result, accumulator_bits: int, headroom: int = 0) -> int:
+    """Return the bf16 or float32 code at the column's end: normalised exactly, small ones 0, rounded half to even.
+
+    *headroom*: ``FloatMac.headroom`` of the chain.
+    """
     fraction_bits = _RESULT_FRACTION[result]
     infinity, negative = 0xFF << fraction_bits, state.sign << (fraction_bits + 8)
     if state.nan:
         return infinity | 1 << (fraction_bits - 1)
     if state.inf:
         return negative | infinity
-    top = state.exponent - (accumulator_bits - state.significand.bit_length())
+    top = state.exponent + headroom - (accumulator_bits - state.significand.bit_length())
     if state.significand == 0 or top < -126:
         return negative
     steps = round(Fraction(state.significand, 1) * Fraction(2) ** (fraction_bits + 1 - state.significand.bit_length()))
     return negative | min(steps + ((top + 126) << fraction_bits), infinity)
 
 
-def value(state: State, accumulator_bits: int) -> Fraction:
-    """Return the number that a finite state stands for; raise ``ValueError`` where it is none."""
+def value(state: State, accumulator_bits: int, headroom: int = 0) -> Fraction:
+    """Return the number that a finite state stands for (*headroom*: as its chain's); raise ``ValueError`` where it is none."""
     if state.nan or state.inf:
         raise ValueError("NaN and infinity are no fractions")
-    size = state.significand * Fraction(2) ** (state.exponent - (accumulator_bits - 1))
+    size = state.significand * Fraction(2) ** (state.exponent + headroom - (accumulator_bits - 1))
     return -size if state.sign else size
 
 

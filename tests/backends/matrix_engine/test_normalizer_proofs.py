@@ -53,8 +53,9 @@ module reference(input [{W}:0] sum, input zero, input [9:0] exponent, input abov
       if (sum[i]) found = 1;
       else if (~found) n = n + 1;
     if (~{exact}) n = n < {K} ? 0 : n < {K} + {L} ? {K} : {K} + {L};
-    v = sum[{W}] ? sum[{W}:1] : sum[{W}-1:0] << n;
-    e = zero ? 10'h200 : exponent + above + (sum[{W}] ? 10'd1 : -n);
+    n = n - n % {step};
+    v = sum[{W}] ? sum >> {step} : sum[{W}-1:0] << n;
+    e = zero ? 10'h200 : exponent + above + (sum[{W}] ? 10'd{step} : -n);
   end
 endmodule
 module property(input [{W}:0] sum, input [9:0] exponent, input above, output holds);
@@ -154,7 +155,7 @@ def test_exact_sets_the_top_bit_and_zero_has_the_lowest_exponent(tmp_path, width
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("assign count[STEPS-1-s] = ~(|word[W-:(1<<(STEPS-1-s))]);", "assign count[STEPS-1-s] = ~(|word[W-1-:(1<<(STEPS-1-s))]);"),
+    ("~(|word[T-1-:(STRIDE<<(STEPS-1-s))]);", "~(|word[T-2-:(STRIDE<<(STEPS-1-s))]);"),
     ("sum_of[9] | zero", "sum_of[9]"),
 ])  # fmt: skip
 def test_a_missing_shift_or_exponent_is_found(tmp_path, old, new):
@@ -166,20 +167,40 @@ def test_a_missing_shift_or_exponent_is_found(tmp_path, old, new):
 @pytest.mark.parametrize("fast", [0, 1, 2])
 @pytest.mark.parametrize("width", [*WIDTHS, 16, 20])
 def test_exact_equals_its_reference(tmp_path, width, fast):
-    wanted = REFERENCE.format(W=width, K=1, L=1, exact="1'b1", name="normalize_exact")
+    wanted = REFERENCE.format(W=width, K=1, L=1, exact="1'b1", step=1, name="normalize_exact")
     assert proven(exact(width, fast) + wanted, tmp_path)
 
 
 @pytest.mark.parametrize(("width", "k", "further", "fast"), [*CASES, (16, 1, 2, 0), (20, 2, 2, 1)])
 def test_approximate_equals_its_reference(tmp_path, width, k, further, fast):
-    wanted = REFERENCE.format(W=width, K=k, L=further, exact="1'b0", name="normalize_approximate")
+    wanted = REFERENCE.format(W=width, K=k, L=further, exact="1'b0", step=1, name="normalize_approximate")
     assert proven(approximate(width, k, further, fast) + wanted, tmp_path)
 
 
+@pytest.mark.parametrize("fast", [0, 1])
+@pytest.mark.parametrize(("width", "step"), [(8, 2), (11, 2), (16, 4), (17, 4), (20, 4), (24, 4)])
+def test_exact_in_multiples_equals_its_reference(tmp_path, width, step, fast):
+    wanted = REFERENCE.format(W=width, K=1, L=1, exact="1'b1", step=step, name="normalize_exact")
+    text = configured("normalize_exact", {"W": width, "STEP": step, "FAST": fast})
+    assert proven(text + wanted, tmp_path)
+
+
+@pytest.mark.parametrize(("width", "step", "k", "further"), [
+    (8, 1, 1, 0), (8, 1, 0, 0), (8, 2, 2, 2), (11, 2, 2, 0), (16, 4, 4, 4), (20, 4, 4, 0), (20, 4, 8, 4), (17, 4, 0, 0),
+])  # fmt: skip
+def test_approximate_in_multiples_equals_its_reference(tmp_path, width, step, k, further):
+    wanted = REFERENCE.format(W=width, K=k, L=further, exact="1'b0", step=step, name="normalize_approximate")
+    text = configured("normalize_approximate", {"W": width, "STEP": step, "K": k, "L": further})
+    assert proven(text + wanted, tmp_path)
+    broken = text.replace("10'd0 : next", "10'd1 : next")
+    assert broken != text
+    assert not proven(broken + wanted, tmp_path)
+
+
 def test_a_difference_from_the_reference_is_found(tmp_path):
-    wanted = REFERENCE.format(W=8, K=1, L=2, exact="1'b0", name="normalize_approximate")
+    wanted = REFERENCE.format(W=8, K=1, L=2, exact="1'b0", step=1, name="normalize_approximate")
     assert not proven(approximate(8, 2, 1, 0) + wanted, tmp_path)
-    wanted = REFERENCE.format(W=8, K=1, L=1, exact="1'b1", name="normalize_exact")
+    wanted = REFERENCE.format(W=8, K=1, L=1, exact="1'b1", step=1, name="normalize_exact")
     broken = exact(8, 1).replace("+ {{(STEPS-2){1'b0}}, 1'b1}", "+ {{(STEPS-2){1'b0}}, 1'b0}")
     assert broken != exact(8, 1)
     assert not proven(broken + wanted, tmp_path)

@@ -67,7 +67,7 @@ def matmul_rounded(
         return np.zeros((rows, columns), np.float32)
     products = np.empty((rows, columns), np.float32)
     bf16 = result == "bf16"
-    if (moves := _moves(a, b, depth, mac.accumulator_bits)) is not None:
+    if (moves := _moves(a, b, depth, mac)) is not None:
         x, y = _moved(a.numbers, moves[0]), _moved(b.numbers, moves[1])
 
         def part(at: slice) -> None:
@@ -117,7 +117,7 @@ def finish(states: States, mac: FloatMac, *, result: Result = "float32") -> np.n
     """Return what the column's end makes of *states*: float32 of the same shape; bf16 numbers as float32."""
     words = np.empty(states.sign.shape, np.int32)
     sums, seen = _opened(states, states.sign.shape)
-    wide.finish(*_flat(sums), mac.accumulator_bits, result == "bf16", words.reshape(-1))
+    wide.finish(*_flat(sums), mac.accumulator_bits, mac.headroom, result == "bf16", words.reshape(-1))
     wide.settle_specials(seen.reshape(-1), words.reshape(-1))
     return words.view(np.float32)
 
@@ -141,9 +141,16 @@ def _depth(a: np.ndarray, b: np.ndarray) -> int:
     return int(a.shape[1])
 
 
-def _settings(mac: FloatMac) -> tuple[int, int, int, int, np.int32 | None]:
-    k, further = mac.shifts or (0, 0)
-    return mac.code.product_bits, mac.accumulator_bits, k, further, None if mac.reach is None else np.int32(mac.reach)
+def _settings(mac: FloatMac) -> tuple[int, int, int, int, np.int32 | None, np.int32 | None]:
+    k, further = mac.shifts or (-1, 0)
+    reach, step = _as_words(mac, 0)
+    return mac.code.product_bits, mac.accumulator_bits, k, further, reach, step
+
+
+def _as_words(mac: FloatMac, place: int) -> tuple[np.int32 | None, np.int32 | None]:
+    """Return how far below the other an addend is dropped, and what exponents are multiples of, *place* bits to the left."""
+    reach, step = (None if each is None else np.int32(each << place) for each in (mac.reach, mac.exponent_step))
+    return reach, step
 
 
 def _turned(x: Rounded) -> Rounded:
@@ -151,21 +158,28 @@ def _turned(x: Rounded) -> Rounded:
     return Rounded(np.ascontiguousarray(x.numbers.T), x.low, x.high, specials)
 
 
-def _moves(a: Rounded, b: Rounded, depth: int, width: int) -> tuple[int, int] | None:
+def _moves(a: Rounded, b: Rounded, depth: int, mac: FloatMac) -> tuple[int, int] | None:
     """Return by how much to raise the exponents of a and b so that the fast form is exact; None where it cannot be.
 
     Whatever a chain holds is a multiple of 2^(least product exponent − (W − 1)), and below 2^(greatest + 2 + log2 K). The
-    fast form needs all powers of two that it makes, another W − 1 below, to be normal float32 numbers.
+    fast form needs all powers of two that it makes, another W − 1 below, to be normal float32 numbers. In multiples of a
+    step exponents lie lower by up to a step, and what they weigh higher by one: room for both at either end; and both moves
+    together are a multiple, too.
     """
+    width, step = mac.accumulator_bits, mac.exponent_step
     if width > 23:
         return None
     if a.low > a.high or b.low > b.high:
         return 0, 0  # nothing but zeros
-    least = 2 * width - 126 - (a.low + b.low)
-    most = 122 - math.ceil(math.log2(depth)) - (a.high + b.high)
+    least = 2 * width - 126 - (a.low + b.low) + 2 * mac.headroom
+    most = 122 - math.ceil(math.log2(depth)) - (a.high + b.high) - 2 * mac.headroom
     if least > most:
         return None
     wanted = min(max(0, least), most)
+    if step is not None:
+        wanted += -wanted % step
+        if wanted > most:
+            return None
     first = min(max(wanted, -126 - a.low), 127 - a.high)
     second = wanted - first
     return (first, second) if -126 - b.low <= second <= 127 - b.high else None
@@ -202,11 +216,11 @@ def _kinds(x: Rounded) -> np.ndarray:
 
 
 def _fast(a: np.ndarray, b: np.ndarray, mac: FloatMac, moved: int, bf16: bool, products: np.ndarray) -> None:
-    reach = None if mac.reach is None else np.int32(mac.reach << 23)
+    reach, step = _as_words(mac, 23)
     if mac.shifts is None:
-        fast.exact_chains(a, b, mac.accumulator_bits, reach, moved, bf16, products)
+        fast.exact_chains(a, b, mac.accumulator_bits, reach, step, moved, bf16, products)
     else:
-        fast.approximate_chains(a, b, mac.accumulator_bits, *mac.shifts, reach, moved, bf16, products)
+        fast.approximate_chains(a, b, mac.accumulator_bits, *mac.shifts, reach, step, moved, bf16, products)
 
 
 def _wide(a: Operands, b: Operands, mac: FloatMac, bf16: bool, products: np.ndarray) -> None:
@@ -217,7 +231,7 @@ def _wide(a: Operands, b: Operands, mac: FloatMac, bf16: bool, products: np.ndar
         at = slice(first, first + several)
         sums, _ = _opened(None, words[at].shape)
         wide.advance(_rows(a, at), b, *_settings(mac), *sums)
-        wide.finish(*_flat(sums), mac.accumulator_bits, bf16, words[at].reshape(-1))
+        wide.finish(*_flat(sums), mac.accumulator_bits, mac.headroom, bf16, words[at].reshape(-1))
 
 
 def _opened(states: States | None, shape: tuple[int, ...]) -> tuple[Operands, np.ndarray]:

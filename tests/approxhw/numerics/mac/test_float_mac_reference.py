@@ -101,7 +101,7 @@ def test_the_configurations_are_complete():
             ("bf16", 20, "an-0-2"),
             [
                 "normalization: 'an-0-2' is no normalization",
-                "do: write exact, or an-K-L with K and L of at least 1, such as an-1-2",
+                "do: write exact, an-K-L with K and L of at least 1, such as an-1-2, or an-K with K of at least 0",
             ],
         ),
         (("bf16", 20, "an-1-0"), ["normalization: 'an-1-0' is no normalization"]),

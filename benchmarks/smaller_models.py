@@ -115,11 +115,6 @@ def context_of(opened: OpenedModel, seen: Feeds) -> PassContext:
     )
 
 
-def answers(task: Task, graph: Graph, feeds: Feeds, jobs: int) -> np.ndarray:
-    """Return the classes that *graph* gives."""
-    return predictions(EmulatedEngine(graph, task.opened.host, jobs), feeds)
-
-
 @dataclass(eq=False)
 class Bench:
     """What is measured of one model, kept in a file as it comes."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 BATCH = 256
 """Rows of one run."""
 
+MOST_CLASSES = 1 << 16
+"""Class indices are below it."""
+
 LABELS = "labels"
 """The array of class indices beside those of the inputs."""
 
@@ -243,6 +246,9 @@ def _named(arrays: Mapping[str, np.ndarray], known: Sequence[ModelInput], column
             found.append(
                 Problem(LABELS, f"class indices are needed, one a row; it is {labels.dtype} {list(labels.shape)}")
             )
+        elif len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < MOST_CLASSES:
+            why = f"class indices lie in 0…{MOST_CLASSES - 1}; there are {labels.min()} and {labels.max()}"
+            found.append(Problem(LABELS, why, "leave out rows without a class"))
     groups = None
     if column is not None and column not in arrays:
         own = {each.name for each in known} | {LABELS}

@@ -37,4 +37,4 @@ def reshaping_on(model: OpenedModel, array: Tiled) -> Reshaping:
         tiles = -(-k // array.rows) * -(-n // array.columns)
         return tiles * (array.columns * -(-m // array.vectors) + m)
 
-    return Reshaping(model.apart, model.typed, clocks, array.rows, array.columns)
+    return Reshaping(model.apart, model.typed, clocks)

@@ -71,11 +71,9 @@ class Reshaping:
     """What lets passes change the shapes of a tensor Graph: they know no host's runtime and no array by themselves.
 
     ``apart``: a Graph with one operator a Host Node and all types known. ``typed``: a changed one with its types anew.
-    ``clocks``: what M × K by K × N takes on the array, clocks; ``rows`` and ``columns``: the array's, parts of K and of N.
+    ``clocks``: what M × K by K × N takes on the array.
     """
 
     apart: Callable[[Graph], Graph]
     typed: Callable[[Graph], Graph]
     clocks: Callable[[int, int, int], int] = lambda m, k, n: m * k * n
-    rows: int = 1
-    columns: int = 1

@@ -20,7 +20,7 @@ from approxhw.passes.integers._mean_shifts import with_column_shift
 
 from .ground.budget import Form, within_budget
 from .ground.channels import weights_of
-from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem
+from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
@@ -130,14 +130,12 @@ class LowRank:
         others = before - sum(each[0].costs for each in forms.values())
         chosen, total = within_budget(list(forms.values()), self.budget * before - others)
         if total + others > self.budget * before:
-            least = (total + others) / before
             why = f"rank 1 everywhere still takes {total + others:,} of {before:,} clocks"
-            raise PassError(f"pass {_NAME}", [Problem(f"{_NAME}.budget", why, f"give budget={_up(least)} or more")])
+            raise PassError(
+                f"pass {_NAME}",
+                [Problem(f"{_NAME}.budget", why, f"give budget={share_up(total + others, before)} or more")],
+            )
         return {node.name: form.size for node, form in zip(nodes, chosen, strict=True) if form.size}
-
-
-def _up(share: float) -> str:
-    return f"{int(np.ceil(100 * share - 1e-9))}%"
 
 
 @dataclass(frozen=True, eq=False)

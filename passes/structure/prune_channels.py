@@ -25,7 +25,7 @@ from .ground.leaving import (
 )
 from .ground.losses import LossJudge, judge_of, losses_of
 from .ground.moments import Moments, input_moments
-from .ground.refit import refitted
+from .ground.refit import Told, refitted
 from .ground.repair import Leaving, order_of_leaving
 
 _NAME = "prune-channels"
@@ -40,7 +40,8 @@ class PruneChannels:
 
     A layer after another is thinned as far as every class allows: its own bound is *bound* · λ^i for the i-th layer, λ such that
     all of them together come to the *whole*. Layers that save most clocks come first. What reads the channels that are left is
-    repaired by least squares at once, and once more at the end. *layers_kept*: share of the layers, those that save most for
+    repaired by least squares as each is judged; at the end once more, layer after layer, where that keeps what the bounds came
+    to, which is looked at. *layers_kept*: share of the layers, those that save most for
     the loss they cost, that stay thinned. Source: PAGCP (Ye et al., TPAMI 2023), whose tasks are classes here.
     """
 
@@ -89,9 +90,12 @@ class PruneChannels:
         if not len(gone):
             context.note("every channel stays: each layer's first step costs some class more than the bound")
             return graph
-        made = without_channels(channels, gone, None, ground.reshaping)
+        judged = without_channels(channels, gone, moments, ground.reshaping)
         again = None if context.on_progress is None else partial(context.on_progress, "refit layers")
-        made = refitted(made, whole, meant_columns(channels, groups, gone), ground.observe, again)
+        plain = without_channels(channels, gone, None, ground.reshaping)
+        made = refitted(plain, whole, meant_columns(channels, groups, gone), ground.observe, again)
+        if (losses_of(judge, made) > np.maximum(losses_of(judge, judged), thinning.most) + 1e-12).any():
+            made = judged  # what the bounds were held to
         before, after = (clocks_of(ground.reshaping, each) for each in (whole, made))
         base, now = losses_of(judge, whole), losses_of(judge, made)
         worst = int(np.argmax(now / np.maximum(base, 1e-9)))
@@ -131,8 +135,10 @@ class _Thinning:
     ground: Ground
     judge: LossJudge
     gone: dict[int, np.ndarray] = field(default_factory=dict)
+    most: float | np.ndarray = 0.0
+    """Loss of each class that the bounds have come to."""
 
-    def run(self, tell: object) -> np.ndarray:
+    def run(self, tell: Told | None) -> np.ndarray:
         """Thin every layer as far as its bound allows; return the channels that leave."""
         share = geometric_share(len(self.groups), self.asked.bound, self.asked.whole)
         saved = [self._saved(place) for place in range(len(self.groups))]
@@ -145,9 +151,9 @@ class _Thinning:
                 self.gone[place] = kept
                 clocks = self._clocks_saved(place, kept)
                 worth[place] = float(np.max(least - base)) / max(1, clocks)
-                base = np.maximum(base, least)
+                base = self.most = np.maximum(base, least)
                 bound *= share
-            if callable(tell):
+            if tell is not None:
                 tell(done + 1, len(order))
         most = int(np.ceil(self.asked.layers_kept * len(self.gone) - 1e-9))
         for place in sorted(self.gone, key=lambda each: worth[each])[most:]:

@@ -14,7 +14,7 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 
 from .ground.channels import ChannelGroup, Channels, channels_of
-from .ground.layers import ALL, clocks_of, ground_of, share_problem
+from .ground.layers import ALL, clocks_of, ground_of, share_problem, share_up
 from .ground.leaving import (
     chosen_groups,
     clocks_without,
@@ -149,7 +149,8 @@ def _kept_in_budget(
                 best = rank, place, saved
         if best is None:
             why = f"the fewest channels that can stay take {total:,} clocks, and the budget is {budget:,}"
-            remedy = f"give budget={total / clocks_without(channels, np.zeros(0, np.int64), reshaping):.0%} or more"
+            whole = clocks_without(channels, np.zeros(0, np.int64), reshaping)
+            remedy = f"give budget={share_up(total, whole)} or more"
             raise PassError(f"pass {_NAME}", [Problem(f"{_NAME}.budget", why, remedy)])
         at[best[1]] -= 1
         total -= best[2]

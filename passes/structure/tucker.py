@@ -20,7 +20,7 @@ from approxhw.passes.integers._editing import Editor
 
 from .ground.budget import Form, hull_of, within_budget
 from .ground.channels import weights_of
-from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem
+from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
@@ -63,12 +63,14 @@ class Tucker:
         spectra = [_spectrum(whole, node, moments[node.name]) for node in nodes]
         before = clocks_of(ground.reshaping, whole)
         shapes = [core_forms(whole, node, each, ground.reshaping) for node, each in zip(nodes, spectra, strict=True)]
-        others = before - sum(each[0].costs for each in shapes)
+        others = before - sum(ground.reshaping.clocks(*_sizes(whole, node)) for node in nodes)
         forms, total = within_budget(shapes, self.budget * before - others)
         if total + others > self.budget * before:
-            least = math.ceil(100 * (total + others) / before - 1e-9)
             why = f"the smallest cores still take {total + others:,} of {before:,} clocks"
-            raise PassError(f"pass {_NAME}", [Problem(f"{_NAME}.budget", why, f"give budget={least}% or more")])
+            raise PassError(
+                f"pass {_NAME}",
+                [Problem(f"{_NAME}.budget", why, f"give budget={share_up(total + others, before)} or more")],
+            )
         made, changed = whole, []
         for node, form, spectrum in zip(nodes, forms, spectra, strict=True):
             if form.size:
@@ -169,6 +171,12 @@ def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshapin
             if (costs := first + core + last) < whole:
                 forms.append(Form(r_in * (count + 1) + r_out, costs, float(lost_in[r_in] + lost_out[r_out])))
     return hull_of(forms)
+
+
+def _sizes(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """Return M, K and N of the one product that *node* is."""
+    sizes = product_sizes(graph, node)
+    return sizes.m, sizes.k, sizes.n
 
 
 def _ranks_of(form: Form, spectrum: Spectrum) -> tuple[int, int]:

@@ -47,6 +47,8 @@ class NamedArrays:
     notes: tuple[str, ...] = ()
     group_at: tuple[int, str] | None = None
     """Where among the features the column of groups stood that was taken out of them, and its title."""
+    group_values: np.ndarray | None = None
+    """What that column holds, one a row of ``X``: apart from the arrays, whose names are not the user's."""
 
 
 def read_npz(path: Path) -> NamedArrays:

@@ -408,7 +408,7 @@ class _Table:
             return NamedArrays(made, titles, tuple(layout.notes))
         place = layout.group - (layout.label < layout.group)
         own = layout.titles[layout.group] if layout.titles else ""
-        return NamedArrays({**made, groups: np.array(self.groups)}, titles, tuple(layout.notes), (place, own))
+        return NamedArrays(made, titles, tuple(layout.notes), (place, own), np.array(self.groups))
 
     def _bad(self, label: str | None) -> Problem:
         (cell, column), layout = self.first_bad, self.layout

@@ -232,7 +232,7 @@ def _checked(
     groups: str | None = None,
 ) -> Dataset:
     if groups is not None:
-        table = with_group_feature(table, groups, features)
+        table = with_group_feature(table, features)
     arrays = table.arrays
     found: list[Problem] = []
     if "X_train" in arrays or "X_test" in arrays:

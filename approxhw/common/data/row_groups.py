@@ -26,14 +26,14 @@ class RowGroups:
     test: np.ndarray
 
 
-def with_group_feature(table: NamedArrays, title: str, features: int | None) -> NamedArrays:
+def with_group_feature(table: NamedArrays, features: int | None) -> NamedArrays:
     """Return *table* with its column of groups among the readings, where a model of so many *features* reads it, too."""
     x = table.arrays.get("X")
-    if table.group_at is None or x is None or x.ndim != 2 or features != x.shape[1] + 1:
+    if table.group_at is None or table.group_values is None or x is None or x.ndim != 2 or features != x.shape[1] + 1:
         return table
     place, own = table.group_at
     with suppress(ValueError):  # a text is no reading
-        column = table.arrays[title].astype(np.float64)
+        column = table.group_values.astype(np.float64)
         titles = (*table.titles[:place], own, *table.titles[place:]) if table.titles else ()
         return replace(table, arrays={**table.arrays, "X": np.insert(x, place, column, axis=1)}, titles=titles)
     return table
@@ -50,7 +50,7 @@ def groups_by_title(
     made = {}
     for split in splits:
         name = title if split == "X" else f"{title}{split[1:]}"
-        values = table.arrays.get(name)
+        values = table.group_values if table.group_values is not None else table.arrays.get(name)
         if values is None and title in table.titles and np.ndim(table.arrays[split]) == 2:
             values = table.arrays[split][:, table.titles.index(title)]
         if values is None:

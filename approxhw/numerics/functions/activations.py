@@ -119,7 +119,10 @@ def activation_formula(name: str, **parameters: float | Sequence[float]) -> Form
         raise OptionError("activation", found)
     numbers = {key: _as_float(value) for key, value in parameters.items()}
     formula = ACTIVATIONS[name](**numbers)
-    assert not formula_faults(formula), formula
+    if faults := formula_faults(formula):
+        raise OptionError(
+            "activation", [Problem(name, f"its numbers go beyond what floats hold: {shown(faults[0], 120)}")]
+        )
     return formula
 
 
@@ -135,4 +138,6 @@ def _misfit(value: object, *, several: bool) -> str:
         return next((why for each in value if (why := _misfit(each, several=False))), "")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{shown(value, 40)} is no number"
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return "it is larger than any float"
     return "" if math.isfinite(value) else f"{value} is not finite"

@@ -51,10 +51,6 @@ class Channels:
     groups: tuple[ChannelGroup, ...]
     reshaped: tuple[tuple[str, int], ...]
 
-    def group_of(self, title: str) -> ChannelGroup | None:
-        """Return the group that the product *title* makes; None where it makes none."""
-        return next((group for group in self.groups if title in group.makers), None)
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -68,10 +64,8 @@ class Weights:
 def weights_of(graph: Graph, node: Node) -> Weights | None:
     """Return where *node* has its weights; None where it is no product with one constant operand, or groups channels."""
     op = node.op
-    if isinstance(op, Conv):
+    if isinstance(op, Conv):  # filters of a ConvTranspose read and make other vectors than moments are gathered of
         return Weights(1, 1, 0) if op.group == 1 and _is_constant(graph, node.inputs[1]) else None
-    if isinstance(op, ConvTranspose):
-        return Weights(1, 0, 1) if op.group == 1 and _is_constant(graph, node.inputs[1]) else None
     if not isinstance(op, MatMul | Gemm):
         return None
     fixed = [_is_constant(graph, name) for name in node.inputs[:2]]
@@ -197,10 +191,14 @@ class _Walk:
         for axis in a[2:]:
             ids.stop(axis, f"{type(op).__name__} ({shown(node.name, 60)}) moves over them")
         columns: Axis
-        if op.group == 1:
-            ids.tie(a[1], b[1 if isinstance(op, Conv) else 0], UNFOLLOWED)
-            columns = b[0 if isinstance(op, Conv) else 1]
-        elif isinstance(op, Conv) and op.group == channels and b[0] is not None and a[1] is not None:
+        if isinstance(op, ConvTranspose):
+            for axis in (a[1], b[0], b[1]):
+                ids.stop(axis, f"ConvTranspose ({shown(node.name, 60)}) spreads them")
+            columns = b[1] if op.group == 1 else None
+        elif op.group == 1:
+            ids.tie(a[1], b[1], UNFOLLOWED)
+            columns = b[0]
+        elif op.group == channels and b[0] is not None and a[1] is not None:
             each = len(b[0]) // channels
             for place in range(each):  # filters of one channel lie side by side
                 ids.tie(a[1], b[0][place::each], UNFOLLOWED)
@@ -208,7 +206,7 @@ class _Walk:
         else:
             for axis in (a[1], b[0], b[1]):
                 ids.stop(axis, f"{type(op).__name__} ({shown(node.name, 60)}) takes them in groups")
-            columns = b[0] if isinstance(op, Conv) else None
+            columns = b[0]
         for axes in rest:
             columns = ids.tie(columns, axes[0], UNFOLLOWED)
         return (a[0], columns, *(None,) * (rank - 2))

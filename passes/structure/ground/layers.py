@@ -98,6 +98,11 @@ def clocks_of(reshaping: Reshaping, graph: Graph) -> int:
     return sum(each.count * reshaping.clocks(each.m, each.k, each.n) for each in product_layers(graph))
 
 
+def share_up(costs: int, of: int) -> str:
+    """Return a share of *of* in whole percent that is at least *costs*: what an error advises can be met."""
+    return f"{-(-100 * costs // of)}%"
+
+
 def share_problem(name: str, option: str, value: float | None) -> list[Problem]:
     """Return what is wrong with a share that an *option* of the pass *name* gives: it lies in 0…1, without 0."""
     if value is None or (isinstance(value, int | float) and 0 < value <= 1):

@@ -24,8 +24,9 @@ from .slicing import kept_places, sliced
 
 def chosen_groups(channels: Channels, layers: str, name: str) -> list[ChannelGroup]:
     """Return the groups that *layers* asks for and that can leave; raise :class:`PassError` for what is named and cannot."""
-    titles = {group.title: group for group in channels.groups}
-    chosen = [titles[title] for title in chosen_titles(list(titles), layers, name)]
+    titles = dict.fromkeys(group.title for group in channels.groups)
+    asked = set(chosen_titles(list(titles), layers, name))
+    chosen = [group for group in channels.groups if group.title in asked]
     stuck = [group for group in chosen if group.why]
     free = [group for group in chosen if not group.why and group.size > 1]
     if stuck and (layers != ALL or not free):

@@ -101,8 +101,8 @@ def _elementwise(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
 
 
 def _first(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
-    """Pass the first operand's axes on; further ones (bounds, axes) have none that count."""
-    return (operator.axes[0],)
+    """Pass the first operand's axes on; further ones (bounds, axes) have none that count, nor have further results (masks)."""
+    return (operator.axes[0], *((None,) * len(shape) for shape in operator.made[1:]))
 
 
 def _nothing(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
@@ -125,8 +125,6 @@ def _over(kinds: str) -> Rule:
         for place in chosen:
             ids.stop(operator.axes[0][place], f"{operator.called} {kinds} them")
         kept = operator.axes[0]
-        if operator.made[0] == operator.shapes[0]:
-            return (tuple(None if place in chosen else axis for place, axis in enumerate(kept)),)
         if len(operator.made[0]) == rank:
             return (tuple(None if place in chosen else axis for place, axis in enumerate(kept)),)
         return (tuple(axis for place, axis in enumerate(kept) if place not in chosen),)
@@ -139,8 +137,12 @@ def _axes_of(operator: HostOperator, rank: int) -> list[int]:
     if given is None and 1 in operator.held:
         given = operator.held[1].reshape(-1).tolist()
     if given is None:
-        return [rank - 1] if operator.kind in ("Softmax", "LogSoftmax", "ArgMax", "ArgMin") else list(range(rank))
+        return {"Softmax": [rank - 1], "LogSoftmax": [rank - 1], "ArgMax": [0], "ArgMin": [0]}.get(
+            operator.kind, list(range(rank))
+        )
     listed = [given] if isinstance(given, int) else list(given)
+    if not listed and operator.kind.startswith("Reduce") and not operator.attributes.get("noop_with_empty_axes", 0):
+        listed = list(range(rank))
     return [int(place) % rank for place in listed]
 
 

@@ -64,10 +64,11 @@ class _Change:
             self._constant(node, op)
             return
         node = replace(node, inputs=tuple(self.names.get(name, name) for name in node.inputs))
-        if isinstance(op, Conv) and op.group > 1:
-            axis = self.channels.axes[node.inputs[0]][1]
-            groups = op.group if axis is None else len(kept_places(axis, self.gone))
-            node = replace(node, op=replace(op, group=groups))
+        axis = self.channels.axes[node.inputs[0]][1] if isinstance(op, Conv) and op.group > 1 else None
+        if (
+            isinstance(op, Conv) and axis is not None and op.group == len(axis)
+        ):  # one group a channel, whatever they are
+            node = replace(node, op=replace(op, group=len(kept_places(axis, self.gone))))
         elif isinstance(op, Host):
             node = self._reshaped(node)
         self.nodes.append(node)

@@ -27,7 +27,7 @@ def _error(result, code: int) -> str:
         ("compil model.onnx", "no such command 'compil'; did you mean 'compile'?"),
         (
             "frobnicate",
-            "no such command 'frobnicate'; there are check, compile, compress, eight-bit-rtl, estimate, fuzz, link-model,"
+            "no such command 'frobnicate'; there are check, compile, compress, eight-bit-rtl, estimate, export, fuzz, link-model,"
             " multiplier, opt, passes, report, search, simulate",
         ),
         ("compile m.onnx --dataa d.npz", "No such option '--dataa'. (Did you mean one of: '--data', '--task'?)"),

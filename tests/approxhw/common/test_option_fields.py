@@ -42,7 +42,7 @@ class Whole:
 
 def test_nested_dataclasses_contribute_their_options():
     found = {item.name: item for item in option_fields(Size)}
-    mac = ["format", "accumulator_bits", "normalization", "alignment"]
+    mac = ["format", "accumulator_bits", "normalization", "alignment", "exponent_step"]
     assert list(found) == [*mac, "array", "loss", "low", "keep", "seed"]  # what has no help is for Python alone
     assert found["accumulator_bits"].flag == "--accumulator-bits"
     assert found["format"].path == ("mac",)

@@ -101,6 +101,7 @@ def instances(made, engine_folder, integer_folder, plain_front, mlp, inputs, tmp
         "Graph": ax.read(inputs / "tiny.onnx"),
         "IntegerEngine": ax.IntegerEngine(),
         "IntegerMac": ax.IntegerMac(),
+        "MadeActivation": ax.activation_unit("tanh", "s4<2^-2>", "s4<2^-3>"),
         "MatrixEngine": ax.MatrixEngine(),
         "MeasuredMultipliers": ax.MeasuredMultipliers(()),
         "Printed": ax.Printed(),
@@ -165,6 +166,10 @@ def right(inputs, made, tmp_path_factory) -> dict[str, object]:
         "name": "printed-exact",
         "loss": 0.5,
         "readings": np.zeros((1, 3)),
+        "x": "s4<2^-2>",
+        "y": "s4<2^-3>",
+        "design": made,
+        "output": tmp_path_factory.mktemp("out") / "exported.onnx",
         "path": tmp_path_factory.mktemp("out") / "out.onnx",
     }  # fmt: skip
 

@@ -16,7 +16,18 @@ ENGINE = tuple(
     name
     for name in template_names()
     if name.startswith(
-        ("mac_", "normalize_", "float_", "column_", "engine_", "matrix_", "eight_bit_", "integer_", "operator_")
+        (
+            "mac_",
+            "normalize_",
+            "float_",
+            "column_",
+            "bins_",
+            "engine_",
+            "matrix_",
+            "eight_bit_",
+            "integer_",
+            "operator_",
+        )
     )
 )
 """Of the engines and of 8-bit codes: tests/backends/{matrix_engine,integer_engine,eight_bit_rtl} say what they mean."""

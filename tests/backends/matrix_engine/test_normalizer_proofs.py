@@ -139,8 +139,8 @@ def test_a_carry_is_a_shift_by_one_to_the_right(tmp_path, width, k, further, fas
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("carry ? sum[W:1] :", "carry ? sum[W-1:0] :"),
-    ("carry ? 10'd1 :", "carry ? 10'd0 :"),
+    ("carry ? right :", "carry ? sum[W-1:0] :"),
+    ("carry ? RIGHT[9:0] :", "carry ? 10'd0 :"),
 ])  # fmt: skip
 def test_a_wrong_carry_is_found(tmp_path, old, new):
     text = approximate(8, 1, 2, 0)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from approxhw.common.arguments import checked
+from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.formats import Fixed, parse_format
 from approxhw.numerics.functions.activations import activation_formula
 from approxhw.numerics.functions.fit import FittedUnit, fit_activation
-from approxhw.numerics.functions.formulas import Formula
+from approxhw.numerics.functions.formulas import Formula, formula_faults
 from approxhw.numerics.functions.units import ActivationUnit, unit_codes, unit_values
 
 if TYPE_CHECKING:
@@ -34,16 +34,25 @@ class MadeActivation:
     unit: ActivationUnit
     ulp: float
 
+    def __post_init__(self) -> None:
+        """Refuse values that are not of the types of their fields."""
+        settle_fields(self, "MadeActivation")
+        if faults := formula_faults(self.formula):
+            raise OptionError("MadeActivation", [Problem("formula", fault) for fault in faults])
+
+    @checked("MadeActivation.values")
     def values(self, codes: np.ndarray | None = None) -> np.ndarray:
         """Return what it makes of *codes* (int64), of every code of ``x`` from the lowest on by default."""
         return unit_values(self.unit, codes)
 
+    @checked("MadeActivation.verilog")
     def verilog(self, name: str = "activation") -> str:
         """Return it as a module *name*, ``y`` of ``x``, with the templates in it."""
         from approxhw.backends.activation.unit_module import unit_module
 
         return unit_module(self.unit, name).verilog
 
+    @checked("MadeActivation.estimate")
     def estimate(self, library: str | Path = "sky130") -> Estimate:
         """Return area, power and delay in cells of *library*; power over every code once, in a seeded order."""
         from approxhw.backends.activation.unit_module import unit_module, unit_vectors

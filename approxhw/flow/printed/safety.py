@@ -65,7 +65,7 @@ def circuit_safety(
         for name, (rows, labels) in splits.items()
         if len(rows) and name in reference
     }
-    op = graph.input.op
+    op = held.model.input.op  # the circuit's own inputs may be bits, several a feature
     assert isinstance(op, Input)
     subgroups = Subgrouped(op.titles, {name: splits[name][0] for name in answers}, data.groups)
     return safety_report(

@@ -195,7 +195,7 @@ class FloatMac:
                 f"choose {code.product_bits}…24, or a format of fewer fraction bits",
             )
         step: int | None = self.exponent_step
-        if step is not None and (isinstance(step, bool) or step not in EXPONENT_STEPS):
+        if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step not in EXPONENT_STEPS):
             yield Problem(
                 "exponent_step",
                 f"{told(step)} is none of 1, 2, 4",

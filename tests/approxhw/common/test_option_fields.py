@@ -50,7 +50,8 @@ def test_nested_dataclasses_contribute_their_options():
     assert found["alignment"].types == (int,)
     spelled = {name: item.spelled() for name, item in found.items()}
     assert spelled == {
-        "format": "bf16", "accumulator_bits": "20", "normalization": "an-1-2", "alignment": "exact", "array": "16x8",
+        "format": "bf16", "accumulator_bits": "20", "normalization": "an-1-2", "alignment": "exact",
+        "exponent_step": "products are normalised", "array": "16x8",
         "loss": "5%", "low": "", "keep": "a b", "seed": "1",
     }  # fmt: skip
     assert found["array"].metavar == "ROWSxCOLUMNS"

@@ -105,6 +105,7 @@ def instances(made, engine_folder, integer_folder, plain_front, mlp, inputs, tmp
         "MatrixEngine": ax.MatrixEngine(),
         "MeasuredMultipliers": ax.MeasuredMultipliers(()),
         "Printed": ax.Printed(),
+        "SafetyOptions": ax.SafetyOptions(),
         "SearchResult": found,
     }
     missing = {name for name in ax.__all__ if isinstance(getattr(ax, name), type)} - made_of.keys()

@@ -308,6 +308,7 @@ def test_the_command_line_compiles_simulates_and_measures(tmp_path, icarus, monk
         "accumulator_bits": 20,
         "normalization": "an-1-2",
         "alignment": None,
+        "exponent_step": None,
     }
     result = run("simulate", "out", "--simulator", "icarus", "--layer", "second", "--rows", 5)
     assert result.exit_code == 0, result.output
@@ -426,7 +427,13 @@ def test_passes_that_are_given_say_what_is_built(tmp_path):
         "approximate-normalization{accumulator=24,normalization=exact,result=bf16},compress{block=64}"
     )
     made = ax.compile(model_of(tmp_path), passes=passes, **given).design
-    assert made.engine["mac"] == {"format": "bf16", "accumulator_bits": 24, "normalization": "exact", "alignment": None}
+    assert made.engine["mac"] == {
+        "format": "bf16",
+        "accumulator_bits": 24,
+        "normalization": "exact",
+        "alignment": None,
+        "exponent_step": None,
+    }
     assert (made.engine["result"], made.engine["codes"]["block"]) == ("bf16", 64)
     assert {layer.arithmetic for layer in made.layers} == {"float-mac<bf16,24,exact>"}
     assert all(layer.operands for layer in made.layers)

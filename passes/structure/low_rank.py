@@ -15,6 +15,7 @@ from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul, Prod
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 from approxhw.ir.tensor.layers import product_sizes
+from approxhw.numerics.formats import dtype_of
 from approxhw.passes.integers._editing import Editor
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
@@ -25,6 +26,9 @@ from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
 _NAME = "low-rank"
+
+USUAL = 0.9
+"""Share of clocks that stays where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class LowRank:
     """It changes shapes, by what training rows tell."""
 
     budget: float | None = field(
-        default=None, metadata={"help": "share of the engine's clocks that stays, such as 70%"}
+        default=None, metadata={"help": "share of the engine's clocks that stays; 90% without a rank"}
     )
     rank: int | None = field(default=None, metadata={"help": "of every layer that it makes cheaper"})
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
@@ -53,9 +57,11 @@ class LowRank:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "budget", self.budget)
-        if (self.budget is None) == (self.rank is None):
-            why = "both are given" if self.rank is not None else "neither is given"
-            found.append(Problem(f"{_NAME}.budget and rank", why, "give one of them, such as budget=70% or rank=16"))
+        if self.budget is None and self.rank is None:
+            object.__setattr__(self, "budget", USUAL)
+        elif self.budget is not None and self.rank is not None:
+            why, remedy = "both are given", "give one of them, such as budget=70% or rank=16"
+            found.append(Problem(f"{_NAME}.budget and rank", why, remedy))
         if self.rank is not None and self.rank < 1:
             found.append(Problem(f"{_NAME}.rank", f"{self.rank} leaves nothing", "give 1 or more"))
         if found:
@@ -230,7 +236,7 @@ def _constant(editor: Editor, graph: Graph, node: Node, matrix: np.ndarray, name
     if isinstance(node.op, Conv):
         kernel = old.type.shape[2:] if name == "first" else (1,) * (len(old.type.shape) - 2)
         data = matrix.T.reshape(matrix.shape[1], -1, *kernel)
-    return editor.constant(f"{old.name}_{name}", np.ascontiguousarray(data.astype(np.float32)))
+    return editor.constant(f"{old.name}_{name}", np.ascontiguousarray(data.astype(dtype_of(old.type.format))))
 
 
 def _conditions(graph: Graph, factors: Mapping[str, _Principal], ranks: Mapping[str, int]) -> str:

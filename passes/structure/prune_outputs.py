@@ -30,6 +30,9 @@ from .ground.repair import Leaving, order_of_leaving
 
 _NAME = "prune-outputs"
 
+USUAL = 0.75
+"""Share of channels that stays where nothing is said."""
+
 REPAIRS = ("refit", "once", "none")
 """Least squares of each layer on what it reads by then, of all layers on what they read before, or no repair."""
 
@@ -50,7 +53,7 @@ class PruneOutputs:
     """It changes shapes, by what training rows tell."""
 
     keep: float | None = field(
-        default=None, metadata={"help": "share of every layer's channels that stays, such as 0.6"}
+        default=None, metadata={"help": "share of every layer's channels that stays; 0.75 without a budget"}
     )
     budget: float | None = field(
         default=None, metadata={"help": "share of the engine's clocks that stays, such as 70%"}
@@ -64,9 +67,11 @@ class PruneOutputs:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "keep", self.keep) + share_problem(_NAME, "budget", self.budget)
-        if (self.keep is None) == (self.budget is None):
-            why = "both are given" if self.keep is not None else "neither is given"
-            found.append(Problem(f"{_NAME}.keep and budget", why, "give one of them, such as keep=0.6 or budget=70%"))
+        if self.keep is None and self.budget is None:
+            object.__setattr__(self, "keep", USUAL)
+        elif self.keep is not None and self.budget is not None:
+            why, remedy = "both are given", "give one of them, such as keep=0.6 or budget=70%"
+            found.append(Problem(f"{_NAME}.keep and budget", why, remedy))
         if found:
             raise OptionError(_NAME, found)
 

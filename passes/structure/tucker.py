@@ -16,6 +16,7 @@ from approxhw.ir.kinds.tensor.ops import Conv
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 from approxhw.ir.tensor.layers import product_sizes
+from approxhw.numerics.formats import dtype_of
 from approxhw.passes.integers._editing import Editor
 
 from .ground.budget import Form, hull_of, within_budget
@@ -202,13 +203,13 @@ def _with_core(graph: Graph, node: Node, spectrum: Spectrum, ranks: Sequence[int
         if each.name != node.name:
             editor.nodes.append(each)
             continue
-        base, read, fmt = graph[node.inputs[1]].name, node.inputs[0], node.type.format
+        old, read, fmt = graph[node.inputs[1]], node.inputs[0], node.type.format
         if r_in < channels:
             shape = list(graph[read].type.shape)
             shape[1] = r_in
-            filters = _filters(editor, f"{base}_in", spectrum.into[:r_in].reshape(r_in, channels, *ones))
+            filters = _filters(editor, old, "in", spectrum.into[:r_in].reshape(r_in, channels, *ones))
             read = editor.add(f"{node.name}_in", replace(plain, title=f"{op.title}/in"), [read, filters], shape, fmt)
-        filters = _filters(editor, f"{base}_core", core.reshape(min(r_out, count), min(r_in, channels), *places))
+        filters = _filters(editor, old, "core", core.reshape(min(r_out, count), min(r_in, channels), *places))
         if r_out == count:
             editor.nodes.append(
                 replace(node, op=replace(op, title=f"{op.title}/core"), inputs=(read, filters, *node.inputs[2:]))
@@ -217,11 +218,11 @@ def _with_core(graph: Graph, node: Node, spectrum: Spectrum, ranks: Sequence[int
         shape = list(node.type.shape)
         shape[1] = r_out
         read = editor.add(f"{node.name}_core", replace(op, title=f"{op.title}/core"), [read, filters], shape, fmt)
-        filters = _filters(editor, f"{base}_out", spectrum.out[:, :r_out].reshape(count, r_out, *ones))
+        filters = _filters(editor, old, "out", spectrum.out[:, :r_out].reshape(count, r_out, *ones))
         last = replace(plain, title=f"{op.title}/out")
         editor.nodes.append(replace(node, op=last, inputs=(read, filters, *node.inputs[2:])))
     return editor.done()
 
 
-def _filters(editor: Editor, name: str, data: np.ndarray) -> str:
-    return editor.constant(name, np.ascontiguousarray(data.astype(np.float32)))
+def _filters(editor: Editor, like: Node, name: str, data: np.ndarray) -> str:
+    return editor.constant(f"{like.name}_{name}", np.ascontiguousarray(data.astype(dtype_of(like.type.format))))

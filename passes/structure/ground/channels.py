@@ -13,7 +13,7 @@ from approxhw.ir.kinds import Constant, Relu
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, Host, MatMul, Part, Transpose
 
 from .ids import Axis, Ids
-from .operators import Axes, HostOperator, broadcast, followed_axes, host_operator
+from .operators import Axes, HostOperator, broadcast, followed_axes, host_operator, only_shapes
 
 UNFOLLOWED = "they meet values whose channels are not followed"
 
@@ -157,16 +157,40 @@ class _Walk:
             {i: self.graph.constant(name) for i, name in enumerate(names) if name and _is_constant(self.graph, name)},
             self.reshaped,
         )
+        if kind in ("Shape", "Size") and not self._only_shapes(node.name):
+            for axis in operator.axes[0]:
+                self.ids.stop(axis, f"{operator.called} counts them, and the model computes with that")
         found = followed_axes(self.ids, operator)
         self.axes[node.name] = found[0]
         for part in parts:
             assert isinstance(part.op, Part)
             self.axes[part.name] = found[part.op.index]
 
+    def _only_shapes(self, name: str) -> bool:
+        """Return whether the sizes *name* end in shapes alone, which follow the channels by themselves."""
+        if name in self.graph.leaving:
+            return False
+        for reader in self.graph.readers(name):
+            known = host_operator(reader) if isinstance(reader.op, Host) else None
+            if known is None:
+                return False
+            kind, attributes, places = known
+            for place, read in enumerate(places):
+                if read >= 0 and reader.inputs[read] == name:
+                    taken = only_shapes(kind, attributes, place)
+                    if taken is False or (taken is None and not self._only_shapes(reader.name)):
+                        return False
+        return True
+
     def _product(self, node: Node, op: MatMul | Gemm | Conv | ConvTranspose) -> Axes:
         ids, rank = self.ids, len(node.type.shape)
         a, b, *rest = (self.axes[name] for name in node.inputs)
         shapes = [self.graph[name].type.shape for name in node.inputs]
+        fixed = [_is_constant(self.graph, name) for name in node.inputs[:2]]
+        if isinstance(op, MatMul | Gemm) and any(fixed) and weights_of(self.graph, node) is None:
+            why = f"{type(op).__name__} ({shown(node.name, 60)}) multiplies them by constants, no plain matrix behind them"
+            for axis in (*a, *b):
+                ids.stop(axis, why)
         if isinstance(op, MatMul) and min(len(a), len(b)) >= 2:
             ids.tie(a[-1], b[-2], UNFOLLOWED)
             batch = broadcast(

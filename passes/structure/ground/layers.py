@@ -68,6 +68,10 @@ def matrix_of(graph: Graph, node: Node) -> np.ndarray:
     data = held(graph, node.inputs[found.place]) if found is not None else None
     assert found is not None
     assert data is not None
+    if not np.isfinite(data).all() or not data.size:
+        why = "some of its weights are infinite or no numbers" if data.size else "it has no weights: a size of it is 0"
+        where = f"layer {shown(node.op.title, 60)!r}"  # type: ignore[union-attr]
+        raise PassError("weights", [Problem(where, why, "look at the model, or leave the layer out")])
     moved = np.moveaxis(data.astype(np.float64), (found.columns, found.rows), (0, 1))
     return moved.reshape(len(moved), -1).T
 

@@ -14,6 +14,9 @@ from approxhw.ir.graph import Node
 
 from .ids import Axis, Ids
 
+OPSET = "opset of the model"
+"""Among attributes: what operators mean may depend on it."""
+
 Axes = tuple[Axis, ...]
 """The ids of every axis of a value."""
 
@@ -61,7 +64,9 @@ def host_operator(node: Node) -> tuple[str, dict[str, Any], list[int]] | None:
     if set(inner.input) - {""} != set(read):
         return None
     places = [read.index(name) if name else -1 for name in inner.input]
-    return inner.op_type, {entry.name: helper.get_attribute_value(entry) for entry in inner.attribute}, places
+    opset = next((each.version for each in program.opset_import if each.domain in ("", "ai.onnx")), 0)
+    given = {entry.name: helper.get_attribute_value(entry) for entry in inner.attribute}
+    return inner.op_type, {**given, OPSET: opset}, places
 
 
 def followed_axes(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
@@ -121,7 +126,11 @@ def _over(kinds: str) -> Rule:
 
     def rule(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
         rank = len(operator.shapes[0])
+        if len(operator.shapes) > 1 and operator.shapes[1] and 1 not in operator.held:
+            return _unknown(ids, operator)  # its axes are computed
         chosen = _axes_of(operator, rank)
+        if len(operator.made[0]) not in (rank, rank - len(set(chosen))):
+            return _unknown(ids, operator)
         for place in chosen:
             ids.stop(operator.axes[0][place], f"{operator.called} {kinds} them")
         kept = operator.axes[0]
@@ -137,9 +146,7 @@ def _axes_of(operator: HostOperator, rank: int) -> list[int]:
     if given is None and 1 in operator.held:
         given = operator.held[1].reshape(-1).tolist()
     if given is None:
-        return {"Softmax": [rank - 1], "LogSoftmax": [rank - 1], "ArgMax": [0], "ArgMin": [0]}.get(
-            operator.kind, list(range(rank))
-        )
+        return [0] if operator.kind in ("ArgMax", "ArgMin") else list(range(rank))
     listed = [given] if isinstance(given, int) else list(given)
     if not listed and operator.kind.startswith("Reduce") and not operator.attributes.get("noop_with_empty_axes", 0):
         listed = list(range(rank))
@@ -147,8 +154,11 @@ def _axes_of(operator: HostOperator, rank: int) -> list[int]:
 
 
 def _softmax(ids: Ids, operator: HostOperator) -> tuple[Axes, ...]:
-    (axis,) = _axes_of(operator, len(operator.shapes[0]))
-    ids.stop(operator.axes[0][axis], f"{operator.called} divides them by their sum")
+    rank = len(operator.shapes[0])
+    old = operator.attributes[OPSET] < 13  # it goes over all axes from one on there
+    first = int(operator.attributes.get("axis", 1 if old else -1)) % rank
+    for axis in operator.axes[0][first:] if old else (operator.axes[0][first],):
+        ids.stop(axis, f"{operator.called} divides them by their sum")
     return (operator.axes[0],)
 
 
@@ -332,7 +342,7 @@ JOINING = frozenset(
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(UNARY, _first),
     **dict.fromkeys(JOINING, _elementwise),
-    **dict.fromkeys(("Shape", "Size"), _nothing),
+    **dict.fromkeys(("Shape", "Size"), _nothing),  # who computes with sizes is looked at where the Graph is walked
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _pool),
     **dict.fromkeys(
@@ -355,3 +365,21 @@ RULES: Mapping[str, Rule] = {
     "Flatten": _reshape,
 }
 """Every operator whose channels are followed; all others keep theirs."""
+
+HANDED_ON = frozenset(["Gather", "Slice", "Unsqueeze", "Squeeze", "Concat", "Identity", "Cast"])
+"""Operators that make sizes of sizes."""
+
+SHAPED = frozenset(["Reshape", "Expand", "ConstantOfShape", "Slice", "Tile", "Resize", "Split"])
+"""Operators that take sizes as sizes, behind their first operand (ConstantOfShape: as it)."""
+
+_WHOLE = (6, 7)
+"""ONNX's numbers of int32 and int64."""
+
+
+def only_shapes(kind: str, attributes: Mapping[str, Any], place: int) -> bool | None:
+    """Return whether an operator that reads sizes as operand *place* takes them as a shape; None where it hands them on."""
+    if kind in SHAPED and (place > 0 or kind == "ConstantOfShape"):
+        return True
+    if kind == "Cast" and attributes.get("to") not in _WHOLE:
+        return False
+    return None if kind in HANDED_ON and (place == 0 or kind == "Concat") else False

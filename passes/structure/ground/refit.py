@@ -63,6 +63,9 @@ def joined_graphs(before: Graph, graph: Graph) -> tuple[Graph, dict[str, str]]:
 
 def _refit(graph: Graph, before: Graph, meant: Meant, observe: Observe) -> Graph:
     node = graph[meant.product]
+    bias = _bias_of(graph, node)
+    if bias is None:
+        return graph  # what it adds is not told apart from what it multiplies: its weights stay
     both, names = joined_graphs(before, graph)
     reader = both[names[node.name]]
     weights = matrix_of(graph, node)
@@ -81,7 +84,6 @@ def _refit(graph: Graph, before: Graph, meant: Meant, observe: Observe) -> Graph
 
     observe(both, seen)
     scale = node.op.alpha if isinstance(node.op, Gemm) else 1.0
-    bias = _bias_of(graph, node)
     renewed, shift = sums.solved(weights, scale)
     graph = with_matrix(graph, node, renewed)
     return with_column_shift(graph, graph[node.name], shift - bias)
@@ -93,13 +95,14 @@ def columns_last(node: Node, value: np.ndarray) -> np.ndarray:
     return moved.reshape(-1, moved.shape[-1])
 
 
-def _bias_of(graph: Graph, node: Node) -> np.ndarray:
-    """Return what the product *node* adds to its columns by itself."""
+def _bias_of(graph: Graph, node: Node) -> np.ndarray | None:
+    """Return what the product *node* adds to its columns by itself; None where that is computed, or differs from row to row."""
     columns = node.type.shape[1 if isinstance(node.op, Conv) else -1]
     if len(node.inputs) < 3:
         return np.zeros(columns)
     data = held(graph, node.inputs[2])
-    assert data is not None
+    if data is None or data.size not in (1, columns) or (data.size > 1 and data.shape[-1] != columns):
+        return None
     beta = node.op.beta if isinstance(node.op, Gemm) else 1.0
     return beta * np.broadcast_to(data.astype(np.float64).reshape(-1), columns)
 

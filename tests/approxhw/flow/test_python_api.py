@@ -94,7 +94,7 @@ def test_progress_names_every_step(inputs, tmp_path):
         output=tmp_path / "out",
         on_progress=lambda *said: heard.append(said),
     )
-    steps = ["read", "data", "reference", "passes", "emit", "read back", "accuracy", "calibrate", "write"]
+    steps = ["read", "data", "reference", "passes", "safety", "emit", "read back", "accuracy", "calibrate", "write"]
     ends = list(dict.fromkeys(each for each in heard if each[1] in (0.0, 1.0)))
     assert ends == [(step, share) for step in steps for share in (0.0, 1.0)]
     parts = [share for step, share in heard if step == "emit"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -11,11 +12,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from approxhw.common.errors import PassError
+from approxhw.engine.operands import Feeds, observe_rows
+from approxhw.engine.reshaping import reshaping_on
 from approxhw.frontends.products.apart import taken_apart
 from approxhw.frontends.products.partition import open_model
 from approxhw.frontends.products.writing import onnx_of
 from approxhw.frontends.runtime.sessions import open_session
 from approxhw.ir.kinds.tensor.ops import Host
+from approxhw.ir.pass_manager import PassContext, run_passes
+from approxhw.ir.tensor.layers import product_layers
+from approxhw.ir.tensor.run import run_tensors
 from approxhw.ir.verifier import problems
 from approxhw.passes.structure.ground.channels import channels_of
 from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
@@ -23,6 +29,17 @@ from approxhw.passes.structure.ground.leaving import matrix_channels
 from approxhw.passes.structure.ground.slicing import sliced
 
 SEEDS = range(12)
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of 2 × 2."""
+
+    rows: int = 2
+    columns: int = 2
+    vectors: int = 8
+
+
 KINDS = ("convolutions", "encoder")
 
 
@@ -217,3 +234,128 @@ def test_apart_keeps_what_is_no_host(opened):
     assert products
     assert all(whole[node.name].op == node.op for node in products)
     assert replace(whole, nodes=()).results
+
+
+@pytest.mark.parametrize(
+    "passes", ["prune-outputs{keep=0.5}", "prune-outputs{keep=0.5,repair=once}", "fuse-neurons{keep=0.5,starts=2}"]
+)
+def test_filters_in_groups_and_spread_ones_stay_as_they_are_beside_what_leaves(passes):
+    """A convolution in groups, and one that is transposed, beside a pair of layers that can lose channels."""
+    channels, model = _chain(
+        helper.make_node("Conv", ["x", "a"], ["h"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["h", "b"], ["g"], kernel_shape=[1, 1], group=2),
+        helper.make_node("ConvTranspose", ["g", "c"], ["t"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["t", "d"], ["u"], kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["u"], ["v"]),
+        helper.make_node("Conv", ["v", "e"], ["y"], kernel_shape=[1, 1]),
+        held={
+            "a": _weights(4, 3, 1, 1), "b": _weights(6, 2, 1, 1), "c": _weights(6, 5, 2, 2), "d": _weights(8, 5, 1, 1),
+            "e": _weights(2, 8, 1, 1),
+        },
+        shape=(3, 4, 4),
+    )  # fmt: skip
+    why = {group.size: group.why for group in channels.groups}
+    assert why == {4: "Conv (g) takes them in groups", 8: "", 2: "they leave the model"}
+    x = np.random.default_rng(0).standard_normal((16, 3, 4, 4)).astype(np.float32)
+    context = PassContext(
+        observe=partial(observe_rows, Feeds({"x": x}), model.host), reshaping=reshaping_on(model, Array())
+    )
+    made, _ = run_passes(model.graph, passes, context, check=False)
+    sizes = {layer.name: layer.n for layer in product_layers(made)}
+    assert [sizes[name] for name in ("h", "g", "t", "u", "y")] == [4, 3, 20, 4, 2]
+    assert np.isfinite(run_tensors(made, {"x": x}, model.host, None)["y"]).all()
+
+
+def _same_without_weight(channels, model, x):
+    """Return how far the model without some channels is from the one whose weights that read them are 0."""
+    whole = channels.graph
+    silent, gone = whole, []
+    for group in channels.groups:
+        if not group.why and group.size > 1:
+            gone.append(group.channels[: group.size // 2])
+    assert gone
+    gone = np.concatenate(gone)
+    for name in dict.fromkeys(name for group in channels.groups if not group.why for name in group.readers):
+        matrix = matrix_of(whole, whole[name])
+        matrix[np.isin(matrix_channels(channels, whole[name]), gone)] = 0
+        silent = with_matrix(silent, silent[name], matrix)
+    again = channels_of(silent)
+    made = sliced(again, _same(channels, again, gone), model.typed)
+    one, other = (run_tensors(graph, {"x": x}, model.host, None)["y"] for graph in (silent, made))
+    return float(np.abs(one - other).max())
+
+
+def _middle(*nodes, opset=17, **held):
+    """Return channels and model of two layers of six neurons with *nodes* from h to c between them, and why the six stay."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "a"], ["h"]), *nodes, helper.make_node("MatMul", ["c", "b"], ["y"])],
+        "middle",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 3, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(v, k) for k, v in {"a": _weights(4, 6), "b": _weights(6, 2), **held}.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    model = open_model(proto, {"x": (2, 3, 4)})
+    channels = channels_of(model.apart(model.graph))
+    (group,) = [each for each in channels.groups if each.size == 6]
+    return channels, model, group.why
+
+
+def _node(kind, reads, makes, **given):
+    return helper.make_node(kind, reads, makes, **given)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "opset", "held", "told"),
+    [
+        (
+            [_node("Shape", ["h"], ["s"]), _node("Gather", ["s", "two"], ["n"]), _node("Cast", ["n"], ["f"], to=1),
+             _node("Div", ["h", "f"], ["c"])], 17, {"two": np.array(2)}, "and the model computes with that",
+        ),
+        (
+            [_node("Size", ["h"], ["n"]), _node("Cast", ["n"], ["f"], to=1), _node("Div", ["h", "f"], ["c"])],
+            17, {}, "and the model computes with that",
+        ),
+        ([_node("Softmax", ["h"], ["c"], axis=1)], 11, {}, "divides them by their sum"),
+        ([_node("LogSoftmax", ["h"], ["c"])], 11, {}, "divides them by their sum"),
+        ([_node("Softmax", ["h"], ["c"])], 17, {}, "divides them by their sum"),
+        (
+            [_node("ReduceSum", ["h", "none"], ["m"], keepdims=1), _node("Add", ["h", "m"], ["c"])],
+            17, {"none": np.zeros(0, np.int64)}, "sums up them",
+        ),
+        (
+            [_node("Transpose", ["h"], ["t"], perm=[2, 0, 1]), _node("ArgMax", ["t"], ["m"], keepdims=0),
+             _node("Cast", ["m"], ["f"], to=1), _node("ReduceMean", ["f"], ["g"], keepdims=1),
+             _node("Squeeze", ["g"], ["q"]), _node("Add", ["h", "q"], ["c"])], 17, {}, "compares them",
+        ),
+    ],
+)  # fmt: skip
+def test_what_depends_on_how_many_there_are_keeps_its_channels(nodes, opset, held, told):
+    assert told in _middle(*nodes, opset=opset, **held)[2]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "opset", "held"),
+    [
+        ([_node("Softmax", ["h"], ["c"], axis=1)], 13, {}),  # over the rows of one channel
+        ([_node("Dropout", ["h"], ["d", "mask"]), _node("Cast", ["mask"], ["f"], to=1), _node("Add", ["d", "d"], ["c"])], 17, {}),
+        ([_node("Shape", ["h"], ["s"]), _node("Reshape", ["h", "s"], ["c"])], 17, {}),
+    ],
+)  # fmt: skip
+def test_what_does_not_may_lose_channels(nodes, opset, held):
+    channels, model, why = _middle(*nodes, opset=opset, **held)
+    assert why == ""
+    x = np.random.default_rng(0).standard_normal((5, 3, 4)).astype(np.float32)
+    assert _same_without_weight(channels, model, x) < 1e-4
+
+
+def test_constants_in_front_of_channels_keep_them():
+    channels, _, why = _middle(
+        _node("Transpose", ["h"], ["t"], perm=[0, 2, 1]),
+        _node("MatMul", ["front", "t"], ["u"]),
+        _node("ReduceMean", ["u"], ["m"], axes=[1, 2], keepdims=1),
+        _node("Add", ["h", "m"], ["c"]),
+        front=_weights(2, 6),
+    )
+    assert "multiplies them by constants, no plain matrix behind them" in why
+    assert channels.groups

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.common.errors import OptionError, PassError
-from approxhw.ir.pass_manager import parse_passes, run_passes
+from approxhw.engine.operands import Feeds, observe_rows
+from approxhw.frontends.products.partition import open_model
+from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
+from approxhw.ir.rewriting import Reshaping
 from approxhw.ir.tensor.layers import product_layers
+from approxhw.ir.tensor.run import run_tensors
 from approxhw.passes.structure import fuse_neurons
 from approxhw.passes.structure.ground.channels import channels_of, weights_of
 from approxhw.passes.structure.ground.layers import clocks_of, matrix_of, with_matrix
@@ -112,12 +118,10 @@ def test_the_same_rows_give_the_same_model(opened):
     [
         ("prune-outputs{keep=0}", "0.0 leaves nothing"),
         ("prune-outputs{keep=1.5}", "no share above 0 and at most 1"),
-        ("prune-outputs", "neither is given"),
         ("prune-outputs{keep=0.5,budget=50%}", "both are given"),
         ("fuse-neurons{keep=0}", "0.0 leaves nothing"),
         ("fuse-neurons{starts=0}", "0 draws find nothing"),
         ("low-rank{rank=0}", "0 leaves nothing"),
-        ("low-rank", "neither is given"),
         ("low-rank{rank=2,budget=50%}", "both are given"),
     ],
 )
@@ -216,3 +220,42 @@ def test_k_means_leaves_no_cluster_empty():
     found = fuse_neurons._clustered(rows, 3, 5, np.random.default_rng(1))
     assert sorted(np.bincount(found).tolist()) == [5, 5, 5]
     assert len(np.unique(fuse_neurons._clustered(np.zeros((6, 2)), 4, 1, np.random.default_rng(1)))) == 4
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+@pytest.mark.parametrize("passes", ["low-rank{rank=2}", "prune-outputs{keep=0.5}", "fuse-neurons{keep=0.5,starts=2}"])
+def test_models_of_other_floats_stay_of_their_kind(kind, passes):
+    rng = np.random.default_rng(1)
+    element = {"float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}[kind]
+    held = {"a": rng.standard_normal((8, 12)), "b": rng.standard_normal((12, 6)), "c": rng.standard_normal((4, 1))}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "a"], ["h"]),
+            helper.make_node("Relu", ["h"], ["r"]),
+            helper.make_node("Gemm", ["r", "b", "c"], ["y"]),  # what it adds differs from row to row
+        ],
+        "floats",
+        [helper.make_tensor_value_info("x", element, [4, 8])],
+        [helper.make_tensor_value_info("y", element, [4, 6])],
+        [numpy_helper.from_array(array.astype(kind), name) for name, array in held.items()],
+    )
+    model = open_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    x = rng.standard_normal((64, 8)).astype(kind)
+    context = PassContext(
+        observe=partial(observe_rows, Feeds({"x": x}, fixed=4), model.host),
+        reshaping=Reshaping(model.apart, model.typed),
+    )
+    made, _ = run_passes(model.graph, passes, context, check=False)
+    assert made is not model.graph
+    found = run_tensors(made, {"x": x[:4]}, model.host, None)["y"]
+    assert found.dtype == np.dtype(kind)
+    assert np.isfinite(found.astype(float)).all()
+
+
+def test_weights_that_are_no_numbers_are_told(opened):
+    net = opened("encoder", 0)
+    whole = net.whole
+    node = next(node for node in whole.nodes if weights_of(whole, node) is not None)
+    spoilt = with_matrix(whole, node, np.full(matrix_of(whole, node).shape, np.nan))
+    with pytest.raises(PassError, match="some of its weights are infinite or no numbers"):
+        run_passes(spoilt, "low-rank{rank=2}", net.context, check=False)

@@ -13,7 +13,7 @@ import pytest
 import approxhw as ax
 from approxhw.common.errors import ApproxhwError
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 SMALLER = (
     "prune-outputs{keep=0.5}",
     "prune-outputs{budget=90%}",

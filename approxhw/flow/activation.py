@@ -11,6 +11,7 @@ import numpy as np
 
 from approxhw.common.arguments import checked, settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.ir.graph import IDENTIFIER, VERILOG_WORDS
 from approxhw.numerics.formats import Fixed, parse_format
 from approxhw.numerics.functions.activations import activation_formula
 from approxhw.numerics.functions.fit import FittedUnit, fit_activation
@@ -47,7 +48,10 @@ class MadeActivation:
 
     @checked("MadeActivation.verilog")
     def verilog(self, name: str = "activation") -> str:
-        """Return it as a module *name*, ``y`` of ``x``, with the templates in it."""
+        """Return it as a module *name*, ``y`` of ``x``, with the templates in it; raise :class:`OptionError` for no such name."""
+        if not IDENTIFIER.match(name) or name in VERILOG_WORDS:
+            remedy = "take small letters, digits and _, a letter first, and no word of Verilog"
+            raise OptionError("activation", [Problem("name", f"{shown(name, 40)!r} is no name of a module", remedy)])
         from approxhw.backends.activation.unit_module import unit_module
 
         return unit_module(self.unit, name).verilog

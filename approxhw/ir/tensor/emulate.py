@@ -103,8 +103,9 @@ class EmulatedEngine:
     def on(self, graph: Graph) -> EmulatedEngine:
         """Return *graph* on what is open already, and on what is rounded where its constants are the same."""
         known = self.graph.by_name
+        # a name says nothing: Graphs of different passes may call different constants alike
         others = any(
-            isinstance(node.op, Constant) and node.name in known and known[node.name].op is not node.op
+            isinstance(node.op, Constant) and (node.name not in known or known[node.name].op is not node.op)
             for node in graph.nodes
         )
         return replace(self, graph=graph, counts={}, kept={} if others else self.kept)

@@ -37,9 +37,13 @@ def judge_of(context: PassContext, graph: Graph, observe: Observe) -> LossJudge:
     if scores.shape[1] < 2:
         why = "no output of it is a score for each class: no loss tells what leaves"
         raise PassError("losses", [Problem("model", why, "use prune-outputs or low-rank, which look at layers alone")])
+    if not np.isfinite(scores).all():
+        why = "some of its scores of calibration rows are NaN or infinite: no loss comes of them"
+        raise PassError("losses", [Problem("model", why, "look at the data and the model")])
     labels = context.training[1] if context.training is not None else None
     if labels is not None and (labels.max(initial=0) >= scores.shape[1] or labels.min(initial=0) < 0):
         labels = None
+        context.note("the labels are no places of its scores: the model's own answers are taken for the truth")
     classes = scores.argmax(axis=1) if labels is None else labels[: len(scores)]
     return LossJudge(observe, classes.astype(np.int64))
 

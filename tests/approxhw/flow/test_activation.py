@@ -42,3 +42,10 @@ def test_what_cannot_be_made_is_told_with_all_that_is_wrong(given, told):
 def test_a_parameter_that_is_none_is_told():
     with pytest.raises(OptionError, match=r"elu\.alpha: nan is not finite"):
         ax.activation_unit("elu", "s8", "s8", alpha=float("nan"))
+
+
+@pytest.mark.parametrize("name", ["module", "a b;", "", "Upper", "x" * 80, "1st"])
+def test_names_that_no_module_has_are_refused(name):
+    made = ax.activation_unit("tanh", "s4<2^-2>", "s4<2^-3>")
+    with pytest.raises(OptionError, match="is no name of a module"):
+        made.verilog(name)

@@ -111,3 +111,9 @@ def test_a_network_without_residuals_is_told(opened):
     )
     with pytest.raises(PassError, match="there is no block behind a residual"):
         _made(net, "prune-transformer")
+
+
+def test_labels_that_are_no_scores_are_told_and_the_models_answers_taken(opened):
+    net = opened("encoder", 1)
+    _, (line,) = _made(net, "prune-transformer{parts=0}", training=({"x": net.x}, np.full(net.rows, 9)))
+    assert any("the model's own answers are taken for the truth" in note for note in line.notes)

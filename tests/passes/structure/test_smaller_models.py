@@ -14,8 +14,10 @@ from approxhw.engine.operands import Feeds, observe_rows
 from approxhw.frontends.products.partition import open_model
 from approxhw.ir.pass_manager import PassContext, parse_passes, run_passes
 from approxhw.ir.rewriting import Reshaping
-from approxhw.ir.tensor.layers import product_layers
+from approxhw.ir.tensor.emulate import EmulatedEngine
+from approxhw.ir.tensor.layers import product_layers, with_macs
 from approxhw.ir.tensor.run import run_tensors
+from approxhw.numerics.mac.arithmetic import FloatMac
 from approxhw.passes.structure import fuse_neurons
 from approxhw.passes.structure.ground.channels import channels_of, weights_of
 from approxhw.passes.structure.ground.layers import clocks_of, matrix_of, with_matrix
@@ -259,3 +261,17 @@ def test_weights_that_are_no_numbers_are_told(opened):
     spoilt = with_matrix(whole, node, np.full(matrix_of(whole, node).shape, np.nan))
     with pytest.raises(PassError, match="some of its weights are infinite or no numbers"):
         run_passes(spoilt, "low-rank{rank=2}", net.context, check=False)
+
+
+def test_rounded_weights_of_one_graph_are_not_taken_for_those_of_another(opened):
+    """Two passes may call different constants alike: an engine that runs one Graph and then the other tells them apart."""
+    net = opened("convolutions", 1)
+    whole = with_macs(net.whole, FloatMac())
+    node = next(node for node in whole.nodes if weights_of(whole, node) is not None)
+    one, other = (with_matrix(whole, node, factor * matrix_of(whole, node)) for factor in (2.0, -3.0))
+    assert [each.name for each in one.nodes] == [each.name for each in other.nodes]
+    engine = EmulatedEngine(whole, net.model.host)
+    found = [engine.on(graph).run({"x": net.x})["logits"] for graph in (one, other)]
+    alone = [EmulatedEngine(graph, net.model.host).run({"x": net.x})["logits"] for graph in (one, other)]
+    assert not np.array_equal(alone[0], alone[1])
+    assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))

@@ -187,6 +187,9 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=1e9, help="begin no search after so long, and write what is there"
     )
+    parser.add_argument(
+        "--page", default="printed_search", help="of the results: a run of few seeds gets one of its own"
+    )
     given = parser.parse_args()
     need_tasks(given.tasks)
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -206,9 +209,9 @@ def main() -> None:
     }
     correlations = [f.rank_correlation for f in found if f.rank_correlation is not None]
     write(
-        "printed_search",
+        given.page,
         [
-            "# Printed search: five tasks, five seeds, one circuit each\n",
+            f"# Printed search: five tasks, {len({f.seed for f in found})} seeds, one circuit each\n",
             command(),
             machine() + "\n",
             "One member a seed is chosen by the rule of `dse/rules/decision_rule.py` from validation rows (four folds of 20 % of "

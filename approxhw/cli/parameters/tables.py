@@ -12,11 +12,19 @@ from .kinds import Shared
 MOST_CHOICES = 6
 """Choices that a table names at most."""
 
-_TABLES = re.compile(r"(<!-- options of ([a-z-]+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
+_TABLES = re.compile(
+    r"(<!-- options of ([a-z-]+) -->\n)(?:(?!^#).)*?(<!-- end of options -->)", re.DOTALL | re.MULTILINE
+)
+"""Between two markers no heading stands: a marker without an end would take the next section with it."""
 
 
 def page_with_tables(page: str, commands: Mapping[str, Command]) -> str:
-    """Return *page*, the text of ``docs/cli.md``, with the tables between its markers made anew."""
+    """Return *page*, the text of ``docs/cli.md``, with the tables between its markers made anew.
+
+    Raises ``ValueError`` for a marker that has no end in front of the next heading.
+    """
+    if page.count("<!-- options of ") != len(_TABLES.findall(page)):
+        raise ValueError("a table of options has no end: write <!-- end of options --> behind each marker")
     return _TABLES.sub(lambda found: f"{found[1]}\n{option_tables(commands[found[2]])}\n{found[3]}", page)
 
 

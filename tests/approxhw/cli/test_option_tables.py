@@ -28,3 +28,9 @@ def test_every_option_stands_in_the_table_of_its_command_once(name):
             if not each.item.about.get("positional"):
                 assert tables.count(f"`{each.item.flag}` |") == 1, each.item.flag
                 assert each.item.help in tables
+
+
+def test_a_table_without_an_end_takes_nothing_with_it():
+    page = "# Page\n\n<!-- options of export -->\n\n## Next\n\n<!-- options of opt -->\nold\n<!-- end of options -->\n"
+    with pytest.raises(ValueError, match="has no end"):
+        page_with_tables(page, COMMANDS)

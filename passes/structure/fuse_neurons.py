@@ -15,9 +15,9 @@ from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.tensor.integer_layers import held
 from approxhw.passes.integers._editing import Editor
 
-from .ground.channels import ChannelGroup, Channels, channels_of, weights_of
-from .ground.layers import ALL, clocks_of, ground_of, share_problem
-from .ground.leaving import chosen_groups, meant_columns, useful_sizes
+from .ground.channels import ChannelGroup, Channels, weights_of
+from .ground.layers import ALL, clocks_of, share_problem
+from .ground.leaving import meant_columns, open_groups, useful_sizes
 from .ground.refit import refitted
 from .ground.slicing import sliced
 
@@ -53,10 +53,8 @@ class FuseNeurons:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with fewer neurons."""
-        ground = ground_of(context, _NAME)
-        whole = ground.reshaping.apart(graph)
-        channels = channels_of(whole)
-        groups = chosen_groups(channels, self.layers, _NAME)
+        ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
+        whole = channels.graph
         if self.keep == 1:
             context.note("every neuron stays")
             return graph

@@ -12,13 +12,13 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 
-from .ground.channels import ChannelGroup, Channels, channels_of
-from .ground.layers import ALL, Ground, clocks_of, ground_of
+from .ground.channels import ChannelGroup, Channels
+from .ground.layers import ALL, Ground, clocks_of
 from .ground.leaving import (
-    chosen_groups,
     clocks_without,
     group_readers,
     meant_columns,
+    open_groups,
     touched_by,
     useful_sizes,
     without_channels,
@@ -77,10 +77,8 @@ class PruneChannels:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* without the channels that no class minds."""
-        ground = ground_of(context, _NAME)
-        whole = ground.reshaping.apart(graph)
-        channels = channels_of(whole)
-        groups = chosen_groups(channels, self.layers, _NAME)
+        ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
+        whole = channels.graph
         judge = judge_of(context, whole, ground.observe)
         moments = input_moments(whole, sorted({name for group in groups for name in group.readers}), ground.observe)
         leaving = [order_of_leaving(group_readers(channels, group, moments), group.channels) for group in groups]

@@ -13,13 +13,13 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 
-from .ground.channels import ChannelGroup, Channels, channels_of
-from .ground.layers import ALL, clocks_of, ground_of, share_problem, share_up
+from .ground.channels import ChannelGroup, Channels
+from .ground.layers import ALL, clocks_of, share_problem, share_up
 from .ground.leaving import (
-    chosen_groups,
     clocks_without,
     group_readers,
     meant_columns,
+    open_groups,
     touched_by,
     useful_sizes,
     without_channels,
@@ -77,10 +77,8 @@ class PruneOutputs:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* without the channels that leave."""
-        ground = ground_of(context, _NAME)
-        whole = ground.reshaping.apart(graph)
-        channels = channels_of(whole)
-        groups = chosen_groups(channels, self.layers, _NAME)
+        ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
+        whole = channels.graph
         if self.keep == 1 or self.budget == 1:
             context.note("every channel stays")
             return graph

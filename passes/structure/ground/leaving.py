@@ -11,15 +11,28 @@ from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul, is_product
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
+from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
-from .channels import ChannelGroup, Channels, weights_of
-from .layers import ALL, chosen_titles, matrix_of, with_matrix
+from .channels import ChannelGroup, Channels, channels_of, weights_of
+from .layers import ALL, Ground, chosen_titles, ground_of, matrix_of, with_matrix
 from .moments import Moments
 from .refit import Meant
 from .repair import WeightReader, repaired
 from .slicing import kept_places, sliced
+
+
+def open_groups(
+    graph: Graph, context: PassContext, layers: str, name: str
+) -> tuple[Ground, Channels, list[ChannelGroup]]:
+    """Return what the pass *name* stands on, the channels of *graph* taken apart, and the groups that *layers* asks for.
+
+    Raises :class:`PassError` where something is missing, or nothing can leave.
+    """
+    ground = ground_of(context, name)
+    channels = channels_of(ground.reshaping.apart(graph))
+    return ground, channels, chosen_groups(channels, layers, name)
 
 
 def chosen_groups(channels: Channels, layers: str, name: str) -> list[ChannelGroup]:

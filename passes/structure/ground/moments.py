@@ -40,7 +40,7 @@ def input_moments(graph: Graph, names: Sequence[str], observe: Observe) -> dict[
     """
     found: dict[str, Moments] = {}
     for part in _parts(graph, names):
-        gathered = {name: _Sums(depth_of(graph, graph[name])) for name in part}
+        gathered = {name: VectorSums(depth_of(graph, graph[name])) for name in part}
         readers: dict[str, list[Node]] = {}
         for name in part:
             readers.setdefault(graph[name].inputs[0], []).append(graph[name])
@@ -82,31 +82,45 @@ def vectors_of(graph: Graph, node: Node, value: np.ndarray) -> Iterator[np.ndarr
 
 
 @dataclass(eq=False)
-class _Sums:
-    """Sums over vectors, about the first batch's mean: so that a large mean leaves digits for the covariance."""
+class VectorSums:
+    """Sums over vectors of ``depth`` inputs, and of ``columns`` that are meant of them, about the first batch's mean.
+
+    So that a large mean leaves digits for the covariance.
+    """
 
     depth: int
+    columns: int = 0
     count: int = 0
     origin: np.ndarray | None = None
     total: np.ndarray | None = None
     products: np.ndarray | None = None
 
     def add(self, vectors: np.ndarray) -> None:
-        """Add some vectors (vectors × K)."""
-        if self.origin is None:
+        """Add some vectors, inputs and columns side by side (vectors × (K + N))."""
+        if self.origin is None or self.total is None or self.products is None:
             self.origin = vectors.mean(axis=0)
-            self.total, self.products = np.zeros(self.depth), np.zeros((self.depth, self.depth))
+            self.total = np.zeros(self.depth + self.columns)
+            self.products = np.zeros((self.depth, self.depth + self.columns))
         moved = vectors - self.origin
         self.count += len(moved)
         self.total += moved.sum(axis=0)
-        self.products += moved.T @ moved
+        self.products += moved[:, : self.depth].T @ moved
 
     def moments(self) -> Moments:
-        """Return what the sums come to."""
+        """Return the moments of the inputs."""
+        mean, spread = self._means()
+        return Moments(self.count, mean[: self.depth], spread[:, : self.depth])
+
+    def crossed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the means of the columns (N), and their covariances with the inputs (K × N)."""
+        mean, spread = self._means()
+        return mean[self.depth :], spread[:, self.depth :]
+
+    def _means(self) -> tuple[np.ndarray, np.ndarray]:
         if self.origin is None or self.total is None or self.products is None:
-            return Moments(0, np.zeros(self.depth), np.zeros((self.depth, self.depth)))
+            return np.zeros(self.depth + self.columns), np.zeros((self.depth, self.depth + self.columns))
         mean = self.total / self.count
-        return Moments(self.count, self.origin + mean, self.products / self.count - np.outer(mean, mean))
+        return self.origin + mean, self.products / self.count - np.outer(mean[: self.depth], mean)
 
 
 def _parts(graph: Graph, names: Sequence[str]) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from approxhw.ir.tensor.integer_layers import held
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
 from .layers import matrix_of, with_matrix
-from .moments import Observe, vectors_of
+from .moments import Observe, VectorSums, vectors_of
 from .repair import damped
 
 Told = Callable[[int, int], None]
@@ -69,7 +69,7 @@ def _refit(graph: Graph, before: Graph, meant: Meant, observe: Observe) -> Graph
     both, names = joined_graphs(before, graph)
     reader = both[names[node.name]]
     weights = matrix_of(graph, node)
-    sums = _Crossed(*weights.shape)
+    sums = VectorSums(*weights.shape)
     shown: dict[str, np.ndarray] = {}
 
     def seen(each: Node, value: np.ndarray) -> None:
@@ -79,12 +79,14 @@ def _refit(graph: Graph, before: Graph, meant: Meant, observe: Observe) -> Graph
             wanted = columns_last(before[meant.of], shown.pop(meant.of))[:, meant.columns]
             start = 0
             for vectors in vectors_of(both, reader, shown[reader.inputs[0]]):
-                sums.add(vectors, wanted[start : start + len(vectors)].astype(np.float64))
+                sums.add(np.hstack([vectors, wanted[start : start + len(vectors)]]))
                 start += len(vectors)
 
     observe(both, seen)
+    if not sums.count:
+        return graph  # no row reaches it
     scale = node.op.alpha if isinstance(node.op, Gemm) else 1.0
-    renewed, shift = sums.solved(weights, scale)
+    renewed, shift = _solved(sums, weights, scale)
     graph = with_matrix(graph, node, renewed)
     return with_column_shift(graph, graph[node.name], shift - bias)
 
@@ -107,34 +109,9 @@ def _bias_of(graph: Graph, node: Node) -> np.ndarray | None:
     return beta * np.broadcast_to(data.astype(np.float64).reshape(-1), columns)
 
 
-class _Crossed:
-    """Sums over vectors and what is meant of them, about the first batch's means."""
-
-    def __init__(self, depth: int, columns: int) -> None:
-        """Hold nothing yet."""
-        self.count = 0
-        self.origins: tuple[np.ndarray, np.ndarray] | None = None
-        self.totals = np.zeros(depth), np.zeros(columns)
-        self.products = np.zeros((depth, depth)), np.zeros((depth, columns))
-
-    def add(self, vectors: np.ndarray, wanted: np.ndarray) -> None:
-        """Add some vectors (vectors × K) and what they are to become (vectors × N)."""
-        if self.origins is None:
-            self.origins = vectors.mean(axis=0), wanted.mean(axis=0)
-        x, y = vectors - self.origins[0], wanted - self.origins[1]
-        self.count += len(x)
-        self.totals = self.totals[0] + x.sum(axis=0), self.totals[1] + y.sum(axis=0)
-        self.products = self.products[0] + x.T @ x, self.products[1] + x.T @ y
-
-    def solved(self, weights: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights (K × N) and biases (N) of least squares, drawn a little to *weights*; sums count *scale* times."""
-        if self.origins is None:
-            return weights, np.zeros(weights.shape[1])
-        means = [total / self.count for total in self.totals]
-        x_mean, y_mean = (origin + mean for origin, mean in zip(self.origins, means, strict=True))
-        covariance = self.products[0] / self.count - np.outer(means[0], means[0])
-        crossed = self.products[1] / self.count - np.outer(means[0], means[1])
-        ridge = damped(covariance)
-        small = ridge - covariance
-        renewed = np.linalg.solve(ridge, crossed / scale + small @ weights)
-        return renewed, y_mean - scale * (x_mean @ renewed)
+def _solved(sums: VectorSums, weights: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (K × N) and biases (N) of least squares, drawn a little to *weights*; sums count *scale* times."""
+    moments, (wanted, crossed) = sums.moments(), sums.crossed()
+    ridge = damped(moments.covariance)
+    renewed = np.linalg.solve(ridge, crossed / scale + (ridge - moments.covariance) @ weights)
+    return renewed, wanted - scale * (moments.mean @ renewed)

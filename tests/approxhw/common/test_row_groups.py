@@ -99,3 +99,18 @@ def test_tables_name_their_columns(tmp_path):
     cells[[3, 4]] = ["nan", "?"]
     with pytest.raises(InvalidDataError, match="2 of 20 rows have no group: rows 3, 4, counted from 0"):
         load_dataset(DataSource(table(tmp_path, cells=cells), groups="site"), 2)
+
+
+@pytest.mark.parametrize("title", ["x", "y", "X", "X_train", "y_train"])
+def test_a_column_that_is_called_as_arrays_are_groups_rows_and_no_more(tmp_path, title):
+    """Its title is the user's: it takes the place of no readings and of no labels."""
+    path = tmp_path / "rows.csv"
+    rows = [f"{i % 7}.5,{i % 3},{'ab'[i % 2]},{i % 2}" for i in range(40)]
+    path.write_text("\n".join([f"p,q,{title},label", *rows]) + "\n")
+    data = load_dataset(DataSource(path, groups=title), 2)
+    assert data.groups is not None
+    assert set(data.groups.train.tolist()) | set(data.groups.test.tolist()) == {"a", "b"}
+    assert len(data.X_train) + len(data.X_test) == 40
+    assert data.X_train.shape[1] == 2
+    assert set(data.y_train.tolist()) == {0, 1}
+    assert len(data.groups.train) == len(data.X_train)

@@ -77,7 +77,7 @@ def test_moments_are_those_of_all_rows_at_once(opened, kind, seed, monkeypatch):
 
 
 def test_a_large_mean_leaves_its_digits_to_the_covariance():
-    sums = gathering._Sums(3)
+    sums = gathering.VectorSums(3)
     rows = 1e8 + np.random.default_rng(0).standard_normal((1000, 3))
     for part in np.split(rows, 10):
         sums.add(part)

@@ -41,23 +41,23 @@ def worst(design, answers, data):
 
 
 def test_the_chosen_circuit_keeps_every_class(iris, passes, tmp_path):
-    made = searched(iris, passes, tmp_path, max_accuracy_loss="50%", max_class_loss="20%")
+    made = searched(iris, passes, tmp_path, max_accuracy_loss="50%", max_class_loss="40%")
     front, data = made.front, ax.load_dataset(iris.data)
-    assert ", and no class more than 20 %" in front.rule
-    assert front.options["max_class_loss"] == 0.2
-    assert "max_class_loss=0.2" in next(
+    assert ", and no class more than 40 %" in front.rule
+    assert front.options["max_class_loss"] == 0.4
+    assert "max_class_loss=0.4" in next(
         row["spelled"] for row in made.chosen.design.design.ledger if row["name"] == "search"
     )
     safety = made.chosen.design.safety
-    assert (safety.max_accuracy_loss, safety.max_class_loss) == (0.5, 0.2)
+    assert (safety.max_accuracy_loss, safety.max_class_loss) == (0.5, 0.4)
     assert safety.against == "the model as it was read"
     graph = ax.read(iris.model)
     from approxhw.ir.evaluation import predict
 
     lost = worst(made.chosen.design, predict(graph, data.X_train), data)
     assert lost == pytest.approx(safety.worst.judged.loss)
-    if "; there is none" not in front.rule:
-        assert lost <= 0.2
+    assert "; there is none" not in front.rule  # a bound that nothing keeps has a test of its own
+    assert lost <= 0.4
     page = (made.folder / front.chosen.design / "report.html").read_text()
     assert '<section id="safety">' in page
 

@@ -62,7 +62,7 @@ def column_unit_modules(units: Sequence[ActivationUnit]) -> dict[str, str]:
         chosen = f"on_{number} ? made_{number} :\n                 {chosen}"
     text = "\n".join(
         [
-            "// The activation units at the end of a column: value is code where unit is 0, else what unit 1, 2 and so on makes of it.",
+            "// Activation units at the end of a column: value is code where unit is 0, else what the unit of that number makes.",
             f"module {UNITS} #(",
             f"  parameter UNIT_BITS = {bits}",
             ") (",

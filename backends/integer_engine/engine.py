@@ -38,7 +38,8 @@ class IntegerArray:
     or ``sums`` of 32. ``variate``: how many low bits of x are summed along the rows for the columns' coefficients, 0 for none,
     all bits of x for x as a number; ``variate_bits``: width of that sum. ``banks``: tiles whose constants are in the columns at
     a time. ``units``: activation units that the columns' codes may go through, chosen by their constants. ``operators``: those
-    that the port ``select`` chooses among, in its order; none: that of ``mac`` alone. ``foreign``: the Verilog of those that are not our own. Raises :class:`OptionError` with all problems.
+    that the port ``select`` chooses among, in its order; none: that of ``mac`` alone. ``foreign``: the
+    Verilog of those that are not our own. Raises :class:`OptionError` with all problems.
     """
 
     rows: int = 16

@@ -183,9 +183,7 @@ class IntegerEngine:
             self.recover == "retrain" and self.is_approximate
         ):  # it learns with the errors: behind it nothing is left to correct
             found.append(pass_named("retrain-weights")())
-        if (
-            self.activation in ACTIVATION_UNITS[1:]
-        ):  # last: what is learnt and fitted goes through the functions themselves
+        if self.activation in ACTIVATION_UNITS[1:]:  # last: what is learnt goes through the functions themselves
             found.append(pass_named("approximate-activation")(unit=self.activation, max_ulp=self.max_ulp))
         return tuple(found)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 from layer_values import check_layers
 from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 import approxhw as ax
 from approxhw.artifacts.steps import read_graph
@@ -106,7 +106,7 @@ def test_a_residual_block_streams_layer_by_layer(simulator, tmp_path):
     assert [layer.result for layer in made.design.layers] == ["codes", "sums", "codes", "sums"]
     assert len(made.design.engine["units"]) == 2
     assert [int(made.design.operands[layer.operands]["unit"].max()) for layer in made.design.layers] == [1, 0, 2, 0]
-    assert streamed(made, simulator, 4) > 100
+    assert streamed(made, simulator, 4) == 4 * 24
 
 
 def test_a_feed_forward_part_streams_layer_by_layer(simulator, tmp_path):
@@ -140,17 +140,20 @@ CODES = "quantize-model,integer-products,"
 
 def test_tables_are_near_the_model_and_go_out_as_onnx():
     rows = POSITIONS[:8]
-    opened, graph, ledger = passed(feed_forward(), rows, f"{CODES}approximate-activation{{unit=table}}")
+    # of weights of 7 bits, since onnxruntime saturates sums of two products on machines without VNNI
+    codes = CODES.replace("model", "model{weight_bits=7}")
+    opened, graph, ledger = passed(feed_forward(), rows, f"{codes}approximate-activation{{unit=table}}")
     assert sum(isinstance(node.op, Lookup) for node in graph.nodes) == 2
     assert ledger[-1].notes[0].startswith("a1_codes: x * (erf((x / 1.41421)) + 1) * 0.5 by a table of 256 codes")
     values = walk_tensors(graph, {"x": rows}, opened.host, None)
     plain = walk_tensors(opened.graph, {"x": rows}, opened.host, None)
     away = values[graph.output] - plain[opened.graph.output]
-    assert np.sqrt(np.mean(away**2)) < 0.03 * np.std(plain[opened.graph.output])
+    assert np.sqrt(np.mean(away**2)) < 0.05 * np.std(plain[opened.graph.output])
     assert parse_graph(print_graph(graph)) == graph
     written = onnx_of(graph)
-    # onnxruntime saturates sums of two products on machines without VNNI
-    (out,) = ReferenceEvaluator(written).run(None, {"x": rows})
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    (out,) = onnxruntime.InferenceSession(written.SerializeToString(), options).run(None, {"x": rows})
     assert np.abs(out - values[graph.output]).max() < 0.02
 
 

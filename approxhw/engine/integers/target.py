@@ -97,9 +97,12 @@ class IntegerEngine:
         metadata={
             "help": f"unit at the end of every column: {', '.join(ACTIVATION_UNITS)}; none: activations stay on the host",
             "choices": ACTIVATION_UNITS,
+            "compile_only": True,
         },
     )
-    max_ulp: float = field(default=1.0, metadata={"help": "codes that a unit may be off the nearest one"})
+    max_ulp: float = field(
+        default=1.0, metadata={"help": "codes that a unit may be off the nearest one", "compile_only": True}
+    )
     clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
     library: str = field(
         default="sky130",

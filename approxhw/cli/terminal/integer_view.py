@@ -53,7 +53,8 @@ def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
     if (plain := found.get("plain_ends")) is not None:
         terminal.say(
             f"column ends with activation units: {ends['area_um2']:.0f} µm², {ends['power_mw']:.4g} mW, "
-            f"{ends['delay_ns']:.3f} ns; without {plain['area_um2']:.0f} µm², {plain['power_mw']:.4g} mW, {plain['delay_ns']:.3f} ns"
+            f"{ends['delay_ns']:.3f} ns; without {plain['area_um2']:.0f} µm², {plain['power_mw']:.4g} mW, "
+            f"{plain['delay_ns']:.3f} ns"
         )
     energy = found["energy"]
     terminal.say(

@@ -123,6 +123,26 @@ def test_a_feed_forward_part_streams_layer_by_layer(simulator, tmp_path):
         assert node.op.table == tuple(unit_value(node.op.unit, code - 256 * (code > 127)) for code in range(256))
 
 
+def test_ends_with_units_are_told_beside_ends_without(tmp_path):
+    labels = np.arange(len(POSITIONS)) % 3
+    np.savez(tmp_path / "rows.npz", x=POSITIONS[:, 0], labels=labels)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["m"], name="up"),
+        helper.make_node("Tanh", ["m"], ["t"]),
+        helper.make_node("MatMul", ["t", "w2"], ["y"], name="head"),
+    ]
+    model = model_of(nodes, [held("w1", 8, 4), held("w2", 4, 3)], ["n", 8], ["n", 3])
+    target = ax.IntegerEngine(activation="table", **SMALL)
+    made = ax.compile(model, target=target, data=tmp_path / "rows.npz", output=tmp_path / "e")
+    found = made.estimate()
+    ends = next(part for part in found["estimate"]["parts"] if part["part"] == "column ends")
+    plain = found["plain_ends"]
+    assert plain["count"] == ends["count"] == 4
+    assert 0 < plain["area_um2"] < ends["area_um2"] < 1.5 * plain["area_um2"]
+    assert plain["power_mw"] < ends["power_mw"]
+    assert made.summary()["estimate"]["plain_ends"] == plain
+
+
 def passed(model, rows, passes):
     opened = open_model(model, {"x": rows.shape}, integers=True)
 

@@ -14,7 +14,7 @@ from approxhw.backends.integer_engine.column_units import column_unit_modules
 from approxhw.backends.integer_engine.constants import column_constants
 from approxhw.backends.integer_engine.engine import IntegerArray, integer_engine_verilog
 from approxhw.backends.integer_engine.words import integer_results
-from approxhw.common.errors import OptionError
+from approxhw.common.errors import MismatchError, OptionError
 from approxhw.ir.kinds.requantize import table_of_unit
 from approxhw.numerics.functions.units import UNIT_KINDS, unit_value
 from approxhw.numerics.mac.integer_mac import IntegerMac, exact_products
@@ -78,6 +78,21 @@ def test_engines_of_units_equal_the_kernel(simulator, tmp_path, variate):
     assert result.words == len(job.output.words) > 0
     plain = integer_job(replace(engine, units=()), (11, 9, 13))
     assert (job.output.words != plain.output.words).any()
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (".CLOCKS(6)", ".CLOCKS(4)"),  # the unit of the tile behind is chosen
+    (".CLOCKS(6)", ".CLOCKS(7)"),  # that of the tile before
+    ("unit == 3'd2", "unit == 3'd6"),
+    ("value <= made", "value <= made | {7'd0, write}"),
+])  # fmt: skip
+def test_a_defect_of_units_is_found(icarus, tmp_path, old, new):
+    """One column: tiles follow each other a clock apart."""
+    job = integer_job(replace(engine_of_units(), columns=1), (3, 4, 25))
+    assert job.verilog.count(old) == 1
+    broken = replace(job, verilog=job.verilog.replace(old, new))
+    with pytest.raises(MismatchError):
+        simulate_streams(broken, "icarus", tmp_path / "icarus").raise_on_mismatch()
 
 
 def test_results_go_through_the_unit_of_their_column():

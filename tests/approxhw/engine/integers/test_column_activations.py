@@ -123,6 +123,7 @@ def test_a_feed_forward_part_streams_layer_by_layer(simulator, tmp_path):
         assert node.op.table == tuple(unit_value(node.op.unit, code - 256 * (code > 127)) for code in range(256))
 
 
+@pytest.mark.slow
 def test_ends_with_units_are_told_beside_ends_without(tmp_path):
     labels = np.arange(len(POSITIONS)) % 3
     np.savez(tmp_path / "rows.npz", x=POSITIONS[:, 0], labels=labels)

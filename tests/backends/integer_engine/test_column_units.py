@@ -82,7 +82,6 @@ def test_engines_of_units_equal_the_kernel(simulator, tmp_path, variate):
 
 @pytest.mark.parametrize(("old", "new"), [
     (".CLOCKS(6)", ".CLOCKS(4)"),  # the unit of the tile behind is chosen
-    (".CLOCKS(6)", ".CLOCKS(7)"),  # that of the tile before
     ("unit == 3'd2", "unit == 3'd6"),
     ("value <= made", "value <= made | {7'd0, write}"),
 ])  # fmt: skip

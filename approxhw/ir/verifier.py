@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from approxhw.common.errors import GraphError, Problem, shown
-from approxhw.ir.kinds.tensor.integer_rules import integer_data_problems
+from approxhw.ir.kinds.requantize import table_faults
+from approxhw.ir.kinds.tensor.integer_rules import CODES, integer_data_problems
 from approxhw.ir.kinds.tensor.rules import data_problems, kind_problems, value_problems
 from approxhw.numerics.formats import MAXIMUM_BITS, EightBit, Fixed, Float, Rational, fixed_for
 
@@ -59,7 +60,11 @@ def _tensor_problems(graph: Graph) -> list[Problem]:
         if not broken and len(operands) == len(node.inputs):
             told = [(operand.type.shape, operand.type.format) for operand in operands]
             own = (node.type.shape, node.type.format)
-            broken = value_problems(node.op, own, told) if not isinstance(node.op, Constant) else []
+            if isinstance(node.op, Lookup):
+                broken = [("attributes", str(why)) for why in table_faults(node.op)]
+                broken = broken or _tensor_table_problems(node.op, node, operands[0])
+            elif not isinstance(node.op, Constant):
+                broken = value_problems(node.op, own, told)
             if isinstance(node.op, Constant):
                 broken = data_problems(node.op.data, own)
             elif not broken:
@@ -77,6 +82,34 @@ def _tensor_problems(graph: Graph) -> list[Problem]:
             found.append(Problem("results", f"[order] {shown(title)!r} is {shown(name)!r}, which does not exist"))
     if graph.results and graph.results[0][1] != graph.output:
         found.append(Problem("results", f"[order] the first of them is not the output {shown(graph.output)!r}"))
+    return found
+
+
+def _tensor_table_problems(op: Lookup, own: Node, read: Node) -> list[tuple[str, str]]:
+    """Return what is wrong with the table *own*, which looks up 8-bit codes of *read* in a tensor Graph."""
+    found: list[tuple[str, str]] = (
+        []
+        if own.type.shape == read.type.shape
+        else [("shapes", f"it makes {list(own.type.shape)} of {list(read.type.shape)}")]
+    )
+    found += [
+        ("formats", f"it reads or makes {fmt}, no codes of 8 bits")
+        for fmt in (read.type.format, own.type.format)
+        if fmt not in CODES
+    ]
+    if found:
+        return found
+    if len(op.table) != 256:
+        return [("attributes", f"its table has {len(op.table)} codes; a tensor Graph looks up 8-bit codes in 256")]
+    assert isinstance(read.type.format, Fixed)
+    assert isinstance(own.type.format, Fixed)
+    if not own.type.format.low <= min(op.table) <= max(op.table) <= own.type.format.high:
+        found.append(("formats", f"its table makes {min(op.table)} to {max(op.table)}, which are no {own.type.format}"))
+    if op.unit is not None and (op.unit.signed, op.unit.out_signed) != (
+        read.type.format.signed,
+        own.type.format.signed,
+    ):
+        found.append(("attributes", "its unit reads or makes codes of the other sign"))
     return found
 
 

@@ -87,28 +87,16 @@ def _tensor_problems(graph: Graph) -> list[Problem]:
 
 def _tensor_table_problems(op: Lookup, own: Node, read: Node) -> list[tuple[str, str]]:
     """Return what is wrong with the table *own*, which looks up 8-bit codes of *read* in a tensor Graph."""
-    found: list[tuple[str, str]] = (
-        []
-        if own.type.shape == read.type.shape
-        else [("shapes", f"it makes {list(own.type.shape)} of {list(read.type.shape)}")]
-    )
-    found += [
-        ("formats", f"it reads or makes {fmt}, no codes of 8 bits")
-        for fmt in (read.type.format, own.type.format)
-        if fmt not in CODES
-    ]
-    if found:
+    shape, x, y = own.type.shape, read.type.format, own.type.format
+    found = [] if shape == read.type.shape else [("shapes", f"it makes {list(shape)} of {list(read.type.shape)}")]
+    found += [("formats", f"it reads or makes {fmt}, no codes of 8 bits") for fmt in (x, y) if fmt not in CODES]
+    if found or not isinstance(x, Fixed) or not isinstance(y, Fixed):
         return found
     if len(op.table) != 256:
         return [("attributes", f"its table has {len(op.table)} codes; a tensor Graph looks up 8-bit codes in 256")]
-    assert isinstance(read.type.format, Fixed)
-    assert isinstance(own.type.format, Fixed)
-    if not own.type.format.low <= min(op.table) <= max(op.table) <= own.type.format.high:
-        found.append(("formats", f"its table makes {min(op.table)} to {max(op.table)}, which are no {own.type.format}"))
-    if op.unit is not None and (op.unit.signed, op.unit.out_signed) != (
-        read.type.format.signed,
-        own.type.format.signed,
-    ):
+    if not y.low <= min(op.table) <= max(op.table) <= y.high:
+        found.append(("formats", f"its table makes {min(op.table)} to {max(op.table)}, which are no {y}"))
+    if op.unit is not None and (op.unit.signed, op.unit.out_signed) != (x.signed, y.signed):
         found.append(("attributes", "its unit reads or makes codes of the other sign"))
     return found
 

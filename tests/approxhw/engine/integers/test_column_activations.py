@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,13 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 import approxhw as ax
 from approxhw.artifacts.steps import read_graph
-from approxhw.common.errors import OptionError, PassError
+from approxhw.common.errors import GraphError, OptionError, PassError
 from approxhw.frontends.products.partition import open_model
 from approxhw.frontends.products.writing import onnx_of
 from approxhw.ir.kinds import Lookup
 from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.run import walk_tensors
 from approxhw.ir.text import parse_graph, print_graph
+from approxhw.ir.verifier import verify
 from approxhw.numerics.functions.units import unit_value
 
 RNG = np.random.default_rng(3)
@@ -267,6 +270,19 @@ def test_numbers_that_are_none_are_refused():
     context = PassContext(observe=observe, reshaping=Reshaping(opened.apart, opened.typed))
     with pytest.raises(PassError, match="some of its numbers are infinite or no numbers"):
         run_passes(graph, "approximate-activation{unit=pwl}", context)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"table": (0,) * 128, "unit": None}, "its table has 128 codes; a tensor Graph looks up 8-bit codes in 256"),
+    ({"table": (0,) * 255 + (300,), "unit": None}, "its table makes 0 to 300, which are no u8"),
+])  # fmt: skip
+def test_tables_that_are_none_are_refused(change, said):
+    _, graph, _ = passed(feed_forward(), POSITIONS[:8], f"{CODES}approximate-activation{{unit=table}}")
+    node = next(node for node in graph.nodes if isinstance(node.op, Lookup))
+    broken = replace(node, op=replace(node.op, **change))
+    nodes = tuple(broken if each is node else each for each in graph.nodes)
+    with pytest.raises(GraphError, match=said):
+        verify(replace(graph, nodes=nodes))
 
 
 def test_a_kind_that_is_none_is_refused():

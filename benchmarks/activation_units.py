@@ -1,8 +1,9 @@
 """Compare activation units by one ruler: tables, lines, parabolas and ratios of every function, at 8 and 10 bits.
 
 Errors are counted against float64 over every code, in steps of the result; a unit may be one step off, tables and compressed
-tables are the nearest code everywhere. Area and delay in cells of sky130, mapped for area by the reference recipe; every
-netlist is held to the plain reference at every code on the way. Areas beside the whole table's, which stores every code.
+tables are the nearest code everywhere. Of the few that may be the smallest of a kind, synthesis chooses. Area and delay in
+cells of sky130, mapped for area by the reference recipe; every netlist is held to the plain reference at every code on the
+way. Areas beside the whole table's, which stores every code.
 """
 
 from __future__ import annotations
@@ -78,6 +79,12 @@ class Measured:
     folded: bool
 
 
+def area_of(unit: ActivationUnit) -> float:
+    """Return the area in µm² of *unit*, by which the smallest of a kind is chosen, as ``approximate-activation`` does."""
+    emitted = unit_module(unit)
+    return synthesise(emitted.verilog, emitted.top, LIBRARY).area() * 1e6
+
+
 def measured(name: str, bits: int, kind: str) -> Measured | None:
     """Return what a unit costs, its netlist held to its reference; None where there is no unit within a step."""
     formats, parameters = CASES[name]
@@ -89,7 +96,7 @@ def measured(name: str, bits: int, kind: str) -> Measured | None:
         unit = ActivationUnit(x.bits, x.signed, y.bits, y.signed, Entries(tuple(nearest.tolist())))
     else:
         try:
-            unit = fit_activation(formula, x, y, kind, 1.0).unit
+            unit = fit_activation(formula, x, y, kind, 1.0, area_of).unit
         except OptionError:
             return None
     emitted = unit_module(unit)

@@ -19,7 +19,7 @@ from approxhw.ir.tensor.layers import product_sizes
 from approxhw.numerics.formats import dtype_of
 from approxhw.passes.integers._editing import Editor
 
-from .ground.budget import Form, hull_of, within_budget
+from .ground.budget import Form, front_of, within_budget
 from .ground.channels import weights_of
 from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
@@ -33,9 +33,9 @@ class Tucker:
     """Write filters as a core of fewer channels between two convolutions of 1 × 1, their numbers told by the engine's clocks.
 
     Channels go in as the principal directions that the filters make most of over calibration rows, and come out as those of what
-    the layer gives. Of all core shapes of all layers those are taken that keep within the *budget* at least error, by the tails
-    of both spectra: every pair of ranks is looked at. A shape may leave either convolution out. Source: core shapes as in arXiv
-    2302.03886, whose surrogate this is, counted in clocks.
+    the layer gives. Of all core shapes of all layers those are taken that keep within the *budget* at least error, which is told
+    by the whole core's squares: every pair of ranks is looked at. A shape may leave either convolution out. Source: core shapes
+    as in arXiv 2302.03886, counted in clocks; their sum of tails is here what both sides lose together.
     """
 
     kind: ClassVar[str] = "approximating"
@@ -89,7 +89,7 @@ class Tucker:
             f"cores: {told}{', …' if len(changed) > 8 else ''}: {after:,} of {before:,} clocks ({after / before:.1%})"
         )
         if self.refit:
-            meant = [Meant(node.name, node.name, np.arange(len(spectrum.out_values))) for node, _, spectrum in changed]
+            meant = [Meant(node.name, node.name, np.arange(len(spectrum.kernel))) for node, _, spectrum in changed]
             tell = None if context.on_progress is None else partial(context.on_progress, "refit layers")
             made = refitted(made, whole, meant, ground.observe, tell)
         return made
@@ -117,15 +117,15 @@ class Spectrum:
     """Of filters O × I × places: how channels go in and come out, principal directions first.
 
     ``kernel``: the filters, float64. ``into`` (I × I) makes principal channels of those that come, ``back`` (I × I) undoes it;
-    ``in_values``, ``out_values``: shares of what the layer gives along each; ``out``: directions of what it gives (O × O).
+    ``out``: directions of what it gives (O × O). ``lost`` (I + 1 × O + 1): the share of what the layer gives that R_in channels
+    in and R_out out leave out; of channels in, as if places of a filter were apart.
     """
 
     kernel: np.ndarray
     into: np.ndarray
     back: np.ndarray
-    in_values: np.ndarray
     out: np.ndarray
-    out_values: np.ndarray
+    lost: np.ndarray
 
 
 def _spectrum(graph: Graph, node: Node, moments: Moments) -> Spectrum:
@@ -138,28 +138,34 @@ def _spectrum(graph: Graph, node: Node, moments: Moments) -> Spectrum:
     roots = np.sqrt(np.maximum(values, 1e-6 * max(float(values.max()), 1e-12)))
     root, inverse = (axes * roots) @ axes.T, (axes / roots) @ axes.T
     made = np.einsum("oip,ojp->ij", places, places)
-    in_values, directions = np.linalg.eigh(root @ made @ root)
-    order = directions[:, ::-1]
+    order = np.linalg.eigh(root @ made @ root)[1][:, ::-1]
     matrix = matrix_of(graph, node)
     out_values, out = np.linalg.eigh(matrix.T @ moments.covariance @ matrix)
-    return Spectrum(kernel, order.T @ root, inverse @ order, _shares(in_values), out[:, ::-1], _shares(out_values))
+    out, back = out[:, ::-1], root @ order
+    core = np.einsum("oip,or,is->rsp", places, out, back)
+    return Spectrum(kernel, order.T @ inverse, back, out, lost_by_ranks(out_values[::-1], (core**2).sum(axis=2)))
 
 
-def _shares(values: np.ndarray) -> np.ndarray:
-    found = np.maximum(values[::-1], 0.0)
-    return found / max(float(found.sum()), np.finfo(float).tiny)
+def lost_by_ranks(out_values: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return what each number of channels in and out leaves out: tails of what comes out, and in the rest what does not go in.
+
+    ``squares`` (O × I): of the whole core's numbers, summed over places.
+    """
+    tiny = np.finfo(float).tiny
+    shares = np.maximum(out_values, 0.0) / max(float(np.maximum(out_values, 0.0).sum()), tiny)
+    tails = np.append(np.cumsum(shares[::-1])[::-1], 0.0)
+    missing = np.zeros((squares.shape[1] + 1, squares.shape[0] + 1))
+    missing[:-1, 1:] = np.cumsum(np.cumsum(squares.T[::-1], axis=0)[::-1], axis=1) / max(float(squares.sum()), tiny)
+    return missing + tails
 
 
 def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshaping) -> list[Form]:
-    """Return the filters of *node* as they are, and every core shape on the hull of clocks and error.
+    """Return the filters of *node* as they are, and every core shape that no other one beats by clocks and error.
 
     A shape's ``size`` is R_in · (O + 1) + R_out, so that it tells both (:func:`_ranks_of`).
     """
     sizes = product_sizes(graph, node)
-    channels, count = len(spectrum.in_values), len(spectrum.out_values)
-    lost_in, lost_out = (
-        np.append(np.cumsum(each[::-1])[::-1], 0.0) for each in (spectrum.in_values, spectrum.out_values)
-    )
+    count, channels = spectrum.kernel.shape[:2]
     image = math.prod(graph[node.inputs[0]].type.shape) // channels
     kernel = math.prod(spectrum.kernel.shape[2:])
     whole = sizes.count * reshaping.clocks(sizes.m, sizes.k, sizes.n)
@@ -170,8 +176,8 @@ def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshapin
             last = 0 if r_out == count else reshaping.clocks(sizes.m, r_out, count)
             core = reshaping.clocks(sizes.m, r_in * kernel, r_out)
             if (costs := first + core + last) < whole:
-                forms.append(Form(r_in * (count + 1) + r_out, costs, float(lost_in[r_in] + lost_out[r_out])))
-    return hull_of(forms)
+                forms.append(Form(r_in * (count + 1) + r_out, costs, float(spectrum.lost[r_in, r_out])))
+    return front_of(forms)
 
 
 def _sizes(graph: Graph, node: Node) -> tuple[int, int, int]:
@@ -181,7 +187,7 @@ def _sizes(graph: Graph, node: Node) -> tuple[int, int, int]:
 
 
 def _ranks_of(form: Form, spectrum: Spectrum) -> tuple[int, int]:
-    return divmod(form.size, len(spectrum.out_values) + 1)
+    return divmod(form.size, len(spectrum.kernel) + 1)
 
 
 def _with_core(graph: Graph, node: Node, spectrum: Spectrum, ranks: Sequence[int]) -> Graph:

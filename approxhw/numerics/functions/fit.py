@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,9 @@ UnitCost = Callable[[ActivationUnit], float]
 
 TABLES = ("table", "compressed-table")
 """Kinds that make the nearest code everywhere, whatever error is allowed."""
+
+_MOST_TRIED, _OF_LEVELS = 6, 3
+"""How many units a cost is asked of: of all, and of tables with so many levels."""
 
 _LADDER = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 """Errors that are tried where one that was asked for is met by nothing."""
@@ -70,7 +74,7 @@ def unit_bound_problems(where: str, max_ulp: float) -> list[Problem]:
 def fit_within(goal: WantedCodes, kind: str, said: str, max_ulp: float, cost: UnitCost | None = None) -> FittedUnit:
     """Return the cheapest unit of *kind* within the bounds of *goal*; *said*: what it makes, for messages.
 
-    ``cost``: by what the cheapest of the few of least :func:`unit_size` is chosen; without it the first of these.
+    ``cost``: by what the cheapest of :func:`likely_units` is chosen; without it that of least :func:`unit_size`.
     """
     found = list(_candidates(goal, kind))
     if not found:
@@ -79,8 +83,23 @@ def fit_within(goal: WantedCodes, kind: str, said: str, max_ulp: float, cost: Un
         why = f"no {kind} unit makes it within {max_ulp:g} steps of {goal.y} from {goal.x}"
         raise OptionError("activation unit", [Problem(said, why, f"{told}, or take a table")])
     found.sort(key=unit_size)
-    unit = found[0] if cost is None else min(found[:6], key=cost)
+    unit = found[0] if cost is None else min(likely_units(found), key=cost)
     return FittedUnit(unit, ulp_error(unit_values(unit), goal.values))
+
+
+def likely_units(found: Sequence[ActivationUnit]) -> list[ActivationUnit]:
+    """Return those of *found*, by rising :func:`unit_size`, that may be the smallest: six, and of each number of levels three.
+
+    Sizes of tables of few levels and of many are hard to compare; within one number of levels they are in order.
+    """
+    seen: Counter[int] = Counter()
+    likely = []
+    for place, unit in enumerate(found):
+        levels = len(unit.core.levels) if isinstance(unit.core, Differences) else 0
+        seen[levels] += 1
+        if place < _MOST_TRIED or (levels and seen[levels] <= _OF_LEVELS):
+            likely.append(unit)
+    return likely
 
 
 def _candidates(goal: WantedCodes, kind: str) -> Iterator[ActivationUnit]:
@@ -128,13 +147,8 @@ def unit_size(unit: ActivationUnit) -> float:
         cost = 10.0 * bits + 8.0 * bits * max(0, abs(fold.slope).bit_count() - 1) + 2.0 * bits * (fold.most is not None)
     if isinstance(core, Entries):
         return cost + 4.0 * table_nodes(core.values)
-    if isinstance(core, Differences):
-        cost += 4.0 * table_nodes(core.coarse)
-        for level in core.levels:
-            both = max(level.differences).bit_length() - level.low  # bits that are added; above them a carry runs
-            cost += 4.0 * table_nodes(level.differences)
-            cost += 8.0 * both + 4.0 * max(0, unit.out_bits - level.low - both) if both > 0 else 0.0
-        return cost
+    if isinstance(core, Differences):  # what is added goes into the logic of the tables: adders alone cost little
+        return cost + 4.0 * (table_nodes(core.coarse) + sum(table_nodes(level.differences) for level in core.levels))
     chosen = len(core.starts) - 1
     if isinstance(core, Pieces):
         widths = [entry_bits(np.array(column)) for column in zip(*core.rows)]

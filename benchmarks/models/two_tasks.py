@@ -38,7 +38,7 @@ def two_headed(nn: Any) -> Any:
                         nn.ReLU(),
                     )
                 ),
-                *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, 64), nn.ReLU()),
+                *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 64), nn.ReLU()),
             )
             self.pieces = nn.Linear(64, 10)
             self.kinds = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 5))
@@ -54,7 +54,7 @@ def main() -> None:
     """Train it and write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build/fashion"), help="folder of fashion.npz")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if importlib.util.find_spec("torch") is None:

@@ -178,8 +178,8 @@ def _maker(graph: Graph, node: Node) -> Callable[[list[Any]], Any] | Problem:
         return lambda x: x[0] @ x[1]
     if isinstance(op, Gemm | Conv | ConvTranspose):
         made = gemm if isinstance(op, Gemm) else convolved if isinstance(op, Conv) else spread_images
-        given = product_of(op, ()).attributes
-        return lambda x: made(x[0], x[1], x[2] if len(x) > 2 else None, given)
+        attributes = product_of(op, ()).attributes
+        return lambda x: made(x[0], x[1], x[2] if len(x) > 2 else None, attributes)
     if not isinstance(op, Host):
         what = f"{node.kind}, of codes,"
         return Problem(
@@ -189,8 +189,7 @@ def _maker(graph: Graph, node: Node) -> Callable[[list[Any]], Any] | Problem:
     if found is None or found[0] not in TRANSLATED:
         return untranslated(node, ", ".join(op.operators) or "what it computes")
     kind, given, places = found
-    given = {**given, RESULTS: len(op.makes)}
-    return _host_maker(TRANSLATED[kind], given, places)
+    return _host_maker(TRANSLATED[kind], {**given, RESULTS: len(op.makes)}, places)
 
 
 def _host_maker(made: Made, given: Mapping[str, Any], places: list[int]) -> Callable[[list[Any]], Any]:

@@ -57,7 +57,7 @@ def _gathered(operands: list[Any], given: Attributes) -> Tensor:
     x, places = operands
     axis = int(given.get("axis", 0)) % x.ndim
     numbers = torch().where(places < 0, places + x.shape[axis], places).reshape(-1).long()
-    return x.index_select(axis, numbers).reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+    return x.index_select(axis, numbers).reshape((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
 
 
 def _gathered_elements(operands: list[Any], given: Attributes) -> Tensor:

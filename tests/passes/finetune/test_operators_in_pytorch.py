@@ -75,6 +75,7 @@ CASES = [
     ("Expand", {}, [SPREAD, whole(3, 1, 1, 4)]),
     ("Flatten", {"axis": 2}, [X]),
     ("Gather", {"axis": 1}, [X, whole(1, -1, 0)]),
+    ("Gather", {}, [whole(3, 4, 5), one(-1)]),
     ("Gather", {"axis": 2}, [X, WHOLE[0] % 5]),
     ("GatherElements", {"axis": 3}, [X, np.broadcast_to(whole(4, -2, 0), (3, 2, 6, 3)).copy()]),
     ("Pad", {}, [X, whole(0, 0, 1, 2, 0, 1, 0, 3), real(0.5).reshape(())]),

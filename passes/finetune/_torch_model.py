@@ -16,7 +16,7 @@ from approxhw.ir.kinds.tensor.products import product_of
 from approxhw.ir.tensor.integer_layers import held
 from approxhw.passes.structure.ground.operators import host_operator
 
-from .operators.layers import convolved, gemm, spread_images
+from .operators.layers import affine_product, convolved, spread_images
 from .operators.library import RESULTS, Made, Tensor, UntranslatedError, torch
 from .operators.table import TRANSLATED
 
@@ -177,7 +177,7 @@ def _maker(graph: Graph, node: Node) -> Callable[[list[Any]], Any] | Problem:
     if isinstance(op, MatMul):
         return lambda x: x[0] @ x[1]
     if isinstance(op, Gemm | Conv | ConvTranspose):
-        made = gemm if isinstance(op, Gemm) else convolved if isinstance(op, Conv) else spread_images
+        made = affine_product if isinstance(op, Gemm) else convolved if isinstance(op, Conv) else spread_images
         attributes = product_of(op, ()).attributes
         return lambda x: made(x[0], x[1], x[2] if len(x) > 2 else None, attributes)
     if not isinstance(op, Host):

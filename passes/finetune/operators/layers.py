@@ -128,7 +128,7 @@ def _instance_norm(operands: list[Any], given: Attributes) -> Tensor:
     return made * scale.reshape(along) + bias.reshape(along)
 
 
-def gemm(a: Tensor, b: Tensor, c: Tensor | None, given: Attributes) -> Tensor:
+def affine_product(a: Tensor, b: Tensor, c: Tensor | None, given: Attributes) -> Tensor:
     """Return alpha · A · B + beta · C, A and B turned where asked for."""
     a = a.T if given.get("transA", 0) else a
     b = b.T if given.get("transB", 0) else b

@@ -310,3 +310,28 @@ def test_a_translation_that_means_something_else_is_found(pytorch, network, monk
 def test_a_model_of_codes_is_sent_elsewhere(pytorch, network):
     told = _refused(network("encoder", 1), "quantize-model,fine-tune")
     assert "put fine-tune before quantize-model; retrain-weights behind it" in told
+
+
+def test_a_compile_tunes_and_what_it_exports_answers_alike(pytorch, tmp_path):
+    import approxhw as ax
+    from approxhw.artifacts.steps import read_graph
+
+    net = Taught(_multiplied())
+    model, data = tmp_path / "net.onnx", tmp_path / "rows.npz"
+    model.write_bytes(_multiplied().SerializeToString())
+    labels = net.run(net.model.graph, 400)["first"].argmax(axis=1)
+    np.savez(data, x=net.x, labels=labels)
+    passes = "prune-outputs{keep=0.5},fine-tune{epochs=2,rate=0.01,batch=32}"
+    target = ax.MatrixEngine(rows=2, columns=2)
+    given = {"data": data, "target": target, "passes": passes, "output": tmp_path / "built"}
+    built = ax.compile(model, **given)
+    told = [note for line in built.design.ledger for note in line["notes"]]
+    assert any("were answered as by the original" in note for note in told)
+    (step,) = (tmp_path / "built" / "steps").glob("02_*.axir")
+    whole = read_graph(step)
+    exported = ax.export_onnx(tmp_path / "built", tmp_path / "tuned.onnx")
+    (seen,) = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"]).run(["first"], {"x": net.x})
+    assert len(seen) == 400
+    assert (seen.argmax(axis=1) == net.run(whole, 400)["first"].argmax(axis=1)).all()
+    ax.compile(model, **given, from_step=1)  # the model as it was opened teaches here, too
+    assert read_graph(step) == whole

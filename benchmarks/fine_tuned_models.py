@@ -37,7 +37,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     ),
     "two_tasks": (
         "prune-channels{bound=20%,whole=4},fine-tune{epochs=2,rate=0.003,seconds=120}",
-        "prune-channels{bound=40%,whole=8},fine-tune{epochs=3,rate=0.003,seconds=180}",
+        "prune-channels{bound=40%,whole=8},fine-tune{epochs=3,rate=0.003,seconds=120}",
     ),
     "transformer": (
         "prune-outputs{budget=62%,layers=*wide*,repair=once},low-rank{budget=64%,refit=false},"

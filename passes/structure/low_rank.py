@@ -64,7 +64,9 @@ class LowRank:
             object.__setattr__(self, "budget", USUAL)
         elif len(given) > 1:
             why = f"{'both' if len(given) == 2 else 'all'} are given"
-            found.append(Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as budget=70% or rank=16"))
+            found.append(
+                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as budget=70% or rank=16")
+            )
         try:
             self.by_layer()
         except OptionError as error:

@@ -76,7 +76,9 @@ class PruneOutputs:
             object.__setattr__(self, "keep", USUAL)
         elif len(given) > 1:
             why = f"{'both' if len(given) == 2 else 'all'} are given"
-            found.append(Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as keep=0.6 or budget=70%"))
+            found.append(
+                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as keep=0.6 or budget=70%")
+            )
         try:
             self.by_layer()
         except OptionError as error:
@@ -131,7 +133,9 @@ def _groups_of_sizes(channels: Channels, own: Mapping[str, int]) -> list[Channel
     """Return the groups whose sizes are told; raise :class:`PassError` for those that stay, or are smaller."""
     groups = [group for title in own for group in chosen_groups(channels, title, _NAME)]
     problems = [
-        Problem(f"layer {shown(group.title, 60)!r}", f"it has {group.size} channels, not {own[group.title]}", "give less")
+        Problem(
+            f"layer {shown(group.title, 60)!r}", f"it has {group.size} channels, not {own[group.title]}", "give less"
+        )
         for group in groups
         if own[group.title] > group.size
     ]

@@ -50,7 +50,9 @@ class Tucker:
     budget: float | None = field(
         default=None, metadata={"help": "share of the engine's clocks that stays; 70% without cores"}
     )
-    cores: str = field(default="", metadata={"help": "channels in and out of each core, such as conv1=8x12;conv2=16x16"})
+    cores: str = field(
+        default="", metadata={"help": "channels in and out of each core, such as conv1=8x12;conv2=16x16"}
+    )
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
     refit: bool = field(
         default=True, metadata={"help": "the last convolutions once more, layer after layer, by least squares"}
@@ -98,9 +100,7 @@ class Tucker:
             context.note("no filters have a core that is cheaper")
             return graph
         after = clocks_of(ground.reshaping, made)
-        told = ", ".join(
-            f"{shown(_title(node), 40)} {' × '.join(map(str, ranks))}" for node, ranks, _ in changed[:8]
-        )
+        told = ", ".join(f"{shown(_title(node), 40)} {' × '.join(map(str, ranks))}" for node, ranks, _ in changed[:8])
         context.note(
             f"cores: {told}{', …' if len(changed) > 8 else ''}: {after:,} of {before:,} clocks ({after / before:.1%})"
         )
@@ -124,9 +124,7 @@ class Tucker:
                 f"pass {_NAME}",
                 [Problem(f"{_NAME}.budget", why, f"give budget={share_up(total + others, before)} or more")],
             )
-        return [
-            core_of(form, spectrum) if form.size else None for form, spectrum in zip(forms, spectra, strict=True)
-        ]
+        return [core_of(form, spectrum) if form.size else None for form, spectrum in zip(forms, spectra, strict=True)]
 
     def _refuse_large(
         self, nodes: Sequence[Node], cores: Sequence[tuple[int, int]], spectra: Sequence[Spectrum]
@@ -136,7 +134,10 @@ class Tucker:
         for node, (r_in, r_out), spectrum in zip(nodes, cores, spectra, strict=True):
             count, channels = spectrum.kernel.shape[:2]
             if r_in > channels or r_out > count:
-                where, why = f"layer {shown(_title(node), 60)!r}", f"a core of {r_in}x{r_out} is above its {channels}x{count}"
+                where, why = (
+                    f"layer {shown(_title(node), 60)!r}",
+                    f"a core of {r_in}x{r_out} is above its {channels}x{count}",
+                )
                 problems.append(Problem(where, why, f"give at most {channels}x{count}"))
         if problems:
             raise PassError(f"pass {_NAME}", problems)

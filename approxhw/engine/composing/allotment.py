@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from approxhw.common.errors import PassError, Problem
-from approxhw.ir.graph import Graph, Node
+from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, is_product
 from approxhw.ir.pass_manager import Pass, PassContext, pass_named
-from approxhw.ir.tensor.layers import product_layers
 from approxhw.passes.structure.ground.budget import Form, within_budget
 from approxhw.passes.structure.ground.by_layer import spelled_by_layer
-from approxhw.passes.structure.ground.channels import channels_of, weights_of
+from approxhw.passes.structure.ground.channels import ChannelGroup, Channels, channels_of, weights_of
 from approxhw.passes.structure.ground.felt import felt_by_layer, felt_of
 from approxhw.passes.structure.ground.layers import Ground, clocks_of, ground_of, matrix_of
 from approxhw.passes.structure.ground.leaving import group_readers, useful_sizes
@@ -55,6 +54,18 @@ class Allotment:
     layers: tuple[LayerForms, ...]
     felt: Mapping[str, float]
     refit: bool
+    prunes: bool
+    """Whether any channels can leave."""
+
+    def idle(self, asked: Sequence[str]) -> list[Problem]:
+        """Return why each pass of those *asked* that has nothing to do here has none."""
+        cores = any(each.spectrum is not None for each in self.layers)
+        why = {
+            "low-rank": "" if self.layers else "no weights have factors that take fewer clocks on this array",
+            "tucker": "" if cores else "no convolution has a core that takes fewer clocks on this array",
+            "prune-outputs": "" if self.prunes else "no channels can leave",
+        }
+        return [Problem(f"approximations, {name}", why[name], "leave it out") for name in asked if why[name]]
 
     @property
     def others(self) -> int:
@@ -78,9 +89,13 @@ class Allotment:
                 ranks[layer.title] = form.size
         made: list[Pass] = []  # convolutions are all one pass's, so that each pass counts them as they are here
         if ranks:
-            made.append(pass_named("low-rank")(ranks=spelled_by_layer(ranks, product_titles(self.graph)), refit=self.refit))
+            made.append(
+                pass_named("low-rank")(ranks=spelled_by_layer(ranks, product_titles(self.graph)), refit=self.refit)
+            )
         if cores:
-            made.append(pass_named("tucker")(cores=spelled_by_layer(cores, convolution_titles(self.graph)), refit=self.refit))
+            made.append(
+                pass_named("tucker")(cores=spelled_by_layer(cores, convolution_titles(self.graph)), refit=self.refit)
+            )
         return tuple(made)
 
 
@@ -117,7 +132,10 @@ def allotment_of(graph: Graph, context: PassContext, asked: Sequence[str], tell:
             whole_first = sorted(forms, key=lambda form: form.size > 0)
             own = tuple(replace(form, loses=form.loses * felt[node.name]) for form in whole_first)
             layers.append(LayerForms(node.op.title, own, spectrum))  # type: ignore[union-attr]
-    return Allotment(whole, ground, clocks_of(ground.reshaping, whole), tuple(layers), felt, len(nodes) <= MOST_REFIT)
+    prunes = "prune-outputs" in asked and bool(_free_groups(channels_of(ground.reshaping.apart(graph))))
+    return Allotment(
+        whole, ground, clocks_of(ground.reshaping, whole), tuple(layers), felt, len(nodes) <= MOST_REFIT, prunes
+    )
 
 
 def pruning(graph: Graph, allotment: Allotment, clocks: float) -> tuple[Pass, ...]:
@@ -130,7 +148,7 @@ def pruning(graph: Graph, allotment: Allotment, clocks: float) -> tuple[Pass, ..
     if clocks_of(ground.reshaping, ground.reshaping.typed(graph)) <= clocks:
         return ()
     channels = channels_of(ground.reshaping.apart(graph))
-    groups = [group for group in channels.groups if not group.why and group.size > 1]
+    groups = _free_groups(channels)
     if not groups:
         raise too_little(clocks, clocks_of(ground.reshaping, channels.graph))
     whole = channels.graph
@@ -153,14 +171,8 @@ def pruning(graph: Graph, allotment: Allotment, clocks: float) -> tuple[Pass, ..
     return (made,) if told else ()
 
 
-def clocks_by_layer(graph: Graph, clocks: Callable[[int, int, int], int]) -> dict[str, int]:
-    """Return the clocks of every product of *graph* by its name."""
-    return {each.name: each.count * clocks(each.m, each.k, each.n) for each in product_layers(graph)}
-
-
-def products_by_layer(graph: Graph) -> dict[str, float]:
-    """Return the multiply-adds of every product of *graph* by its name."""
-    return {each.name: float(each.products) for each in product_layers(graph)}
+def _free_groups(channels: Channels) -> list[ChannelGroup]:
+    return [group for group in channels.groups if not group.why and group.size > 1]
 
 
 PARTS = ("first", "second", "in", "core", "out")

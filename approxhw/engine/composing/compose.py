@@ -71,12 +71,13 @@ class Composition:
 class Composing:
     """A search under way: what budgets are allotted by, who judges, and what was tried so far.
 
-    ``judge``: what a Graph loses. ``kept``: a file of what rows of passes came to, for a search that begins again, and
+    ``named``: whether each of those ``asked`` was asked for by its name. ``judge``: what a Graph loses. ``kept``: a file of what rows of passes came to, for a search that begins again, and
     ``identity``, which tells models and rows apart in it. ``stop``: asked before each trial; true ends the search with what there is.
     """
 
     context: PassContext
     asked: tuple[str, ...]
+    named: bool
     bounds: LossBounds
     judge: Callable[[Graph], Judged]
     most: int
@@ -90,9 +91,12 @@ class Composing:
 
         The least budget that holds the bounds is looked for by halving; at each budget, several splits between factors and
         channels are tried until one holds them. What trials are left is spent on other splits just below. Raises
-        :class:`PassError` where no pass that is asked for applies.
+        :class:`PassError` where no pass that is asked for applies, or one that is asked for by its name does not.
         """
         allotment = allotment_of(graph, self.context, self.asked, self.tell)
+        idle = allotment.idle(self.asked)
+        if len(idle) == len(self.asked) or (idle and self.named):
+            raise PassError("search", idle)
         found = [Composition((), graph, allotment.clocks, Judged(0.0, 0.0))]
         known = self._known()
         splits = list(self._splits(allotment))
@@ -133,7 +137,7 @@ class Composing:
 
     def _fits(self, split: float, allotment: Allotment) -> bool:
         """Return whether passes that are asked for can take such a part each."""
-        factors, channels = bool(allotment.layers), "prune-outputs" in self.asked
+        factors, channels = bool(allotment.layers), allotment.prunes
         return (split == 0 or factors) and (split == 1 or channels)
 
     def _ended(self, found: Sequence[Composition]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,15 @@ from approxhw.ir.tensor.layers import ProductLayer, product_layers
 from ..operands import Feeds, calibration_feeds, labelled_splits, observe_rows, predictions
 from ..reshaping import Tiled, reshaping_on
 from .allotment import Tell, origin_of
+from .asked import ALL, read_approximations
 from .compose import Composing, Composition, Judged, LossBounds
 
 if TYPE_CHECKING:
     from approxhw.frontends.onnx.loading import ModelSource
     from approxhw.frontends.products.partition import OpenedModel
 
-CALIBRATION_ROWS = 1024
-"""Training rows that passes look at, the first ones: as many as compiling looks at, so that it makes the same model."""
-
 LEAST_APART = 300
-"""Rows beyond these that are enough to judge by."""
+"""Rows beyond those that fit, that are enough to judge by."""
 
 KEPT = "compositions.json"
 """What is kept of rows of passes that were tried, beside the checkpoint."""
@@ -69,26 +67,28 @@ class ComposedRows:
     notes: tuple[str, ...]
 
 
-def composed_rows(model: ModelSource, data: DataSpec, seed: int, rows: int, validation_rows: int) -> ComposedRows:
-    """Return the rows of *data* for a search that changes shapes: those that fit are those that compiling fits on.
+def composed_rows(
+    model: ModelSource, data: DataSpec, seed: int, fitting: int, rows: int, validation_rows: int
+) -> ComposedRows:
+    """Return the rows of *data* for a search that changes shapes; *fitting*: the first training rows, as many as compiling fits on.
 
     Those that judge are other ones where there are enough of them; where not, a note says so. Raises as
     :func:`approxhw.engine.operands.split_feeds`.
     """
     train, report = calibration_feeds(model, data)
-    apart, notes = train.part(CALIBRATION_ROWS, train.rows), tuple[str, ...]()
+    apart, notes = train.part(fitting, train.rows), tuple[str, ...]()
     if apart.rows < LEAST_APART:
         notes = (f"{train.rows} training rows are few: those that smaller forms are fitted on judge them, too",)
         apart = train
     splits = labelled_splits(apart, report, np.random.default_rng(seed), rows, validation_rows)
-    return ComposedRows(train.some(CALIBRATION_ROWS), splits, notes)
+    return ComposedRows(train.some(fitting), splits, notes)
 
 
 def shapes_of(
     opened: OpenedModel,
     array: Tiled,
     rows: ComposedRows,
-    asked: tuple[str, ...],
+    approximations: str,
     bounds: LossBounds,
     most: int,
     *,
@@ -100,7 +100,7 @@ def shapes_of(
 ) -> tuple[Shape, ...]:
     """Return the shapes that a search may take, the model itself first and the fewest clocks last.
 
-    *asked*: which passes may make them. *bounds*: what they may lose on the rows searched on, against the model itself.
+    *approximations*: which passes may make them (:mod:`.asked`). *bounds*: what they may lose on the rows searched on, against the model itself.
     *most*: trials. *kept*, *identity*: as of :class:`.compose.Composing`. Raises :class:`PassError` where no pass applies to the model.
     """
     context = PassContext(
@@ -109,6 +109,7 @@ def shapes_of(
         reshaping=reshaping_on(opened, array),
         threads=threads,
     )
+    asked = read_approximations(approximations)
     judging = rows.splits["search"]
 
     def answers(graph: Graph) -> np.ndarray:
@@ -124,11 +125,28 @@ def shapes_of(
         loss = float(np.mean(plain == labels) - np.mean(made == labels))
         return Judged(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
 
-    composing = Composing(context, asked, bounds, judge, most, tell, kept, identity, stop)
+    composing = Composing(
+        context, asked, ALL not in approximations.split(","), bounds, judge, most, tell, kept, identity, stop
+    )
     found = composing.compositions(opened.graph)
     assert context.reshaping is not None
     before = {each.name: each for each in product_layers(context.reshaping.typed(opened.graph))}
     return tuple(_shape(each, before, context.reshaping.clocks, context.reshaping.typed) for each in found)
+
+
+def shape_notes(shapes: Sequence[Shape], bounds: LossBounds) -> tuple[str, ...]:
+    """Return a line where no smaller shape keeps within *bounds* on the rows searched on, with what the nearest one loses."""
+    smaller = [each for each in shapes if each.passes]
+    if any(each.holds(bounds) for each in smaller):
+        return ()
+    if not smaller:
+        return ("no smaller form of the model was found",)
+    best = min(smaller, key=lambda each: bounds.missed(each.judged))
+    rows, classes, left = best.judged.loss, best.judged.class_loss, best.clocks / max(each.clocks for each in shapes)
+    return (
+        f"no smaller form keeps within the bounds on the rows searched on; the nearest, {100 * left:.0f} % of the clocks, loses "
+        f"{100 * rows:.2f} % of all rows and {100 * classes:.2f} % of its worst class",
+    )
 
 
 def _shape(

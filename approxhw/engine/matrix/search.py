@@ -28,7 +28,7 @@ from approxhw.numerics.mac.arithmetic import FloatMac
 
 from ..composing.asked import read_approximations
 from ..composing.compose import LossBounds
-from ..composing.shapes import KEPT, Shape, composed_rows, shapes_of
+from ..composing.shapes import KEPT, Shape, composed_rows, shape_notes, shapes_of
 from ..layer_search import (
     SearchRecord,
     errors_and_costs,
@@ -49,7 +49,7 @@ from ..layer_search import (
 )
 from ..operands import Feeds, predictions, split_feeds
 from ..reshaping import clocks_on
-from .compile import ROWS, compile_engine
+from .compile import CALIBRATION_ROWS, ROWS, compile_engine
 from .cost import ElementCost, element_cost
 from .settings import EngineSearch
 from .target import MatrixEngine
@@ -237,9 +237,7 @@ class EngineProblem:
         shape, own = self.shape_of(genome), self.arithmetics(genome)
         if shape is None:
             return {name: self.choices[int(gene)] for name, gene in zip(self.names, own, strict=True)}
-        return {
-            name: self.choices[int(own[origin])] for name, origin in zip(shape.names, shape.origins, strict=True)
-        }
+        return {name: self.choices[int(own[origin])] for name, origin in zip(shape.names, shape.origins, strict=True)}
 
     def engine(self) -> EmulatedEngine:
         """Return the opened model."""
@@ -320,7 +318,7 @@ def problem(
         why = "a search tries formats that codes do not go with"
         raise OptionError("search", [Problem("compress", why, "leave it out, and compile the chosen member with it")])
     wanted = read_approximations(options.approximations)
-    rows = composed_rows(model, data, options.seed, options.rows, options.rows) if wanted else None
+    rows = composed_rows(model, data, options.seed, CALIBRATION_ROWS, options.rows, options.rows) if wanted else None
     splits = split_feeds(model, data, options.seed, options.rows) if rows is None else rows.splits
     search = splits["search"]
     sizes = shape or search.shapes(search.rows)
@@ -335,13 +333,15 @@ def problem(
     largest = names[int(products.argmax())]
     onnx, bounds = references(emulated, splits, options.max_class_loss)
     shapes: tuple[Shape, ...] = ()
+    notes: tuple[str, ...] = ()
     if rows is not None:
+        bounded = LossBounds(options.max_accuracy_loss, options.max_class_loss)
         shapes = shapes_of(
             open_model(model, shape or splits["report"].shapes(ROWS)),
             target,
             rows,
-            wanted,
-            LossBounds(options.max_accuracy_loss, options.max_class_loss),
+            options.approximations,
+            bounded,
             options.compositions,
             threads=max(1, jobs),
             kept=folder / CHECKPOINT / KEPT,
@@ -349,6 +349,7 @@ def problem(
             tell=on_progress or _silent,
             stop=stop,
         )
+        notes = (*rows.notes, *shape_notes(shapes, bounded))
     return EngineProblem(
         model=model,
         data=data,
@@ -372,7 +373,7 @@ def problem(
         opened=emulated,
         shapes=shapes,
         clocks=sum(each.count * clocks_on(target)(each.m, each.k, each.n) for each in emulated.layers),
-        notes=() if rows is None else rows.notes,
+        notes=notes,
     )
 
 

@@ -37,7 +37,9 @@ def read_by_layer(text: str, read: Callable[[str], Value], where: str, example: 
         try:
             meant = read(value)
         except ValueError as error:
-            problems.append(Problem(where, f"{shown(repr(value), 40)}, of {shown(names, 60)}, {error}", f"write {example}"))
+            problems.append(
+                Problem(where, f"{shown(repr(value), 40)}, of {shown(names, 60)}, {error}", f"write {example}")
+            )
             continue
         for name in names.split(":"):
             if name in found:

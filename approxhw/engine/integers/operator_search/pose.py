@@ -19,7 +19,7 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
 from approxhw.engine.composing.asked import read_approximations
 from approxhw.engine.composing.compose import LossBounds
-from approxhw.engine.composing.shapes import KEPT, Shape, composed_rows, shapes_of
+from approxhw.engine.composing.shapes import KEPT, Shape, composed_rows, shape_notes, shapes_of
 from approxhw.engine.layer_search import front_folder, model_digest, references, search_identity, with_asked
 from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, observe_rows
 from approxhw.ir.graph import Graph, Node
@@ -94,7 +94,7 @@ def operator_problem(
     wanted = read_approximations(options.approximations)
     order = np.random.default_rng(options.seed)
     if wanted:
-        rows = composed_rows(model, data, options.seed, options.rows, options.validation_rows)
+        rows = composed_rows(model, data, options.seed, CALIBRATION_ROWS, options.rows, options.validation_rows)
         splits = rows.splits
     else:
         splits = labelled_splits(train, report, order, options.rows, options.validation_rows)
@@ -108,6 +108,7 @@ def operator_problem(
     calibration = train.some(CALIBRATION_ROWS)
 
     shape_taken: Shape | None = None
+    notes: tuple[str, ...] = ()
     if wanted:
         most = options.max_class_loss
         half = LossBounds(options.max_accuracy_loss / 2, None if most is None else most / 2)
@@ -115,7 +116,7 @@ def operator_problem(
             opened,
             target,
             rows,
-            wanted,
+            options.approximations,
             half,
             options.compositions,
             threads=max(1, jobs),
@@ -124,6 +125,7 @@ def operator_problem(
             tell=on_progress or _silent,
             stop=stop,
         )
+        notes = (*rows.notes, *shape_notes(shapes, half))
         shape_taken = [each for each in shapes if not each.passes or each.holds(half)][-1]
     context = PassContext(observe=partial(observe_rows, calibration, opened.host), fits={})
     given = opened.graph if shape_taken is None else shape_taken.graph
@@ -172,7 +174,7 @@ def operator_problem(
         threads=threads,
         started=started,
         taken=shape_taken,
-        notes=(*(rows.notes if wanted else ()), *priced.notes, *(f"left out: {each}" for each in told)),
+        notes=(*notes, *priced.notes, *(f"left out: {each}" for each in told)),
         fits=context.fits or {},
         opened=opened,
     )

@@ -87,8 +87,8 @@ class Tucker:
         before = clocks_of(ground.reshaping, whole)
         if self.cores:
             own = fitted_by_layer(self.by_layer(), convolution_titles(whole), _NAME)
-            cores = [own[_title(node)] for node in nodes]
-            self._refuse_large(nodes, cores, spectra)
+            self._refuse_large(nodes, [own[_title(node)] for node in nodes], spectra)
+            cores: list[tuple[int, int] | None] = [own[_title(node)] for node in nodes]
         else:
             cores = self._in_budget(whole, nodes, spectra, ground.reshaping, before)
         made, changed = whole, []

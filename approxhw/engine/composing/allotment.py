@@ -1,4 +1,4 @@
-"""Which rank, core or number of channels each layer gets within a budget of clocks: by what is lost times what the end feels of it."""
+"""Which rank, core or number of channels each layer gets within a budget: by what is lost times what the end feels."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class LayerForms:
 
 @dataclass(frozen=True, eq=False)
 class Allotment:
-    """What budgets are allotted by: a typed Graph, its ground, the clocks it takes, its layers' forms, and what is ``felt`` of each.
+    """What budgets are allotted by: a typed Graph, its clocks, its layers' forms, and what is ``felt`` of each.
 
     ``felt``: by the Node of each product whose weights are constant, in units of the answers
-    (:mod:`approxhw.passes.structure.ground.felt`). ``refit``: whether passes bring layers near to what they gave, one after another: a
-    run over the rows for each, which models of many layers go without.
+    (:mod:`approxhw.passes.structure.ground.felt`). ``refit``: whether passes bring layers near to what they gave, one
+    after another: a run over the rows for each, which models of many layers go without.
     """
 
     graph: Graph

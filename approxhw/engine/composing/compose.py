@@ -28,7 +28,7 @@ MOST_KEPT = 1 << 24
 """Bytes of the file of what was tried."""
 
 SPLITS = (0.5, 1.0, 0.0, 0.75, 0.25)
-"""Of what is saved, in logarithms: the part that factors take; channels leave for the rest. The first three are tried at each budget."""
+"""Of what is saved, in logarithms: the part of factors; channels leave for the rest. The first three are tried at each budget."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class Composition:
 class Composing:
     """A search under way: what budgets are allotted by, who judges, and what was tried so far.
 
-    ``named``: whether each of those ``asked`` was asked for by its name. ``judge``: what a Graph loses. ``kept``: a file of what rows of passes came to, for a search that begins again, and
-    ``identity``, which tells models and rows apart in it. ``stop``: asked before each trial; true ends the search with what there is.
+    ``named``: whether each of those ``asked`` was asked for by its name. ``judge``: what a Graph loses.
+    ``kept``: a file of what rows of passes came to, for a search that begins again, and ``identity``, which tells models and
+    rows apart in it. ``stop``: asked before each trial; true ends the search with what there is.
     """
 
     context: PassContext
@@ -191,7 +192,7 @@ def _run(graph: Graph, passes: Sequence[Pass], context: PassContext) -> Graph:
 
 
 def _unbeaten(found: Sequence[Composition]) -> list[Composition]:
-    """Return those of *found* that no other one beats by clocks and loss, by falling clocks; the model itself always is among them."""
+    """Return those of *found* that no other one beats by clocks and loss, by falling clocks, and the model itself."""
     kept: list[Composition] = []
     for each in sorted(found, key=lambda one: (one.clocks, one.judged.loss, one.judged.class_loss)):
         worst = max(each.judged.loss, each.judged.class_loss)

@@ -60,7 +60,7 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class ComposedRows:
-    """Rows that fit (``calibration``), and those to search on, to choose by and for the report (``splits``); ``notes`` on them."""
+    """Rows that fit (``calibration``), and ``splits``: to search on, to choose by and for the report; ``notes`` on them."""
 
     calibration: Feeds
     splits: Mapping[str, Feeds]
@@ -70,7 +70,7 @@ class ComposedRows:
 def composed_rows(
     model: ModelSource, data: DataSpec, seed: int, fitting: int, rows: int, validation_rows: int
 ) -> ComposedRows:
-    """Return the rows of *data* for a search that changes shapes; *fitting*: the first training rows, as many as compiling fits on.
+    """Return the rows of *data* for a search that changes shapes; *fitting*: how many of them compiling fits on.
 
     Those that judge are other ones where there are enough of them; where not, a note says so. Raises as
     :func:`approxhw.engine.operands.split_feeds`.
@@ -100,8 +100,9 @@ def shapes_of(
 ) -> tuple[Shape, ...]:
     """Return the shapes that a search may take, the model itself first and the fewest clocks last.
 
-    *approximations*: which passes may make them (:mod:`.asked`). *bounds*: what they may lose on the rows searched on, against the model itself.
-    *most*: trials. *kept*, *identity*: as of :class:`.compose.Composing`. Raises :class:`PassError` where no pass applies to the model.
+    *approximations*: which passes may make them (:mod:`.asked`). *bounds*: what they may lose on the rows searched
+    on, against the model itself. *most*: trials. *kept*, *identity*: as of :class:`.compose.Composing`. Raises
+    :class:`PassError` where no pass applies to the model.
     """
     context = PassContext(
         model=opened.graph,

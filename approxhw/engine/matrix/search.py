@@ -1,4 +1,4 @@
-"""The search for cheap arithmetic layer by layer: NSGA-II over every product's format, accumulator, normalization, and the shape."""
+"""The search for cheap arithmetic layer by layer: NSGA-II over format, accumulator and normalization of products, and the shape."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class EngineProblem:
         return np.where(generator.random(first.shape) < 0.5, first, second)
 
     def mutate(self, genomes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return genomes with one other arithmetic on average; every fifth takes one layer's everywhere, every third a near shape."""
+        """Return genomes with one other arithmetic on average; every fifth one layer's everywhere, every third a near shape."""
         layers, own = len(self.names), self.arithmetics(genomes)
         changed = generator.random(own.shape) < 1 / layers
         drawn = np.where(changed, generator.integers(0, len(self.choices), own.shape), own)

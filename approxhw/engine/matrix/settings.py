@@ -24,7 +24,8 @@ class EngineSearch:
     ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``, ``exponent_steps``: what a layer may have.
     ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
     elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
-    the errors and this one. ``approximations``: what else is chosen beside the arithmetic. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
+    the errors and this one. ``approximations``: what else is chosen beside the arithmetic.
+    ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
     ``max_class_loss``: the same of any class.
     """
 

@@ -24,8 +24,8 @@ _NUMBER = re.compile(r"#(\d{1,6})\Z")
 def read_by_layer(text: str, read: Callable[[str], Value], where: str, example: str) -> dict[str, Value]:
     """Return values by name, pattern or number of layers (``LAYERS=VALUE;LAYERS=VALUE``, colons between layers).
 
-    *read* makes a value of its text, or raises ``ValueError`` with why it is none. *where*: the pass and its option; *example*: what
-    an error advises. Raises :class:`OptionError` with everything that is wrong, layers named twice among it.
+    *read* makes a value of its text, or raises ``ValueError`` with why it is none. *where*: the pass and its option;
+    *example*: what an error advises. Raises :class:`OptionError` with everything that is wrong, layers named twice among it.
     """
     found: dict[str, Value] = {}
     problems = []

@@ -56,8 +56,8 @@ def felt_by_layer(
     """Return by how much answers move for each product of *moments* (by its Node) that loses all it gives, were that linear.
 
     Measured layer by layer, all others whole: what it gives loses the directions of least variance, as ranks do, as far as makes
-    :data:`TRIED` of its variance. One run over the rows for each. Divergence of answers is quadratic in what scores move by, so that
-    this is their Fisher information along what approximations take away. In nats, or shares of the spread, for a share of 1.
+    :data:`TRIED` of its variance. One run over the rows for each. Divergence of answers is quadratic in what scores move by,
+    so that this is their Fisher information along what approximations take away. In nats, or shares of the spread, for a share of 1.
     """
     before, found = answers_of(graph, observe), {}
     for done, (name, each) in enumerate(moments.items()):
@@ -70,9 +70,9 @@ def felt_by_layer(
 
 
 def with_share_lost(graph: Graph, node: Node, moments: Moments, share: float) -> Graph:
-    """Return *graph* whose product *node* gives *share* less of its variance over the rows of *moments*, along what it gives least of.
+    """Return *graph* whose product *node* gives *share* less of its variance, along what it gives least of; its mean stays.
 
-    Its mean stays.
+    Both are those of *moments*.
     """
     matrix = matrix_of(graph, node)
     values, directions = np.linalg.eigh(matrix.T @ moments.covariance @ matrix)
@@ -90,6 +90,6 @@ def with_share_lost(graph: Graph, node: Node, moments: Moments, share: float) ->
 
 
 def felt_of(felt: Mapping[str, float], names: Sequence[str]) -> float:
-    """Return what is felt on average of the products *names*; of those that nothing was measured of, what is felt of a usual one."""
+    """Return what is felt on average of the products *names*; of those not measured, what is felt of a usual one."""
     usual = float(np.median([*felt.values()])) if felt else 1.0
     return float(np.mean([felt.get(name, usual) for name in names])) if names else usual

@@ -104,8 +104,8 @@ def test_sizes_are_those_that_a_budget_leaves(opened, kind):
     told = [part.rsplit(" of ", 1)[0].rsplit(" ", 1) for part in note.rsplit(": ", 1)[0].split(", ")]
     again, other = _chosen(net, f"prune-outputs{{sizes={';'.join(f'{name}={size}' for name, size in told)}}}")
     assert other.rsplit(": ", 1)[1] == note.rsplit(": ", 1)[1]
-    assert np.array_equal(net.run(graph), net.run(again))
-    name, size = told[0]
+    assert np.allclose(net.run(graph), net.run(again), rtol=1e-3, atol=1e-4), "groups in another order round otherwise"
+    name = told[0][0]
     with pytest.raises(PassError, match="channels, not 9999"):
         _chosen(net, f"prune-outputs{{sizes={name}=9999}}")
 

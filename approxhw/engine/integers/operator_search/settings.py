@@ -10,7 +10,6 @@ from approxhw.artifacts.objectives import ENGINE, Objective, chosen_objectives
 from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import integer_problems
-
 from approxhw.engine.composing.asked import ARITHMETIC, HELP, approximation_problems
 
 OBJECTIVES: Mapping[str, Objective] = {name: ENGINE[name] for name in ("errors", "area", "energy")}

@@ -1,4 +1,4 @@
-"""The search for cheap arithmetic layer by layer: NSGA-II over format, accumulator and normalization of products, and the shape."""
+"""The search for cheap arithmetic layer by layer: NSGA-II over format, accumulator, normalization, and the shape."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def felt_by_layer(
 
     Measured layer by layer, all others whole: what it gives loses the directions of least variance, as ranks do, as far as makes
     :data:`TRIED` of its variance. One run over the rows for each. Divergence of answers is quadratic in what scores move by,
-    so that this is their Fisher information along what approximations take away. In nats, or shares of the spread, for a share of 1.
+    so that this is their Fisher information along what approximations take away. In nats, or of the spread, for a share of 1.
     """
     before, found = answers_of(graph, observe), {}
     for done, (name, each) in enumerate(moments.items()):

@@ -39,7 +39,7 @@ class LossJudge:
 
 def judge_of(context: PassContext, graph: Graph, observe: Observe) -> LossJudge:
     """Return the judge of *graph*, the model before a pass; raise :class:`PassError` where it gives no scores of classes."""
-    outputs = _scoring_outputs(graph)
+    outputs = scoring_outputs(graph)
     every = scores_of(graph, observe, outputs)
     if every[0].shape[1] < 2:
         why = "no output of it is a score for each class: no loss tells what leaves"
@@ -64,7 +64,7 @@ def judge_of(context: PassContext, graph: Graph, observe: Observe) -> LossJudge:
     )
 
 
-def _scoring_outputs(graph: Graph) -> tuple[int, ...]:
+def scoring_outputs(graph: Graph) -> tuple[int, ...]:
     """Return the places, among what leaves *graph*, of outputs of several real numbers a row: the first, and other matrices.
 
     Where there is none, whatever the first output is.

@@ -19,7 +19,7 @@ from approxhw.ir.tensor.layers import product_sizes
 from approxhw.numerics.formats import dtype_of
 from approxhw.passes.integers._editing import Editor
 
-from .ground.budget import Form, front_of, within_budget
+from .ground.budget import Form, unbeaten_forms, within_budget
 from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import weights_of
 from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
@@ -227,7 +227,7 @@ def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshapin
             core = reshaping.clocks(sizes.m, r_in * kernel, r_out)
             if (costs := first + core + last) < whole:
                 forms.append(Form(r_in * (count + 1) + r_out, costs, float(spectrum.lost[r_in, r_out])))
-    return front_of(forms)
+    return unbeaten_forms(forms)
 
 
 def convolution_titles(graph: Graph) -> list[str]:

@@ -61,6 +61,12 @@ class EngineMember:
 
     class_loss: float | None = None
     """What its worst class loses on validation rows; None where no bound on that was asked for."""
+    passes: str = ""
+    """The row of passes that makes its shape, as ``compile --passes`` takes it; empty where it is the model's."""
+    clocks: float = 0.0
+    """Of all products on the array; 0 where they were not looked at."""
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    """Of each layer whose shape changed: what it was, what it has become, and their clocks, in words."""
 
     @property
     def accuracy(self) -> float:
@@ -150,6 +156,7 @@ def write_engine_front(front: EngineFront, folder: Path) -> None:
     more += ["apart_um2", "saved"] if front.exact_energy_nj is not None else []
     more += ["class_loss"] if any(member.class_loss is not None for member in front.members) else []
     titles = ["index", "cost", "area_um2", "energy_nj", "search", "validation", "test", "chosen", "arithmetics"]
+    more += ["passes"] if any(member.passes for member in front.members) else []
     writer.writerow([*titles, *more])
     for m in front.members:
         accuracies = (m.search_accuracy, m.validation_accuracy, m.test_accuracy)

@@ -84,6 +84,9 @@ ENGINE = _of(
     Objective(
         "delay", "of the slowest element that is used", "fs", 1e6, "delay_ns", "delay, ns", "the fastest"
     ),
+    Objective(
+        "clocks", "of all products on the array", "clocks", 1, "clocks", "clocks", "the one of fewest clocks"
+    ),
 )  # fmt: skip
 """Of matrix engines."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
@@ -183,9 +184,10 @@ def search_target(
         locked(Path(output)) if isinstance(output, str | Path) else nullcontext()
     ):  # before the problem is made: it takes time
         module, _, name = entry.partition(":")
-        problem: TargetProblem[SomeFront] = getattr(import_module(module), name)(
-            model, jobs=jobs, on_progress=on_progress, **given
-        )
+        maker = getattr(import_module(module), name)
+        if "stop" in signature(maker).parameters:  # making it takes long where it says so
+            given["stop"] = stop
+        problem: TargetProblem[SomeFront] = maker(model, jobs=jobs, on_progress=on_progress, **given)
         folder, core = problem.folder, _Core(problem)
         with locked(folder):
             need_checkpoint(folder, resume)

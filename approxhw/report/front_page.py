@@ -206,7 +206,7 @@ def render_engine_front(front: EngineFront, folder: str) -> str:
 
     script = template("front.js")
     integers = front.exact_energy_nj is not None
-    told = ("area", "energy") if integers else [name for name in ENGINE if name != "errors"]
+    told = ("area", "energy") if integers else [name for name in ENGINE if name not in ("errors", "clocks")]
     costs = [*front.costs, *(ENGINE[name] for name in told if ENGINE[name] not in front.costs)]
     titles = [("index", "#"), ("validation", "Validation"), ("test", "Test"), ("train", "Searched on")]
     members = [

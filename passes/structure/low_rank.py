@@ -11,7 +11,7 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul, Product
+from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, Gemm, MatMul, Product, is_product
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 from approxhw.ir.tensor.layers import product_sizes
@@ -20,6 +20,7 @@ from approxhw.passes.integers._editing import Editor
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
 from .ground.budget import Form, within_budget
+from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import weights_of
 from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
@@ -49,6 +50,7 @@ class LowRank:
         default=None, metadata={"help": "share of the engine's clocks that stays; 90% without a rank"}
     )
     rank: int | None = field(default=None, metadata={"help": "of every layer that it makes cheaper"})
+    ranks: str = field(default="", metadata={"help": "of each layer by itself, such as conv1=16;conv2:fc=8"})
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
     refit: bool = field(
         default=True, metadata={"help": "second factors once more, layer after layer, by least squares"}
@@ -57,15 +59,26 @@ class LowRank:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "budget", self.budget)
-        if self.budget is None and self.rank is None:
+        given = [name for name in ("budget", "rank", "ranks") if getattr(self, name) not in (None, "")]
+        if not given:
             object.__setattr__(self, "budget", USUAL)
-        elif self.budget is not None and self.rank is not None:
-            why, remedy = "both are given", "give one of them, such as budget=70% or rank=16"
-            found.append(Problem(f"{_NAME}.budget and rank", why, remedy))
+        elif len(given) > 1:
+            why = f"{'both' if len(given) == 2 else 'all'} are given"
+            found.append(
+                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as budget=70% or rank=16")
+            )
+        try:
+            self.by_layer()
+        except OptionError as error:
+            found += error.problems
         if self.rank is not None and self.rank < 1:
             found.append(Problem(f"{_NAME}.rank", f"{self.rank} leaves nothing", "give 1 or more"))
         if found:
             raise OptionError(_NAME, found)
+
+    def by_layer(self) -> dict[str, int]:
+        """Return the ``ranks`` by names, patterns or numbers of layers."""
+        return read_by_layer(self.ranks, read_count, f"{_NAME}.ranks", "ranks=conv1=16;fc=8")
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with factors in place of the weights that they make cheaper."""
@@ -73,9 +86,13 @@ class LowRank:
         nodes = self._chosen(graph)
         whole = ground.reshaping.typed(graph)
         moments = input_moments(whole, [node.name for node in nodes], ground.observe)
-        factors = {node.name: _principal(matrix_of(whole, node), moments[node.name]) for node in nodes}
+        factors = {node.name: principal_of(matrix_of(whole, node), moments[node.name]) for node in nodes}
         before = clocks_of(ground.reshaping, whole)
-        ranks = self._ranks(whole, nodes, factors, ground.reshaping, before)
+        if self.ranks:
+            own = fitted_by_layer(self.by_layer(), product_titles(whole), _NAME)
+            ranks = {node.name: own[_title(node)] for node in nodes}
+        else:
+            ranks = self._ranks(whole, nodes, factors, ground.reshaping, before)
         if not ranks:
             context.note("no layer has factors that are cheaper than its weights")
             return graph
@@ -96,20 +113,22 @@ class LowRank:
 
     def _chosen(self, graph: Graph) -> list[Node]:
         """Return the products that are asked for; raise :class:`PassError` naming those whose weights cannot be factored."""
-        products = {
-            _title(node): node for node in graph.nodes if isinstance(node.op, MatMul | Gemm | Conv | ConvTranspose)
-        }
+        products = {_title(node): node for node in graph.nodes if is_product(node.op)}
         chosen = [products[title] for title in chosen_titles(list(products), self.layers, _NAME)]
+        own = fitted_by_layer(self.by_layer(), list(products), _NAME)
+        if own:
+            chosen = [products[title] for title in own]
         found, problems = [], []
         for node in chosen:
             where = f"layer {shown(_title(node), 60)!r}"
-            if (why := _stays(graph, node)) and self.layers != ALL:
+            if (why := _stays(graph, node)) and (self.layers != ALL or own):
                 problems.append(Problem(where, why, "leave it out"))
             elif not why:
                 found.append(node)
                 full = min(matrix_of(graph, node).shape)
-                if self.rank is not None and self.rank > full and self.layers != ALL:
-                    problems.append(Problem(where, f"rank {self.rank} is above its full rank of {full}", "give less"))
+                asked = own.get(_title(node), self.rank if self.layers != ALL else None)
+                if asked is not None and asked > full:
+                    problems.append(Problem(where, f"rank {asked} is above its full rank of {full}", "give less"))
         if not found and not problems:
             problems.append(Problem("layers", "no product has constant weights of one group that could be factored"))
         full = max((min(matrix_of(graph, node).shape) for node in found), default=0)
@@ -121,9 +140,9 @@ class LowRank:
         return found
 
     def _ranks(
-        self, graph: Graph, nodes: Sequence[Node], factors: Mapping[str, _Principal], reshaping: Reshaping, before: int
+        self, graph: Graph, nodes: Sequence[Node], factors: Mapping[str, Principal], reshaping: Reshaping, before: int
     ) -> dict[str, int]:
-        forms = {node.name: _forms(graph, node, factors[node.name], reshaping) for node in nodes}
+        forms = {node.name: rank_forms(graph, node, factors[node.name], reshaping) for node in nodes}
         if self.rank is not None:
             wanted = self.rank
             return {
@@ -145,7 +164,7 @@ class LowRank:
 
 
 @dataclass(frozen=True, eq=False)
-class _Principal:
+class Principal:
     """Principal directions of what a layer gives: ``matrix`` (K × N), ``directions`` (N × N), ``values`` along them."""
 
     matrix: np.ndarray
@@ -153,9 +172,15 @@ class _Principal:
     values: np.ndarray
 
 
-def _principal(matrix: np.ndarray, moments: Moments) -> _Principal:
+def principal_of(matrix: np.ndarray, moments: Moments) -> Principal:
+    """Return the principal directions of what weights (K × N) give on inputs of these *moments*."""
     values, directions = np.linalg.eigh(matrix.T @ moments.covariance @ matrix)
-    return _Principal(matrix, directions[:, ::-1], np.maximum(values[::-1], 0.0))
+    return Principal(matrix, directions[:, ::-1], np.maximum(values[::-1], 0.0))
+
+
+def product_titles(graph: Graph) -> list[str]:
+    """Return the titles of all products of *graph*, in its order: what the options of passes name."""
+    return [_title(node) for node in graph.nodes if is_product(node.op)]
 
 
 def _title(node: Node) -> str:
@@ -172,7 +197,7 @@ def _stays(graph: Graph, node: Node) -> str:
     return "" if weights_of(graph, node) is not None else "its second operand is no constant matrix"
 
 
-def _forms(graph: Graph, node: Node, factor: _Principal, reshaping: Reshaping) -> list[Form]:
+def rank_forms(graph: Graph, node: Node, factor: Principal, reshaping: Reshaping) -> list[Form]:
     """Return *node* as it is, and with factors of every rank that saves clocks."""
     sizes = product_sizes(graph, node)
     whole = sizes.count * reshaping.clocks(sizes.m, sizes.k, sizes.n)
@@ -191,7 +216,7 @@ def _clocks(graph: Graph, node: Node, rank: int, reshaping: Reshaping) -> int:
     return sizes.count * (reshaping.clocks(sizes.m, sizes.k, rank) + reshaping.clocks(sizes.m, rank, sizes.n))
 
 
-def _factored(graph: Graph, node: Node, factor: _Principal, rank: int, moments: Moments | None) -> Graph:
+def _factored(graph: Graph, node: Node, factor: Principal, rank: int, moments: Moments | None) -> Graph:
     """Return *graph* with two products in place of *node*, whose name the second one has; *moments*: whose mean is kept."""
     editor = Editor(graph)
     narrow = factor.directions[:, :rank]
@@ -239,7 +264,7 @@ def _constant(editor: Editor, graph: Graph, node: Node, matrix: np.ndarray, name
     return editor.constant(f"{old.name}_{name}", np.ascontiguousarray(data.astype(dtype_of(old.type.format))))
 
 
-def _conditions(graph: Graph, factors: Mapping[str, _Principal], ranks: Mapping[str, int]) -> str:
+def _conditions(graph: Graph, factors: Mapping[str, Principal], ranks: Mapping[str, int]) -> str:
     """Return how the condition of the weights changed: of the layer where it was worst."""
     name = max(ranks, key=lambda each: _condition(factors[each].matrix))
     matrix, rank = factors[name].matrix, ranks[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -13,9 +14,11 @@ from approxhw.ir.graph import Graph
 from approxhw.ir.pass_manager import PassContext
 from approxhw.ir.rewriting import Reshaping
 
+from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import ChannelGroup, Channels
 from .ground.layers import ALL, clocks_of, share_problem, share_up
 from .ground.leaving import (
+    chosen_groups,
     clocks_without,
     group_readers,
     meant_columns,
@@ -58,6 +61,7 @@ class PruneOutputs:
     budget: float | None = field(
         default=None, metadata={"help": "share of the engine's clocks that stays, such as 70%"}
     )
+    sizes: str = field(default="", metadata={"help": "channels that stay of single layers, such as conv1=16;fc=48"})
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
     repair: str = field(
         default="refit",
@@ -67,17 +71,31 @@ class PruneOutputs:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "keep", self.keep) + share_problem(_NAME, "budget", self.budget)
-        if self.keep is None and self.budget is None:
+        given = [name for name in ("keep", "budget", "sizes") if getattr(self, name) not in (None, "")]
+        if not given:
             object.__setattr__(self, "keep", USUAL)
-        elif self.keep is not None and self.budget is not None:
-            why, remedy = "both are given", "give one of them, such as keep=0.6 or budget=70%"
-            found.append(Problem(f"{_NAME}.keep and budget", why, remedy))
+        elif len(given) > 1:
+            why = f"{'both' if len(given) == 2 else 'all'} are given"
+            found.append(
+                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as keep=0.6 or budget=70%")
+            )
+        try:
+            self.by_layer()
+        except OptionError as error:
+            found += error.problems
         if found:
             raise OptionError(_NAME, found)
+
+    def by_layer(self) -> dict[str, int]:
+        """Return the ``sizes`` by names, patterns or numbers of groups of channels."""
+        return read_by_layer(self.sizes, read_count, f"{_NAME}.sizes", "sizes=conv1=16;fc=48")
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* without the channels that leave."""
         ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
+        own = fitted_by_layer(self.by_layer(), group_titles(channels), _NAME)
+        if own:
+            groups = _groups_of_sizes(channels, own)
         whole = channels.graph
         if self.keep == 1 or self.budget == 1:
             context.note("every channel stays")
@@ -89,11 +107,13 @@ class PruneOutputs:
             for group, each in zip(groups, leaving, strict=True)
         ]
         before = clocks_of(ground.reshaping, whole)
-        if self.budget is None:
+        if own:
+            kept = [own[group.title] for group in groups]
+        elif self.budget is None:
             assert self.keep is not None
             kept = [_nearest(each, self.keep * group.size) for each, group in zip(sizes, groups, strict=True)]
         else:
-            kept = _kept_in_budget(channels, groups, leaving, sizes, ground.reshaping, round(self.budget * before))
+            kept = kept_in_budget(channels, groups, leaving, sizes, ground.reshaping, round(self.budget * before))
         gone = gone_of(groups, leaving, kept)
         made = without_channels(channels, gone, moments if self.repair == "once" else None, ground.reshaping)
         after = clocks_of(ground.reshaping, made)
@@ -102,6 +122,26 @@ class PruneOutputs:
             tell = None if context.on_progress is None else partial(context.on_progress, "refit layers")
             made = refitted(made, whole, meant_columns(channels, groups, gone), ground.observe, tell)
         return made
+
+
+def group_titles(channels: Channels) -> list[str]:
+    """Return what the groups of channels are called, in their order: what the option ``sizes`` names."""
+    return list(dict.fromkeys(group.title for group in channels.groups))
+
+
+def _groups_of_sizes(channels: Channels, own: Mapping[str, int]) -> list[ChannelGroup]:
+    """Return the groups whose sizes are told; raise :class:`PassError` for those that stay, or are smaller."""
+    groups = [group for title in own for group in chosen_groups(channels, title, _NAME)]
+    problems = [
+        Problem(
+            f"layer {shown(group.title, 60)!r}", f"it has {group.size} channels, not {own[group.title]}", "give less"
+        )
+        for group in groups
+        if own[group.title] > group.size
+    ]
+    if problems:
+        raise PassError(f"pass {_NAME}", problems)
+    return groups
 
 
 def _nearest(sizes: list[int], wanted: float) -> int:
@@ -115,7 +155,7 @@ def gone_of(groups: list[ChannelGroup], leaving: list[Leaving], kept: list[int])
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _kept_in_budget(
+def kept_in_budget(
     channels: Channels,
     groups: list[ChannelGroup],
     leaving: list[Leaving],

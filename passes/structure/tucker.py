@@ -19,13 +19,17 @@ from approxhw.ir.tensor.layers import product_sizes
 from approxhw.numerics.formats import dtype_of
 from approxhw.passes.integers._editing import Editor
 
-from .ground.budget import Form, front_of, within_budget
+from .ground.budget import Form, unbeaten_forms, within_budget
+from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import weights_of
 from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
 _NAME = "tucker"
+
+USUAL = 0.7
+"""Share of clocks that stays where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,12 @@ class Tucker:
     reshapes: ClassVar[bool] = True
     """It changes shapes, by what training rows tell."""
 
-    budget: float = field(default=0.7, metadata={"help": "share of the engine's clocks that stays, such as 70%"})
+    budget: float | None = field(
+        default=None, metadata={"help": "share of the engine's clocks that stays; 70% without cores"}
+    )
+    cores: str = field(
+        default="", metadata={"help": "channels in and out of each core, such as conv1=8x12;conv2=16x16"}
+    )
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
     refit: bool = field(
         default=True, metadata={"help": "the last convolutions once more, layer after layer, by least squares"}
@@ -52,8 +61,21 @@ class Tucker:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "budget", self.budget)
+        if self.budget is None and not self.cores:
+            object.__setattr__(self, "budget", USUAL)
+        elif self.budget is not None and self.cores:
+            why, remedy = "both are given", "give one of them, such as budget=70%"
+            found.append(Problem(f"{_NAME}.budget and cores", why, remedy))
+        try:
+            self.by_layer()
+        except OptionError as error:
+            found += error.problems
         if found:
             raise OptionError(_NAME, found)
+
+    def by_layer(self) -> dict[str, tuple[int, int]]:
+        """Return the ``cores``, channels in and out, by names, patterns or numbers of convolutions."""
+        return read_by_layer(self.cores, _read_core, f"{_NAME}.cores", "cores=conv1=8x12;conv2=16x16")
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with cores in place of the filters that they make cheaper."""
@@ -61,30 +83,24 @@ class Tucker:
         nodes = self._chosen(graph)
         whole = ground.reshaping.typed(graph)
         moments = input_moments(whole, [node.name for node in nodes], ground.observe)
-        spectra = [_spectrum(whole, node, moments[node.name]) for node in nodes]
+        spectra = [spectrum_of(whole, node, moments[node.name]) for node in nodes]
         before = clocks_of(ground.reshaping, whole)
-        shapes = [core_forms(whole, node, each, ground.reshaping) for node, each in zip(nodes, spectra, strict=True)]
-        others = before - sum(ground.reshaping.clocks(*_sizes(whole, node)) for node in nodes)
-        forms, total = within_budget(shapes, self.budget * before - others)
-        if total + others > self.budget * before:
-            why = f"the smallest cores still take {total + others:,} of {before:,} clocks"
-            raise PassError(
-                f"pass {_NAME}",
-                [Problem(f"{_NAME}.budget", why, f"give budget={share_up(total + others, before)} or more")],
-            )
+        if self.cores:
+            own = fitted_by_layer(self.by_layer(), convolution_titles(whole), _NAME)
+            self._refuse_large(nodes, [own[_title(node)] for node in nodes], spectra)
+            cores: list[tuple[int, int] | None] = [own[_title(node)] for node in nodes]
+        else:
+            cores = self._in_budget(whole, nodes, spectra, ground.reshaping, before)
         made, changed = whole, []
-        for node, form, spectrum in zip(nodes, forms, spectra, strict=True):
-            if form.size:
-                made = _with_core(made, made[node.name], spectrum, _ranks_of(form, spectrum))
-                changed.append((node, form, spectrum))
+        for node, ranks, spectrum in zip(nodes, cores, spectra, strict=True):
+            if ranks is not None:
+                made = _with_core(made, made[node.name], spectrum, ranks)
+                changed.append((node, ranks, spectrum))
         if not changed:
             context.note("no filters have a core that is cheaper")
             return graph
         after = clocks_of(ground.reshaping, made)
-        told = ", ".join(
-            f"{shown(node.op.title, 40)} {' × '.join(map(str, _ranks_of(form, spectrum)))}"  # type: ignore[union-attr]
-            for node, form, spectrum in changed[:8]
-        )
+        told = ", ".join(f"{shown(_title(node), 40)} {' × '.join(map(str, ranks))}" for node, ranks, _ in changed[:8])
         context.note(
             f"cores: {told}{', …' if len(changed) > 8 else ''}: {after:,} of {before:,} clocks ({after / before:.1%})"
         )
@@ -94,15 +110,48 @@ class Tucker:
             made = refitted(made, whole, meant, ground.observe, tell)
         return made
 
+    def _in_budget(
+        self, graph: Graph, nodes: Sequence[Node], spectra: Sequence[Spectrum], reshaping: Reshaping, before: int
+    ) -> list[tuple[int, int] | None]:
+        """Return the core shape of each of *nodes*, None where its filters stay; raise :class:`PassError` for too little."""
+        assert self.budget is not None
+        shapes = [core_forms(graph, node, each, reshaping) for node, each in zip(nodes, spectra, strict=True)]
+        others = before - sum(reshaping.clocks(*_sizes(graph, node)) for node in nodes)
+        forms, total = within_budget(shapes, self.budget * before - others)
+        if total + others > self.budget * before:
+            why = f"the smallest cores still take {total + others:,} of {before:,} clocks"
+            raise PassError(
+                f"pass {_NAME}",
+                [Problem(f"{_NAME}.budget", why, f"give budget={share_up(total + others, before)} or more")],
+            )
+        return [core_of(form, spectrum) if form.size else None for form, spectrum in zip(forms, spectra, strict=True)]
+
+    def _refuse_large(
+        self, nodes: Sequence[Node], cores: Sequence[tuple[int, int]], spectra: Sequence[Spectrum]
+    ) -> None:
+        """Raise :class:`PassError` naming every convolution whose core is asked to have more channels than it has."""
+        problems = []
+        for node, (r_in, r_out), spectrum in zip(nodes, cores, spectra, strict=True):
+            count, channels = spectrum.kernel.shape[:2]
+            if r_in > channels or r_out > count:
+                where, why = (
+                    f"layer {shown(_title(node), 60)!r}",
+                    f"a core of {r_in}x{r_out} is above its {channels}x{count}",
+                )
+                problems.append(Problem(where, why, f"give at most {channels}x{count}"))
+        if problems:
+            raise PassError(f"pass {_NAME}", problems)
+
     def _chosen(self, graph: Graph) -> list[Node]:
         """Return the convolutions that are asked for; raise :class:`PassError` for those that have no core."""
         convolutions = {node.op.title: node for node in graph.nodes if isinstance(node.op, Conv)}
         if not convolutions:
             why = "it has no convolution"
             raise PassError(f"pass {_NAME}", [Problem("model", why, "use low-rank, which factors every product")])
-        chosen = [convolutions[title] for title in chosen_titles(list(convolutions), self.layers, _NAME)]
+        own = fitted_by_layer(self.by_layer(), list(convolutions), _NAME)
+        chosen = [convolutions[title] for title in own or chosen_titles(list(convolutions), self.layers, _NAME)]
         fit = [node for node in chosen if weights_of(graph, node) is not None]
-        if (self.layers != ALL and len(fit) < len(chosen)) or not fit:
+        if ((self.layers != ALL or own) and len(fit) < len(chosen)) or not fit:
             found = [
                 Problem(f"layer {shown(node.op.title, 60)!r}", "its filters are computed, or in groups", "leave it out")  # type: ignore[union-attr]
                 for node in chosen
@@ -128,7 +177,8 @@ class Spectrum:
     lost: np.ndarray
 
 
-def _spectrum(graph: Graph, node: Node, moments: Moments) -> Spectrum:
+def spectrum_of(graph: Graph, node: Node, moments: Moments) -> Spectrum:
+    """Return the principal channels of the filters of *node*, on what the *moments* say of what it reads."""
     kernel = matrix_of(graph, node).T.reshape(graph[node.inputs[1]].type.shape)
     count, channels = kernel.shape[:2]
     places = kernel.reshape(count, channels, -1)
@@ -177,7 +227,24 @@ def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshapin
             core = reshaping.clocks(sizes.m, r_in * kernel, r_out)
             if (costs := first + core + last) < whole:
                 forms.append(Form(r_in * (count + 1) + r_out, costs, float(spectrum.lost[r_in, r_out])))
-    return front_of(forms)
+    return unbeaten_forms(forms)
+
+
+def convolution_titles(graph: Graph) -> list[str]:
+    """Return the titles of all convolutions of *graph*, in its order: what the option ``cores`` names."""
+    return [_title(node) for node in graph.nodes if isinstance(node.op, Conv)]
+
+
+def _title(node: Node) -> str:
+    assert isinstance(node.op, Conv)
+    return node.op.title
+
+
+def _read_core(text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) != 2:
+        raise ValueError("is no core such as 8x12")
+    return read_count(parts[0]), read_count(parts[1])
 
 
 def _sizes(graph: Graph, node: Node) -> tuple[int, int, int]:
@@ -186,7 +253,8 @@ def _sizes(graph: Graph, node: Node) -> tuple[int, int, int]:
     return sizes.m, sizes.k, sizes.n
 
 
-def _ranks_of(form: Form, spectrum: Spectrum) -> tuple[int, int]:
+def core_of(form: Form, spectrum: Spectrum) -> tuple[int, int]:
+    """Return the channels in and out of the core that the *form* (of :func:`core_forms`) is."""
     return divmod(form.size, len(spectrum.kernel) + 1)
 
 

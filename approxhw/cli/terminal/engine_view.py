@@ -156,6 +156,10 @@ def show_engine_front(terminal: Terminal, front: EngineFront) -> None:
         terminal.say(f"always the most frequent class: test {100 * front.majority['test']:.2f} %")
     for warning in front.warnings:
         terminal.warn(warning)
+    if front.chosen.passes:
+        terminal.say(f"shape of the chosen one: {_plain(front.chosen.passes)}")
+        for name, became in [*front.chosen.sizes.items()][:24]:
+            terminal.say(f"  {_plain(name)[:60]}: {_plain(became)}")
     terminal.say(f"chosen: {front.folder / 'chosen'}, {front.rule}")
     terminal.say(f"front: {front.folder / 'report.html'}")
     terminal.say(f"{front.evaluations} evaluations, {front.seconds:.0f} s")

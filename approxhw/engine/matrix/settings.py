@@ -11,6 +11,8 @@ from approxhw.common.errors import OptionError, Problem
 from approxhw.common.options import integer_problems
 from approxhw.numerics.mac.arithmetic import FloatMac
 
+from ..composing.asked import ARITHMETIC, HELP, approximation_problems, read_approximations
+
 OBJECTIVES = ("area", "energy")
 """What ``objective`` may be, the one word for both objectives."""
 
@@ -22,7 +24,8 @@ class EngineSearch:
     ``formats``, ``accumulator_bits``, ``normalizations``, ``alignments``, ``exponent_steps``: what a layer may have.
     ``objectives``: two or three of :data:`approxhw.artifacts.objectives.ENGINE`: errors, ``area``, ``power`` or ``delay`` of the
     elements (one array for each arithmetic that is used), ``energy`` of one run's multiply-adds. ``objective``: short for
-    the errors and this one. ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
+    the errors and this one. ``approximations``: what else is chosen beside the arithmetic.
+    ``max_accuracy_loss``: absolute, against the model in float32 on the same rows;
     ``max_class_loss``: the same of any class.
     """
 
@@ -45,6 +48,8 @@ class EngineSearch:
     objectives: str | tuple[str, ...] = field(
         default=DEFAULT, metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(ENGINE)}
     )
+    approximations: str = field(default=ARITHMETIC, metadata={"help": f"what is chosen layer by layer: {HELP}"})
+    compositions: int = field(default=12, metadata={"help": "smaller forms of the whole model that are tried at most"})
     islands: int = field(default=1, metadata={"help": "populations that meet by migration only"})
     formats: tuple[str, ...] = ("bf16", "e4m3", "e5m2")
     accumulator_bits: tuple[int, ...] = (16, 18, 20, 22, 24)
@@ -58,8 +63,8 @@ class EngineSearch:
     def __post_init__(self) -> None:
         """Refuse what cannot be, all at once."""
         settle_fields(self, "search")
-        least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1}
-        found = integer_problems(self, least)
+        least = {"population": 4, "generations": 0, "rows": 1, "members": 1, "seed": 0, "islands": 1, "compositions": 1}
+        found = integer_problems(self, least) + approximation_problems(self.approximations)
         found += [
             Problem(name, f"{value!r} is not in 0…1")
             for name, value in (("max_accuracy_loss", self.max_accuracy_loss), ("max_class_loss", self.max_class_loss))
@@ -82,7 +87,9 @@ class EngineSearch:
             raise OptionError("search", found)
 
     def chosen(self) -> tuple[Objective, ...]:
-        """Return the objectives, the errors first."""
+        """Return the objectives, the errors first: by default the elements' area, or energy and clocks where shapes change."""
+        if self.objective is None and self.objectives == DEFAULT and read_approximations(self.approximations):
+            return chosen_objectives(("errors", "energy", "clocks"), ENGINE)
         return chosen_objectives(self.objectives if self.objective is None else ("errors", self.objective), ENGINE)
 
     def choices(self) -> tuple[FloatMac, ...]:

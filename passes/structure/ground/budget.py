@@ -20,7 +20,7 @@ class Form:
     loses: float
 
 
-def front_of(forms: Sequence[Form]) -> list[Form]:
+def unbeaten_forms(forms: Sequence[Form]) -> list[Form]:
     """Return those *forms* that no other one beats by cost or by loss without being worse by the other, the cheapest first."""
     found: list[Form] = []
     for form in sorted(forms, key=lambda one: (one.costs, one.loses)):
@@ -37,7 +37,7 @@ def within_budget(layers: Sequence[Sequence[Form]], budget: int | float) -> tupl
     than 8192 sums are left at a time, and never worse than the priced choice. Where nothing keeps within the budget, the
     cheapest forms come back.
     """
-    fronts = [front_of(forms) for forms in layers]
+    fronts = [unbeaten_forms(forms) for forms in layers]
     least = [front[0] for front in fronts]
     if sum(form.costs for form in least) > budget:
         return least, sum(form.costs for form in least)

@@ -10,7 +10,7 @@ import pytest
 from approxhw.common.errors import PassError
 from approxhw.ir.tensor.run import run_tensors, walk_tensors
 from approxhw.passes.structure.ground import moments as gathering
-from approxhw.passes.structure.ground.budget import Form, front_of, within_budget
+from approxhw.passes.structure.ground.budget import Form, unbeaten_forms, within_budget
 from approxhw.passes.structure.ground.channels import channels_of, weights_of
 from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
 from approxhw.passes.structure.ground.moments import Moments, depth_of, input_moments, vectors_of
@@ -233,7 +233,7 @@ def steepest(layers, budget):
 
 def test_forms_that_others_beat_are_left_out():
     forms = [Form(0, 100, 0.0), Form(1, 50, 0.5), Form(2, 60, 0.1), Form(3, 10, 1.0), Form(4, 55, 0.9)]
-    assert [form.size for form in front_of(forms)] == [3, 1, 2, 0]
+    assert [form.size for form in unbeaten_forms(forms)] == [3, 1, 2, 0]
 
 
 def test_channels_of_a_random_network_are_read_where_they_are_made(opened):

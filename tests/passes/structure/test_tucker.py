@@ -32,7 +32,7 @@ def test_a_core_of_all_directions_is_the_filters(opened, seed):
     whole, nodes, moments = _convolutions(net)
     expected, count = net.run(whole), 0
     for node in nodes:
-        spectrum = tucker._spectrum(whole, node, moments[node.name])
+        spectrum = tucker.spectrum_of(whole, node, moments[node.name])
         assert np.allclose(spectrum.into @ spectrum.back, np.eye(len(spectrum.into)), atol=1e-6)
         filters, channels = spectrum.kernel.shape[:2]
         # a rank more than there are channels would be none: one less on one side, and whole on the other, are exact in turn
@@ -50,7 +50,7 @@ def test_what_a_core_loses_is_what_its_spectrum_says(opened, seed):
     whole, nodes, moments = _convolutions(net)
     count = 0
     for node in nodes:
-        spectrum = tucker._spectrum(whole, node, moments[node.name])
+        spectrum = tucker.spectrum_of(whole, node, moments[node.name])
         filters, channels = spectrum.kernel.shape[:2]
         shown = {}
         net.context.observe(whole, lambda each, value, shown=shown: shown.__setitem__(each.name, value))
@@ -72,7 +72,7 @@ def test_channels_that_go_in_are_those_that_matter_most(opened):
     for seed in range(12):
         whole, nodes, moments = _convolutions(opened("convolutions", seed))
         for node in nodes:
-            spectrum = tucker._spectrum(whole, node, moments[node.name])
+            spectrum = tucker.spectrum_of(whole, node, moments[node.name])
             filters, channels = spectrum.kernel.shape[:2]
             if np.prod(spectrum.kernel.shape[2:]) > 1:
                 continue

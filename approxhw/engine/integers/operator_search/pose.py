@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from approxhw.artifacts.front import CHECKPOINT
 from approxhw.common.arguments import checked
 from approxhw.common.data.dataset import DataSpec
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.option_fields import Value
-from approxhw.engine.layer_search import front_folder, model_digest, references, with_asked
+from approxhw.engine.composing.asked import read_approximations
+from approxhw.engine.composing.compose import LossBounds
+from approxhw.engine.composing.shapes import KEPT, Shape, composed_rows, shape_notes, shapes_of
+from approxhw.engine.layer_search import front_folder, model_digest, references, search_identity, with_asked
 from approxhw.engine.operands import Feeds, calibration_feeds, labelled_splits, observe_rows
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.pass_manager import PassContext, run_passes
@@ -67,6 +72,7 @@ def operator_problem(
     jobs: int = 1,
     command: str = "",
     on_progress: Callable[[str, int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     **asked: Value,
 ) -> IntegerProblem:
     """Return what the search of *model* is; arguments as :func:`approxhw.search` takes them for an ``IntegerEngine``.
@@ -90,7 +96,13 @@ def operator_problem(
     target = replace(target, operator=EXACT, layers="")
     target.check()
     train, report = calibration_feeds(model, data)
-    splits = labelled_splits(train, report, np.random.default_rng(options.seed), options.rows, options.validation_rows)
+    wanted = read_approximations(options.approximations)
+    order = np.random.default_rng(options.seed)
+    if wanted:
+        rows = composed_rows(model, data, options.seed, CALIBRATION_ROWS, options.rows, options.validation_rows)
+        splits = rows.splits
+    else:
+        splits = labelled_splits(train, report, order, options.rows, options.validation_rows)
     opened = open_model(model, shape or report.shapes(1), integers=True)
     sizes = shape or report.shapes(min(LOOKED_AT, report.rows))
     if shape is None:
@@ -100,8 +112,29 @@ def operator_problem(
     threads = max(1, jobs // options.islands)
     calibration = train.some(CALIBRATION_ROWS)
 
+    shape_taken: Shape | None = None
+    notes: tuple[str, ...] = ()
+    if wanted:
+        most = options.max_class_loss
+        half = LossBounds(options.max_accuracy_loss / 2, None if most is None else most / 2)
+        shapes = shapes_of(
+            opened,
+            target,
+            rows,
+            options.approximations,
+            half,
+            options.compositions,
+            threads=max(1, jobs),
+            kept=folder / CHECKPOINT / KEPT,
+            identity=json.dumps(search_identity(model_digest(model), splits["search"])),
+            tell=on_progress or _silent,
+            stop=stop,
+        )
+        notes = (*rows.notes, *shape_notes(shapes, half))
+        shape_taken = [each for each in shapes if not each.passes or each.holds(half)][-1]
     context = PassContext(observe=partial(observe_rows, calibration, opened.host), fits={})
-    base, _ = run_passes(opened.graph, target.passes()[:CODES], context, check=False)
+    given = opened.graph if shape_taken is None else shape_taken.graph
+    base, _ = run_passes(given, target.passes()[:CODES], context, check=False)
     signed = _signs(base)
     widest = max(exact_mac(base, node).weight_bits for node in integer_nodes(base))
     priced = priced_operators(
@@ -145,7 +178,8 @@ def operator_problem(
         command=command,
         threads=threads,
         started=started,
-        notes=(*priced.notes, *(f"left out: {each}" for each in told)),
+        taken=shape_taken,
+        notes=(*notes, *priced.notes, *(f"left out: {each}" for each in told)),
         fits=context.fits or {},
         opened=opened,
     )

@@ -17,6 +17,7 @@ from approxhw.common.data.dataset import DataSpec
 from approxhw.common.options import Keywords
 from approxhw.common.statistics import rank_correlation
 from approxhw.common.statistics.class_bounds import ClassBound
+from approxhw.engine.composing.shapes import Shape
 from approxhw.engine.layer_search import (
     SearchRecord,
     errors_and_costs,
@@ -107,6 +108,8 @@ class IntegerProblem:
     bounds: Mapping[str, ClassBound] = field(default_factory=dict)
     """What any class may lose on the rows searched on and on those that pick the winner; empty where nothing bounds it."""
     against: str = "the model as it is given"
+    taken: Shape | None = None
+    """The shape of the model whose operators are searched; None where it is the model's own."""
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a worker needs to evaluate: the model's own bytes, the rows searched on, no folder, no command."""
@@ -280,12 +283,18 @@ class IntegerProblem:
             self.opened = open_model(ModelProto.FromString(self.model), self.sizes, integers=True)
         return self.opened
 
+    def told_shape(self) -> Keywords:
+        """Return what a member is told of the shape."""
+        taken = self.taken
+        return {} if taken is None else {"passes": taken.spelled, "sizes": taken.sizes, "clocks": float(taken.clocks)}
+
     def describe(self, genome: np.ndarray) -> Keywords:
         """Return what the front tells of a member."""
         plan = self.plan(genome)
         return {
             "layers": {title: str(each) for title, each in zip(self.titles, plan.values(), strict=True)},
             "plan": spell_plan(plan),
+            **self.told_shape(),
             **member_accuracies(self, genome),
             **self.costs(genome),
             "arithmetics": tuple(sorted({each.operator for each in plan.values()})),
@@ -319,13 +328,15 @@ class IntegerProblem:
 
     def write(self, front: EngineFront, genome: np.ndarray, folder: Path) -> None:
         """Compile the member *genome*, and write the front's files."""
+        planned, taken = self.planned(genome), self.taken
         compile_integer_engine(
             self.source,
-            target=self.planned(genome),
+            target=planned,
             data=self.data,
             output=folder / "chosen",
             shape=self.shape,
             command=self.command,
             safety=safety_of(self.options),
+            passes=None if taken is None or not taken.passes else (*taken.passes, *planned.passes()),
         )
         write_front_and_page(front, folder)

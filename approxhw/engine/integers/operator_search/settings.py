@@ -10,6 +10,7 @@ from approxhw.artifacts.objectives import ENGINE, Objective, chosen_objectives
 from approxhw.common.arguments import settle_fields
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import integer_problems
+from approxhw.engine.composing.asked import ARITHMETIC, HELP, approximation_problems
 
 OBJECTIVES: Mapping[str, Objective] = {name: ENGINE[name] for name in ("errors", "area", "energy")}
 DEFAULT = ("errors", "energy")
@@ -55,6 +56,8 @@ class IntegerSearch:
         default=DEFAULT,
         metadata={"help": "what is made least: errors, and one or two more", "choices": tuple(OBJECTIVES)},
     )
+    approximations: str = field(default=ARITHMETIC, metadata={"help": f"what is chosen layer by layer: {HELP}"})
+    compositions: int = field(default=12, metadata={"help": "smaller forms of the whole model that are tried at most"})
     islands: int = field(default=1, metadata={"help": "populations that meet by migration only"})
     rows: int = field(default=2048, metadata={"help": "most rows that a configuration is judged on"})
     validation_rows: int = field(default=4096, metadata={"help": "most rows that members are chosen by"})
@@ -72,8 +75,9 @@ class IntegerSearch:
             "members": 1,
             "seed": 0,
             "islands": 1,
+            "compositions": 1,
         }
-        found = integer_problems(self, least)
+        found = integer_problems(self, least) + approximation_problems(self.approximations)
         found += [
             Problem(name, f"{value!r} is not in 0…1")
             for name, value in (("max_accuracy_loss", self.max_accuracy_loss), ("max_class_loss", self.max_class_loss))

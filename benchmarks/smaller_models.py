@@ -278,7 +278,8 @@ def main() -> None:
 def page(bench: Bench) -> list[str]:
     """Return what the page says of one model."""
     lines = []
-    for way, strengths in (bench.ways | {SEARCHED: bench.searched()}).items():
+    searched = bench.searched()
+    for way, strengths in (bench.ways | ({SEARCHED: searched} if searched else {})).items():
         best = bench.best(strengths, CLASS if way == SEARCHED and bench.model != "transformer" else 1.0)
         tried = sum(f"{bench.model}, choosing: {passes}" in bench.kept for passes in strengths)
         if not best:

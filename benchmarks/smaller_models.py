@@ -109,15 +109,20 @@ class Task:
     ways: str
 
 
-def images(name: str, folder: Path) -> Task:
-    """Return the task of an image network in *folder*."""
+def images(name: str, folder: Path, calibration: int) -> Task:
+    """Return the task of an image network in *folder*, of so many training rows that tell what leaves."""
     with np.load(folder / "fashion.npz") as file:
         rows = {key: file[key] for key in file.files}
-    order = np.random.default_rng(0).permutation(len(rows["X_train"]))[: CALIBRATION[name]]
+    order = mixed(len(rows["X_train"]))[:calibration]
     opened = open_model(folder / f"{name}.onnx", {"x": (1, *rows["X_train"].shape[1:])})
     seen = Feeds({"x": rows["X_train"][order]}, rows["y_train"][order])
     choosing = Feeds({"x": rows["X_validation"][:CHOOSING]}, rows["y_validation"][:CHOOSING])
     return Task(opened, context_of(opened, seen), choosing, Feeds({"x": rows["X_test"]}, rows["y_test"]), "images")
+
+
+def mixed(count: int) -> np.ndarray:
+    """Return the numbers of so many rows in the order in which they are drawn."""
+    return np.random.default_rng(0).permutation(count)
 
 
 def texts(folder: Path, jobs: int) -> Task:
@@ -223,7 +228,11 @@ class Bench:
     def _task(self) -> Task:
         if self.task is None:
             texts_too = self.model == "transformer"
-            self.task = texts(self.asked.texts, self.asked.jobs) if texts_too else images(self.model, self.asked.images)
+            self.task = (
+                texts(self.asked.texts, self.asked.jobs)
+                if texts_too
+                else images(self.model, self.asked.images, CALIBRATION[self.model])
+            )
         return self.task
 
     def _measured(self, passes: str, rows: str) -> list[float]:

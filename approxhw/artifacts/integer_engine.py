@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from .engine_parts import (
     write_engine_folder,
 )
 
-CONSTANTS = ("bias", "coefficient", "multiplier", "shift", "zero", "low", "high")
+CONSTANTS = ("bias", "coefficient", "multiplier", "shift", "zero", "low", "high", "unit")
 """What a column ends its sums with, as arrays of a layer's file."""
 
 
@@ -102,6 +102,8 @@ class IntegerFields(TypedDict):
     variate: int
     operators: tuple[str, ...]
     foreign: tuple[OperatorText, ...]
+    units: NotRequired[tuple[str, ...]]
+    """Activation units at the ends of columns, each as JSON of its words; folders of before have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +227,7 @@ def read_integer_engine(folder: Path) -> IntegerDesign:
 def _operands(folder: Path, layer: IntegerLayer) -> dict[str, np.ndarray]:
     assert layer.operands is not None
     arrays = dict(read_npz(folder / layer.operands).arrays)
+    arrays.setdefault("unit", np.zeros(layer.n, np.int64))  # folders of before have none
     wrong = f"operands of layer {shown(layer.name, 40)}"
     if arrays.keys() != {"x", "weights", "products", *CONSTANTS}:
         raise ValueError(wrong)

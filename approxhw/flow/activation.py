@@ -43,7 +43,18 @@ class MadeActivation:
 
     @checked("MadeActivation.values")
     def values(self, codes: np.ndarray | None = None) -> np.ndarray:
-        """Return what it makes of *codes* (int64), of every code of ``x`` from the lowest on by default."""
+        """Return what it makes of *codes* (int64), of every code of ``x`` from the lowest on by default.
+
+        Raises :class:`OptionError` for codes that ``x`` does not have: fractions, and numbers beyond its ends.
+        """
+        if codes is not None:
+            given = np.asarray(codes)
+            if given.dtype.kind not in "iu":
+                why = f"codes are integers, and these are {shown(given.dtype)}"
+                raise OptionError("MadeActivation.values", [Problem("codes", why, "round them to codes first")])
+            if given.size and not (self.x.low <= int(given.min()) and int(given.max()) <= self.x.high):
+                why = f"they lie in {given.min()}…{given.max()}, and codes of {self.x} in {self.x.low}…{self.x.high}"
+                raise OptionError("MadeActivation.values", [Problem("codes", why, "clip them first")])
         return unit_values(self.unit, codes)
 
     @checked("MadeActivation.verilog")

@@ -75,8 +75,8 @@ class PassContext:
     """Of a tensor Graph on training and on test rows; it takes a host's runtime, which passes do not know."""
     observe: Callable[[Graph, Callable[[Node, np.ndarray], None]], None] | None = None
     """Carries a tensor Graph out on training rows, batch by batch, and shows every value as it is made."""
-    training: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None
-    """Training rows of a tensor Graph, an array by the title of each input, and their class indices."""
+    training: tuple[Mapping[str, np.ndarray], np.ndarray | None] | None = None
+    """Training rows of a tensor Graph, an array by the title of each input, and their class indices where they have any."""
     fits: dict[str, np.ndarray] | None = None
     """Weights that fit-weights found, by a digest of all that they depend on: kept by who runs it many times on the same rows."""
     reshaping: Reshaping | None = None

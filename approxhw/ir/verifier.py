@@ -11,7 +11,7 @@ from approxhw.ir.kinds.tensor.rules import data_problems, kind_problems, value_p
 from approxhw.numerics.formats import MAXIMUM_BITS, EightBit, Fixed, Float, Rational, fixed_for
 
 from .graph import IDENTIFIER, VERILOG_WORDS, Graph, Node, arity, has_range, is_legal, kind_of, range_of
-from .kinds import Add, Constant, Feed, Host, Input, Operand, Operands, Part, Range, Relu
+from .kinds import Add, Constant, Feed, Host, Input, Lookup, Operand, Operands, Part, Range, Relu
 
 MAXIMUM_ELEMENTS = 1 << 24
 """Largest number of elements of one value; stops nonsense before anything is allocated for it."""
@@ -50,7 +50,7 @@ def _tensor_problems(graph: Graph) -> list[Problem]:
     sound: dict[str, Node] = {}
     for node in graph.nodes:
         broken = kind_problems(node.op, len(node.inputs) if not isinstance(node.op, Constant) else 1)
-        if not (is_legal(node.op) and (kind_of(node.op).tensor or isinstance(node.op, Constant | Relu | Add))):
+        if not (is_legal(node.op) and (kind_of(node.op).tensor or isinstance(node.op, Constant | Relu | Add | Lookup))):
             broken = [("kinds", f"{node.kind} works on one row; a tensor Graph has none")]
         if isinstance(node.op, Feed) and node.op.title in titles:
             broken.append(("names", f"two feeds are called {shown(node.op.title)!r}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,8 +114,9 @@ def asked_plots(front: Front, families: Sequence[str]) -> tuple[AskedPlot, ...]:
         mark(height, each.target, each.promise.accuracy, told(each, _told(each.promise)), each.family, each.held)
         for each in asked
     )
-    above = [(across.at(each.target), height.at(each.promise.high)) for each in asked]
-    below = [(across.at(each.target), height.at(each.promise.low)) for each in reversed(asked)]
+    places = [across.at(each.target) for each in asked]
+    above = _stairs(places, [height.at(each.promise.high) for each in asked])
+    below = _stairs(places, [height.at(each.promise.low) for each in asked])[::-1]
     second = AskedPlot(
         "Promised over the accuracy asked for, with the 95 % interval",
         "accuracy asked for",
@@ -131,6 +133,21 @@ def asked_plots(front: Front, families: Sequence[str]) -> tuple[AskedPlot, ...]:
     return first, second
 
 
+def asked_steps(asked: Sequence[AskedAccuracy]) -> list[tuple[float, AskedAccuracy]]:
+    """Return each circuit once that *asked* (by rising accuracy) chooses in a row: the least accuracy, and the last choice."""
+    found: list[tuple[float, AskedAccuracy]] = []
+    for each in asked:
+        if found and _choice(found[-1][1]) == _choice(each):
+            found[-1] = found[-1][0], each
+        else:
+            found.append((each.target, each))
+    return found
+
+
+def _choice(each: AskedAccuracy) -> tuple[object, ...]:
+    return each.family, each.recipe, each.cost, each.promise, each.held
+
+
 def _told(promise: Promise) -> str:
     return f"promised {_percent(promise.accuracy)}, {_percent(promise.low)} to {_percent(promise.high)}"
 
@@ -140,7 +157,15 @@ def _percent(share: float) -> str:
 
 
 def _path(marks: Sequence[Mark]) -> str:
-    return "M" + "L".join(f"{each.x},{each.y}" for each in marks)
+    return "M" + "L".join(f"{x},{y}" for x, y in _stairs([each.x for each in marks], [each.y for each in marks]))
+
+
+def _stairs(across: Sequence[float], up: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the corners of steps: beyond one accuracy it is the circuit of the next that is needed."""
+    found = [(across[0], up[0])]
+    for (x, _), (beyond, y) in itertools.pairwise(zip(across, up, strict=True)):
+        found += [(x, y), (beyond, y)]
+    return found
 
 
 def _shares(scale: _Scale) -> tuple[Tick, ...]:

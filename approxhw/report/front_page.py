@@ -12,7 +12,7 @@ from approxhw.artifacts.front import Front, Member
 from approxhw.artifacts.objectives import ENGINE, Objective
 from approxhw.common.errors import shown
 
-from .asked_plot import asked_plots
+from .asked_plot import asked_plots, asked_steps
 from .data import LedgerRow, drawn_ledger_row
 from .page import environment, template, write_page
 
@@ -59,7 +59,8 @@ def render_front(front: Front, folder: str) -> str:
             more=tuple((each.name, _sentence(each.title)) for each in _others(front)),
             others=lambda member: [(each.name, each.value(member) * each.shown) for each in _others(front)],
             batteries=BATTERIES,
-            options=[(str(name), _spelled(value)) for name, value in front.options.items()],
+            options=[(str(name), _spelled(value)) for name, value in _options(front)],
+            asked=asked_steps(front.asked),
             features=front.data.get("features"),
             rows=[
                 (name, front.data.get("rows", {}).get(name), front.onnx[name], front.majority.get(name))
@@ -81,6 +82,27 @@ def render_front(front: Front, folder: str) -> str:
 def write_front_page(path: Path, front: Front, folder: str) -> None:
     """Write the page of *front* to the file *path*: beside it first, then renamed. Raises :class:`OutputError`."""
     write_page(path, render_front(front, folder))
+
+
+OF_RECIPES = frozenset(
+    [
+        "seed",
+        "families",
+        "target_accuracy",
+        "max_accuracy_loss",
+        "max_class_loss",
+        "members",
+        "synthesised",
+        "keep",
+        "max_inputs",
+    ]
+)
+"""Options that a search without masked networks looks at: the page of one shows no others."""
+
+
+def _options(front: Front) -> list[tuple[str, object]]:
+    families = str(front.options.get("families", GENETIC)).split(",")
+    return [(name, value) for name, value in front.options.items() if GENETIC in families or name in OF_RECIPES]
 
 
 DRAWN = ("area", "power")

@@ -19,7 +19,8 @@ class ColumnConstants:
     """One of each for every column of B: whole numbers, N of each.
 
     A result is clip(round_half_even((Σ T[w, x] + bias + coefficient · S) · multiplier / 2^shift) + zero, low, high), S being
-    the row sums of the engine's ``variate``; an engine of sums leaves off what is behind the first bracket.
+    the row sums of the engine's ``variate``, and goes through the activation unit of number ``unit``, 0 for none; an engine of
+    sums leaves off what is behind the first bracket.
     """
 
     bias: np.ndarray
@@ -29,6 +30,7 @@ class ColumnConstants:
     zero: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    unit: np.ndarray
 
     def total(self, sums: np.ndarray, row_sums: np.ndarray) -> np.ndarray:
         """Return sums (M × N) + bias + coefficient · S; *row_sums*: S, M. int64."""
@@ -46,9 +48,10 @@ def column_constants(
     zero: np.ndarray | int = 0,
     low: np.ndarray | int = -128,
     high: np.ndarray | int = 127,
+    unit: np.ndarray | int = 0,
 ) -> ColumnConstants:
     """Return constants for *columns* columns, each one number for all of them or an array of one a column."""
-    given = (bias, coefficient, multiplier, shift, zero, low, high)
+    given = (bias, coefficient, multiplier, shift, zero, low, high, unit)
     return ColumnConstants(*(np.broadcast_to(np.asarray(each, np.int64), columns).copy() for each in given))
 
 
@@ -68,6 +71,10 @@ def check_constants(engine: IntegerArray, constants: ColumnConstants, columns: i
     if not engine.variate and np.any(constants.coefficient):
         why = "is not 0, and the engine sums no rows"
         problems.append(Problem("coefficient", why, "give the engine variate=8, say"))
+    if np.any(constants.unit > len(engine.units)) or (engine.result == "sums" and np.any(constants.unit)):
+        there = f"{len(engine.units)} units" if engine.result == "codes" else "ends that make no codes"
+        why = f"{int(np.max(constants.unit))} is the number of a unit, and the engine has {there}"
+        problems.append(Problem("unit", why, "give the engine units, and result='codes'"))
     if not problems and engine.result == "codes" and (constants.low > constants.high).any():
         problems.append(Problem("low", "is above high"))
     if problems:

@@ -9,9 +9,11 @@ from typing import Literal
 from approxhw.backends.systolic.templates import configured, modules_of, template_parameters
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.numerics.exact.fixed_point import CODE_BITS, MULTIPLIER_BITS, SHIFT_BITS
+from approxhw.numerics.functions.units import ActivationUnit
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 
+from .column_units import UNITS, column_unit_modules, column_unit_problems
 from .foreign_operators import OperatorModule, renamed_operator
 from .operator_modules import operator_verilog, product_bits
 
@@ -35,8 +37,9 @@ class IntegerArray:
     sums of a column wait between two tiles of one chain, a power of two. ``result``: what leaves a column, ``codes`` of 8 bits
     or ``sums`` of 32. ``variate``: how many low bits of x are summed along the rows for the columns' coefficients, 0 for none,
     all bits of x for x as a number; ``variate_bits``: width of that sum. ``banks``: tiles whose constants are in the columns at
-    a time. ``operators``: those that the port ``select`` chooses among, in its order; none: that of ``mac`` alone.
-    ``foreign``: the Verilog of those that are not our own. Raises :class:`OptionError` with all problems.
+    a time. ``units``: activation units that the columns' codes may go through, chosen by their constants. ``operators``: those
+    that the port ``select`` chooses among, in its order; none: that of ``mac`` alone. ``foreign``: the
+    Verilog of those that are not our own. Raises :class:`OptionError` with all problems.
     """
 
     rows: int = 16
@@ -50,6 +53,7 @@ class IntegerArray:
     banks: int = 2
     operators: tuple[str, ...] = ()
     foreign: tuple[OperatorModule, ...] = ()
+    units: tuple[ActivationUnit, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -77,6 +81,7 @@ class IntegerArray:
                 why = f"{shown(repr(self.variate), 60)} is no number of bits of x from 0 to {self.mac.x_bits}"
                 problems.append(Problem("variate", why, "choose 0 for no row sums"))
             problems += _operator_problems(self, self.mac)
+        problems += column_unit_problems(self.units)
         if problems:
             raise OptionError("integer engine", problems)
 
@@ -114,7 +119,13 @@ class IntegerArray:
         if self.result == "codes":
             found |= {"multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
             found |= dict.fromkeys(("zero", "low", "high"), CODE_BITS)
+            found |= {"unit": self.unit_bits} if self.unit_bits else {}
         return found
+
+    @property
+    def unit_bits(self) -> int:
+        """Width of the constant that says which unit a column's codes go through; 0 where there is none, or sums leave."""
+        return len(self.units).bit_length() if self.result == "codes" else 0
 
     @property
     def weight_word_bits(self) -> int:
@@ -139,7 +150,7 @@ class IntegerArray:
     @property
     def end_latency(self) -> int:
         """Clocks from a sum at the south of its column to its result in the queue of results."""
-        return 1 + int(self.variate > 0) + (6 if self.result == "codes" else 0)
+        return 1 + int(self.variate > 0) + (6 if self.result == "codes" else 0) + int(self.unit_bits > 0)
 
     def parameters(self) -> dict[str, int]:
         """Return the parameters of the top module's template."""
@@ -162,6 +173,7 @@ class IntegerArray:
             "BANK_BITS": self.banks.bit_length() - 1,
             "RESULT_BITS": self.result_bits,
             "ADDRESS_BITS": self.vectors.bit_length() - 1,
+            "UNIT_BITS": self.unit_bits,
         }
 
     def as_data(self) -> dict[str, object]:
@@ -217,6 +229,8 @@ def integer_engine_modules(engine: IntegerArray, top: str = TOP) -> dict[str, st
     if PRODUCT in found:
         found.pop(PRODUCT)
         found |= operator_product_modules(engine)
+    if UNITS in found and engine.unit_bits:
+        found |= column_unit_modules(engine.units)
     return {top: found.pop(top), **found}
 
 

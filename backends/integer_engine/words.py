@@ -8,6 +8,7 @@ import numpy as np
 
 from approxhw.backends.systolic.schedule import Schedule
 from approxhw.common.errors import OptionError, Problem, shown
+from approxhw.ir.kinds.requantize import table_of_unit
 from approxhw.numerics.exact.fixed_point import requantized
 from approxhw.numerics.mac.integer_mac import IntegerMac
 from approxhw.numerics.multipliers.tables import operand_values
@@ -127,7 +128,12 @@ def integer_results(
             raise ValueError("a sum with its bias leaves 32 bits")
         return total
     c = constants
-    return requantized(total, 0, c.multiplier, c.shift, c.zero, c.low, c.high)
+    codes = requantized(total, 0, c.multiplier, c.shift, c.zero, c.low, c.high)
+    for number, unit in enumerate(engine.units, 1):
+        through = c.unit == number
+        if through.any():
+            codes[:, through] = np.array(table_of_unit(unit), dtype=np.int64)[codes[:, through] & 255]
+    return codes
 
 
 def row_sums(engine: IntegerArray, x: np.ndarray) -> np.ndarray:

@@ -59,15 +59,28 @@ class _Taking:
         """Put the ONNX nodes of the Host *node* in its place; it stays where something between them is no tensor."""
         program = parsed_program(op.program, self.host.title)
         inputs = [self.names.get(name, name) for name in node.inputs]
+        if _is_apart(program, op):
+            self._stay(node, inputs)  # the next pass knows a value by the name that it had in front of the one before
+            return
         found = _Inside(
             self.host, program, dict(zip((value.name for value in program.graph.input), inputs)), self.taken
         )
         if not found.all_tensors():
-            self.nodes.append(replace(node, inputs=tuple(inputs)))
+            self._stay(node, inputs)
             return
         self.nodes += found.nodes
         made = [found.known[name] for name in op.makes]
         self.names[node.name], self.parts[node.name] = made[0], made
+
+    def _stay(self, node: Node, inputs: Sequence[str]) -> None:
+        self.nodes.append(replace(node, inputs=tuple(inputs)))
+
+
+def _is_apart(program: ModelProto, op: Host) -> bool:
+    """Whether *program* is one operator without constants of its own, all of whose results are made."""
+    nodes = program.graph.node
+    alone = len(nodes) == 1 and not program.graph.initializer and nodes[0].op_type != "Constant"
+    return alone and tuple(nodes[0].output) == op.makes
 
 
 @dataclass

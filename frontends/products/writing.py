@@ -12,7 +12,7 @@ from approxhw.common.arguments import checked
 from approxhw.common.errors import OutputError, Problem, UnsupportedModelError, shown
 from approxhw.common.files import write_beside
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant, Relu
+from approxhw.ir.kinds import Constant, Lookup, Relu
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
     DequantizeLinear,
@@ -169,6 +169,8 @@ class _Writing:
             self._numbers(node, op, own)
         elif isinstance(op, Rescale):
             self._rescale(node, op, own)
+        elif isinstance(op, Lookup):
+            self._table(node, op, own)
         elif isinstance(op, Add):
             self.add("Add", [self.value(name) for name in node.inputs], own)
         elif isinstance(op, Relu):
@@ -218,6 +220,14 @@ class _Writing:
         one = self.constant(f"{own}/one", np.array(1, np.float32))
         zero = self.constant(f"{own}/zero", np.array(op.zero, dtype_of(fmt)))
         self.add("QuantizeLinear", [made, one, zero], own)
+
+    def _table(self, node: Node, op: Lookup, own: str) -> None:
+        """Append the table as Gather: ONNX counts indices below 0 from the end, as tables of a Graph do."""
+        from onnx import TensorProto
+
+        entries = self.constant(f"{own}/table", np.array(op.table, dtype_of(node.type.format)))
+        place = self.add("Cast", [self.value(node.inputs[0])], f"{own}/place", to=TensorProto.INT32)
+        self.add("Gather", [entries, place], own, axis=0)
 
     def _host(self, node: Node, op: Host) -> None:
         """Append the nodes of a host part, names inside of it with the Node's in front."""

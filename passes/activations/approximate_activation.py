@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -10,14 +10,17 @@ import numpy as np
 
 from approxhw.common.errors import ApproxhwError, OptionError, PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node, ranges
-from approxhw.ir.kinds import Input, Lookup, Type
+from approxhw.ir.kinds import Input, Lookup, Range, Type
 from approxhw.ir.kinds.requantize import table_of_unit
+from approxhw.ir.kinds.tensor.integers import Rescale
 from approxhw.ir.pass_manager import PassContext
 from approxhw.numerics.formats import Fixed
 from approxhw.numerics.functions.bounds import WantedCodes
 from approxhw.numerics.functions.fit import FittedUnit, fit_within, unit_bound_problems, unit_kind_problems, unit_size
 from approxhw.numerics.functions.formulas import formula_text
 from approxhw.numerics.functions.units import UNIT_KINDS, ActivationUnit, Differences, Pieces, Ratios, unit_values
+
+from ._columns import column_activations_of, with_tables
 
 SMALLEST = "smallest"
 
@@ -29,10 +32,13 @@ class ApproximateActivation:
     ``table`` keeps tables, and stores the half that the other follows from once; ``compressed-table`` adds small differences to a
     coarse table. Neither changes a code. ``pwl`` are straight lines, ``poly`` parabolas, ``pade`` ratios of polynomials, each of
     the fewest pieces found. ``smallest`` tries them all. Every code that can occur is looked at; the ledger tells how far the
-    worst one is off, and the area beside that of the whole table.
+    worst one is off, and the area beside that of the whole table. In a Graph of whole tensors, every function of one value
+    between a product of codes and codes becomes a table first, behind integer-products: an engine's columns end in its unit.
+    Sums become signed codes for it, their scale by the training rows.
     """
 
     kind: ClassVar[str] = "approximating"
+    tensors: ClassVar[bool] = True
 
     unit: str = field(
         default=SMALLEST,
@@ -49,20 +55,23 @@ class ApproximateActivation:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """Return *graph* with units for its tables."""
-        if not graph.is_integer:
+        if graph.is_tensor:
+            graph = self._tabulated(graph, context)
+        elif not graph.is_integer:
             why = "tables are those of integer Graphs"
             raise PassError("pass approximate-activation", [Problem(graph.name, why, "run quantize-weights before")])
         tables = [node for node in graph.nodes if isinstance(node.op, Lookup)]
         if not tables:
             context.note("there is no table of a function: nothing changed")
             return graph
-        intervals, made, found = ranges(graph), dict[object, FittedUnit](), list[Problem]()
+        made, found = dict[object, FittedUnit](), list[Problem]()
+        intervals = {} if graph.is_tensor else ranges(graph)
         nodes = {node.name: node for node in graph.nodes}
         for number, node in enumerate(tables):
             if context.on_progress is not None:
                 context.on_progress("tables", number, len(tables))
             read = graph[node.inputs[0]]
-            low, high = (int(pick(end.tolist())) for pick, end in zip((min, max), intervals[read.name], strict=True))
+            low, high = _ends(read, intervals)
             goal = wanted_of_table(node, read, low, high, self.max_ulp)
             key = (node.op, read.type.format, node.type.format, low, high)
             try:
@@ -76,6 +85,14 @@ class ApproximateActivation:
         if found:
             raise PassError("pass approximate-activation", found)
         return replace(graph, nodes=tuple(nodes[node.name] for node in graph.nodes))
+
+    def _tabulated(self, graph: Graph, context: PassContext) -> Graph:
+        """Return the tensor *graph* with tables where columns of an engine may end in a unit."""
+        whole = graph if context.reshaping is None else context.reshaping.apart(graph)
+        found, told = column_activations_of(whole)
+        for why in told:
+            context.note(why)
+        return with_tables(whole, found, context) if found else graph
 
     def _fitted(self, node: Node, read: Node, goal: WantedCodes, context: PassContext) -> FittedUnit:
         """Return the unit for the table of *node*; of several kinds the one of least area (by size without synthesis)."""
@@ -110,6 +127,17 @@ class ApproximateActivation:
             except ApproxhwError as error:  # a cost is told where it can be; the unit stands without
                 told += f"; its area is not known: {shown(error, 60)}"
         context.note(told)
+
+
+def _ends(read: Node, intervals: Mapping[str, Range]) -> tuple[int, int]:
+    """Return the lowest and highest code of *read*: its exact range, or in a tensor Graph the codes of its format."""
+    if read.name in intervals:
+        low, high = intervals[read.name]
+        return int(min(low.tolist())), int(max(high.tolist()))
+    assert isinstance(read.type.format, Fixed)
+    if isinstance(read.op, Rescale):
+        return read.op.low, read.op.high
+    return read.type.format.low, read.type.format.high
 
 
 def wanted_of_table(node: Node, read: Node, low: int, high: int, max_ulp: float) -> WantedCodes:

@@ -22,9 +22,10 @@ from approxhw.ir.kinds.tensor.ops import Add, Feed, Transpose
 from approxhw.ir.tensor.integer_layers import held, integer_mac, integer_op, products_table
 from approxhw.ir.tensor.integers import codes_of_numbers, rescaled_sums
 from approxhw.numerics.formats import Fixed, dtype_of
+from approxhw.passes.finetune.operators.library import Tensor, torch
 
 from ._host_nodes import host_value
-from ._product_sums import OperatorLayer, Tensor, slopes_for, straight_through, sums_of_patches, sums_of_rows, torch
+from ._product_sums import OperatorLayer, slopes_for, straight_through, sums_of_patches, sums_of_rows
 from ._steps import PASS, StepRow, steps_of
 
 FARTHEST = 1 << 24

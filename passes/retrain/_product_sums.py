@@ -8,33 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from approxhw.common.errors import ToolNotFoundError
 from approxhw.ir.kinds.tensor.integers import ConvInteger
 from approxhw.numerics.mac.integer_mac import IntegerMac, patterns
 from approxhw.numerics.multipliers.gradients import gradient_tables
+from approxhw.passes.finetune.operators.layers import pads_backwards, same_pads
+from approxhw.passes.finetune.operators.library import Tensor, torch
 
-Tensor: TypeAlias = Any
-"""A ``torch.Tensor``: PyTorch is imported where it is needed alone, and mypy does not follow it."""
-
-EXTRA = "pip install 'approxhw[retrain]'"
 TABLE, STRAIGHT = "table", "straight"
 GRADIENTS = (TABLE, STRAIGHT)
 """Slopes of the operator's own table, or those of the exact product in its place."""
-
-
-def torch() -> ModuleType:
-    """Return PyTorch; raise :class:`ToolNotFoundError` with the extra that brings it where it is not there."""
-    try:
-        import torch as found
-    except ImportError as error:
-        raise ToolNotFoundError("PyTorch", EXTRA) from error
-    module: ModuleType = found
-    return module
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +152,8 @@ def sums_of_patches(layer: OperatorLayer, op: ConvInteger, x: Tensor, weights: T
     functional = torch().nn.functional
     kernel, image = tuple(weights.shape[2:]), tuple(x.shape[2:])
     strides, dilations = op.strides or (1,) * len(image), op.dilations or (1,) * len(image)
-    pads = _pads(op, image, kernel, strides, dilations)
-    # the last axis comes first, and each has its two ends side by side
-    ends = [end for axis in reversed(range(len(image))) for end in (pads[axis], pads[axis + len(image)])]
+    same = same_pads(op.auto_pad, image, kernel, strides, dilations)
+    ends = pads_backwards((op.pads or (0,) * 2 * len(image)) if same is None else same)
     padded = functional.pad(x, ends, value=float(layer.x_zero))
     places = [(size - (k - 1) * d - 1) // s + 1 for size, k, d, s in zip(padded.shape[2:], kernel, dilations, strides)]
     if len(image) == 1:
@@ -182,20 +167,3 @@ def sums_of_patches(layer: OperatorLayer, op: ConvInteger, x: Tensor, weights: T
         parts.append(layer.of_group(columns)(rows, weights[columns].reshape(width, depth).T))
     sums = torch().cat(parts, dim=1).reshape(len(x), -1, len(weights)).transpose(1, 2)
     return sums.reshape(len(x), len(weights), *places)
-
-
-def _pads(
-    op: ConvInteger,
-    image: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Return how many places are put before each axis of *image*, then how many behind each, as ONNX has it."""
-    if not op.auto_pad.startswith("SAME"):
-        return (0,) * 2 * len(image) if op.auto_pad == "VALID" or not op.pads else op.pads
-    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
-    totals = [max(0, (-(-size // s) - 1) * s + extent - size) for size, s, extent in zip(image, strides, extents)]
-    halves = [total // 2 for total in totals]
-    rest = [total - half for total, half in zip(totals, halves)]
-    return (*halves, *rest) if op.auto_pad == "SAME_UPPER" else (*rest, *halves)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from approxhw.passes.finetune.operators.library import Tensor, torch
+
 from ._network import DifferentiableNetwork
-from ._product_sums import Tensor, torch
 
 _ROWS = 256
 """Rows of one run where nothing is learnt."""

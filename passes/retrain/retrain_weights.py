@@ -9,13 +9,14 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, PassError, Problem, shown
 from approxhw.ir.graph import Graph
-from approxhw.ir.kinds.tensor.ops import Feed
 from approxhw.ir.pass_manager import PassContext
+from approxhw.passes.finetune._training_rows import checked_rows, fixed_rows, picked
+from approxhw.passes.finetune.operators.library import torch
 from approxhw.passes.integers._biases import moved_biases
 from approxhw.passes.integers._editing import Editor, with_weights
 
 from ._network import differentiable
-from ._product_sums import GRADIENTS, TABLE, torch
+from ._product_sums import GRADIENTS, TABLE
 from ._steps import PASS
 from ._training import Feeds, TrainingPlan, train_network
 
@@ -74,15 +75,15 @@ class RetrainWeights:
         feeds, labels = _training_rows(graph, context)
         network = differentiable(graph, self.gradient, self.window)
         labels = _columns(labels, network.row.classes)
-        fixed = _fixed_rows(graph)
+        fixed = fixed_rows(graph)
         order = np.random.default_rng(self.seed).permutation(len(labels))
         cut = max(fixed or 1, round(self.aside * len(labels)))
         if len(labels) - cut < (fixed or 1):
             why = f"{len(labels)} training rows are too few to train on, and to put {cut} of them aside"
             raise PassError(PASS, [Problem("data", why, "give more of them")])
-        _check_classes(network.scores(_picked(feeds, order[: fixed or 1])).shape[1], labels)
+        _check_classes(network.scores(picked(feeds, order[: fixed or 1])).shape[1], labels)
         aside, rows = (
-            (_picked(feeds, chosen), labels[chosen]) for chosen in (np.sort(order[:cut]), np.sort(order[cut:]))
+            (picked(feeds, chosen), labels[chosen]) for chosen in (np.sort(order[:cut]), np.sort(order[cut:]))
         )
         how = TrainingPlan(self.epochs, self.batch, self.rate, self.seed)
         made = train_network(network, rows, aside, how, fixed)
@@ -109,34 +110,10 @@ class RetrainWeights:
 
 
 def _training_rows(graph: Graph, context: PassContext) -> tuple[Feeds, np.ndarray]:
-    if context.training is None:
+    if context.training is None or context.training[1] is None:
         why = "it learns from training rows and their classes, and there are none"
         raise PassError(PASS, [Problem("data", why, "give --data with labels")])
-    feeds, labels = context.training
-    titles = [node.op.title for node in graph.nodes if isinstance(node.op, Feed)]
-    problems = [
-        Problem(f"input {shown(title)!r}", "the training rows have none", "give an array for each input")
-        for title in titles
-        if title not in feeds
-    ]
-    problems += [
-        Problem(f"input {shown(title)!r}", "some of its training rows are infinite or no numbers", "look at the rows")
-        for title in titles
-        if title in feeds and feeds[title].dtype.kind == "f" and not np.isfinite(feeds[title]).all()
-    ]
-    if problems:
-        raise PassError(PASS, problems)
-    return {title: feeds[title] for title in titles}, labels
-
-
-def _picked(feeds: Feeds, chosen: np.ndarray) -> Feeds:
-    return {title: array[chosen] for title, array in feeds.items()}
-
-
-def _fixed_rows(graph: Graph) -> int | None:
-    """Return how many rows one run takes where the model leaves no choice."""
-    sizes = [node.op.dims[0] for node in graph.nodes if isinstance(node.op, Feed) and node.op.dims]
-    return next((size for size in sizes if isinstance(size, int)), None)
+    return checked_rows(graph, context.training[0], PASS), context.training[1]
 
 
 def _columns(labels: np.ndarray, classes: np.ndarray | None) -> np.ndarray:

@@ -60,7 +60,9 @@ class FuseNeurons:
             return graph
         rng = np.random.default_rng(self.seed)
         made, gone, told = whole, [], []
-        for group in groups:
+        for done, group in enumerate(groups):
+            if context.on_progress is not None:
+                context.on_progress("fuse neurons", done, len(groups))
             sizes = useful_sizes(channels, group, group.channels, ground.reshaping)
             size = next(each for each in sizes if each >= self.keep * group.size - 1e-9)
             if size == group.size:

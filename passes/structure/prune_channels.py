@@ -1,4 +1,4 @@
-"""The pass that takes out as many channels as no class minds: a bound on the loss of each."""
+"""The pass that takes out as many channels as no task minds, an output or a class: a bound on the loss of each."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ _TRIED = 0.3
 
 @dataclass(frozen=True)
 class PruneChannels:
-    """Take out channels, layer after layer, as long as the loss of no class rises by more than a bound.
+    """Take out channels, layer after layer, as long as the loss of no task rises by more than a bound.
 
-    A layer after another is thinned as far as every class allows: its own bound is *bound* · λ^i for the i-th layer, λ such that
+    Tasks are the outputs of a model that scores classes in several, else the classes. A layer after another is thinned as far as
+    every task allows: its own bound is *bound* · λ^i for the i-th layer, λ such that
     all of them together come to the *whole*. Layers that save most clocks come first. What reads the channels that are left is
     repaired by least squares as each is judged; at the end once more, layer after layer, where that keeps what the bounds came
     to, which is looked at. *layers_kept*: share of the layers, those that save most for
-    the loss they cost, that stay thinned. Source: PAGCP (Ye et al., TPAMI 2023), whose tasks are classes here.
+    the loss they cost, that stay thinned. Source: PAGCP (Ye et al., TPAMI 2023).
     """
 
     kind: ClassVar[str] = "approximating"
@@ -51,9 +52,9 @@ class PruneChannels:
     """It changes shapes, by what training rows tell."""
 
     bound: float = field(
-        default=0.05, metadata={"help": "how much a class's loss may rise at the first layer, of itself"}
+        default=0.05, metadata={"help": "how much a task's loss may rise at the first layer, of itself"}
     )
-    whole: float = field(default=5.0, metadata={"help": "how often its loss a class may have at the end of all layers"})
+    whole: float = field(default=5.0, metadata={"help": "how often its loss a task may have at the end of all layers"})
     layers_kept: float = field(default=1.0, metadata={"help": "share of the layers that stay thinned"})
     steps: int = field(default=8, metadata={"help": "sizes of a layer that are tried"})
     layers: str = field(default=ALL, metadata={"help": "names or patterns of products apart by ':', or all"})
@@ -76,7 +77,7 @@ class PruneChannels:
             raise OptionError(_NAME, found)
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
-        """Return *graph* without the channels that no class minds."""
+        """Return *graph* without the channels that no task minds."""
         ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
         whole = channels.graph
         judge = judge_of(context, whole, ground.observe)
@@ -86,7 +87,8 @@ class PruneChannels:
         tell = None if context.on_progress is None else partial(context.on_progress, "thin layers")
         gone = thinning.run(tell)
         if not len(gone):
-            context.note("every channel stays: each layer's first step costs some class more than the bound")
+            some = "output" if len(judge.outputs) > 1 else "class"
+            context.note(f"every channel stays: each layer's first step costs some {some} more than the bound")
             return graph
         judged = without_channels(channels, gone, moments, ground.reshaping)
         again = None if context.on_progress is None else partial(context.on_progress, "refit layers")
@@ -98,8 +100,8 @@ class PruneChannels:
         base, now = losses_of(judge, whole), losses_of(judge, made)
         worst = int(np.argmax(now / np.maximum(base, 1e-9)))
         context.note(
-            f"{thinning.told()}: {after:,} of {before:,} clocks ({after / before:.1%}); loss of class "
-            f"{judge.known[worst]}, which rises most, {base[worst]:.4g}, now {now[worst]:.4g}"
+            f"{thinning.told()}: {after:,} of {before:,} clocks ({after / before:.1%}); loss of "
+            f"{judge.tasks[worst]}, which rises most, {base[worst]:.4g}, now {now[worst]:.4g}"
         )
         return made
 
@@ -134,7 +136,7 @@ class _Thinning:
     judge: LossJudge
     gone: dict[int, np.ndarray] = field(default_factory=dict)
     most: float | np.ndarray = 0.0
-    """Loss of each class that the bounds have come to."""
+    """Loss of each task that the bounds have come to."""
 
     def run(self, tell: Told | None) -> np.ndarray:
         """Thin every layer as far as its bound allows; return the channels that leave."""
@@ -180,7 +182,7 @@ class _Thinning:
         return before - after
 
     def _thinned(self, place: int, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the most channels of a layer that can leave within the *bounds* of all classes, and the losses then."""
+        """Return the most channels of a layer that can leave within the *bounds* of all tasks, and the losses then."""
         group, order = self.groups[place], self.leaving[place].channels
         sizes = useful_sizes(self.channels, group, order, self.ground.reshaping)[:-1]
         tried = sorted(

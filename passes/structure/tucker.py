@@ -193,10 +193,10 @@ def spectrum_of(graph: Graph, node: Node, moments: Moments) -> Spectrum:
     out_values, out = np.linalg.eigh(matrix.T @ moments.covariance @ matrix)
     out, back = out[:, ::-1], root @ order
     core = np.einsum("oip,or,is->rsp", places, out, back)
-    return Spectrum(kernel, order.T @ inverse, back, out, _lost(out_values[::-1], (core**2).sum(axis=2)))
+    return Spectrum(kernel, order.T @ inverse, back, out, lost_by_ranks(out_values[::-1], (core**2).sum(axis=2)))
 
 
-def _lost(out_values: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def lost_by_ranks(out_values: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return what each number of channels in and out leaves out: tails of what comes out, and in the rest what does not go in.
 
     ``squares`` (O × I): of the whole core's numbers, summed over places.

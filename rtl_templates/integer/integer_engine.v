@@ -23,12 +23,13 @@ module integer_engine #(
   parameter VARIATE_BITS  = 24,
   parameter BANK_BITS     = 1,
   parameter RESULT_BITS   = 8,
-  parameter ADDRESS_BITS  = 8
+  parameter ADDRESS_BITS  = 8,
+  parameter UNIT_BITS     = 0
 ) (
   input  wire                                                                                 aclk,
   input  wire                                                                                 aresetn,
   input  wire [SELECT_BITS-1:0]                                                               select,
-  input  wire [ROWS*WEIGHT_BITS+32+(VARIATE > 0 ? 16 : 0)+(RESULT_BITS == 8 ? 64 : 0)-1:0] s_axis_weights_tdata,
+  input  wire [ROWS*WEIGHT_BITS+32+(VARIATE > 0 ? 16 : 0)+(RESULT_BITS == 8 ? 64 : 0)+UNIT_BITS-1:0] s_axis_weights_tdata,
   input  wire                                                                                 s_axis_weights_tlast,
   input  wire                                                                                 s_axis_weights_tvalid,
   output wire                                                                                 s_axis_weights_tready,
@@ -71,13 +72,16 @@ module integer_engine #(
     if (ADDRESS_BITS < 1 || ADDRESS_BITS > 16) begin : refuse_ADDRESS_BITS
       integer_engine_needs_ADDRESS_BITS_from_1_to_16 stop ();
     end
+    if (UNIT_BITS < 0 || UNIT_BITS > (RESULT_BITS == 8 ? 8 : 0)) begin : refuse_UNIT_BITS
+      integer_engine_needs_UNIT_BITS_from_0_to_8_and_0_for_sums stop ();
+    end
   endgenerate
   // in clocks: FLIGHT from a word to its sum at the south of column 0, LATE from there to its result
   localparam CODE      = WEIGHT_BITS > X_BITS ? WEIGHT_BITS : X_BITS;
-  localparam CONSTANTS = 32 + (VARIATE > 0 ? 16 : 0) + (RESULT_BITS == 8 ? 64 : 0);
+  localparam CONSTANTS = 32 + (VARIATE > 0 ? 16 : 0) + (RESULT_BITS == 8 ? 64 : 0) + UNIT_BITS;
   localparam WORD      = ROWS * WEIGHT_BITS + CONSTANTS;
   localparam FLIGHT    = ROWS + DEPTH;
-  localparam LATE      = 1 + (VARIATE > 0 ? 1 : 0) + (RESULT_BITS == 8 ? 6 : 0);
+  localparam LATE      = 1 + (VARIATE > 0 ? 1 : 0) + (RESULT_BITS == 8 ? 6 : 0) + (UNIT_BITS > 0 ? 1 : 0);
   localparam [COLUMNS:0] EASTMOST = {1'b1, {COLUMNS{1'b0}}};
   wire                           weight;
   wire                           load;
@@ -249,7 +253,8 @@ module integer_engine #(
         .VARIATE(VARIATE),
         .VARIATE_BITS(VARIATE_BITS),
         .BANK_BITS(BANK_BITS),
-        .RESULT_BITS(RESULT_BITS)
+        .RESULT_BITS(RESULT_BITS),
+        .UNIT_BITS(UNIT_BITS)
       ) finish (
         .clock(aclk),
         .write(writes[c]),

@@ -49,6 +49,13 @@ def show_integer_cost(terminal: Terminal, found: Mapping[str, Plain]) -> None:
         show_element(terminal, each, f"element of {each['operator']}")
     for each in found["exact_elements"]:
         show_element(terminal, each, f"exact element ({each['operator']})")
+    ends = next(each for each in found["estimate"]["parts"] if each["part"] == "column ends")
+    if (plain := found.get("plain_ends")) is not None:
+        terminal.say(
+            f"column ends with activation units: {ends['area_um2']:.0f} µm², {ends['power_mw']:.4g} mW, "
+            f"{ends['delay_ns']:.3f} ns; without {plain['area_um2']:.0f} µm², {plain['power_mw']:.4g} mW, "
+            f"{plain['delay_ns']:.3f} ns"
+        )
     energy = found["energy"]
     terminal.say(
         f"products of a run ({_inputs(energy['inputs'])}): {energy['products_nj']:.4g} nJ, exact {energy['exact_nj']:.4g} nJ "

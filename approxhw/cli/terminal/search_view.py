@@ -170,7 +170,8 @@ def show_front(terminal: Terminal, told: Mapping[str, Plain]) -> None:
     if (promise := told.get("promise")) is not None:
         terminal.say(
             f"promised: {_share(promise['accuracy'])} on rows never seen, 95 % interval {100 * promise['low']:.1f}…"
-            f"{100 * promise['high']:.1f} % (by {promise['rows']} rows that neither choice nor fit saw)"
+            f"{100 * promise['high']:.1f} % (by {promise['rows']} rows that neither choice nor fit saw; what is expected is less "
+            "what the rule takes off)"
         )
     for each in told.get("families", ()):
         tried = f"{each['recipes']} recipes, " if each["recipes"] else ""

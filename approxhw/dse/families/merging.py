@@ -19,8 +19,8 @@ from .circuits import FrontCircuit
 HURRIED = 6
 """Circuits that are synthesised, and members of the front, once a search was ended: it is to be there in seconds."""
 
-TARGETS = 12
-"""Accuracies of the curve of what would be chosen."""
+TARGETS = 16
+"""Accuracies of the curve of what would be chosen, at most."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,16 @@ def merged_parts(parts: Sequence[FamiliesPart], wanted: Wanted) -> FamiliesPart:
 
 
 def asked_accuracies(parts: Sequence[FamiliesPart], low: float) -> tuple[AskedAccuracy, ...]:
-    """Return what all *parts* would choose for accuracies from *low* to the best that any circuit is expected to hold."""
+    """Return what all *parts* would choose for *low*, and for accuracies above it that circuits are expected to hold.
+
+    Between two of these the choice is that of the upper one.
+    """
     asks = [part.ask for part in parts if part.ask is not None]
-    high = max((circuit.expected for part in parts for circuit in part.circuits), default=low)
+    every = {circuit.expected for part in parts for circuit in part.circuits}
+    high = max(every, default=low)
+    above = np.array(sorted({min(low, high)} | {each for each in every if each > low}))
     found = []
-    for target in np.linspace(min(low, high), high, TARGETS).tolist():
+    for target in above[np.unique(np.linspace(0, len(above) - 1, min(TARGETS, len(above))).astype(int))].tolist():
         answers = [answer for ask in asks if (answer := ask(target)) is not None]
         if answers:
             found.append(min(answers, key=lambda one: (not one.held, one.cost if one.held else -one.promise.accuracy)))

@@ -253,7 +253,7 @@ def integer_context(source: Source[OpenedCodes], asked: Asked[IntegerEngine]) ->
         model=source.graph,
         accuracy=kept.told.accuracies,
         observe=kept.observe if kept.train.rows else None,
-        training=(kept.train.arrays, kept.train.labels) if kept.train.labels is not None else None,
+        training=(kept.train.arrays, kept.train.labels) if kept.train.rows else None,
         tabulate=tabulate_verilog,
         reshaping=reshaping_on(kept.model, asked.target),
         threads=asked.threads,

@@ -93,6 +93,8 @@ class IntegerEstimate(TypedDict):
     exact_elements: list[dict[str, Plain]]
     estimate: ArrayCost
     energy: RunEnergy
+    plain_ends: PartCost | None
+    """Column ends without activation units, mapped and measured as those with; None where there are no units."""
     seconds: float
 
 
@@ -302,10 +304,26 @@ def estimate_integer_engine(
         "exact_elements": [asdict(each) for each in dict.fromkeys(exact.values())],
         "estimate": whole,
         "energy": _energy(design, elements, exact, array, (at_work, at_rest), clock),
+        "plain_ends": _plain_ends(array, cells, clock, timeout) if array.units else None,
         "seconds": time.perf_counter() - started,
     }
     keep_estimate(folder, cells.name, told)
     return told
+
+
+def _plain_ends(array: IntegerArray, cells: CellLibrary, clock_ns: float, timeout: float) -> PartCost:
+    """Return what the ends of the columns of *array* would cost without activation units."""
+    from approxhw.backends.estimate import estimate_netlist, synthesise
+
+    end = integer_parts(replace(array, units=()))[0]
+    found = estimate_netlist(synthesise(end.verilog, end.top, cells, timeout=timeout), clock_ns=clock_ns)
+    return {
+        "part": end.part,
+        "count": end.count,
+        "area_um2": end.count * found.area_mm2 * 1e6,
+        "power_mw": end.count * found.known_power_mw(),
+        "delay_ns": found.delay_ns,
+    }
 
 
 def _exact_tile(tile: Tile, array: IntegerArray) -> Tile:

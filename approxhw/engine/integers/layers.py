@@ -9,6 +9,7 @@ import numpy as np
 
 from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.ir.graph import Graph, Node
+from approxhw.ir.kinds import Lookup
 from approxhw.ir.kinds.tensor.integer_rules import needed_bits, stationary
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
@@ -29,18 +30,20 @@ from approxhw.ir.tensor.integer_layers import (
     stays_left,
     weights_last,
 )
+from approxhw.numerics.functions.units import ActivationUnit
 from approxhw.numerics.mac.integer_mac import MOST_BITS, IntegerMac, exact_products, patterns
 from approxhw.numerics.multipliers.families import EXACT
 
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What follows the sums of a product, column by column: whole biases, and a Rescale with its factors where one comes next."""
+    """What follows the sums of a product, column by column: whole biases, a Rescale with its factors, a unit, where they come."""
 
     bias: np.ndarray
     rescale: Rescale | None = None
     multiplier: np.ndarray | None = None
     shift: np.ndarray | None = None
+    unit: ActivationUnit | None = None
 
 
 def ended(graph: Graph, node: Node) -> Ended:
@@ -60,8 +63,22 @@ def ended(graph: Graph, node: Node) -> Ended:
             raise TypeError(f"multipliers of {readers[0].name} are computed")
         multiplier, shift = (_spread(along(each, op.axis, len(shape)), shape) for each in factors if each is not None)
         if multiplier is not None and shift is not None:
-            return Ended(bias, op, multiplier, shift)
+            return Ended(bias, op, multiplier, shift, _unit_behind(graph, readers[0]))
     return Ended(bias)
+
+
+def _unit_behind(graph: Graph, codes: Node) -> ActivationUnit | None:
+    """Return the activation unit that *codes*, which nothing else reads, go through; None where there is none."""
+    readers = [other for other in graph.nodes if codes.name in other.inputs]
+    if len(readers) != 1 or not isinstance(op := readers[0].op, Lookup) or codes.name in graph.leaving:
+        return None
+    return op.unit
+
+
+def column_activations(graph: Graph) -> tuple[ActivationUnit, ...]:
+    """Return the units that columns of an array for all products of *graph* end in, each once."""
+    ends = [ended(graph, node).unit for node in integer_nodes(graph)]
+    return tuple(dict.fromkeys(unit for unit in ends if unit is not None))
 
 
 def _spread(values: np.ndarray, columns: tuple[int, ...]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from approxhw.common.version import __version__
 from approxhw.flow.stages.tabulate import operator_text, without_directives
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.tensor.integer_layers import held, integer_op, layers_of_moved_weights
+from approxhw.numerics.functions.unit_words import unit_of_words, unit_words
 from approxhw.numerics.mac.integer_mac import IntegerMac, operator_name, parse_integer_mac
 from approxhw.numerics.multipliers.families import EXACT, own_operator
 from approxhw.numerics.multipliers.tables import FIRST
 
-from .layers import Ended, Streams, ended, layer_patterns, unknown_operator
+from .layers import Ended, Streams, column_activations, ended, layer_patterns, unknown_operator
 from .target import IntegerEngine
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def array_for(
         variate=sums,
         operators=names,
         foreign=foreign,
+        units=column_activations(graph),
     )
 
 
@@ -82,6 +85,7 @@ def array_fields(array: IntegerArray) -> IntegerFields:
         "variate": array.variate,
         "operators": array.names,
         "foreign": tuple(asdict(each) for each in array.foreign),  # type: ignore[misc]
+        "units": tuple(json.dumps(unit_words(each)) for each in array.units),
     }
 
 
@@ -111,6 +115,10 @@ def array_from(told: IntegerFields, result: str | None = None) -> IntegerArray:
                 )
     except InvalidDesignError as error:
         raise OptionError("integer engine", list(error.problems)) from error
+    try:
+        units = tuple(unit_of_words(json.loads(each)) for each in told.get("units", ()))
+    except (RecursionError, ValueError) as error:
+        raise OptionError("integer engine", [Problem("units", shown(error, 120), "compile it again")]) from error
     ends = told["result"] if result is None else result
     return IntegerArray(
         rows=told["rows"],
@@ -122,6 +130,7 @@ def array_from(told: IntegerFields, result: str | None = None) -> IntegerArray:
         variate=told["variate"],
         operators=tuple(told["operators"]),
         foreign=foreign,
+        units=units,
     )
 
 
@@ -197,6 +206,7 @@ def layer_constants(
             "zero": end.rescale.zero,
             "low": end.rescale.low,
             "high": end.rescale.high,
+            "unit": array_from(told).units.index(end.unit) + 1 if end.unit is not None else 0,
         }
     constants = column_constants(width, bias=bias, coefficient=coefficient, **more)
     return {"x": x, "weights": weights, **vars(constants)}, "codes" if end.rescale is not None else "sums"

@@ -12,6 +12,7 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import Keywords
 from approxhw.flow.printed.target import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
+from approxhw.numerics.functions.units import UNIT_KINDS
 from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
 from approxhw.numerics.multipliers.signs import FOUND, SIGNS
@@ -27,10 +28,13 @@ RECOVERIES = ("none", "bias", "tune", "fit", "variate", "all", "retrain")
 weights and a variate; biases, then weights and biases retrained through PyTorch (``approxhw[retrain]``)."""
 
 
+ACTIVATION_UNITS = ("none", *UNIT_KINDS, "smallest")
+"""Whether columns end in activation units, and of which kind, as approximate-activation has them."""
+
 ONE = "name one, which may be exact; several go into search --operators, or layer by layer into --layers"
 """What to do about an operator that there is not: a list of them, or a folder, are none."""
 
-DEFAULTS = {"recover": "bias", "signed": FOUND}
+DEFAULTS = {"recover": "bias", "signed": FOUND, "activation": "none"}
 """What errors advise."""
 
 
@@ -88,6 +92,17 @@ class IntegerEngine:
     columns: int = field(default=16, metadata={"help": "columns of the array", "joined": "array"})
     depth: int = field(default=1, metadata={"help": "2: a register behind each product"})
     vectors: int = field(default=256, metadata={"help": "sums of a column that wait between tiles"})
+    activation: str = field(
+        default="none",
+        metadata={
+            "help": f"unit at the end of every column: {', '.join(ACTIVATION_UNITS)}; none: activations stay on the host",
+            "choices": ACTIVATION_UNITS,
+            "compile_only": True,
+        },
+    )
+    max_ulp: float = field(
+        default=1.0, metadata={"help": "codes that a unit may be off the nearest one", "compile_only": True}
+    )
     clock_ns: float = field(default=10.0, metadata={"help": "clock period of estimates"})
     library: str = field(
         default="sky130",
@@ -118,6 +133,7 @@ class IntegerEngine:
         for name, value, known in (
             ("recover", self.recover, RECOVERIES),
             ("signed", self.signed, (FOUND, *SIGNS)),
+            ("activation", self.activation, ACTIVATION_UNITS),
         ):
             if value not in known:
                 why = f"{shown(repr(value), 40)} is not one of {', '.join(known)}"
@@ -170,6 +186,8 @@ class IntegerEngine:
             self.recover == "retrain" and self.is_approximate
         ):  # it learns with the errors: behind it nothing is left to correct
             found.append(pass_named("retrain-weights")())
+        if self.activation in ACTIVATION_UNITS[1:]:  # last: what is learnt goes through the functions themselves
+            found.append(pass_named("approximate-activation")(unit=self.activation, max_ulp=self.max_ulp))
         return tuple(found)
 
     @property

@@ -221,7 +221,7 @@ def engine_context(source: Source[OpenedProducts], asked: Asked[MatrixEngine]) -
         model=source.graph,
         accuracy=kept.told.accuracies,
         observe=partial(observe_rows, kept.train.some(CALIBRATION_ROWS), kept.model.host) if kept.train.rows else None,
-        training=None if kept.train.labels is None else (kept.train.arrays, kept.train.labels),
+        training=(kept.train.arrays, kept.train.labels) if kept.train.rows else None,
         reshaping=reshaping_on(kept.model, asked.target),
         threads=asked.threads,
     )

@@ -174,11 +174,17 @@ def _table_range(op: Lookup, operands: Operands, own: Operand) -> Range:
 
 
 def _lookup_faults(op: Lookup, operands: Operands, own: Operand) -> list[Fault]:
-    why: list[Fault] = [*formula_faults(op.formula)] if op.formula or own.type.is_float else []
-    size = len(op.table)
     if own.type.is_float:
-        said = "table" if size else "unit"
-        return [*why, *([f"a float lookup has no {said}"] if size or op.unit is not None else [])]
+        said = "table" if op.table else "unit"
+        extra = [f"a float lookup has no {said}"] if op.table or op.unit is not None else []
+        return [*formula_faults(op.formula), *extra]
+    return table_faults(op)
+
+
+def table_faults(op: Lookup) -> list[Fault]:
+    """Return what is wrong with *op* as a table of codes: its formula, size, entries, and a unit that makes something else."""
+    why: list[Fault] = [*formula_faults(op.formula)] if op.formula else []
+    size = len(op.table)
     if not 2 <= size <= 1 << MOST_LOOKUP_BITS or size & (size - 1):
         why.append(f"its table has {size} codes; a power of two from 2 to {1 << MOST_LOOKUP_BITS} is looked up")
     if not all(map(is_code, op.table)):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from approxhw.ir.kinds.requantize import Lookup
 from approxhw.ir.kinds.tensor.blocks import Product, ProductBlock
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
@@ -52,6 +53,12 @@ def rescaled_sums(op: Rescale, sums: np.ndarray, multiplier: np.ndarray, shift: 
     """Return the codes (int64) of *sums*."""
     factors = along(multiplier, op.axis, sums.ndim), along(shift, op.axis, sums.ndim)
     return requantized_fast(sums, *factors, op.zero, op.low, op.high)
+
+
+def looked_up_codes(op: Lookup, codes: np.ndarray) -> np.ndarray:
+    """Return what the table of *op* has for *codes* (int64)."""
+    found: np.ndarray = np.array(op.table, dtype=np.int64)[codes.astype(np.int64) % len(op.table)]
+    return found
 
 
 def integer_product(

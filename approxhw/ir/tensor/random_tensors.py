@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from approxhw.ir.graph import Graph, Node, Op
-from approxhw.ir.kinds import Constant, Relu, Type
+from approxhw.ir.kinds import Constant, Lookup, Relu, Type
 from approxhw.ir.kinds.tensor.integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
 from approxhw.ir.kinds.tensor.ops import Add, Conv, ConvTranspose, Feed, Gemm, MatMul, Transpose
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
@@ -138,6 +138,9 @@ def _integer_step(grow: _Growing, x: Node) -> Node:
     factor = grow.held(rng.integers(1 << 30, 1 << 31, columns), _SUMS)
     shift = grow.held(rng.integers(31, 45, columns), _SUMS)
     again = grow.add(Rescale(3, code.low, code.high, axis), [sums.name, factor.name, shift.name], made, code)
+    if rng.random() < 0.3:
+        table = Lookup((), tuple(_code(rng, code, (256,)).tolist()))
+        again = grow.add(table, [again.name], made, code)
     return grow.add(DequantizeLinear(), [again.name, scale.name, grow.held(np.array(3), code).name], made)
 
 

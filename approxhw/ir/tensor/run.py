@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from approxhw.common.errors import InvalidDataError, Problem, shown
 from approxhw.ir.graph import Graph, Node
-from approxhw.ir.kinds import Constant, Relu
+from approxhw.ir.kinds import Constant, Lookup, Relu
 from approxhw.ir.kinds.tensor.blocks import MisfitError, Product
 from approxhw.ir.kinds.tensor.integers import (
     ConvInteger,
@@ -25,7 +25,7 @@ from approxhw.ir.kinds.tensor.ops import Add, Feed, Host, Part, Transpose, is_pr
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.numerics.formats import dtype_of
 
-from .integers import codes_of_numbers, integer_product, numbers_of_codes, rescaled_sums
+from .integers import codes_of_numbers, integer_product, looked_up_codes, numbers_of_codes, rescaled_sums
 from .layers import codes_of_ports
 
 MAXIMUM_HELD = 1280 << 20
@@ -121,6 +121,8 @@ def _plain_node(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
         return numbers_of_codes(op, codes, scale, zero, dtype_of(node.type.format))
     if isinstance(op, Rescale):
         return rescaled_sums(op, *operands).astype(dtype_of(node.type.format))
+    if isinstance(op, Lookup):
+        return looked_up_codes(op, operands[0]).astype(dtype_of(node.type.format))
     if isinstance(op, Add):
         with np.errstate(all="ignore"):  # NaN and infinity are carried
             return np.asarray(operands[0] + operands[1])

@@ -273,7 +273,10 @@ def _difference_faults(core: Differences, size: int) -> list[str]:
         return [f"a level shifts by 0 to {MOST_UNIT_BITS} bits"]
     if any(min(level.differences) < 0 for level in core.levels):
         return ["differences are not negative"]
-    return []
+    reach = max(abs(value) for value in core.coarse)
+    for level in core.levels:
+        reach = (reach << level.low) + max(level.differences)
+    return [] if reach < 1 << 62 else ["its values pass 62 bits"]
 
 
 def _start_faults(starts: Sequence[int], tables: Sequence[Sequence[tuple[int, ...]]], size: int) -> list[str]:

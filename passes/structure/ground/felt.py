@@ -12,7 +12,7 @@ from approxhw.ir.kinds.tensor.ops import Gemm
 from approxhw.passes.integers._mean_shifts import with_column_shift
 
 from .layers import matrix_of, with_matrix
-from .losses import scores_of
+from .losses import scores_of, scoring_outputs
 from .moments import Moments, Observe
 
 TRIED = 0.05
@@ -36,9 +36,12 @@ class Answers:
         return float(np.mean(np.sum(np.exp(self.logs) * (self.logs - other.logs), axis=1)))
 
 
-def answers_of(graph: Graph, observe: Observe) -> Answers:
-    """Return what *graph* says of the calibration rows by its scores (:func:`.losses.scores_of`); chances are taken as such."""
-    scores = scores_of(graph, observe)
+def answers_of(graph: Graph, observe: Observe) -> tuple[Answers, ...]:
+    """Return what *graph* says of the calibration rows in each output that scores classes; chances are taken as such."""
+    return tuple(map(_answers, scores_of(graph, observe, scoring_outputs(graph))))
+
+
+def _answers(scores: np.ndarray) -> Answers:
     if scores.shape[1] < 2:
         return Answers(scores, max(float(scores.var()), 1e-12))
     if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
@@ -62,7 +65,7 @@ def felt_by_layer(
     before, found = answers_of(graph, observe), {}
     for done, (name, each) in enumerate(moments.items()):
         made = with_share_lost(graph, graph[name], each, TRIED)
-        moved = before.moved(answers_of(made, observe))
+        moved = float(np.mean([was.moved(now) for was, now in zip(before, answers_of(made, observe), strict=True)]))
         found[name] = max(moved / TRIED, LEAST) if np.isfinite(moved) else 1 / LEAST
         if tell is not None:
             tell(done + 1, len(moments))

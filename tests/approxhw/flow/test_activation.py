@@ -44,6 +44,22 @@ def test_a_parameter_that_is_none_is_told():
         ax.activation_unit("elu", "s8", "s8", alpha=float("nan"))
 
 
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        (np.array([0.5]), "codes are integers, and these are float64"),
+        (np.array([np.nan]), "codes are integers"),
+        (np.array([0, 8]), r"they lie in 0…8, and codes of s4<2\^-2> in -8…7"),
+        (np.array([-9]), "they lie in -9…-9"),
+    ],
+)
+def test_codes_that_a_unit_does_not_read_are_refused(codes, told):
+    made = ax.activation_unit("tanh", "s4<2^-2>", "s4<2^-3>")
+    with pytest.raises(OptionError, match=told):
+        made.values(codes)
+    assert made.values(np.array([], dtype=np.int64)).size == 0
+
+
 @pytest.mark.parametrize("name", ["module", "a b;", "", "Upper", "x" * 80, "1st"])
 def test_names_that_no_module_has_are_refused(name):
     made = ax.activation_unit("tanh", "s4<2^-2>", "s4<2^-3>")

@@ -8,11 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from approxhw.artifacts.results import AskedAccuracy, Promise
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import ArgMax, Constant, Dense, Input, Relu, Type
 from approxhw.numerics.formats import Encoding, Fixed
 from approxhw.numerics.mac.arithmetic import Exact
 from approxhw.report import DrawnLayer, drawn_layers, figures
+from approxhw.report.asked_plot import asked_steps
 from approxhw.report.drawing import SHOWN, draw
 
 
@@ -106,3 +108,14 @@ def test_layers_are_read_off_a_graph() -> None:
     c = Node("c", ArgMax(), ("r",), Type((), Fixed(2)))
     (layer,) = drawn_layers(Graph("g", (x, w, b, y, r, c), "c"))
     assert layer == DrawnLayer("y", "dense exact<8>", 2, 3, 5, 8, 9, "relu, argmax", ((3, 0), (-8, 7), (1, 1)))
+
+
+def test_what_is_chosen_for_several_accuracies_in_a_row_is_told_once() -> None:
+    promise = Promise(0.9, 0.8, 0.95, 100)
+    asked = [
+        AskedAccuracy(target, held, "tree", recipe, cost, promise)
+        for target, held, recipe, cost in ((0.5, True, "a", 1.0), (0.6, True, "a", 1.0), (0.7, True, "b", 2.0),
+                                           (0.8, True, "a", 1.0), (0.9, False, "a", 1.0))
+    ]  # fmt: skip
+    assert [(low, each.target) for low, each in asked_steps(asked)] == [(0.5, 0.6), (0.7, 0.7), (0.8, 0.8), (0.9, 0.9)]
+    assert asked_steps([]) == []

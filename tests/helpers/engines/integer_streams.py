@@ -44,6 +44,7 @@ def random_constants(engine: IntegerArray, depth: int, columns: int, source: np.
         zero=source.integers(-30, 30, columns),
         low=source.integers(-120, -60, columns),
         high=source.integers(60, 120, columns),
+        unit=source.integers(0, len(engine.units) + 1, columns) if engine.unit_bits else 0,
     )
 
 

@@ -11,6 +11,7 @@ from approxhw.artifacts.steps import read_graph
 from approxhw.backends.integer_engine.words import integer_results
 from approxhw.engine.integers.rtl import array_from, constants_of
 from approxhw.frontends.products.partition import open_model
+from approxhw.ir.kinds import Lookup
 from approxhw.ir.kinds.tensor.integers import ConvInteger, Rescale
 from approxhw.ir.kinds.tensor.products import operand_sizes, product_of
 from approxhw.ir.tensor.integer_layers import integer_nodes, stays_left
@@ -34,13 +35,13 @@ def check_layers(model, rows, target, folder):
         array = replace(array, mac=array.mac_of(layer.operator))
         products = kept["products"].astype(np.int64)
         results = integer_results(array, kept["x"], kept["weights"], constants_of(kept), products)
-        # the sums themselves, or what the one Node behind makes of them, or the one behind that
+        # the sums themselves, or what the one Node behind makes of them, or those behind that
         after = [node.name]
-        while len(after) < 3 and len(readers := [each for each in graph.nodes if after[-1] in each.inputs]) == 1:
+        while len(after) < 4 and len(readers := [each for each in graph.nodes if after[-1] in each.inputs]) == 1:
             after.append(readers[0].name)
         equal = [name for name in after if same(by_columns(found[name], graph, node, results.shape), results)]
         assert equal, f"{layer.name}: {layer.result}"
-        assert layer.result == "sums" or isinstance(graph[equal[0]].op, Rescale)
+        assert layer.result == "sums" or isinstance(graph[equal[0]].op, Rescale | Lookup)
     return made, found[graph.output]
 
 

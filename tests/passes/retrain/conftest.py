@@ -1,8 +1,7 @@
-"""PyTorch where it is there, and a digits model of codes with a coarse operator to retrain."""
+"""A digits model of codes with a coarse operator to retrain."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,6 @@ from approxhw.ir.pass_manager import PassContext, run_passes
 from approxhw.ir.tensor.run import walk_tensors
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-
-
-@pytest.fixture(scope="session")
-def pytorch():
-    """PyTorch, which retraining by operators needs."""
-    try:
-        import torch
-    except ImportError:
-        why = "PyTorch is not here; pip install 'approxhw[retrain]'"
-        if os.environ.get("CI"):
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
-    return torch
 
 
 class Digits:

@@ -140,7 +140,7 @@ def test_the_end_feels_what_its_answers_move_by(opened, kind):
     moments = input_moments(whole, [n.name for n in nodes], observe)
     felt = felt_by_layer(whole, moments, observe)
     assert set(felt) == {n.name for n in nodes}
-    before = answers_of(whole, observe)
+    (before,) = answers_of(whole, observe)
     assert before.moved(before) == 0
     for node in nodes:
         scores = net.run(with_share_lost(whole, node, moments[node.name], TRIED)).astype(np.float64)

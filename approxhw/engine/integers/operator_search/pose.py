@@ -88,6 +88,11 @@ def operator_problem(
     if target.recover == "retrain":
         why = "every configuration would be trained anew"
         raise OptionError("search", [Problem("recover", why, "search without, and compile the chosen member with it")])
+    if target.activation != "none":
+        why = "operators are searched for with activations on the host"
+        raise OptionError(
+            "search", [Problem("activation", why, "search without, and compile the chosen member with it")]
+        )
     target = replace(target, operator=EXACT, layers="")
     target.check()
     train, report = calibration_feeds(model, data)

@@ -12,6 +12,7 @@ from approxhw.numerics.exact.fixed_point import MULTIPLIER_BITS, SHIFT_BITS
 from approxhw.numerics.formats import FLOAT32, Fixed, Float, Format
 from approxhw.numerics.mac.integer_mac import IntegerMac, bits_for, exact_products, patterns, sum_range
 
+from ..requantize import Lookup, table_faults
 from .blocks import MisfitError
 from .integers import (
     ConvInteger,
@@ -54,6 +55,9 @@ def integer_kind_problems(op: object, inputs: int) -> list[Broken]:
         if isinstance(op, Rescale) and not (op.low <= op.zero <= op.high):
             found.append(("attributes", f"zero {op.zero} does not lie in {op.low}…{op.high}"))
         return found
+    if isinstance(op, Lookup):
+        found = [] if inputs == 1 else [("arity", f"lookup has 1 input, this one has {inputs}")]
+        return [*found, *(("attributes", str(why)) for why in table_faults(op))]
     return []
 
 
@@ -61,6 +65,8 @@ def integer_value_problems(op: object, own: Told, operands: Sequence[Told]) -> l
     """Return what is wrong with shape and format of the value that *op* makes of *operands*."""
     if isinstance(op, MatMulInteger | ConvInteger):
         return _product_problems(op, own, operands)
+    if isinstance(op, Lookup):
+        return _table_problems(op, own, operands[0])
     (shape, first), (_, second), (_, third) = operands
     found: list[Broken] = []
     if own[0] != shape:
@@ -81,6 +87,24 @@ def integer_value_problems(op: object, own: Told, operands: Sequence[Told]) -> l
         places = math.prod(values)
         if places != 1 and (op.axis >= len(shape) or places != shape[op.axis]):
             found.append(("shapes", f"{places} values do not go along axis {op.axis} of {list(shape)}"))
+    return found
+
+
+def _table_problems(op: Lookup, own: Told, read: Told) -> list[Broken]:
+    found: list[Broken] = [] if own[0] == read[0] else [("shapes", f"it makes {list(own[0])} of {list(read[0])}")]
+    found += [
+        ("formats", f"it reads or makes {fmt}, no codes of 8 bits") for fmt in (read[1], own[1]) if fmt not in CODES
+    ]
+    if found:
+        return found
+    if len(op.table) != 256:
+        return [("attributes", f"its table has {len(op.table)} codes; a tensor Graph looks up 8-bit codes in 256")]
+    assert isinstance(read[1], Fixed)
+    assert isinstance(own[1], Fixed)
+    if not own[1].low <= min(op.table) <= max(op.table) <= own[1].high:
+        found.append(("formats", f"its table makes {min(op.table)} to {max(op.table)}, which are no {own[1]}"))
+    if op.unit is not None and (op.unit.signed, op.unit.out_signed) != (read[1].signed, own[1].signed):
+        found.append(("attributes", "its unit reads or makes codes of the other sign"))
     return found
 
 

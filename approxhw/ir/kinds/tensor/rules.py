@@ -12,6 +12,7 @@ from approxhw.numerics.eight_bit.port_codes import EngineCodes, lane_problems
 from approxhw.numerics.formats import Fixed, Float, Format, dtype_of
 from approxhw.numerics.mac.arithmetic import FloatMac
 
+from ..requantize import Lookup
 from .blocks import MisfitError
 from .integer_rules import integer_kind_problems, integer_value_problems
 from .integers import ConvInteger, DequantizeLinear, MatMulInteger, QuantizeLinear, Rescale
@@ -30,7 +31,7 @@ Broken = tuple[str, str]
 
 def kind_problems(op: object, inputs: int) -> list[Broken]:
     """Return what is wrong with a Node of *op* by itself, and with how many *inputs* it has."""
-    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale):
+    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale | Lookup):
         return integer_kind_problems(op, inputs)
     least, most = TENSOR_ARITY.get(type(op), (1, 1))
     found: list[Broken] = []
@@ -76,7 +77,7 @@ def value_problems(op: object, own: Told, operands: Sequence[Told]) -> list[Brok
         return [("shapes", why)] if why and 0 not in shape else []
     if isinstance(op, MatMul | Gemm | Conv | ConvTranspose):
         return _product_problems(op, own, operands)
-    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale):
+    if isinstance(op, MatMulInteger | ConvInteger | QuantizeLinear | DequantizeLinear | Rescale | Lookup):
         return integer_value_problems(op, own, operands)
     shapes, formats = [told[0] for told in operands], [told[1] for told in operands]
     found: list[Broken] = []

@@ -231,6 +231,14 @@ def test_for_each_accuracy_the_cheapest_answer_of_all_kinds_is_told():
     nets = FamiliesPart((circuit("mlp", 0.95, 9.0),), 0, "", True, PROMISE, ask=ask("mlp", 0.95, 9.0))
     trees = FamiliesPart((circuit("tree", 0.8, 2.0),), 0, "", True, PROMISE, ask=ask("tree", 0.8, 2.0))
     found = asked_accuracies([nets, trees], 0.5)
-    assert len(found) == 12
+    assert [each.target for each in found] == [0.5, 0.8, 0.95]
     assert [each.family for each in found] == ["tree" if each.target <= 0.8 else "mlp" for each in found]
     assert asked_accuracies([replace(nets, ask=lambda target: None)], 0.5) == ()
+    many = FamiliesPart(
+        tuple(circuit("mlp", 0.6 + k / 100, 1.0 + k) for k in range(35)), 0, "", True, PROMISE, ask=nets.ask
+    )
+    targets = [each.target for each in asked_accuracies([many], 0.5)]
+    assert len(targets) == 16
+    assert (targets[0], targets[-1]) == (0.5, 0.94)
+    assert targets == sorted(targets)
+    assert [each.target for each in asked_accuracies([nets], 0.97)] == [0.95]

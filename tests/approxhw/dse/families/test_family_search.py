@@ -24,6 +24,7 @@ from approxhw.dse.genetic.options import Seeding
 from approxhw.ir.evaluation import accuracy
 from approxhw.ir.kinds import Forest
 from approxhw.ir.pass_manager import PassContext
+from approxhw.report.asked_plot import asked_steps
 
 FEW = {"members": 5, "synthesised": 5, "simulate": (), "jobs": 1}
 TREES = "tree,optimal"
@@ -85,10 +86,20 @@ def test_no_member_beats_another_in_area_and_what_it_is_expected_to_hold(treed):
     assert all(member.inputs > 0 for member in treed.members), "what always says one class is no member"
 
 
+def test_its_page_shows_options_of_recipes_and_each_choice_once(treed):
+    page = (treed.folder / "report.html").read_text()
+    assert "target accuracy" in page
+    assert "crossover" not in page
+    assert "seeding" not in page
+    rows = page.split('<section id="asked">')[1].split("<tbody>")[1].split("</tbody>")[0].count("<tr>")
+    assert rows == len(asked_steps(treed.front.asked)) <= len(treed.front.asked)
+
+
 def test_accuracies_that_were_asked_for_rise_with_their_area(treed):
     targets = [each.target for each in treed.front.asked]
     assert targets == sorted(targets)
-    assert len(targets) == 12
+    assert len(targets) == len(set(targets)) >= 2
+    assert max(targets) == max(member.expected_accuracy for member in treed.members)
     held = [each.cost for each in treed.front.asked if each.held]
     assert held == sorted(held)
     assert {each.family for each in treed.front.asked} <= {"tree", "optimal"}

@@ -271,6 +271,8 @@ def test_what_cannot_be_searched_is_told(files, tmp_path):
     retrained = replace(ARRAY, recover="retrain")
     with pytest.raises(OptionError, match="recover: every configuration would be trained anew"):
         ax.search(files / "net.onnx", data=files / "rows.npz", target=retrained)
+    with pytest.raises(OptionError, match="activation: operators are searched for with activations on the host"):
+        ax.search(files / "net.onnx", data=files / "rows.npz", target=replace(ARRAY, activation="pwl"))
     rows = dict(np.load(files / "rows.npz"))
     with pytest.raises(InvalidDataError, match="it has no labels, and a search counts wrong answers"):
         ax.search(files / "net.onnx", data={"x": rows["x"]}, target=ARRAY, output=tmp_path / "f")

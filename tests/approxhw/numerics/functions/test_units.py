@@ -104,6 +104,11 @@ def test_the_meaning_of_a_fold_by_hand():
         ({"core": Differences((1, 2), (Level(4, 2, 0, (0, 1)),))}, "a level reads no more bits than are known"),
         ({"core": Differences((1, 2), (Level(4, 1, 99, (0, 1)),))}, "a level shifts by 0 to 16 bits"),
         ({"core": Differences((1, 2), (Level(4, 1, 0, (0, -1)),))}, "differences are not negative"),
+        (
+            {"core": Differences((1, 1 << 40), (Level(4, 1, 16, (0, 1)), Level(4, 1, 16, (0, 1))))},
+            "its values pass 62 bits",
+        ),
+        ({"core": Differences((1, 2), (Level(4, 1, 0, (0, 1 << 63)),))}, "its values pass 62 bits"),
         ({"core": Pieces((1,), ((1, 1),), (0,))}, "pieces start at 0 and further on, below 16"),
         ({"core": Pieces((0, 2), ((1, 1),), (0,))}, "every piece has coefficients"),
         ({"core": Pieces((0,), ((1, 1),), (0, 0))}, "one shift and two coefficients, or two and three"),

@@ -25,7 +25,7 @@ from transformer_operators import classifying
 from approxhw.common.errors import PassError
 from approxhw.common.statistics.class_bounds import class_bound
 from approxhw.engine.composing.asked import SHAPES
-from approxhw.engine.composing.compose import Composing, Judged, LossBounds
+from approxhw.engine.composing.compose import Composing, FormLosses, LossBounds
 from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.engine.operands import Feeds, observe_rows, predictions
 from approxhw.engine.reshaping import reshaping_on
@@ -197,10 +197,10 @@ class Bench:
         assert labels is not None
         bound = class_bound(labels[: len(base)], base, CLASS)
 
-        def judge(graph: Graph) -> Judged:
+        def judge(graph: Graph) -> FormLosses:
             made = self._answers(graph, task.choosing)
             loss = float(np.mean(base == labels[: len(base)]) - np.mean(made == labels[: len(base)]))
-            return Judged(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
+            return FormLosses(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
 
         composing = Composing(task.context, tuple(SHAPES), False, bounds, judge, TRIALS, lambda step, done, total: None)
         found = composing.compositions(task.opened.graph)

@@ -25,7 +25,7 @@ from transformer_operators import classifying
 from approxhw.common.errors import PassError
 from approxhw.common.statistics.class_bounds import class_bound
 from approxhw.engine.composing.asked import SHAPES
-from approxhw.engine.composing.compose import Composing, Judged, LossBounds
+from approxhw.engine.composing.compose import Composing, FormLosses, LossBounds
 from approxhw.engine.matrix.target import MatrixEngine
 from approxhw.engine.operands import Feeds, observe_rows, predictions
 from approxhw.engine.reshaping import reshaping_on
@@ -197,10 +197,10 @@ class Bench:
         assert labels is not None
         bound = class_bound(labels[: len(base)], base, CLASS)
 
-        def judge(graph: Graph) -> Judged:
+        def judge(graph: Graph) -> FormLosses:
             made = self._answers(graph, task.choosing)
             loss = float(np.mean(base == labels[: len(base)]) - np.mean(made == labels[: len(base)]))
-            return Judged(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
+            return FormLosses(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
 
         composing = Composing(task.context, tuple(SHAPES), False, bounds, judge, TRIALS, lambda step, done, total: None)
         found = composing.compositions(task.opened.graph)
@@ -287,7 +287,8 @@ def main() -> None:
 def page(bench: Bench) -> list[str]:
     """Return what the page says of one model."""
     lines = []
-    for way, strengths in (bench.ways | {SEARCHED: bench.searched()}).items():
+    searched = bench.searched()
+    for way, strengths in (bench.ways | ({SEARCHED: searched} if searched else {})).items():
         best = bench.best(strengths, CLASS if way == SEARCHED and bench.model != "transformer" else 1.0)
         tried = sum(f"{bench.model}, choosing: {passes}" in bench.kept for passes in strengths)
         if not best:

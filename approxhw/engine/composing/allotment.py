@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from approxhw.common.errors import PassError, Problem
+from approxhw.engine.composing.felt import felt_by_layer, felt_of
 from approxhw.ir.graph import Graph
 from approxhw.ir.kinds.tensor.ops import Conv, ConvTranspose, is_product
 from approxhw.ir.pass_manager import Pass, PassContext, pass_named
 from approxhw.passes.structure.ground.budget import Form, within_budget
 from approxhw.passes.structure.ground.by_layer import spelled_by_layer
 from approxhw.passes.structure.ground.channels import ChannelGroup, Channels, channels_of, weights_of
-from approxhw.passes.structure.ground.felt import felt_by_layer, felt_of
 from approxhw.passes.structure.ground.layers import Ground, clocks_of, ground_of, matrix_of
 from approxhw.passes.structure.ground.leaving import group_readers, useful_sizes
 from approxhw.passes.structure.ground.moments import input_moments
@@ -44,7 +44,7 @@ class Allotment:
     """What budgets are allotted by: a typed Graph, its clocks, its layers' forms, and what is ``felt`` of each.
 
     ``felt``: by the Node of each product whose weights are constant, in units of the answers
-    (:mod:`approxhw.passes.structure.ground.felt`). ``refit``: whether passes bring layers near to what they gave, one
+    (:mod:`approxhw.engine.composing.felt`). ``refit``: whether passes bring layers near to what they gave, one
     after another: a run over the rows for each, which models of many layers go without.
     """
 

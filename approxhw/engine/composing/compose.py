@@ -32,7 +32,7 @@ SPLITS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 
 @dataclass(frozen=True)
-class Judged:
+class FormLosses:
     """What a Graph loses on the rows that judge: of all rows, and of the worst class (shares)."""
 
     loss: float
@@ -46,7 +46,7 @@ class LossBounds:
     rows: float
     classes: float | None = None
 
-    def missed(self, judged: Judged) -> float:
+    def missed(self, judged: FormLosses) -> float:
         """Return by how much the bounds are missed; 0 or less where they hold."""
         over = judged.loss - self.rows
         return over if self.classes is None else max(over, judged.class_loss - self.classes)
@@ -59,7 +59,7 @@ class Composition:
     passes: tuple[Pass, ...]
     graph: Graph
     clocks: int
-    judged: Judged
+    judged: FormLosses
 
     @property
     def spelled(self) -> str:
@@ -80,7 +80,7 @@ class Composing:
     asked: tuple[str, ...]
     named: bool
     bounds: LossBounds
-    judge: Callable[[Graph], Judged]
+    judge: Callable[[Graph], FormLosses]
     most: int
     tell: Tell
     kept: Path | None = None
@@ -98,7 +98,7 @@ class Composing:
         idle = allotment.idle(self.asked)
         if len(idle) == len(self.asked) or (idle and self.named):
             raise PassError("search", idle)
-        found = [Composition((), graph, allotment.clocks, Judged(0.0, 0.0))]
+        found = [Composition((), graph, allotment.clocks, FormLosses(0.0, 0.0))]
         known = self._known()
         splits = list(self._splits(allotment))
         low, high = LEAST, 1.0
@@ -171,7 +171,7 @@ class Composing:
                 self.kept.parent.mkdir(parents=True, exist_ok=True)
                 write_beside(self.kept, json.dumps({"identity": self.identity, "tried": known}))
         reshaping = allotment.ground.reshaping
-        return Composition(passes, made, clocks_of(reshaping, reshaping.typed(made)), Judged(*known[spelled]))
+        return Composition(passes, made, clocks_of(reshaping, reshaping.typed(made)), FormLosses(*known[spelled]))
 
     def _known(self) -> dict[str, list[float]]:
         if self.kept is None or not self.kept.is_file():

@@ -21,7 +21,7 @@ from ..operands import Feeds, calibration_feeds, labelled_splits, observe_rows, 
 from ..reshaping import Tiled, reshaping_on
 from .allotment import Tell, origin_of
 from .asked import ALL, read_approximations
-from .compose import Composing, Composition, Judged, LossBounds
+from .compose import Composing, Composition, FormLosses, LossBounds
 
 if TYPE_CHECKING:
     from approxhw.frontends.onnx.loading import ModelSource
@@ -51,7 +51,7 @@ class Shape:
     origins: tuple[int, ...]
     shares: np.ndarray
     sizes: Mapping[str, str]
-    judged: Judged
+    judged: FormLosses
 
     def holds(self, bounds: LossBounds) -> bool:
         """Return whether it keeps within *bounds* on the rows searched on."""
@@ -121,10 +121,10 @@ def shapes_of(
     labels = judging.labels[: len(plain)]
     bound = class_bound(labels, plain, bounds.classes or 0.0)
 
-    def judge(graph: Graph) -> Judged:
+    def judge(graph: Graph) -> FormLosses:
         made = answers(graph)
         loss = float(np.mean(plain == labels) - np.mean(made == labels))
-        return Judged(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
+        return FormLosses(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
 
     composing = Composing(
         context, asked, ALL not in approximations.split(","), bounds, judge, most, tell, kept, identity, stop

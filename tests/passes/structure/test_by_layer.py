@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approxhw.common.errors import OptionError, PassError
+from approxhw.engine.composing.felt import TRIED, answers_of, felt_by_layer, felt_of, with_share_lost
 from approxhw.ir.kinds.tensor.ops import Conv, is_product
 from approxhw.ir.pass_manager import parse_passes, run_passes, spell_pass
 from approxhw.passes.structure.ground.by_layer import fitted_by_layer, read_by_layer, read_count, spelled_by_layer
 from approxhw.passes.structure.ground.channels import weights_of
-from approxhw.passes.structure.ground.felt import TRIED, answers_of, felt_by_layer, felt_of, with_share_lost
 from approxhw.passes.structure.ground.layers import matrix_of
 from approxhw.passes.structure.ground.moments import input_moments
 

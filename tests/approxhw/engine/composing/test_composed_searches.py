@@ -215,8 +215,9 @@ def test_few_rows_fit_and_judge_and_that_is_said(trained, tmp_path):
 
 def test_the_command_line_searches_shapes(trained, tmp_path):
     command = [
-        "search", str(trained / "digits.onnx"), "--data", str(trained / "digits.npz"), "--target", "matrix-engine",
-        "--array", "4x2", "--approximations", "low-rank,prune-outputs", "--compositions", "2", "--max-accuracy-loss", "3%",
+        "search", str(trained / "digits.onnx"), "--data", str(trained / "digits.npz"), "--target", "integer-engine",
+        "--array", "4x4", "--library", "egfet", "--operators", "truncated-6",
+        "--edits", "none", "--approximations", "low-rank,prune-outputs", "--compositions", "2", "--max-accuracy-loss", "3%",
         "--population", "4", "--generations", "0", "-o", str(tmp_path / "front"),
     ]  # fmt: skip
     done = CliRunner().invoke(main, command)

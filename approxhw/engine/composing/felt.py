@@ -10,10 +10,9 @@ import numpy as np
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds.tensor.ops import Gemm
 from approxhw.passes.integers._mean_shifts import with_column_shift
-
-from .layers import matrix_of, with_matrix
-from .losses import scores_of, scoring_outputs
-from .moments import Moments, Observe
+from approxhw.passes.structure.ground.layers import matrix_of, with_matrix
+from approxhw.passes.structure.ground.losses import scores_of, scoring_outputs
+from approxhw.passes.structure.ground.moments import Moments, Observe
 
 TRIED = 0.05
 """Share of what a layer gives, by variance, that it loses while the end is looked at: about what a smaller model loses in one."""
@@ -23,31 +22,31 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class EndAnswers:
     """What a model says of rows: ``logs`` of its chances (R × classes), or of one score a row that and its spread."""
 
     logs: np.ndarray
     spread: float | None = None
 
-    def moved(self, other: Answers) -> float:
+    def moved(self, other: EndAnswers) -> float:
         """Return how far *other* is: mean Kullback-Leibler divergence in nats; of one score its square over the spread."""
         if self.spread is not None:
             return float(np.mean((other.logs - self.logs) ** 2)) / self.spread
         return float(np.mean(np.sum(np.exp(self.logs) * (self.logs - other.logs), axis=1)))
 
 
-def answers_of(graph: Graph, observe: Observe) -> tuple[Answers, ...]:
+def answers_of(graph: Graph, observe: Observe) -> tuple[EndAnswers, ...]:
     """Return what *graph* says of the calibration rows in each output that scores classes; chances are taken as such."""
     return tuple(map(_answers, scores_of(graph, observe, scoring_outputs(graph))))
 
 
-def _answers(scores: np.ndarray) -> Answers:
+def _answers(scores: np.ndarray) -> EndAnswers:
     if scores.shape[1] < 2:
-        return Answers(scores, max(float(scores.var()), 1e-12))
+        return EndAnswers(scores, max(float(scores.var()), 1e-12))
     if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
-        return Answers(np.log(np.maximum(scores, 1e-12)))
+        return EndAnswers(np.log(np.maximum(scores, 1e-12)))
     moved = scores - scores.max(axis=1, keepdims=True)
-    return Answers(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
+    return EndAnswers(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
 
 
 def felt_by_layer(

@@ -35,7 +35,7 @@ class EndAnswers:
         return float(np.mean(np.sum(np.exp(self.logs) * (self.logs - other.logs), axis=1)))
 
 
-def answers_of(graph: Graph, observe: Observe) -> tuple[EndAnswers, ...]:
+def end_answers(graph: Graph, observe: Observe) -> tuple[EndAnswers, ...]:
     """Return what *graph* says of the calibration rows in each output that scores classes; chances are taken as such."""
     return tuple(map(_answers, scores_of(graph, observe, scoring_outputs(graph))))
 
@@ -61,10 +61,10 @@ def felt_by_layer(
     :data:`TRIED` of its variance. One run over the rows for each. Divergence of answers is quadratic in what scores move by,
     so that this is their Fisher information along what approximations take away. In nats, or of the spread, for a share of 1.
     """
-    before, found = answers_of(graph, observe), {}
+    before, found = end_answers(graph, observe), {}
     for done, (name, each) in enumerate(moments.items()):
         made = with_share_lost(graph, graph[name], each, TRIED)
-        moved = float(np.mean([was.moved(now) for was, now in zip(before, answers_of(made, observe), strict=True)]))
+        moved = float(np.mean([was.moved(now) for was, now in zip(before, end_answers(made, observe), strict=True)]))
         found[name] = max(moved / TRIED, LEAST) if np.isfinite(moved) else 1 / LEAST
         if tell is not None:
             tell(done + 1, len(moments))

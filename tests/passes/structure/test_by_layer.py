@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approxhw.common.errors import OptionError, PassError
-from approxhw.engine.composing.felt import TRIED, answers_of, felt_by_layer, felt_of, with_share_lost
+from approxhw.engine.composing.felt import TRIED, end_answers, felt_by_layer, felt_of, with_share_lost
 from approxhw.ir.kinds.tensor.ops import Conv, is_product
 from approxhw.ir.pass_manager import parse_passes, run_passes, spell_pass
 from approxhw.passes.structure.ground.by_layer import fitted_by_layer, read_by_layer, read_count, spelled_by_layer
@@ -140,7 +140,7 @@ def test_the_end_feels_what_its_answers_move_by(opened, kind):
     moments = input_moments(whole, [n.name for n in nodes], observe)
     felt = felt_by_layer(whole, moments, observe)
     assert set(felt) == {n.name for n in nodes}
-    (before,) = answers_of(whole, observe)
+    (before,) = end_answers(whole, observe)
     assert before.moved(before) == 0
     for node in nodes:
         scores = net.run(with_share_lost(whole, node, moments[node.name], TRIED)).astype(np.float64)

@@ -95,7 +95,7 @@ class PruneOutputs:
         ground, channels, groups = open_groups(graph, context, self.layers, _NAME)
         own = fitted_by_layer(self.by_layer(), group_titles(channels), _NAME)
         if own:
-            groups = _groups_of_sizes(channels, own)
+            _check_sizes(channels, own)
         whole = channels.graph
         if self.keep == 1 or self.budget == 1:
             context.note("every channel stays")
@@ -108,7 +108,7 @@ class PruneOutputs:
         ]
         before = clocks_of(ground.reshaping, whole)
         if own:
-            kept = [own[group.title] for group in groups]
+            kept = [own.get(group.title, group.size) for group in groups]
         elif self.budget is None:
             assert self.keep is not None
             kept = [_nearest(each, self.keep * group.size) for each, group in zip(sizes, groups, strict=True)]
@@ -129,8 +129,8 @@ def group_titles(channels: Channels) -> list[str]:
     return list(dict.fromkeys(group.title for group in channels.groups))
 
 
-def _groups_of_sizes(channels: Channels, own: Mapping[str, int]) -> list[ChannelGroup]:
-    """Return the groups whose sizes are told; raise :class:`PassError` for those that stay, or are smaller."""
+def _check_sizes(channels: Channels, own: Mapping[str, int]) -> None:
+    """Raise :class:`PassError` for groups whose sizes are told, and that stay, or are smaller."""
     groups = [group for title in own for group in chosen_groups(channels, title, _NAME)]
     problems = [
         Problem(
@@ -141,7 +141,6 @@ def _groups_of_sizes(channels: Channels, own: Mapping[str, int]) -> list[Channel
     ]
     if problems:
         raise PassError(f"pass {_NAME}", problems)
-    return groups
 
 
 def _nearest(sizes: list[int], wanted: float) -> int:

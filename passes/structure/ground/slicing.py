@@ -11,6 +11,7 @@ from approxhw.common.errors import InvalidDataError, InvalidModelError, PassErro
 from approxhw.ir.graph import Graph, Node, Op, identifier, without_unread
 from approxhw.ir.kinds import Constant, Type
 from approxhw.ir.kinds.tensor.ops import Conv, Host
+from approxhw.numerics.formats import dtype_of, format_of
 
 from .channels import Channels
 from .operators import host_operator
@@ -100,7 +101,7 @@ class _Change:
         return node
 
     def _renewed(self, name: str, entry: int, old: int, new: int) -> str:
-        """Return a value like the shape *name* whose *entry* is *new* where it is *old*; itself where it is computed."""
+        """Return a value like the shape *name* whose *entry* is *new* where it is *old*; itself where that follows by itself."""
         graph = self.channels.graph
         node = next((each for each in self.nodes if each.name == name), None) or graph[name]
         if isinstance(node.op, Constant):
@@ -110,8 +111,8 @@ class _Change:
             data.reshape(-1)[entry] = new
             return self._append(node, Constant(data), ())
         known = host_operator(node) if isinstance(node.op, Host) else None
-        if known is None:
-            return name
+        if known is None or (known[0] != "Concat" and known[0] not in PASSED_ON):
+            return self._told(node, entry, new)
         kind, _, places = known
         operands = [node.inputs[place] for place in places if place >= 0]
         if kind == "Concat":
@@ -122,13 +123,35 @@ class _Change:
                     operands[i] = self._renewed(part, entry - start, old, new)
                     break
                 start += size
-        elif kind in PASSED_ON:
+        else:
             operands[0] = self._renewed(operands[0], entry, old, new)
         if operands == [node.inputs[place] for place in places if place >= 0]:
             return name
         if len(set(places)) < len(places):
             return name  # one operand at two places: what follows is checked
         return self._append(node, node.op, tuple(operands[places.index(i)] for i in range(len(node.inputs))))
+
+    def _told(self, node: Node, entry: int, new: int) -> str:
+        """Return the computed shape *node* with *new* as its *entry*: sizes of other values need not follow what leaves."""
+        dtype, count = dtype_of(node.type.format), node.type.elements
+        if count == 1:
+            return self._append(node, Constant(np.full(node.type.shape, new, dtype)), ())
+        if not isinstance(node.op, Host):
+            return node.name
+
+        def held(value: int) -> str:
+            data = np.array([value], np.int64)
+            return self._append(replace(node, type=Type((1,), format_of(data.dtype))), Constant(data), ())
+
+        def cut(first: int, end: int) -> list[str]:
+            if first == end:
+                return []
+            of = replace(node, type=Type((end - first,), node.type.format))
+            return [self._append(of, _like(node.op, "Slice", 3), (node.name, held(first), held(end)))]
+
+        middle = self._append(replace(node, type=Type((1,), node.type.format)), Constant(np.array([new], dtype)), ())
+        parts = [*cut(0, entry), middle, *cut(entry + 1, count)]
+        return self._append(node, _like(node.op, "Concat", len(parts), axis=0), tuple(parts))
 
     def _append(self, node: Node, op: Op, inputs: tuple[str, ...]) -> str:
         name = self._fresh(node.name)
@@ -139,6 +162,21 @@ class _Change:
         fresh = identifier(f"{name}_kept", self.taken)
         self.taken.add(fresh)
         return fresh
+
+
+def _like(op: Op, kind: str, operands: int, **attributes: int) -> Host:
+    """Return the ONNX operator *kind* of so many *operands* of whole numbers, in the opset of the Host *op*."""
+    from onnx import ModelProto, TensorProto, helper
+
+    assert isinstance(op, Host)
+    program = ModelProto.FromString(op.program)
+    names = [f"x{place}" for place in range(operands)]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names]
+    made = ModelProto(ir_version=program.ir_version)
+    made.opset_import.extend(program.opset_import)
+    node = helper.make_node(kind, names, ["y"], **attributes)
+    made.graph.CopyFrom(helper.make_graph([node], "operator", inputs, [helper.make_empty_tensor_value_info("y")]))
+    return Host(made.SerializeToString(deterministic=True), ("y",), (kind,))
 
 
 def _check(channels: Channels, change: _Change, made: Graph) -> None:

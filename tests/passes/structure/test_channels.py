@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from approxhw.common.errors import PassError
 from approxhw.engine.operands import Feeds, observe_rows
 from approxhw.engine.reshaping import reshaping_on
 from approxhw.frontends.products.apart import taken_apart
@@ -131,7 +130,7 @@ def test_outputs_and_sums_with_inputs_keep_their_channels_and_say_why(opened):
     )
 
 
-def _chain(*nodes, held, shape):
+def _chain(*nodes, held, shape, opset=17):
     graph = helper.make_graph(
         list(nodes),
         "chain",
@@ -140,7 +139,7 @@ def _chain(*nodes, held, shape):
         [onnx.numpy_helper.from_array(array, name) for name, array in held.items()],
     )
     model = open_model(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), {"x": (2, *shape)}
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), {"x": (2, *shape)}
     )
     return channels_of(model.apart(model.graph)), model
 
@@ -186,11 +185,43 @@ def test_filters_in_groups_stay():
     }
 
 
-def test_a_size_that_a_model_computes_is_named_where_it_does_not_follow():
+def test_a_size_that_a_model_computes_follows_what_leaves():
     channels, model = _computed()
     (group,) = [group for group in channels.groups if group.size == 4]
-    with pytest.raises(PassError, match="computes sizes that do not follow"):
-        sliced(channels, group.channels[:1], model.typed)
+    made = sliced(channels, group.channels[:1], model.typed)
+    assert not problems(made)
+    assert [layer.k for layer in product_layers(made)] == [2, 3]
+
+
+@pytest.mark.parametrize("opset", [10, 13, 17])
+@pytest.mark.parametrize("gone", [[0, 1], [2, 3, 4, 5]])
+def test_heads_that_are_joined_to_the_shape_of_something_else_can_leave(opset, gone):
+    """As exporters write it: three heads of two become the shape of the layer's input, which keeps its six."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Reshape", ["h", "heads"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1, 3]),
+        helper.make_node("Relu", ["t"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["back"], perm=[0, 2, 1, 3]),
+        helper.make_node("Shape", ["x"], ["all"]),
+        helper.make_node("Reshape", ["back", "all"], ["joined"]),
+        helper.make_node("MatMul", ["joined", "b"], ["y"]),
+    ]
+    held = {"a": _weights(6, 6), "b": _weights(6, 2), "heads": np.array([0, 0, 3, 2])}
+    channels, model = _chain(*nodes, held=held, shape=(5, 6), opset=opset)
+    (group,) = [group for group in channels.groups if group.size == 3]
+    columns = np.flatnonzero(np.isin(matrix_channels(channels, channels.graph[group.readers[0]]), group.channels))
+    assert len(columns) == 6
+    leaving = group.channels[np.unique([place // 2 for place in gone])]
+    made = sliced(channels, leaving, model.typed)
+    assert not problems(made)
+    x = np.random.default_rng(1).standard_normal((7, 5, 6)).astype(np.float32)
+    weights = held["b"].copy()
+    weights[gone] = 0
+    expected = np.maximum(x @ held["a"], 0) @ weights
+    seen = run_tensors(made, {"x": x}, model.host, None)["y"]
+    assert np.allclose(seen, expected, atol=1e-5)
+    assert seen.size > 0
 
 
 def _computed():

@@ -174,7 +174,7 @@ def _like(op: Op, kind: str, operands: int, **attributes: int) -> Host:
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names]
     made = ModelProto(ir_version=program.ir_version)
     made.opset_import.extend(program.opset_import)
-    node = helper.make_node(kind, names, ["y"], **attributes)
+    node = helper.make_node(kind, names, ["y"], **attributes)  # type: ignore[arg-type]
     made.graph.CopyFrom(helper.make_graph([node], "operator", inputs, [helper.make_empty_tensor_value_info("y")]))
     return Host(made.SerializeToString(deterministic=True), ("y",), (kind,))
 

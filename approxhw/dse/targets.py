@@ -187,6 +187,8 @@ def search_target(
         maker = getattr(import_module(module), name)
         if "stop" in signature(maker).parameters:  # making it takes long where it says so
             given["stop"] = stop
+        if isinstance(output, str | Path):
+            need_checkpoint(Path(output), resume)  # what is made may begin one
         problem: TargetProblem[SomeFront] = maker(model, jobs=jobs, on_progress=on_progress, **given)
         folder, core = problem.folder, _Core(problem)
         with locked(folder):

@@ -22,7 +22,7 @@ def column_unit_problems(units: object) -> list[Problem]:
     found = []
     if len(units) > MOST_UNITS:
         why = f"{len(units)} of them, and a column chooses among {MOST_UNITS} at most"
-        found.append(Problem("units", why, "leave the activations of some layers to the host"))
+        found.append(Problem("units", why, "leave activations to the host: --activation none"))
     for number, unit in enumerate(units, 1):
         where = f"unit {number}"
         found += [Problem(where, why) for why in unit_faults(unit)]

@@ -71,9 +71,11 @@ def check_constants(engine: IntegerArray, constants: ColumnConstants, columns: i
     if not engine.variate and np.any(constants.coefficient):
         why = "is not 0, and the engine sums no rows"
         problems.append(Problem("coefficient", why, "give the engine variate=8, say"))
-    if np.any(constants.unit > len(engine.units)) or (engine.result == "sums" and np.any(constants.unit)):
+    known = len(engine.units) if engine.result == "codes" else 0
+    wrong = constants.unit[(constants.unit < 0) | (constants.unit > known)]
+    if wrong.size:
         there = f"{len(engine.units)} units" if engine.result == "codes" else "ends that make no codes"
-        why = f"{int(np.max(constants.unit))} is the number of a unit, and the engine has {there}"
+        why = f"{int(wrong[0])} is the number of a unit, and the engine has {there}"
         problems.append(Problem("unit", why, "give the engine units, and result='codes'"))
     if not problems and engine.result == "codes" and (constants.low > constants.high).any():
         problems.append(Problem("low", "is above high"))

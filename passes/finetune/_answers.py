@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from approxhw.common.errors import PassError, Problem, shown
 from approxhw.ir.graph import Graph, Node
 from approxhw.ir.kinds import Constant
-from approxhw.ir.kinds.tensor.ops import Host
+from approxhw.ir.kinds.tensor.ops import Feed, Host
 from approxhw.numerics.formats import Float
 
 from ._torch_model import PASS
@@ -44,12 +44,32 @@ def answers_of(graph: Graph, original: Graph, held_to: str) -> tuple[Answer, ...
         if title not in meant:
             continue
         made = behind(graph, name)
-        if isinstance(graph[made].type.format, Float):
+        if isinstance(graph[made].type.format, Float) and _is_of_rows(graph, made):
             found.setdefault(made, Answer(title, made, behind(original, meant[title])))
     if not found:
-        why = "no output of it comes of scores that are real numbers"
+        why = "no output of it comes of scores that are real numbers, an entry for each row"
         raise PassError(PASS, [Problem("model", why, "give a model whose output is a score for each class")])
     return tuple(found.values())
+
+
+def unheld_outputs(graph: Graph, answers: tuple[Answer, ...]) -> list[str]:
+    """Return the outputs of *graph* that come of none of the values in *answers*."""
+    held = {answer.made for answer in answers}
+    return [title for title, name in graph.results if not held & _leading_to(graph, name)]
+
+
+def _leading_to(graph: Graph, name: str) -> set[str]:
+    found = {name}
+    for node in reversed(graph.nodes):
+        if node.name in found:
+            found.update(node.inputs)
+    return found
+
+
+def _is_of_rows(graph: Graph, name: str) -> bool:
+    """Whether the value *name* of *graph* has an entry for each row that is fed, and comes of what is fed."""
+    fed = [graph[each] for each in _leading_to(graph, name) if isinstance(graph[each].op, Feed)]
+    return graph[name].type.shape[:1] in {node.type.shape[:1] for node in fed}
 
 
 def _scores_behind(graph: Graph, name: str) -> str:
@@ -59,6 +79,9 @@ def _scores_behind(graph: Graph, name: str) -> str:
         computed = [each for each in node.inputs if not isinstance(graph[each].op, Constant)]
         if not isinstance(node.op, Host) or set(node.op.operators) - set(_TAIL) or len(computed) != 1:
             return name
+        if node.op.operators == ("Sigmoid",) and len(node.type.shape) > 1 and node.type.shape[-1] > 1:
+            why = f"output {shown(name, 40)!r} says yes or no to several things at once, which are no classes of one"
+            raise PassError(PASS, [Problem("model", why, "give held_to=values")])
         if node.op.operators == ("Gather",) and computed[0] == node.inputs[0]:
             return name  # it picks rows of scores, not names of classes
         name = computed[0]

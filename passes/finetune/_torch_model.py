@@ -120,23 +120,35 @@ def torch_model(graph: Graph, wanted: Collection[str], *, trained: bool) -> Torc
 def trainable(graph: Graph, nodes: Collection[Node]) -> list[str]:
     """Return the Constants among *nodes* that are weights of products, scales or biases, in the order of the Graph.
 
-    Tables that rows are picked from stay: what a few rows say of a word says nothing of the others.
+    Tables that rows are picked from stay: what a few rows say of a word says nothing of the others. So do masks.
     """
     chosen: set[str] = set()
+    tables: set[str] = set()
     for node in nodes:
         kind = node.op.operators[0] if isinstance(node.op, Host) and len(node.op.operators) == 1 else ""
+        if kind in ("Gather", "GatherElements", "GatherND"):
+            tables.add(node.inputs[0])
         if is_product(node.op):
             chosen.update(node.inputs)
         elif isinstance(node.op, Add) or kind in _JOINED:
             chosen.update(name for name in node.inputs if graph[name].type.elements > 1)
         else:
             chosen.update(node.inputs[place] for place in _SCALED.get(kind, ()) if place < len(node.inputs))
-    return [node.name for node in nodes if node.name in chosen and _is_float(graph, node)]
+    return [node.name for node in nodes if node.name in chosen - tables and _is_learnable(graph, node)]
 
 
-def _is_float(graph: Graph, node: Node) -> bool:
+_MASKED = 1e4
+"""Numbers that large hide places of attention."""
+
+
+def _is_learnable(graph: Graph, node: Node) -> bool:
+    """Whether *node* is a Constant of finite real numbers that are no mask: not all 0 or 1, none very large."""
     data = held(graph, node.name) if isinstance(node.op, Constant) else None
-    return data is not None and data.dtype in (np.float32, np.float64) and bool(np.isfinite(data).all())
+    if data is None or data.dtype not in (np.float32, np.float64) or not np.isfinite(data).all():
+        return False
+    return bool(np.abs(data).max(initial=0) < _MASKED) and not bool(
+        np.isin(data, (0, 1)).all() and np.unique(data).size > 1
+    )
 
 
 def _leading_to(graph: Graph, wanted: Collection[str]) -> tuple[Node, ...]:

@@ -62,6 +62,7 @@ def parted_rows(
     feeds = {title: np.ascontiguousarray(array, kinds[title]) for title, array in feeds.items()}
     count, fixed = min((len(array) for array in feeds.values()), default=0), fixed_rows(graph)
     least = fixed or 1
+    count -= count % least  # what does not fill a run is asked of nobody
     cut = max(least, round(aside * count))
     if count - cut < least:
         why = f"{count} training rows are too few to train on, and to put {cut} of them aside"

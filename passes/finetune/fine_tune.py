@@ -14,7 +14,7 @@ from approxhw.ir.kinds import Constant
 from approxhw.ir.pass_manager import PassContext
 from approxhw.passes.structure.ground.layers import ground_of
 
-from ._answers import CLASSES, HELD_TO, answers_of, label_problem, shared_features
+from ._answers import CLASSES, HELD_TO, answers_of, label_problem, shared_features, unheld_outputs
 from ._loop import Tuned, Tuning, TuningPlan
 from ._same_meaning import check_same_meaning
 from ._torch_model import PASS, torch_model
@@ -93,6 +93,9 @@ class FineTune:
             raise PassError(PASS, [Problem("data", why, "give --data with training rows")])
         apart, original = (ground.reshaping.apart(each) for each in (graph, context.model))
         answers = answers_of(apart, original, self.held_to)
+        if left := unheld_outputs(apart, answers):
+            told = ", ".join(shown(title, 40) for title in left[:8])
+            context.note(f"nothing holds {told}: no real numbers with an entry for each row stand behind")
         features = shared_features(apart, original, answers) if self.features else ()
         names = ([answer.made for answer in answers], [answer.meant for answer in answers])
         model = torch_model(apart, [*names[0], *features], trained=True)
@@ -126,7 +129,11 @@ class FineTune:
         if labels is None:
             why = "the training rows have none"
             raise PassError(PASS, [Problem("labels", why, "give --data with labels, or labels=0")])
-        found = label_problem(graph[scores].type.shape[-1], int(labels.min()), int(labels.max()))
+        shape = graph[scores].type.shape
+        if len(shape) > 2:
+            why = f"its scores have {len(shape)} axes, and the rows have a label each"
+            raise PassError(PASS, [Problem("labels", why, "give labels=0: the original teaches")])
+        found = label_problem(shape[-1] if len(shape) > 1 else 1, int(labels.min()), int(labels.max()))
         if found is not None:
             raise PassError(PASS, [found])
 

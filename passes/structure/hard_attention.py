@@ -20,6 +20,8 @@ from .ground.operators import OPSET, host_operator
 _NAME = "hard-attention"
 _LEAST_OPSET = 11
 """From which on every operator that it needs reads its bounds as operands."""
+_HARD = ("Shape", "Slice", "Less", "Where", "Sub", "TopK", "Slice", "Less", "Where", "Softmax")
+"""Operators of rows that keep their largest weights alone."""
 _BETWEEN = frozenset(["Cast", "Dropout", "Identity", "Where", "Mul"])
 """Operators that may stand between chances and the product that reads them."""
 _FARTHEST = 4
@@ -125,7 +127,7 @@ def with_fewest(graph: Graph, name: str, k: int) -> Graph:
     """Return *graph* whose Softmax *name* sees minus infinity for all but the *k* largest scores of each row."""
     op = graph[name].op
     assert isinstance(op, Host)
-    hard = Host(_program(op.program, k), op.makes, ("TopK", "Slice", "Less", "Where", "Softmax"))
+    hard = Host(_program(op.program, k), op.makes, _HARD)
     nodes = tuple(replace(node, op=hard) if node.name == name else node for node in graph.nodes)
     return replace(graph, nodes=nodes)
 
@@ -148,14 +150,21 @@ def _program(program: bytes, k: int) -> bytes:
         made.graph.initializer.append(numpy_helper.from_array(value, fresh(base)))
         return made.graph.initializer[-1].name
 
-    least = [held("first", np.array([k - 1])), held("end", np.array([k])), held("axis", np.array([-1]))]
+    ends = held("back", np.array([-1])), held("end", np.array([np.iinfo(np.int64).max]))
+    most, one = held("most", np.array([k])), held("one", np.array([1]))
     nothing = held("nothing", np.array(-np.inf, helper.tensor_dtype_to_np_dtype(element)))
+    sizes, length, fewer, count, first = (fresh(each) for each in ("sizes", "length", "fewer", "count", "first"))
     largest, bound, below, soft.input[0] = (fresh(each) for each in ("largest", "bound", "below", "few"))
     del made.graph.node[:]
     made.graph.node.extend(
         [
-            helper.make_node("TopK", [scores, held("k", np.array([k]))], [largest, fresh("places")], axis=-1),
-            helper.make_node("Slice", [largest, *least], [bound]),
+            helper.make_node("Shape", [scores], [sizes]),  # rows may be shorter where their length is open
+            helper.make_node("Slice", [sizes, *ends], [length]),
+            helper.make_node("Less", [length, most], [fewer]),
+            helper.make_node("Where", [fewer, length, most], [count]),
+            helper.make_node("Sub", [count, one], [first]),
+            helper.make_node("TopK", [scores, count], [largest, fresh("places")], axis=-1),
+            helper.make_node("Slice", [largest, first, count, ends[0]], [bound]),
             helper.make_node("Less", [scores, bound], [below]),
             helper.make_node("Where", [below, nothing, scores], [soft.input[0]]),
             soft,

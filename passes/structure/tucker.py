@@ -212,7 +212,7 @@ def lost_by_ranks(out_values: np.ndarray, squares: np.ndarray) -> np.ndarray:
 def core_forms(graph: Graph, node: Node, spectrum: Spectrum, reshaping: Reshaping) -> list[Form]:
     """Return the filters of *node* as they are, and every core shape that no other one beats by clocks and error.
 
-    A shape's ``size`` is R_in · (O + 1) + R_out, so that it tells both (:func:`_ranks_of`).
+    A shape's ``size`` is R_in · (O + 1) + R_out, so that it tells both (:func:`core_of`).
     """
     sizes = product_sizes(graph, node)
     count, channels = spectrum.kernel.shape[:2]

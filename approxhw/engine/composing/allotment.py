@@ -61,7 +61,9 @@ class Allotment:
         """Return why each pass of those *asked* that has nothing to do here has none."""
         cores = any(each.spectrum is not None for each in self.layers)
         why = {
-            "low-rank": "" if self.layers else "no weights have factors that take fewer clocks on this array",
+            "low-rank": ""
+            if any(each.spectrum is None for each in self.layers)
+            else "no weights have factors that take fewer clocks on this array",
             "tucker": "" if cores else "no convolution has a core that takes fewer clocks on this array",
             "prune-outputs": "" if self.prunes else "no channels can leave",
         }

@@ -131,7 +131,7 @@ class Composing:
                 high, failed = made.clocks / allotment.clocks, 0
             else:
                 failed += 1
-        return _unbeaten(found)
+        return unbeaten_compositions(found, self.bounds)
 
     def _splits(self, allotment: Allotment) -> Sequence[float]:
         return [split for split in SPLITS[:3] if self._fits(split, allotment)]
@@ -191,11 +191,17 @@ def _run(graph: Graph, passes: Sequence[Pass], context: PassContext) -> Graph:
     return made
 
 
-def _unbeaten(found: Sequence[Composition]) -> list[Composition]:
-    """Return those of *found* that no other one beats by clocks and loss, by falling clocks, and the model itself."""
+def unbeaten_compositions(found: Sequence[Composition], bounds: LossBounds) -> list[Composition]:
+    """Return the model and those of *found* that none beats by clocks and by what *bounds* look at, by falling clocks."""
+
+    def point(each: Composition) -> tuple[float, ...]:
+        losses = (each.judged.loss,) if bounds.classes is None else (each.judged.loss, each.judged.class_loss)
+        return (each.clocks, *losses)
+
     kept: list[Composition] = []
-    for each in sorted(found, key=lambda one: (one.clocks, one.judged.loss, one.judged.class_loss)):
-        worst = max(each.judged.loss, each.judged.class_loss)
-        if not each.passes or not kept or worst < max(kept[-1].judged.loss, kept[-1].judged.class_loss):
+    for each in sorted(found, key=point):
+        if not each.passes or not any(
+            all(a <= b for a, b in zip(point(one), point(each), strict=True)) for one in kept
+        ):
             kept.append(each)
     return kept[::-1]

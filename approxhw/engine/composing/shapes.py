@@ -127,7 +127,16 @@ def shapes_of(
         return FormLosses(loss, float(np.nanmax(bound.losses(bound.wrong(made)))))
 
     composing = Composing(
-        context, asked, ALL not in approximations.split(","), bounds, judge, most, tell, kept, identity, stop
+        context,
+        asked,
+        ALL not in map(str.strip, approximations.split(",")),
+        bounds,
+        judge,
+        most,
+        tell,
+        kept,
+        identity,
+        stop,
     )
     found = composing.compositions(opened.graph)
     assert context.reshaping is not None

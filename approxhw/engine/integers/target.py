@@ -12,6 +12,7 @@ from approxhw.common.errors import OptionError, Problem, shown
 from approxhw.common.options import Keywords
 from approxhw.flow.printed.target import LIBRARIES
 from approxhw.ir.pass_manager import Pass, pass_named
+from approxhw.numerics.functions.fit import unit_bound_problems
 from approxhw.numerics.functions.units import UNIT_KINDS
 from approxhw.numerics.mac.integer_mac import is_adder
 from approxhw.numerics.multipliers.families import EXACT
@@ -120,6 +121,7 @@ class IntegerEngine:
             for name, count in (("rows", self.rows), ("columns", self.columns))
             if not 1 <= count <= 256
         ]
+        problems += unit_bound_problems("max_ulp", self.max_ulp)
         if self.depth not in (1, 2):
             problems.append(Problem("depth", f"{self.depth} is no depth", "choose 1 or 2"))
         if self.vectors not in [1 << n for n in range(1, 17)]:

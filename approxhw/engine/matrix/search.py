@@ -49,7 +49,7 @@ from ..layer_search import (
 )
 from ..operands import Feeds, predictions, split_feeds
 from ..reshaping import clocks_on
-from .compile import CALIBRATION_ROWS, ROWS, compile_engine
+from .compile import CALIBRATION_ROWS, compile_engine
 from .cost import ElementCost, element_cost
 from .settings import EngineSearch
 from .target import MatrixEngine
@@ -337,7 +337,7 @@ def problem(
     if rows is not None:
         bounded = LossBounds(options.max_accuracy_loss, options.max_class_loss)
         shapes = shapes_of(
-            open_model(model, shape or splits["report"].shapes(ROWS)),
+            open_model(model, sizes),  # of as many rows as clocks of the plain search are told for
             target,
             rows,
             options.approximations,

@@ -69,7 +69,7 @@ def fitted_by_layer(given: Mapping[str, Value], known: Sequence[str], name: str)
                 exact[known[int(number[1])]] = value
             continue
         try:
-            titles = chosen_titles(known, asked, name)
+            titles = [asked] if asked in known else chosen_titles(known, asked, name)
         except PassError as error:
             problems += error.problems
             continue

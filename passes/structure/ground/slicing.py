@@ -101,7 +101,7 @@ class _Change:
         return node
 
     def _renewed(self, name: str, entry: int, old: int, new: int) -> str:
-        """Return a value like the shape *name* whose *entry* is *new* where it is *old*; itself where that follows by itself."""
+        """Return a value like the shape *name* whose *entry* is *new* where it is *old*; itself where it is −1 or 0 there."""
         graph = self.channels.graph
         node = next((each for each in self.nodes if each.name == name), None) or graph[name]
         if isinstance(node.op, Constant):
@@ -165,7 +165,7 @@ class _Change:
 
 
 def _like(op: Op, kind: str, operands: int, **attributes: int) -> Host:
-    """Return the ONNX operator *kind* of so many *operands* of whole numbers, in the opset of the Host *op*."""
+    """Return the ONNX operator *kind* of so many *operands* of whole numbers, in the opset of the Host *op* or the 10th."""
     from onnx import ModelProto, TensorProto, helper
 
     assert isinstance(op, Host)
@@ -173,7 +173,8 @@ def _like(op: Op, kind: str, operands: int, **attributes: int) -> Host:
     names = [f"x{place}" for place in range(operands)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names]
     made = ModelProto(ir_version=program.ir_version)
-    made.opset_import.extend(program.opset_import)
+    opset = next((each.version for each in program.opset_import if each.domain in ("", "ai.onnx")), 0)
+    made.opset_import.append(helper.make_opsetid("", max(opset, 10)))  # older ones cut at fixed places alone
     node = helper.make_node(kind, names, ["y"], **attributes)  # type: ignore[arg-type]
     made.graph.CopyFrom(helper.make_graph([node], "operator", inputs, [helper.make_empty_tensor_value_info("y")]))
     return Host(made.SerializeToString(deterministic=True), ("y",), (kind,))

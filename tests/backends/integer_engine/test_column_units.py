@@ -127,6 +127,8 @@ def test_a_number_without_a_unit_is_refused():
     engine = engine_of_units()
     with pytest.raises(OptionError, match="unit: 6 is the number of a unit, and the engine has 5 units"):
         integer_job_with(engine, 6)
+    with pytest.raises(OptionError, match="unit: -2 is the number of a unit"):
+        integer_job_with(engine, -2)
     with pytest.raises(
         OptionError, match="unit: 1 is the number of a unit, and the engine has ends that make no codes"
     ):

@@ -11,10 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from approxhw.common.errors import OptionError, PassError, ToolNotFoundError
+from approxhw.frontends.products.partition import open_model
 from approxhw.frontends.products.writing import onnx_of
 from approxhw.ir.kinds import Constant
 from approxhw.ir.kinds.tensor.ops import Host
 from approxhw.ir.pass_manager import parse_passes
+from approxhw.passes.finetune._torch_model import trainable
+from approxhw.passes.finetune._training_rows import parted_rows
 
 from .conftest import Taught
 
@@ -226,6 +229,80 @@ def test_batches_of_a_fixed_size_are_kept(pytorch):
     net = Taught(proto, fixed=8)
     _, (_, line) = net.made("prune-outputs{keep=0.5},fine-tune{epochs=2,batch=32}")
     assert "360 training rows" in line.notes[0]
+
+
+@pytest.mark.parametrize(("count", "fixed", "used"), [(403, 8, 400), (21, 8, 16), (21, None, 21), (24, 8, 24)])
+def test_rows_that_fill_no_run_of_a_fixed_size_are_left_out(count, fixed, used):
+    proto = _multiplied()
+    if fixed is not None:
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = fixed
+    net = Taught(proto, fixed=fixed or 8)
+    rows = np.zeros((count, *net.x.shape[1:]), np.float32)
+    parted = parted_rows(net.model.apart(net.model.graph), {"x": rows}, None, 0.1, 1, "pass fine-tune")
+    every = np.concatenate([parted.training, parted.choosing])
+    assert sorted(every.tolist()) == list(range(used))
+
+
+def test_masks_and_tables_that_rows_are_picked_from_are_not_trained():
+    held = {
+        "w": np.ones((3, 3), np.float32) / 2,
+        "mask": np.array([[0, -1e9, 0]], np.float32),
+        "keep": np.array([[1, 0, 1]], np.float32),
+        "bias": np.array([0.5, 1, 2], np.float32),
+        "table": np.ones((3, 3), np.float32) / 3,
+    }
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["first"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["table", "first"], ["row"]),
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "mask"], ["b"]),
+        helper.make_node("Mul", ["b", "keep"], ["c"]),
+        helper.make_node("Add", ["c", "bias"], ["d"]),
+        helper.make_node("MatMul", ["d", "table"], ["e"]),
+        helper.make_node("Add", ["e", "row"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "masked",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = open_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), {"x": (2, 3)}
+    )
+    apart = model.apart(model.graph)
+    chosen = trainable(apart, apart.nodes)
+    values = {name: apart[name].op.data.reshape(-1).tolist() for name in chosen}
+    assert sorted(values.values()) == sorted([held["w"].reshape(-1).tolist(), held["bias"].tolist()])
+
+
+def test_outputs_without_an_entry_for_each_row_are_told_and_left(pytorch):
+    proto = _multiplied()
+    output = proto.graph.output[0].name
+    proto.graph.node.append(helper.make_node("ReduceMean", [output], ["mean"], axes=[0], keepdims=0))
+    proto.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, None))
+    _, (line,) = Taught(proto).made("fine-tune{epochs=1}")
+    assert not any("nothing holds" in note for note in line.notes), "it comes of what is held"
+    proto = _multiplied()
+    proto.graph.node.append(helper.make_node("Transpose", [output], ["turned"], perm=[1, 0]))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("turned", TensorProto.FLOAT, None))
+    with pytest.raises(PassError, match="no output of it comes of scores that are real numbers, an entry for each row"):
+        Taught(proto, fixed=5).made("fine-tune{epochs=1}")
+
+
+def test_yes_or_no_of_several_things_is_no_class(pytorch):
+    proto = _multiplied()
+    output = proto.graph.output[0].name
+    proto.graph.node.append(helper.make_node("Sigmoid", [output], ["several"]))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("several", TensorProto.FLOAT, None))
+    net = Taught(proto)
+    with pytest.raises(PassError, match="says yes or no to several things at once"):
+        net.made("fine-tune{epochs=1}")
+    _, (line,) = net.made("fine-tune{epochs=1,held_to=values}")
+    assert "training rows" in line.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,8 @@ def test_the_end_feels_what_its_answers_move_by(opened, kind):
         assert felt[node.name] == pytest.approx(max(meant, 1e-6), rel=1e-3, abs=1e-6)
     assert felt_of(felt, [nodes[0].name]) == felt[nodes[0].name]
     assert felt_of(felt, []) == pytest.approx(float(np.median([*felt.values()])))
+
+
+def test_a_layer_that_is_called_all_is_itself():
+    assert fitted_by_layer({"all": 3}, ["all", "b"], "low-rank") == {"all": 3}
+    assert fitted_by_layer({"all": 3}, ["a", "b"], "low-rank") == {"a": 3, "b": 3}

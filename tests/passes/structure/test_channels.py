@@ -193,7 +193,7 @@ def test_a_size_that_a_model_computes_follows_what_leaves():
     assert [layer.k for layer in product_layers(made)] == [2, 3]
 
 
-@pytest.mark.parametrize("opset", [10, 13, 17])
+@pytest.mark.parametrize("opset", [9, 10, 13, 17])
 @pytest.mark.parametrize("gone", [[0, 1], [2, 3, 4, 5]])
 def test_heads_that_are_joined_to_the_shape_of_something_else_can_leave(opset, gone):
     """As exporters write it: three heads of two become the shape of the layer's input, which keeps its six."""

@@ -79,13 +79,27 @@ def test_weights_as_large_as_the_last_one_stay():
     assert np.array_equal(run_tensors(hard, {"x": x}, net.host, None)["y"], x)
 
 
+@pytest.mark.parametrize("length", [1, 2, 4, 6])
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_rows_of_another_length_keep_what_they_have(length, opset):
+    net = _attention(np.eye(3, dtype=np.float32), opset, "places")
+    whole = net.apart(net.graph)
+    hard = net.typed(with_fewest(whole, attention_rows(whole)[0], 3))
+    x = np.random.default_rng(length).standard_normal((2, length, 3)).astype(np.float32)
+    scores = x @ x.transpose(0, 2, 1)
+    least = np.sort(scores, axis=-1)[..., -min(3, length), None]
+    kept = np.where(scores >= least, np.exp(scores), 0)
+    expected = kept / kept.sum(axis=-1, keepdims=True) @ x
+    assert np.allclose(run_tensors(hard, {"x": x}, net.host, None)["y"], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(("opset", "found"), [(13, 1), (11, 1), (9, 0)])
 def test_softmax_of_an_older_meaning_is_taken_where_it_means_rows(opset, found):
     net = _attention(np.eye(3, dtype=np.float32), opset)
     assert len(attention_rows(net.apart(net.graph))) == found
 
 
-def _attention(weights, opset):
+def _attention(weights, opset, length=4):
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["q"]),
         helper.make_node("Transpose", ["x"], ["k"], perm=[0, 2, 1]),
@@ -96,8 +110,8 @@ def _attention(weights, opset):
     graph = helper.make_graph(
         nodes,
         "attention",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4, 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 4, 3])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", length, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", length, 3])],
         [numpy_helper.from_array(weights, "w")],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

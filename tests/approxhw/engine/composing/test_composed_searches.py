@@ -14,6 +14,7 @@ import approxhw as ax
 from approxhw.cli.main import main
 from approxhw.common.errors import InvalidDataError, OptionError, PassError
 from approxhw.engine.composing.asked import SHAPES, approximation_problems, read_approximations
+from approxhw.engine.composing.compose import Composition, FormLosses, LossBounds, unbeaten_compositions
 
 MATRIX = ax.MatrixEngine(rows=4, columns=2)
 INTEGER = ax.IntegerEngine(rows=4, columns=4, vectors=16, library="egfet")
@@ -224,3 +225,20 @@ def test_the_command_line_searches_shapes(trained, tmp_path):
     assert done.exit_code == 0, done.output
     assert (tmp_path / "front" / "front.json").exists()
     assert "approximations" in (tmp_path / "front" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("classes", "kept"), [(None, [100, 60, 50]), (0.05, [100, 60, 55, 50])])
+def test_forms_that_hold_the_bounds_are_not_given_up_for_smaller_ones_that_do_not(classes, kept):
+    """One of 60 clocks loses little of all rows and more of a class, one of 50 more of all rows: neither beats the other."""
+    lost = {100: (0.0, 0.0), 60: (0.005, 0.04), 70: (0.006, 0.05), 55: (0.02, 0.03), 50: (0.012, 0.06)}
+    found = [
+        Composition(() if clocks == 100 else (object(),), None, clocks, FormLosses(*both))
+        for clocks, both in lost.items()
+    ]
+    made = unbeaten_compositions(found, LossBounds(0.01, classes))
+    assert [each.clocks for each in made] == kept
+    assert any(LossBounds(0.01, classes).missed(each.judged) <= 0 for each in made if each.passes)
+
+
+def test_all_among_names_is_no_naming_of_each():
+    assert read_approximations("arithmetic, all") == tuple(SHAPES)

@@ -105,6 +105,7 @@ BAD = {
     "SUBNORMALS": (-1, 2),
     "NORMALIZED": (-1, 2),
     "FLOAT": (-1, 2),
+    "UNIT_BITS": (-1, 9),
 }
 """Values that no template with a parameter of this name is made for; beside the defaults of all others."""
 
@@ -140,6 +141,8 @@ OTHERS = [
     ("integer_adder", {"WIDTH": 8, "LOW": 8}, "LOW_from_1_to_below_WIDTH"),
     ("integer_element", {"SUM_BITS": 16, "LOW": 16}, "LOW_from_1_to_below_SUM_BITS"),
     ("integer_array", {"X_BITS": 4, "VARIATE": 5}, "VARIATE_from_0_to_X_BITS"),
+    ("integer_end", {"RESULT_BITS": 32, "UNIT_BITS": 1}, "UNIT_BITS_from_0_to_8_and_0_for_sums"),
+    ("integer_engine", {"RESULT_BITS": 32, "UNIT_BITS": 1}, "UNIT_BITS_from_0_to_8_and_0_for_sums"),
     ("integer_engine", {"DEPTH": 3}, "DEPTH_1_or_2"),
     ("engine_weights", {"COLUMNS": 9, "COLUMN_BITS": 3}, "COLUMN_BITS_that_hold_COLUMNS_words"),
 ]

@@ -237,9 +237,7 @@ def test_what_is_no_function_of_one_value_stays_and_is_told():
     _, graph, ledger = passed(model, POSITIONS[:8], f"{CODES}approximate-activation{{unit=pwl}}")
     assert not any(isinstance(node.op, Lookup) for node in graph.nodes)
     told = ledger[-1].notes
-    assert any(
-        "stays on the host: Softmax (s_2) is no function of one value that a unit makes" in note for note in told
-    )
+    assert any("stays on the host: Softmax (s) is no function of one value that a unit makes" in note for note in told)
     assert any("joins 2 values: a unit reads one" in note for note in told)
     assert any("reads what layer third makes, too" in note for note in told)
     assert told[-1] == "there is no table of a function: nothing changed"

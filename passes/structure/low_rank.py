@@ -22,7 +22,7 @@ from approxhw.passes.integers._mean_shifts import with_column_shift
 from .ground.budget import Form, within_budget
 from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import weights_of
-from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
+from .ground.layers import ALL, chosen_titles, clocks_of, given_alone, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
@@ -59,14 +59,10 @@ class LowRank:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "budget", self.budget)
-        given = [name for name in ("budget", "rank", "ranks") if getattr(self, name) not in (None, "")]
+        given, several = given_alone(self, ("budget", "rank", "ranks"), _NAME, "budget=70% or rank=16")
+        found += several
         if not given:
             object.__setattr__(self, "budget", USUAL)
-        elif len(given) > 1:
-            why = f"{'both' if len(given) == 2 else 'all'} are given"
-            found.append(
-                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as budget=70% or rank=16")
-            )
         try:
             self.by_layer()
         except OptionError as error:

@@ -16,7 +16,7 @@ from approxhw.ir.rewriting import Reshaping
 
 from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import ChannelGroup, Channels
-from .ground.layers import ALL, clocks_of, share_problem, share_up
+from .ground.layers import ALL, clocks_of, given_alone, share_problem, share_up
 from .ground.leaving import (
     chosen_groups,
     clocks_without,
@@ -71,14 +71,10 @@ class PruneOutputs:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "keep", self.keep) + share_problem(_NAME, "budget", self.budget)
-        given = [name for name in ("keep", "budget", "sizes") if getattr(self, name) not in (None, "")]
+        given, several = given_alone(self, ("keep", "budget", "sizes"), _NAME, "keep=0.6 or budget=70%")
+        found += several
         if not given:
             object.__setattr__(self, "keep", USUAL)
-        elif len(given) > 1:
-            why = f"{'both' if len(given) == 2 else 'all'} are given"
-            found.append(
-                Problem(f"{_NAME}.{' and '.join(given)}", why, "give one of them, such as keep=0.6 or budget=70%")
-            )
         try:
             self.by_layer()
         except OptionError as error:

@@ -22,7 +22,7 @@ from approxhw.passes.integers._editing import Editor
 from .ground.budget import Form, unbeaten_forms, within_budget
 from .ground.by_layer import fitted_by_layer, read_by_layer, read_count
 from .ground.channels import weights_of
-from .ground.layers import ALL, chosen_titles, clocks_of, ground_of, matrix_of, share_problem, share_up
+from .ground.layers import ALL, chosen_titles, clocks_of, given_alone, ground_of, matrix_of, share_problem, share_up
 from .ground.moments import Moments, input_moments
 from .ground.refit import Meant, refitted
 
@@ -61,11 +61,10 @@ class Tucker:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing."""
         found = share_problem(_NAME, "budget", self.budget)
-        if self.budget is None and not self.cores:
+        given, several = given_alone(self, ("budget", "cores"), _NAME, "budget=70%")
+        found += several
+        if not given:
             object.__setattr__(self, "budget", USUAL)
-        elif self.budget is not None and self.cores:
-            why, remedy = "both are given", "give one of them, such as budget=70%"
-            found.append(Problem(f"{_NAME}.budget and cores", why, remedy))
         try:
             self.by_layer()
         except OptionError as error:

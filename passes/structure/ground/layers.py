@@ -113,3 +113,12 @@ def share_problem(name: str, option: str, value: float | None) -> list[Problem]:
         return []
     why = f"{value!r} leaves nothing" if value == 0 else f"{shown(repr(value), 40)} is no share above 0 and at most 1"
     return [Problem(f"{name}.{option}", why, "give a share such as 0.6 or 60%")]
+
+
+def given_alone(options: object, names: Sequence[str], name: str, example: str) -> tuple[list[str], list[Problem]]:
+    """Return which of the options *names* of the pass *name* are given, and the problem of more than one; *example*: of one."""
+    given = [each for each in names if getattr(options, each) not in (None, "")]
+    if len(given) < 2:
+        return given, []
+    why = f"{'both' if len(given) == 2 else 'all'} are given"
+    return given, [Problem(f"{name}.{' and '.join(given)}", why, f"give one of them, such as {example}")]
